@@ -1,0 +1,1 @@
+"""Engines: set points in, solution out."""

@@ -1,0 +1,281 @@
+"""OpenDSSEngine: solves set points on one compiled circuit, writing only what changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.base import PowerFlowError
+from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.flows import read_flows
+from dss_marl.engines.opendss.reader import close_all
+from dss_marl.feeder import Feeder
+from dss_marl.state import BoolArray, Setpoints, Solution
+
+_KVA_PER_VOLT = 1e-3
+
+
+class OpenDSSEngine:
+    """One circuit in one OpenDSS context, opened at the first solve and kept for life.
+
+    Loads and units read their kW and kvar from one-point load shapes that lie in this object's memory, so a change of
+    all injections costs one array copy. Taps and switches are written only where they changed, because each write
+    rebuilds the admittance matrix.
+
+    Args:
+        feeder: whose ``path`` and ``commands`` are compiled.
+        tolerance: OpenDSS's relative convergence tolerance. Solutions that differ only in history are equal to about
+            this value in pu; after ``restart`` they are bitwise equal.
+        floor_pu: an energised node below this voltage is a failed power flow [pu].
+        max_iterations: per solve.
+    """
+
+    def __init__(self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.3, max_iterations: int = 100) -> None:
+        self.feeder = feeder
+        self.tolerance = tolerance
+        self.floor_pu = floor_pu
+        self.max_iterations = max_iterations
+        self._context: Any = None
+        self._energised: dict[bytes, BoolArray] = {}
+
+    def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
+        """Steady state of the feeder; see Engine.solve."""
+        if self._context is None:
+            self._open()
+        if setpoints.kw.shape != (self._loads + self._units,):
+            raise ValueError(
+                f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has "
+                f"{self._loads + self._units}"
+            )
+        try:
+            return self._attempt(setpoints, controls)
+        except PowerFlowError:
+            if self._fresh:
+                raise
+            # A warm start may fail, or land on a collapsed solution, where a flat start does not.
+            self._fresh = True
+            return self._attempt(setpoints, controls)
+
+    def restart(self) -> None:
+        """Forget all history: the solves that follow are bitwise those of a new engine."""
+        if self._context is not None:
+            self._fresh = True
+
+    def close(self) -> None:
+        """Give the context back to the pool."""
+        if self._context is not None:
+            context, self._context = self._context, None
+            release(context)
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # the interpreter may be shutting down
+            pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the context, which cannot be copied; the copy opens its own."""
+        return {k: getattr(self, k) for k in ("feeder", "tolerance", "floor_pu", "max_iterations")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        feeder, context = self.feeder, acquire()
+        try:
+            compile_circuit(context, feeder.path, feeder.commands)
+            context.Text.Command("set mode=daily number=1 stepsize=1h controlmode=off loadmult=1")
+            context.Text.Command(f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100")
+            context.Solution.Solve()
+            close_all(context, feeder.switches)
+            self._flows = read_flows(context, feeder)
+            self._bind_shapes(context)
+            self._bind_batches(context)
+        except BaseException:
+            release(context)
+            raise
+        context.YMatrix.SolverOptions(3)  # after a tap change reuse the factorisation's structure and values
+        self._context, self._lib, self._ffi = context, context.dss_lib, context.dss_ffi
+        self._tap = np.array([row.initial for row in feeder.taps], dtype=np.int64)
+        self._step = np.array([row.step_pu for row in feeder.taps])
+        self._closed = np.ones(len(feeder.switches), bool)
+        self._closed[[row.kind == "capacitor" for row in feeder.switches]] = [
+            row.closed for row in feeder.switches if row.kind == "capacitor"
+        ]
+        self._per_volt = 1e-3 / feeder.kv_base
+        transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
+        self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
+        self._fresh = True
+
+    def _bind_shapes(self, context: Any) -> None:
+        """Give every load and unit a one-point shape in our memory: kW in row 0, kvar in row 1 of ``_power``."""
+        rows = self.feeder.injections
+        self._loads = sum(row.kind == "load" for row in rows)
+        self._units = len(rows) - self._loads
+        self._power = np.zeros((2, len(rows)))  # must outlive the circuit: OpenDSS reads it in place
+        self._sign = np.where(np.arange(len(rows)) < self._loads, -1.0, 1.0)
+        address, cast = self._power.ctypes.data, context.dss_ffi.cast
+        size = self._power.itemsize
+        for j, row in enumerate(rows):
+            context.Text.Command(f"new loadshape.dss_marl_{j} npts=1 interval=1 useactual=yes pmult=[1] qmult=[1]")
+            context.LoadShape.Name(f"dss_marl_{j}")
+            kw, kvar = cast("void*", address + size * j), cast("void*", address + size * (len(rows) + j))
+            # ONE point of double precision, external memory, stride 1
+            context.dss_lib.LoadShapes_Set_Points(1, context.dss_ffi.NULL, kw, kvar, 1, 0, 1)
+            context.Text.Command(f"{row.name}.daily=dss_marl_{j}")
+            context.Text.Command(f"{row.name}.status=variable")
+
+    def _bind_batches(self, context: Any) -> None:
+        """Handles to all loads and to the scenario's units, for reading the delivered powers in one call each."""
+        ffi, lib = context.dss_ffi, context.dss_lib
+        self._batches = []
+        for dss_class, count in (("Load", self._loads), ("Generator", self._units)):
+            if not count:
+                continue
+            pointer, size = ffi.new("void***"), ffi.new("int32_t[4]")
+            lib.Batch_CreateByClassS(pointer, size, dss_class.encode())
+            if dss_class == "Load":
+                enabled = self._enabled_loads(context, int(size[0]))
+            else:  # the circuit's own generators come first
+                enabled = np.arange(int(size[0]) - count, int(size[0]))
+            self._batches.append((pointer, int(size[0]), enabled, ffi.new("double**"), ffi.new("int32_t[4]")))
+
+    def _enabled_loads(self, context: Any, total: int) -> Any:
+        wanted = {row.name for row in self.feeder.injections[: self._loads]}
+        names = [f"load.{name.lower()}" for name in context.Loads.AllNames()]
+        keep = np.array([i for i, name in enumerate(names) if name in wanted], dtype=np.int64)
+        if len(names) != total or len(keep) != self._loads:
+            raise ValueError(f"feeder {self.feeder.name!r}: load names are not unique; rename the loads")
+        return keep
+
+    # --- one solve -----------------------------------------------------------------------------------------------
+
+    def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
+        context, lib = self._context, self._lib
+        energised = self._energise(setpoints.closed)
+        self._write(setpoints, energised)
+        if self._fresh:
+            # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
+            context.YMatrix.SystemYChanged(True)
+            context.YMatrix.SolutionInitialized(False)
+        try:
+            if controls:
+                context.Solution.ControlMode(0)  # static: controls act until they are content
+                lib.Solution_SolveSnap()
+                context.Solution.ControlMode(-1)
+                self._read_controls()
+            else:
+                lib.Solution_InitSnap()  # reads the shapes
+                lib.Solution_SolveNoControl()
+            converged = context.Solution.Converged()  # the checked call: raises what the two before left behind
+        except Exception as error:
+            self._fresh = True
+            context.Solution.ControlMode(-1)
+            raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
+        v = self._voltages()
+        v_pu = np.abs(v[1:]) * self._per_volt
+        self._check(converged, v_pu, energised)
+        if energised is not None:
+            v_pu[~energised] = 0.0
+        self._fresh = False
+        ratio = np.append(1.0 + self._tap * self._step, 1.0)
+        loading, loss_kw = self._flows.loading_and_loss(v, ratio, np.append(self._closed, True))
+        source = context.Circuit.TotalPower()
+        return Solution(
+            v_pu=v_pu,
+            loading=loading,
+            loss_kw=np.float64(loss_kw),  # type: ignore[arg-type]
+            source_kw=np.float64(-source[0]),  # type: ignore[arg-type]
+            source_kvar=np.float64(-source[1]),  # type: ignore[arg-type]
+            served_kw=self._delivered(),
+            energised=np.ones(len(v_pu), bool) if energised is None else energised.copy(),
+            tap=self._tap.copy(),
+            closed=self._closed.copy(),
+        )
+
+    def _energise(self, closed: BoolArray) -> BoolArray | None:
+        """(N) which nodes are alive, or None where all are; remembered per switch state."""
+        key = closed.tobytes()
+        if key not in self._energised:
+            if len(self._energised) > 10_000:
+                self._energised.clear()
+            self._energised[key] = self.feeder.energised(closed)
+        alive = self._energised[key]
+        return None if alive.all() else alive
+
+    def _write(self, setpoints: Setpoints, energised: BoolArray | None) -> None:
+        np.multiply(setpoints.kw, self._sign, out=self._power[0])
+        np.multiply(setpoints.kvar, self._sign, out=self._power[1])
+        if energised is not None:  # a unit on a dead node is off: it follows the grid
+            for j in range(self._loads, self._loads + self._units):
+                if not energised[list(self.feeder.injections[j].nodes)].all():
+                    self._power[:, j] = 0.0
+        for r in np.flatnonzero(setpoints.tap != self._tap):  # a tap written with its old value would rebuild Y too
+            index, winding = self._tap_place[r]
+            transformers = self._context.Transformers
+            transformers.Idx(index)
+            transformers.Wdg(winding)
+            transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r])
+            self._tap[r] = setpoints.tap[r]
+        changed = np.flatnonzero(setpoints.closed != self._closed)
+        if len(changed):
+            self._closed = setpoints.closed.copy()
+            for element in dict.fromkeys(self.feeder.switches[s].element for s in changed):
+                self._write_switch(element)
+
+    def _write_switch(self, element: str) -> None:
+        steps = [s for s, row in enumerate(self.feeder.switches) if row.element == element]
+        if element.startswith("capacitor."):
+            self._context.Capacitors.Name(element.split(".", 1)[1])
+            self._context.Capacitors.States([int(self._closed[s]) for s in steps])
+            return
+        self._context.Circuit.SetActiveElement(element)
+        move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open
+        move(1, 0)  # all phases of both ends
+        move(2, 0)
+
+    def _read_controls(self) -> None:
+        """Taps and capacitor states as the circuit's own controls left them."""
+        transformers, capacitors = self._context.Transformers, self._context.Capacitors
+        for r, (index, winding) in enumerate(self._tap_place):
+            transformers.Idx(index)
+            transformers.Wdg(winding)
+            self._tap[r] = round((transformers.Tap() - 1.0) / self._step[r])
+        for s, row in enumerate(self.feeder.switches):
+            if row.kind == "capacitor":
+                capacitors.Name(row.element.split(".", 1)[1])
+                self._closed[s] = bool(capacitors.States()[row.step - 1])
+
+    def _voltages(self) -> Any:
+        """(1 + N) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched anew."""
+        pointer = self._context.YMatrix.VVector()
+        return np.frombuffer(self._ffi.buffer(pointer, 16 * (len(self.feeder.nodes) + 1)), complex)
+
+    def _check(self, converged: bool, v_pu: Any, energised: BoolArray | None) -> None:
+        alive = v_pu if energised is None else v_pu[energised]
+        lowest = alive.min()
+        if converged and lowest >= self.floor_pu:  # false for NaN too
+            return
+        was_fresh, self._fresh = self._fresh, True
+        if not np.isfinite(alive).all():
+            problem = "voltages are not finite; look for NaN or infinite set points"
+        elif not converged:
+            problem = f"no convergence within {self.max_iterations} iterations"
+        else:
+            node = self.feeder.nodes[int(np.argmin(np.where(v_pu == lowest, 0, 1)))]
+            problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"
+        self._fresh = was_fresh
+        raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
+
+    def _delivered(self) -> Any:
+        """(J) what loads and units really injected [kW]."""
+        parts = []
+        for k, (pointer, size, keep, result, dims) in enumerate(self._batches):
+            self._lib.Alt_CEBatch_Get_TotalPowers(result, dims, pointer[0], size)
+            power = np.frombuffer(self._ffi.buffer(result[0], 8 * int(dims[0])), float)[::2]
+            # OpenDSS counts power into the element, so the sign turns for loads and units alike
+            parts.append(-power[keep])
+        return np.concatenate(parts) if parts else np.zeros(0)

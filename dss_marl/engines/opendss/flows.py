@@ -1,0 +1,112 @@
+"""Branch currents and losses from node voltages: the constant primitive admittances, gathered once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array, BoolArray, IntArray
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Currents I = Yprim V of every terminal conductor of every branch.
+
+    A row is a conductor of a terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose entry 0
+    is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its rows and
+    columns divided by the tap ratio.
+    """
+
+    own: IntArray
+    columns: IntArray
+    y: NDArray[np.complex128]
+    first_row: IntArray
+    row_per_rating: Array
+    row_tap: IntArray
+    entry_tap: IntArray
+    row_switch: IntArray
+
+    def loading_and_loss(self, v: NDArray[np.complex128], ratio: Array, closed: BoolArray) -> tuple[Array, float]:
+        """Current over rating and total loss.
+
+        Args:
+            v: (1 + N) node voltages, ground first [V].
+            ratio: (R + 1) tap ratios [1], the last being 1.
+            closed: (S + 1) states, the last being True.
+
+        Returns:
+            (M) highest conductor current over the branch's rating [1], in a transformer that of winding 1, and the
+            loss of all branches [kW].
+        """
+        current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
+        current /= ratio[self.row_tap]
+        current *= closed[self.row_switch]
+        loss_kw = float(np.vdot(current, v[self.own]).real) / 1e3
+        return np.maximum.reduceat(np.abs(current) * self.row_per_rating, self.first_row), loss_kw
+
+
+def read_flows(context: Any, feeder: Feeder) -> Flows:
+    """Gather the primitive admittances of the feeder's branches from a compiled circuit, taps as in the Feeder."""
+    position = {node: i + 1 for i, node in enumerate(feeder.nodes)}
+    tap_index = {tap.name: i for i, tap in enumerate(feeder.taps)}
+    own, columns, blocks, first, row_tap, entry_tap, row_switch, per_rating = [], [], [], [], [], [], [], []
+    seen: set[str] = set()
+    for branch in feeder.branches:
+        element = branch.name.split(":")[0]
+        first.append(len(own))
+        context.Circuit.SetActiveElement(element)
+        conductors, terminal = _conductors(context, position)
+        order = len(conductors)
+        flat = np.asarray(context.CktElement.YPrim())
+        y = (flat[::2] + 1j * flat[1::2]).reshape(order, order).T  # stored by columns
+        tap = np.full(order, len(feeder.taps))
+        if element in tap_index:
+            row = feeder.taps[tap_index[element]]
+            tap[terminal == row.winding - 1] = tap_index[element]
+            ratio = np.where(terminal == row.winding - 1, 1 + row.initial * row.step_pu, 1.0)
+            y = y * ratio[:, None] * ratio[None, :]
+        if element in seen:  # another secondary of a transformer already counted: its rows carry no loss twice
+            y = np.zeros_like(y)
+        seen.add(element)
+        own += conductors
+        columns += [conductors] * order
+        blocks += list(y)
+        row_tap += list(tap)
+        entry_tap += [tap] * order
+        rated = (terminal == 0) | (branch.kind not in ("transformer", "regulator"))
+        per_rating += list(np.where(rated, 1 / branch.normal_amps if branch.normal_amps > 0 else 0.0, 0.0))
+        row_switch += [branch.switch if branch.switch >= 0 else len(feeder.switches)] * order
+    width = max(len(c) for c in columns)
+    return Flows(
+        own=np.array(own),
+        columns=_padded(columns, width, 0),
+        y=_padded(blocks, width, 0j),
+        first_row=np.array(first),
+        row_per_rating=np.array(per_rating),
+        row_tap=np.array(row_tap),
+        entry_tap=_padded(entry_tap, width, len(feeder.taps)),
+        row_switch=np.array(row_switch),
+    )
+
+
+def _conductors(context: Any, position: dict[str, int]) -> tuple[list[int], IntArray]:
+    """Positions of the active element's conductors in the voltage vector (0 = ground), and the terminal of each."""
+    element = context.CktElement
+    width = element.NumConductors()
+    buses = [name.split(".")[0].lower() for name in element.BusNames()]
+    places, terminal = [], []
+    for k, node in enumerate(element.NodeOrder()):
+        places.append(position[f"{buses[k // width]}.{node}"] if node > 0 else 0)
+        terminal.append(k // width)
+    return places, np.array(terminal)
+
+
+def _padded(rows: list[Any], width: int, fill: complex) -> Any:
+    result = np.full((len(rows), width), fill)
+    for i, row in enumerate(rows):
+        result[i, : len(row)] = row
+    return result

@@ -1,0 +1,92 @@
+"""The values that travel: what may be written (Setpoints), read (Solution) and seen by rewards and observations (GridState).
+
+Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
+Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass
+class Setpoints:
+    """What may be written before a solve.
+
+    Attributes:
+        kw: (..., J) injected active power, + into the grid [kW]; a load is negative.
+        kvar: (..., J) injected reactive power, + into the grid [kvar].
+        tap: (..., R) integer tap position, 0 = neutral.
+        closed: (..., S) True where a switch or a capacitor step is closed.
+    """
+
+    kw: Array
+    kvar: Array
+    tap: IntArray
+    closed: BoolArray
+
+    def copy(self) -> Setpoints:
+        """Set points that share no array with these."""
+        return Setpoints(self.kw.copy(), self.kvar.copy(), self.tap.copy(), self.closed.copy())
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What may be read after a solve.
+
+    Attributes:
+        v_pu: (..., N) node voltage magnitude [pu]; 0 where de-energised.
+        loading: (..., M) current over normal rating [1]; 0 where a branch has no rating.
+        loss_kw: (...) loss of all branches [kW].
+        source_kw, source_kvar: (...) drawn from the source, + is import [kW, kvar].
+        served_kw: (..., J) injection as delivered, + into the grid [kW]; differs from the set point where a load's
+            power depends on its voltage and where a node is de-energised.
+        energised: (..., N) True where the node has a path to the source.
+        tap: (..., R) positions after the solve; differ from the set points only if the circuit's own controls ran.
+        closed: (..., S) states after the solve, likewise.
+    """
+
+    v_pu: Array
+    loading: Array
+    loss_kw: Array
+    source_kw: Array
+    source_kvar: Array
+    served_kw: Array
+    energised: BoolArray
+    tap: IntArray
+    closed: BoolArray
+
+
+@dataclass(frozen=True)
+class GridState:
+    """All that a reward, a cost or an observation may see.
+
+    Attributes:
+        step: number of the interval within the episode, from 0.
+        hour: time of day at the start of the interval [h], 0 to 24.
+        dt_h: length of the interval [h].
+        setpoints: as operated in the interval.
+        solution: of these set points.
+        memory: (..., K) state of the devices beside taps and switches, group after group.
+        forecast: (..., H, J) injections before any control in the coming H intervals, the first being this one [kW]:
+            loads negative, available sun positive.
+    """
+
+    step: int
+    hour: float
+    dt_h: float
+    setpoints: Setpoints
+    solution: Solution
+    memory: Array
+    forecast: Array
+
+    def replace(self, **changes: object) -> GridState:
+        """The same state with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]

@@ -6,7 +6,9 @@ Every array may carry leading batch axes; code indexes from the right (``v_pu[..
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +45,6 @@ class Solution:
 
     Attributes:
         v_pu: (..., N) node voltage magnitude [pu]; 0 where de-energised.
-        loading: (..., M) current over normal rating [1]; 0 where a branch has no rating.
         loss_kw: (...) loss of all branches [kW].
         source_kw, source_kvar: (...) drawn from the source, + is import [kW, kvar].
         served_kw: (..., J) injection as delivered, + into the grid [kW]; differs from the set point where a load's
@@ -51,10 +52,10 @@ class Solution:
         energised: (..., N) True where the node has a path to the source.
         tap: (..., R) positions after the solve; differ from the set points only if the circuit's own controls ran.
         closed: (..., S) states after the solve, likewise.
+        currents: gives ``loading`` when it is first asked for; most tasks never ask.
     """
 
     v_pu: Array
-    loading: Array
     loss_kw: Array
     source_kw: Array
     source_kvar: Array
@@ -62,6 +63,12 @@ class Solution:
     energised: BoolArray
     tap: IntArray
     closed: BoolArray
+    currents: Callable[[], Array] = field(repr=False, compare=False)
+
+    @cached_property
+    def loading(self) -> Array:
+        """(..., M) current over normal rating [1]; 0 where a branch has no rating."""
+        return self.currents()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,6 @@ from dss_marl.engines.opendss.flows import read_flows
 from dss_marl.engines.opendss.reader import close_all
 from dss_marl.feeder import Feeder
 from dss_marl.state import BoolArray, Setpoints, Solution
-
-_KVA_PER_VOLT = 1e-3
-
 
 class OpenDSSEngine:
     """One circuit in one OpenDSS context, opened at the first solve and kept for life.
@@ -48,14 +46,16 @@ class OpenDSSEngine:
                 f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has "
                 f"{self._loads + self._units}"
             )
+        was_fresh = self._fresh
         try:
             return self._attempt(setpoints, controls)
         except PowerFlowError:
-            if self._fresh:
+            if was_fresh:
                 raise
-            # A warm start may fail, or land on a collapsed solution, where a flat start does not.
-            self._fresh = True
-            return self._attempt(setpoints, controls)
+        # A warm start may fail, or land on a collapsed solution, where a flat start does not.
+        if self._context is None:
+            self._open()
+        return self._attempt(setpoints, controls)
 
     def restart(self) -> None:
         """Forget all history: the solves that follow are bitwise those of a new engine."""
@@ -97,7 +97,6 @@ class OpenDSSEngine:
         except BaseException:
             release(context)
             raise
-        context.YMatrix.SolverOptions(3)  # after a tap change reuse the factorisation's structure and values
         self._context, self._lib, self._ffi = context, context.dss_lib, context.dss_ffi
         self._tap = np.array([row.initial for row in feeder.taps], dtype=np.int64)
         self._step = np.array([row.step_pu for row in feeder.taps])
@@ -105,6 +104,11 @@ class OpenDSSEngine:
         self._closed[[row.kind == "capacitor" for row in feeder.switches]] = [
             row.closed for row in feeder.switches if row.kind == "capacitor"
         ]
+        # Power elements that no set point reaches take part in the balance unseen; controls and meters do not.
+        powers = ("pvsystem.", "storage.", "generator.", "isource.", "vccs.", "upfc.", "vsource.", "fault.", "indmach")
+        self._balanced = not any(name.startswith(powers) for name in feeder.uncontrolled)
+        self._all = np.ones(len(feeder.nodes), bool)
+        self._all.flags.writeable = False  # shared by the solutions
         self._per_volt = 1e-3 / feeder.kv_base
         transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
         self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
@@ -131,7 +135,7 @@ class OpenDSSEngine:
     def _bind_batches(self, context: Any) -> None:
         """Handles to all loads and to the scenario's units, for reading the delivered powers in one call each."""
         ffi, lib = context.dss_ffi, context.dss_lib
-        self._batches = []
+        self._batches, self._batch_sizes = [], [n for n in (self._loads, self._units) if n]
         for dss_class, count in (("Load", self._loads), ("Generator", self._units)):
             if not count:
                 continue
@@ -141,7 +145,8 @@ class OpenDSSEngine:
                 enabled = self._enabled_loads(context, int(size[0]))
             else:  # the circuit's own generators come first
                 enabled = np.arange(int(size[0]) - count, int(size[0]))
-            self._batches.append((pointer, int(size[0]), enabled, ffi.new("double**"), ffi.new("int32_t[4]")))
+            keep = slice(2 * enabled[0], 2 * enabled[-1] + 2, 2) if np.all(np.diff(enabled) == 1) else 2 * enabled
+            self._batches.append((pointer, int(size[0]), keep, ffi.new("double**"), ffi.new("int32_t[4]")))
 
     def _enabled_loads(self, context: Any, total: int) -> Any:
         wanted = {row.name for row in self.feeder.injections[: self._loads]}
@@ -156,6 +161,10 @@ class OpenDSSEngine:
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
         energised = self._energise(setpoints.closed)
+        # 3: after a tap change reuse the factorisation's structure and values. A fresh start must not: with reuse the
+        # matrix, and so the last bits of the voltages, would depend on what was solved before.
+        # Set before writing: a tap written under one option is lost to a rebuild under the other.
+        context.YMatrix.SolverOptions(0 if self._fresh else 3)
         self._write(setpoints, energised)
         if self._fresh:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
@@ -172,8 +181,7 @@ class OpenDSSEngine:
                 lib.Solution_SolveNoControl()
             converged = context.Solution.Converged()  # the checked call: raises what the two before left behind
         except Exception as error:
-            self._fresh = True
-            context.Solution.ControlMode(-1)
+            self.close()  # what was half done stays unknown, so the next solve compiles anew
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
         v = self._voltages()
         v_pu = np.abs(v[1:]) * self._per_volt
@@ -181,19 +189,22 @@ class OpenDSSEngine:
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        ratio = np.append(1.0 + self._tap * self._step, 1.0)
-        loading, loss_kw = self._flows.loading_and_loss(v, ratio, np.append(self._closed, True))
         source = context.Circuit.TotalPower()
+        served = self._delivered()
+        if self._balanced:  # cheaper than summing the branches, and as exact as the solve
+            loss_kw = served.sum() - source[0]
+        else:
+            loss_kw = np.float64(context.Circuit.Losses()[0] / 1e3)
         return Solution(
             v_pu=v_pu,
-            loading=loading,
-            loss_kw=np.float64(loss_kw),  # type: ignore[arg-type]
+            loss_kw=loss_kw,
             source_kw=np.float64(-source[0]),  # type: ignore[arg-type]
             source_kvar=np.float64(-source[1]),  # type: ignore[arg-type]
-            served_kw=self._delivered(),
-            energised=np.ones(len(v_pu), bool) if energised is None else energised.copy(),
-            tap=self._tap.copy(),
-            closed=self._closed.copy(),
+            served_kw=served,
+            energised=self._all if energised is None else energised,
+            tap=self._tap,
+            closed=self._closed,
+            currents=partial(self._flows.loading, v.copy(), self._tap * self._step, self._closed),
         )
 
     def _energise(self, closed: BoolArray) -> BoolArray | None:
@@ -213,15 +224,16 @@ class OpenDSSEngine:
             for j in range(self._loads, self._loads + self._units):
                 if not energised[list(self.feeder.injections[j].nodes)].all():
                     self._power[:, j] = 0.0
-        for r in np.flatnonzero(setpoints.tap != self._tap):  # a tap written with its old value would rebuild Y too
-            index, winding = self._tap_place[r]
-            transformers = self._context.Transformers
-            transformers.Idx(index)
-            transformers.Wdg(winding)
-            transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r])
-            self._tap[r] = setpoints.tap[r]
-        changed = np.flatnonzero(setpoints.closed != self._closed)
-        if len(changed):
+        if (setpoints.tap != self._tap).any():
+            for r in np.flatnonzero(setpoints.tap != self._tap):  # an unchanged tap, written, would rebuild Y too
+                index, winding = self._tap_place[r]
+                transformers = self._context.Transformers
+                transformers.Idx(index)
+                transformers.Wdg(winding)
+                transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r])
+            self._tap = setpoints.tap.copy()  # never changed in place: solutions share it
+        if (setpoints.closed != self._closed).any():
+            changed = np.flatnonzero(setpoints.closed != self._closed)
             self._closed = setpoints.closed.copy()
             for element in dict.fromkeys(self.feeder.switches[s].element for s in changed):
                 self._write_switch(element)
@@ -240,14 +252,16 @@ class OpenDSSEngine:
     def _read_controls(self) -> None:
         """Taps and capacitor states as the circuit's own controls left them."""
         transformers, capacitors = self._context.Transformers, self._context.Capacitors
+        tap, closed = self._tap.copy(), self._closed.copy()
         for r, (index, winding) in enumerate(self._tap_place):
             transformers.Idx(index)
             transformers.Wdg(winding)
-            self._tap[r] = round((transformers.Tap() - 1.0) / self._step[r])
+            tap[r] = round((transformers.Tap() - 1.0) / self._step[r])
         for s, row in enumerate(self.feeder.switches):
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
-                self._closed[s] = bool(capacitors.States()[row.step - 1])
+                closed[s] = bool(capacitors.States()[row.step - 1])
+        self._tap, self._closed = tap, closed
 
     def _voltages(self) -> Any:
         """(1 + N) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched anew."""
@@ -259,7 +273,7 @@ class OpenDSSEngine:
         lowest = alive.min()
         if converged and lowest >= self.floor_pu:  # false for NaN too
             return
-        was_fresh, self._fresh = self._fresh, True
+        self._fresh = True
         if not np.isfinite(alive).all():
             problem = "voltages are not finite; look for NaN or infinite set points"
         elif not converged:
@@ -267,15 +281,15 @@ class OpenDSSEngine:
         else:
             node = self.feeder.nodes[int(np.argmin(np.where(v_pu == lowest, 0, 1)))]
             problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"
-        self._fresh = was_fresh
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
 
     def _delivered(self) -> Any:
         """(J) what loads and units really injected [kW]."""
-        parts = []
-        for k, (pointer, size, keep, result, dims) in enumerate(self._batches):
+        served, start = np.empty(self._loads + self._units), 0
+        for (pointer, size, keep, result, dims), count in zip(self._batches, self._batch_sizes, strict=True):
             self._lib.Alt_CEBatch_Get_TotalPowers(result, dims, pointer[0], size)
-            power = np.frombuffer(self._ffi.buffer(result[0], 8 * int(dims[0])), float)[::2]
+            power = np.frombuffer(self._ffi.buffer(result[0], 16 * size), float)  # kW and kvar in turn
             # OpenDSS counts power into the element, so the sign turns for loads and units alike
-            parts.append(-power[keep])
-        return np.concatenate(parts) if parts else np.zeros(0)
+            np.negative(power[keep], out=served[start : start + count])
+            start += count
+        return served

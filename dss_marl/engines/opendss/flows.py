@@ -1,4 +1,4 @@
-"""Branch currents and losses from node voltages: the constant primitive admittances, gathered once."""
+"""Branch currents from node voltages: the constant primitive admittances, gathered once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class Flows:
     columns divided by the tap ratio.
     """
 
-    own: IntArray
     columns: IntArray
     y: NDArray[np.complex128]
     first_row: IntArray
@@ -30,34 +29,32 @@ class Flows:
     entry_tap: IntArray
     row_switch: IntArray
 
-    def loading_and_loss(self, v: NDArray[np.complex128], ratio: Array, closed: BoolArray) -> tuple[Array, float]:
-        """Current over rating and total loss.
+    def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray) -> Array:
+        """Current over rating.
 
         Args:
             v: (1 + N) node voltages, ground first [V].
-            ratio: (R + 1) tap ratios [1], the last being 1.
-            closed: (S + 1) states, the last being True.
+            boost: (R) tap ratios less one [1].
+            closed: (S) states.
 
         Returns:
-            (M) highest conductor current over the branch's rating [1], in a transformer that of winding 1, and the
-            loss of all branches [kW].
+            (M) highest conductor current over the branch's rating [1], in a transformer that of winding 1.
         """
+        ratio = np.append(1.0 + boost, 1.0)  # the last serves what has no tap
         current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
         current /= ratio[self.row_tap]
-        current *= closed[self.row_switch]
-        loss_kw = float(np.vdot(current, v[self.own]).real) / 1e3
-        return np.maximum.reduceat(np.abs(current) * self.row_per_rating, self.first_row), loss_kw
+        current *= np.append(closed, True)[self.row_switch]
+        return np.maximum.reduceat(np.abs(current) * self.row_per_rating, self.first_row)
 
 
 def read_flows(context: Any, feeder: Feeder) -> Flows:
     """Gather the primitive admittances of the feeder's branches from a compiled circuit, taps as in the Feeder."""
     position = {node: i + 1 for i, node in enumerate(feeder.nodes)}
     tap_index = {tap.name: i for i, tap in enumerate(feeder.taps)}
-    own, columns, blocks, first, row_tap, entry_tap, row_switch, per_rating = [], [], [], [], [], [], [], []
-    seen: set[str] = set()
+    columns, blocks, first, row_tap, entry_tap, row_switch, per_rating = [], [], [], [], [], [], []
     for branch in feeder.branches:
         element = branch.name.split(":")[0]
-        first.append(len(own))
+        first.append(len(columns))
         context.Circuit.SetActiveElement(element)
         conductors, terminal = _conductors(context, position)
         order = len(conductors)
@@ -69,10 +66,6 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
             tap[terminal == row.winding - 1] = tap_index[element]
             ratio = np.where(terminal == row.winding - 1, 1 + row.initial * row.step_pu, 1.0)
             y = y * ratio[:, None] * ratio[None, :]
-        if element in seen:  # another secondary of a transformer already counted: its rows carry no loss twice
-            y = np.zeros_like(y)
-        seen.add(element)
-        own += conductors
         columns += [conductors] * order
         blocks += list(y)
         row_tap += list(tap)
@@ -82,7 +75,6 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         row_switch += [branch.switch if branch.switch >= 0 else len(feeder.switches)] * order
     width = max(len(c) for c in columns)
     return Flows(
-        own=np.array(own),
         columns=_padded(columns, width, 0),
         y=_padded(blocks, width, 0j),
         first_row=np.array(first),

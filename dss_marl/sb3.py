@@ -1,0 +1,280 @@
+"""PettingZoo environments for Stable-Baselines3: every agent of every copy is one row of a VecEnv.
+
+SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over dss_marl.vec,
+and "supersuit" over SuperSuit's converters with what they leave out put right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import pickle
+import uuid
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .vec import Copy, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ImportError as error:
+    raise ImportError("dss_marl.sb3 needs Stable-Baselines3; get it with: pip install 'dss_marl[train]'") from error
+
+
+def to_sb3(
+    make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0, route: str = "native", seed: int | None = None
+) -> RowVecEnv:
+    """A Stable-Baselines3 VecEnv with one row per agent of each copy.
+
+    Args:
+        make_env: returns a new ParallelEnv at each call; its agents share one observation space and one action space,
+            and all live until a common end.
+        n_envs: copies of the environment, each with a random stream of its own.
+        num_cpus: worker processes over which the copies are divided; 0 steps them in this process, which is the faster
+            for environments whose step takes less than a few ms.
+        route: "native" or "supersuit".
+        seed: of all copies; None draws one from the operating system. An algorithm with a seed sets its own.
+
+    Returns:
+        VecEnv with n_envs x agents rows. SB3 counts timesteps and episodes in rows: one step of the environment is
+        `agents` timesteps, one episode of it `agents` episodes.
+
+    Raises:
+        ValueError: unknown route, bad counts, agents with different spaces, or a factory that cannot be pickled where
+            it must be.
+    """
+    routes: dict[str, type[RowVecEnv]] = {"native": NativeVecEnv, "supersuit": SuperSuitVecEnv}
+    if route not in routes:
+        raise ValueError(f"unknown route {route!r}; known: {', '.join(sorted(routes))}")
+    if n_envs < 1 or num_cpus < 0:
+        raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
+    return routes[route](make_env, n_envs, num_cpus, seed)
+
+
+class RowVecEnv(VecEnv):
+    """What both routes share: seeds, attributes and methods, with rows as SB3's indices.
+
+    A row stands for the copy that holds it: `env_method` on all rows calls each copy once, not once per agent.
+
+    Attributes:
+        agents: names of the rows of one copy.
+        n_copies: number of environments.
+    """
+
+    def __init__(self, layout: Layout, n_copies: int, seed: int | None):
+        self.agents = layout.agents
+        self.n_copies = n_copies
+        super().__init__(n_copies * len(layout.agents), layout.observation_space, layout.action_space)
+        self.seed(seed)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the next reset; the seed of each row, one stream per copy."""
+        self._seeds = [own for own in copy_seeds(seed, self.n_copies) for _ in self.agents]
+        return self._seeds
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Start an episode in all copies; observations (rows, ...)."""
+        if seed is not None:
+            self.seed(seed)
+        if options is not None:
+            self.set_options(options)
+        observations = self._reset(self._starts())
+        self._reset_seeds()  # the streams go on through later resets
+        self._reset_options()
+        return observations
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether every copy has the attribute."""
+        return all(self._ask(range(self.n_copies), "has_attr", attr_name).values())
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The attribute of the environment, per row."""
+        return self._per_row(indices, "get_attr", attr_name)
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set the attribute in the copies that hold the rows."""
+        self._per_row(indices, "set_attr", attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call the method once in each copy that holds one of the rows; its result per row."""
+        return self._per_row(indices, "env_method", method_name, method_args, method_kwargs)
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Whether the environment of each row lies in such a wrapper."""
+        return self._per_row(indices, "env_is_wrapped", wrapper_class)
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """One picture per copy, (height, width, 3) uint8, where `render_mode` is "rgb_array"."""
+        if self.render_mode != "rgb_array":
+            return [None] * self.n_copies
+        return list(self._ask(range(self.n_copies), "env_method", "render", (), {}).values())
+
+    def _starts(self) -> list[Start]:
+        team = len(self.agents)
+        starts: list[Start] = []
+        for first in range(0, self.num_envs, team):
+            options = self._options[first]
+            if any(other != options for other in self._options[first : first + team]):
+                raise ValueError(f"rows {first} to {first + team - 1} are one environment and need the same options")
+            starts.append((self._seeds[first], options or None))
+        return starts
+
+    def _per_row(self, indices: Any, question: str, *args: Any) -> list[Any]:
+        rows = [range(self.num_envs)[row] for row in self._get_indices(indices)]  # negative ones count from the end
+        team = len(self.agents)
+        answers = self._ask(sorted({row // team for row in rows}), question, *args)
+        return [answers[row // team] for row in rows]
+
+    @abstractmethod
+    def _reset(self, starts: list[Start]) -> Any:
+        """Reset copy k with starts[k] and set `reset_infos`; observations (rows, ...)."""
+
+    @abstractmethod
+    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+        """Put one of dss_marl.vec's questions to some copies; the answer of each."""
+
+
+class NativeVecEnv(RowVecEnv):
+    """Rows over dss_marl.vec."""
+
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
+        self.copies = ParallelCopies(make_env, n_envs, num_cpus)
+        super().__init__(self.copies.layout, n_envs, seed)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Start a step with actions (rows, ...)."""
+        self.copies.step_async(actions)
+
+    def step_wait(self) -> Any:
+        """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
+        observations, rewards, terminated, truncated, infos = self.copies.step_wait()
+        self.reset_infos = self.copies.reset_infos
+        return observations, rewards, terminated | truncated, infos
+
+    def close(self) -> None:
+        """Close the environments and end the workers."""
+        self.copies.close()
+
+    def _reset(self, starts: list[Start]) -> Any:
+        observations = self.copies.reset(starts)
+        self.reset_infos = self.copies.reset_infos
+        return observations
+
+    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+        return self.copies.ask(copies, question, *args)
+
+
+class SuperSuitVecEnv(RowVecEnv):
+    """Rows over SuperSuit, whose own SB3 wrapper has no seed, attributes or methods and hides every time limit.
+
+    All that it lacks goes through one opening: SuperSuit hands the argument of `env_is_wrapped` to every copy, in
+    whatever process it is, and brings a list back. `_Clone.answer` stands at the other end.
+    """
+
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
+        try:
+            import supersuit
+        except ImportError as error:
+            raise ImportError("route 'supersuit' needs SuperSuit: pip install 'dss_marl[train]'") from error
+        pickled(make_env)  # SuperSuit copies by pickling, also within one process
+        template = _Clone(make_env)
+        vector = supersuit.pettingzoo_env_to_vec_env_v1(template)
+        vector.env_is_wrapped = template.answer
+        self.venv = supersuit.concat_vec_envs_v1(vector, n_envs, num_cpus=num_cpus, base_class="stable_baselines3")
+        self._tokens: list[str] = self.venv.env_is_wrapped(None)
+        template.close()
+        super().__init__(template.layout, n_envs, seed)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Start a step with actions (rows, ...)."""
+        self.venv.step_async(np.array(actions))
+
+    def step_wait(self) -> Any:
+        """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        if dones.any():
+            self._fetch_reset_infos()
+        return observations, rewards, dones, infos
+
+    def close(self) -> None:
+        """Close the environments and end the workers; a second call does nothing."""
+        if not self._tokens:
+            return
+        with contextlib.suppress(OSError, EOFError):  # of workers that died: nothing is left to close there
+            self._post(dict.fromkeys(self._tokens, ("close",)))  # SuperSuit ends workers without closing environments
+        self._tokens = []
+        self.venv.venv.close()
+        for process in getattr(self.venv.venv, "procs", ()):
+            process.join()
+
+    def _reset(self, starts: list[Start]) -> Any:
+        # SuperSuit numbers seeds per process and then per copy, so that two copies get the same: seed each by name
+        self._post({token: ("prepare", start) for token, start in zip(self._tokens, starts, strict=True)})
+        observations = self.venv.reset()
+        self._fetch_reset_infos()
+        return observations
+
+    def _fetch_reset_infos(self) -> None:
+        infos = self._post(dict.fromkeys(self._tokens, ("last_reset_infos",)))
+        self.reset_infos = [info for copy_infos in infos for info in copy_infos]
+
+    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+        copies = list(copies)
+        answers = self._post({self._tokens[k]: ("ask", question, *args) for k in copies})
+        return {k: answers[k] for k in copies}
+
+    def _post(self, request: dict[str, tuple]) -> list[Any]:
+        answers = self.venv.env_is_wrapped(request)
+        for answer in answers:
+            if isinstance(answer, Failure):
+                answer.throw()
+        return answers
+
+
+class _Clone(Copy):
+    """A copy as SuperSuit makes them: by pickling, which here builds a new environment from the factory.
+
+    So no environment needs to be picklable, and no two copies start with the same random state.
+    """
+
+    def __init__(self, make_env: MakeEnv):
+        super().__init__(make_env)
+        self.metadata = getattr(self.env, "metadata", {})
+        self._make_env = make_env
+        self._token = uuid.uuid4().hex  # what this copy is called; it cannot know its place among the others
+        self._start: Start = (None, None)
+
+    def __reduce__(self) -> tuple:
+        return _Clone, (self._make_env,)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Start an episode with what `prepare` left, and no infos: SuperSuit would write them over the terminal ones."""
+        (seed, options), self._start = self._start, (None, None)
+        observations, _ = super().reset(seed=seed, options=options)
+        return observations, {agent: {} for agent in self.layout.agents}
+
+    def prepare(self, start: Start) -> None:
+        """Leave seed and options for the next reset."""
+        self._start = start
+
+    def last_reset_infos(self) -> list[dict[str, Any]]:
+        """The infos of the last reset, per agent."""
+        return self.reset_infos
+
+    def answer(self, request: dict[str, tuple] | None) -> list[Any]:
+        """Serve a request that went to all copies: token -> (method, *args), or None for the token; as a list of one."""
+        if request is None:
+            return [self._token]
+        if self._token not in request:
+            return [None]
+        name, *args = request[self._token]
+        try:
+            value = getattr(self, name)(*args)
+            if multiprocessing.parent_process() is not None:
+                pickle.dumps(value)  # a worker of SuperSuit would die of sending what cannot be pickled
+        except Exception as error:  # and of any exception
+            return [Failure(error)]
+        return [value]

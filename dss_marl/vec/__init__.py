@@ -1,0 +1,23 @@
+"""Many environments at once: copies of one ParallelEnv, with their agents side by side as rows.
+
+A *copy* is one environment; a *row* is one agent of one copy. With A agents, copy k holds the rows k * A to
+k * A + A - 1, in the order of `possible_agents`. Worker processes import this package, so it imports neither torch
+nor a learning library.
+"""
+
+from .copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
+from .workers import Failure, ParallelCopies, WorkerError, pickled
+
+__all__ = [
+    "Block",
+    "Copy",
+    "Failure",
+    "Layout",
+    "MakeEnv",
+    "ParallelCopies",
+    "Start",
+    "WorkerError",
+    "copy_seeds",
+    "pickled",
+    "shared_layout",
+]

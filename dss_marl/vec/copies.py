@@ -1,0 +1,215 @@
+"""Environments as rows of arrays, within one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+from pettingzoo.utils import BaseParallelWrapper
+
+MakeEnv: TypeAlias = Callable[[], ParallelEnv]
+Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
+Infos: TypeAlias = list[dict[str, Any]]  # one per row
+
+
+class Layout(NamedTuple):
+    """What the copies have in common."""
+
+    agents: tuple[str, ...]
+    observation_space: spaces.Space
+    action_space: spaces.Space
+
+
+def copy_seeds(seed: int | None, n: int) -> list[int]:
+    """Seeds of n independent random streams; copy k gets the same seed however many copies there are."""
+    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
+
+
+def shared_layout(env: ParallelEnv) -> Layout:
+    """The agents and their one observation space and one action space.
+
+    Raises:
+        ValueError: not a ParallelEnv, no agents, or agents with different spaces.
+    """
+    if not isinstance(env, ParallelEnv):
+        raise ValueError(
+            f"make_env must return a PettingZoo ParallelEnv, not {type(env).__name__}; "
+            "pettingzoo.utils.conversions.aec_to_parallel turns an AECEnv into one"
+        )
+    if not env.possible_agents:
+        raise ValueError(f"{env} has no possible_agents, so there is nothing to train")
+    first, *others = env.possible_agents
+    for kind, space in (("observation", env.observation_space), ("action", env.action_space)):
+        for agent in others:
+            if space(agent) != space(first):
+                raise ValueError(
+                    f"one shared policy needs one {kind} space, but {first!r} has {space(first)} and {agent!r} has "
+                    f"{space(agent)}; make the agents uniform (dss_marl.spaces), or train one model per kind of agent"
+                )
+    # deep copies: SB3 seeds the action space that it is given, which must not be the one that the environment uses
+    return Layout((first, *others), deepcopy(env.observation_space(first)), deepcopy(env.action_space(first)))
+
+
+class Copy(BaseParallelWrapper):
+    """One environment, checked at each step; every route to SB3 runs on it.
+
+    Observations are arrays of the space's dtype and infos are dicts, both new at each step; infos carry
+    "TimeLimit.truncated", which is what SB3 looks for. The infos of a reset are kept in `reset_infos`.
+    """
+
+    def __init__(self, make_env: MakeEnv):
+        env = make_env()
+        self.layout = shared_layout(env)
+        super().__init__(env)
+        self.reset_infos: Infos = []
+        if not hasattr(env, "render_mode"):
+            env.unwrapped.render_mode = None  # PettingZoo does not ask for it; SB3 and SuperSuit do
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Start an episode: observations and infos by agent."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        agents = self.layout.agents
+        self._check_alive(observations, ())
+        self.reset_infos = [dict(infos.get(agent, {})) for agent in agents]
+        return self._arrays(observations), dict(zip(agents, self.reset_infos, strict=True))
+
+    def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+        """The environment's step, with every agent in all five dicts.
+
+        Raises:
+            RuntimeError: an agent ended before the others.
+        """
+        observations, rewards, terminated, truncated, infos = self.env.step(actions)
+        agents = self.layout.agents
+        self._check_alive(observations, [a for a in agents if terminated.get(a) or truncated.get(a)])
+        terminated = {agent: bool(terminated[agent]) for agent in agents}
+        truncated = {agent: bool(truncated[agent]) for agent in agents}
+        infos = {
+            agent: {**infos.get(agent, {}), "TimeLimit.truncated": truncated[agent] and not terminated[agent]}
+            for agent in agents
+        }
+        return self._arrays(observations), {a: float(rewards[a]) for a in agents}, terminated, truncated, infos
+
+    def ask(self, question: str, *args: Any) -> Any:
+        """Put one of QUESTIONS to the environment."""
+        return QUESTIONS[question](self.env, *args)
+
+    def _arrays(self, observations: dict[str, Any]) -> dict[str, Any]:
+        return {agent: _array(self.layout.observation_space, observations[agent]) for agent in self.layout.agents}
+
+    def _check_alive(self, observations: dict[str, Any], ended: Sequence[str]) -> None:
+        agents = self.layout.agents
+        gone = [a for a in agents if a not in observations] or (ended if len(ended) < len(agents) else [])
+        if gone:
+            raise RuntimeError(
+                f"{', '.join(map(repr, gone))} ended before the other agents of {self.env}; the rows of a shared "
+                "policy must live until a common end: keep the agent in all dicts until then, or train with a library "
+                "that takes early ends (RLlib, TorchRL)"
+            )
+
+
+def _array(space: spaces.Space, value: Any) -> Any:
+    """One agent's observation, in memory of its own: environments may write the next one over theirs."""
+    if isinstance(space, spaces.Dict):
+        return {key: _array(part, value[key]) for key, part in space.items()}
+    return np.array(value, dtype=space.dtype)
+
+
+def gather(space: spaces.Space, parts: Sequence[Any], combine: Callable[[Sequence], np.ndarray]) -> Any:
+    """Observations put together by `combine` (np.stack, np.concatenate), key by key in a Dict space."""
+    if isinstance(space, spaces.Dict):
+        return {key: gather(inner, [part[key] for part in parts], combine) for key, inner in space.items()}
+    return combine(parts)
+
+
+def _set_attr(env: ParallelEnv, name: str, value: Any) -> None:
+    """Set it where it is defined: on an outer wrapper it would only hide the attribute of the environment."""
+    while isinstance(env, BaseParallelWrapper) and name not in vars(env) and not hasattr(type(env), name):
+        env = env.env
+    setattr(env, name, value)
+
+
+def _env_method(env: ParallelEnv, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+    return getattr(env, name)(*args, **kwargs)
+
+
+def _env_is_wrapped(env: Any, wrapper_class: type) -> bool:
+    while env is not None:
+        if isinstance(env, wrapper_class):
+            return True
+        env = vars(env).get("env")
+    return False
+
+
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "get_attr": getattr,
+    "has_attr": hasattr,
+    "set_attr": _set_attr,
+    "env_method": _env_method,
+    "env_is_wrapped": _env_is_wrapped,
+}
+
+
+class Block:
+    """The copies that one process holds."""
+
+    def __init__(self, make_env: MakeEnv, n: int):
+        self.copies = [Copy(make_env) for _ in range(n)]
+        if len({id(copy.unwrapped) for copy in self.copies}) < n:
+            raise ValueError("make_env returned the same environment twice; let it build a new one at each call")
+
+    def layouts(self) -> list[Layout]:
+        """The layout of each copy."""
+        return [copy.layout for copy in self.copies]
+
+    def reset(self, starts: Sequence[Start]) -> tuple[Any, list[Infos]]:
+        """Reset each copy with its seed and options: observations (rows, ...), and the infos of each copy."""
+        agents, space, _ = self.copies[0].layout
+        rows: list[Any] = []
+        for copy, (seed, options) in zip(self.copies, starts, strict=True):
+            seen, _ = copy.reset(seed=seed, options=options)
+            rows += [seen[agent] for agent in agents]
+        return gather(space, rows, np.stack), [copy.reset_infos for copy in self.copies]
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, Infos, dict[int, Infos]]:
+        """Step each copy, and reset at once those that ended.
+
+        Args:
+            actions: (rows, ...).
+
+        Returns:
+            Observations (rows, ...), of the reset where a copy ended; (3, rows) float64: reward, terminated, truncated;
+            the infos per row, with "terminal_observation" where a copy ended; reset infos of the copies that ended.
+        """
+        agents, space, _ = self.copies[0].layout
+        rows: list[Any] = []
+        numbers: list[tuple[float, bool, bool]] = []
+        infos: Infos = []
+        reset_infos: dict[int, Infos] = {}
+        for k, copy in enumerate(self.copies):
+            own = actions[k * len(agents) : (k + 1) * len(agents)]
+            seen, rewards, terminated, truncated, info = copy.step(dict(zip(agents, own, strict=True)))
+            if terminated[agents[0]] or truncated[agents[0]]:  # one ended means all did: Copy.step saw to it
+                for agent in agents:
+                    info[agent]["terminal_observation"] = seen[agent]
+                seen, _ = copy.reset()  # without a seed: the copy's own stream goes on
+                reset_infos[k] = copy.reset_infos
+            rows += [seen[agent] for agent in agents]
+            numbers += [(rewards[agent], terminated[agent], truncated[agent]) for agent in agents]
+            infos += [info[agent] for agent in agents]
+        return gather(space, rows, np.stack), np.array(numbers, dtype=float).T, infos, reset_infos
+
+    def ask(self, copies: Iterable[int], question: str, *args: Any) -> list[Any]:
+        """The answers of some copies to one of QUESTIONS."""
+        return [self.copies[k].ask(question, *args) for k in copies]
+
+    def close(self) -> None:
+        """Close every copy, also when one of them fails to."""
+        with ExitStack() as stack:
+            for copy in self.copies:
+                stack.callback(copy.close)

@@ -1,0 +1,248 @@
+"""Environments spread over processes: the same rows, the same numbers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+import cloudpickle
+import numpy as np
+
+from .copies import Block, Infos, Layout, MakeEnv, Start, gather
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed; the message holds its traceback, or says how it ended."""
+
+
+class Failure:
+    """An exception on its way back from a worker: as text and, where it survives pickling, as itself."""
+
+    def __init__(self, error: Exception):
+        self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.error: Exception | None = error
+        try:
+            pickle.loads(pickle.dumps(error))  # loads too: an __init__ with arguments of its own fails only there
+        except Exception:
+            self.error = None
+
+    def throw(self) -> NoReturn:
+        """Raise it as in the worker, caused by a WorkerError that shows the worker's traceback."""
+        cause = WorkerError(f"in a worker process:\n{self.text}")
+        if self.error is None:
+            raise cause
+        raise self.error from cause
+
+
+def pickled(make_env: MakeEnv) -> bytes:
+    """The factory as bytes, for another process.
+
+    Raises:
+        ValueError: it holds something that cannot be pickled.
+    """
+    try:
+        return cloudpickle.dumps(make_env)
+    except Exception as error:  # the type depends on what was in it: TypeError, AttributeError, PicklingError, ...
+        raise ValueError(
+            f"make_env cannot be pickled: {error}. Let it build all that it needs when it is called, instead of "
+            "holding a finished environment or engine; or use route='native' with num_cpus=0, which pickles nothing"
+        ) from error
+
+
+def _serve(pipe: Connection, factory: bytes, n: int) -> None:
+    """A worker's life: build the block at the first command, answer each command, end when the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    block = None
+    while True:
+        try:
+            command, args = pipe.recv()
+        except (EOFError, OSError):
+            break
+        try:
+            if block is None:
+                block = Block(cloudpickle.loads(factory), n)
+            answer = pickle.dumps(getattr(block, command)(*args), protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            answer = pickle.dumps(Failure(error))
+        try:
+            pipe.send_bytes(answer)
+        except OSError:
+            break
+    if block is not None:
+        block.close()
+
+
+class _Worker:
+    """A block in a process of its own: each call is one message out and one back."""
+
+    def __init__(self, factory: bytes, copies: range):
+        # not fork: a forked child inherits threads' locks and open engines in whatever state they are
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context = multiprocessing.get_context(method)
+        self.copies = copies
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(  # type: ignore[attr-defined]
+            target=_serve, args=(theirs, factory, len(copies)), daemon=True
+        )
+        self._process.start()
+        theirs.close()  # while it is open here, the end of the worker goes unseen
+        self._waiting = False
+
+    def send(self, command: str, *args: Any) -> None:
+        if self._waiting:  # the last answer was never fetched, as after Ctrl-C
+            self.receive()
+        try:
+            self._pipe.send((command, args))
+        except BrokenPipeError:
+            pass  # the worker is gone; receive says so
+        self._waiting = True
+
+    def receive(self) -> Any:
+        try:
+            answer = pickle.loads(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            self._process.join(1)
+            answer = Failure(
+                WorkerError(
+                    f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit "
+                    f"code {self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this "
+                    "process; a script that starts workers needs its code under `if __name__ == '__main__':`"
+                )
+            )
+        self._waiting = False
+        return answer
+
+    def close(self, patience_s: float = 10.0) -> None:
+        self._pipe.close()  # which ends the worker once it has finished its step
+        self._process.join(patience_s)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class _Here:
+    """A block in this process, behind the same calls."""
+
+    def __init__(self, make_env: MakeEnv, copies: range):
+        self.copies = copies
+        self._block = Block(make_env, len(copies))
+
+    def send(self, command: str, *args: Any) -> None:
+        self._call = (command, args)
+
+    def receive(self) -> Any:
+        command, args = self._call
+        return getattr(self._block, command)(*args)
+
+    def close(self) -> None:
+        self._block.close()
+
+
+class ParallelCopies:
+    """Copies of one environment stepped together, in this process or divided over workers.
+
+    A copy that ends is reset within the same step. Its random stream starts at the seed of the first reset and goes on
+    through the later ones. Call `close` at the end.
+
+    Attributes:
+        layout: the agents of a copy and their spaces.
+        reset_infos: per row, the infos of its copy's last reset.
+    """
+
+    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0):
+        """Build the copies.
+
+        Args:
+            make_env: returns a new ParallelEnv at each call.
+            n_envs: number of copies.
+            num_cpus: worker processes; 0 stays in this process.
+
+        Raises:
+            ValueError: bad counts, agents or copies with different spaces, a factory that workers cannot get.
+        """
+        if n_envs < 1 or num_cpus < 0:
+            raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
+        parts = max(1, min(num_cpus, n_envs))
+        shares = [range(n_envs * i // parts, n_envs * (i + 1) // parts) for i in range(parts)]
+        self._blocks: list[_Here | _Worker] = []
+        try:
+            factory = pickled(make_env) if num_cpus else b""
+            for share in shares:
+                self._blocks.append(_Worker(factory, share) if num_cpus else _Here(make_env, share))
+            layouts = sum(self._exchange("layouts", [()] * parts), [])
+            if any(layout != layouts[0] for layout in layouts):
+                raise ValueError(f"make_env built environments with different agents or spaces: {layouts}")
+        except BaseException:
+            self.close()
+            raise
+        self.layout: Layout = layouts[0]
+        self.reset_infos: Infos = [{} for _ in range(n_envs * len(self.layout.agents))]
+
+    def reset(self, starts: Sequence[Start]) -> Any:
+        """Reset copy k with the seed and options of starts[k]; observations (rows, ...)."""
+        replies = self._exchange("reset", [(starts[block.copies.start : block.copies.stop],) for block in self._blocks])
+        self.reset_infos = [info for _, infos in replies for copy_infos in infos for info in copy_infos]
+        return gather(self.layout.observation_space, [seen for seen, _ in replies], np.concatenate)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Start a step of all copies with actions (rows, ...)."""
+        if len(actions) != len(self.reset_infos):
+            raise ValueError(f"{len(actions)} actions for {len(self.reset_infos)} rows (copies x agents)")
+        actions = np.array(actions)  # the environments get memory of their own, as those in workers do
+        team = len(self.layout.agents)
+        self._send("step", [(actions[b.copies.start * team : b.copies.stop * team],) for b in self._blocks])
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Infos]:
+        """Finish the step.
+
+        Returns:
+            Observations (rows, ...), those of the reset where a copy ended; rewards (rows,) float32; terminated and
+            truncated (rows,) bool; and per row the environment's infos with "TimeLimit.truncated" and, where the copy
+            ended, "terminal_observation".
+        """
+        seen, numbers, infos, reset_infos = zip(*self._collect(), strict=True)
+        team = len(self.layout.agents)
+        for block, ended in zip(self._blocks, reset_infos, strict=True):
+            for k, fresh in ended.items():
+                first = (block.copies.start + k) * team
+                self.reset_infos[first : first + team] = fresh
+        rewards, terminated, truncated = np.concatenate(numbers, axis=1)
+        observations = gather(self.layout.observation_space, seen, np.concatenate)
+        return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, sum(infos, [])
+
+    def ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+        """Put one of QUESTIONS to some copies; the answer of each."""
+        copies = set(copies)
+        asked = [[k for k in block.copies if k in copies] for block in self._blocks]
+        shifted = [[k - b.copies.start for k in ks] for b, ks in zip(self._blocks, asked, strict=True)]
+        replies = self._exchange("ask", [(ks, question, *args) for ks in shifted])
+        return dict(zip(sum(asked, []), sum(replies, []), strict=True))
+
+    def close(self) -> None:
+        """Close the environments and wait for the workers to end; a second call does nothing."""
+        with ExitStack() as stack:
+            while self._blocks:
+                stack.callback(self._blocks.pop().close)
+
+    def _exchange(self, command: str, arguments: Sequence[tuple]) -> list[Any]:
+        self._send(command, arguments)
+        return self._collect()
+
+    def _send(self, command: str, arguments: Sequence[tuple]) -> None:
+        if not self._blocks:
+            raise RuntimeError("these environments are closed; build new ones")
+        for block, args in zip(self._blocks, arguments, strict=True):
+            block.send(command, *args)
+
+    def _collect(self) -> list[Any]:
+        replies = [block.receive() for block in self._blocks]  # all, before any raises: none is left in a pipe
+        for reply in replies:
+            if isinstance(reply, Failure):
+                reply.throw()
+        return replies

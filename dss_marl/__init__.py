@@ -1,1 +1,92 @@
-"""dss_marl."""
+"""Multi-agent PettingZoo environments on OpenDSS: zones of a feeder as agents.
+
+``make("ieee34_volt_var")`` gives a ready environment; ``list_scenarios()`` names the others.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pettingzoo.utils import parallel_to_aec, wrappers
+
+from dss_marl.data import known_names
+from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
+from dss_marl.env import ZoneEnv
+from dss_marl.feeder import Feeder
+from dss_marl.observations import feature
+from dss_marl.scenario import Scenario, Task, load_scenario
+from dss_marl.state import GridState, Setpoints, Solution
+from dss_marl.zones import Zone
+
+__version__ = "0.1.0"
+__all__ = [
+    "Engine",
+    "Feeder",
+    "GridState",
+    "OpenDSSEngine",
+    "PowerFlowError",
+    "Scenario",
+    "Setpoints",
+    "Solution",
+    "Task",
+    "Zone",
+    "ZoneEnv",
+    "env",
+    "feature",
+    "list_scenarios",
+    "load_scenario",
+    "make",
+    "parallel_env",
+    "read_feeder",
+]
+
+
+def list_scenarios() -> list[str]:
+    """Names of the scenarios that ship with the package."""
+    return known_names("scenarios")
+
+
+def make(
+    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
+) -> ZoneEnv:
+    """A ready environment.
+
+    Args:
+        scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
+        split: where days come from: train, validation or test.
+        render_mode: see ZoneEnv.
+        changes: fields of the scenario to change, such as ``steps=48`` or ``rewards={"loss": 1.0}``.
+
+    Raises:
+        ValueError: something named does not exist or does not fit; says what, where and what is known.
+    """
+    loaded = load_scenario(scenario)
+    return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, render_mode=render_mode)
+
+
+def parallel_env(
+    scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any
+) -> ZoneEnv:
+    """``make`` under PettingZoo's name; ``max_cycles`` is the horizon."""
+    return make(scenario, **options, **({} if max_cycles is None else {"steps": max_cycles}))
+
+
+def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any) -> Any:
+    """The same environment as a PettingZoo AEC environment: agents act in turn, the grid moves after the last."""
+    return wrappers.OrderEnforcingWrapper(parallel_to_aec(parallel_env(scenario, max_cycles, **options)))
+
+
+def _register() -> None:
+    try:
+        from pettingzoo import register
+    except ImportError:  # before PettingZoo 1.27 there is no registry
+        return
+    for name in list_scenarios():
+        version = load_scenario(name).version
+        register("parallel", f"dss_marl/{name}-v{version}", "dss_marl:parallel_env", scenario=name)
+        register("aec", f"dss_marl/{name}-v{version}", "dss_marl:env", scenario=name)
+
+
+_register()

@@ -66,6 +66,20 @@ class Injection:
 
 
 @dataclass(frozen=True)
+class NewInjection:
+    """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
+
+    ``phases`` empty means all phases of the bus.
+    """
+
+    name: str
+    bus: str
+    kw: float
+    phases: tuple[int, ...] = ()
+    kind: str = "inverter"
+
+
+@dataclass(frozen=True)
 class Tap:
     """A tap-changing transformer winding; positions are integers, one step is ``step_pu``, 0 is neutral."""
 
@@ -195,7 +209,7 @@ class Feeder:
         normal_amps and closed. Parallel branches (three one-phase regulators, say) are one edge: its ``branches``
         names all of them, its ``name`` joins the names with "+", its phases are the union.
         """
-        graph = nx.Graph(name=self.name)
+        graph = nx.Graph(name=self.name, source=self.source_bus)
         for bus in self.buses:
             graph.add_node(bus.name, phases=bus.phases, kv_base=bus.kv_base, x=bus.x, y=bus.y, load_kw=0.0)
         for load in self.loads:

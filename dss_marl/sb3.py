@@ -7,16 +7,15 @@ and "supersuit" over SuperSuit's converters with what they leave out put right.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import pickle
-import uuid
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
+import gymnasium
 import numpy as np
 
-from .vec import Copy, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
+from .vec import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
@@ -46,7 +45,7 @@ def to_sb3(
         ValueError: unknown route, bad counts, agents with different spaces, or a factory that cannot be pickled where
             it must be.
     """
-    routes: dict[str, type[RowVecEnv]] = {"native": NativeVecEnv, "supersuit": SuperSuitVecEnv}
+    routes: dict[str, Callable[..., RowVecEnv]] = {"native": NativeVecEnv, "supersuit": SuperSuitVecEnv}
     if route not in routes:
         raise ValueError(f"unknown route {route!r}; known: {', '.join(sorted(routes))}")
     if n_envs < 1 or num_cpus < 0:
@@ -104,6 +103,8 @@ class RowVecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """Whether the environment of each row lies in such a wrapper."""
+        if issubclass(wrapper_class, gymnasium.Wrapper):  # they hold no ParallelEnv; and VecMonitor asks for SB3's
+            return [False for _ in self._get_indices(indices)]  # Monitor, for which each worker would import torch
         return self._per_row(indices, "env_is_wrapped", wrapper_class)
 
     def get_images(self) -> Sequence[np.ndarray | None]:
@@ -171,7 +172,7 @@ class SuperSuitVecEnv(RowVecEnv):
     """Rows over SuperSuit, whose own SB3 wrapper has no seed, attributes or methods and hides every time limit.
 
     All that it lacks goes through one opening: SuperSuit hands the argument of `env_is_wrapped` to every copy, in
-    whatever process it is, and brings a list back. `_Clone.answer` stands at the other end.
+    whatever process it is, and brings a list back. `Clone.answer` stands at the other end.
     """
 
     def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
@@ -180,24 +181,31 @@ class SuperSuitVecEnv(RowVecEnv):
         except ImportError as error:
             raise ImportError("route 'supersuit' needs SuperSuit: pip install 'dss_marl[train]'") from error
         pickled(make_env)  # SuperSuit copies by pickling, also within one process
-        template = _Clone(make_env)
+        template = Clone(make_env)
         vector = supersuit.pettingzoo_env_to_vec_env_v1(template)
         vector.env_is_wrapped = template.answer
         self.venv = supersuit.concat_vec_envs_v1(vector, n_envs, num_cpus=num_cpus, base_class="stable_baselines3")
-        self._tokens: list[str] = self.venv.env_is_wrapped(None)
+        self._tokens, identities = zip(*self.venv.env_is_wrapped(None), strict=True)
+        if len(set(identities)) < n_envs:
+            raise ValueError("make_env returned the same environment twice; let it build a new one at each call")
         template.close()
         super().__init__(template.layout, n_envs, seed)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Start a step with actions (rows, ...)."""
-        self.venv.step_async(np.array(actions))
+        self.venv.step_async(actions)
 
     def step_wait(self) -> Any:
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
         observations, rewards, dones, infos = self.venv.step_wait()
         if dones.any():
             self._fetch_reset_infos()
-        return observations, rewards, dones, infos
+        return (
+            observations,
+            rewards,
+            dones.astype(bool),
+            infos,
+        )  # uint8 within one process: as an index, numbers of rows
 
     def close(self) -> None:
         """Close the environments and end the workers; a second call does nothing."""
@@ -205,7 +213,7 @@ class SuperSuitVecEnv(RowVecEnv):
             return
         with contextlib.suppress(OSError, EOFError):  # of workers that died: nothing is left to close there
             self._post(dict.fromkeys(self._tokens, ("close",)))  # SuperSuit ends workers without closing environments
-        self._tokens = []
+        self._tokens = ()
         self.venv.venv.close()
         for process in getattr(self.venv.venv, "procs", ()):
             process.join()
@@ -218,8 +226,7 @@ class SuperSuitVecEnv(RowVecEnv):
         return observations
 
     def _fetch_reset_infos(self) -> None:
-        infos = self._post(dict.fromkeys(self._tokens, ("last_reset_infos",)))
-        self.reset_infos = [info for copy_infos in infos for info in copy_infos]
+        self.reset_infos = list(chain(*self._post(dict.fromkeys(self._tokens, ("last_reset_infos",)))))
 
     def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
         copies = list(copies)
@@ -232,49 +239,3 @@ class SuperSuitVecEnv(RowVecEnv):
             if isinstance(answer, Failure):
                 answer.throw()
         return answers
-
-
-class _Clone(Copy):
-    """A copy as SuperSuit makes them: by pickling, which here builds a new environment from the factory.
-
-    So no environment needs to be picklable, and no two copies start with the same random state.
-    """
-
-    def __init__(self, make_env: MakeEnv):
-        super().__init__(make_env)
-        self.metadata = getattr(self.env, "metadata", {})
-        self._make_env = make_env
-        self._token = uuid.uuid4().hex  # what this copy is called; it cannot know its place among the others
-        self._start: Start = (None, None)
-
-    def __reduce__(self) -> tuple:
-        return _Clone, (self._make_env,)
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
-        """Start an episode with what `prepare` left, and no infos: SuperSuit would write them over the terminal ones."""
-        (seed, options), self._start = self._start, (None, None)
-        observations, _ = super().reset(seed=seed, options=options)
-        return observations, {agent: {} for agent in self.layout.agents}
-
-    def prepare(self, start: Start) -> None:
-        """Leave seed and options for the next reset."""
-        self._start = start
-
-    def last_reset_infos(self) -> list[dict[str, Any]]:
-        """The infos of the last reset, per agent."""
-        return self.reset_infos
-
-    def answer(self, request: dict[str, tuple] | None) -> list[Any]:
-        """Serve a request that went to all copies: token -> (method, *args), or None for the token; as a list of one."""
-        if request is None:
-            return [self._token]
-        if self._token not in request:
-            return [None]
-        name, *args = request[self._token]
-        try:
-            value = getattr(self, name)(*args)
-            if multiprocessing.parent_process() is not None:
-                pickle.dumps(value)  # a worker of SuperSuit would die of sending what cannot be pickled
-        except Exception as error:  # and of any exception
-            return [Failure(error)]
-        return [value]

@@ -5,11 +5,13 @@ k * A + A - 1, in the order of `possible_agents`. Worker processes import this p
 nor a learning library.
 """
 
+from .clones import Clone
 from .copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
 from .workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
     "Block",
+    "Clone",
     "Copy",
     "Failure",
     "Layout",

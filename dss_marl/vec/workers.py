@@ -7,7 +7,8 @@ import pickle
 import signal
 import traceback
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import chain
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
@@ -56,14 +57,17 @@ def pickled(make_env: MakeEnv) -> bytes:
 
 
 def _serve(pipe: Connection, factory: bytes, n: int) -> None:
-    """A worker's life: build the block at the first command, answer each command, end when the pipe closes."""
+    """A worker's life: build the block at the first command, answer each command until None or the pipe's end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     block = None
     while True:
         try:
-            command, args = pipe.recv()
+            request = pipe.recv()
         except (EOFError, OSError):
             break
+        if request is None:
+            break
+        command, args = request
         try:
             if block is None:
                 block = Block(cloudpickle.loads(factory), n)
@@ -97,10 +101,8 @@ class _Worker:
     def send(self, command: str, *args: Any) -> None:
         if self._waiting:  # the last answer was never fetched, as after Ctrl-C
             self.receive()
-        try:
+        with suppress(BrokenPipeError):  # the worker is gone: receive says so
             self._pipe.send((command, args))
-        except BrokenPipeError:
-            pass  # the worker is gone; receive says so
         self._waiting = True
 
     def receive(self) -> Any:
@@ -119,7 +121,11 @@ class _Worker:
         return answer
 
     def close(self, patience_s: float = 10.0) -> None:
-        self._pipe.close()  # which ends the worker once it has finished its step
+        with suppress(OSError, EOFError):  # the worker may be gone
+            self._pipe.send(None)  # the pipe's end is not enough: a process forked meanwhile holds it open
+            if self._waiting and self._pipe.poll(patience_s):
+                self._pipe.recv_bytes()  # or the worker would never get rid of a long answer
+        self._pipe.close()
         self._process.join(patience_s)
         if self._process.is_alive():
             self._process.kill()
@@ -175,19 +181,19 @@ class ParallelCopies:
             factory = pickled(make_env) if num_cpus else b""
             for share in shares:
                 self._blocks.append(_Worker(factory, share) if num_cpus else _Here(make_env, share))
-            layouts = sum(self._exchange("layouts", [()] * parts), [])
+            layouts: list[Layout] = list(chain(*self._exchange("layouts", [()] * parts)))
             if any(layout != layouts[0] for layout in layouts):
                 raise ValueError(f"make_env built environments with different agents or spaces: {layouts}")
         except BaseException:
             self.close()
             raise
-        self.layout: Layout = layouts[0]
+        self.layout = layouts[0]
         self.reset_infos: Infos = [{} for _ in range(n_envs * len(self.layout.agents))]
 
     def reset(self, starts: Sequence[Start]) -> Any:
         """Reset copy k with the seed and options of starts[k]; observations (rows, ...)."""
         replies = self._exchange("reset", [(starts[block.copies.start : block.copies.stop],) for block in self._blocks])
-        self.reset_infos = [info for _, infos in replies for copy_infos in infos for info in copy_infos]
+        self.reset_infos = [info for _, copies in replies for infos in copies for info in infos]
         return gather(self.layout.observation_space, [seen for seen, _ in replies], np.concatenate)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -214,7 +220,7 @@ class ParallelCopies:
                 self.reset_infos[first : first + team] = fresh
         rewards, terminated, truncated = np.concatenate(numbers, axis=1)
         observations = gather(self.layout.observation_space, seen, np.concatenate)
-        return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, sum(infos, [])
+        return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, list(chain(*infos))
 
     def ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
         """Put one of QUESTIONS to some copies; the answer of each."""
@@ -222,7 +228,7 @@ class ParallelCopies:
         asked = [[k for k in block.copies if k in copies] for block in self._blocks]
         shifted = [[k - b.copies.start for k in ks] for b, ks in zip(self._blocks, asked, strict=True)]
         replies = self._exchange("ask", [(ks, question, *args) for ks in shifted])
-        return dict(zip(sum(asked, []), sum(replies, []), strict=True))
+        return dict(zip(chain(*asked), chain(*replies), strict=True))
 
     def close(self) -> None:
         """Close the environments and wait for the workers to end; a second call does nothing."""

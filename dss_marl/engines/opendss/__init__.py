@@ -1,6 +1,6 @@
 """OpenDSS: the truth. The one package that imports opendssdirect."""
 
 from dss_marl.engines.opendss.engine import OpenDSSEngine
-from dss_marl.engines.opendss.reader import NewInjection, read_feeder
+from dss_marl.engines.opendss.reader import read_feeder
 
-__all__ = ["NewInjection", "OpenDSSEngine", "read_feeder"]
+__all__ = ["OpenDSSEngine", "read_feeder"]

@@ -14,6 +14,7 @@ from dss_marl.engines.opendss.reader import close_all
 from dss_marl.feeder import Feeder
 from dss_marl.state import BoolArray, Setpoints, Solution
 
+
 class OpenDSSEngine:
     """One circuit in one OpenDSS context, opened at the first solve and kept for life.
 
@@ -29,7 +30,9 @@ class OpenDSSEngine:
         max_iterations: per solve.
     """
 
-    def __init__(self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.3, max_iterations: int = 100) -> None:
+    def __init__(
+        self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.3, max_iterations: int = 100
+    ) -> None:
         self.feeder = feeder
         self.tolerance = tolerance
         self.floor_pu = floor_pu
@@ -88,7 +91,9 @@ class OpenDSSEngine:
         try:
             compile_circuit(context, feeder.path, feeder.commands)
             context.Text.Command("set mode=daily number=1 stepsize=1h controlmode=off loadmult=1")
-            context.Text.Command(f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100")
+            context.Text.Command(
+                f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100"
+            )
             context.Solution.Solve()
             close_all(context, feeder.switches)
             self._flows = read_flows(context, feeder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,9 @@ import numpy as np
 
 from dss_marl.data import data_folder, known_names
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.feeder import Branch, Bus, Feeder, Injection, Switch, Tap
+from dss_marl.feeder import Branch, Bus, Feeder, Injection, NewInjection, Switch, Tap
 
 _KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
-
-
-@dataclass(frozen=True)
-class NewInjection:
-    """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
-
-    ``phases`` empty means all phases of the bus.
-    """
-
-    name: str
-    bus: str
-    kw: float
-    phases: tuple[int, ...] = ()
-    kind: str = "inverter"
 
 
 def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
@@ -121,7 +106,9 @@ def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[In
     bus = next((b for b in buses if b.name == str(new.bus).lower()), None)
     if bus is None:
         known = ", ".join(b.name for b in buses[:40]) + (", ..." if len(buses) > 40 else "")
-        raise ValueError(f"{new.kind} {new.name!r}: bus {new.bus!r} does not exist on feeder {feeder!r}; known: {known}")
+        raise ValueError(
+            f"{new.kind} {new.name!r}: bus {new.bus!r} does not exist on feeder {feeder!r}; known: {known}"
+        )
     phases = tuple(new.phases) or tuple(p for p in bus.phases if p <= 3)
     missing = [p for p in phases if p not in bus.phases]
     if missing:  # OpenDSS would make phantom nodes without a word
@@ -129,9 +116,13 @@ def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[In
             f"{new.kind} {new.name!r}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, not {missing}"
         )
     if len(phases) == 2:
-        raise ValueError(f"{new.kind} {new.name!r} at bus {bus.name!r}: use one or three phases, or two units; got {phases}")
+        raise ValueError(
+            f"{new.kind} {new.name!r} at bus {bus.name!r}: use one or three phases, or two units; got {phases}"
+        )
     if bus.kv_base <= 0:
-        raise ValueError(f"bus {bus.name!r} of feeder {feeder!r} has no base voltage; end the .dss with CalcVoltageBases")
+        raise ValueError(
+            f"bus {bus.name!r} of feeder {feeder!r} has no base voltage; end the .dss with CalcVoltageBases"
+        )
     kv = bus.kv_base * (3**0.5 if len(phases) == 3 else 1.0)
     terminal = ".".join([bus.name, *map(str, phases)])
     row = Injection(
@@ -184,8 +175,10 @@ def _loads(context: Any, node_index: dict[str, int]) -> list[Injection]:
 
 def _taps(context: Any) -> tuple[Tap, ...]:
     rows: dict[str, Tap] = {}
-    controls = [(context.RegControls.Transformer().lower(), int(context.RegControls.TapWinding()))
-                for _ in _elements(context.RegControls)]
+    controls = [
+        (context.RegControls.Transformer().lower(), int(context.RegControls.TapWinding()))
+        for _ in _elements(context.RegControls)
+    ]
     for name, winding in controls:
         transformer = context.Transformers
         transformer.Name(name)
@@ -217,7 +210,9 @@ def _line_switches(context: Any) -> list[Switch]:
             bus_name = context.CktElement.BusNames()[0]
             phases = tuple(int(p) for p in context.CktElement.NodeOrder()[: context.CktElement.NumPhases()])
             is_open = context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0)
-            rows.append(Switch(f"line.{name}", "switch", f"line.{name}", bus_name.split(".")[0].lower(), phases, not is_open))
+            rows.append(
+                Switch(f"line.{name}", "switch", f"line.{name}", bus_name.split(".")[0].lower(), phases, not is_open)
+            )
     return rows
 
 
@@ -266,7 +261,9 @@ def _branches(
             (bus1, phases, nodes1), (bus2, _, nodes2) = ends
             z = complex(context.Reactors.R(), context.Reactors.X())
             amps = context.CktElement.NormalAmps()
-            rows.append(Branch(f"reactor.{name}", "reactor", bus1, bus2, phases, nodes1, nodes2, 0.0, z.real, z.imag, amps))
+            rows.append(
+                Branch(f"reactor.{name}", "reactor", bus1, bus2, phases, nodes1, nodes2, 0.0, z.real, z.imag, amps)
+            )
     return tuple(rows)
 
 

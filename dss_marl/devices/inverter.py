@@ -1,0 +1,107 @@
+"""Inverters: sun and reactive power within the kVA circle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.feeder import Feeder, NewInjection, find
+from dss_marl.state import Array, IntArray, Setpoints
+
+
+class InverterSpec(DeviceSpec):
+    """A photovoltaic inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``."""
+
+    bus: str
+    kw: float = Field(gt=0, description="peak power of the panels [kW]")
+    kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
+    phases: tuple[int, ...] = ()
+    name: str = ""
+    curtail: bool = Field(default=False, description="the agent may also hold back sun")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bus_as_text(cls, data: dict[str, object]) -> dict[str, object]:
+        return {**data, "bus": str(data["bus"])} if isinstance(data, dict) and "bus" in data else data
+
+    @property
+    def label(self) -> str:
+        """The name, or one made of the bus and phases."""
+        return self.name or "_".join(["inverter", self.bus, *map(str, self.phases)]).lower()
+
+    @property
+    def rating_kva(self) -> float:
+        """The rating [kVA]."""
+        return self.kva or 1.2 * self.kw
+
+
+@dataclass(frozen=True)
+class Inverters(DeviceGroup):
+    """Inverters with watt priority: what the sun gives comes first, reactive power takes what the circle leaves.
+
+    The first entry of the action is a share of the reactive power left, q = a sqrt(S^2 - P^2), available at night too;
+    with ``curtail`` a second entry holds sun back, P = (1 + min(a, 0)) P_sun, so that 0 and above take all.
+    Memory: both entries as applied, so a held inverter keeps its share, and its kvar follows the circle.
+
+    Attributes:
+        injections: (D) index of each in the Feeder's injections.
+        kva: (D) rating [kVA].
+        may_curtail: (D) 1 where sun may be held back, else 0.
+    """
+
+    injections: IntArray
+    kva: Array
+    may_curtail: Array
+
+    memory_size: ClassVar[int] = 2
+    Spec: ClassVar[type[DeviceSpec]] = InverterSpec
+
+    @property
+    def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One entry, and a second where any of the inverters may curtail."""
+        entries = ("share of the reactive power left", "sun held back where negative")
+        return entries if self.may_curtail.any() else entries[:1]
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act. A request to hold back sun without ``curtail`` is a limit."""
+        kept = np.zeros_like(memory)
+        kept[..., 0] = action[..., 0]
+        limited = np.zeros(kept.shape[:-1], dtype=np.int64)
+        if action.shape[-1] > 1:
+            held_back = np.minimum(action[..., 1], 0)
+            kept[..., 1] = held_back * self.may_curtail
+            limited = ((held_back < 0) & (self.may_curtail == 0)).astype(np.int64)
+        self.hold(kept, setpoints)
+        return kept, limited
+
+    def hold(self, memory: Array, setpoints: Setpoints) -> None:
+        """See DeviceGroup.hold."""
+        kw = np.minimum(setpoints.kw[..., self.injections] * (1 + memory[..., 1]), self.kva)
+        setpoints.kw[..., self.injections] = kw
+        setpoints.kvar[..., self.injections] = memory[..., 0] * np.sqrt(self.kva * self.kva - kw * kw)
+
+    @classmethod
+    def new_injections(cls, specs: Sequence[InverterSpec]) -> list[NewInjection]:
+        """One unit each, rated at its kVA."""
+        names = unique([spec.label for spec in specs], "inverter")
+        small = next((spec for spec in specs if spec.rating_kva < spec.kw), None)
+        if small is not None:
+            raise ValueError(f"inverter {small.label!r}: kva {small.kva:g} is below kw {small.kw:g}; raise kva")
+        return [NewInjection(n, spec.bus, spec.kw, spec.phases) for n, spec in zip(names, specs, strict=True)]
+
+    @classmethod
+    def build(cls, specs: Sequence[InverterSpec], feeder: Feeder) -> Inverters:
+        """See DeviceGroup.build."""
+        rows = [find(feeder.injections, f"generator.{spec.label}", "inverter", feeder.name) for spec in specs]
+        return cls(
+            names=tuple(spec.label for spec in specs),
+            buses=tuple(feeder.injections[j].bus for j in rows),
+            injections=np.array(rows, dtype=np.int64),
+            kva=np.array([spec.rating_kva for spec in specs]),
+            may_curtail=np.array([float(spec.curtail) for spec in specs]),
+        )

@@ -1,0 +1,233 @@
+"""Features: functions of (zone, state) that give the numbers an agent sees, each with labels and a range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array, GridState
+from dss_marl.zones import Zone, all_zones, imported
+
+Function = Callable[[Zone, GridState], Any]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature function with what a reader of its numbers needs.
+
+    Attributes:
+        function: (zone, state) -> (..., n).
+        labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
+        unit: of the numbers as given, scale included.
+        low, high: range that the numbers are clipped to.
+        per: "" or the rows of the zone with an entry each: units, taps or switches.
+    """
+
+    function: Function
+    labels: tuple[str, ...]
+    unit: str
+    low: float
+    high: float
+    per: str = ""
+
+
+KNOWN: dict[str, Feature] = {}
+
+
+def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str = "") -> Callable[[Function], Function]:
+    """Register a function as a feature under its name; see Feature. Also for one's own, imported before use."""
+
+    def register(function: Function) -> Function:
+        KNOWN[function.__name__] = Feature(function, tuple(labels), unit, low, high, per)
+        return function
+
+    return register
+
+
+@feature(["lowest voltage", "mean voltage", "highest voltage"], "(v_pu - 1) * 20", -5, 5)
+@all_zones
+def voltage(zone: Zone, state: GridState) -> Array:
+    """(..., 3) lowest, mean and highest voltage of the zone's judged, energised nodes; 0 where there is none."""
+    v = state.solution.v_pu[..., zone.judged]
+    alive = zone.judged_weight * state.solution.energised[..., zone.judged] > 0
+    count = alive.sum(-1)
+    mean = np.divide((v * alive).sum(-1), count, out=np.ones(count.shape), where=count > 0)
+    low = np.where(count > 0, np.where(alive, v, np.inf).min(-1), 1.0)
+    high = np.where(count > 0, np.where(alive, v, -np.inf).max(-1), 1.0)
+    return (np.stack([low, mean, high], axis=-1) - 1) * 20
+
+
+@feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
+@all_zones
+def unit_voltage(zone: Zone, state: GridState) -> Array:
+    """(..., u) mean voltage of the phases that each unit connects to."""
+    v = (state.solution.v_pu[..., zone.unit_nodes] * zone.unit_node_weight).sum(-1)
+    return (v - 1) * 20 * zone.unit_weight
+
+
+@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="units")
+@all_zones
+def sun(zone: Zone, state: GridState) -> Array:
+    """(..., u) available power of each unit over its rating."""
+    return _rows(state.forecast[..., 0, :], zone.units, zone.unit_weight / zone.unit_kw)
+
+
+@feature(["reactive power of"], "kvar / kW rated", -2, 2, per="units")
+@all_zones
+def unit_kvar(zone: Zone, state: GridState) -> Array:
+    """(..., u) reactive power that each unit injects at present over its rated active power."""
+    return _rows(state.setpoints.kvar, zone.units, zone.unit_weight / zone.unit_kw)
+
+
+@feature(["load of the zone"], "kW / 100", 0, 50)
+@all_zones
+def load(zone: Zone, state: GridState) -> Array:
+    """(..., 1) load of the zone before control."""
+    return -_rows(state.forecast[..., 0, :], zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
+
+
+@feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
+@all_zones
+def clock(zone: Zone, state: GridState) -> Array:
+    """(..., 2) the hour on a circle."""
+    angle = 2 * np.pi * state.hour / 24
+    return np.broadcast_to([np.sin(angle), np.cos(angle)], (*zone.index.shape, 2))
+
+
+@feature(["tap of"], "positions / 8", -4, 4, per="taps")
+@all_zones
+def tap(zone: Zone, state: GridState) -> Array:
+    """(..., r) present tap positions."""
+    return _rows(state.setpoints.tap, zone.taps, zone.tap_weight / 8)
+
+
+@feature(["closed"], "0 or 1", 0, 1, per="switches")
+@all_zones
+def closed(zone: Zone, state: GridState) -> Array:
+    """(..., s) states of the switches and capacitor steps."""
+    return _rows(state.setpoints.closed, zone.switches, zone.switch_weight)
+
+
+@feature(["lowest voltage of the feeder", "highest voltage of the feeder"], "(v_pu - 1) * 20", -5, 5)
+@all_zones
+def feeder_voltage(zone: Zone, state: GridState) -> Array:
+    """(..., 2) lowest and highest energised voltage of the whole feeder: needs communication."""
+    v = state.solution.v_pu
+    alive = state.solution.energised
+    ends = np.stack([np.where(alive, v, np.inf).min(-1), np.where(alive, v, -np.inf).max(-1)], axis=-1)
+    return np.broadcast_to((ends - 1) * 20, (*zone.index.shape, 2))
+
+
+@feature(["is"], "0 or 1", 0, 1, per="zones")
+@all_zones
+def identity(zone: Zone, state: GridState) -> Array:
+    """(..., Z) which zone this is, as one-hot: lets a shared policy treat zones differently."""
+    return np.eye(zone.count)[zone.index]
+
+
+def _rows(x: Array, index: Any, weight: Array) -> Array:
+    if not x.shape[-1]:
+        return np.zeros((*x.shape[:-1], *index.shape))
+    return x[..., index] * weight
+
+
+def named_feature(name: str) -> Feature:
+    """The feature called ``name``, or one's own as ``package.module:function`` (range -10 to 10 unless registered).
+
+    Raises:
+        ValueError: unknown; the message lists the known ones.
+    """
+    if name in KNOWN:
+        return KNOWN[name]
+    function = imported(name, "observation", KNOWN)
+    return KNOWN.get(function.__name__) or Feature(function, (), "as given", -10.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """All features of all zones side by side, the same columns for every zone; entries a zone lacks are 0.
+
+    Attributes:
+        features: in order.
+        zones, stacked: the zones, one by one and together.
+        widths: columns of each feature.
+        low, high: (n) ranges.
+    """
+
+    features: tuple[Feature, ...]
+    zones: tuple[Zone, ...]
+    stacked: Zone
+    widths: tuple[int, ...]
+    low: Array
+    high: Array
+
+    @classmethod
+    def build(cls, names: Sequence[str], zones: tuple[Zone, ...], stacked: Zone, sample: GridState) -> Observer:
+        """Find the features and, on a sample state, their widths.
+
+        Raises:
+            ValueError: an unknown feature, or one that fails or gives values that are not finite.
+        """
+        features = tuple(named_feature(name) for name in names)
+        widths = []
+        for name, one in zip(names, features, strict=True):
+            try:
+                values = [np.asarray(one.function(zone, sample), float) for zone in zones]
+            except Exception as error:
+                raise ValueError(f"observation {name!r} fails on the first state: {error!r}") from error
+            if any(v.ndim != 1 for v in values) or not all(np.isfinite(v).all() for v in values):
+                shapes = sorted({v.shape for v in values})
+                raise ValueError(f"observation {name!r} must give a finite vector for each zone; got shapes {shapes}")
+            widths.append(max(len(v) for v in values))
+        low = np.concatenate([np.full(w, min(f.low, 0.0)) for f, w in zip(features, widths, strict=True)])
+        high = np.concatenate([np.full(w, max(f.high, 0.0)) for f, w in zip(features, widths, strict=True)])
+        return cls(features, zones, stacked, tuple(widths), low, high)
+
+    def observe(self, state: GridState) -> np.ndarray:
+        """(Z, n) float32, inside the range."""
+        columns = []
+        for one, width in zip(self.features, self.widths, strict=True):
+            if getattr(one.function, "all_zones", False):
+                columns.append(one.function(self.stacked, state))
+            else:
+                columns.append(
+                    _padded([one.function(zone, state) for zone in self.zones], width, one.function.__name__)
+                )
+        both = np.concatenate(columns, axis=-1)
+        return np.clip(both, self.low, self.high).astype(np.float32)
+
+    def labels(self, zone: Zone, feeder: Feeder) -> list[str]:
+        """(n) what each entry of a zone's observation is, with its unit; "-" where the zone has no such thing."""
+        result: list[str] = []
+        for one, width in zip(self.features, self.widths, strict=True):
+            names = _entry_names(one, zone, feeder) or [f"{one.function.__name__} {k}" for k in range(width)]
+            result += [f"{name} [{one.unit}]" for name in names] + ["-"] * (width - len(names))
+        return result
+
+
+def _entry_names(one: Feature, zone: Zone, feeder: Feeder) -> list[str]:
+    if not one.per:
+        return list(one.labels)
+    rows = {
+        "units": lambda: [feeder.injections[i].name for i in zone.units],
+        "taps": lambda: [feeder.taps[i].name for i in zone.taps],
+        "switches": lambda: [feeder.switches[i].name for i in zone.switches],
+        "zones": lambda: [f"zone_{z + 1}" for z in range(zone.count)],
+    }[one.per]()
+    return [f"{one.labels[0]} {row.split('.', 1)[-1]}" for row in rows]
+
+
+def _padded(rows: Sequence[Any], width: int, name: str) -> Array:
+    result = np.zeros((len(rows), width))
+    for z, row in enumerate(rows):
+        values = np.asarray(row, float)
+        if values.ndim != 1 or len(values) > width or not np.isfinite(values).all():
+            raise ValueError(
+                f"observation {name!r} must give at most {width} finite numbers, as at the start; got {row!r}"
+            )
+        result[z, : len(values)] = values
+    return result

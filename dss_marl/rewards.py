@@ -1,0 +1,126 @@
+"""Reward terms and cost channels: functions of (zone, before, after).
+
+A term is one zone's contribution (...): the team's reward is the weighted sum over terms and zones. A reward term is
+<= 0 where it punishes; a cost is >= 0 and never enters the reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dss_marl.state import Array, GridState
+from dss_marl.zones import Zone, all_zones, imported
+
+V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
+
+Term = Callable[[Zone, GridState, GridState], Any]
+
+
+def excursion(v_pu: Array) -> Array:
+    """How far each voltage lies outside 0.95 to 1.05 pu [pu], >= 0."""
+    return np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
+
+
+@all_zones
+def voltage_violation(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Excursion outside 0.95 to 1.05 pu, negated: the zone's share of the mean over the feeder's judged nodes [pu].
+
+    The band is ANSI C84.1 range A. A de-energised node does not count.
+
+    Args:
+        zone: whose judged nodes count.
+        before, after: states around the step; v_pu is (..., N).
+
+    Returns:
+        (...), <= 0.
+    """
+    return -_excursions(zone, after).sum(-1) / zone.all_judged
+
+
+@all_zones
+def voltage_deviation(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Squared distance from 1 pu, negated: the zone's share of the mean over the judged nodes [pu^2]."""
+    alive = after.solution.energised[..., zone.judged] * zone.judged_weight
+    return -(((after.solution.v_pu[..., zone.judged] - 1) ** 2) * alive).sum(-1) / zone.all_judged
+
+
+@all_zones
+def violating_share(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Share of the feeder's judged nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1]."""
+    return -(_excursions(zone, after) > 0).sum(-1) / zone.all_judged
+
+
+@all_zones
+def loss(zone: Zone, before: GridState, after: GridState) -> Array:
+    """The feeder's losses, negated and split evenly, because a current causes losses outside its zone [MW]."""
+    return -np.multiply.outer(after.solution.loss_kw, np.ones(zone.index.shape)) / (1000 * zone.count)
+
+
+@all_zones
+def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Tap moves of the zone's regulators, negated [moves]."""
+    moves = np.abs(after.setpoints.tap - before.setpoints.tap)
+    return -_taken(moves, zone.taps, zone.tap_weight)
+
+
+@all_zones
+def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Switchings of the zone's capacitor steps and switches, negated [switchings]."""
+    return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
+
+
+@all_zones
+def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Available sun that was not fed in by the zone's inverters, negated [MWh]."""
+    lost = after.forecast[..., 0, :] - after.setpoints.kw
+    return -_taken(lost, zone.units, zone.unit_weight) * after.dt_h / 1000
+
+
+@all_zones
+def voltage(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's judged nodes [pu], >= 0."""
+    return _excursions(zone, after).sum(-1)
+
+
+@all_zones
+def thermal(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: highest loading above 1 on the feeder [1], >= 0; the same for each zone."""
+    return np.multiply.outer(np.maximum(after.solution.loading.max(-1) - 1.0, 0.0), np.ones(zone.index.shape))
+
+
+@all_zones
+def operations(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: tap moves and switchings in the zone, >= 0."""
+    return -tap_moves(zone, before, after) - capacitor_moves(zone, before, after)
+
+
+REWARDS: dict[str, Term] = {
+    f.__name__: f
+    for f in (voltage_violation, voltage_deviation, violating_share, loss, tap_moves, capacitor_moves, curtailment)
+}
+COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations)}
+
+
+def reward_term(name: str) -> Term:
+    """The reward term called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
+    return REWARDS.get(name) or imported(name, "reward", REWARDS)  # type: ignore[no-any-return]
+
+
+def cost_channel(name: str) -> Term:
+    """The cost called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
+    return COSTS.get(name) or imported(name, "cost", COSTS)  # type: ignore[no-any-return]
+
+
+def _excursions(zone: Zone, after: GridState) -> Array:
+    alive = after.solution.energised[..., zone.judged] * zone.judged_weight
+    return excursion(after.solution.v_pu[..., zone.judged]) * alive
+
+
+def _taken(x: Array, index: Any, weight: Array) -> Array:
+    """(...) or (..., Z) weighted sum of the entries; zero where the feeder has none of them."""
+    if not x.shape[-1]:
+        return np.zeros((*x.shape[:-1], *index.shape[:-1]))
+    return (x[..., index] * weight).sum(-1)

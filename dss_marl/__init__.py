@@ -70,7 +70,9 @@ def parallel_env(
     scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any
 ) -> ZoneEnv:
     """``make`` under PettingZoo's name; ``max_cycles`` is the horizon."""
-    return make(scenario, **options, **({} if max_cycles is None else {"steps": max_cycles}))
+    if max_cycles is not None:
+        options["steps"] = max_cycles
+    return make(scenario, **options)
 
 
 def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any) -> Any:
@@ -85,8 +87,8 @@ def _register() -> None:
         return
     for name in list_scenarios():
         version = load_scenario(name).version
-        register("parallel", f"dss_marl/{name}-v{version}", "dss_marl:parallel_env", scenario=name)
-        register("aec", f"dss_marl/{name}-v{version}", "dss_marl:env", scenario=name)
+        for kind, entry in (("parallel", parallel_env), ("aec", env)):
+            register(kind, f"dss_marl/{name}-v{version}", entry, kwargs={"scenario": name})
 
 
 _register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.profiles import Day
 from dss_marl.scenario import Scenario, Task
-from dss_marl.state import Array, GridState, IntArray, Setpoints
+from dss_marl.state import Array, GridState, Setpoints
 from dss_marl.zones import over_zones
 
 
@@ -64,14 +65,14 @@ class ZoneEnv(ParallelEnv):
         observation = spaces.Box(task.observer.low.astype(np.float32), task.observer.high.astype(np.float32))
         self.observation_spaces = {a: spaces.Box(observation.low, observation.high) for a in self.possible_agents}
         self.action_spaces = {a: spaces.Box(-1.0, 1.0, (task.slots.width,)) for a in self.possible_agents}
-        everything = (np.tile(x, len(task.zones)) for x in (observation.low, observation.high))
-        self.state_space = spaces.Box(*everything)
+        copies = len(task.zones)
+        self.state_space = spaces.Box(np.tile(observation.low, copies), np.tile(observation.high, copies))
         self.before: GridState | None = None
         self.after: GridState | None = None
         self.now: GridState | None = None
         self._rng = np.random.default_rng()
         self._day: Day | None = None
-        self._day_number = -1
+        self.day = -1  # of the year, from 0
         self._rows = np.zeros((len(task.zones), len(task.observer.low)), np.float32)
         terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
         self._keys = (*terms, "clipped", "limited", "failed", "day")
@@ -108,16 +109,16 @@ class ZoneEnv(ParallelEnv):
             options: ``{"day": 17}`` starts that day of the year, whatever the split.
 
         Raises:
-            ValueError: an unknown option, or no such day.
+            ValueError: no such day.
         """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         options = dict(options or {})
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
-        self._day_number = options.pop("day", drawn)
-        if options:
-            raise ValueError(f"unknown reset option {next(iter(options))!r}; known: day")
-        self._day = self.task.profiles.day(self._day_number)
+        self.day = options.pop("day", drawn)
+        if options:  # an error would fail PettingZoo's own test, which passes an option of its own
+            warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day", stacklevel=2)
+        self._day = self.task.profiles.day(self.day)
         self.agents = self.possible_agents[:]
         self.before = self.after = None
         self.engine.restart()
@@ -145,7 +146,7 @@ class ZoneEnv(ParallelEnv):
         flat, clipped = self.task.slots.read(actions)
         scenario, now = self.task.scenario, self.now
         failed = False
-        limited = np.zeros(len(self.agents))
+        limited: Array = np.zeros(len(self.agents))
         try:
             after, limited = self._operated(flat)
             coming = self._held(now.step + 1, after.setpoints, after.memory, after)
@@ -181,7 +182,7 @@ class ZoneEnv(ParallelEnv):
         """
         return self._operated(self.task.slots.read(actions)[0])[0]
 
-    def _operated(self, flat: Array) -> tuple[GridState, IntArray]:
+    def _operated(self, flat: Array) -> tuple[GridState, Array]:
         """The coming interval with the devices acting; and (Z) the requests that their limits cut."""
         assert self.now is not None
         now, task = self.now, self.task
@@ -197,7 +198,7 @@ class ZoneEnv(ParallelEnv):
         solution = self.engine.solve(setpoints, task.scenario.circuit_controls)
         setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
         after = GridState(now.step, now.hour, now.dt_h, setpoints, solution, np.concatenate(memory), now.forecast)
-        cuts = np.bincount(task.slots.device_zone, np.concatenate(limited), len(task.zones))
+        cuts = np.bincount(task.slots.device_zone, np.concatenate(limited), len(task.zones)).astype(float)
         return after, cuts
 
     def _held(self, step: int, present: Setpoints, memory: Array, last: GridState | None) -> GridState:
@@ -238,13 +239,13 @@ class ZoneEnv(ParallelEnv):
 
     def _infos(self, values: Array, truncated: bool) -> dict[str, dict[str, Any]]:
         """One dict for each agent, from (keys without day, Z) values."""
-        day = float(self._day_number)
+        day = float(self.day)
         return {
             agent: dict(zip(self._keys, (*column, day), strict=True)) | {"TimeLimit.truncated": truncated}
             for agent, column in zip(self.possible_agents, values.T.tolist(), strict=True)
         }
 
-    # --- the rest ------------------------------------------------------------------------------------------------------
+    # --- the rest ----------------------------------------------------------------------------------------------------
 
     def render(self) -> Any:
         """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
@@ -255,7 +256,7 @@ class ZoneEnv(ParallelEnv):
 
             return feeder_image(self.task, self.after or self.now)
         state = self.after or self.now
-        lines = [f"{self.metadata['name']} day {self._day_number} step {state.step} hour {state.hour:05.2f}"]
+        lines = [f"{self.metadata['name']} day {self.day} step {state.step} hour {state.hour:05.2f}"]
         for zone in self.task.zones:
             v = state.solution.v_pu[zone.nodes]
             lines.append(f"{zone.name}: {v.min():.4f} to {v.max():.4f} pu")

@@ -129,7 +129,7 @@ def identity(zone: Zone, state: GridState) -> Array:
     return np.eye(zone.count)[zone.index]
 
 
-def _rows(x: Array, index: Any, weight: Array) -> Array:
+def _rows(x: Any, index: Any, weight: Array) -> Array:
     if not x.shape[-1]:
         return np.zeros((*x.shape[:-1], *index.shape))
     return x[..., index] * weight

@@ -17,8 +17,10 @@ SPLITS = ("train", "validation", "test")
 _EVERY, _TEST, _VALIDATION = 9, 4, 8
 
 # Shape of a mean day by the hour, 1 at its highest: an evening peak for homes, a plateau for shops and offices.
-_RESIDENTIAL = [.42, .38, .36, .35, .36, .42, .55, .64, .60, .55, .53, .54, .56, .54, .53, .56, .65, .80, .94, 1.0, .97, .86, .69, .52]  # fmt: skip
-_COMMERCIAL = [.36, .35, .34, .34, .35, .40, .52, .70, .86, .95, .99, 1.0, .98, .98, .98, .96, .92, .84, .74, .64, .56, .48, .42, .38]  # fmt: skip
+_RESIDENTIAL = [.42, .38, .36, .35, .36, .42, .55, .64, .60, .55, .53, .54,
+                .56, .54, .53, .56, .65, .80, .94, 1.0, .97, .86, .69, .52]  # fmt: skip
+_COMMERCIAL = [.36, .35, .34, .34, .35, .40, .52, .70, .86, .95, .99, 1.0,
+               .98, .98, .98, .96, .92, .84, .74, .64, .56, .48, .42, .38]  # fmt: skip
 
 # Sky of a day: clear, mixed, overcast. Rows: today, columns: tomorrow.
 _SKY_CHAIN = np.array([[0.65, 0.25, 0.10], [0.35, 0.45, 0.20], [0.25, 0.40, 0.35]])
@@ -90,7 +92,7 @@ class Profiles:
             raise ValueError(f"day must be a whole number from 0 to {DAYS - 1}; got {day!r}")
         rng = np.random.default_rng([self.spec.seed, int(day)])
         steps = round(24 / self.dt_h) + 1
-        hour = np.arange(steps) * self.dt_h
+        hour: Array = np.arange(steps, dtype=float) * self.dt_h
         nominal_kw, nominal_kvar = self.feeder.nominal_kw, self.feeder.nominal_kvar
         loads = self.feeder.loads
         units = np.setdiff1d(np.arange(len(nominal_kw)), loads)

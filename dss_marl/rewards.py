@@ -106,12 +106,12 @@ COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations)}
 
 def reward_term(name: str) -> Term:
     """The reward term called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
-    return REWARDS.get(name) or imported(name, "reward", REWARDS)  # type: ignore[no-any-return]
+    return REWARDS.get(name) or imported(name, "reward", REWARDS)
 
 
 def cost_channel(name: str) -> Term:
     """The cost called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
-    return COSTS.get(name) or imported(name, "cost", COSTS)  # type: ignore[no-any-return]
+    return COSTS.get(name) or imported(name, "cost", COSTS)
 
 
 def _excursions(zone: Zone, after: GridState) -> Array:

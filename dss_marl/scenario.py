@@ -62,6 +62,7 @@ class Scenario(_Data):
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
+    tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
     training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
 
     def replace(self, **changes: Any) -> Scenario:

@@ -1,4 +1,4 @@
-"""The values that travel: what may be written (Setpoints), read (Solution) and seen by rewards and observations (GridState).
+"""The values that travel: Setpoints are written, a Solution is read, a GridState is what rewards and observations see.
 
 Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
 Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``).

@@ -290,7 +290,7 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
 
     zones = []
     for z, part in enumerate(parts):
-        indices = {
+        indices: dict[str, Any] = {
             "nodes": rows(enumerate(bus_of_node), z),
             "judged": rows(((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out), z),
             "loads": rows(((int(i), feeder.injections[i].bus) for i in feeder.loads), z),
@@ -298,7 +298,7 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
             "taps": rows(((r, row.bus2) for r, row in enumerate(feeder.taps)), z),
             "switches": rows(((s, row.bus) for s, row in enumerate(feeder.switches)), z),
         }
-        weights = {weight: np.ones(len(indices[name])) for name, weight in _INDICES.items()}
+        weights: dict[str, Any] = {weight: np.ones(len(indices[name])) for name, weight in _INDICES.items()}
         units = [feeder.injections[i] for i in indices["units"]]
         unit_nodes, unit_node_weight = np.zeros((len(units), 3), np.int64), np.zeros((len(units), 3))
         for u, unit in enumerate(units):

@@ -9,7 +9,7 @@ from dss_marl.state import Setpoints, Solution
 
 
 class PowerFlowError(RuntimeError):
-    """The power flow has no usable solution: no convergence, values that are not finite, or a voltage below the floor."""
+    """No usable solution: no convergence, values that are not finite, or a voltage below the floor."""
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -72,10 +73,8 @@ class OpenDSSEngine:
             release(context)
 
     def __del__(self) -> None:
-        try:
+        with contextlib.suppress(Exception):  # the interpreter may be shutting down
             self.close()
-        except Exception:  # the interpreter may be shutting down
-            pass
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the context, which cannot be copied; the copy opens its own."""
@@ -196,10 +195,8 @@ class OpenDSSEngine:
         self._fresh = False
         source = context.Circuit.TotalPower()
         served = self._delivered()
-        if self._balanced:  # cheaper than summing the branches, and as exact as the solve
-            loss_kw = served.sum() - source[0]
-        else:
-            loss_kw = np.float64(context.Circuit.Losses()[0] / 1e3)
+        # The balance is cheaper than summing the branches, and as exact as the solve.
+        loss_kw = served.sum() - source[0] if self._balanced else np.float64(context.Circuit.Losses()[0] / 1e3)
         return Solution(
             v_pu=v_pu,
             loss_kw=loss_kw,

@@ -16,9 +16,9 @@ from dss_marl.state import Array, BoolArray, IntArray
 class Flows:
     """Currents I = Yprim V of every terminal conductor of every branch.
 
-    A row is a conductor of a terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose entry 0
-    is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its rows and
-    columns divided by the tap ratio.
+    A row is a conductor of a terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose entry
+    0 is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its rows
+    and columns divided by the tap ratio.
     """
 
     columns: IntArray
@@ -51,7 +51,9 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
     """Gather the primitive admittances of the feeder's branches from a compiled circuit, taps as in the Feeder."""
     position = {node: i + 1 for i, node in enumerate(feeder.nodes)}
     tap_index = {tap.name: i for i, tap in enumerate(feeder.taps)}
-    columns, blocks, first, row_tap, entry_tap, row_switch, per_rating = [], [], [], [], [], [], []
+    columns: list[list[int]] = []
+    blocks: list[Any] = []
+    first, row_tap, entry_tap, row_switch, per_rating = [], [], [], [], []
     for branch in feeder.branches:
         element = branch.name.split(":")[0]
         first.append(len(columns))

@@ -102,7 +102,7 @@ def _buses(context: Any) -> tuple[Bus, ...]:
 
 
 def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[Injection, str]:
-    """A three- or one-phase constant-power unit: model 1 with wide voltage limits, so what is asked is delivered."""
+    """A three- or one-phase constant-power unit, its voltage limits wide so that what is asked is delivered."""
     bus = next((b for b in buses if b.name == str(new.bus).lower()), None)
     if bus is None:
         known = ", ".join(b.name for b in buses[:40]) + (", ..." if len(buses) > 40 else "")
@@ -113,7 +113,8 @@ def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[In
     missing = [p for p in phases if p not in bus.phases]
     if missing:  # OpenDSS would make phantom nodes without a word
         raise ValueError(
-            f"{new.kind} {new.name!r}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, not {missing}"
+            f"{new.kind} {new.name!r}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, "
+            f"not {missing}"
         )
     if len(phases) == 2:
         raise ValueError(
@@ -296,11 +297,20 @@ def _transformer(context: Any, name: str, node_index: dict[str, int], regulator:
     kind = "regulator" if regulator else "transformer"
     return [
         Branch(
-            name if k == 0 else f"{name}:{k + 2}", kind, bus1, bus2, tuple(dict.fromkeys(phases)), tuple(dict.fromkeys(nodes1)),
-            tuple(nodes2), 0.0, z.real, z.imag, amps,
+            name=name if k == 0 else f"{name}:{k + 2}",
+            kind=kind,
+            bus1=bus1,
+            bus2=bus2,
+            phases=tuple(dict.fromkeys(phases)),
+            nodes1=tuple(dict.fromkeys(nodes1)),
+            nodes2=tuple(nodes2),
+            length_km=0.0,
+            r_ohm=z.real,
+            x_ohm=z.imag,
+            normal_amps=amps,
         )
         for k, (bus2, nodes2) in enumerate(secondary.items())
-    ]  # fmt: skip
+    ]
 
 
 _READ_CLASSES = {"line", "load", "transformer", "capacitor", "reactor", "vsource", "regcontrol", "capcontrol"}

@@ -1,0 +1,79 @@
+"""Key figures of an episode: what a utility would ask, whatever the reward was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dss_marl.rewards import excursion
+from dss_marl.scenario import Task
+from dss_marl.state import Array, GridState
+
+# name: (unit, heading, True if more is better)
+FIGURES: dict[str, tuple[str, str, bool]] = {
+    "team_return": ("", "team return", True),
+    "controllable_rate": ("1", "steps with all nodes in band", True),
+    "violation_node_h": ("node h", "violation", False),
+    "worst_pu": ("pu", "worst excursion", False),
+    "loss_kwh": ("kWh", "losses", False),
+    "tap_moves": ("", "tap moves", False),
+    "capacitor_moves": ("", "capacitor moves", False),
+    "curtailed_kwh": ("kWh", "sun curtailed", False),
+    "failed": ("", "failed days", False),
+}
+
+
+@dataclass
+class EpisodeFigures:
+    """Adds up the key figures of one episode, step by step.
+
+    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's unjudged buses and de-energised
+    nodes do not count.
+    """
+
+    task: Task
+
+    def __post_init__(self) -> None:
+        self._judged = np.sort(np.concatenate([zone.judged for zone in self.task.zones]))
+        self._units = np.array([i for i, row in enumerate(self.task.feeder.injections) if row.kind == "inverter"], int)
+        self._sums = dict.fromkeys(FIGURES, 0.0)
+        self._steps = 0
+
+    def add(self, before: GridState, after: GridState, reward: float) -> None:
+        """Count one step."""
+        out = excursion(after.solution.v_pu[self._judged]) * after.solution.energised[self._judged]
+        moved = after.setpoints.closed != before.setpoints.closed
+        sums, dt_h = self._sums, after.dt_h
+        sums["team_return"] += reward
+        sums["controllable_rate"] += float(not (out > 0).any())
+        sums["violation_node_h"] += float((out > 0).sum()) * dt_h
+        sums["worst_pu"] = max(sums["worst_pu"], float(out.max(initial=0.0)))
+        sums["loss_kwh"] += float(after.solution.loss_kw) * dt_h
+        sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
+        sums["capacitor_moves"] += float(moved.sum())
+        lost = after.forecast[0, self._units] - after.setpoints.kw[self._units]
+        sums["curtailed_kwh"] += float(lost.sum()) * dt_h
+        self._steps += 1
+
+    def fail(self, reward: float) -> None:
+        """Count a power flow that failed: the rest of the episode is not controllable."""
+        self._sums["team_return"] += reward
+        self._sums["failed"] = 1.0
+
+    def result(self) -> dict[str, float]:
+        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps."""
+        return {**self._sums, "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps}
+
+
+def mean_interval(values: Sequence[float] | Array, level: float = 0.95, draws: int = 2000) -> tuple[float, float, float]:
+    """Mean and its bootstrap interval over days (percentile method, fixed stream).
+
+    Returns:
+        mean, lower end, upper end.
+    """
+    x = np.asarray(values, float)
+    means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(-1)
+    tail = (1 - level) / 2
+    return float(x.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))

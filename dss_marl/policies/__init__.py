@@ -1,0 +1,17 @@
+"""Reference controllers: what a trained policy has to beat."""
+
+from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
+from dss_marl.policies.references import REFERENCES, reference
+
+__all__ = [
+    "CATEGORY_B",
+    "REFERENCES",
+    "Controller",
+    "Droop",
+    "DroopCurve",
+    "NoControl",
+    "RandomControl",
+    "reference",
+    "tune_droop",
+]

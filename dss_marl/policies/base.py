@@ -1,0 +1,63 @@
+"""What a controller is, and the two that need no thought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from dss_marl.env import ZoneEnv
+
+
+class Controller(Protocol):
+    """Chooses all agents' actions. May look into the environment, which a learned policy does not.
+
+    Attributes:
+        circuit_controls: True if the circuit's own regulator and capacitor controls run beside it.
+    """
+
+    circuit_controls: bool
+
+    def start(self, env: ZoneEnv) -> None:
+        """Called after each reset.
+
+        Raises:
+            ValueError: the environment has not what the controller moves.
+        """
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Actions of all agents for the coming interval."""
+
+
+class NoControl:
+    """Every device stays neutral: no reactive power, all sun, taps and capacitors where they are."""
+
+    def __init__(self, circuit_controls: bool = False) -> None:
+        self.circuit_controls = circuit_controls
+
+    def start(self, env: ZoneEnv) -> None:
+        """Nothing to prepare."""
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Zeros."""
+        return {agent: np.zeros(env.task.slots.width, np.float32) for agent in env.agents}
+
+
+class RandomControl:
+    """Uniform actions; the stream is that of the seed and the day, so every day repeats."""
+
+    circuit_controls = False
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def start(self, env: ZoneEnv) -> None:
+        """Begin the day's stream."""
+        self._rng = np.random.default_rng([self.seed, env.day])
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Uniform in [-1, 1]."""
+        rows = self._rng.uniform(-1, 1, (len(env.agents), env.task.slots.width)).astype(np.float32)
+        return dict(zip(env.agents, rows, strict=True))

@@ -1,0 +1,35 @@
+"""The reference controllers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.droop import Droop, DroopCurve
+from dss_marl.scenario import Scenario
+
+
+def _tuned(scenario: Scenario) -> Controller:
+    if not scenario.tuned_droop:
+        raise ValueError(f"scenario {scenario.name!r} has no tuned_droop; 'dss-marl tune {scenario.name}' finds one")
+    return Droop(DroopCurve(**scenario.tuned_droop))
+
+
+REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
+    "no_control": lambda scenario: NoControl(),
+    "random": lambda scenario: RandomControl(),
+    "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
+    "droop": lambda scenario: Droop(),
+    "tuned_droop": _tuned,
+}
+
+
+def reference(name: str, scenario: Scenario) -> Controller:
+    """The reference controller called ``name``, set up for a scenario.
+
+    Raises:
+        ValueError: unknown, or the scenario lacks what it needs.
+    """
+    if name not in REFERENCES:
+        raise ValueError(f"unknown controller {name!r}; known: {', '.join(REFERENCES)}")
+    return REFERENCES[name](scenario)

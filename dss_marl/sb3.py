@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain
 from typing import Any
 
@@ -126,7 +126,7 @@ class RowVecEnv(VecEnv):
     def _per_row(self, indices: Any, question: str, *args: Any) -> list[Any]:
         rows = [range(self.num_envs)[row] for row in self._get_indices(indices)]  # negative ones count from the end
         team = len(self.agents)
-        answers = self._ask(sorted({row // team for row in rows}), question, *args)
+        answers = self._ask({row // team for row in rows}, question, *args)
         return [answers[row // team] for row in rows]
 
     @abstractmethod
@@ -134,7 +134,7 @@ class RowVecEnv(VecEnv):
         """Reset copy k with starts[k] and set `reset_infos`; observations (rows, ...)."""
 
     @abstractmethod
-    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+    def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
         """Put one of dss_marl.vec's questions to some copies; the answer of each."""
 
 
@@ -164,7 +164,7 @@ class NativeVecEnv(RowVecEnv):
         self.reset_infos = self.copies.reset_infos
         return observations
 
-    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+    def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
         return self.copies.ask(copies, question, *args)
 
 
@@ -228,8 +228,7 @@ class SuperSuitVecEnv(RowVecEnv):
     def _fetch_reset_infos(self) -> None:
         self.reset_infos = list(chain(*self._post(dict.fromkeys(self._tokens, ("last_reset_infos",)))))
 
-    def _ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
-        copies = list(copies)
+    def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
         answers = self._post({self._tokens[k]: ("ask", question, *args) for k in copies})
         return {k: answers[k] for k in copies}
 

@@ -20,7 +20,6 @@ class Clone(Copy):
 
     def __init__(self, make_env: MakeEnv):
         super().__init__(make_env)
-        self.metadata = getattr(self.env, "metadata", {})
         self._make_env = make_env
         self._token = uuid.uuid4().hex  # what this copy is called; it cannot know its place among the others
         self._start: Start = (None, None)

@@ -6,7 +6,7 @@ import multiprocessing
 import pickle
 import signal
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from multiprocessing.connection import Connection
@@ -99,13 +99,30 @@ class _Worker:
         self._waiting = False
 
     def send(self, command: str, *args: Any) -> None:
-        if self._waiting:  # the last answer was never fetched, as after Ctrl-C
-            self.receive()
+        if self._waiting:  # nobody fetched the last answer, as after Ctrl-C or when another worker failed
+            self._answer()
         with suppress(BrokenPipeError):  # the worker is gone: receive says so
             self._pipe.send((command, args))
         self._waiting = True
 
     def receive(self) -> Any:
+        answer = self._answer()
+        if isinstance(answer, Failure):
+            answer.throw()
+        return answer
+
+    def close(self, patience_s: float = 10.0) -> None:
+        with suppress(OSError, EOFError):  # the worker may be gone
+            self._pipe.send(None)  # the pipe's end is not enough: a process forked meanwhile holds it open
+            if self._waiting and self._pipe.poll(patience_s):
+                self._pipe.recv_bytes()  # or the worker would never get rid of a long answer
+        self._pipe.close()
+        self._process.join(patience_s)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self) -> Any:
         try:
             answer = pickle.loads(self._pipe.recv_bytes())
         except (EOFError, ConnectionError):
@@ -119,17 +136,6 @@ class _Worker:
             )
         self._waiting = False
         return answer
-
-    def close(self, patience_s: float = 10.0) -> None:
-        with suppress(OSError, EOFError):  # the worker may be gone
-            self._pipe.send(None)  # the pipe's end is not enough: a process forked meanwhile holds it open
-            if self._waiting and self._pipe.poll(patience_s):
-                self._pipe.recv_bytes()  # or the worker would never get rid of a long answer
-        self._pipe.close()
-        self._process.join(patience_s)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
 
 
 class _Here:
@@ -212,7 +218,7 @@ class ParallelCopies:
             truncated (rows,) bool; and per row the environment's infos with "TimeLimit.truncated" and, where the copy
             ended, "terminal_observation".
         """
-        seen, numbers, infos, reset_infos = zip(*self._collect(), strict=True)
+        seen, numbers, infos, reset_infos = zip(*(block.receive() for block in self._blocks), strict=True)
         team = len(self.layout.agents)
         for block, ended in zip(self._blocks, reset_infos, strict=True):
             for k, fresh in ended.items():
@@ -222,9 +228,8 @@ class ParallelCopies:
         observations = gather(self.layout.observation_space, seen, np.concatenate)
         return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, list(chain(*infos))
 
-    def ask(self, copies: Iterable[int], question: str, *args: Any) -> dict[int, Any]:
+    def ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
         """Put one of QUESTIONS to some copies; the answer of each."""
-        copies = set(copies)
         asked = [[k for k in block.copies if k in copies] for block in self._blocks]
         shifted = [[k - b.copies.start for k in ks] for b, ks in zip(self._blocks, asked, strict=True)]
         replies = self._exchange("ask", [(ks, question, *args) for ks in shifted])
@@ -238,17 +243,10 @@ class ParallelCopies:
 
     def _exchange(self, command: str, arguments: Sequence[tuple]) -> list[Any]:
         self._send(command, arguments)
-        return self._collect()
+        return [block.receive() for block in self._blocks]
 
     def _send(self, command: str, arguments: Sequence[tuple]) -> None:
         if not self._blocks:
             raise RuntimeError("these environments are closed; build new ones")
         for block, args in zip(self._blocks, arguments, strict=True):
             block.send(command, *args)
-
-    def _collect(self) -> list[Any]:
-        replies = [block.receive() for block in self._blocks]  # all, before any raises: none is left in a pipe
-        for reply in replies:
-            if isinstance(reply, Failure):
-                reply.throw()
-        return replies

@@ -1,0 +1,24 @@
+"""Pictures: a feeder's map, voltage bands over a day, learning curves. Needs ``pip install 'dss_marl[plots]'``."""
+
+from __future__ import annotations
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("plots need matplotlib: pip install 'dss_marl[plots]'") from error
+
+from dss_marl.plots.bands import voltage_band_figure
+from dss_marl.plots.curves import learning_curve_figure
+from dss_marl.plots.feeder_map import feeder_figure, feeder_image
+from dss_marl.plots.layout import bus_positions
+from dss_marl.plots.page import save, zone_colours
+
+__all__ = [
+    "bus_positions",
+    "feeder_figure",
+    "feeder_image",
+    "learning_curve_figure",
+    "save",
+    "voltage_band_figure",
+    "zone_colours",
+]

@@ -1,0 +1,72 @@
+"""What all pictures share: figures without pyplot, colours, text sizes, and labels that keep their distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from dss_marl.state import Array
+
+INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
+
+# Okabe and Ito's palette without black and yellow, with two of Paul Tol's; all safe for colour-blind readers
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#999933", "#D55E00")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of this size [inch] that draws to memory, apart from pyplot's global state."""
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write the figure as a PNG of 160 dpi without empty margins; makes the folders; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
+    return path
+
+
+def mixed(colour: str, other: str, share: float) -> str:
+    """The colour with ``share`` of the other in it."""
+    return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
+
+
+def zone_colours(count: int) -> list[str]:
+    """A different colour for each zone: the palette, then its darker and its lighter shades."""
+    shades = [("black", 0.0), ("black", 0.4), ("white", 0.4), ("black", 0.65), ("white", 0.65)]
+    turns = -(-count // len(PALETTE))
+    while len(shades) < turns:
+        shades.append((("black", "white")[len(shades) % 2], 0.75 * len(shades) / turns))
+    return [mixed(colour, *shade) for shade in shades[:turns] for colour in PALETTE][:count]
+
+
+def text_size(text: Text) -> tuple[float, float]:
+    """Width and height of the text as drawn [pt]."""
+    figure = text.get_figure(root=True)
+    assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
+    box = text.get_window_extent(figure.canvas.get_renderer())
+    return box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> Array:
+    """(n) the values moved as little as keeps them ``gap`` apart and, if they fit, between low and high."""
+    order = np.argsort(values, kind="stable")
+    blocks: list[list[float]] = []  # [sum, count] of values that share one place once the gaps are taken off
+    for rank, index in enumerate(order):
+        blocks.append([values[index] - rank * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, count = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + count]
+    means = np.repeat([total / count for total, count in blocks], [int(count) for _, count in blocks])
+    room = max(high - gap * (len(order) - 1), low)
+    moved = np.empty(len(order))
+    moved[order] = np.clip(means, low, room) + gap * np.arange(len(order))
+    return moved

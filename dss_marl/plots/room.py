@@ -1,0 +1,46 @@
+"""Room: which parts of a page are taken, so that labels find a place that covers nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.state import Array, IntArray
+
+
+class Room:
+    """The taken squares of a page of 1 pt squares. Positions are (x, y) from the lower left corner [pt]."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.size = np.array([width, height])
+        self._taken = np.zeros((int(np.ceil(height)), int(np.ceil(width))), bool)
+        self._sums: IntArray | None = None
+
+    def take(self, points: Array) -> None:
+        """Mark the squares under these points (n, 2)."""
+        x, y = np.floor(points).astype(int).T
+        inside = (x >= 0) & (y >= 0) & (x < self._taken.shape[1]) & (y < self._taken.shape[0])
+        self._taken[y[inside], x[inside]] = True
+        self._sums = None
+
+    def take_lines(self, starts: Array, ends: Array) -> None:
+        """Mark what straight lines pass, from starts to ends, (n, 2) each."""
+        for a, b in zip(starts, ends, strict=True):
+            steps = np.linspace(0, 1, int(np.hypot(*(b - a))) + 2)[:, None]
+            self.take(a + steps * (b - a))
+
+    def take_box(self, centre: Array, width: float, height: float) -> None:
+        """Mark a box."""
+        x, y = np.meshgrid(np.arange(-width / 2, width / 2 + 0.5), np.arange(-height / 2, height / 2 + 0.5))
+        self.take(centre + np.stack([x.ravel(), y.ravel()], axis=1))
+
+    def covered(self, centres: Array, width: float, height: float) -> Array:
+        """(n) how many taken squares boxes round these centres (n, 2) would cover; infinite beyond the page."""
+        if self._sums is None:
+            self._sums = np.pad(self._taken.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+        half = np.array([width, height]) / 2
+        low, high = np.floor(centres - half).astype(int), np.ceil(centres + half).astype(int)
+        outside = (low < 0).any(1) | (high > self._taken.shape[::-1]).any(1)
+        (x0, y0), (x1, y1) = np.clip(low, 0, self.size.astype(int)).T, np.clip(high, 0, self.size.astype(int)).T
+        sums = self._sums
+        count = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+        return np.where(outside, np.inf, count)

@@ -1,0 +1,133 @@
+"""Evaluation: controllers on the same days, with intervals over days."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.env import ZoneEnv
+from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval
+from dss_marl.policies import Controller
+from dss_marl.scenario import Scenario
+from dss_marl.state import Array, GridState
+
+Watch = Callable[[GridState], None]
+
+
+def environment_for(controller: Controller, scenario: Scenario, split: str) -> ZoneEnv:
+    """The scenario as the controller plays it: with the circuit's own controls where it relies on them."""
+    return ZoneEnv(scenario.under_circuit_controls() if controller.circuit_controls else scenario, split)
+
+
+def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None = None) -> dict[str, float]:
+    """Key figures of one day; ``watch`` is called with every state operated."""
+    observations, _ = env.reset(options={"day": day})
+    controller.start(env)
+    figures = EpisodeFigures(env.task)
+    while env.agents:
+        observations, rewards, terminations, _, _ = env.step(controller.act(env, observations))
+        reward = next(iter(rewards.values()))
+        if any(terminations.values()):
+            figures.fail(reward)
+            break
+        assert env.before is not None and env.after is not None
+        figures.add(env.before, env.after, reward)
+        if watch:
+            watch(env.after)
+    return figures.result()
+
+
+def evaluate(
+    controller: Controller, scenario: Scenario, days: Sequence[int] | None = None, split: str = "test"
+) -> list[dict[str, float]]:
+    """Key figures of a controller for each day; by default all days of the split."""
+    env = environment_for(controller, scenario, split)
+    try:
+        return [run_day(env, controller, day) for day in (env.days if days is None else days)]
+    finally:
+        env.close()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Controllers side by side on the same days.
+
+    Attributes:
+        scenario: its name.
+        split: which days.
+        days: the days of the year.
+        figures: controller name to one dict of key figures a day.
+    """
+
+    scenario: str
+    split: str
+    days: tuple[int, ...]
+    figures: Mapping[str, list[dict[str, float]]]
+
+    def column(self, controller: str, figure: str) -> Array:
+        """(days) a controller's figure, day by day."""
+        return np.array([row[figure] for row in self.figures[controller]])
+
+    def better_days(self, controller: str, other: str) -> float:
+        """Share of days on which ``controller`` has the higher team return."""
+        return float((self.column(controller, "team_return") > self.column(other, "team_return")).mean())
+
+    def shown(self) -> list[str]:
+        """Figures worth a column: those that are not zero everywhere."""
+        return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)]
+
+    def rows(self, compared: str | None = None) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells: the mean over days and its 95 % bootstrap interval.
+
+        Args:
+            compared: a controller; a last column then tells on how many days it has the higher team return.
+        """
+        names = self.shown()
+        heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
+        cells = []
+        for controller in self.figures:
+            row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
+            if compared in self.figures:
+                won = round(self.better_days(compared, controller) * len(self.days))
+                row.append("" if controller == compared else f"{won} of {len(self.days)}")
+            cells.append(row)
+        return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
+
+    def markdown(self, compared: str | None = None) -> str:
+        """The table as Markdown, a line a controller."""
+        heads, cells = self.rows(compared)
+        lines = [heads, ["---"] * len(heads), *cells]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+    def save(self, folder: Path, compared: str | None = None) -> None:
+        """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "table.md").write_text(self.markdown(compared), encoding="utf-8")
+        data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
+        (folder / "table.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def _cell(mean: float, low: float, high: float) -> str:
+    digits = max(0, 2 - int(np.floor(np.log10(max(abs(mean), abs(high - low), 1e-12)))))
+    digits = min(digits, 4)
+    if low == high:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def evaluate_all(
+    controllers: Mapping[str, Controller],
+    scenario: Scenario,
+    split: str = "test",
+    most_days: int | None = None,
+    progress: Callable[[Iterable[str]], Iterable[str]] = lambda names: names,
+) -> Table:
+    """All controllers on the same days of a split, the first ``most_days`` of them."""
+    env = ZoneEnv(scenario, split)
+    days = env.days[:most_days]
+    figures = {name: evaluate(controllers[name], scenario, days, split) for name in progress(controllers)}
+    return Table(scenario.name, split, tuple(days), figures)

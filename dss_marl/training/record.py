@@ -1,0 +1,103 @@
+"""RunRecord: what it takes to repeat a run, beside the model in the run's folder."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from dss_marl.data import data_folder
+from dss_marl.scenario import Scenario
+
+_PACKAGES = (
+    "dss_marl",
+    "numpy",
+    "gymnasium",
+    "pettingzoo",
+    "opendssdirect.py",
+    "dss_python_backend",
+    "stable-baselines3",
+    "supersuit",
+    "torch",
+)
+FILE = "record.json"
+
+
+class RunRecord(BaseModel):
+    """The scenario in full, the settings, the seed, the code's and packages' versions, and what came out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scenario: dict[str, Any]
+    settings: dict[str, Any]
+    seed: int
+    route: str
+    num_cpus: int
+    started: str
+    git_commit: str
+    versions: dict[str, str]
+    machine: str
+    seconds: float = 0.0
+    agent_steps: int = 0
+    agent_steps_per_second: float = 0.0
+    history: list[dict[str, float]] = []
+
+    def save(self, folder: Path) -> Path:
+        """Write ``record.json`` into the run's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE
+        path.write_text(json.dumps(self.model_dump(), indent=1), encoding="utf-8")
+        return path
+
+
+def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: str, num_cpus: int) -> RunRecord:
+    """A record of what is known before the run."""
+    return RunRecord(
+        scenario=scenario.model_dump(mode="json"),
+        settings=settings,
+        seed=seed,
+        route=route,
+        num_cpus=num_cpus,
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        git_commit=_git_commit(),
+        versions={"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        machine=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def load_run(folder: Path) -> RunRecord:
+    """The record in a run's folder.
+
+    Raises:
+        ValueError: no run there, or its record cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{str(folder)!r} is no run: it has no {FILE}; 'dss-marl train' makes one")
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not a run record of this version: {error}") from error
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str:
+    """Commit of the checkout that the code runs from, "+" if it was changed since; "" outside a checkout."""
+    try:
+        root = data_folder("scenarios").parent
+        ask = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+        return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,34 @@
+"""TrainingSettings: how a scenario's shared policy is trained, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSettings(BaseModel):
+    """Settings of PPO with one policy shared by all agents; a scenario's ``training`` overrides them.
+
+    The defaults are for tasks like volt-var control: little look-ahead, because a day's return is mostly its weather.
+    ``n_steps`` counts steps of each environment copy, so an update sees n_steps * n_envs * agents samples.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    algorithm: Literal["ppo"] = "ppo"
+    agent_steps: int = Field(default=300_000, ge=1, description="steps times agents times copies")
+    n_envs: int = Field(default=8, ge=1)
+    n_steps: int = Field(default=96, ge=1)
+    batch_size: int = Field(default=256, ge=2)
+    n_epochs: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-4, ge=0, description="reached linearly at the end")
+    gamma: float = Field(default=0.9, ge=0, le=1)
+    gae_lambda: float = Field(default=0.9, ge=0, le=1)
+    clip_range: float = Field(default=0.2, gt=0)
+    ent_coef: float = Field(default=0.0, ge=0)
+    log_std_init: float = -0.5
+    net_arch: tuple[int, ...] = (64, 64)
+    evaluations: int = Field(default=12, ge=1, description="times that validation days are tried; the best policy is kept")
+    evaluation_days: int = Field(default=10, ge=1, description="validation days each time")

@@ -67,7 +67,9 @@ class EpisodeFigures:
         return {**self._sums, "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps}
 
 
-def mean_interval(values: Sequence[float] | Array, level: float = 0.95, draws: int = 2000) -> tuple[float, float, float]:
+def mean_interval(
+    values: Sequence[float] | Array, level: float = 0.95, draws: int = 2000
+) -> tuple[float, float, float]:
     """Mean and its bootstrap interval over days (percentile method, fixed stream).
 
     Returns:

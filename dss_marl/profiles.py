@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.state import Array, IntArray
 
 DAYS = 365
 SPLITS = ("train", "validation", "test")
@@ -126,19 +127,21 @@ class Profiles:
 
     def _sun(self, rng: np.random.Generator, day: int, hour: Array, count: int) -> Array:
         """(T + 1, U) share of peak power."""
-        sky = self._sky()[day]
+        sky = _sky(self.spec.seed)[day]
         fast = 0.9 * _ar1(rng, len(hour), 1, self.dt_h, hours=0.75) + 0.43 * _ar1(
             rng, len(hour), count, self.dt_h, hours=0.4
         )
         clear_share = np.clip(_SKY_INDEX[sky] + _SKY_SPREAD[sky] * fast, 0.05, 1.0)
         return _stored(_clear_sky(day, hour, self.spec.latitude)[:, None] * clear_share, 1.0)
 
-    def _sky(self) -> np.ndarray:
-        rng = np.random.default_rng([self.spec.seed, DAYS + 1])
-        draws, sky = rng.random(DAYS), np.zeros(DAYS, np.int64)
-        for day in range(1, DAYS):
-            sky[day] = np.searchsorted(np.cumsum(_SKY_CHAIN[sky[day - 1]]), draws[day])
-        return np.minimum(sky, 2)
+
+@functools.lru_cache(maxsize=64)
+def _sky(seed: int) -> IntArray:
+    """(DAYS) class of each day's sky: 0 clear, 1 mixed, 2 overcast."""
+    draws, sky = np.random.default_rng([seed, DAYS + 1]).random(DAYS), np.zeros(DAYS, np.int64)
+    for day in range(1, DAYS):
+        sky[day] = min(np.searchsorted(np.cumsum(_SKY_CHAIN[sky[day - 1]]), draws[day]), 2)
+    return sky
 
 
 def _uniform(rng: np.random.Generator, limits: tuple[float, float], size: int) -> Array:

@@ -152,7 +152,6 @@ class NativeVecEnv(RowVecEnv):
     def step_wait(self) -> Any:
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
         observations, rewards, terminated, truncated, infos = self.copies.step_wait()
-        self.reset_infos = self.copies.reset_infos
         return observations, rewards, terminated | truncated, infos
 
     def close(self) -> None:
@@ -161,7 +160,7 @@ class NativeVecEnv(RowVecEnv):
 
     def _reset(self, starts: list[Start]) -> Any:
         observations = self.copies.reset(starts)
-        self.reset_infos = self.copies.reset_infos
+        self.reset_infos = self.copies.reset_infos  # the list itself: steps that end an episode write into it
         return observations
 
     def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:

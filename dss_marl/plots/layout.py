@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
@@ -142,7 +143,7 @@ def _rows(tree: nx.DiGraph, head: str) -> dict[str, int]:
     row = dict.fromkeys(path, 0)
     high = dict.fromkeys(map(hops, path), 0)  # highest and lowest row taken in each column
     low = dict(high)
-    for bus, straight in reversed(list(zip(path, path[1:], strict=False))):  # the far laterals lie inside the near ones
+    for bus, straight in reversed(list(pairwise(path))):  # the far laterals lie inside the near ones
         for lateral in sorted(set(tree[bus]) - {straight}, key=lambda child: (height(child), child)):
             block = _rows(tree, lateral)
             up = max(high.get(hops(b), 0) - place for b, place in block.items()) + 1

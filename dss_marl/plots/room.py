@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dss_marl.state import Array, IntArray
+from dss_marl.state import Array
 
 
 class Room:
@@ -13,7 +14,7 @@ class Room:
     def __init__(self, width: float, height: float) -> None:
         self.size = np.array([width, height])
         self._taken = np.zeros((int(np.ceil(height)), int(np.ceil(width))), bool)
-        self._sums: IntArray | None = None
+        self._sums: NDArray[np.int32] | None = None
 
     def take(self, points: Array) -> None:
         """Mark the squares under these points (n, 2)."""
@@ -36,7 +37,9 @@ class Room:
     def covered(self, centres: Array, width: float, height: float) -> Array:
         """(n) how many taken squares boxes round these centres (n, 2) would cover; infinite beyond the page."""
         if self._sums is None:
-            self._sums = np.pad(self._taken.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+            self._sums = np.zeros((self._taken.shape[0] + 1, self._taken.shape[1] + 1), np.int32)
+            np.cumsum(self._taken, axis=1, out=self._sums[1:, 1:])
+            np.cumsum(self._sums, axis=0, out=self._sums)
         half = np.array([width, height]) / 2
         low, high = np.floor(centres - half).astype(int), np.ceil(centres + half).astype(int)
         outside = (low < 0).any(1) | (high > self._taken.shape[::-1]).any(1)

@@ -28,9 +28,7 @@ def _box(half_width: float, half_height: float) -> Path:
 
 _join = Path.make_compound_path
 _TRANSFORMER = _join(_circle(-0.3, 0, 0.45), _circle(0.3, 0, 0.45))
-_REGULATOR = _join(
-    _circle(0, 0, 0.62), _line((-0.85, -0.85), (0.9, 0.9)), _line((0.45, 0.9), (0.9, 0.9), (0.9, 0.45))
-)
+_REGULATOR = _join(_circle(0, 0, 0.62), _line((-0.85, -0.85), (0.9, 0.9)), _line((0.45, 0.9), (0.9, 0.9), (0.9, 0.45)))
 _CAPACITOR = _join(
     _line((-0.9, 0), (-0.16, 0)),
     _line((-0.16, -0.75), (-0.16, 0.75)),
@@ -45,7 +43,9 @@ _SOURCE = _join(
     *(_line((a, 0.8), (0.8, a)) for a in (-0.8, -0.27, 0.27)),
     *(_line((-0.8, -a), (-a, -0.8)) for a in (-0.27, 0.27)),
 )
-_BATTERY = _join(_box(0.85, 0.5), _line((-0.5, 0), (-0.1, 0)), _line((0.1, 0), (0.5, 0)), _line((0.3, -0.2), (0.3, 0.2)))
+_BATTERY = _join(
+    _box(0.85, 0.5), _line((-0.5, 0), (-0.1, 0)), _line((0.1, 0), (0.5, 0)), _line((0.3, -0.2), (0.3, 0.2))
+)
 _OTHER = Path.unit_regular_polygon(6)
 
 

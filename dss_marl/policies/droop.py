@@ -82,7 +82,9 @@ class Droop:
         kw = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
         left = np.sqrt(self._group.kva**2 - kw**2) / self._group.kva  # what the circle leaves [1]
         for _ in range(self.solves):
-            wanted = np.clip(self.curve.kvar_per_kva(self._voltages(env.what_if(self._actions(env, q, left)))), -left, left)
+            wanted = np.clip(
+                self.curve.kvar_per_kva(self._voltages(env.what_if(self._actions(env, q, left)))), -left, left
+            )
             error = float(np.abs(wanted - q).max())
             if error > residual:  # overshoot: the curve is steep for this grid
                 damping = max(damping / 2, 0.05)

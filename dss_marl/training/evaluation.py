@@ -91,7 +91,7 @@ class Table:
         cells = []
         for controller in self.figures:
             row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
-            if compared in self.figures:
+            if compared is not None and compared in self.figures:
                 won = round(self.better_days(compared, controller) * len(self.days))
                 row.append("" if controller == compared else f"{won} of {len(self.days)}")
             cells.append(row)

@@ -30,5 +30,7 @@ class TrainingSettings(BaseModel):
     ent_coef: float = Field(default=0.0, ge=0)
     log_std_init: float = -0.5
     net_arch: tuple[int, ...] = (64, 64)
-    evaluations: int = Field(default=12, ge=1, description="times that validation days are tried; the best policy is kept")
+    evaluations: int = Field(
+        default=12, ge=1, description="times that validation days are tried; the best policy is kept"
+    )
     evaluation_days: int = Field(default=10, ge=1, description="validation days each time")

@@ -14,11 +14,11 @@ from dss_marl.state import Array, BoolArray, IntArray
 
 @dataclass(frozen=True)
 class Flows:
-    """Currents I = Yprim V of every terminal conductor of every branch.
+    """Currents I = Yprim V at the first terminal of every branch.
 
-    A row is a conductor of a terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose entry
-    0 is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its rows
-    and columns divided by the tap ratio.
+    A row is a conductor of that terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose
+    entry 0 is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its
+    rows and columns divided by the tap ratio.
     """
 
     columns: IntArray
@@ -38,7 +38,7 @@ class Flows:
             closed: (S) states.
 
         Returns:
-            (M) highest conductor current over the branch's rating [1], in a transformer that of winding 1.
+            (M) highest conductor current at the first terminal over the branch's rating [1].
         """
         ratio = np.append(1.0 + boost, 1.0)  # the last serves what has no tap
         current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
@@ -68,13 +68,13 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
             tap[terminal == row.winding - 1] = tap_index[element]
             ratio = np.where(terminal == row.winding - 1, 1 + row.initial * row.step_pu, 1.0)
             y = y * ratio[:, None] * ratio[None, :]
-        columns += [conductors] * order
-        blocks += list(y)
-        row_tap += list(tap)
-        entry_tap += [tap] * order
-        rated = (terminal == 0) | (branch.kind not in ("transformer", "regulator"))
-        per_rating += list(np.where(rated, 1 / branch.normal_amps if branch.normal_amps > 0 else 0.0, 0.0))
-        row_switch += [branch.switch if branch.switch >= 0 else len(feeder.switches)] * order
+        rows = int((terminal == 0).sum())
+        columns += [conductors] * rows
+        blocks += list(y[:rows])
+        row_tap += list(tap[:rows])
+        entry_tap += [tap] * rows
+        per_rating += [1 / branch.normal_amps if branch.normal_amps > 0 else 0.0] * rows
+        row_switch += [branch.switch if branch.switch >= 0 else len(feeder.switches)] * rows
     width = max(len(c) for c in columns)
     return Flows(
         columns=_padded(columns, width, 0),

@@ -1,0 +1,31 @@
+# Short names for the README's commands. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test install bench clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch .venv/ready
+
+install: .venv/ready
+
+# Train a shared policy for about two minutes on two cores, then compare it on the test days: runs/demo.
+demo: .venv/ready
+	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo
+	$(BIN)/dss-marl evaluate runs/demo
+
+# Lint, types and tests.
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/step.py
+
+clean:
+	rm -rf .venv runs

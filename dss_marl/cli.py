@@ -1,0 +1,188 @@
+"""dss-marl: list, show, train, evaluate and tune from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import track as rich_track
+from rich.table import Table as RichTable
+
+from dss_marl.data import known_names
+from dss_marl.scenario import Scenario, load_scenario
+
+app = typer.Typer(
+    help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")]
+Split = Annotated[str, typer.Option(help="Which days: train, validation or test.")]
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What a user can cure is a message; a traceback stays for what only we can."""
+    try:
+        yield
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+@app.command("list")
+def list_() -> None:
+    """List the scenarios that ship with the package."""
+    from rich import box
+
+    table = RichTable(box=box.SIMPLE_HEAD)
+    for heading in ("scenario", "feeder", "agents", "steps", "what it is"):
+        table.add_column(heading)
+    for name in known_names("scenarios"):
+        task = load_scenario(name).build()
+        scenario = task.scenario
+        table.add_row(name, task.feeder.name, str(len(task.zones)), str(scenario.steps), scenario.title)
+    console.print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, splits."""
+    from dss_marl.card import print_card
+
+    with _plain_errors():
+        print_card(load_scenario(name).build(), console)
+
+
+@app.command()
+def train(
+    name: Name,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME-seedSEED.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of network, exploration and days.")] = 0,
+    agent_steps: Annotated[
+        int | None, typer.Option(help="Steps x agents x copies; default: the scenario's own.")
+    ] = None,
+    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one for each core, 0: none.")] = -1,
+    route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
+) -> None:
+    """Train one policy shared by all agents; the folder gets the model, the run record and the learning curve."""
+    with _plain_errors():
+        scenario = load_scenario(name)
+        if agent_steps is not None:
+            scenario = scenario.replace(training={"agent_steps": agent_steps})
+        folder = out or Path("runs") / f"{scenario.name}-seed{seed}"
+        cpus = min(os.cpu_count() or 1, 8) if num_cpus < 0 else num_cpus
+        _train(scenario, folder, seed, cpus, route)
+
+
+def _train(scenario: Scenario, folder: Path, seed: int, num_cpus: int, route: str) -> None:
+    from dss_marl.training import TrainingSettings
+    from dss_marl.training import train as train_shared
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[score]}"),
+    )
+    total = TrainingSettings.model_validate(scenario.training).agent_steps
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(f"training {scenario.name}", total=total, score="")
+
+        def report(steps: int, score: float | None) -> None:
+            text = {} if score is None else {"score": f"validation return {score:.2f}"}
+            progress.update(bar, completed=min(steps, total), **text)  # type: ignore[arg-type]
+
+        record = train_shared(scenario, folder, seed, num_cpus, route, report)
+    best = max(record.history, key=lambda row: row["score"])
+    console.print(
+        f"{record.agent_steps} agent-steps in {record.seconds:.0f} s ({record.agent_steps_per_second:.0f} a second); "
+        f"best validation return {best['score']:.3f} after {best['agent_steps']:.0f}; saved in {folder}",
+        highlight=False,
+    )
+
+
+@app.command()
+def evaluate(
+    run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
+    split: Split = "test",
+    days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
+    controllers: Annotated[
+        str, typer.Option(help="Reference controllers, separated by commas; 'all' takes those that fit the scenario.")
+    ] = "all",
+) -> None:
+    """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
+    with _plain_errors():
+        from dss_marl.training.comparison import compare
+
+        folder = Path(run_or_name)
+        is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
+        names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
+
+        def track(items: Any) -> Any:
+            return rich_track(list(items), "evaluating", console=console)
+
+        table = compare(folder if is_run else load_scenario(run_or_name), names, split, days, track)
+        _print_table(table, "learned" if is_run else None)
+        if is_run:
+            console.print(f"saved in {folder}", highlight=False)
+
+
+def _print_table(table: Any, compared: str | None) -> None:
+    from rich import box
+
+    from dss_marl.metrics import FIGURES
+
+    names = table.shown()
+    shown = RichTable(
+        title=f"{table.scenario}: {len(table.days)} {table.split} days, mean (95 % interval over days)",
+        box=box.SIMPLE_HEAD,
+    )
+    heads, rows = table.rows(compared)
+    for heading in heads:
+        shown.add_column(heading, justify="left" if heading == "controller" else "right")
+    best = {
+        f: (max if FIGURES[f][2] else min)((float(table.column(c, f).mean()), c) for c in table.figures)[1]
+        for f in names
+    }
+    for row in rows:
+        styled = [
+            f"[bold]{cell}[/bold]" if best[f] == row[0] else cell for f, cell in zip(names, row[1:], strict=False)
+        ]
+        shown.add_row(row[0], *(cell.replace(" (", "\n(") for cell in (*styled, *row[1 + len(names) :])))
+    console.print(shown)
+
+
+@app.command()
+def tune(
+    name: Name,
+    tries: Annotated[int, typer.Option(help="Random curves before the refinement.")] = 48,
+    days: Annotated[int, typer.Option(help="Training days, spread over the year.")] = 9,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+) -> None:
+    """Find the droop curve with the best return on training days: the 'tuned_droop' of a scenario's YAML."""
+    with _plain_errors():
+        from dss_marl.training.comparison import tuned_droop
+
+        scenario = load_scenario(name)
+        with Progress(console=console) as progress:
+            bar = progress.add_task("tuning", total=tries + tries // 3)
+            curve, score = tuned_droop(scenario, tries, days, seed, lambda: progress.advance(bar))
+        console.print(f"best return on {days} training days: {score:.3f}", highlight=False)
+        text = ", ".join(f"{key}: {value:g}" for key, value in curve.items())
+        console.print(f"tuned_droop: {{{text}}}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

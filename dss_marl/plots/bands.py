@@ -1,0 +1,124 @@
+"""Voltage bands over a day: one panel for each controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, mixed, new_figure
+from dss_marl.rewards import V_HIGH, V_LOW, excursion
+from dss_marl.state import Array
+
+PANELS = 6
+BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
+SHADE = mixed(ALARM, "white", 0.86)
+
+
+def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str = "") -> Figure:
+    """Where the feeder's voltages lie through the day, a panel for each controller.
+
+    Args:
+        bands: controller name to (T, 2) lowest and highest, or (T, 3) lowest, mean and highest judged voltage in each
+            interval [pu]; NaN leaves a gap. At most six.
+        dt_h: length of an interval [h].
+        title: above the panels.
+
+    Raises:
+        ValueError: none or too many controllers, or an array of another shape.
+    """
+    arrays = {name: _checked(name, band) for name, band in bands.items()}
+    if not 1 <= len(arrays) <= PANELS:
+        raise ValueError(f"a voltage band figure takes 1 to {PANELS} controllers; got {len(arrays)}")
+    rows = 1 if len(arrays) <= 3 else 2
+    columns = -(-len(arrays) // rows)
+    head = 0.35 if title else 0.1
+    width, height = max(1.1 + 2.6 * columns, 4.6), 0.95 + 2.0 * rows + head
+    figure = new_figure(width, height)
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
+    figure.subplots_adjust(
+        left=0.62 / width, right=1 - 0.15 / width, bottom=0.82 / height, top=1 - (head + 0.25) / height,
+        hspace=0.28, wspace=0.08,
+    )  # fmt: skip
+    for panel, (name, band) in zip(axes, arrays.items(), strict=False):
+        _draw_panel(panel, band, dt_h)
+        panel.set_title(name, fontsize=9, color=INK, loc="left", pad=4)
+    for panel in axes[len(arrays) :]:
+        panel.axis("off")
+    for panel in axes[max(0, len(arrays) - columns) : len(arrays)]:
+        panel.tick_params(labelbottom=True)
+    _frame(figure, axes[0], list(arrays.values()), dt_h)
+    if title:
+        figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=11, color=INK)
+    _draw_legend(figure, any(band.shape[1] == 3 for band in arrays.values()))
+    return figure
+
+
+def _checked(name: str, band: np.ndarray) -> Array:
+    band = np.asarray(band, float)
+    if band.ndim != 2 or band.shape[1] not in (2, 3) or not len(band):
+        raise ValueError(f"the band of {name!r} must be (T, 2) or (T, 3); got {band.shape}")
+    return band
+
+
+def hours_outside(band: Array, dt_h: float) -> float:
+    """Time with some voltage outside 0.95 to 1.05 pu [h]."""
+    return float((excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1).sum() * dt_h)
+
+
+def _draw_panel(axes: Axes, band: Array, dt_h: float) -> None:
+    """An interval's values hold until the next: steps."""
+    hour = np.arange(len(band) + 1) * dt_h
+    low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
+    outside = (excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1)
+    for start, end in _runs(outside):
+        axes.axvspan(hour[start], hour[end], color=SHADE, linewidth=0, zorder=0)
+    axes.fill_between(hour, low, high, step="post", color=BAND, linewidth=0, zorder=2)
+    for edge, limit, beyond in ((high, V_HIGH, high > V_HIGH), (low, V_LOW, low < V_LOW)):
+        inner = np.clip(limit, low, high)
+        axes.fill_between(hour, inner, edge, where=beyond, step="post", color=ALARM, linewidth=0, zorder=3)
+    if band.shape[1] == 3:
+        axes.step(hour, np.append(band[:, 1], band[-1, 1]), where="post", color=MEAN, linewidth=1.2, zorder=4)
+    for limit in (V_LOW, V_HIGH):
+        axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=5)
+    hours = hours_outside(band, dt_h)
+    note = f"{hours:.4g} h outside" if hours else "inside all day"
+    axes.set_title(note, fontsize=8, color=ALARM if hours else GREY, loc="right", pad=4)
+
+
+def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
+    """(start, end) of each run of True."""
+    change = np.flatnonzero(np.diff(np.concatenate([[0], marked.astype(int), [0]])))
+    return [(int(a), int(b)) for a, b in change.reshape(-1, 2)]
+
+
+def _frame(figure: Figure, axes: Axes, bands: list[Array], dt_h: float) -> None:
+    """Limits, ticks and labels, which all panels share."""
+    values = np.concatenate([band.ravel() for band in bands])
+    low, high = min(np.nanmin(values), 0.945), max(np.nanmax(values), 1.055)
+    pad = 0.05 * (high - low)
+    end = max(len(band) for band in bands) * dt_h
+    axes.set(ylim=(low - pad, high + pad), xlim=(0, end))
+    axes.set_xticks(np.arange(0, end + 1e-9, 6 if end > 6 else 1))
+    for panel in figure.axes:
+        panel.tick_params(labelsize=8, colors=INK, length=2.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    inch = figure.get_size_inches()
+    figure.text(0.12 / inch[0], 0.5, "node voltage [pu]", rotation=90, ha="left", va="center", fontsize=8.5, color=INK)
+    figure.text(0.5, 0.4 / inch[1], "hour of the day [h]", ha="center", va="bottom", fontsize=8.5, color=INK)
+
+
+def _draw_legend(figure: Figure, mean: bool) -> None:
+    handles: list[tuple[Line2D | Patch, str]] = [(Patch(color=BAND), "lowest to highest node")]
+    if mean:
+        handles.append((Line2D([], [], color=MEAN, linewidth=1.2), "mean"))
+    handles.append((Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (4, 2))), f"{V_LOW:g} and {V_HIGH:g} pu"))
+    handles.append((Patch(facecolor=ALARM, edgecolor=SHADE, linewidth=2), "outside"))
+    figure.legend(
+        *zip(*handles, strict=True), loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False,
+        fontsize=8, labelcolor=INK, columnspacing=1.4, handlelength=1.4,
+    )  # fmt: skip

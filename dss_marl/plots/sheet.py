@@ -1,0 +1,136 @@
+"""Sheet: a feeder laid on a page, in points, before anything is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import networkx as nx
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.plots.layout import bus_positions, spanning_tree
+from dss_marl.plots.symbols import SERIES
+from dss_marl.state import Array, BoolArray
+
+MARGIN = 34.0  # round the map, for labels and devices [pt]
+AREA, WIDEST, HIGHEST = 220_000.0, 620.0, 520.0  # of the map [pt^2, pt, pt]
+MANY = 300  # with more buses than this the map keeps its proportions
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The branches between two buses: bus indices, kind, number of phases, their switches, and if they can all open.
+
+    ``tie`` is True where the circuit as read has it open.
+    """
+
+    a: int
+    b: int
+    kind: str
+    phases: int
+    switches: tuple[int, ...]
+    can_open: bool
+    tie: bool
+
+    def closed(self, closed: BoolArray) -> bool:
+        """Whether it conducts with the switches (S) in these states."""
+        return not self.can_open or bool(closed[list(self.switches)].any())
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Bus positions ``xy`` (B, 2), page ``width`` and ``height``, size of a bus's ``dot`` and of a ``symbol`` [pt]."""
+
+    feeder: Feeder
+    edges: tuple[Edge, ...]
+    xy: Array
+    width: float
+    height: float
+    dot: float
+    symbol: float
+
+    @cached_property
+    def lines(self) -> list[Array]:
+        """(n, 2) points of each edge; a tie is bent so that it does not lie on the branches that it bridges."""
+        return [_bent(self.xy[e.a], self.xy[e.b]) if e.tie else self.xy[[e.a, e.b]] for e in self.edges]
+
+    def middle(self, edge: int) -> tuple[Array, float]:
+        """Middle of the edge, and its direction there [rad]."""
+        line = self.lines[edge]
+        k = (len(line) - 1) // 2
+        across = line[k + 1] - line[k]
+        return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
+
+
+@lru_cache(maxsize=8)
+def sheet_of(feeder: Feeder) -> Sheet:
+    """The feeder on its page."""
+    edges = edges_of(feeder)
+    xy, width, height = _fitted(bus_positions(feeder))
+    spacing = np.sqrt(width * height / len(xy))
+    dot, symbol = float(np.clip(0.11 * spacing, 1.5, 6.5)), float(np.clip(0.24 * spacing, 8, 13))
+    if len(xy) <= MANY:
+        xy, width, height = _fitted(_pulled_apart(feeder, edges, xy, dot + 1.7 * symbol))
+    return Sheet(feeder, edges, xy, width, height, dot, symbol)
+
+
+def edges_of(feeder: Feeder) -> tuple[Edge, ...]:
+    """The feeder's branches, parallel ones together."""
+    row = {branch.name: branch for branch in feeder.branches}
+    edges = []
+    for a, b, edge in feeder.graph().edges(data=True):
+        switches = [row[name].switch for name in edge["branches"]]
+        edges.append(
+            Edge(
+                a=feeder.bus_index[a],
+                b=feeder.bus_index[b],
+                kind=edge["kind"],
+                phases=len(edge["phases"]),
+                switches=tuple(s for s in switches if s >= 0),
+                can_open=min(switches) >= 0,
+                tie=not edge["closed"],
+            )
+        )
+    return tuple(edges)
+
+
+def _fitted(xy: Array) -> tuple[Array, float, float]:
+    """Positions on a page of a pleasant shape, its width and height; one axis is stretched, at most by 1.8."""
+    low, span = xy.min(0), np.ptp(xy, axis=0)
+    span = np.maximum(span, 1e-3 * max(span.max(), 1e-9))
+    ratio = span[0] / span[1]
+    shown = float(np.clip(np.clip(ratio, 0.8, 1.9), ratio / 1.8, ratio * 1.8))
+    area = min(AREA, 4500.0 * (len(xy) + 8))
+    width = min(np.sqrt(area * shown), WIDEST, HIGHEST * shown)
+    box = np.array([width, max(width / shown, 60.0)])
+    return MARGIN + (xy - low) / span * box, float(box[0] + 2 * MARGIN), float(box[1] + 2 * MARGIN)
+
+
+def _pulled_apart(feeder: Feeder, edges: tuple[Edge, ...], xy: Array, least: float) -> Array:
+    """Positions where branches with a symbol are at least so long [pt]: what lies beyond them moves outward."""
+    xy = xy.copy()
+    tree = nx.relabel_nodes(spanning_tree(feeder.graph(), feeder.source_bus), feeder.bus_index)
+    drawn = {(e.a, e.b) for e in edges if e.kind in SERIES}
+    for a, b in nx.bfs_edges(tree, feeder.bus_index[feeder.source_bus]):
+        if not drawn & {(a, b), (b, a)}:
+            continue
+        along = xy[b] - xy[a]
+        length = np.hypot(*along)
+        if length >= least:
+            continue
+        for ahead in ([xy[c] - xy[a] for c in tree[b]], [xy[a] - xy[c] for c in tree.predecessors(a)]):
+            if length < 1e-6 and ahead:
+                along = np.mean(ahead, axis=0)
+                length = np.hypot(*along)
+        along = along / length if length > 1e-6 else np.array([1.0, 0.0])
+        move = xy[a] + least * along - xy[b]
+        xy[[b, *nx.descendants(tree, b)]] += move
+    return xy
+
+
+def _bent(a: Array, b: Array) -> Array:
+    t = np.linspace(0, 1, 18)[:, None]
+    aside = np.array([a[1] - b[1], b[0] - a[0]])
+    control = (a + b) / 2 + 0.28 * aside
+    return np.asarray((1 - t) ** 2 * a + 2 * t * (1 - t) * control + t**2 * b)

@@ -1,0 +1,125 @@
+"""Comparison: a run or a scenario beside its references, as a table and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.policies import REFERENCES, Controller, Droop, DroopCurve, reference, tune_droop
+from dss_marl.scenario import Scenario, scenario_from
+from dss_marl.state import Array, GridState
+from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day
+from dss_marl.training.record import RunRecord, load_run
+from dss_marl.training.shared import SharedPolicy
+
+
+def fitting_references(scenario: Scenario) -> dict[str, Controller]:
+    """The reference controllers that have something to move in this scenario."""
+    kinds = {spec["kind"] for spec in scenario.devices}
+    names = [name for name in REFERENCES if "droop" not in name or "inverter" in kinds]
+    return {name: reference(name, scenario) for name in names if name != "tuned_droop" or scenario.tuned_droop}
+
+
+def compare(
+    run_or_scenario: Path | Scenario,
+    names: Sequence[str] | None = None,
+    split: str = "test",
+    most_days: int | None = None,
+    progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+) -> Table:
+    """References, and the policy of a run if one is given, on the same days.
+
+    A run's folder gets ``table.md``, ``table.json`` and, where matplotlib is installed, three pictures.
+
+    Args:
+        run_or_scenario: a run's folder, or a scenario.
+        names: of reference controllers; None takes those that fit.
+        split, most_days: which days.
+        progress: wraps the controllers' names as they are evaluated.
+
+    Raises:
+        ValueError: no run there, or an unknown controller.
+    """
+    run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
+    scenario = scenario_from(run.scenario) if run is not None else run_or_scenario
+    assert isinstance(scenario, Scenario)
+    controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
+    if isinstance(run_or_scenario, Path):
+        controllers["learned"] = SharedPolicy.load(run_or_scenario)
+    table = evaluate_all(controllers, scenario, split, most_days, progress)
+    if isinstance(run_or_scenario, Path) and run is not None:
+        table.save(run_or_scenario, "learned")
+        draw(run_or_scenario, run, scenario, controllers, table)
+    return table
+
+
+def tuned_droop(
+    scenario: Scenario, tries: int, days: int, seed: int, progress: Callable[[], None] = lambda: None
+) -> tuple[dict[str, float], float]:
+    """The droop curve with the best mean team return on training days spread over the year, and that return."""
+    env = environment_for(Droop(), scenario, "train")
+    chosen = env.days[:: max(1, len(env.days) // days)][:days]
+
+    def score(curve: DroopCurve) -> float:
+        progress()
+        return float(np.mean([run_day(env, Droop(curve), day)["team_return"] for day in chosen]))
+
+    curve, tried = tune_droop(score, tries, seed, refine=tries // 3)
+    env.close()
+    return asdict(curve), max(row["score"] for row in tried)
+
+
+def telling_day(table: Table) -> int:
+    """The day that shows most: the median of the days by what ``opendss_controls``, or the first controller, got."""
+    name = "opendss_controls" if "opendss_controls" in table.figures else next(iter(table.figures))
+    return table.days[int(np.argsort(table.column(name, "team_return"))[len(table.days) // 2])]
+
+
+def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -> tuple[dict[str, Array], GridState]:
+    """(T, 3) lowest, mean and highest judged voltage over a day for each controller; and the last one's noon."""
+    result, noon = {}, None
+    for name, controller in controllers.items():
+        env = environment_for(controller, scenario, "test")
+        judged = np.sort(np.concatenate([zone.judged for zone in env.task.zones]))
+        states: list[GridState] = []
+        run_day(env, controller, day, states.append)
+        v = np.array([state.solution.v_pu[judged] for state in states])
+        result[name] = np.stack([v.min(1), v.mean(1), v.max(1)], axis=1)
+        noon = min(states, key=lambda state: abs(state.hour - 12))
+        env.close()
+    assert noon is not None
+    return result, noon
+
+
+def draw(folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[str, Controller], table: Table) -> None:
+    """Three pictures in the run's folder: feeder, voltage bands and learning curve; nothing without matplotlib."""
+    try:
+        from dss_marl import plots
+    except ImportError:
+        return
+    day = telling_day(table)
+    shown = {name: one for name, one in controllers.items() if name != "random"}
+    voltage, noon = bands(shown, scenario, day)
+    title = f"{scenario.name}, learned policy, test day {day}, noon"
+    plots.save(plots.feeder_figure(scenario.build(), noon, title), folder / "feeder.png")
+    title = f"{scenario.name}, {table.split} day {day}: band of the judged voltages"
+    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
+    steps = np.array([row["agent_steps"] for row in run.history])
+    scores = np.array([row["score"] for row in run.history])
+    levels = {
+        name: float(np.mean(_validation(run, scenario, name, one))) for name, one in shown.items() if name != "learned"
+    }
+    plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
+
+
+def _validation(run: RunRecord, scenario: Scenario, name: str, controller: Controller) -> list[float]:
+    """Team returns of a reference on the validation days that the learning curve was measured on."""
+    env = environment_for(controller, scenario, "validation")
+    count = int(run.settings["evaluation_days"])
+    days = env.days[:: max(1, len(env.days) // count)][:count]
+    result = [run_day(env, controller, day)["team_return"] for day in days]
+    env.close()
+    return result

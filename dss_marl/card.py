@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,7 @@ def _summary(function: object) -> str:
     return (getattr(function, "__doc__", "") or "").strip().split("\n")[0]
 
 
-def _rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]], console: Console) -> None:
+def _rows(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for heading in headings:
         table.add_column(heading)

@@ -96,7 +96,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class Switch:
-    """A line that opens (``kind`` switch) or a step of a capacitor bank (capacitor; ``step`` from 1, kvar of a step)."""
+    """A line that opens (``kind`` switch) or a step of a capacitor bank (capacitor; ``step`` from 1, kvar of it)."""
 
     name: str
     kind: str

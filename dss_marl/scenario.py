@@ -280,9 +280,9 @@ def _sample(feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints, dt_
     n = len(feeder.nodes)
     solution = Solution(
         v_pu=np.ones(n),
-        loss_kw=np.float64(0),  # type: ignore[arg-type]
-        source_kw=np.float64(0),  # type: ignore[arg-type]
-        source_kvar=np.float64(0),  # type: ignore[arg-type]
+        loss_kw=np.float64(0),
+        source_kw=np.float64(0),
+        source_kvar=np.float64(0),
         served_kw=start.kw,
         energised=np.ones(n, bool),
         tap=start.tap,

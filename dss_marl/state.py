@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Number = NDArray[np.float64] | np.float64  # a batch of numbers, or one
 
 
 @dataclass
@@ -56,9 +57,9 @@ class Solution:
     """
 
     v_pu: Array
-    loss_kw: Array
-    source_kw: Array
-    source_kvar: Array
+    loss_kw: Number
+    source_kw: Number
+    source_kvar: Number
     served_kw: Array
     energised: BoolArray
     tap: IntArray

@@ -74,7 +74,7 @@ def _draw_panel(axes: Axes, band: Array, dt_h: float) -> None:
     """An interval's values hold until the next: steps."""
     hour = np.arange(len(band) + 1) * dt_h
     low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
-    outside = (excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1)
+    outside = np.asarray((excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1))
     for start, end in _runs(outside):
         axes.axvspan(hour[start], hour[end], color=SHADE, linewidth=0, zorder=0)
     axes.fill_between(hour, low, high, step="post", color=BAND, linewidth=0, zorder=2)

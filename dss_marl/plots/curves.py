@@ -50,7 +50,7 @@ def learning_curve_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.02)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6, zorder=0)
-    _draw_references(axes, references, shown)
+    _draw_references(figure, axes, references, shown)
     return figure
 
 
@@ -75,14 +75,14 @@ def _set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, fl
     return limits
 
 
-def _draw_references(axes: Axes, references: Mapping[str, float], shown: tuple[float, float]) -> None:
+def _draw_references(figure: Figure, axes: Axes, references: Mapping[str, float], shown: tuple[float, float]) -> None:
     """Lines, and their names in the right margin, each beside its line but clear of the others."""
     if not references:
         return
     names, values = list(references), np.array(list(references.values()), float)
     inside = (values >= shown[0]) & (values <= shown[1])
     heights = np.array([_height(axes, float(np.clip(value, *shown))) for value in values])
-    inch_w, inch_h = axes.figure.get_size_inches()
+    inch_w, inch_h = figure.get_size_inches()
     gap = 12.5 / 72 / inch_h / axes.get_position().height
     places = spread(heights.tolist(), gap, 0.0, 1.0)
     widest = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,8 +30,8 @@ COLOURS = LinearSegmentedColormap.from_list(
     "voltage", ["#1b2a6b", "#2f6fb5", "#9cc7e4", "#f7f7f4", "#f2c27f", "#d9741d", "#7d2f04"]
 )
 LOWEST, HIGHEST = 0.92, 1.08  # of the colour bar [pu]; fixed, so that pictures compare
-NAME = "#4d4d4d"
-LEGEND_ROW, BAR, TITLE = 15.0, 74.0, 22.0  # [pt]
+NAME, OFF = "#4d4d4d", "#a8a8a8"
+BAR, TITLE = 80.0, 22.0  # beside and above the map [pt]
 
 
 def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -> Figure:
@@ -112,15 +113,13 @@ class _Chart:
 def _chart(task: Task, state: GridState | None, title: str) -> _Chart:
     sheet = sheet_of(task.feeder)
     bar, head = BAR if state is not None else 0.0, TITLE if title else 0.0
-    foot = 2 * LEGEND_ROW + 8
-    width, height = max(sheet.width + bar, 430.0), sheet.height + head + foot
-    figure = new_figure(2 * round(width / 72 * 50) / 100, 2 * round(height / 72 * 50) / 100)
+    width, height = max(sheet.width + bar, 430.0), sheet.height + head
+    figure = new_figure(width / 72, height / 72)
     left = (width - sheet.width - bar) / 2
-    axes = figure.add_axes((left / width, foot / height, sheet.width / width, sheet.height / height))
+    axes = figure.add_axes((left / width, 0.0, sheet.width / width, sheet.height / height))
     axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
     axes.axis("off")
-    if title:
-        figure.text(0.5, 1 - 0.35 * TITLE / height, title, ha="center", va="top", fontsize=11, color=INK)
+    axes.set_title(title, fontsize=11, color=INK, pad=4)
     zone = np.zeros(len(sheet.xy), int)
     for z, part in enumerate(task.zones):
         zone[[task.feeder.bus_index[bus] for bus in part.buses]] = z
@@ -128,8 +127,7 @@ def _chart(task: Task, state: GridState | None, title: str) -> _Chart:
     live = np.array([edge.closed(closed) for edge in sheet.edges], bool)
     room = Room(sheet.width, sheet.height)
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
-    for place in sheet.xy:
-        room.take_box(place, sheet.dot + 2, sheet.dot + 2)
+    room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
     colours = zone_colours(len(task.zones))
     return _Chart(task, sheet, figure, axes, room, zone, colours, live, closed, state is not None)
 
@@ -177,8 +175,8 @@ def _draw_branches(chart: _Chart) -> None:
     for phases in sorted({min(e.phases, 3) for e in sheet.edges}):
         label = f"{phases} phase{'s' if phases > 1 else ''}"
         chart.legend[label] = Line2D([], [], color="#444444", linewidth=max(unit, 0.6) * phases)
-    if not chart.live.all():
-        chart.legend["open"] = Line2D([], [], color=GREY, linewidth=unit, linestyle=(0, (3, 2)))
+    if any(edge.can_open for edge in sheet.edges):
+        chart.legend["open branch"] = Line2D([], [], color=GREY, linewidth=unit, linestyle=(0, (3, 2)))
 
 
 def _draw_buses(chart: _Chart) -> None:
@@ -204,19 +202,21 @@ def _draw_voltages(chart: _Chart, state: GridState) -> None:
     order = order[~dead[order]]
     edge = float(np.clip(0.1 * sheet.dot, 0.1, 0.7))
     x, y = sheet.xy[order].T
-    style = {"s": sheet.dot**2, "edgecolors": INK, "linewidths": edge, "zorder": 4}
+    style: dict[str, Any] = {"s": sheet.dot**2, "edgecolors": INK, "linewidths": edge, "zorder": 4}
     points = axes.scatter(x, y, c=v[order], cmap=COLOURS, norm=Normalize(LOWEST, HIGHEST), **style)
     if dead.any():
         axes.scatter(sheet.xy[dead, 0], sheet.xy[dead, 1], c="white", marker="X", **style)
-        chart.legend[f"de-energised: {dead.sum()} buses"] = _sample("X", "white", INK, 6)
+    if dead.any() or any(edge.can_open for edge in sheet.edges):
+        chart.legend["de-energised"] = _sample("X", "white", INK, 6)
     outside = np.flatnonzero(excursion(np.nan_to_num(v, nan=1.0)) > 0)
-    size, line = sheet.dot + 0.45 * sheet.dot + 2, float(np.clip(0.25 * sheet.dot, 0.5, 1.5))
+    size, line = 1.55 * sheet.dot + 1, float(np.clip(0.24 * sheet.dot, 0.5, 1.5))
     x, y = sheet.xy[outside].T
-    rings = axes.scatter(x, y, s=size**2, facecolors="none", edgecolors=ALARM, linewidths=line, zorder=5)
+    rings = axes.scatter(x, y, s=size**2, facecolors="none", edgecolors=ALARM, linewidths=line, zorder=3.5)
     rings.set_gid("outside")
-    label = f"outside {V_LOW:g} to {V_HIGH:g} pu: {len(outside)} of {len(v)} buses"
-    chart.legend[label] = _sample("o", "none", ALARM, 7, 1.4)
+    chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = _sample("o", "none", ALARM, 7, 1.4)
     _draw_bar(chart, points, v[~dead])
+    note = f"{len(outside):,} of {len(v):,}\nbuses outside"
+    chart.figure.axes[-1].set_title(note, fontsize=7.5, color=ALARM if len(outside) else INK, pad=10, loc="left")
 
 
 def _draw_bar(chart: _Chart, points: object, v: Array) -> None:
@@ -251,8 +251,9 @@ def _draw_series(chart: _Chart) -> None:
         symbol = OPEN_SWITCH if edge.kind == "switch" and not chart.live[i] else SERIES[edge.kind]
         (x, y), angle = sheet.middle(i)
         chart.axes.add_line(symbol.marker(x, y, sheet.symbol, angle)).set_zorder(6)
-        chart.room.take_box(np.array([x, y]), sheet.symbol * symbol.scale, sheet.symbol * symbol.scale)
-        chart.legend[symbol.label] = symbol.marker(0, 0, 10)
+        chart.room.take_boxes(np.array([[x, y]]), sheet.symbol * symbol.scale, sheet.symbol * symbol.scale)
+        for entry in (symbol,) if edge.kind != "switch" else (SERIES["switch"], OPEN_SWITCH):
+            chart.legend[entry.label] = entry.marker(0, 0, 10)
     for kind in sorted(set(SERIES) & set(count)):
         if count[kind] > FEW:
             chart.legend[f"{count[kind]:,} {SERIES[kind].label.split(',')[0]}s not drawn"] = Line2D([], [], alpha=0)
@@ -278,14 +279,16 @@ def _draw_shunts(chart: _Chart) -> None:
         if count[kind] > FEW:
             continue
         symbol, place = shunt_symbol(kind), chart.sheet.xy[chart.task.feeder.bus_index[bus]]
-        ink = INK if on else "#a0a0a0"
+        ink = INK if on else OFF
         spot = _beside(chart, bus, chart.sheet.symbol * symbol.scale)
         angle = float(np.arctan2(*(spot - place)[::-1]))
         chart.axes.plot(*np.stack([place, spot]).T, color=ink, linewidth=0.8, zorder=3)
         chart.axes.add_line(symbol.marker(spot[0], spot[1], chart.sheet.symbol, angle, ink)).set_zorder(6)
         chart.room.take_lines(place[None], spot[None])
-        chart.room.take_box(spot, chart.sheet.symbol * symbol.scale, chart.sheet.symbol * symbol.scale)
-        chart.legend[symbol.label if on else f"{symbol.label}, off"] = symbol.marker(0, 0, 10, ink=ink)
+        chart.room.take_boxes(spot[None], chart.sheet.symbol * symbol.scale, chart.sheet.symbol * symbol.scale)
+        chart.legend[symbol.label] = symbol.marker(0, 0, 10)
+        if kind == "capacitor":
+            chart.legend["capacitor, off"] = symbol.marker(0, 0, 10, ink=OFF)
     for kind in count:
         if count[kind] > FEW:
             chart.legend[f"{count[kind]:,} {shunt_symbol(kind).label}s not drawn"] = Line2D([], [], alpha=0)
@@ -333,7 +336,7 @@ def _label_zones(chart: _Chart) -> None:
         best = int(np.argmin(reach + 0.08 * np.hypot(*(centres - own.mean(0)).T)))
         spot = centres[best]
         text.set_position((float(spot[0]), float(spot[1])))
-        chart.room.take_box(spot, width + 2, height + 2)
+        chart.room.take_boxes(spot[None], width + 2, height + 2)
         if reach[best] > 2.2 * chart.halo:
             _draw_leader(chart, spot, np.array([width, height]), near, ink)
 
@@ -350,7 +353,7 @@ def _name_buses(chart: _Chart) -> None:
     """Bus names where there is room, junctions and ends first."""
     sheet, buses = chart.sheet, chart.task.feeder.buses
     degree = np.bincount([bus for e in sheet.edges for bus in (e.a, e.b)], minlength=len(buses))
-    angles = np.deg2rad([45, 135, -45, -135, 90, -90, 0, 180])
+    angles = np.deg2rad([90, -90, 0, 180, 45, -45, 135, -135])
     ray = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     size = 6.8 if len(buses) <= 80 else 5.5
     for bus in np.argsort(degree == 2, kind="stable"):
@@ -363,7 +366,7 @@ def _name_buses(chart: _Chart) -> None:
             text.remove()
             continue
         text.set_position((float(spots[free[0], 0]), float(spots[free[0], 1])))
-        chart.room.take_box(spots[free[0]], *box)
+        chart.room.take_boxes(spots[free[:1]], *box)
 
 
 # --- legend ---------------------------------------------------------------------------------------------------------
@@ -378,19 +381,33 @@ def _sample(marker: str, face: str, edge: str, size: float, line: float = 0.8) -
 
 
 def _draw_legend(chart: _Chart) -> None:
-    """All symbols on the map, in rows below it."""
-    order = [symbol.label for symbol in (SHUNT["source"], *SERIES.values(), OPEN_SWITCH, *SHUNT.values())]
+    """All symbols, in rows below the map; the figure grows by their height."""
+    order = [s.label for s in (SHUNT["source"], *SERIES.values(), OPEN_SWITCH, *SHUNT.values())]
+    order.insert(order.index("capacitor") + 1, "capacitor, off")
     names = sorted(chart.legend, key=lambda name: order.index(name) if name in order else len(order))
-    width = chart.figure.get_size_inches()[0] * 72
-    chart.figure.legend(
-        [chart.legend[name] for name in names],
-        names,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.0),
-        ncols=max(2, min(-(-len(names) // 2), int(width // 95))),
-        frameon=False,
-        fontsize=7.5,
-        labelcolor=INK,
-        handletextpad=0.4,
-        columnspacing=1.4,
-    )
+    figure = chart.figure
+    width, height = figure.get_size_inches() * 72
+    for columns in range(min(7, -(-len(names) // 2)), 0, -1):
+        legend = figure.legend(
+            [chart.legend[name] for name in names],
+            names,
+            loc="lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=7.5,
+            labelcolor=INK,
+            handletextpad=0.4,
+            columnspacing=1.4,
+        )
+        assert isinstance(figure.canvas, FigureCanvasAgg)
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if columns == 1 or box.width * 72 / figure.dpi < width - 8:
+            break
+        legend.remove()
+    foot = box.height * 72 / figure.dpi
+    places = [axes.get_position().bounds for axes in figure.axes]
+    grown = 2 * np.ceil((height + foot) / 72 * 50) / 100  # an even number of pixels, as films need
+    figure.set_size_inches(2 * np.ceil(width / 72 * 50) / 100, grown)
+    share = height / 72 / grown
+    for axes, (x, y, w, h) in zip(figure.axes, places, strict=True):
+        axes.set_position((x, 1 - share + share * y, w, share * h))

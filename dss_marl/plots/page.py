@@ -36,7 +36,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 def mixed(colour: str, other: str, share: float) -> str:
     """The colour with ``share`` of the other in it."""
-    return to_hex((1 - share) * np.array(to_rgb(colour)) + share * np.array(to_rgb(other)))
+    return to_hex([(1 - share) * a + share * b for a, b in zip(to_rgb(colour), to_rgb(other), strict=True)])
 
 
 def zone_colours(count: int) -> list[str]:

@@ -25,14 +25,17 @@ class Room:
 
     def take_lines(self, starts: Array, ends: Array) -> None:
         """Mark what straight lines pass, from starts to ends, (n, 2) each."""
-        for a, b in zip(starts, ends, strict=True):
-            steps = np.linspace(0, 1, int(np.hypot(*(b - a))) + 2)[:, None]
-            self.take(a + steps * (b - a))
+        along = ends - starts
+        count = np.hypot(along[:, 0], along[:, 1]).astype(int) + 2
+        line = np.repeat(np.arange(len(count)), count)
+        share = (np.arange(len(line)) - np.repeat(count.cumsum() - count, count)) / (count[line] - 1)
+        self.take(starts[line] + share[:, None] * along[line])
 
-    def take_box(self, centre: Array, width: float, height: float) -> None:
-        """Mark a box."""
+    def take_boxes(self, centres: Array, width: float, height: float) -> None:
+        """Mark boxes of one size round these centres (n, 2)."""
         x, y = np.meshgrid(np.arange(-width / 2, width / 2 + 0.5), np.arange(-height / 2, height / 2 + 0.5))
-        self.take(centre + np.stack([x.ravel(), y.ravel()], axis=1))
+        inside = np.stack([x.ravel(), y.ravel()], axis=1)
+        self.take((centres[:, None] + inside).reshape(-1, 2))
 
     def covered(self, centres: Array, width: float, height: float) -> Array:
         """(n) how many taken squares boxes round these centres (n, 2) would cover; infinite beyond the page."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -76,16 +77,17 @@ def sheet_of(feeder: Feeder) -> Sheet:
 
 
 def edges_of(feeder: Feeder) -> tuple[Edge, ...]:
-    """The feeder's branches, parallel ones together."""
+    """The feeder's branches, parallel ones together; a regulator beside a jumper counts as a regulator."""
     row = {branch.name: branch for branch in feeder.branches}
     edges = []
     for a, b, edge in feeder.graph().edges(data=True):
         switches = [row[name].switch for name in edge["branches"]]
+        kinds = [row[name].kind for name in edge["branches"]]
         edges.append(
             Edge(
                 a=feeder.bus_index[a],
                 b=feeder.bus_index[b],
-                kind=edge["kind"],
+                kind=next((kind for kind in SERIES if kind in kinds), kinds[0]),
                 phases=len(edge["phases"]),
                 switches=tuple(s for s in switches if s >= 0),
                 can_open=min(switches) >= 0,
@@ -108,25 +110,38 @@ def _fitted(xy: Array) -> tuple[Array, float, float]:
 
 
 def _pulled_apart(feeder: Feeder, edges: tuple[Edge, ...], xy: Array, least: float) -> Array:
-    """Positions where branches with a symbol are at least so long [pt]: what lies beyond them moves outward."""
+    """Positions where branches with a symbol are at least so long [pt].
+
+    Buses without a fork share the way to the next plain branch's end evenly; what lies beyond moves only if that is
+    too short.
+    """
     xy = xy.copy()
     tree = nx.relabel_nodes(spanning_tree(feeder.graph(), feeder.source_bus), feeder.bus_index)
-    drawn = {(e.a, e.b) for e in edges if e.kind in SERIES}
+    drawn = {pair for e in edges if e.kind in SERIES for pair in ((e.a, e.b), (e.b, e.a))}
     for a, b in nx.bfs_edges(tree, feeder.bus_index[feeder.source_bus]):
-        if not drawn & {(a, b), (b, a)}:
+        if (a, b) not in drawn or np.hypot(*(xy[b] - xy[a])) >= 0.999 * least:
             continue
-        along = xy[b] - xy[a]
-        length = np.hypot(*along)
-        if length >= least:
-            continue
-        for ahead in ([xy[c] - xy[a] for c in tree[b]], [xy[a] - xy[c] for c in tree.predecessors(a)]):
-            if length < 1e-6 and ahead:
-                along = np.mean(ahead, axis=0)
-                length = np.hypot(*along)
-        along = along / length if length > 1e-6 else np.array([1.0, 0.0])
-        move = xy[a] + least * along - xy[b]
-        xy[[b, *nx.descendants(tree, b)]] += move
+        chain = [a, b]
+        while tree.out_degree(chain[-1]) == 1 and tuple(chain[-2:]) in drawn:
+            chain += tree[chain[-1]]
+        needs = np.array([least if pair in drawn else 0.5 * least for pair in pairwise(chain)])
+        end, along = chain[-1], _direction(tree, xy, chain)
+        length = max(float((xy[end] - xy[a]) @ along), needs.sum())
+        xy[[end, *nx.descendants(tree, end)]] += xy[a] + length * along - xy[end]
+        xy[chain[1:]] = xy[a] + (needs.cumsum() / needs.sum() * length)[:, None] * along
     return xy
+
+
+def _direction(tree: nx.DiGraph, xy: Array, chain: list[int]) -> Array:
+    """(2) unit vector from the first bus of a chain to its last; if they coincide, on beyond, or on from before."""
+    first, last = chain[0], chain[-1]
+    ways = [[xy[last] - xy[first]], [xy[c] - xy[first] for c in tree[last]]]
+    ways.append([xy[first] - xy[c] for c in tree.predecessors(first)])
+    for way in ways:
+        if way and np.hypot(*np.mean(way, axis=0)) > 1e-6:
+            along = np.mean(way, axis=0)
+            return np.asarray(along / np.hypot(*along))
+    return np.array([1.0, 0.0])
 
 
 def _bent(a: Array, b: Array) -> Array:

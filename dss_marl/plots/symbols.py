@@ -75,9 +75,9 @@ class Symbol:
         )
 
 
-SERIES = {
-    "transformer": Symbol("transformer", _TRANSFORMER, 1.25),
+SERIES = {  # where branches of several kinds are parallel, the first of these is shown
     "regulator": Symbol("regulator", _REGULATOR, 1.15, turns=False),
+    "transformer": Symbol("transformer", _TRANSFORMER, 1.25),
     "switch": Symbol("switch, closed", _box(0.6, 0.6), 0.6, fill=INK),
     "reactor": Symbol("reactor", _box(0.9, 0.4), 0.9),
 }

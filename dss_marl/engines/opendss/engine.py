@@ -200,8 +200,8 @@ class OpenDSSEngine:
         return Solution(
             v_pu=v_pu,
             loss_kw=loss_kw,
-            source_kw=np.float64(-source[0]),  # type: ignore[arg-type]
-            source_kvar=np.float64(-source[1]),  # type: ignore[arg-type]
+            source_kw=np.float64(-source[0]),
+            source_kvar=np.float64(-source[1]),
             served_kw=served,
             energised=self._all if energised is None else energised,
             tap=self._tap,

@@ -146,22 +146,24 @@ class ZoneEnv(ParallelEnv):
         flat, clipped = self.task.slots.read(actions)
         scenario, now = self.task.scenario, self.now
         failed = False
-        limited: Array = np.zeros(len(self.agents))
+        values = np.zeros((len(self._keys) - 1, len(self.agents)))
+        terms = len(self.task.rewards)
         try:
             after, limited = self._operated(flat)
             coming = self._held(now.step + 1, after.setpoints, after.memory, after)
             rows = self.task.observer.observe(coming)
-            shares, costs = self._shares(now, after), self._costs(now, after)
-            reward = float(shares.sum())
+            self._judge(now, after, values)
+            reward = float(values[:terms].sum())
+            values[-2] = limited
             self.before, self.after, self.now, self._rows = now, after, coming, rows
         except PowerFlowError:
             failed = True  # the last observation stands: it is finite, and no interval was operated
-            shares = np.zeros((len(self.task.rewards), len(self.agents)))
-            costs = np.zeros((len(self.task.costs), len(self.agents)))
+            values[:] = 0.0
+            values[-1] = 1.0
             reward = -scenario.failure_penalty
+        values[-3] = clipped
         truncated = not failed and now.step + 1 >= scenario.steps
-        failures = np.full(len(self.agents), float(failed))
-        infos = self._infos(np.vstack([shares, costs, clipped, limited, failures]), truncated)
+        infos = self._infos(values, truncated)
         agents = self.agents
         if failed or truncated:
             self.agents = []
@@ -224,15 +226,16 @@ class ZoneEnv(ParallelEnv):
             self._day.kw[step].copy(), self._day.kvar[step].copy(), present.tap.copy(), present.closed.copy()
         )
 
-    def _shares(self, before: GridState, after: GridState) -> Array:
-        """(terms, Z) weighted reward terms."""
-        zones, stacked = self.task.zones, self.task.stacked
-        return np.stack([w * over_zones(f, zones, stacked, before, after) for w, f in self.task.rewards.values()])
-
-    def _costs(self, before: GridState, after: GridState) -> Array:
-        zones, stacked = self.task.zones, self.task.stacked
-        rows = [over_zones(f, zones, stacked, before, after) for f in self.task.costs.values()]
-        return np.stack(rows) if rows else np.zeros((0, len(zones)))
+    def _judge(self, before: GridState, after: GridState, values: Array) -> None:
+        """Fill the first rows: weighted reward terms, then costs, of all zones."""
+        zones, stacked, row = self.task.zones, self.task.stacked, 0
+        for weight, term in self.task.rewards.values():
+            values[row] = over_zones(term, zones, stacked, before, after)
+            values[row] *= weight
+            row += 1
+        for cost in self.task.costs.values():
+            values[row] = over_zones(cost, zones, stacked, before, after)
+            row += 1
 
     def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(self.possible_agents, rows, strict=True))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.rewards import excursion
 from dss_marl.scenario import Task
 from dss_marl.state import Array, GridState
 
@@ -43,7 +42,7 @@ class EpisodeFigures:
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
         """Count one step."""
-        out = excursion(after.solution.v_pu[self._judged]) * after.solution.energised[self._judged]
+        out = after.solution.excursion[self._judged]
         moved = after.setpoints.closed != before.setpoints.closed
         sums, dt_h = self._sums, after.dt_h
         sums["team_return"] += reward

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,22 +52,17 @@ def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str 
 @feature(["lowest voltage", "mean voltage", "highest voltage"], "(v_pu - 1) * 20", -5, 5)
 @all_zones
 def voltage(zone: Zone, state: GridState) -> Array:
-    """(..., 3) lowest, mean and highest voltage of the zone's judged, energised nodes; 0 where there is none."""
-    v = state.solution.v_pu[..., zone.judged]
-    alive = zone.judged_weight * state.solution.energised[..., zone.judged] > 0
-    count = alive.sum(-1)
-    mean = np.divide((v * alive).sum(-1), count, out=np.ones(count.shape), where=count > 0)
-    low = np.where(count > 0, np.where(alive, v, np.inf).min(-1), 1.0)
-    high = np.where(count > 0, np.where(alive, v, -np.inf).max(-1), 1.0)
-    return (np.stack([low, mean, high], axis=-1) - 1) * 20
+    """(..., 3) lowest, mean and highest voltage of the zone's judged nodes; a de-energised one counts as 1 pu."""
+    v = (state.solution.v_alive - 1) * 20
+    return np.stack([zone.lowest(v), zone.mean(v), zone.highest(v)], axis=-1)
 
 
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
 @all_zones
 def unit_voltage(zone: Zone, state: GridState) -> Array:
     """(..., u) mean voltage of the phases that each unit connects to."""
-    v = (state.solution.v_pu[..., zone.unit_nodes] * zone.unit_node_weight).sum(-1)
-    return (v - 1) * 20 * zone.unit_weight
+    off = (state.solution.v_pu - 1) * 20
+    return np.add.reduce(off[..., zone.unit_nodes] * zone.unit_node_weight, axis=-1)
 
 
 @feature(["sun at"], "kW available / kW rated", 0, 1.2, per="units")
@@ -93,9 +89,9 @@ def load(zone: Zone, state: GridState) -> Array:
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
 @all_zones
 def clock(zone: Zone, state: GridState) -> Array:
-    """(..., 2) the hour on a circle."""
-    angle = 2 * np.pi * state.hour / 24
-    return np.broadcast_to([np.sin(angle), np.cos(angle)], (*zone.index.shape, 2))
+    """(2) the hour on a circle, the same for every zone."""
+    angle = 2 * math.pi * state.hour / 24
+    return np.array([math.sin(angle), math.cos(angle)])
 
 
 @feature(["tap of"], "positions / 8", -4, 4, per="taps")
@@ -116,10 +112,9 @@ def closed(zone: Zone, state: GridState) -> Array:
 @all_zones
 def feeder_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 2) lowest and highest energised voltage of the whole feeder: needs communication."""
-    v = state.solution.v_pu
-    alive = state.solution.energised
-    ends = np.stack([np.where(alive, v, np.inf).min(-1), np.where(alive, v, -np.inf).max(-1)], axis=-1)
-    return np.broadcast_to((ends - 1) * 20, (*zone.index.shape, 2))
+    v = (state.solution.v_alive - 1) * 20
+    ends = np.stack([v.min(-1), v.max(-1)], axis=-1)
+    return ends[..., None, :] if zone.index.ndim else ends
 
 
 @feature(["is"], "0 or 1", 0, 1, per="zones")
@@ -189,16 +184,18 @@ class Observer:
 
     def observe(self, state: GridState) -> np.ndarray:
         """(Z, n) float32, inside the range."""
-        columns = []
+        rows = np.empty((len(self.zones), len(self.low)))
+        start = 0
         for one, width in zip(self.features, self.widths, strict=True):
             if getattr(one.function, "all_zones", False):
-                columns.append(one.function(self.stacked, state))
+                rows[:, start : start + width] = one.function(self.stacked, state)
             else:
-                columns.append(
-                    _padded([one.function(zone, state) for zone in self.zones], width, one.function.__name__)
-                )
-        both = np.concatenate(columns, axis=-1)
-        return np.clip(both, self.low, self.high).astype(np.float32)
+                values = [one.function(zone, state) for zone in self.zones]
+                rows[:, start : start + width] = _padded(values, width, one.function.__name__)
+            start += width
+        np.maximum(rows, self.low, out=rows)
+        np.minimum(rows, self.high, out=rows)
+        return rows.astype(np.float32)
 
     def labels(self, zone: Zone, feeder: Feeder) -> list[str]:
         """(n) what each entry of a zone's observation is, with its unit; "-" where the zone has no such thing."""

@@ -14,14 +14,7 @@ import numpy as np
 from dss_marl.state import Array, GridState
 from dss_marl.zones import Zone, all_zones, imported
 
-V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
-
 Term = Callable[[Zone, GridState, GridState], Any]
-
-
-def excursion(v_pu: Array) -> Array:
-    """How far each voltage lies outside 0.95 to 1.05 pu [pu], >= 0."""
-    return np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
 
 
 @all_zones
@@ -37,26 +30,25 @@ def voltage_violation(zone: Zone, before: GridState, after: GridState) -> Array:
     Returns:
         (...), <= 0.
     """
-    return -_excursions(zone, after).sum(-1) / zone.all_judged
+    return -zone.total(after.solution.excursion) / zone.all_judged
 
 
 @all_zones
 def voltage_deviation(zone: Zone, before: GridState, after: GridState) -> Array:
     """Squared distance from 1 pu, negated: the zone's share of the mean over the judged nodes [pu^2]."""
-    alive = after.solution.energised[..., zone.judged] * zone.judged_weight
-    return -(((after.solution.v_pu[..., zone.judged] - 1) ** 2) * alive).sum(-1) / zone.all_judged
+    return -zone.total((after.solution.v_alive - 1) ** 2) / zone.all_judged
 
 
 @all_zones
 def violating_share(zone: Zone, before: GridState, after: GridState) -> Array:
     """Share of the feeder's judged nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1]."""
-    return -(_excursions(zone, after) > 0).sum(-1) / zone.all_judged
+    return -zone.total((after.solution.excursion > 0).astype(float)) / zone.all_judged
 
 
 @all_zones
 def loss(zone: Zone, before: GridState, after: GridState) -> Array:
     """The feeder's losses, negated and split evenly, because a current causes losses outside its zone [MW]."""
-    return -np.multiply.outer(after.solution.loss_kw, np.ones(zone.index.shape)) / (1000 * zone.count)
+    return -_same_for_all(zone, after.solution.loss_kw) / (1000 * zone.count)
 
 
 @all_zones
@@ -82,13 +74,13 @@ def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
 @all_zones
 def voltage(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's judged nodes [pu], >= 0."""
-    return _excursions(zone, after).sum(-1)
+    return zone.total(after.solution.excursion)
 
 
 @all_zones
 def thermal(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: highest loading above 1 on the feeder [1], >= 0; the same for each zone."""
-    return np.multiply.outer(np.maximum(after.solution.loading.max(-1) - 1.0, 0.0), np.ones(zone.index.shape))
+    return _same_for_all(zone, np.maximum(after.solution.loading.max(-1) - 1.0, 0.0))
 
 
 @all_zones
@@ -114,13 +106,13 @@ def cost_channel(name: str) -> Term:
     return COSTS.get(name) or imported(name, "cost", COSTS)
 
 
-def _excursions(zone: Zone, after: GridState) -> Array:
-    alive = after.solution.energised[..., zone.judged] * zone.judged_weight
-    return excursion(after.solution.v_pu[..., zone.judged]) * alive
+def _same_for_all(zone: Zone, x: Any) -> Any:
+    """A value of the whole feeder, with a zone axis to broadcast along if the zones are stacked."""
+    return np.asarray(x)[..., None] if zone.index.ndim else x
 
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:
     """(...) or (..., Z) weighted sum of the entries; zero where the feeder has none of them."""
     if not x.shape[-1]:
         return np.zeros((*x.shape[:-1], *index.shape[:-1]))
-    return (x[..., index] * weight).sum(-1)
+    return np.add.reduce(x[..., index] * weight, axis=-1)

@@ -199,12 +199,8 @@ class SuperSuitVecEnv(RowVecEnv):
         observations, rewards, dones, infos = self.venv.step_wait()
         if dones.any():
             self._fetch_reset_infos()
-        return (
-            observations,
-            rewards,
-            dones.astype(bool),
-            infos,
-        )  # uint8 within one process: as an index, numbers of rows
+        # within one process SuperSuit's dones are uint8, which as an index means row numbers and not a mask
+        return observations, rewards, dones.astype(bool), infos
 
     def close(self) -> None:
         """Close the environments and end the workers; a second call does nothing."""
@@ -214,8 +210,6 @@ class SuperSuitVecEnv(RowVecEnv):
             self._post(dict.fromkeys(self._tokens, ("close",)))  # SuperSuit ends workers without closing environments
         self._tokens = ()
         self.venv.venv.close()
-        for process in getattr(self.venv.venv, "procs", ()):
-            process.join()
 
     def _reset(self, starts: list[Start]) -> Any:
         # SuperSuit numbers seeds per process and then per copy, so that two copies get the same: seed each by name

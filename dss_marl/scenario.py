@@ -56,7 +56,7 @@ class Scenario(_Data):
     observations: tuple[str, ...] = Field(min_length=1)
     observed_voltages: Literal["coming", "last"] = "coming"
     rewards: dict[str, float] = Field(min_length=1)
-    costs: tuple[str, ...] = ("voltage", "thermal", "operations")
+    costs: tuple[str, ...] = ("voltage", "operations")
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dss_marl.devices import DeviceGroup
-from dss_marl.state import Array, IntArray
+from dss_marl.state import Array, BoolArray, IntArray
 from dss_marl.zones import Zone
 
 
@@ -90,26 +91,44 @@ class Slots:
         Raises:
             ValueError: an agent is missing or unknown, a shape is wrong, or a value is NaN; names the agent.
         """
-        missing = [agent for agent in self.agents if agent not in actions]
-        if missing:
-            raise ValueError(f"no action for {missing[0]!r}; needed for each of {', '.join(self.agents)}")
-        if len(actions) > len(self.agents):
-            unknown = sorted(set(actions) - set(self.agents))
-            raise ValueError(f"action for unknown agent {unknown[0]!r}; agents are {', '.join(self.agents)}")
-        rows = np.empty(self.place.shape)
-        for z, agent in enumerate(self.agents):
-            action = np.asarray(actions[agent])
-            if action.shape != (self.width,):
-                raise ValueError(f"action of {agent!r} has shape {action.shape}; it must be ({self.width},)")
-            rows[z] = action
+        try:
+            rows = np.array([actions[agent] for agent in self.agents], dtype=float)
+        except (KeyError, ValueError, TypeError):
+            rows = np.empty(0)
+        if rows.shape != self.place.shape or len(actions) != len(self.agents):
+            raise ValueError(self._what_is_wrong(actions))
+        used = self.used
+        flat = np.empty(self.parts[-1].stop)
+        if np.abs(rows).max() <= 1.0:  # false for NaN too
+            flat[self.place[used]] = rows[used]
+            return flat, np.zeros(len(self.agents), dtype=np.int64)
         if np.isnan(rows).any():
             agent = self.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
             raise ValueError(f"action of {agent!r} contains NaN: {actions[agent]!r}; look at the policy that made it")
-        used = self.place >= 0
         clipped = np.clip(rows, -1.0, 1.0)
-        flat = np.empty(self.parts[-1].stop)
         flat[self.place[used]] = clipped[used]
         return flat, ((clipped != rows) & used).sum(-1)
+
+    @cached_property
+    def used(self) -> BoolArray:
+        """(Z, W) False where a slot is ignored."""
+        return self.place >= 0
+
+    def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
+        missing = [agent for agent in self.agents if agent not in actions]
+        if missing:
+            return f"no action for {missing[0]!r}; needed for each of {', '.join(self.agents)}"
+        unknown = [agent for agent in actions if agent not in self.agents]
+        if unknown:
+            return f"action for unknown agent {unknown[0]!r}; agents are {', '.join(self.agents)}"
+        for agent in self.agents:
+            try:
+                shape = np.asarray(actions[agent], dtype=float).shape
+            except (ValueError, TypeError):
+                return f"action of {agent!r} is not a vector of numbers: {actions[agent]!r}"
+            if shape != (self.width,):
+                return f"action of {agent!r} has shape {shape}; it must be ({self.width},)"
+        return "actions cannot be read as one row of numbers for each agent"
 
     def write(self, flat: Array) -> dict[str, Any]:
         """The inverse of ``read``: agents' actions (W,) float32 from a flat vector; ignored slots are 0."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
 Number = NDArray[np.float64] | np.float64  # a batch of numbers, or one
 
 
@@ -65,6 +66,17 @@ class Solution:
     tap: IntArray
     closed: BoolArray
     currents: Callable[[], Array] = field(repr=False, compare=False)
+
+    @cached_property
+    def v_alive(self) -> Array:
+        """(..., N) ``v_pu`` with 1 where de-energised, so that a dead node is neither low nor high [pu]."""
+        return self.v_pu if self.energised.all() else np.where(self.energised, self.v_pu, 1.0)
+
+    @cached_property
+    def excursion(self) -> Array:
+        """(..., N) how far each energised voltage lies outside V_LOW to V_HIGH [pu], >= 0."""
+        v = self.v_alive
+        return np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
 
     @cached_property
     def loading(self) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import networkx as nx
@@ -134,15 +135,16 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
 class Zone:
     """One zone, or all zones stacked.
 
-    For one zone every index array is 1-D. Stacked (``name`` is ``"all"``), arrays gain a leading axis Z and are padded
-    with index 0 and weight 0, so a function that reduces with ``mean`` and ``total`` serves both.
+    For one zone every index array is 1-D. Stacked (``name`` is ``"all"``), the rows of units, loads, taps and switches
+    gain a leading axis Z and are padded with index 0 and weight 0; ``lowest``, ``mean``, ``highest`` and ``total`` of
+    node values then give (..., Z) instead of (...). So one function serves one zone and all.
 
     Attributes:
         name: the agent's name.
         buses: bus names.
-        nodes, node_weight: (n) node indices; weight 1, or 0 where padded.
-        judged, judged_weight: (n) the nodes that rewards and metrics judge, likewise.
-        loads, load_weight: (l) indices of the zone's loads.
+        nodes: (n) node indices; stacked, zone after zone.
+        judged: (n) the nodes that rewards and metrics judge, likewise.
+        loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
         units, unit_weight: (u) indices of the zone's other injections.
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
@@ -151,14 +153,13 @@ class Zone:
         index: position among the zones; (Z) when stacked.
         count: number of zones Z.
         all_judged: number of judged nodes on the whole feeder.
+        starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
     """
 
     name: str
     buses: tuple[str, ...]
     nodes: IntArray
-    node_weight: Array
     judged: IntArray
-    judged_weight: Array
     loads: IntArray
     load_weight: Array
     units: IntArray
@@ -173,11 +174,36 @@ class Zone:
     index: IntArray
     count: int
     all_judged: int
+    starts: IntArray | None = None
+
+    def lowest(self, x: Array) -> Array:
+        """Lowest of (..., N) node values over the judged nodes."""
+        return self._reduced(np.minimum, x)
+
+    def highest(self, x: Array) -> Array:
+        """Highest of (..., N) node values over the judged nodes."""
+        return self._reduced(np.maximum, x)
+
+    def total(self, x: Array) -> Array:
+        """Sum of (..., N) node values over the judged nodes."""
+        return self._reduced(np.add, x)
+
+    def mean(self, x: Array) -> Array:
+        """Mean of (..., N) node values over the judged nodes."""
+        return self._reduced(np.add, x) / self.sizes
+
+    @cached_property
+    def sizes(self) -> Any:
+        """Number of judged nodes; (Z) when stacked."""
+        return len(self.judged) if self.starts is None else np.diff(self.starts, append=len(self.judged))
+
+    def _reduced(self, ufunc: np.ufunc, x: Array) -> Array:
+        if self.starts is None:
+            return np.asarray(ufunc.reduce(x[..., self.judged], axis=-1))
+        return np.asarray(ufunc.reduceat(x[..., self.judged], self.starts, axis=-1))
 
 
-_INDICES = {
-    "nodes": "node_weight",
-    "judged": "judged_weight",
+_PADDED = {
     "loads": "load_weight",
     "units": "unit_weight",
     "taps": "tap_weight",
@@ -191,24 +217,25 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def all_zones(function: _Function) -> _Function:
     """Mark a function of (zone, ...) that also takes all zones stacked, so that one call serves every zone.
 
-    Such a function must honour the weights: padded entries have weight 0.
+    Such a function must honour the weights: padded entries have weight 0. A value that is the same for every zone may
+    leave the zone axis out.
     """
     function.all_zones = True  # type: ignore[attr-defined]
     return function
 
 
 def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zone, *states: Any) -> Array:
-    """(..., Z) or (..., Z, n): a function's values for all zones, in one call where it allows that."""
+    """(..., Z) a term's values for all zones, in one call where it allows that; a number if it is the same for all."""
     if getattr(function, "all_zones", False):
-        return np.asarray(function(stacked, *states))
+        return function(stacked, *states)  
     return np.stack([np.asarray(function(zone, *states), float) for zone in zones], axis=-1)
 
 
 def stack(zones: Sequence[Zone]) -> Zone:
     """All zones as one Zone with a leading axis; see Zone."""
     fields: dict[str, Any] = {}
-    for name, weight in _INDICES.items():
-        width = max(1, *(len(getattr(zone, name)) for zone in zones))
+    for name, weight in _PADDED.items():
+        width = max(len(getattr(zone, name)) for zone in zones)
         index, mask = np.zeros((len(zones), width), np.int64), np.zeros((len(zones), width))
         for z, zone in enumerate(zones):
             own = getattr(zone, name)
@@ -225,6 +252,9 @@ def stack(zones: Sequence[Zone]) -> Zone:
     return Zone(
         name="all",
         buses=tuple(bus for zone in zones for bus in zone.buses),
+        nodes=np.concatenate([zone.nodes for zone in zones]),
+        judged=np.concatenate([zone.judged for zone in zones]),
+        starts=np.cumsum([0, *(len(zone.judged) for zone in zones[:-1])]),
         index=np.arange(len(zones)),
         count=len(zones),
         all_judged=zones[0].all_judged,
@@ -298,7 +328,10 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
             "taps": rows(((r, row.bus2) for r, row in enumerate(feeder.taps)), z),
             "switches": rows(((s, row.bus) for s, row in enumerate(feeder.switches)), z),
         }
-        weights: dict[str, Any] = {weight: np.ones(len(indices[name])) for name, weight in _INDICES.items()}
+        if not len(indices["judged"]):
+            shown = ", ".join(sorted(part)[:8])
+            raise ValueError(f"zone_{z + 1} has no judged node, only {shown}; choose larger zones")
+        weights: dict[str, Any] = {weight: np.ones(len(indices[name])) for name, weight in _PADDED.items()}
         units = [feeder.injections[i] for i in indices["units"]]
         unit_nodes, unit_node_weight = np.zeros((len(units), 3), np.int64), np.zeros((len(units), 3))
         for u, unit in enumerate(units):

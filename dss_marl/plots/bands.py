@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, mixed, new_figure
-from dss_marl.rewards import V_HIGH, V_LOW, excursion
-from dss_marl.state import Array
+from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, drawn_size, mixed, new_figure, outside
+from dss_marl.state import V_HIGH, V_LOW, Array
 
 PANELS = 6
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
@@ -37,16 +38,16 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
     rows = 1 if len(arrays) <= 3 else 2
     columns = -(-len(arrays) // rows)
     head = 0.35 if title else 0.1
-    width, height = max(1.1 + 2.6 * columns, 4.6), 0.95 + 2.0 * rows + head
+    width, height = max(1.1 + 2.6 * columns, 4.8), 0.95 + 2.1 * rows + head
     figure = new_figure(width, height)
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=True, sharey=True)).ravel()
     figure.subplots_adjust(
-        left=0.62 / width, right=1 - 0.15 / width, bottom=0.82 / height, top=1 - (head + 0.25) / height,
-        hspace=0.28, wspace=0.08,
+        left=0.72 / width, right=1 - 0.15 / width, bottom=0.82 / height, top=1 - (head + 0.42) / height,
+        hspace=0.36, wspace=0.1,
     )  # fmt: skip
     for panel, (name, band) in zip(axes, arrays.items(), strict=False):
         _draw_panel(panel, band, dt_h)
-        panel.set_title(name, fontsize=9, color=INK, loc="left", pad=4)
+        _head(panel, name, hours_outside(band, dt_h), float(np.isnan(band).any(1).sum() * dt_h))
     for panel in axes[len(arrays) :]:
         panel.axis("off")
     for panel in axes[max(0, len(arrays) - columns) : len(arrays)]:
@@ -67,27 +68,35 @@ def _checked(name: str, band: np.ndarray) -> Array:
 
 def hours_outside(band: Array, dt_h: float) -> float:
     """Time with some voltage outside 0.95 to 1.05 pu [h]."""
-    return float((excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1).sum() * dt_h)
+    return float(outside(band).any(1).sum() * dt_h)
 
 
 def _draw_panel(axes: Axes, band: Array, dt_h: float) -> None:
     """An interval's values hold until the next: steps."""
     hour = np.arange(len(band) + 1) * dt_h
     low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
-    outside = np.asarray((excursion(np.nan_to_num(band, nan=1.0)) > 0).any(1))
-    for start, end in _runs(outside):
+    for start, end in _runs(np.asarray(outside(band).any(1))):
         axes.axvspan(hour[start], hour[end], color=SHADE, linewidth=0, zorder=0)
     axes.fill_between(hour, low, high, step="post", color=BAND, linewidth=0, zorder=2)
-    for edge, limit, beyond in ((high, V_HIGH, high > V_HIGH), (low, V_LOW, low < V_LOW)):
-        inner = np.clip(limit, low, high)
-        axes.fill_between(hour, inner, edge, where=beyond, step="post", color=ALARM, linewidth=0, zorder=3)
+    for edge, limit in ((high, V_HIGH), (low, V_LOW)):
+        axes.fill_between(hour, np.clip(limit, low, high), edge, step="post", color=ALARM, linewidth=0, zorder=3)
     if band.shape[1] == 3:
         axes.step(hour, np.append(band[:, 1], band[-1, 1]), where="post", color=MEAN, linewidth=1.2, zorder=4)
     for limit in (V_LOW, V_HIGH):
         axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=5)
-    hours = hours_outside(band, dt_h)
-    note = f"{hours:.4g} h outside" if hours else "inside all day"
-    axes.set_title(note, fontsize=8, color=ALARM if hours else GREY, loc="right", pad=4)
+
+
+def _head(axes: Axes, name: str, hours: float, missing: float) -> None:
+    """The controller's name, and the time outside the band and without values [h], above the panel."""
+    text = axes.set_title(name, fontsize=9.5, color=INK, loc="left", pad=16)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = axes.get_position().width * figure.get_size_inches()[0] * 72
+    text.set_fontsize(9.5 * min(1.0, room / drawn_size(text)[0]))
+    note = f"{hours:.4g} h outside" if hours else "never outside"
+    note += f", {missing:.4g} h without values" if missing else ""
+    style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(note, (0, 1), (0, 5), fontsize=8, color=ALARM if hours else GREY, **style)
 
 
 def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
@@ -103,13 +112,17 @@ def _frame(figure: Figure, axes: Axes, bands: list[Array], dt_h: float) -> None:
     pad = 0.05 * (high - low)
     end = max(len(band) for band in bands) * dt_h
     axes.set(ylim=(low - pad, high + pad), xlim=(0, end))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%.2f" if high - low > 0.04 else "%.3f"))
     axes.set_xticks(np.arange(0, end + 1e-9, 6 if end > 6 else 1))
     for panel in figure.axes:
         panel.tick_params(labelsize=8, colors=INK, length=2.5)
         panel.spines[["top", "right"]].set_visible(False)
     inch = figure.get_size_inches()
-    figure.text(0.12 / inch[0], 0.5, "node voltage [pu]", rotation=90, ha="left", va="center", fontsize=8.5, color=INK)
-    figure.text(0.5, 0.4 / inch[1], "hour of the day [h]", ha="center", va="bottom", fontsize=8.5, color=INK)
+    middle = float(np.mean([panel.get_position().intervaly for panel in figure.axes]))
+    style: dict[str, Any] = {"fontsize": 8.5, "color": INK}
+    figure.text(0.1 / inch[0], middle, "node voltage [pu]", rotation=90, ha="left", va="center", **style)
+    figure.text(0.5, 0.4 / inch[1], "hour of the day [h]", ha="center", va="bottom", **style)
 
 
 def _draw_legend(figure: Figure, mean: bool) -> None:

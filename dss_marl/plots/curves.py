@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from dss_marl.plots.page import INK, PALETTE, mixed, new_figure, spread, text_size
+from dss_marl.plots.page import INK, PALETTE, drawn_size, mixed, new_figure, spread
 from dss_marl.state import Array
 
 FAR = 2.5  # a reference farther from the curve than this many of its spans is shown at the edge
@@ -40,7 +40,7 @@ def learning_curve_figure(
     if steps.ndim != 1 or steps.shape != returns.shape or not np.isfinite(returns).any():
         raise ValueError(f"steps and returns must be (E), E >= 1; got {steps.shape} and {returns.shape}")
     figure = new_figure(7.5, 4.2)
-    axes = figure.add_axes((0.1, 0.13, 0.6, 0.82))
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.82))
     colour = PALETTE[0]
     axes.plot(steps / 1000, returns, color=colour, linewidth=1.6, marker="o", markersize=4, zorder=4, clip_on=False)
     shown = _set_range(axes, returns, np.array(list(references.values()), float))
@@ -59,7 +59,7 @@ def _set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, fl
     low, high = float(np.nanmin(returns)), float(np.nanmax(returns))
     if high < 0 and low / high > WIDE:
         shown = np.array([low, high, *references[references < 0]])
-        limits = 1.4 * float(shown.min()), 0.75 * float(shown.max())
+        limits = 1.4 * float(shown.min()), 0.7 * float(shown.max())
         axes.set_yscale("symlog", linthresh=-limits[1], linscale=0.2)
         ticks = np.array([-digit * 10.0**power for power in range(-6, 9) for digit in (1, 2, 5)])
         axes.yaxis.set_major_locator(FixedLocator(ticks[(ticks >= limits[0]) & (ticks <= limits[1])].tolist()))
@@ -94,7 +94,7 @@ def _draw_references(figure: Figure, axes: Axes, references: Mapping[str, float]
             lead = axes.plot([1.0, 1.03], [heights[i], places[i]], transform=axes.transAxes, color=ink, linewidth=0.8)
             lead[0].set_clip_on(False)
         text = axes.text(1.04, places[i], label, transform=axes.transAxes, fontsize=8, color=ink, va="center")
-        widest = max(widest, text_size(text)[0])
+        widest = max(widest, drawn_size(text)[0])
     left, bottom, _, height = axes.get_position().bounds  # the names get the room that they need
     width = (1 - left - (widest + 10) / 72 / inch_w) / 1.04
     axes.set_position((left, bottom, max(width, 0.35), height))

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from dss_marl.state import Array
+from dss_marl.state import V_HIGH, V_LOW, Array, BoolArray
 
 INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
 
@@ -34,9 +35,15 @@ def save(figure: Figure, path: str | Path) -> Path:
     return path
 
 
+def outside(v_pu: Array) -> BoolArray:
+    """Which voltages lie outside 0.95 to 1.05 pu; NaN does not."""
+    return (v_pu < V_LOW) | (v_pu > V_HIGH)
+
+
 def mixed(colour: str, other: str, share: float) -> str:
     """The colour with ``share`` of the other in it."""
-    return to_hex([(1 - share) * a + share * b for a, b in zip(to_rgb(colour), to_rgb(other), strict=True)])
+    r, g, b = ((1 - share) * x + share * y for x, y in zip(to_rgb(colour), to_rgb(other), strict=True))
+    return to_hex((r, g, b))
 
 
 def zone_colours(count: int) -> list[str]:
@@ -48,12 +55,12 @@ def zone_colours(count: int) -> list[str]:
     return [mixed(colour, *shade) for shade in shades[:turns] for colour in PALETTE][:count]
 
 
-def text_size(text: Text) -> tuple[float, float]:
-    """Width and height of the text as drawn [pt]."""
-    figure = text.get_figure(root=True)
+def drawn_size(artist: Text | Legend) -> tuple[float, float]:
+    """Width and height as drawn [pt], a little generous because hinted letters are wider at some resolutions."""
+    figure = artist.get_figure(root=True)
     assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
-    box = text.get_window_extent(figure.canvas.get_renderer())
-    return box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
+    box = artist.get_window_extent(figure.canvas.get_renderer())
+    return 1.08 * box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> Array:

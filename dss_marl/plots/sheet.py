@@ -16,6 +16,7 @@ from dss_marl.state import Array, BoolArray
 
 MARGIN = 34.0  # round the map, for labels and devices [pt]
 AREA, WIDEST, HIGHEST = 220_000.0, 620.0, 520.0  # of the map [pt^2, pt, pt]
+CLEAR = 9.0  # between an open branch and a bus that it passes [pt]
 MANY = 300  # with more buses than this the map keeps its proportions
 
 
@@ -54,7 +55,7 @@ class Sheet:
     @cached_property
     def lines(self) -> list[Array]:
         """(n, 2) points of each edge; a tie is bent so that it does not lie on the branches that it bridges."""
-        return [_bent(self.xy[e.a], self.xy[e.b]) if e.tie else self.xy[[e.a, e.b]] for e in self.edges]
+        return [self._arc(e.a, e.b) if e.tie else self.xy[[e.a, e.b]] for e in self.edges]
 
     def middle(self, edge: int) -> tuple[Array, float]:
         """Middle of the edge, and its direction there [rad]."""
@@ -62,6 +63,23 @@ class Sheet:
         k = (len(line) - 1) // 2
         across = line[k + 1] - line[k]
         return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
+
+    def _arc(self, a: int, b: int) -> Array:
+        """(n, 2) points of the arc between two buses that stays on the page and clear of other buses."""
+        xy, t = self.xy, np.linspace(0, 1, 18)[:, None]
+        aside = np.array([xy[a, 1] - xy[b, 1], xy[b, 0] - xy[a, 0]])
+        others = np.delete(xy, [a, b], axis=0)
+        best, clear = xy[[a, b]], -1.0
+        for bend in (0.28, -0.28, 0.5, -0.5):
+            control = (xy[a] + xy[b]) / 2 + bend * aside
+            arc = (1 - t) ** 2 * xy[a] + 2 * t * (1 - t) * control + t**2 * xy[b]
+            inside = (arc > 0.4 * MARGIN).all() and (arc < np.array([self.width, self.height]) - 0.4 * MARGIN).all()
+            gap = min(float(np.hypot(*(others - point).T).min(initial=self.width)) for point in arc)
+            if inside and gap > clear:
+                best, clear = arc, gap
+            if clear > CLEAR:
+                break
+        return best
 
 
 @lru_cache(maxsize=8)
@@ -72,7 +90,7 @@ def sheet_of(feeder: Feeder) -> Sheet:
     spacing = np.sqrt(width * height / len(xy))
     dot, symbol = float(np.clip(0.11 * spacing, 1.5, 6.5)), float(np.clip(0.24 * spacing, 8, 13))
     if len(xy) <= MANY:
-        xy, width, height = _fitted(_pulled_apart(feeder, edges, xy, dot + 1.7 * symbol))
+        xy, width, height = _fitted(_pulled_apart(feeder, edges, xy, dot + 1.4 * symbol))
     return Sheet(feeder, edges, xy, width, height, dot, symbol)
 
 
@@ -142,10 +160,3 @@ def _direction(tree: nx.DiGraph, xy: Array, chain: list[int]) -> Array:
             along = np.mean(way, axis=0)
             return np.asarray(along / np.hypot(*along))
     return np.array([1.0, 0.0])
-
-
-def _bent(a: Array, b: Array) -> Array:
-    t = np.linspace(0, 1, 18)[:, None]
-    aside = np.array([a[1] - b[1], b[0] - a[0]])
-    control = (a + b) / 2 + 0.28 * aside
-    return np.asarray((1 - t) ** 2 * a + 2 * t * (1 - t) * control + t**2 * b)

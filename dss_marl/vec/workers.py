@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
+import sys
 import traceback
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any, NoReturn
 
 import cloudpickle
@@ -82,6 +84,20 @@ def _serve(pipe: Connection, factory: bytes, n: int) -> None:
         block.close()
 
 
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Keep multiprocessing from running the user's script again in each worker, with its imports of torch and all.
+
+    What the factory takes from the script comes with it: cloudpickle carries that by value.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 class _Worker:
     """A block in a process of its own: each call is one message out and one back."""
 
@@ -94,13 +110,15 @@ class _Worker:
         self._process = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(theirs, factory, len(copies)), daemon=True
         )
-        self._process.start()
+        with _script_hidden():
+            self._process.start()
         theirs.close()  # while it is open here, the end of the worker goes unseen
         self._waiting = False
 
     def send(self, command: str, *args: Any) -> None:
         if self._waiting:  # nobody fetched the last answer, as after Ctrl-C or when another worker failed
-            self._answer()
+            with suppress(Exception):
+                self._answer()
         with suppress(BrokenPipeError):  # the worker is gone: receive says so
             self._pipe.send((command, args))
         self._waiting = True
@@ -112,10 +130,8 @@ class _Worker:
         return answer
 
     def close(self, patience_s: float = 10.0) -> None:
-        with suppress(OSError, EOFError):  # the worker may be gone
+        with suppress(OSError):  # the worker may be gone
             self._pipe.send(None)  # the pipe's end is not enough: a process forked meanwhile holds it open
-            if self._waiting and self._pipe.poll(patience_s):
-                self._pipe.recv_bytes()  # or the worker would never get rid of a long answer
         self._pipe.close()
         self._process.join(patience_s)
         if self._process.is_alive():
@@ -124,18 +140,15 @@ class _Worker:
 
     def _answer(self) -> Any:
         try:
-            answer = pickle.loads(self._pipe.recv_bytes())
-        except (EOFError, ConnectionError):
+            answer = self._pipe.recv_bytes()
+        except (EOFError, ConnectionError) as error:
             self._process.join(1)
-            answer = Failure(
-                WorkerError(
-                    f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit "
-                    f"code {self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this "
-                    "process; a script that starts workers needs its code under `if __name__ == '__main__':`"
-                )
-            )
-        self._waiting = False
-        return answer
+            raise WorkerError(
+                f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit code "
+                f"{self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this process"
+            ) from error
+        self._waiting = False  # before loading, which may fail on a class that only the worker has
+        return pickle.loads(answer)
 
 
 class _Here:

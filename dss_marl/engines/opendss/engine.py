@@ -39,7 +39,7 @@ class OpenDSSEngine:
         self.floor_pu = floor_pu
         self.max_iterations = max_iterations
         self._context: Any = None
-        self._energised: dict[bytes, BoolArray] = {}
+        self._energised: dict[bytes, BoolArray | None] = {}
 
     def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
         """Steady state of the feeder; see Engine.solve."""
@@ -215,9 +215,9 @@ class OpenDSSEngine:
         if key not in self._energised:
             if len(self._energised) > 10_000:
                 self._energised.clear()
-            self._energised[key] = self.feeder.energised(closed)
-        alive = self._energised[key]
-        return None if alive.all() else alive
+            alive = self.feeder.energised(closed)
+            self._energised[key] = None if alive.all() else alive
+        return self._energised[key]
 
     def _write(self, setpoints: Setpoints, energised: BoolArray | None) -> None:
         np.multiply(setpoints.kw, self._sign, out=self._power[0])
@@ -226,15 +226,15 @@ class OpenDSSEngine:
             for j in range(self._loads, self._loads + self._units):
                 if not energised[list(self.feeder.injections[j].nodes)].all():
                     self._power[:, j] = 0.0
-        if (setpoints.tap != self._tap).any():
+        if setpoints.tap.tobytes() != self._tap.tobytes():
             for r in np.flatnonzero(setpoints.tap != self._tap):  # an unchanged tap, written, would rebuild Y too
                 index, winding = self._tap_place[r]
                 transformers = self._context.Transformers
                 transformers.Idx(index)
                 transformers.Wdg(winding)
                 transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r])
-            self._tap = setpoints.tap.copy()  # never changed in place: solutions share it
-        if (setpoints.closed != self._closed).any():
+            self._tap = setpoints.tap.astype(np.int64)  # a copy, never changed in place: solutions share it
+        if setpoints.closed.tobytes() != self._closed.tobytes():
             changed = np.flatnonzero(setpoints.closed != self._closed)
             self._closed = setpoints.closed.copy()
             for element in dict.fromkeys(self.feeder.switches[s].element for s in changed):

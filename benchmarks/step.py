@@ -1,0 +1,77 @@
+"""What an environment step costs beside OpenDSS's own solves: alternating blocks in one process, CPU time.
+
+The floor writes the same loads and reactive powers through the same in-memory shapes and solves twice a step, as the
+environment does (the interval as operated, and the coming one), and reads nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+import dss_marl
+from dss_marl.engines.opendss import OpenDSSEngine
+
+
+def blocks(name: str, rounds: int) -> None:
+    """Print the medians over rounds of one day each: bare solve, engine solve, environment step, and their ratios."""
+    env = dss_marl.make(name)
+    task = env.task
+    rng = np.random.default_rng(0)
+    slots = task.slots
+    bare = OpenDSSEngine(task.feeder)
+    bare.solve(task.start)
+    lib = bare._lib
+    setpoints = task.start.copy()
+    rows = []
+    for number in range(rounds):
+        day = task.profiles.day(task.profiles.days("train")[number])
+        shares = rng.uniform(-1, 1, (task.scenario.steps, slots.width))
+        actions = [
+            {agent: np.where(np.arange(slots.width) == 0, row, 0).astype(np.float32) for agent in slots.agents}
+            for row in shares
+        ]
+
+        def floor() -> None:
+            for t in range(task.scenario.steps):
+                for k in (t, t + 1):
+                    setpoints.kw, setpoints.kvar = day.kw[k], day.kvar[k]  # noqa: B023
+                    bare._write(setpoints, None)
+                    lib.Solution_InitSnap()
+                    lib.Solution_SolveNoControl()
+
+        def engine() -> None:
+            for t in range(task.scenario.steps):
+                for k in (t, t + 1):
+                    setpoints.kw, setpoints.kvar = day.kw[k], day.kvar[k]  # noqa: B023
+                    bare.solve(setpoints)
+
+        def steps() -> None:
+            for step_actions in actions:  # noqa: B023
+                env.step(step_actions)
+
+        env.reset(options={"day": task.profiles.days("train")[number]})
+        row = []
+        for block in (floor, engine, steps):
+            start = time.process_time()
+            block()
+            row.append((time.process_time() - start) / task.scenario.steps * 1e6)
+        rows.append(row)
+    floor_us, engine_us, step_us = np.median(rows, axis=0)
+    ratios = np.array(rows) / np.array(rows)[:, :1]
+    print(
+        f"{name}: two bare solves {floor_us:.0f} us; two engine solves {engine_us:.0f} us "
+        f"(x{np.median(ratios[:, 1]):.2f}); environment step {step_us:.0f} us (x{np.median(ratios[:, 2]):.2f})"
+    )
+    bare.close()
+    env.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=31)
+    options = parser.parse_args()
+    for scenario in dss_marl.list_scenarios():
+        blocks(scenario, options.rounds)

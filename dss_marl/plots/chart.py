@@ -1,0 +1,63 @@
+"""Chart: a feeder's map while it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dss_marl.plots.page import INK, new_figure, zone_colours
+from dss_marl.plots.room import Room
+from dss_marl.plots.sheet import Sheet, sheet_of
+from dss_marl.scenario import Task
+from dss_marl.state import GridState
+
+BAR, TITLE = 80.0, 22.0  # beside the map and above it [pt]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A map being drawn: data coordinates of its axes are points on the sheet."""
+
+    task: Task
+    sheet: Sheet
+    figure: Figure
+    axes: Axes
+    room: Room
+    zone: np.ndarray  # (B) zone of each bus
+    colours: list[str]
+    live: np.ndarray  # (E) which edges conduct
+    closed: np.ndarray  # (S)
+    coloured: bool  # buses show voltages, not zones
+    legend: dict[str, Line2D] = field(default_factory=dict)
+
+    @property
+    def halo(self) -> float:
+        """Width of the tint under a zone's branches [pt]."""
+        return float(np.clip(3.0 * self.sheet.dot, 7, 19))
+
+
+def new_chart(task: Task, state: GridState | None, title: str) -> Chart:
+    """The page for a map, with nothing on it yet."""
+    sheet = sheet_of(task.feeder)
+    bar, head = BAR if state is not None else 0.0, TITLE if title else 0.0
+    width, height = max(sheet.width + bar, 430.0), sheet.height + head
+    figure = new_figure(width / 72, height / 72)
+    left = (width - sheet.width - bar) / 2
+    axes = figure.add_axes((left / width, 0.0, sheet.width / width, sheet.height / height))
+    axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
+    axes.axis("off")
+    axes.set_title(title, fontsize=11, color=INK, pad=4)
+    zone = np.zeros(len(sheet.xy), int)
+    for z, part in enumerate(task.zones):
+        zone[[task.feeder.bus_index[bus] for bus in part.buses]] = z
+    closed = task.start.closed if state is None else state.solution.closed
+    live = np.array([edge.closed(closed) for edge in sheet.edges], bool)
+    room = Room(sheet.width, sheet.height)
+    room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
+    room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
+    colours = zone_colours(len(task.zones))
+    return Chart(task, sheet, figure, axes, room, zone, colours, live, closed, state is not None)

@@ -54,7 +54,10 @@ def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str 
 def voltage(zone: Zone, state: GridState) -> Array:
     """(..., 3) lowest, mean and highest voltage of the zone's judged nodes; a de-energised one counts as 1 pu."""
     v = (state.solution.v_alive - 1) * 20
-    return np.stack([zone.lowest(v), zone.mean(v), zone.highest(v)], axis=-1)
+    low, mean, high = zone.lowest(v), zone.mean(v), zone.highest(v)
+    columns = np.empty((*low.shape, 3))
+    columns[..., 0], columns[..., 1], columns[..., 2] = low, mean, high
+    return columns
 
 
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -67,6 +68,10 @@ class Inverters(DeviceGroup):
         entries = ("share of the reactive power left", "sun held back where negative")
         return entries if self.may_curtail.any() else entries[:1]
 
+    @cached_property
+    def _kva_squared(self) -> Array:
+        return self.kva**2
+
     def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
         """See DeviceGroup.act. A request to hold back sun without ``curtail`` is a limit."""
         kept = np.zeros_like(memory)
@@ -83,7 +88,7 @@ class Inverters(DeviceGroup):
         """See DeviceGroup.hold."""
         kw = np.minimum(setpoints.kw[..., self.injections] * (1 + memory[..., 1]), self.kva)
         setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = memory[..., 0] * np.sqrt(self.kva * self.kva - kw * kw)
+        setpoints.kvar[..., self.injections] = memory[..., 0] * np.sqrt(self._kva_squared - kw * kw)
 
     @classmethod
     def new_injections(cls, specs: Sequence[InverterSpec]) -> list[NewInjection]:

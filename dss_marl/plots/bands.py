@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, drawn_size, mixed, new_figure, outside
+from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure, outside
 from dss_marl.state import V_HIGH, V_LOW, Array
 
-PANELS = 6
+COLUMNS = 3
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
 SHADE = mixed(ALARM, "white", 0.86)
 
@@ -25,17 +25,17 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
 
     Args:
         bands: controller name to (T, 2) lowest and highest, or (T, 3) lowest, mean and highest judged voltage in each
-            interval [pu]; NaN leaves a gap. At most six.
+            interval [pu]; NaN leaves a gap. Three panels in a row; six are a good number.
         dt_h: length of an interval [h].
         title: above the panels.
 
     Raises:
-        ValueError: none or too many controllers, or an array of another shape.
+        ValueError: no controller, or an array of another shape.
     """
     arrays = {name: _checked(name, band) for name, band in bands.items()}
-    if not 1 <= len(arrays) <= PANELS:
-        raise ValueError(f"a voltage band figure takes 1 to {PANELS} controllers; got {len(arrays)}")
-    rows = 1 if len(arrays) <= 3 else 2
+    if not arrays:
+        raise ValueError("a voltage band figure needs at least one controller; got none")
+    rows = -(-len(arrays) // COLUMNS)
     columns = -(-len(arrays) // rows)
     head = 0.35 if title else 0.1
     width, height = max(1.1 + 2.6 * columns, 4.8), 0.95 + 2.1 * rows + head
@@ -54,7 +54,8 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
         panel.tick_params(labelbottom=True)
     _frame(figure, axes[0], list(arrays.values()), dt_h)
     if title:
-        figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=11, color=INK)
+        text = figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=11, color=INK)
+        fit_width(text, 72 * width - 10)
     _draw_legend(figure, any(band.shape[1] == 3 for band in arrays.values()))
     return figure
 
@@ -92,7 +93,7 @@ def _head(axes: Axes, name: str, hours: float, missing: float) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = axes.get_position().width * figure.get_size_inches()[0] * 72
-    text.set_fontsize(9.5 * min(1.0, room / drawn_size(text)[0]))
+    fit_width(text, room)
     note = f"{hours:.4g} h outside" if hours else "never outside"
     note += f", {missing:.4g} h without values" if missing else ""
     style: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}

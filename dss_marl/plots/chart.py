@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dss_marl.plots.page import INK, new_figure, zone_colours
+from dss_marl.plots.page import INK, fit_width, new_figure, zone_colours
 from dss_marl.plots.room import Room
 from dss_marl.plots.sheet import Sheet, sheet_of
 from dss_marl.scenario import Task
@@ -50,7 +50,7 @@ def new_chart(task: Task, state: GridState | None, title: str) -> Chart:
     axes = figure.add_axes((left / width, 0.0, sheet.width / width, sheet.height / height))
     axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
     axes.axis("off")
-    axes.set_title(title, fontsize=11, color=INK, pad=4)
+    fit_width(axes.set_title(title, fontsize=11, color=INK, pad=4), sheet.width)
     zone = np.zeros(len(sheet.xy), int)
     for z, part in enumerate(task.zones):
         zone[[task.feeder.bus_index[bus] for bus in part.buses]] = z

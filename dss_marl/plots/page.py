@@ -63,6 +63,11 @@ def drawn_size(artist: Text | Legend) -> tuple[float, float]:
     return 1.08 * box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
 
 
+def fit_width(text: Text, width: float) -> None:
+    """Make the letters smaller if the text is wider than this [pt]."""
+    text.set_fontsize(float(text.get_fontsize()) * min(1.0, width / max(drawn_size(text)[0], 1e-9)))
+
+
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> Array:
     """(n) the values moved as little as keeps them ``gap`` apart and, if they fit, between low and high."""
     order = np.argsort(values, kind="stable")

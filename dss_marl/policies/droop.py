@@ -121,7 +121,7 @@ def tune_droop(
         the best curve, and every curve tried with its score.
     """
     rng = np.random.default_rng(seed)
-    low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, 30.0])
+    low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, 60.0])
     tried: list[dict[str, float]] = []
     best, best_score = np.array([1.0, 0.02, 0.44 / 0.06]), -np.inf
     for k in range(tries + refine):

@@ -27,13 +27,16 @@ class OpenDSSEngine:
         feeder: whose ``path`` and ``commands`` are compiled.
         tolerance: OpenDSS's relative convergence tolerance. Solutions that differ only in history are equal to about
             this value in pu; after ``restart`` they are bitwise equal.
-        floor_pu: an energised node below this voltage is a failed power flow [pu].
+        floor_pu: an energised node below this voltage is a failed power flow [pu]; 0.4 at least, where the scenario's
+            units stop to deliver what is asked.
         max_iterations: per solve.
     """
 
     def __init__(
-        self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.3, max_iterations: int = 100
+        self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.4, max_iterations: int = 100
     ) -> None:
+        if floor_pu < 0.4:
+            raise ValueError(f"floor_pu must be at least 0.4: below, units deliver less than asked; got {floor_pu}")
         self.feeder = feeder
         self.tolerance = tolerance
         self.floor_pu = floor_pu
@@ -97,7 +100,7 @@ class OpenDSSEngine:
             close_all(context, feeder.switches)
             self._flows = read_flows(context, feeder)
             self._bind_shapes(context)
-            self._bind_batches(context)
+            self._bind_batch(context)
         except BaseException:
             release(context)
             raise
@@ -136,21 +139,15 @@ class OpenDSSEngine:
             context.Text.Command(f"{row.name}.daily=dss_marl_{j}")
             context.Text.Command(f"{row.name}.status=variable")
 
-    def _bind_batches(self, context: Any) -> None:
-        """Handles to all loads and to the scenario's units, for reading the delivered powers in one call each."""
+    def _bind_batch(self, context: Any) -> None:
+        """A handle to all loads, for reading what they draw in one call."""
         ffi, lib = context.dss_ffi, context.dss_lib
-        self._batches, self._batch_sizes = [], [n for n in (self._loads, self._units) if n]
-        for dss_class, count in (("Load", self._loads), ("Generator", self._units)):
-            if not count:
-                continue
-            pointer, size = ffi.new("void***"), ffi.new("int32_t[4]")
-            lib.Batch_CreateByClassS(pointer, size, dss_class.encode())
-            if dss_class == "Load":
-                enabled = self._enabled_loads(context, int(size[0]))
-            else:  # the circuit's own generators come first
-                enabled = np.arange(int(size[0]) - count, int(size[0]))
-            keep = slice(2 * enabled[0], 2 * enabled[-1] + 2, 2) if np.all(np.diff(enabled) == 1) else 2 * enabled
-            self._batches.append((pointer, int(size[0]), keep, ffi.new("double**"), ffi.new("int32_t[4]")))
+        pointer, size = ffi.new("void***"), ffi.new("int32_t[4]")
+        lib.Batch_CreateByClassS(pointer, size, b"Load")
+        rows = 2 * self._enabled_loads(context, int(size[0]))  # kW and kvar in turn
+        contiguous = len(rows) > 0 and bool((np.diff(rows) == 2).all())
+        keep = slice(int(rows[0]), int(rows[-1]) + 1, 2) if contiguous else rows
+        self._batch = (pointer, int(size[0]), keep, ffi.new("double**"), ffi.new("int32_t[4]"))
 
     def _enabled_loads(self, context: Any, total: int) -> Any:
         wanted = {row.name for row in self.feeder.injections[: self._loads]}
@@ -287,11 +284,10 @@ class OpenDSSEngine:
 
     def _delivered(self) -> Any:
         """(J) what loads and units really injected [kW]."""
-        served, start = np.empty(self._loads + self._units), 0
-        for (pointer, size, keep, result, dims), count in zip(self._batches, self._batch_sizes, strict=True):
+        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
+        if self._loads:
+            pointer, size, keep, result, dims = self._batch
             self._lib.Alt_CEBatch_Get_TotalPowers(result, dims, pointer[0], size)
-            power = np.frombuffer(self._ffi.buffer(result[0], 16 * size), float)  # kW and kvar in turn
-            # OpenDSS counts power into the element, so the sign turns for loads and units alike
-            np.negative(power[keep], out=served[start : start + count])
-            start += count
+            power = np.frombuffer(self._ffi.buffer(result[0], 16 * size), float)
+            np.negative(power[keep], out=served[: self._loads])  # OpenDSS counts power into the element
         return served

@@ -144,8 +144,8 @@ class _Worker:
         except (EOFError, ConnectionError) as error:
             self._process.join(1)
             raise WorkerError(
-                f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit code "
-                f"{self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this process"
+                f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit "
+                f"code {self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this process"
             ) from error
         self._waiting = False  # before loading, which may fail on a class that only the worker has
         return pickle.loads(answer)

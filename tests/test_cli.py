@@ -1,0 +1,67 @@
+"""The command line as a user types it."""
+
+import pytest
+from typer.testing import CliRunner
+
+from dss_marl.cli import app
+from dss_marl.data import known_names
+
+runner = CliRunner()
+
+
+def output(*arguments):
+    result = runner.invoke(app, list(arguments), env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("command", ["list", "show", "train", "evaluate", "tune"])
+def test_help_explains_each_command(command):
+    code, text = output(command, "--help")
+    assert code == 0 and "Usage" in text and len(text) > 200
+
+
+def test_list_names_every_scenario():
+    code, text = output("list")
+    assert code == 0
+    for name in known_names("scenarios"):
+        assert name in text
+
+
+def test_show_prints_the_whole_card():
+    code, text = output("show", "ieee13_volt_var")
+    assert code == 0
+    for part in (
+        "zone_3",
+        "inverter_675: share of the reactive power left",
+        "cap1: close above 1/3",
+        "lowest voltage [(v_pu - 1) * 20]",
+        "voltage_violation",
+        "100",
+        "operations",
+        "horizon 96 steps of 0.25 h",
+        "test 41 days",
+    ):
+        assert part in text, part
+
+
+def test_mistakes_are_messages_not_tracebacks():
+    code, text = output("show", "iee34_volt_var")
+    assert code == 2
+    assert "did you mean 'ieee34_volt_var'" in text and "Traceback" not in text
+    code, text = output("evaluate", "ieee13_volt_var", "--controllers", "drop", "--days", "1")
+    assert code == 2 and "unknown controller 'drop'" in text
+    code, text = output("evaluate", "ieee13_volt_var", "--split", "tset", "--days", "1")
+    assert code == 2 and "unknown split 'tset'" in text
+
+
+def test_train_and_evaluate_a_run(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    folder = tmp_path / "run"
+    code, text = output(
+        "train", "ieee13_volt_var", "--out", str(folder), "--agent-steps", "600", "--num-cpus", "0", "--seed", "1"
+    )
+    assert code == 0, text
+    assert "saved in" in text and (folder / "model.zip").is_file() and (folder / "record.json").is_file()
+    code, text = output("evaluate", str(folder), "--days", "2", "--controllers", "no_control")
+    assert code == 0, text
+    assert "learned" in text and "no_control" in text and "2 test days" in text

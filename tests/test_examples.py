@@ -1,0 +1,22 @@
+"""Every example runs as it stands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+ARGUMENTS = {"train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"]}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(path, tmp_path):
+    if path.stem == "train_sb3":
+        pytest.importorskip("stable_baselines3")
+    done = subprocess.run(
+        [sys.executable, str(path), *ARGUMENTS.get(path.stem, [])], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    assert done.stdout.strip() or path.stem == "train_sb3"

@@ -1,0 +1,96 @@
+"""Reference controllers: their physics, and that they do what their names say."""
+
+import numpy as np
+import pytest
+
+import dss_marl
+from dss_marl.policies import CATEGORY_B, REFERENCES, Droop, DroopCurve, reference, tune_droop
+from dss_marl.training import evaluate
+from dss_marl.training.evaluation import environment_for
+
+SUMMER = 175
+
+
+def test_category_b_is_the_curve_of_the_standard():
+    v = np.array([0.90, 0.92, 0.95, 0.98, 1.0, 1.02, 1.05, 1.08, 1.10])
+    expected = [0.44, 0.44, 0.22, 0.0, 0.0, 0.0, -0.22, -0.44, -0.44]
+    np.testing.assert_allclose(CATEGORY_B.kvar_per_kva(v), expected, atol=1e-12)
+
+
+def test_droop_is_at_its_fixed_point_after_the_step():
+    scenario = dss_marl.load_scenario("ieee34_volt_var")
+    droop = Droop()
+    env = environment_for(droop, scenario, "test")
+    observations, _ = env.reset(options={"day": SUMMER})
+    droop.start(env)
+    group = env.task.groups[0]
+    distances = []
+    for _ in range(60):
+        observations, *_ = env.step(droop.act(env, observations))
+        kw, kvar = (x[group.injections] for x in (env.after.setpoints.kw, env.after.setpoints.kvar))
+        v = [env.after.solution.v_pu[list(env.task.feeder.injections[j].nodes)].mean() for j in group.injections]
+        left = np.sqrt(group.kva**2 - kw**2) / group.kva
+        wanted = np.clip(CATEGORY_B.kvar_per_kva(np.array(v)), -left, left)
+        distances.append(np.abs(kvar / group.kva - wanted).max())
+    # The circuit's regulators move within the iteration, so a few intervals stop at its limit of solves.
+    assert np.median(distances) < 0.01
+    assert np.any(np.abs(kvar) > 1)
+
+
+def test_droop_lowers_high_voltage_and_absorbs():
+    scenario = dss_marl.load_scenario("ieee34_volt_var")
+    quiet = evaluate(reference("opendss_controls", scenario), scenario, [SUMMER])[0]
+    droop = evaluate(reference("droop", scenario), scenario, [SUMMER])[0]
+    assert droop["violation_node_h"] < quiet["violation_node_h"]
+    assert droop["worst_pu"] <= quiet["worst_pu"] + 1e-9
+
+
+def test_opendss_controls_move_taps_and_no_control_does_not():
+    scenario = dss_marl.load_scenario("ieee34_volt_var")
+    still = evaluate(reference("no_control", scenario), scenario, [SUMMER])[0]
+    moving = evaluate(reference("opendss_controls", scenario), scenario, [SUMMER])[0]
+    assert still["tap_moves"] == 0 and moving["tap_moves"] > 0
+    assert moving["violation_node_h"] < still["violation_node_h"]
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCES))
+def test_a_reference_repeats_its_day_exactly(name):
+    scenario = dss_marl.load_scenario("ieee34_volt_var")
+    first, second = (evaluate(reference(name, scenario), scenario, [40]) for _ in range(2))
+    assert first == second
+
+
+def test_tuning_finds_the_best_of_what_it_tries():
+    target = DroopCurve(1.007, 0.004, 22.0)
+
+    def score(curve):
+        return -abs(curve.v_ref_pu - target.v_ref_pu) * 100 - abs(curve.slope - target.slope) / 10
+
+    best, tried = tune_droop(score, tries=60, refine=40)
+    assert len(tried) == 100
+    assert score(best) == max(row["score"] for row in tried)
+    assert score(best) > score(CATEGORY_B)
+    assert abs(best.v_ref_pu - target.v_ref_pu) < 0.01
+
+
+def test_tuned_droop_beats_the_default_on_training_days():
+    scenario = dss_marl.load_scenario("ieee34_volt_var")
+    days = scenario.build().profiles.days("train")[5::60]
+    default, tuned = (
+        np.mean([row["team_return"] for row in evaluate(reference(name, scenario), scenario, days, "train")])
+        for name in ("droop", "tuned_droop")
+    )
+    assert tuned > default
+
+
+def test_unknown_controller_and_missing_devices_are_errors():
+    scenario = dss_marl.load_scenario("ieee13_volt_var")
+    with pytest.raises(ValueError, match=r"unknown controller 'drop'.*known: .*droop"):
+        reference("drop", scenario)
+    without = scenario.replace(
+        devices=[{"kind": "regulator"}, {"kind": "capacitor"}], zones={"method": "balanced", "count": 1}
+    )
+    env = dss_marl.ZoneEnv(without)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="droop needs inverters"):
+        Droop().start(env)

@@ -1,0 +1,140 @@
+"""Training end to end, small: the record, the best policy, the table and the pictures."""
+
+import json
+
+import numpy as np
+import pytest
+
+import dss_marl
+from dss_marl.metrics import EpisodeFigures, mean_interval
+from dss_marl.training import SharedPolicy, Table, evaluate, load_run
+from dss_marl.training.evaluation import run_day
+
+pytest.importorskip("stable_baselines3")
+
+SMALL = {
+    "agent_steps": 2_000,
+    "n_envs": 2,
+    "n_steps": 48,
+    "evaluations": 2,
+    "evaluation_days": 1,
+    "n_epochs": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    from dss_marl.training import train
+
+    folder = tmp_path_factory.mktemp("run")
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=48, training=SMALL)
+    reports = []
+    train(scenario, folder, seed=3, report=lambda steps, score: reports.append((steps, score)))
+    return folder, scenario, reports
+
+
+def test_the_record_repeats_the_run(run, tmp_path):
+    from dss_marl.scenario import scenario_from
+    from dss_marl.training import train
+
+    folder, scenario, _ = run
+    record = load_run(folder)
+    assert scenario_from(record.scenario) == scenario
+    assert record.versions["opendssdirect.py"] != "not installed" and record.versions["torch"]
+    assert record.agent_steps >= SMALL["agent_steps"] and record.agent_steps_per_second > 0
+    again = train(scenario_from(record.scenario), tmp_path, seed=record.seed)
+    assert again.history == record.history
+
+
+def test_the_saved_policy_is_the_best_on_validation_days(run):
+    folder, scenario, reports = run
+    record = load_run(folder)
+    env = dss_marl.ZoneEnv(scenario, "validation")
+    score = run_day(env, SharedPolicy.load(folder), env.days[0])["team_return"]
+    assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
+    assert [s for _, s in reports if s is not None] == [row["score"] for row in record.history]
+
+
+def test_compare_writes_table_and_pictures(run):
+    from dss_marl.training.comparison import compare
+
+    folder, _, _ = run
+    table = compare(folder, ["no_control", "opendss_controls"], most_days=2)
+    assert list(table.figures) == ["no_control", "opendss_controls", "learned"]
+    saved = json.loads((folder / "table.json").read_text())
+    assert saved["days"] == list(table.days) and len(saved["figures"]["learned"]) == 2
+    assert "| learned |" in (folder / "table.md").read_text()
+    pytest.importorskip("matplotlib")
+    for name in ("feeder.png", "voltages.png", "learning.png"):
+        assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_policy_for_other_spaces_is_refused(run):
+    folder, _, _ = run
+    env = dss_marl.make("ieee34_volt_var")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="shape .* scenario 'ieee34_volt_var'"):
+        SharedPolicy.load(folder).start(env)
+
+
+def test_no_run_and_bad_settings_are_errors(tmp_path):
+    from dss_marl.training import train
+
+    with pytest.raises(ValueError, match="is no run"):
+        load_run(tmp_path)
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})
+    with pytest.raises(ValueError, match="agent_stepz"):
+        train(scenario, tmp_path)
+
+
+def test_figures_count_what_they_say():
+    """A day by hand: the figures against sums over the states."""
+    scenario = dss_marl.load_scenario("ieee34_volt_var").replace(steps=40)
+    env = dss_marl.ZoneEnv(scenario, "test")
+    env.reset(options={"day": 175})
+    figures = EpisodeFigures(env.task)
+    judged = [i for i, node in enumerate(env.task.feeder.nodes) if not node.startswith("sourcebus.")]
+    node_h = loss = moves = 0.0
+    good, total = 0, 0.0
+    rng = np.random.default_rng(0)
+    while env.agents:
+        actions = {a: rng.uniform(-1, 1, env.task.slots.width) for a in env.agents}
+        _, rewards, *_ = env.step(actions)
+        figures.add(env.before, env.after, rewards["zone_1"])
+        v = env.after.solution.v_pu[judged]
+        out = (v > 1.05) | (v < 0.95)
+        node_h += out.sum() * 0.25
+        good += not out.any()
+        loss += float(env.after.solution.loss_kw) * 0.25
+        moves += np.abs(env.after.setpoints.tap - env.before.setpoints.tap).sum()
+        total += rewards["zone_1"]
+    result = figures.result()
+    assert node_h > 0 and moves > 0
+    assert result["violation_node_h"] == pytest.approx(node_h)
+    assert result["controllable_rate"] == pytest.approx(good / 40)
+    assert result["loss_kwh"] == pytest.approx(loss)
+    assert result["tap_moves"] == moves
+    assert result["team_return"] == pytest.approx(total)
+
+
+def test_the_interval_covers_the_mean_and_shrinks_with_days():
+    x = np.random.default_rng(0).normal(5.0, 1.0, 400)
+    mean, low, high = mean_interval(x)
+    _, few_low, few_high = mean_interval(x[:20])
+    assert low < mean < high and mean == pytest.approx(x.mean())
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt(400), rel=0.2)
+    assert few_high - few_low > 3 * (high - low)
+
+
+def test_table_pairs_by_day():
+    rows = {"a": [{"team_return": x} for x in (1.0, 2.0, 3.0)], "b": [{"team_return": x} for x in (0.0, 5.0, 1.0)]}
+    table = Table("s", "test", (1, 2, 3), rows)
+    assert table.better_days("a", "b") == pytest.approx(2 / 3)
+    assert table.better_days("b", "a") == pytest.approx(1 / 3)
+
+
+def test_evaluate_uses_the_days_asked_for():
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=8)
+    one = evaluate(dss_marl.policies.NoControl(), scenario, [10, 200])
+    two = evaluate(dss_marl.policies.NoControl(), scenario, [200])
+    assert one[1] == two[0] and one[0] != one[1]

@@ -108,6 +108,8 @@ class Switch:
     kvar: float = 0.0
 
 
+_KINDS = ("regulator", "switch", "transformer", "reactor", "line")
+
 _Row = TypeVar("_Row", Branch, Injection, Tap, Switch, Bus)
 
 
@@ -207,7 +209,8 @@ class Feeder:
 
         Nodes carry phases, kv_base [kV], x, y, load_kw. Edges carry name, kind, phases, length_km, r_ohm, x_ohm,
         normal_amps and closed. Parallel branches (three one-phase regulators, say) are one edge: its ``branches``
-        names all of them, its ``name`` joins the names with "+", its phases are the union.
+        names all of them, its ``name`` joins the names with "+", its phases are the union, and its other data are of
+        the first regulator among them, else of the first switch, transformer, reactor or line.
         """
         graph = nx.Graph(name=self.name, source=self.source_bus)
         for bus in self.buses:
@@ -216,26 +219,26 @@ class Feeder:
             graph.nodes[self.injections[load].bus]["load_kw"] -= self.injections[load].kw
         for branch in self.branches:
             closed = branch.switch < 0 or self.switches[branch.switch].closed
+            facts = {
+                "name": branch.name,
+                "branches": (branch.name,),
+                "kind": branch.kind,
+                "phases": branch.phases,
+                "length_km": branch.length_km,
+                "r_ohm": branch.r_ohm,
+                "x_ohm": branch.x_ohm,
+                "normal_amps": branch.normal_amps,
+                "closed": closed,
+            }
             if graph.has_edge(branch.bus1, branch.bus2):
                 edge = graph.edges[branch.bus1, branch.bus2]
-                edge["branches"] += (branch.name,)
-                edge["name"] = "+".join(edge["branches"])
-                edge["phases"] = tuple(sorted({*edge["phases"], *branch.phases}))
-                edge["closed"] = edge["closed"] or closed
-                continue
-            graph.add_edge(
-                branch.bus1,
-                branch.bus2,
-                name=branch.name,
-                branches=(branch.name,),
-                kind=branch.kind,
-                phases=branch.phases,
-                length_km=branch.length_km,
-                r_ohm=branch.r_ohm,
-                x_ohm=branch.x_ohm,
-                normal_amps=branch.normal_amps,
-                closed=closed,
-            )
+                # Beside a jumper, the regulator is what matters; then the switch, and so on.
+                facts = {**facts, **edge} if _KINDS.index(edge["kind"]) <= _KINDS.index(branch.kind) else facts
+                facts["branches"] = (*edge["branches"], branch.name)
+                facts["name"] = "+".join(facts["branches"])
+                facts["phases"] = tuple(sorted({*edge["phases"], *branch.phases}))
+                facts["closed"] = edge["closed"] or closed
+            graph.add_edge(branch.bus1, branch.bus2, **facts)
         return graph
 
     def energised(self, closed: BoolArray) -> BoolArray:

@@ -227,7 +227,7 @@ def all_zones(function: _Function) -> _Function:
 def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zone, *states: Any) -> Array:
     """(..., Z) a term's values for all zones, in one call where it allows that; a number if it is the same for all."""
     if getattr(function, "all_zones", False):
-        return function(stacked, *states)  
+        return function(stacked, *states)
     return np.stack([np.asarray(function(zone, *states), float) for zone in zones], axis=-1)
 
 

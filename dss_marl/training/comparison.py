@@ -86,7 +86,7 @@ def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -
         judged = np.sort(np.concatenate([zone.judged for zone in env.task.zones]))
         states: list[GridState] = []
         run_day(env, controller, day, states.append)
-        v = np.array([state.solution.v_pu[judged] for state in states])
+        v = np.array([state.solution.v_alive[judged] for state in states])  # a dead node does not stretch the band
         result[name] = np.stack([v.min(1), v.mean(1), v.max(1)], axis=1)
         noon = min(states, key=lambda state: abs(state.hour - 12))
         env.close()

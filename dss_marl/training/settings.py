@@ -29,6 +29,10 @@ class TrainingSettings(BaseModel):
     clip_range: float = Field(default=0.2, gt=0)
     ent_coef: float = Field(default=0.0, ge=0)
     log_std_init: float = -0.5
+    normalise_reward: bool = Field(
+        default=True,
+        description="divide rewards by the spread of returns, so that early values do not drown the policy",
+    )
     net_arch: tuple[int, ...] = (64, 64)
     evaluations: int = Field(
         default=12, ge=1, description="times that validation days are tried; the best policy is kept"

@@ -102,7 +102,10 @@ def _buses(context: Any) -> tuple[Bus, ...]:
 
 
 def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[Injection, str]:
-    """A three- or one-phase constant-power unit, its voltage limits wide so that what is asked is delivered."""
+    """A three- or one-phase constant-power unit, its voltage limits wide so that what is asked is delivered.
+
+    A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders.
+    """
     bus = next((b for b in buses if b.name == str(new.bus).lower()), None)
     if bus is None:
         known = ", ".join(b.name for b in buses[:40]) + (", ..." if len(buses) > 40 else "")
@@ -126,11 +129,10 @@ def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[In
         )
     kv = bus.kv_base * (3**0.5 if len(phases) == 3 else 1.0)
     terminal = ".".join([bus.name, *map(str, phases)])
-    row = Injection(
-        name=f"generator.{new.name}".lower(), kind=new.kind, bus=bus.name, phases=phases, kw=new.kw, kvar=0.0, kv=kv
-    )
+    delta = len(phases) == 3
+    row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta)
     command = (
-        f"new {row.name} phases={len(phases)} bus1={terminal} kv={kv:.9g} kw={new.kw:.9g} kvar=0 model=1 "
+        f"new {row.name} phases={len(phases)} bus1={terminal} conn={'delta' if delta else 'wye'} kv={kv:.9g} kw={new.kw:.9g} kvar=0 model=1 "
         "vminpu=0.4 vmaxpu=1.6 status=variable"
     )
     return row, command

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -219,7 +219,7 @@ class Feeder:
             graph.nodes[self.injections[load].bus]["load_kw"] -= self.injections[load].kw
         for branch in self.branches:
             closed = branch.switch < 0 or self.switches[branch.switch].closed
-            facts = {
+            facts: dict[str, Any] = {
                 "name": branch.name,
                 "branches": (branch.name,),
                 "kind": branch.kind,

@@ -132,8 +132,8 @@ def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[In
     delta = len(phases) == 3
     row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta)
     command = (
-        f"new {row.name} phases={len(phases)} bus1={terminal} conn={'delta' if delta else 'wye'} kv={kv:.9g} kw={new.kw:.9g} kvar=0 model=1 "
-        "vminpu=0.4 vmaxpu=1.6 status=variable"
+        f"new {row.name} phases={len(phases)} bus1={terminal} conn={'delta' if delta else 'wye'} kv={kv:.9g} "
+        f"kw={new.kw:.9g} kvar=0 model=1 vminpu=0.4 vmaxpu=1.6 status=variable"
     )
     return row, command
 

@@ -12,14 +12,14 @@ from dss_marl.sb3 import to_sb3
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", default="ieee34_volt_var")
-    parser.add_argument("--agent-steps", type=int, default=300_000)
+    parser.add_argument("--agent-steps", type=int, default=360_000)
     parser.add_argument("--route", default="native", choices=["native", "supersuit"])
     options = parser.parse_args()
 
     make_env = functools.partial(dss_marl.make, options.scenario)
     venv = VecMonitor(to_sb3(make_env, n_envs=8, route=options.route))
-    # n_steps counts steps of each copy: one day. The default of 2048 would be 100,000 samples an update.
-    model = PPO("MlpPolicy", venv, n_steps=96, batch_size=256, gamma=0.9, gae_lambda=0.9, learning_rate=1e-3, seed=0)
+    # n_steps counts steps of each copy. The default of 2048 would be 100,000 samples, and few updates.
+    model = PPO("MlpPolicy", venv, n_steps=32, batch_size=256, gamma=0.9, gae_lambda=0.9, learning_rate=1e-3, seed=0)
     model.learn(options.agent_steps)
     model.save("shared_policy")
     venv.close()

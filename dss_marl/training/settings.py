@@ -10,16 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainingSettings(BaseModel):
     """Settings of PPO with one policy shared by all agents; a scenario's ``training`` overrides them.
 
-    The defaults are for tasks like volt-var control: little look-ahead, because a day's return is mostly its weather.
-    ``n_steps`` counts steps of each environment copy, so an update sees n_steps * n_envs * agents samples.
+    The defaults are for tasks like volt-var control: little look-ahead, because a day's return is mostly its weather,
+    and short rollouts, because many small updates learn it faster than few large ones. ``n_steps`` counts steps of each
+    environment copy, so an update sees n_steps * n_envs * agents samples.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     algorithm: Literal["ppo"] = "ppo"
-    agent_steps: int = Field(default=300_000, ge=1, description="steps times agents times copies")
+    agent_steps: int = Field(default=360_000, ge=1, description="steps times agents times copies")
     n_envs: int = Field(default=8, ge=1)
-    n_steps: int = Field(default=96, ge=1)
+    n_steps: int = Field(default=32, ge=1)
     batch_size: int = Field(default=256, ge=2)
     n_epochs: int = Field(default=10, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -29,10 +30,6 @@ class TrainingSettings(BaseModel):
     clip_range: float = Field(default=0.2, gt=0)
     ent_coef: float = Field(default=0.0, ge=0)
     log_std_init: float = -0.5
-    normalise_reward: bool = Field(
-        default=True,
-        description="divide rewards by the spread of returns, so that early values do not drown the policy",
-    )
     net_arch: tuple[int, ...] = (64, 64)
     evaluations: int = Field(
         default=12, ge=1, description="times that validation days are tried; the best policy is kept"

@@ -94,7 +94,7 @@ def train(
     """
     import torch
     from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+    from stable_baselines3.common.vec_env import VecMonitor
 
     from dss_marl.sb3 import to_sb3
 
@@ -102,9 +102,7 @@ def train(
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus)
     torch.set_num_threads(1)  # small networks run slower on several threads
     task = scenario.build()
-    venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), settings.n_envs, num_cpus, route, seed))
-    if settings.normalise_reward:
-        venv = VecNormalize(venv, norm_obs=False, gamma=settings.gamma, clip_reward=100.0)
+    venv = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), settings.n_envs, num_cpus, route, seed))
     model = PPO("MlpPolicy", venv, seed=seed, device="cpu", tensorboard_log=str(folder / "logs"), **_ppo(settings))
     keeper = _keep_best(task, folder, settings, report)
     begin = time.perf_counter()

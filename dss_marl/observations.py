@@ -104,6 +104,13 @@ def tap(zone: Zone, state: GridState) -> Array:
     return _rows(state.setpoints.tap, zone.taps, zone.tap_weight / 8)
 
 
+@feature(["voltage regulated by"], "(v_pu - 1) * 20", -5, 5, per="taps")
+@all_zones
+def tap_voltage(zone: Zone, state: GridState) -> Array:
+    """(..., r) voltage behind each regulator, at its first phase."""
+    return _rows((state.solution.v_alive - 1) * 20, zone.tap_nodes, zone.tap_weight)
+
+
 @feature(["closed"], "0 or 1", 0, 1, per="switches")
 @all_zones
 def closed(zone: Zone, state: GridState) -> Array:

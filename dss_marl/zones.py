@@ -149,6 +149,7 @@ class Zone:
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
         taps, tap_weight: (r) indices of the tapped windings that regulate a bus of the zone.
+        tap_nodes: (r) the node that each of these windings regulates.
         switches, switch_weight: (s) indices of the switches and capacitor steps at its buses.
         index: position among the zones; (Z) when stacked.
         count: number of zones Z.
@@ -169,6 +170,7 @@ class Zone:
     unit_kw: Array
     taps: IntArray
     tap_weight: Array
+    tap_nodes: IntArray
     switches: IntArray
     switch_weight: Array
     index: IntArray
@@ -245,10 +247,12 @@ def stack(zones: Sequence[Zone]) -> Zone:
     shape = fields["units"].shape
     fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
     fields["unit_kw"] = np.ones(shape)
+    fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
     for z, zone in enumerate(zones):
         own_units = len(zone.units)
         for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
             fields[name][z, :own_units] = getattr(zone, name)
+        fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
     return Zone(
         name="all",
         buses=tuple(bus for zone in zones for bus in zone.buses),
@@ -293,6 +297,12 @@ def check_partition(feeder: Feeder, parts: Partition) -> None:
         raise ValueError(
             f"no zone has bus {', '.join(missing[:10])} of feeder {feeder.name!r}; zones must cover every bus"
         )
+
+
+def _regulated_node(feeder: Feeder, tap: int) -> int:
+    """First phase of the bus that a winding regulates."""
+    row = feeder.taps[tap]
+    return feeder.node_index[f"{row.bus2}.{row.phases[0]}"]
 
 
 def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) -> tuple[Zone, ...]:
@@ -347,6 +357,7 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
                 unit_nodes=unit_nodes,
                 unit_node_weight=unit_node_weight,
                 unit_kw=np.array([unit.kw for unit in units]),
+                tap_nodes=np.array([_regulated_node(feeder, r) for r in indices["taps"]], dtype=np.int64),
                 **indices,
                 **weights,
             )

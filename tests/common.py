@@ -1,0 +1,72 @@
+"""What the tests share: circuits and tasks read once, random set points, and new processes."""
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.data import known_names
+from dss_marl.engines.opendss import read_feeder
+from dss_marl.feeder import NewInjection
+from dss_marl.scenario import load_scenario
+
+ROOT = Path(__file__).resolve().parents[1]
+SCENARIOS = known_names("scenarios")
+
+# Units that tests add to a feeder, so that every kind of injection is there: (bus, kW, phases).
+UNITS = {
+    "ieee13": [("675", 400, ()), ("611", 60, (3,)), ("634", 90, ())],
+    "ieee34": [("890", 150, ()), ("848", 200, ()), ("822", 50, (1,)), ("810", 40, (2,))],
+    "ieee123": [("83", 200, ()), ("151", 150, ()), ("114", 40, (1,)), ("65", 90, ())],
+    "case33": [("18", 300, ()), ("25", 400, ())],
+}
+
+
+@cache
+def feeder_with_units(name):
+    """A shipped feeder with a few units added, and loads that keep their model as in the scenarios.
+
+    In ieee37 some loads jump where they turn into impedances, so that a power flow can have two solutions.
+    """
+    units = [NewInjection(f"unit{i}", bus, kw, phases) for i, (bus, kw, phases) in enumerate(UNITS.get(name, []))]
+    return read_feeder(name, ["batchedit load..* vminpu=0.8 vmaxpu=1.2"], units)
+
+
+@cache
+def task_of(name):
+    """A shipped scenario, built; a Task is frozen, so tests share it."""
+    return load_scenario(name).build()
+
+
+def random_setpoints(feeder, rng, capacitors=True):
+    """Plausible set points: loads at 30 to 110 %, units anywhere in their circle, taps within 6 steps of neutral."""
+    setpoints = feeder.setpoints()
+    loads = np.isin(np.arange(len(feeder.injections)), feeder.loads)
+    scale = rng.uniform(0.3, 1.1, loads.size)
+    setpoints.kw = np.where(loads, feeder.nominal_kw * scale, feeder.nominal_kw * rng.uniform(0, 1, loads.size))
+    setpoints.kvar = np.where(
+        loads, feeder.nominal_kvar * scale * rng.uniform(0.7, 1.3, loads.size),
+        feeder.nominal_kw * rng.uniform(-0.6, 0.6, loads.size),
+    )  # fmt: skip
+    setpoints.tap = rng.integers(-2, 7, len(feeder.taps))
+    if capacitors:
+        banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
+        setpoints.closed = np.where(banks, rng.random(banks.size) < 0.5, setpoints.closed)
+    return setpoints
+
+
+def in_new_process(expression, module):
+    """What ``module.expression`` prints in a new Python with another hash seed."""
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}; print({module}.{expression})"],
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]

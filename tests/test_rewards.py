@@ -1,0 +1,236 @@
+"""Reward terms and costs: by hand, by zone, all zones together, and many states at once."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from common import SCENARIOS, task_of
+
+from dss_marl import OpenDSSEngine, ZoneEnv
+from dss_marl.rewards import COSTS, REWARDS
+from dss_marl.state import GridState, Setpoints, Solution
+from dss_marl.zones import over_zones
+
+TERMS = {**{f"reward {name}": f for name, f in REWARDS.items()}, **{f"cost {name}": f for name, f in COSTS.items()}}
+every_term = pytest.mark.parametrize("term", TERMS.values(), ids=TERMS)
+
+
+@cache
+def steps(name):
+    """(before, after) pairs of a random day, one with dead nodes and an overload made by hand."""
+    env = ZoneEnv(task_of(name), engine=OpenDSSEngine(task_of(name).feeder))
+    env.reset(seed=1, options={"day": 172})
+    rng = np.random.default_rng(1)
+    pairs = []
+    for _ in range(60):
+        env.step({a: rng.uniform(-1, 1, env.action_space(a).shape) for a in env.possible_agents})
+        pairs.append((env.before, env.after))
+    before, after = pairs[-1]
+    alive = np.arange(len(after.solution.v_pu)) % 7 != 3
+    dead = replace(after.solution, v_pu=after.solution.v_pu * alive, energised=alive)
+    curtailed = after.setpoints.copy()
+    curtailed.kw = curtailed.kw * 0.9
+    curtailed.closed = ~curtailed.closed
+    pairs[-1] = (before, after.replace(solution=overloaded(dead), setpoints=curtailed))
+    env.close()
+    return pairs[::6] + pairs[-1:]
+
+
+def overloaded(solution, by=0.4):
+    loading = np.linspace(0, 1 + by, len(solution.loading))
+    return replace(solution, currents=lambda: loading)
+
+
+def with_voltages(state, v_pu, energised=None):
+    v_pu = np.asarray(v_pu, float)
+    alive = np.ones(v_pu.shape, bool) if energised is None else energised
+    return state.replace(solution=replace(state.solution, v_pu=v_pu, energised=alive))
+
+
+def stacked(states):
+    """States as one with a leading axis."""
+
+    def of(get):
+        return np.stack([np.asarray(get(state)) for state in states])
+
+    loading = of(lambda s: s.solution.loading)
+    solution = Solution(
+        **{
+            name: of(lambda s, name=name: getattr(s.solution, name))
+            for name in ("v_pu", "loss_kw", "source_kw", "source_kvar", "served_kw", "energised", "tap", "closed")
+        },
+        currents=lambda: loading,
+    )
+    points = Setpoints(
+        *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed"))
+    )
+    first = states[0]
+    return GridState(
+        first.step, first.hour, first.dt_h, points, solution, of(lambda s: s.memory), of(lambda s: s.forecast)
+    )
+
+
+def zone_values(term, task, before, after):
+    return np.array([term(zone, before, after) for zone in task.zones], float)
+
+
+# --- every term ------------------------------------------------------------------------------------------------------
+
+
+@every_term
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_one_call_for_all_zones_gives_what_each_gives(term, name):
+    task = task_of(name)
+    for before, after in steps(name):
+        single = zone_values(term, task, before, after)
+        together = np.broadcast_to(over_zones(term, task.zones, task.stacked, before, after), single.shape)
+        assert together == pytest.approx(single, rel=1e-12, abs=1e-15)
+
+
+@every_term
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_many_states_at_once_give_what_each_gives(term, name):
+    task, pairs = task_of(name), steps(name)
+    before, after = (stacked([pair[k] for pair in pairs]) for k in (0, 1))
+    expected = np.array([zone_values(term, task, *pair) for pair in pairs])
+    together = over_zones(term, task.zones, task.stacked, before, after)
+    assert np.broadcast_to(together, expected.shape) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    for z, zone in enumerate(task.zones):
+        assert np.asarray(term(zone, before, after)) == pytest.approx(expected[:, z], rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_rewards_punish_and_costs_count(name):
+    """Terms are <= 0, costs >= 0, finite, and each of them is not 0 somewhere."""
+    task = task_of(name)
+    fired = dict.fromkeys(TERMS, False)
+    for label, term in TERMS.items():
+        for before, after in steps(name):
+            values = zone_values(term, task, before, after)
+            assert np.isfinite(values).all()
+            assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
+            fired[label] |= bool((values != 0).any())
+    if not any(row.kind == "capacitor" for row in task.feeder.switches):
+        del fired["reward capacitor_moves"]
+    assert all(fired.values()), fired
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_voltage_terms_by_hand(name):
+    """One node at 0.93, one at 1.06, one at the very limit, the rest at 1 pu."""
+    task = task_of(name)
+    before, after = steps(name)[0]
+    zone = task.zones[-1]
+    low, high, limit = zone.judged[:3]
+    v = np.ones(len(task.feeder.nodes))
+    v[[low, high, limit]] = 0.93, 1.06, 1.05
+    seen = with_voltages(after, v)
+    count = sum(len(z.judged) for z in task.zones)
+    for term, expected in (
+        (REWARDS["voltage_violation"], -0.03 / count),
+        (REWARDS["violating_share"], -2 / count),
+        (REWARDS["voltage_deviation"], -(0.07**2 + 0.06**2 + 0.05**2) / count),
+        (COSTS["voltage"], 0.03),
+    ):
+        values = zone_values(term, task, before, seen)
+        assert values[-1] == pytest.approx(expected, rel=1e-9)
+        assert (values[:-1] == 0).all()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_dead_nodes_are_not_in_violation(name):
+    """A voltage of 0 where the node is de-energised is no low voltage; where it is energised it is."""
+    task = task_of(name)
+    before, after = steps(name)[0]
+    node = task.zones[0].judged[0]
+    v = np.ones(len(task.feeder.nodes))
+    v[node] = 0.0
+    alive = np.ones(len(v), bool)
+    alive[node] = False
+    for term in ("voltage_violation", "violating_share", "voltage_deviation"):
+        assert (zone_values(REWARDS[term], task, before, with_voltages(after, v, alive)) == 0).all()
+        assert zone_values(REWARDS[term], task, before, with_voltages(after, v))[0] < 0
+    assert (zone_values(COSTS["voltage"], task, before, with_voltages(after, v, alive)) == 0).all()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nobody_is_punished_for_the_source(name):
+    task = task_of(name)
+    before, after = steps(name)[0]
+    at_source = [n.rsplit(".", 1)[0] == task.feeder.source_bus for n in task.feeder.nodes]
+    v = np.where(at_source, 1.2, 1.0)
+    for term in (
+        REWARDS["voltage_violation"],
+        REWARDS["violating_share"],
+        REWARDS["voltage_deviation"],
+        COSTS["voltage"],
+    ):
+        assert (zone_values(term, task, before, with_voltages(after, v)) == 0).all()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_teams_sums(name):
+    """Over the zones: mean excursion of the judged nodes, the losses in MW, all moves, all lost sun in MWh."""
+    task = task_of(name)
+    judged = np.concatenate([zone.judged for zone in task.zones])
+    units = np.concatenate([zone.units for zone in task.zones])
+    for before, after in steps(name):
+        v, alive = after.solution.v_pu[judged], after.solution.energised[judged]
+        outside = np.maximum(np.maximum(v - 1.05, 0.95 - v), 0) * alive
+        moves = np.abs(after.setpoints.tap - before.setpoints.tap).sum()
+        switchings = (after.setpoints.closed != before.setpoints.closed).sum()
+        lost = (after.forecast[0, units] - after.setpoints.kw[units]).sum()
+        for label, expected in (
+            ("reward voltage_violation", -outside.sum() / len(judged)),
+            ("reward violating_share", -(outside > 0).sum() / len(judged)),
+            ("reward loss", -after.solution.loss_kw / 1000),
+            ("reward tap_moves", -moves),
+            ("reward capacitor_moves", -switchings),
+            ("reward curtailment", -lost * after.dt_h / 1000),
+            ("cost voltage", outside.sum()),
+            ("cost operations", moves + switchings),
+        ):
+            assert zone_values(TERMS[label], task, before, after).sum() == pytest.approx(
+                expected, rel=1e-9, abs=1e-12
+            ), label
+
+
+def test_a_tap_move_is_counted_in_the_zone_of_its_bus():
+    task = task_of("ieee34_volt_var")
+    before, _ = steps("ieee34_volt_var")[0]
+    for r, tap in enumerate(task.feeder.taps):
+        moved = before.setpoints.copy()
+        moved.tap[r] -= 3
+        after = before.replace(setpoints=moved)
+        expected = [-3.0 if tap.bus2 in zone.buses else 0.0 for zone in task.zones]
+        assert zone_values(REWARDS["tap_moves"], task, before, after).tolist() == expected
+        assert zone_values(COSTS["operations"], task, before, after).tolist() == [-x for x in expected]
+        assert sum(expected) == -3
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_thermal_cost_is_the_worst_overload(name):
+    task = task_of(name)
+    before, after = steps(name)[0]
+    hot = after.replace(solution=overloaded(after.solution, 0.25))
+    assert zone_values(COSTS["thermal"], task, before, hot) == pytest.approx([0.25] * len(task.zones))
+    cool = after.replace(solution=overloaded(after.solution, -0.1))
+    assert (zone_values(COSTS["thermal"], task, before, cool) == 0).all()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_terms_only_read(name):
+    task = task_of(name)
+    before, after = steps(name)[-1]
+    kept = [state.setpoints.copy() for state in (before, after)], after.solution.v_pu.copy()
+    for term in TERMS.values():
+        zone_values(term, task, before, after)
+        over_zones(term, task.zones, task.stacked, before, after)
+    for state, points in zip((before, after), kept[0], strict=True):
+        assert np.array_equal(state.setpoints.kw, points.kw)
+        assert np.array_equal(state.setpoints.tap, points.tap)
+    assert np.array_equal(after.solution.v_pu, kept[1])

@@ -219,7 +219,8 @@ def test_a_circuit_without_base_voltages_is_explained(tmp_path):
     path = tmp_path / "mine.dss"
     path.write_text("clear\nnew circuit.mine basekv=10\nnew line.l bus1=sourcebus bus2=b r1=1 x1=1 length=1\n")
     with pytest.raises(
-        ValueError, match=r"bus '(b|sourcebus)' of feeder 'mine' has no base voltage; end the \.dss with CalcVoltageBases"
+        ValueError,
+        match=r"bus '(b|sourcebus)' of feeder 'mine' has no base voltage; end the \.dss with CalcVoltageBases",
     ):
         read_feeder(path, injections=[NewInjection("pv", "b", 10.0)])
     with pytest.raises(ValueError, match="base voltage"):

@@ -202,6 +202,11 @@ def test_load_clock_taps_states_and_identity_by_hand(scenario):
         points.closed = np.arange(len(points.closed)) % 2 == 0
         moved = state.replace(setpoints=points)
         assert seen(scenario, "tap", moved, z)[: len(zone.taps)] == pytest.approx((zone.taps - 2) / 8)
+        v = np.ones(len(task.feeder.nodes))
+        behind = [task.feeder.node_index[f"{tap.bus2}.{tap.phases[0]}"] for tap in task.feeder.taps]
+        v[behind] = 1.01 + 0.002 * np.arange(len(behind))
+        regulated = seen(scenario, "tap_voltage", with_voltages(state, v), z)
+        assert regulated[: len(zone.taps)] == pytest.approx(0.2 + 0.04 * zone.taps, abs=1e-5)
         assert seen(scenario, "closed", moved, z)[: len(zone.switches)] == pytest.approx(1.0 - zone.switches % 2)
         assert seen(scenario, "identity", state, z).tolist() == np.eye(count)[z].tolist()
         for hour, sine, cosine in ((0.0, 0, 1), (6.0, 1, 0), (12.0, 0, -1), (18.0, -1, 0)):

@@ -55,7 +55,7 @@ def test_both_routes_give_the_same_day():
         rng = np.random.default_rng(0)
         ends = []
         for _ in range(26):
-            o, r, d, infos = venv.step(rng.uniform(-1, 1, (6, venv.action_space.shape[0])).astype(np.float32))
+            o, _, d, infos = venv.step(rng.uniform(-1, 1, (6, venv.action_space.shape[0])).astype(np.float32))
             observations.append(o)
             ends.append([(bool(x), info["TimeLimit.truncated"], info["day"]) for x, info in zip(d, infos, strict=True)])
         venv.close()

@@ -73,7 +73,7 @@ def test_a_policy_for_other_spaces_is_refused(run):
     folder, _, _ = run
     env = dss_marl.make("ieee34_volt_var")
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="shape .* scenario 'ieee34_volt_var'"):
+    with pytest.raises(ValueError, match=r"shape .* scenario 'ieee34_volt_var'"):
         SharedPolicy.load(folder).start(env)
 
 

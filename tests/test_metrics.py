@@ -1,0 +1,99 @@
+"""Key figures: against sums made another way over a whole episode, and by hand."""
+
+import numpy as np
+import pytest
+from common import task_of
+from test_rewards import with_voltages
+
+from dss_marl import ZoneEnv
+from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval
+
+
+def test_figures_are_the_sums_over_the_day(scenario):
+    task = task_of(scenario)
+    env, figures = ZoneEnv(task), EpisodeFigures(task)
+    env.reset(seed=1, options={"day": 172})
+    rng = np.random.default_rng(1)
+    taps, states = [env.now.setpoints.tap], [env.now.setpoints.closed]
+    v, losses, rewards, lost = [], [], [], []
+    units = [j for j, row in enumerate(task.feeder.injections) if row.kind != "load"]
+    sun = task.profiles.day(172).kw[:, units]
+    while env.agents:
+        size = 1.0 if env.now.step > 48 else 0.0  # a still morning, so that some steps are in band
+        _, reward, *_ = env.step({a: size * rng.uniform(-1, 1, env.action_space(a).shape) for a in env.agents})
+        figures.add(env.before, env.after, reward["zone_1"])
+        v.append(env.after.solution.v_pu)
+        losses.append(env.after.solution.loss_kw)
+        taps.append(env.after.setpoints.tap)
+        states.append(env.after.setpoints.closed)
+        rewards.append(reward["zone_1"])
+        lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
+    judged = [n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.unjudged) for n in task.feeder.nodes]
+    seen = np.array(v)[:, judged]
+    outside = (seen > 1.05) | (seen < 0.95)
+    found = figures.result()
+    assert list(found) == list(FIGURES)
+    assert found["team_return"] == pytest.approx(sum(rewards))
+    assert found["controllable_rate"] == pytest.approx(1 - outside.any(axis=1).mean())
+    assert 0 < found["controllable_rate"] < 1
+    assert found["violation_node_h"] == pytest.approx(outside.sum() * 0.25)
+    assert found["worst_pu"] == pytest.approx(max((seen - 1.05).max(), (0.95 - seen).max(), 0))
+    assert found["loss_kwh"] == pytest.approx(sum(losses) * 0.25)
+    assert found["tap_moves"] == np.abs(np.diff(taps, axis=0)).sum()
+    assert found["capacitor_moves"] == np.sum(np.array(states[1:]) != np.array(states[:-1]))
+    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * 0.25, abs=1e-9)
+    assert found["failed"] == 0
+    env.close()
+
+
+def test_a_dead_node_does_not_violate_and_the_source_does_not_count(scenario):
+    task = task_of(scenario)
+    env = ZoneEnv(task)
+    env.reset(seed=1)
+    env.step({a: np.zeros(env.action_space(a).shape) for a in env.agents})
+    at_source = np.array([n.rsplit(".", 1)[0] == task.feeder.source_bus for n in task.feeder.nodes])
+    v, alive = np.where(at_source, 1.3, 1.0), np.ones(len(at_source), bool)
+    node = task.zones[0].judged[0]
+    v[node], alive[node] = 0.0, False
+    figures = EpisodeFigures(task)
+    figures.add(env.before, with_voltages(env.after, v, alive), 0.0)
+    assert figures.result()["violation_node_h"] == 0
+    assert figures.result()["worst_pu"] == 0
+    figures.add(env.before, with_voltages(env.after, v), 0.0)
+    assert figures.result()["violation_node_h"] == pytest.approx(0.25)
+    assert figures.result()["worst_pu"] == pytest.approx(0.95)
+    env.close()
+
+
+def test_a_failure_does_not_hide_the_steps_that_were_not_played(scenario):
+    """Three good steps and a failure are three of ninety-six."""
+    task = task_of(scenario)
+    env = ZoneEnv(task)
+    env.reset(seed=1)
+    env.step({a: np.zeros(env.action_space(a).shape) for a in env.agents})
+    good = with_voltages(env.after, np.ones(len(task.feeder.nodes)))
+    figures = EpisodeFigures(task)
+    for _ in range(3):
+        figures.add(env.before, good, -1.0)
+    figures.fail(-100.0)
+    found = figures.result()
+    assert (found["failed"], found["team_return"]) == (1.0, -103.0)
+    assert found["controllable_rate"] == pytest.approx(3 / task.scenario.steps)
+    env.close()
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say():
+    """Of 300 samples of 41 days, about 95 in a hundred; and the same numbers give the same interval."""
+    rng = np.random.default_rng(3)
+    samples = rng.gamma(2.0, 1.0, (300, 41))
+    inside = 0
+    for days in samples:
+        mean, low, high = mean_interval(days, draws=400)
+        assert low < mean < high
+        assert mean == pytest.approx(days.mean())
+        inside += low <= 2.0 <= high
+    assert 0.88 < inside / len(samples) < 0.98
+    assert mean_interval(samples[0]) == mean_interval(samples[0])
+    assert mean_interval([3.0] * 10) == (3.0, 3.0, 3.0)
+    wide, narrow = mean_interval(samples[0], level=0.99), mean_interval(samples[0], level=0.5)
+    assert wide[2] - wide[1] > 1.5 * (narrow[2] - narrow[1])

@@ -1,4 +1,4 @@
-"""dss-marl: list, show, train, evaluate and tune from the command line."""
+"""dss-marl: list, show, zones, train, evaluate and tune from the command line."""
 
 from __future__ import annotations
 
@@ -162,6 +162,32 @@ def _print_table(table: Any, compared: str | None) -> None:
         ]
         shown.add_row(row[0], *(cell.replace(" (", "\n(") for cell in (*styled, *row[1 + len(names) :])))
     console.print(shown)
+
+
+@app.command()
+def zones(
+    feeder: Annotated[str, typer.Argument(help="A shipped feeder's name, or the path of a .dss file.")],
+    method: Annotated[
+        str, typer.Option(help="electrical, balanced, communities, laterals, phases, cut, or package.module:function.")
+    ] = "electrical",
+    count: Annotated[int | None, typer.Option(help="Number of zones; default 6 where the method needs one.")] = None,
+    cut_at: Annotated[
+        list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
+    save: Annotated[Path | None, typer.Option(help="YAML file to write, for a scenario's method mapping.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Graph to write: .graphml or .geojson.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="All methods side by side.")] = False,
+) -> None:
+    """Divide a feeder into zones: what is in each, how good they are, a picture, and a file for a scenario."""
+    with _plain_errors():
+        from dss_marl.zones.command import compare_methods, show_zones
+
+        if compare:
+            compare_methods(console, feeder, 6 if count is None else count, cut_at, out)
+        else:
+            show_zones(console, feeder, method, count, cut_at, file, out, save, export)
 
 
 @app.command()

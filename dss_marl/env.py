@@ -115,17 +115,18 @@ class ZoneEnv(ParallelEnv):
             self._rng = np.random.default_rng(seed)
         options = dict(options or {})
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
-        self.day = options.pop("day", drawn)
+        number = options.pop("day", drawn)
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day", stacklevel=2)
-        self._day = self.task.profiles.day(self.day)
+        self._day = self.task.profiles.day(number)
+        self.day = int(number)
         self.agents = self.possible_agents[:]
         self.before = self.after = None
         self.engine.restart()
         memory = np.concatenate([group.initial().ravel() for group in self.task.groups])
         self.now = self._held(0, self.task.start, memory, None)
         self._rows = self.task.observer.observe(self.now)
-        return self._by_agent(self._rows), self._infos(np.zeros((len(self._keys) - 1, len(self.agents))), False)
+        return self._by_agent(self._rows.copy()), self._infos(np.zeros((len(self._keys) - 1, len(self.agents))), False)
 
     # --- step --------------------------------------------------------------------------------------------------------
 

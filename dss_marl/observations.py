@@ -149,7 +149,10 @@ def named_feature(name: str) -> Feature:
     if name in KNOWN:
         return KNOWN[name]
     function = imported(name, "observation", KNOWN)
-    return KNOWN.get(function.__name__) or Feature(function, (), "as given", -10.0, 10.0)
+    known = KNOWN.get(getattr(function, "__name__", ""))
+    if known is not None and known.function is function:
+        return known
+    return Feature(function, (), "as given", -10.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,8 @@ class Observer:
         """(n) what each entry of a zone's observation is, with its unit; "-" where the zone has no such thing."""
         result: list[str] = []
         for one, width in zip(self.features, self.widths, strict=True):
-            names = _entry_names(one, zone, feeder) or [f"{one.function.__name__} {k}" for k in range(width)]
+            plain = not one.per and not one.labels
+            names = [f"{one.function.__name__} {k}" for k in range(width)] if plain else _entry_names(one, zone, feeder)
             result += [f"{name} [{one.unit}]" for name in names] + ["-"] * (width - len(names))
         return result
 

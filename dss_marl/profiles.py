@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dss_marl.feeder import Feeder
 from dss_marl.state import Array, IntArray
@@ -32,13 +32,20 @@ _SKY_SPREAD = np.array([0.03, 0.22, 0.10])  # of its fluctuation within the day
 class SyntheticProfiles(BaseModel):
     """The project's own days: class-shaped load with slow noise, and sun behind a daily sky and passing clouds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["synthetic"] = "synthetic"
     seed: int = Field(ge=0, description="of the year; another seed is another year")
     load_scale: tuple[float, float] = Field(default=(0.4, 0.9), description="range of a day's peak over nominal load")
     commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads with a commercial shape")
     latitude: float = Field(default=34.0, ge=-66, le=66, description="degrees north")
+
+    @field_validator("load_scale")
+    @classmethod
+    def _in_order(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] <= limits[1]:
+            raise ValueError(f"must be two numbers from 0, the lower first; got {list(limits)}")
+        return limits
 
 
 @dataclass(frozen=True)

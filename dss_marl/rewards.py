@@ -60,7 +60,7 @@ def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @all_zones
 def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Switchings of the zone's capacitor steps and switches, negated [switchings]."""
+    """Switchings of the zone's capacitor steps, negated [switchings]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dss_marl.data import data_folder, known_names
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
@@ -21,11 +21,11 @@ from dss_marl.profiles import Profiles, SyntheticProfiles
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.spaces import Slots
 from dss_marl.state import GridState, Setpoints, Solution
-from dss_marl.zones import Zone, build_zones, partition, stack
+from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FeederSpec(_Data):
@@ -39,6 +39,13 @@ class FeederSpec(_Data):
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
     closed: dict[str, bool] = Field(default={}, description="switch and capacitor states at reset, likewise")
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @field_validator("load_v_pu")
+    @classmethod
+    def _in_order(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and not 0 < limits[0] < limits[1]:
+            raise ValueError(f"must be two positive numbers, the lower first; got {list(limits)}")
+        return limits
 
 
 class Scenario(_Data):
@@ -106,17 +113,21 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
     return scenario_from(_read_yaml(name_or_path))
 
 
-def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
+def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     known = known_names("scenarios")
     path = Path(name_or_path)
     if str(name_or_path) in known:
         path = data_folder("scenarios") / f"{name_or_path}.yaml"
     elif not path.is_file():
         close = difflib.get_close_matches(str(name_or_path), known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
         raise ValueError(
             f"unknown scenario {str(name_or_path)!r}{hint} known: {', '.join(known)}, or the path of a YAML file"
         )
+    path = path.resolve()
+    if path in above:
+        chain = " -> ".join(p.stem for p in (*above, path))
+        raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -127,8 +138,15 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
         feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
+    zones = data.get("zones")
+    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
+        beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
+        zones["file"] = str(beside) if beside.is_file() else zones["file"]
     if "base" in data:
-        return _merged(_read_yaml(data.pop("base")), data)
+        base = str(data.pop("base"))
+        beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
+        base = str(beside) if base not in known and beside.is_file() else base
+        return _merged(_read_yaml(base, (*above, path)), data)
     return data
 
 
@@ -155,7 +173,7 @@ def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1])
             close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
-            message = f"unknown key{f'; did you mean {close[0]!r}?' if close else ''} known: {', '.join(known)}"
+            message = f"unknown key{f'; did you mean {close[0]!r}?' if close else ';'} known: {', '.join(known)}"
         lines.append(f"{where}: {path}: {message}")
     return "\n".join(lines)
 
@@ -222,11 +240,30 @@ def _build(scenario: Scenario) -> Task:
         stacked=stacked,
         slots=Slots.build(zones, groups),
         observer=Observer.build(scenario.observations, zones, stacked, _sample(feeder, groups, start, scenario.dt_h)),
-        rewards={name.split(":")[-1]: (weight, reward_term(name)) for name, weight in scenario.rewards.items()},
-        costs={name.split(":")[-1]: cost_channel(name) for name in scenario.costs},
+        rewards={
+            short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()
+        },
+        costs={short: cost_channel(name) for short, name in _short(scenario.costs).items()},
         profiles=profiles,
         start=start,
     )
+
+
+def _short(names: Iterable[str]) -> dict[str, str]:
+    """Names as infos show them, without the module; each to the full name.
+
+    Raises:
+        ValueError: two would be shown alike.
+    """
+    result: dict[str, str] = {}
+    for name in names:
+        short = name.split(":")[-1]
+        if short in result:
+            raise ValueError(
+                f"two terms would be called {short!r}: {result[short]!r} and {name!r}; rename the function"
+            )
+        result[short] = name
+    return result
 
 
 def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
@@ -259,7 +296,7 @@ def _partition(scenario: Scenario, feeder: Feeder) -> Sequence[set[str]]:
     method = options.pop("method", None)
     if method is None:
         raise ValueError(f"scenario {scenario.name!r}: zones needs a method, such as {{method: balanced, count: 4}}")
-    return partition(feeder.graph(), str(method), **options)
+    return partition(feeder_graph(feeder), str(method), **options)
 
 
 def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:

@@ -17,7 +17,7 @@ from dss_marl.zones import imported
 class DeviceSpec(BaseModel):
     """What a scenario says of one device, or of several alike; each kind extends it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
 

@@ -9,16 +9,19 @@ except ImportError as error:
 
 from dss_marl.plots.bands import voltage_band_figure
 from dss_marl.plots.curves import learning_curve_figure
-from dss_marl.plots.feeder_map import feeder_figure, feeder_image
+from dss_marl.plots.feeder_map import feeder_figure, feeder_image, zones_figure
 from dss_marl.plots.layout import bus_positions
 from dss_marl.plots.page import save, zone_colours
+from dss_marl.plots.side_by_side import comparison_figure
 
 __all__ = [
     "bus_positions",
+    "comparison_figure",
     "feeder_figure",
     "feeder_image",
     "learning_curve_figure",
     "save",
     "voltage_band_figure",
     "zone_colours",
+    "zones_figure",
 ]

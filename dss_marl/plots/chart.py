@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dss_marl.feeder import Feeder
 from dss_marl.plots.page import INK, fit_width, new_figure, zone_colours
 from dss_marl.plots.room import Room
 from dss_marl.plots.sheet import Sheet, sheet_of
-from dss_marl.scenario import Task
-from dss_marl.state import GridState
+from dss_marl.state import BoolArray
+from dss_marl.zones import Zone
 
 BAR, TITLE = 80.0, 22.0  # beside the map and above it [pt]
 
@@ -22,7 +23,8 @@ BAR, TITLE = 80.0, 22.0  # beside the map and above it [pt]
 class Chart:
     """A map being drawn: data coordinates of its axes are points on the sheet."""
 
-    task: Task
+    feeder: Feeder
+    zones: tuple[Zone, ...]
     sheet: Sheet
     figure: Figure
     axes: Axes
@@ -40,10 +42,10 @@ class Chart:
         return float(np.clip(3.0 * self.sheet.dot, 7, 19))
 
 
-def new_chart(task: Task, state: GridState | None, title: str) -> Chart:
+def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, coloured: bool, title: str) -> Chart:
     """The page for a map, with nothing on it yet."""
-    sheet = sheet_of(task.feeder)
-    bar, head = BAR if state is not None else 0.0, TITLE if title else 0.0
+    sheet = sheet_of(feeder)
+    bar, head = BAR if coloured else 0.0, TITLE if title else 0.0
     width, height = max(sheet.width + bar, 430.0), sheet.height + head
     figure = new_figure(width / 72, height / 72)
     left = (width - sheet.width - bar) / 2
@@ -52,12 +54,11 @@ def new_chart(task: Task, state: GridState | None, title: str) -> Chart:
     axes.axis("off")
     fit_width(axes.set_title(title, fontsize=11, color=INK, pad=4), sheet.width)
     zone = np.zeros(len(sheet.xy), int)
-    for z, part in enumerate(task.zones):
-        zone[[task.feeder.bus_index[bus] for bus in part.buses]] = z
-    closed = task.start.closed if state is None else state.solution.closed
+    for z, part in enumerate(zones):
+        zone[[feeder.bus_index[bus] for bus in part.buses]] = z
     live = np.array([edge.closed(closed) for edge in sheet.edges], bool)
     room = Room(sheet.width, sheet.height)
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
     room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
-    colours = zone_colours(len(task.zones))
-    return Chart(task, sheet, figure, axes, room, zone, colours, live, closed, state is not None)
+    colours = zone_colours(len(zones))
+    return Chart(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)

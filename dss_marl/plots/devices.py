@@ -39,7 +39,7 @@ def draw_series(chart: Chart) -> None:
 
 def _shunts(chart: Chart) -> Iterable[tuple[str, str, bool]]:
     """(bus, kind, on) of the source and of the devices at buses; one for all steps of a capacitor bank."""
-    feeder = chart.task.feeder
+    feeder = chart.feeder
     yield feeder.source_bus, "source", True
     banks: dict[tuple[str, str], bool] = {}
     for s, row in enumerate(feeder.switches):
@@ -56,7 +56,7 @@ def draw_shunts(chart: Chart) -> None:
     for bus, kind, on in shunts:
         if count[kind] > FEW:
             continue
-        symbol, place = shunt_symbol(kind), chart.sheet.xy[chart.task.feeder.bus_index[bus]]
+        symbol, place = shunt_symbol(kind), chart.sheet.xy[chart.feeder.bus_index[bus]]
         ink = INK if on else OFF
         spot = _beside(chart, bus, chart.sheet.symbol * symbol.scale)
         angle = float(np.arctan2(*(spot - place)[::-1]))
@@ -74,7 +74,7 @@ def draw_shunts(chart: Chart) -> None:
 
 def _beside(chart: Chart, bus: str, size: float) -> Array:
     """The place near a bus where a symbol of this size [pt] and the line to it cover least."""
-    feeder, xy = chart.task.feeder, chart.sheet.xy
+    feeder, xy = chart.feeder, chart.sheet.xy
     here = feeder.bus_index[bus]
     others = [xy[e.b if e.a == here else e.a] for e in chart.sheet.edges if here in (e.a, e.b)]
     free = free_direction(xy[here], others)

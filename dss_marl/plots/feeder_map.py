@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dss_marl.feeder import Feeder
 from dss_marl.plots.chart import Chart, new_chart
 from dss_marl.plots.devices import draw_series, draw_shunts
 from dss_marl.plots.labels import label_zones, name_buses
@@ -18,6 +20,7 @@ from dss_marl.plots.page import ALARM, GREY, INK, drawn_size, mixed, outside
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, SHUNT
 from dss_marl.scenario import Task
 from dss_marl.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.zones import Zone
 
 NAMED = 150  # buses that get their names
 COLOURS = LinearSegmentedColormap.from_list(
@@ -42,7 +45,18 @@ def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -
     """
     if state is not None and state.solution.v_pu.ndim != 1:
         raise ValueError(f"a map shows one state; this one is a batch {state.solution.v_pu.shape[:-1]}")
-    chart = new_chart(task, state, title)
+    closed = task.start.closed if state is None else state.solution.closed
+    chart = new_chart(task.feeder, task.zones, closed, state is not None, title)
+    return _drawn(chart, state)
+
+
+def zones_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") -> Figure:
+    """The map of a feeder that has zones but no task yet; switches and capacitors as in the circuit's file."""
+    return _drawn(new_chart(feeder, tuple(zones), feeder.setpoints().closed, False, title), None)
+
+
+def _drawn(chart: Chart, state: GridState | None) -> Figure:
+    """Everything on the map."""
     _draw_zones(chart)
     _draw_branches(chart)
     if state is None:
@@ -67,11 +81,11 @@ def feeder_image(task: Task, state: GridState) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
-def worst_voltages(task: Task, state: GridState) -> Array:
+def worst_voltages(feeder: Feeder, state: GridState) -> Array:
     """(B) voltage of each bus in its energised phase farthest from 1 pu [pu]; NaN where no phase is energised."""
     v = np.where(state.solution.energised, state.solution.v_pu, np.nan)
-    worst = np.full(len(task.feeder.buses), np.nan)
-    for bus, value in zip(task.feeder.node_bus, v, strict=True):
+    worst = np.full(len(feeder.buses), np.nan)
+    for bus, value in zip(feeder.node_bus, v, strict=True):
         if not abs(value - 1) <= abs(worst[bus] - 1) and not np.isnan(value):
             worst[bus] = value
     return worst
@@ -141,7 +155,7 @@ def _draw_buses(chart: Chart) -> None:
 def _draw_voltages(chart: Chart, state: GridState) -> None:
     """Buses coloured by their worst voltage, the worst on top; those outside the band ringed."""
     sheet, axes = chart.sheet, chart.axes
-    v = worst_voltages(chart.task, state)
+    v = worst_voltages(chart.feeder, state)
     dead = np.isnan(v)
     order = np.argsort(np.where(dead, 0, np.abs(v - 1)), kind="stable")
     order = order[~dead[order]]

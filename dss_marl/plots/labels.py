@@ -15,10 +15,10 @@ NAME = "#4d4d4d"
 def label_zones(chart: Chart) -> None:
     """Each zone's name in its colour, where it covers nothing, as near to the zone's buses as possible."""
     sheet = chart.sheet
-    size = 10.0 if len(chart.task.zones) <= 12 else 7.5 if len(chart.task.zones) <= 30 else 6.0
+    size = 10.0 if len(chart.zones) <= 12 else 7.5 if len(chart.zones) <= 30 else 6.0
     x, y = np.meshgrid(np.arange(8, sheet.width - 8, 5), np.arange(6, sheet.height - 6, 5))
     grid = np.stack([x.ravel(), y.ravel()], axis=1)
-    for z, zone in enumerate(chart.task.zones):
+    for z, zone in enumerate(chart.zones):
         own = sheet.xy[chart.zone == z]
         near = own[:: max(1, len(own) // 100)]
         ink = mixed(chart.colours[z], "black", 0.35)
@@ -47,7 +47,7 @@ def _draw_leader(chart: Chart, spot: Array, size: Array, near: Array, ink: str) 
 
 def name_buses(chart: Chart) -> None:
     """Bus names where there is room, junctions and ends first."""
-    sheet, buses = chart.sheet, chart.task.feeder.buses
+    sheet, buses = chart.sheet, chart.feeder.buses
     degree = np.bincount([bus for e in sheet.edges for bus in (e.a, e.b)], minlength=len(buses))
     angles = np.deg2rad([90, -90, 0, 180, 45, -45, 135, -135])
     ray = np.stack([np.cos(angles), np.sin(angles)], axis=1)

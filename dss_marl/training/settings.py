@@ -15,16 +15,16 @@ class TrainingSettings(BaseModel):
     environment copy, so an update sees n_steps * n_envs * agents samples.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     algorithm: Literal["ppo"] = "ppo"
-    agent_steps: int = Field(default=360_000, ge=1, description="steps times agents times copies")
+    agent_steps: int = Field(default=400_000, ge=1, description="steps times agents times copies")
     n_envs: int = Field(default=8, ge=1)
     n_steps: int = Field(default=32, ge=1)
     batch_size: int = Field(default=256, ge=2)
-    n_epochs: int = Field(default=10, ge=1)
+    n_epochs: int = Field(default=5, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    final_learning_rate: float = Field(default=1e-4, ge=0, description="reached linearly at the end")
+    final_learning_rate: float = Field(default=2e-5, ge=0, description="reached linearly at the end")
     gamma: float = Field(default=0.9, ge=0, le=1)
     gae_lambda: float = Field(default=0.9, ge=0, le=1)
     clip_range: float = Field(default=0.2, gt=0)

@@ -223,8 +223,10 @@ class OpenDSSEngine:
             for j in range(self._loads, self._loads + self._units):
                 if not energised[list(self.feeder.injections[j].nodes)].all():
                     self._power[:, j] = 0.0
-        if setpoints.tap.tobytes() != self._tap.tobytes():
-            for r in np.flatnonzero(setpoints.tap != self._tap):  # an unchanged tap, written, would rebuild Y too
+        if self._fresh or setpoints.tap.tobytes() != self._tap.tobytes():
+            # An unchanged tap, written, would rebuild Y too; a fresh start does that anyway, and the circuit's own
+            # controls leave taps that are off in the last bit.
+            for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh):
                 index, winding = self._tap_place[r]
                 transformers = self._context.Transformers
                 transformers.Idx(index)

@@ -48,6 +48,11 @@ def read_feeder(
     try:
         compile_circuit(context, path, commands)
         buses = _buses(context)
+        without = [bus.name for bus in buses if bus.kv_base <= 0]
+        if without:
+            raise ValueError(
+                f"bus {without[0]!r} of feeder {name!r} has no base voltage; end the .dss with CalcVoltageBases"
+            )
         added = tuple(_generator(new, buses, name) for new in injections)
         for _, command in added:
             context.Text.Command(command)
@@ -84,6 +89,8 @@ def _read(
 
 
 def _buses(context: Any) -> tuple[Bus, ...]:
+    if not context.Circuit.NumBuses():  # the file did not end with CalcVoltageBases, which lists the buses
+        context.Text.Command("makebuslist")
     rows = []
     for index in range(context.Circuit.NumBuses()):
         context.Circuit.SetActiveBusi(index)

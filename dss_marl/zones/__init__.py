@@ -1,0 +1,43 @@
+"""Zones: sets of buses, found by partition methods on the feeder's graph and checked by build_zones.
+
+A partition method is a function graph -> sets of buses; ``METHODS`` names those that ship. ``zone_graph`` says which
+zones touch, ``partition_quality`` how good a partition is.
+"""
+
+from __future__ import annotations
+
+from dss_marl.zones.build import build_zones, check_partition
+from dss_marl.zones.clusters import communities, electrical
+from dss_marl.zones.cuts import balanced, cut
+from dss_marl.zones.methods import METHODS, imported, partition
+from dss_marl.zones.neighbours import zone_graph
+from dss_marl.zones.parts import Partition, Parts, feeder_graph
+from dss_marl.zones.quality import partition_quality
+from dss_marl.zones.trees import laterals, phases
+from dss_marl.zones.written import mapping, write_mapping
+from dss_marl.zones.zone import Zone, all_zones, over_zones, stack
+
+__all__ = [
+    "METHODS",
+    "Partition",
+    "Parts",
+    "Zone",
+    "all_zones",
+    "balanced",
+    "build_zones",
+    "check_partition",
+    "communities",
+    "cut",
+    "electrical",
+    "feeder_graph",
+    "imported",
+    "laterals",
+    "mapping",
+    "over_zones",
+    "partition",
+    "partition_quality",
+    "phases",
+    "stack",
+    "write_mapping",
+    "zone_graph",
+]

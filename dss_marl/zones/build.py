@@ -1,0 +1,147 @@
+"""The contract of a partition, and the zones built from one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.state import IntArray
+from dss_marl.zones.parts import Partition, closed_graph, zone_names
+from dss_marl.zones.zone import PADDED, Zone
+
+
+def check_partition(feeder: Feeder, parts: Partition) -> None:
+    """Zones are disjoint, connected and cover every bus.
+
+    A zone is connected through its own closed branches. A dead bus, one that no closed branch joins to the source, may
+    be joined to its zone by an open branch instead, and one that no branch joins to the feeder may be in any zone.
+    ``Parts(..., connected=False)`` says that its zones may lie in pieces.
+
+    Raises:
+        ValueError: naming the buses at fault.
+    """
+    known = set(feeder.bus_index)
+    names = zone_names(parts)
+    if len(names) != len(parts) or len(set(names)) != len(names):
+        raise ValueError(f"the {len(parts)} zones of feeder {feeder.name!r} need a name each; got {', '.join(names)}")
+    seen: dict[str, str] = {}
+    graph = feeder.graph()
+    closed = closed_graph(graph)
+    live = nx.node_connected_component(closed, feeder.source_bus)
+    adrift = set(graph) - nx.node_connected_component(graph, feeder.source_bus)
+    for name, part in zip(names, parts, strict=True):
+        if not part:
+            raise ValueError(f"{name} of feeder {feeder.name!r} has no bus")
+        foreign = sorted(set(part) - known)
+        if foreign:
+            raise ValueError(f"{name}: bus {foreign[0]!r} does not exist on feeder {feeder.name!r}")
+        twice = sorted(bus for bus in part if bus in seen)
+        if twice:
+            raise ValueError(f"bus {twice[0]!r} is in {seen[twice[0]]} and in {name}; a bus belongs to one zone")
+        seen |= dict.fromkeys(part, name)
+        pieces = _pieces(graph, closed, live, set(part) - adrift or set(part))
+        if len(pieces) > 1 and getattr(parts, "connected", True):
+            alone = sorted(sorted(pieces, key=len)[0])
+            raise ValueError(
+                f"{name} of feeder {feeder.name!r} is not connected: {', '.join(alone[:10])} "
+                "cannot be reached from the rest through closed branches inside the zone"
+            )
+    missing = sorted(known - set(seen))
+    if missing:
+        raise ValueError(
+            f"no zone has bus {', '.join(missing[:10])} of feeder {feeder.name!r}; zones must cover every bus"
+        )
+
+
+def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -> list[set[str]]:
+    """The connected pieces of a zone, a dead one joined to any that an open branch leads to."""
+    pieces = [set(piece) for piece in nx.connected_components(closed.subgraph(part))]
+    if len(pieces) == 1:
+        return pieces
+    rooted = [piece for piece in pieces if piece <= live] or pieces[:1]
+    dead = [piece for piece in pieces if piece not in rooted]
+    while dead:
+        joined = [piece for piece in dead if any(other in r for bus in piece for other in graph[bus] for r in rooted)]
+        if not joined:
+            break
+        for piece in joined:
+            next(r for r in rooted if any(other in r for bus in piece for other in graph[bus])).update(piece)
+            dead.remove(piece)
+    return rooted + dead
+
+
+def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) -> tuple[Zone, ...]:
+    """Zones with what lies in them.
+
+    A tapped winding belongs to the zone of the bus that it regulates, a switch to the zone of its first bus.
+
+    Args:
+        feeder: the circuit.
+        parts: sets of buses; ``Parts`` may name them.
+        unjudged: buses whose voltage no agent can change; the source bus always is one.
+
+    Raises:
+        ValueError: the partition is not one, or an unjudged bus does not exist.
+    """
+    check_partition(feeder, parts)
+    names = zone_names(parts)
+    out = {feeder.source_bus} | {feeder.bus(bus).name for bus in unjudged}
+    zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
+    bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
+    order = feeder.bus_index
+
+    def rows(pairs: Iterable[tuple[int, str]]) -> list[IntArray]:
+        found: list[list[int]] = [[] for _ in parts]
+        for i, bus in pairs:
+            found[zone_of[bus]].append(i)
+        return [np.array(own, dtype=np.int64) for own in found]
+
+    indices = {
+        "nodes": rows(enumerate(bus_of_node)),
+        "judged": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
+        "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
+        "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
+        "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
+        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
+    }
+    zones = []
+    for z, part in enumerate(parts):
+        own: dict[str, Any] = {field: of_zone[z] for field, of_zone in indices.items()}
+        weights: dict[str, Any] = {weight: np.ones(len(own[field])) for field, weight in PADDED.items()}
+        if not len(own["judged"]):
+            raise ValueError(f"{names[z]} has no judged node, only {', '.join(sorted(part)[:8])}; choose larger zones")
+        zones.append(
+            Zone(
+                name=names[z],
+                buses=tuple(sorted(part, key=order.__getitem__)),
+                index=np.array(z),
+                count=len(parts),
+                all_judged=sum(map(len, indices["judged"])),
+                **own,
+                **weights,
+                **_units(feeder, own["units"]),
+                tap_nodes=np.array([_regulated_node(feeder, r) for r in own["taps"]], dtype=np.int64),
+            )
+        )
+    return tuple(zones)
+
+
+def _regulated_node(feeder: Feeder, tap: int) -> int:
+    """First phase of the bus that a winding regulates."""
+    row = feeder.taps[tap]
+    return feeder.node_index[f"{row.bus2}.{row.phases[0]}"]
+
+
+def _units(feeder: Feeder, units: IntArray) -> dict[str, Any]:
+    """The nodes of a zone's units, the nodes' weights, and the ratings [kW]."""
+    nodes, weight = np.zeros((len(units), 3), np.int64), np.zeros((len(units), 3))
+    for u, unit in enumerate(units):
+        at = feeder.injections[unit].nodes
+        nodes[u, : len(at)] = at
+        weight[u, : len(at)] = 1 / len(at)
+    rated = np.array([feeder.injections[unit].kw for unit in units])
+    return {"unit_nodes": nodes, "unit_node_weight": weight, "unit_kw": rated}

@@ -1,0 +1,148 @@
+"""Zone: a set of buses with what lies in it, alone or stacked with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dss_marl.state import Array, IntArray
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One zone, or all zones stacked.
+
+    For one zone every index array is 1-D. Stacked (``name`` is ``"all"``), the rows of units, loads, taps and switches
+    gain a leading axis Z and are padded with index 0 and weight 0; ``lowest``, ``mean``, ``highest`` and ``total`` of
+    node values then give (..., Z) instead of (...). So one function serves one zone and all.
+
+    Attributes:
+        name: the agent's name.
+        buses: bus names.
+        nodes: (n) node indices; stacked, zone after zone.
+        judged: (n) the nodes that rewards and metrics judge, likewise.
+        loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
+        units, unit_weight: (u) indices of the zone's other injections.
+        unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
+        unit_kw: (u) rating of each unit [kW].
+        taps, tap_weight: (r) indices of the tapped windings that regulate a bus of the zone.
+        tap_nodes: (r) the node that each of these windings regulates.
+        switches, switch_weight: (s) indices of the capacitor steps at its buses.
+        index: position among the zones; (Z) when stacked.
+        count: number of zones Z.
+        all_judged: number of judged nodes on the whole feeder.
+        starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
+    """
+
+    name: str
+    buses: tuple[str, ...]
+    nodes: IntArray
+    judged: IntArray
+    loads: IntArray
+    load_weight: Array
+    units: IntArray
+    unit_weight: Array
+    unit_nodes: IntArray
+    unit_node_weight: Array
+    unit_kw: Array
+    taps: IntArray
+    tap_weight: Array
+    tap_nodes: IntArray
+    switches: IntArray
+    switch_weight: Array
+    index: IntArray
+    count: int
+    all_judged: int
+    starts: IntArray | None = None
+
+    def lowest(self, x: Array) -> Array:
+        """Lowest of (..., N) node values over the judged nodes."""
+        return self._reduced(np.minimum, x)
+
+    def highest(self, x: Array) -> Array:
+        """Highest of (..., N) node values over the judged nodes."""
+        return self._reduced(np.maximum, x)
+
+    def total(self, x: Array) -> Array:
+        """Sum of (..., N) node values over the judged nodes."""
+        return self._reduced(np.add, x)
+
+    def mean(self, x: Array) -> Array:
+        """Mean of (..., N) node values over the judged nodes."""
+        return self._reduced(np.add, x) / self.sizes
+
+    @cached_property
+    def sizes(self) -> Any:
+        """Number of judged nodes; (Z) when stacked."""
+        return len(self.judged) if self.starts is None else np.diff(self.starts, append=len(self.judged))
+
+    def _reduced(self, ufunc: np.ufunc, x: Array) -> Array:
+        if self.starts is None:
+            return np.asarray(ufunc.reduce(x[..., self.judged], axis=-1))
+        return np.asarray(ufunc.reduceat(x[..., self.judged], self.starts, axis=-1))
+
+
+# rows of a zone, and the weights that are 0 where they are padded
+PADDED = {
+    "loads": "load_weight",
+    "units": "unit_weight",
+    "taps": "tap_weight",
+    "switches": "switch_weight",
+}
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def all_zones(function: _Function) -> _Function:
+    """Mark a function of (zone, ...) that also takes all zones stacked, so that one call serves every zone.
+
+    Such a function must honour the weights: padded entries have weight 0. A value that is the same for every zone may
+    leave the zone axis out.
+    """
+    function.all_zones = True  # type: ignore[attr-defined]
+    return function
+
+
+def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zone, *states: Any) -> Array:
+    """(..., Z) a term's values for all zones, in one call where it allows that; a number if it is the same for all."""
+    if getattr(function, "all_zones", False):
+        return function(stacked, *states)
+    return np.stack([np.asarray(function(zone, *states), float) for zone in zones], axis=-1)
+
+
+def stack(zones: Sequence[Zone]) -> Zone:
+    """All zones as one Zone with a leading axis; see Zone."""
+    fields: dict[str, Any] = {}
+    for name, weight in PADDED.items():
+        width = max(len(getattr(zone, name)) for zone in zones)
+        index, mask = np.zeros((len(zones), width), np.int64), np.zeros((len(zones), width))
+        for z, zone in enumerate(zones):
+            own = getattr(zone, name)
+            index[z, : len(own)] = own
+            mask[z, : len(own)] = 1.0
+        fields[name], fields[weight] = index, mask
+    shape = fields["units"].shape
+    fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
+    fields["unit_kw"] = np.ones(shape)
+    fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
+    for z, zone in enumerate(zones):
+        own_units = len(zone.units)
+        for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
+            fields[name][z, :own_units] = getattr(zone, name)
+        fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
+    return Zone(
+        name="all",
+        buses=tuple(bus for zone in zones for bus in zone.buses),
+        nodes=np.concatenate([zone.nodes for zone in zones]),
+        judged=np.concatenate([zone.judged for zone in zones]),
+        starts=np.cumsum([0, *(len(zone.judged) for zone in zones[:-1])]),
+        index=np.arange(len(zones)),
+        count=len(zones),
+        all_judged=zones[0].all_judged,
+        **fields,
+    )

@@ -410,8 +410,8 @@ def test_every_entry_has_a_label_and_a_meaning(env):
                 assert "[" in label, "a label states its unit"
                 assert np.ptp(values) > 0.01, f"{agent}: {label} does not move"
                 low, high = space.low[column], space.high[column]
-                both_ends_mean_something = (low, high) == (0.0, 1.0) or low == 0.0
-                outside = (values >= high) | ((values <= low) & (not both_ends_mean_something))
+                state = (low, high) == (0.0, 1.0)  # open or closed: the ends are what it means
+                outside = ((values >= high) & (not state)) | ((values <= low) & (low != 0.0))
                 assert outside.mean() < 0.05, f"{agent}: {label} sits at its limits"
 
 

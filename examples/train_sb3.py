@@ -12,7 +12,7 @@ from dss_marl.sb3 import to_sb3
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", default="ieee34_volt_var")
-    parser.add_argument("--agent-steps", type=int, default=360_000)
+    parser.add_argument("--agent-steps", type=int, default=300_000)
     parser.add_argument("--route", default="native", choices=["native", "supersuit"])
     options = parser.parse_args()
 

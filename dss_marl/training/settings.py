@@ -18,7 +18,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     algorithm: Literal["ppo"] = "ppo"
-    agent_steps: int = Field(default=400_000, ge=1, description="steps times agents times copies")
+    agent_steps: int = Field(default=300_000, ge=1, description="steps times agents times copies")
     n_envs: int = Field(default=8, ge=1)
     n_steps: int = Field(default=32, ge=1)
     batch_size: int = Field(default=256, ge=2)

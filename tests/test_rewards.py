@@ -174,7 +174,7 @@ def test_nobody_is_punished_for_the_source(name):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_teams_sums(name):
-    """Over the zones: mean excursion of the judged nodes, the losses in MW, all moves of taps and capacitors, all lost sun in MWh."""
+    """Over the zones: mean excursion of judged nodes, losses in MW, moves of taps and capacitors, lost sun in MWh."""
     task = task_of(name)
     judged = np.concatenate([zone.judged for zone in task.zones])
     units = np.concatenate([zone.units for zone in task.zones])

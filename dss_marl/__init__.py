@@ -18,6 +18,7 @@ from dss_marl.feeder import Feeder
 from dss_marl.observations import feature
 from dss_marl.scenario import Scenario, Task, load_scenario
 from dss_marl.state import GridState, Setpoints, Solution
+from dss_marl.synthetic import synthetic_feeder
 from dss_marl.zones import Zone
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "make",
     "parallel_env",
     "read_feeder",
+    "synthetic_feeder",
 ]
 
 

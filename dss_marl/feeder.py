@@ -2,130 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import networkx as nx
 import numpy as np
 
+from dss_marl.facts import Branch, Bus, Injection, NewInjection, Switch, Tap, Unit, find
 from dss_marl.state import Array, BoolArray, IntArray, Setpoints
 
-
-@dataclass(frozen=True)
-class Bus:
-    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
-
-    name: str
-    phases: tuple[int, ...]
-    kv_base: float
-    x: float | None = None
-    y: float | None = None
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A series element. Impedance is positive sequence or the phase's own [ohm]; normal_amps 0 means no rating.
-
-    ``kind`` is line, switch, transformer, regulator or reactor; ``switch`` is its index in Feeder.switches, or -1.
-    ``nodes1[k]`` and ``nodes2[k]`` are the node indices joined by conductor k (all to all in a transformer).
-    """
-
-    name: str
-    kind: str
-    bus1: str
-    bus2: str
-    phases: tuple[int, ...]
-    nodes1: tuple[int, ...]
-    nodes2: tuple[int, ...]
-    length_km: float
-    r_ohm: float
-    x_ohm: float
-    normal_amps: float
-    switch: int = -1
-
-
-@dataclass(frozen=True)
-class Injection:
-    """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's own, as OpenDSS takes it [kV].
-
-    ``nodes`` are the indices of the nodes that it connects to.
-    """
-
-    name: str
-    kind: str
-    bus: str
-    phases: tuple[int, ...]
-    kw: float
-    kvar: float
-    kv: float
-    delta: bool = False
-    nodes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class NewInjection:
-    """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
-
-    ``phases`` empty means all phases of the bus.
-    """
-
-    name: str
-    bus: str
-    kw: float
-    phases: tuple[int, ...] = ()
-    kind: str = "inverter"
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A tap-changing transformer winding; positions are integers, one step is ``step_pu``, 0 is neutral."""
-
-    name: str
-    winding: int
-    bus1: str
-    bus2: str
-    phases: tuple[int, ...]
-    minimum: int
-    maximum: int
-    step_pu: float
-    initial: int
-
-
-@dataclass(frozen=True)
-class Switch:
-    """A line that opens (``kind`` switch) or a step of a capacitor bank (capacitor; ``step`` from 1, kvar of it)."""
-
-    name: str
-    kind: str
-    element: str
-    bus: str
-    phases: tuple[int, ...]
-    closed: bool
-    step: int = 1
-    kvar: float = 0.0
-
+__all__ = [
+    "Branch",
+    "Bus",
+    "Feeder",
+    "Injection",
+    "NewInjection",
+    "Switch",
+    "Tap",
+    "Unit",
+    "components",
+    "find",
+]
 
 _KINDS = ("regulator", "switch", "transformer", "reactor", "line")
-
-_Row = TypeVar("_Row", Branch, Injection, Tap, Switch, Bus)
-
-
-def find(rows: Iterable[_Row], name: str, what: str, feeder: str) -> int:
-    """Index of the row called ``name`` (case does not matter; the class prefix may be left out).
-
-    Raises:
-        ValueError: no such row; the message lists the known names.
-    """
-    wanted = str(name).lower()
-    names = [row.name for row in rows]
-    for index, known in enumerate(names):
-        if known == wanted or known.split(".", 1)[-1] == wanted:
-            return index
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
-    raise ValueError(f"{what} {name!r} does not exist on feeder {feeder!r}; known: {shown or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +34,11 @@ class Feeder:
     """Names, order, ratings and nominal powers of one compiled circuit.
 
     ``path`` and ``commands`` are what an engine compiles: the master file, then OpenDSS commands in order.
-    The rows' order is the order of the arrays in Setpoints and Solution.
+    The rows' order is the order of the arrays in Setpoints and Solution. Nodes are phase conductors: neutrals and
+    whatever else is grounded take part in the solve but are not nodes here.
+
+    ``units`` are the generators, PV systems and batteries of the circuit itself, ``uncontrolled`` the elements that no
+    set point reaches, ``notes`` what is worth a look; see ``report``.
     """
 
     name: str
@@ -147,6 +52,9 @@ class Feeder:
     taps: tuple[Tap, ...]
     switches: tuple[Switch, ...]
     uncontrolled: tuple[str, ...] = field(default=())
+    other_sources: tuple[str, ...] = ()
+    units: tuple[Unit, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -200,6 +108,12 @@ class Feeder:
             closed=np.array([row.closed for row in self.switches], dtype=bool),
         )
 
+    def report(self) -> str:
+        """What was read, what stays as it is and why, and what is worth a look."""
+        from dss_marl.report import feeder_report  # the text needs the Feeder's own facts only
+
+        return feeder_report(self)
+
     def bus(self, name: str) -> Bus:
         """The bus called ``name``; ValueError if there is none."""
         return self.buses[find(self.buses, name, "bus", self.name)]
@@ -228,6 +142,7 @@ class Feeder:
                 "r_ohm": branch.r_ohm,
                 "x_ohm": branch.x_ohm,
                 "normal_amps": branch.normal_amps,
+                "protection": branch.protection,
                 "closed": closed,
             }
             if graph.has_edge(branch.bus1, branch.bus2):
@@ -241,25 +156,44 @@ class Feeder:
             graph.add_edge(branch.bus1, branch.bus2, **facts)
         return graph
 
-    def energised(self, closed: BoolArray) -> BoolArray:
-        """(N) which nodes have a path to the source with the switches (S) in these states; per phase."""
-        parent = list(range(len(self.nodes)))
-
-        def root(i: int) -> int:
-            while parent[i] != i:
-                parent[i] = parent[parent[i]]
-                i = parent[i]
-            return i
-
+    @cached_property
+    def _joints(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Pairs of nodes that a branch joins, and the switch that parts them (S where none does)."""
+        first: list[int] = []
+        second: list[int] = []
+        switch: list[int] = []
         for branch in self.branches:
-            if branch.switch >= 0 and not closed[branch.switch]:
-                continue
             if branch.kind in ("transformer", "regulator"):  # windings couple the phases they connect to
-                everyone = branch.nodes1 + branch.nodes2
-                pairs = [(everyone[0], other) for other in everyone[1:]]
+                others = (branch.nodes1 + branch.nodes2)[1:]
+                first += branch.nodes1[:1] * len(others)
+                second += others
             else:
-                pairs = list(zip(branch.nodes1, branch.nodes2, strict=True))
-            for a, b in pairs:
-                parent[root(a)] = root(b)
-        alive = {root(i) for i, node in enumerate(self.nodes) if node.rsplit(".", 1)[0] == self.source_bus}
-        return np.array([root(i) in alive for i in range(len(self.nodes))])
+                first += branch.nodes1
+                second += branch.nodes2
+            switch += [branch.switch if branch.switch >= 0 else len(self.switches)] * (len(first) - len(switch))
+        return np.array(first, np.int64), np.array(second, np.int64), np.array(switch, np.int64)
+
+    def energised(self, closed: BoolArray) -> BoolArray:
+        """(N) which nodes have a path to a source with the switches (S) in these states; per phase."""
+        first, second, switch = self._joints
+        joined = np.append(closed, True)[switch]
+        label = components(len(self.nodes), first[joined], second[joined])
+        sources = {self.source_bus, *self.other_sources}
+        fed = [i for i, node in enumerate(self.nodes) if node.rsplit(".", 1)[0] in sources]
+        alive = np.zeros(len(self.nodes), bool)
+        alive[label[fed]] = True
+        return alive[label]
+
+
+def components(count: int, first: IntArray, second: IntArray) -> IntArray:
+    """(count) the smallest index in each node's connected component; first[k] and second[k] are joined."""
+    label = np.arange(count)
+    while True:
+        a, b = label[first], label[second]
+        apart = a != b
+        if not apart.any():
+            return label
+        first, second, a, b = first[apart], second[apart], a[apart], b[apart]
+        np.minimum.at(label, np.maximum(a, b), np.minimum(a, b))  # hang the higher root under the lower
+        while (label[label] != label).any():
+            label = label[label]

@@ -215,21 +215,13 @@ def test_a_circuit_that_does_not_compile_is_explained(tmp_path):
     assert make(BASE).reset(seed=1)[0], "and the next one works"
 
 
-def test_a_circuit_without_base_voltages_is_explained(tmp_path):
+def test_a_circuit_without_base_voltages_gets_them(tmp_path):
+    """From its sources and windings; read_feeder's own tests have more of this."""
     path = tmp_path / "mine.dss"
     path.write_text("clear\nnew circuit.mine basekv=10\nnew line.l bus1=sourcebus bus2=b r1=1 x1=1 length=1\n")
-    with pytest.raises(
-        ValueError,
-        match=r"bus '(b|sourcebus)' of feeder 'mine' has no base voltage; end the \.dss with CalcVoltageBases",
-    ):
-        read_feeder(path, injections=[NewInjection("pv", "b", 10.0)])
-    with pytest.raises(ValueError, match="base voltage"):
-        make(
-            BASE,
-            feeder={"name": str(path), "taps": {}},
-            devices=[{"kind": "inverter", "bus": "b", "kw": 5}],
-            zones=ONE_ZONE,
-        )
+    feeder = read_feeder(path, injections=[NewInjection("pv", "b", 10.0)])
+    assert feeder.injections[0].kv == pytest.approx(10)
+    assert "computed" in feeder.report()
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

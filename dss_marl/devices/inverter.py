@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,9 +14,15 @@ from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
 from dss_marl.feeder import Feeder, NewInjection, find
 from dss_marl.state import Array, IntArray, Setpoints
 
+_IN_CIRCUIT = "(of the circuit)"
+
 
 class InverterSpec(DeviceSpec):
-    """A photovoltaic inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``."""
+    """A photovoltaic inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``.
+
+    ``names: circuit`` instead takes over every PVSystem of the circuit, or the named ones, each at its bus, phases,
+    peak power and rating.
+    """
 
     bus: str
     kw: float = Field(gt=0, description="peak power of the panels [kW]")
@@ -24,11 +30,19 @@ class InverterSpec(DeviceSpec):
     phases: tuple[int, ...] = ()
     name: str = ""
     curtail: bool = Field(default=False, description="the agent may also hold back sun")
+    names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
 
     @model_validator(mode="before")
     @classmethod
-    def _bus_as_text(cls, data: dict[str, object]) -> dict[str, object]:
-        return {**data, "bus": str(data["bus"])} if isinstance(data, dict) and "bus" in data else data
+    def _place(cls, data: dict[str, object]) -> dict[str, object]:
+        if not isinstance(data, dict):
+            return data
+        if data.get("names") is not None:
+            given = [key for key in ("bus", "kw", "kva", "phases", "name") if data.get(key)]
+            if given and data.get("bus") != _IN_CIRCUIT:
+                raise ValueError(f"names takes {', '.join(given)} from the circuit; give one or the other")
+            return {"bus": _IN_CIRCUIT, "kw": 1.0, **data}  # unused: the PVSystem's own count
+        return {**data, "bus": str(data["bus"])} if "bus" in data else data
 
     @property
     def label(self) -> str:
@@ -92,21 +106,46 @@ class Inverters(DeviceGroup):
 
     @classmethod
     def new_injections(cls, specs: Sequence[InverterSpec]) -> list[NewInjection]:
-        """One unit each, rated at its kVA."""
-        names = unique([spec.label for spec in specs], "inverter")
+        """One unit each, or one for each PVSystem that is taken over."""
+        names = unique([spec.label for spec in specs if not spec.names], "inverter")
         small = next((spec for spec in specs if spec.rating_kva < spec.kw), None)
         if small is not None:
             raise ValueError(f"inverter {small.label!r}: kva {small.kva:g} is below kw {small.kw:g}; raise kva")
-        return [NewInjection(n, spec.bus, spec.kw, spec.phases) for n, spec in zip(names, specs, strict=True)]
+        label = iter(names)
+        rows: list[NewInjection] = []
+        for spec in specs:
+            if spec.names:
+                taken = ("*",) if spec.names == "circuit" else spec.names
+                rows += [NewInjection(replaces=f"pvsystem.{name}".lower()) for name in taken]
+            else:
+                rows.append(NewInjection(next(label), spec.bus, spec.kw, spec.phases))
+        return rows
 
     @classmethod
     def build(cls, specs: Sequence[InverterSpec], feeder: Feeder) -> Inverters:
         """See DeviceGroup.build."""
-        rows = [find(feeder.injections, f"generator.{spec.label}", "inverter", feeder.name) for spec in specs]
+        found: dict[str, tuple[float, bool]] = {}  # injection: kVA, may curtail
+        for spec in specs:
+            rows = _taken_over(spec, feeder, found) if spec.names else {f"generator.{spec.label}": spec.rating_kva}
+            found |= {name: (kva, spec.curtail) for name, kva in rows.items()}
+        index = {row.name: j for j, row in enumerate(feeder.injections)}
+        rows_of = [
+            index[name] if name in index else find(feeder.injections, name, "inverter", feeder.name) for name in found
+        ]
         return cls(
-            names=tuple(spec.label for spec in specs),
-            buses=tuple(feeder.injections[j].bus for j in rows),
-            injections=np.array(rows, dtype=np.int64),
-            kva=np.array([spec.rating_kva for spec in specs]),
-            may_curtail=np.array([float(spec.curtail) for spec in specs]),
+            names=tuple(name.split(".", 1)[1] for name in found),
+            buses=tuple(feeder.injections[j].bus for j in rows_of),
+            injections=np.array(rows_of, dtype=np.int64),
+            kva=np.array([kva for kva, _ in found.values()]),
+            may_curtail=np.array([float(curtail) for _, curtail in found.values()]),
         )
+
+
+def _taken_over(spec: InverterSpec, feeder: Feeder, already: Container[str]) -> dict[str, float]:
+    """Injection and rating [kVA] of each PVSystem that the spec names and no earlier one took."""
+    wanted = None if spec.names == "circuit" else {f"pvsystem.{name}".lower() for name in spec.names or ()}
+    units = [unit for unit in feeder.units if unit.injection and unit.injection not in already]
+    rows = {unit.injection: unit.kva for unit in units if wanted is None or unit.name in wanted}
+    if not rows:
+        raise ValueError(f"feeder {feeder.name!r} has no PVSystem to take over; leave names: {spec.names} out")
+    return rows

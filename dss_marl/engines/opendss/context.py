@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,9 @@ from opendssdirect import dss as _main
 
 _idle: list[Any] = []
 _owner = os.getpid()
+_folder = threading.Lock()  # held while compiling: a circuit that changes directory moves the whole process
+_MOVES = re.compile(r"^\s*(cd|(set\s+)?datapath)\b", re.IGNORECASE | re.MULTILINE)
+_NO_DIRECTORY = 282  # OpenDSS's number of "Directory not found"
 
 
 def acquire() -> Any:
@@ -23,6 +29,7 @@ def acquire() -> Any:
         return _idle.pop()
     context = _main.NewContext()
     context.Basic.AllowForms(False)
+    context.Basic.AllowEditor(False)  # "show" would open one
     context.Basic.AllowChangeDir(False)  # compile would move the process into the feeder's folder
     return context
 
@@ -33,8 +40,9 @@ def release(context: Any) -> None:
     _idle.append(context)
 
 
-def _message(error: Exception) -> str:
-    return str(error.args[-1] if error.args else error).strip()
+def message_of(error: Exception) -> str:
+    """OpenDSS's own words, on one line."""
+    return " ".join(str(error.args[-1] if error.args else error).split())
 
 
 def compile_circuit(context: Any, path: Path, commands: Iterable[str]) -> None:
@@ -46,14 +54,49 @@ def compile_circuit(context: Any, path: Path, commands: Iterable[str]) -> None:
     if not path.is_file():
         raise ValueError(f"feeder file {str(path)!r} does not exist")
     context.Text.Command("clear")
+    context.Text.Command("set defaultbasefrequency=60")  # the one setting of the circuit before that "clear" leaves
     try:
-        context.Text.Command(f'compile "{path}"')
+        _compile(context, path)
     except Exception as error:
-        raise ValueError(f"OpenDSS cannot compile {str(path)!r}: {_message(error)}") from error
+        raise ValueError(f"OpenDSS cannot compile {str(path)!r}: {message_of(error)}") from error
     if not context.Basic.NumCircuits():
         raise ValueError(f"{str(path)!r} defines no circuit; it needs a line 'New Circuit.<name> ...'")
+    run_commands(context, path, commands)
+
+
+def run_commands(context: Any, path: Path, commands: Iterable[str]) -> None:
+    """Run commands on the circuit that was compiled from ``path``; ValueError names the one that OpenDSS refuses."""
     for command in commands:
         try:
             context.Text.Command(command)
         except Exception as error:
-            raise ValueError(f"OpenDSS refuses {command!r} after compiling {str(path)!r}: {_message(error)}") from error
+            raise ValueError(
+                f"OpenDSS refuses {command!r} after compiling {str(path)!r}: {message_of(error)}"
+            ) from error
+
+
+def _compile(context: Any, path: Path) -> None:
+    command = f'compile "{path}"'
+    with _folder:  # whether OpenDSS may change directory is one setting of the whole process
+        if not _MOVES.search(path.read_text(encoding="utf-8", errors="replace")):
+            try:
+                context.Text.Command(command)
+                return
+            except Exception as error:
+                if not error.args or error.args[0] != _NO_DIRECTORY:
+                    raise
+            context.Text.Command("clear")
+        with _may_move(context):
+            context.Text.Command(command)
+
+
+@contextmanager
+def _may_move(context: Any) -> Iterator[None]:
+    """For a file that changes directory: OpenDSS then needs the process to follow. It is brought back."""
+    before = os.getcwd()
+    context.Basic.AllowChangeDir(True)
+    try:
+        yield
+    finally:
+        context.Basic.AllowChangeDir(False)
+        os.chdir(before)

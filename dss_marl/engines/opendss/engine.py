@@ -11,9 +11,12 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
 from dss_marl.engines.opendss.flows import read_flows
-from dss_marl.engines.opendss.reader import close_all
+from dss_marl.engines.opendss.switchgear import close_all
 from dss_marl.feeder import Feeder
-from dss_marl.state import BoolArray, Setpoints, Solution
+from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
+
+# Current sources count as sources; faults and converters between two buses dissipate, which is loss.
+_OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")
 
 
 class OpenDSSEngine:
@@ -97,7 +100,8 @@ class OpenDSSEngine:
                 f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100"
             )
             context.Solution.Solve()
-            close_all(context, feeder.switches)
+            self._ends = close_all(context, feeder.switches)
+            self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
             self._bind_shapes(context)
             self._bind_batch(context)
@@ -107,19 +111,28 @@ class OpenDSSEngine:
         self._context, self._lib, self._ffi = context, context.dss_lib, context.dss_ffi
         self._tap = np.array([row.initial for row in feeder.taps], dtype=np.int64)
         self._step = np.array([row.step_pu for row in feeder.taps])
+        self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.ones(len(feeder.switches), bool)
         self._closed[[row.kind == "capacitor" for row in feeder.switches]] = [
             row.closed for row in feeder.switches if row.kind == "capacitor"
         ]
-        # Power elements that no set point reaches take part in the balance unseen; controls and meters do not.
-        powers = ("pvsystem.", "storage.", "generator.", "isource.", "vccs.", "upfc.", "vsource.", "fault.", "indmach")
-        self._balanced = not any(name.startswith(powers) for name in feeder.uncontrolled)
+        # Power elements that no set point reaches take part in the balance; controls and meters do not.
+        self._own = [name for name in feeder.uncontrolled if name.startswith(_OWN_POWER)]
         self._all = np.ones(len(feeder.nodes), bool)
         self._all.flags.writeable = False  # shared by the solutions
-        self._per_volt = 1e-3 / feeder.kv_base
+        # A bus that nothing ever reaches may have no base.
+        self._per_volt = np.divide(1e-3, feeder.kv_base, where=feeder.kv_base > 0, out=np.zeros(len(feeder.nodes)))
         transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
         self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
         self._fresh = True
+
+    def _bind_nodes(self, context: Any) -> None:
+        """Where the Feeder's nodes are in OpenDSS's voltage vector; all of it but ground, unless there are neutrals."""
+        place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
+        self._bytes = 16 * (len(place) + 1)
+        places = np.array([place[node] for node in self.feeder.nodes])
+        in_order = np.array_equal(places, np.arange(1, len(place) + 1))
+        self._places: Any = slice(1, None) if in_order else places
 
     def _bind_shapes(self, context: Any) -> None:
         """Give every load and unit a one-point shape in our memory: kW in row 0, kvar in row 1 of ``_power``."""
@@ -136,8 +149,7 @@ class OpenDSSEngine:
             kw, kvar = cast("void*", address + size * j), cast("void*", address + size * (len(rows) + j))
             # ONE point of double precision, external memory, stride 1
             context.dss_lib.LoadShapes_Set_Points(1, context.dss_ffi.NULL, kw, kvar, 1, 0, 1)
-            context.Text.Command(f"{row.name}.daily=dss_marl_{j}")
-            context.Text.Command(f"{row.name}.status=variable")
+            context.Text.Command(f'edit "{row.name}" daily=dss_marl_{j} status=variable')
 
     def _bind_batch(self, context: Any) -> None:
         """A handle to all loads, for reading what they draw in one call."""
@@ -167,6 +179,7 @@ class OpenDSSEngine:
         # Set before writing: a tap written under one option is lost to a rebuild under the other.
         context.YMatrix.SolverOptions(0 if self._fresh else 3)
         self._write(setpoints, energised)
+        tap = self._tap
         if self._fresh:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
             context.YMatrix.SystemYChanged(True)
@@ -176,7 +189,7 @@ class OpenDSSEngine:
                 context.Solution.ControlMode(0)  # static: controls act until they are content
                 lib.Solution_SolveSnap()
                 context.Solution.ControlMode(-1)
-                self._read_controls()
+                tap = self._read_controls()
             else:
                 lib.Solution_InitSnap()  # reads the shapes
                 lib.Solution_SolveNoControl()
@@ -185,7 +198,7 @@ class OpenDSSEngine:
             self.close()  # what was half done stays unknown, so the next solve compiles anew
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
         v = self._voltages()
-        v_pu = np.abs(v[1:]) * self._per_volt
+        v_pu = np.abs(v[self._places]) * self._per_volt
         self._check(converged, v_pu, energised)
         if energised is not None:
             v_pu[~energised] = 0.0
@@ -193,7 +206,9 @@ class OpenDSSEngine:
         source = context.Circuit.TotalPower()
         served = self._delivered()
         # The balance is cheaper than summing the branches, and as exact as the solve.
-        loss_kw = served.sum() - source[0] if self._balanced else np.float64(context.Circuit.Losses()[0] / 1e3)
+        loss_kw = served.sum() - source[0]
+        if self._own:
+            loss_kw += self._own_kw()
         return Solution(
             v_pu=v_pu,
             loss_kw=loss_kw,
@@ -201,9 +216,9 @@ class OpenDSSEngine:
             source_kvar=np.float64(-source[1]),
             served_kw=served,
             energised=self._all if energised is None else energised,
-            tap=self._tap,
+            tap=tap,
             closed=self._closed,
-            currents=partial(self._flows.loading, v.copy(), self._tap * self._step, self._closed),
+            currents=partial(self._flows.loading, v.copy(), tap * self._step + self._offset, self._closed),
         )
 
     def _energise(self, closed: BoolArray) -> BoolArray | None:
@@ -231,7 +246,7 @@ class OpenDSSEngine:
                 transformers = self._context.Transformers
                 transformers.Idx(index)
                 transformers.Wdg(winding)
-                transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r])
+                transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r])
             self._tap = setpoints.tap.astype(np.int64)  # a copy, never changed in place: solutions share it
         if setpoints.closed.tobytes() != self._closed.tobytes():
             changed = np.flatnonzero(setpoints.closed != self._closed)
@@ -247,27 +262,29 @@ class OpenDSSEngine:
             return
         self._context.Circuit.SetActiveElement(element)
         move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open
-        move(1, 0)  # all phases of both ends
-        move(2, 0)
+        for end in self._ends.get(element, (1, 2)):
+            move(end, 0)  # all phases
 
-    def _read_controls(self) -> None:
-        """Taps and capacitor states as the circuit's own controls left them."""
+    def _read_controls(self) -> IntArray:
+        """(R) taps as the circuit's own controls left them; capacitor states are taken over."""
         transformers, capacitors = self._context.Transformers, self._context.Capacitors
         tap, closed = self._tap.copy(), self._closed.copy()
         for r, (index, winding) in enumerate(self._tap_place):
             transformers.Idx(index)
             transformers.Wdg(winding)
-            tap[r] = round((transformers.Tap() - 1.0) / self._step[r])
+            tap[r] = round((transformers.Tap() - 1.0 - self._offset[r]) / self._step[r])
         for s, row in enumerate(self.feeder.switches):
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
                 closed[s] = bool(capacitors.States()[row.step - 1])
-        self._tap, self._closed = tap, closed
+        # A control adds steps up, with rounding errors: the next solve writes every tap anew.
+        self._tap, self._closed = np.full_like(tap, np.iinfo(np.int64).min), closed
+        return tap
 
     def _voltages(self) -> Any:
-        """(1 + N) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched anew."""
+        """(1 + Y) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched anew."""
         pointer = self._context.YMatrix.VVector()
-        return np.frombuffer(self._ffi.buffer(pointer, 16 * (len(self.feeder.nodes) + 1)), complex)
+        return np.frombuffer(self._ffi.buffer(pointer, self._bytes), complex)
 
     def _check(self, converged: bool, v_pu: Any, energised: BoolArray | None) -> None:
         alive = v_pu if energised is None else v_pu[energised]
@@ -283,6 +300,14 @@ class OpenDSSEngine:
             node = self.feeder.nodes[int(np.argmin(np.where(v_pu == lowest, 0, 1)))]
             problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
+
+    def _own_kw(self) -> float:
+        """What the circuit's own power elements give [kW]."""
+        total, element = 0.0, self._context.CktElement
+        for name in self._own:
+            self._context.Circuit.SetActiveElement(name)
+            total -= element.TotalPowers()[0]  # of every terminal
+        return total
 
     def _delivered(self) -> Any:
         """(J) what loads and units really injected [kW]."""

@@ -40,6 +40,8 @@ class Flows:
         Returns:
             (M) highest conductor current at the first terminal over the branch's rating [1].
         """
+        if not self.first_row.size:
+            return np.zeros(0)
         ratio = np.append(1.0 + boost, 1.0)  # the last serves what has no tap
         current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
         current /= ratio[self.row_tap]
@@ -49,7 +51,6 @@ class Flows:
 
 def read_flows(context: Any, feeder: Feeder) -> Flows:
     """Gather the primitive admittances of the feeder's branches from a compiled circuit, taps as in the Feeder."""
-    position = {node: i + 1 for i, node in enumerate(feeder.nodes)}
     tap_index = {tap.name: i for i, tap in enumerate(feeder.taps)}
     columns: list[list[int]] = []
     blocks: list[Any] = []
@@ -58,7 +59,8 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         element = branch.name.split(":")[0]
         first.append(len(columns))
         context.Circuit.SetActiveElement(element)
-        conductors, terminal = _conductors(context, position)
+        conductors = context.CktElement.NodeRef()  # OpenDSS numbers its nodes from 1, ground is 0
+        terminal = np.arange(len(conductors)) // context.CktElement.NumConductors()
         order = len(conductors)
         flat = np.asarray(context.CktElement.YPrim())
         y = (flat[::2] + 1j * flat[1::2]).reshape(order, order).T  # stored by columns
@@ -66,7 +68,8 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         if element in tap_index:
             row = feeder.taps[tap_index[element]]
             tap[terminal == row.winding - 1] = tap_index[element]
-            ratio = np.where(terminal == row.winding - 1, 1 + row.initial * row.step_pu, 1.0)
+            as_compiled = 1 + row.initial * row.step_pu + row.offset_pu
+            ratio = np.where(terminal == row.winding - 1, as_compiled, 1.0)
             y = y * ratio[:, None] * ratio[None, :]
         rows = int((terminal == 0).sum())
         columns += [conductors] * rows
@@ -75,11 +78,11 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         entry_tap += [tap] * rows
         per_rating += [1 / branch.normal_amps if branch.normal_amps > 0 else 0.0] * rows
         row_switch += [branch.switch if branch.switch >= 0 else len(feeder.switches)] * rows
-    width = max(len(c) for c in columns)
+    width = max((len(c) for c in columns), default=1)
     return Flows(
         columns=_padded(columns, width, 0),
         y=_padded(blocks, width, 0j),
-        first_row=np.array(first),
+        first_row=np.array(first, np.int64),
         row_per_rating=np.array(per_rating),
         row_tap=np.array(row_tap),
         entry_tap=_padded(entry_tap, width, len(feeder.taps)),
@@ -87,20 +90,8 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
     )
 
 
-def _conductors(context: Any, position: dict[str, int]) -> tuple[list[int], IntArray]:
-    """Positions of the active element's conductors in the voltage vector (0 = ground), and the terminal of each."""
-    element = context.CktElement
-    width = element.NumConductors()
-    buses = [name.split(".")[0].lower() for name in element.BusNames()]
-    places, terminal = [], []
-    for k, node in enumerate(element.NodeOrder()):
-        places.append(position[f"{buses[k // width]}.{node}"] if node > 0 else 0)
-        terminal.append(k // width)
-    return places, np.array(terminal)
-
-
 def _padded(rows: list[Any], width: int, fill: complex) -> Any:
-    result = np.full((len(rows), width), fill)
+    result = np.full((len(rows), width), fill)  # (0, width) on a feeder without branches
     for i, row in enumerate(rows):
         result[i, : len(row)] = row
     return result

@@ -1,18 +1,29 @@
-"""Reads the facts of a compiled circuit into a Feeder."""
+"""read_feeder: compiles a circuit and reads its facts into a Feeder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dss_marl.data import data_folder, known_names
-from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.feeder import Branch, Bus, Feeder, Injection, NewInjection, Switch, Tap
+from dss_marl.engines.opendss.bases import OTHER_CONTROLS, base_commands, by_class, fixed_kvar_loads, snapshot_commands
+from dss_marl.engines.opendss.branches import Marks, read_branches
+from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
+from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
+from dss_marl.engines.opendss.loads import Additions, read_loads, read_units
+from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
+from dss_marl.engines.opendss.terminals import NOWHERE
+from dss_marl.facts import Bus, Injection, NewInjection
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array
 
-_KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
+# A node numbered above 3 below the first, or any other below the second, is a neutral or grounded [pu].
+_NEUTRAL_PU, _GROUNDED_PU = 0.3, 0.1
 
 
 def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
@@ -27,74 +38,172 @@ def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
     path = Path(path_or_name).expanduser()
     if path.is_file():
         return path.stem.lower(), path.resolve()
+    if path.is_dir():
+        masters = sorted(p for p in path.iterdir() if p.name.lower() in ("master.dss", "feeder.dss"))
+        if len(masters) == 1:
+            return path.resolve().name.lower(), masters[0].resolve()
     raise ValueError(f"unknown feeder {str(path_or_name)!r}; known: {', '.join(known)}, or the path of a .dss file")
 
 
 def read_feeder(
     path_or_name: str | Path, commands: Sequence[str] = (), injections: Sequence[NewInjection] = ()
 ) -> Feeder:
-    """Compile a circuit and read its facts.
+    """Compile a circuit and read its facts; ``Feeder.report()`` tells what was found.
 
     Args:
-        path_or_name: a shipped feeder's name, or the path of an OpenDSS master file.
+        path_or_name: a shipped feeder's name, or the path of an OpenDSS master file or of the folder of Master.dss.
         commands: OpenDSS commands to run after it, such as ``"vsource.source.pu=1.02"``.
         injections: units to add, which engines then control.
 
     Raises:
-        ValueError: the feeder is unknown or does not compile, or a unit's bus or phase does not exist.
+        ValueError: the feeder is unknown or does not compile, an element connects to a bus or phase that nothing else
+            reaches, or a unit's bus or phase does not exist.
     """
     name, path = feeder_path(path_or_name)
     context = acquire()
     try:
         compile_circuit(context, path, commands)
-        buses = _buses(context)
-        without = [bus.name for bus in buses if bus.kv_base <= 0]
-        if without:
-            raise ValueError(
-                f"bus {without[0]!r} of feeder {name!r} has no base voltage; end the .dss with CalcVoltageBases"
-            )
-        added = tuple(_generator(new, buses, name) for new in injections)
-        for _, command in added:
-            context.Text.Command(command)
-        context.Text.Command("set mode=snapshot controlmode=off")
-        context.Solution.Solve()  # numbers the nodes; the loads' own state does not matter here
-        return _read(context, name, path, (*commands, *(c for _, c in added)), buses, [row for row, _ in added])
+        return _Reading(context, name, path, commands).feeder(injections)
     finally:
         release(context)
 
 
-def _read(
-    context: Any, name: str, path: Path, commands: tuple[str, ...], buses: tuple[Bus, ...], added: list[Injection]
-) -> Feeder:
-    nodes = tuple(node.lower() for node in context.Circuit.YNodeOrder())
-    node_index = {node: i for i, node in enumerate(nodes)}
-    context.Vsources.First()
-    source_bus = context.CktElement.BusNames()[0].split(".")[0].lower()
-    taps = _taps(context)
-    switches = (*_line_switches(context), *_capacitor_steps(context))
-    close_all(context, switches)  # an open line has no impedance to read
-    return Feeder(
-        name=name,
-        path=path,
-        commands=commands,
-        nodes=nodes,
-        source_bus=source_bus,
-        buses=buses,
-        branches=_branches(context, node_index, {tap.name for tap in taps}, switches),
-        injections=(*_loads(context, node_index), *(_placed(row, node_index) for row in added)),
-        taps=taps,
-        switches=switches,
-        uncontrolled=_uncontrolled(context, {row.name for row in added}),
-    )
+class _Reading:
+    """One compiled circuit while it is read."""
+
+    def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str]) -> None:
+        self.context, self.name, self.path = context, name, path
+        self.commands = list(commands)
+        self.notes: list[str] = []
+        self._fixed_kvar: dict[str, int] = {}
+
+    def run(self, commands: Sequence[str]) -> None:
+        """Commands that engines will run too."""
+        run_commands(self.context, self.path, commands)
+        self.commands += commands
+
+    def solve(self) -> None:
+        """A snapshot as compiled, without controls; numbers the nodes."""
+        try:
+            self.context.Text.Command("set mode=snapshot controlmode=off")
+            self.context.Solution.Solve()
+        except Exception as error:
+            raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
+
+    def feeder(self, injections: Sequence[NewInjection]) -> Feeder:
+        """All facts; the order of the steps matters, each changes the circuit a little."""
+        context = self.context
+        present = by_class(context)
+        self._refuse_doubles()
+        protection = read_protection(context, present)
+        self._fixed_kvar = fixed_kvar_loads(context)
+        if self._fixed_kvar:
+            self.notes.append(
+                "loads of model 6 and 7 are read as model 1 and 3, so that their kvar can be set: "
+                + few(self._fixed_kvar)
+            )
+        self.run(snapshot_commands(context, present, self._fixed_kvar))
+        bases = base_commands(context)
+        if bases:
+            self.run(bases)
+            self.notes.append(f"the file calculates no base voltages; computed with {bases[0]!r}")
+        known = _buses(context) if any(not new.replaces for new in injections) else ()
+        additions = Additions(context, self.name, known, read_units(context, present))
+        for new in injections:
+            additions.add(new)
+        self.run(additions.commands)
+        self.solve()
+        if not context.Solution.Converged():
+            self.notes.append("as compiled, the power flow does not converge")
+        return self._facts(present, protection, additions)
+
+    def _refuse_doubles(self) -> None:
+        names = Counter(name.lower() for name in self.context.Circuit.AllElementNames())
+        doubles = [name for name, count in names.items() if count > 1]
+        if doubles:
+            raise ValueError(
+                f"{str(self.path)!r} has several elements of one name: {', '.join(doubles[:5])}; give each its own name"
+            )
+
+    def _facts(self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions) -> Feeder:
+        context = self.context
+        names = [node.lower() for node in context.Circuit.YNodeOrder()]
+        buses = _buses(context)
+        compiled = _volts(context, len(names)).copy()
+        taps, switches = read_taps(context), read_switches(context, protection)
+        close_all(context, switches)  # an open line has no impedance to read
+        buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
+        marks = Marks(
+            frozenset(tap.name for tap in taps),
+            {row.name: i for i, row in enumerate(switches) if row.kind == "switch"},
+            protection,
+        )
+        sources = _sources(context)
+        draft = Feeder(
+            self.name, self.path, tuple(self.commands), (), sources[0], buses, (), (), taps, switches,
+            uncontrolled=_uncontrolled(present, additions), other_sources=tuple(sources[1:]),
+            units=tuple(additions.units.values()),
+        )  # fmt: skip
+        feeder, places, opened = self._placed(draft, names, marks, present, additions.rows)
+        refuse_phantoms(context, feeder)
+        kv = compiled[[i for i, place in enumerate(places[1:]) if place != NOWHERE]] / 1000
+        self.notes += notes_of_nodes(feeder, np.abs(kv), opened)
+        self.notes += notes_of_loads(context, feeder, kv)
+        self.notes += notes_of_ratings(context, feeder)
+        return replace(feeder, notes=tuple(self.notes))
+
+    def _placed(
+        self, draft: Feeder, names: list[str], marks: Marks, present: dict[str, list[str]], added: list[Injection]
+    ) -> tuple[Feeder, list[int], list[str]]:
+        """The Feeder with its nodes, and so with all that connects to them; neutrals are found and left out."""
+        self.context.Solution.SolveDirect()  # linear, so that it has an answer where the power flow has none
+        v = np.abs(_volts(self.context, len(names)))
+        base = {bus.name: bus.kv_base * 1000 for bus in draft.buses}
+        own_base = np.array([base[name.rsplit(".", 1)[0]] for name in names])
+        above_3 = np.array([int(name.rsplit(".", 1)[1]) > 3 for name in names])
+        dropped = above_3 & (v < _NEUTRAL_PU * own_base)
+        suspects = ~above_3 & (v < _GROUNDED_PU * own_base)
+        everything = self._with_nodes(draft, names, np.zeros(len(names), bool), marks, present, added)
+        fed = np.array([name.rsplit(".", 1)[0] == draft.source_bus for name in names])
+        if (v < 0.5 * own_base)[fed].any():  # no solution at all, so no evidence
+            dropped[:] = suspects[:] = False
+        if suspects.any():  # dead, or grounded? A path to the source, through whatever conductor, tells
+            closed = np.ones(len(draft.switches), bool)
+            dropped |= suspects & everything[0].energised(closed)
+        if not dropped.any():
+            return everything
+        return self._with_nodes(draft, names, dropped, marks, present, added)
+
+    def _with_nodes(
+        self, draft: Feeder, names: list[str], dropped: Any, marks: Marks, present: dict[str, list[str]],
+        added: list[Injection],
+    ) -> tuple[Feeder, list[int], list[str]]:  # fmt: skip
+        nodes = tuple(name for name, out in zip(names, dropped, strict=True) if not out)
+        index = {name: i for i, name in enumerate(nodes)}
+        places = [NOWHERE, *(index.get(name, NOWHERE) for name in names)]
+        branches, opened = read_branches(self.context, places, marks, present)
+        units = [
+            replace(row, nodes=tuple(index[n] for p in row.phases if (n := f"{row.bus}.{p}") in index)) for row in added
+        ]
+        phases: dict[str, list[int]] = {}
+        for name in nodes:
+            bus, phase = name.rsplit(".", 1)
+            phases.setdefault(bus, []).append(int(phase))
+        feeder = replace(
+            draft,
+            nodes=nodes,
+            buses=tuple(replace(b, phases=tuple(sorted(phases[b.name]))) for b in draft.buses if b.name in phases),
+            branches=branches,
+            injections=(*read_loads(self.context, places, self._fixed_kvar), *units),
+        )
+        return feeder, places, opened
 
 
 def _buses(context: Any) -> tuple[Bus, ...]:
-    if not context.Circuit.NumBuses():  # the file did not end with CalcVoltageBases, which lists the buses
-        context.Text.Command("makebuslist")
     rows = []
+    bus, activate = context.Bus, context.Circuit.SetActiveBusi
     for index in range(context.Circuit.NumBuses()):
-        context.Circuit.SetActiveBusi(index)
-        bus = context.Bus
+        activate(index)
         located = bool(bus.Coorddefined())
         rows.append(
             Bus(
@@ -108,224 +217,54 @@ def _buses(context: Any) -> tuple[Bus, ...]:
     return tuple(rows)
 
 
-def _generator(new: NewInjection, buses: Sequence[Bus], feeder: str) -> tuple[Injection, str]:
-    """A three- or one-phase constant-power unit, its voltage limits wide so that what is asked is delivered.
-
-    A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders.
-    """
-    bus = next((b for b in buses if b.name == str(new.bus).lower()), None)
-    if bus is None:
-        known = ", ".join(b.name for b in buses[:40]) + (", ..." if len(buses) > 40 else "")
-        raise ValueError(
-            f"{new.kind} {new.name!r}: bus {new.bus!r} does not exist on feeder {feeder!r}; known: {known}"
-        )
-    phases = tuple(new.phases) or tuple(p for p in bus.phases if p <= 3)
-    missing = [p for p in phases if p not in bus.phases]
-    if missing:  # OpenDSS would make phantom nodes without a word
-        raise ValueError(
-            f"{new.kind} {new.name!r}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, "
-            f"not {missing}"
-        )
-    if len(phases) == 2:
-        raise ValueError(
-            f"{new.kind} {new.name!r} at bus {bus.name!r}: use one or three phases, or two units; got {phases}"
-        )
-    if bus.kv_base <= 0:
-        raise ValueError(
-            f"bus {bus.name!r} of feeder {feeder!r} has no base voltage; end the .dss with CalcVoltageBases"
-        )
-    kv = bus.kv_base * (3**0.5 if len(phases) == 3 else 1.0)
-    terminal = ".".join([bus.name, *map(str, phases)])
-    delta = len(phases) == 3
-    row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta)
-    command = (
-        f"new {row.name} phases={len(phases)} bus1={terminal} conn={'delta' if delta else 'wye'} kv={kv:.9g} "
-        f"kw={new.kw:.9g} kvar=0 model=1 vminpu=0.4 vmaxpu=1.6 status=variable"
-    )
-    return row, command
+def _volts(context: Any, count: int) -> Any:
+    """(Y) complex voltage of every node of the circuit [V]; a view."""
+    view = context.dss_ffi.buffer(context.YMatrix.VVector(), 16 * (count + 1))
+    return np.frombuffer(view, complex)[1:]
 
 
-def _placed(row: Injection, node_index: dict[str, int]) -> Injection:
-    nodes = tuple(node_index[f"{row.bus}.{phase}"] for phase in row.phases)
-    return Injection(row.name, row.kind, row.bus, row.phases, row.kw, row.kvar, row.kv, row.delta, nodes)
-
-
-def _terminals(context: Any, node_index: dict[str, int]) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-    """Per terminal of the active element: bus, phases and node indices; grounded conductors are left out."""
-    element = context.CktElement
-    order = element.NodeOrder()
-    width = element.NumConductors()
-    result = []
-    for k, bus_name in enumerate(element.BusNames()):
-        bus = bus_name.split(".")[0].lower()
-        phases = tuple(int(p) for p in order[k * width : (k + 1) * width] if p > 0)
-        result.append((bus, phases, tuple(node_index[f"{bus}.{p}"] for p in phases)))
-    return result
-
-
-def _elements(collection: Any) -> Iterable[str]:
-    """Names of the enabled elements of a class; each is the active element while it is yielded."""
-    index = collection.First()
-    while index:
-        yield collection.Name().lower()
-        index = collection.Next()
-
-
-def _loads(context: Any, node_index: dict[str, int]) -> list[Injection]:
+def _with_bases_behind_switches(
+    context: Any, buses: tuple[Bus, ...], names: list[str], as_compiled: Array
+) -> tuple[Bus, ...]:
+    """CalcVoltageBases gives a dead bus its smallest base: correct those that closing the switches brings to life."""
+    v = np.abs(_volts(context, len(names)))
+    risen = np.flatnonzero((as_compiled < 1.0) & (v > 10.0))
+    if not risen.size:
+        return buses
+    highest: dict[str, float] = {}
+    for i in risen:
+        name = names[i].rsplit(".", 1)[0]
+        highest[name] = max(highest.get(name, 0.0), float(v[i]) / 1000)
+    legal = np.asarray(context.Settings.VoltageBases()) / 3**0.5
     rows = []
-    multiplier = context.Solution.LoadMult()
-    for name in _elements(context.Loads):
-        load = context.Loads
-        kw, kvar, kv, delta = load.kW() * multiplier, load.kvar() * multiplier, load.kV(), bool(load.IsDelta())
-        bus, phases, nodes = _terminals(context, node_index)[0]
-        phases, nodes = tuple(dict.fromkeys(phases)), tuple(dict.fromkeys(nodes))
-        rows.append(Injection(f"load.{name}", "load", bus, phases, -kw, -kvar, kv, delta, nodes))
-    return rows
-
-
-def _taps(context: Any) -> tuple[Tap, ...]:
-    rows: dict[str, Tap] = {}
-    controls = [
-        (context.RegControls.Transformer().lower(), int(context.RegControls.TapWinding()))
-        for _ in _elements(context.RegControls)
-    ]
-    for name, winding in controls:
-        transformer = context.Transformers
-        transformer.Name(name)
-        transformer.Wdg(winding)
-        low, high, steps, tap = transformer.MinTap(), transformer.MaxTap(), transformer.NumTaps(), transformer.Tap()
-        step = (high - low) / steps
-        context.Circuit.SetActiveElement(f"transformer.{name}")
-        order, width = context.CktElement.NodeOrder(), context.CktElement.NumConductors()
-        bus_names = [b.split(".")[0].lower() for b in context.CktElement.BusNames()]
-        other = 0 if winding != 1 else 1
-        rows[f"transformer.{name}"] = Tap(
-            name=f"transformer.{name}",
-            winding=winding,
-            bus1=bus_names[other],
-            bus2=bus_names[winding - 1],
-            phases=tuple(int(p) for p in order[(winding - 1) * width : winding * width] if p > 0),
-            minimum=round((low - 1) / step),
-            maximum=round((high - 1) / step),
-            step_pu=step,
-            initial=round((tap - 1) / step),
-        )
-    return tuple(rows.values())
-
-
-def _line_switches(context: Any) -> list[Switch]:
-    rows = []
-    for name in _elements(context.Lines):
-        if context.Lines.IsSwitch():
-            bus_name = context.CktElement.BusNames()[0]
-            phases = tuple(int(p) for p in context.CktElement.NodeOrder()[: context.CktElement.NumPhases()])
-            is_open = context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0)
-            rows.append(
-                Switch(f"line.{name}", "switch", f"line.{name}", bus_name.split(".")[0].lower(), phases, not is_open)
-            )
-    return rows
-
-
-def close_all(context: Any, switches: Iterable[Switch]) -> None:
-    """Close every line switch, so that primitive admittances are those of the closed element."""
-    for switch in switches:
-        if switch.kind == "switch" and not switch.closed:
-            context.Circuit.SetActiveElement(switch.element)
-            context.CktElement.Close(1, 0)
-            context.CktElement.Close(2, 0)
-    context.Solution.Solve()
-
-
-def _capacitor_steps(context: Any) -> list[Switch]:
-    rows = []
-    for name in _elements(context.Capacitors):
-        element, states = f"capacitor.{name}", context.Capacitors.States()
-        bus = context.CktElement.BusNames()[0].split(".")[0].lower()
-        phases = tuple(int(p) for p in context.CktElement.NodeOrder()[: context.CktElement.NumPhases()])
-        kvar = context.Capacitors.kvar() / len(states)
-        for step, state in enumerate(states, start=1):
-            label = element if len(states) == 1 else f"{element}.{step}"
-            rows.append(Switch(label, "capacitor", element, bus, phases, bool(state), step, kvar))
-    return rows
-
-
-def _branches(
-    context: Any, node_index: dict[str, int], regulators: set[str], switches: Sequence[Switch]
-) -> tuple[Branch, ...]:
-    switch_index = {switch.name: i for i, switch in enumerate(switches)}
-    rows: list[Branch] = []
-    for name in _elements(context.Lines):
-        line = context.Lines
-        index = switch_index.get(f"line.{name}", -1)
-        km = line.Length() * _KM_PER_UNIT.get(int(line.Units()), 0.0)
-        amps = line.NormAmps()
-        (bus1, phases, nodes1), (bus2, _, nodes2) = _terminals(context, node_index)[:2]
-        z = _series_impedance(context, len(phases))
-        kind = "line" if index < 0 else "switch"
-        rows.append(Branch(f"line.{name}", kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, index))
-    for name in _elements(context.Transformers):
-        rows += _transformer(context, f"transformer.{name}", node_index, f"transformer.{name}" in regulators)
-    for name in _elements(context.Reactors):
-        ends = _terminals(context, node_index)
-        if len(ends) == 2 and ends[1][2] and ends[0][0] != ends[1][0]:
-            (bus1, phases, nodes1), (bus2, _, nodes2) = ends
-            z = complex(context.Reactors.R(), context.Reactors.X())
-            amps = context.CktElement.NormalAmps()
-            rows.append(
-                Branch(f"reactor.{name}", "reactor", bus1, bus2, phases, nodes1, nodes2, 0.0, z.real, z.imag, amps)
-            )
+    for bus in buses:
+        kv = highest.get(bus.name)
+        if kv is not None and not 0.7 < kv / max(bus.kv_base, 1e-9) < 1.3:
+            bus = replace(bus, kv_base=float(legal[np.argmin(np.abs(legal - kv))]))
+        rows.append(bus)
     return tuple(rows)
 
 
-def _series_impedance(context: Any, phases: int) -> complex:
-    """Positive-sequence series impedance of the active line [ohm]: the coupling block of Yprim is -1/Z."""
-    flat = np.asarray(context.CktElement.YPrim())
-    order = round((len(flat) / 2) ** 0.5)
-    y = (flat[::2] + 1j * flat[1::2]).reshape(order, order)
-    block = -y[:phases, order // 2 : order // 2 + phases]
-    if not np.any(block):  # open, or disabled
-        return 0j
-    z = np.linalg.inv(block)
-    mutual = (z.sum() - np.trace(z)) / (phases * (phases - 1)) if phases > 1 else 0.0
-    return complex(np.trace(z) / phases - mutual)
+def _sources(context: Any) -> list[str]:
+    """Buses of the voltage sources; both, where one stands between two."""
+    rows: list[str] = []
+    index = context.Vsources.First()
+    while index:
+        refs, width = context.CktElement.NodeRef(), context.CktElement.NumConductors()
+        for k, bus in enumerate(context.CktElement.BusNames()):
+            if any(refs[k * width : (k + 1) * width]):
+                rows.append(bus.split(".")[0].lower())
+        index = context.Vsources.Next()
+    return list(dict.fromkeys(rows))
 
 
-def _transformer(context: Any, name: str, node_index: dict[str, int], regulator: bool) -> list[Branch]:
-    """One branch per secondary bus; the two halves of a centre-tapped winding are one."""
-    transformer = context.Transformers
-    transformer.Wdg(1)
-    kv, kva, r_percent, x_percent = transformer.kV(), transformer.kVA(), transformer.R(), transformer.Xhl()
-    windings = transformer.NumWindings()
-    z = complex(r_percent * windings, x_percent) / 100 * kv**2 / (kva / 1000)
-    ends = _terminals(context, node_index)
-    bus1, phases, nodes1 = ends[0]
-    amps = kva / (kv * (3**0.5 if context.CktElement.NumPhases() == 3 else 1.0))
-    secondary: dict[str, list[int]] = {}
-    for bus, _, nodes in ends[1:]:
-        secondary.setdefault(bus, []).extend(n for n in nodes if n not in secondary.get(bus, []))
-    kind = "regulator" if regulator else "transformer"
-    return [
-        Branch(
-            name=name if k == 0 else f"{name}:{k + 2}",
-            kind=kind,
-            bus1=bus1,
-            bus2=bus2,
-            phases=tuple(dict.fromkeys(phases)),
-            nodes1=tuple(dict.fromkeys(nodes1)),
-            nodes2=tuple(nodes2),
-            length_km=0.0,
-            r_ohm=z.real,
-            x_ohm=z.imag,
-            normal_amps=amps,
-        )
-        for k, (bus2, nodes2) in enumerate(secondary.items())
-    ]
+_READ = {"line", "load", "transformer", "capacitor", "reactor", "vsource", "regcontrol", "capcontrol"}
+_MEASURE = {"monitor", "energymeter", "sensor"}
 
 
-_READ_CLASSES = {"line", "load", "transformer", "capacitor", "reactor", "vsource", "regcontrol", "capcontrol"}
-
-
-def _uncontrolled(context: Any, added: set[str]) -> tuple[str, ...]:
+def _uncontrolled(present: dict[str, list[str]], additions: Additions) -> tuple[str, ...]:
     """Elements of the circuit that stay as they are because no set point reaches them."""
-    names = (name.lower() for name in context.Circuit.AllElementNames())
-    return tuple(n for n in names if n.split(".")[0] not in _READ_CLASSES and n not in added)
+    taken = {unit.name for unit in additions.units.values() if unit.injection}
+    order = [kind for kind in present if kind not in OTHER_CONTROLS] + list(OTHER_CONTROLS)
+    names = (f"{kind}.{own}" for kind in order if kind not in _READ | _MEASURE for own in present.get(kind, ()))
+    return tuple(name for name in names if name not in taken)

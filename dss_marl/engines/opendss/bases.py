@@ -1,0 +1,118 @@
+"""What a circuit needs before it is read: base voltages, and elements that behave as in a snapshot."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+# Controls that would act beside regulators and capacitors, and leave what they moved behind.
+OTHER_CONTROLS = (
+    "fuse", "recloser", "relay", "swtcontrol", "invcontrol", "expcontrol", "storagecontroller", "gendispatcher",
+    "upfccontrol", "espvlcontrol",
+)  # fmt: skip
+# Elements that follow their own daily shape where loads follow ours.
+_SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource")
+_FIXED_KVAR = {6: 1, 7: 3}  # load models whose kvar no shape reaches, and those that are alike at their own kvar
+
+
+def by_class(context: Any) -> dict[str, list[str]]:
+    """Names of all enabled elements, class by class."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in context.Circuit.AllElementNames():
+        kind, own = name.lower().split(".", 1)
+        found[kind].append(own)
+    plenty = ("line", "load", "transformer", "capacitor")  # their readers skip what is disabled
+    for kind in set(found) - set(plenty):
+        found[kind] = [own for own in found[kind] if _enabled(context, f"{kind}.{own}")]
+    return {kind: names for kind, names in found.items() if names}
+
+
+def _enabled(context: Any, element: str) -> bool:
+    context.Circuit.SetActiveElement(element)
+    return bool(context.CktElement.Enabled())
+
+
+def fixed_kvar_loads(context: Any) -> dict[str, int]:
+    """Loads whose reactive power neither shape nor load multiplier reaches, and the model to replace theirs."""
+    found = {}
+    index = context.Loads.First()
+    while index:
+        model = _FIXED_KVAR.get(int(context.Loads.Model()))
+        if model:
+            found[f"load.{context.Loads.Name().lower()}"] = model
+        index = context.Loads.Next()
+    return found
+
+
+def snapshot_commands(context: Any, present: dict[str, list[str]], models: dict[str, int]) -> list[str]:
+    """Commands after which nothing but loads, taps, switches and units ever changes.
+
+    Args:
+        context: the compiled circuit.
+        present: see by_class.
+        models: see fixed_kvar_loads.
+    """
+    commands = []
+    if "storagecontroller" in present:  # it sets its batteries in the first solve
+        commands += ["set mode=snapshot controlmode=off", "solve"]
+    commands += [f'edit "{kind}.{name}" enabled=no' for kind in OTHER_CONTROLS for name in present.get(kind, ())]
+    names = [f"{kind}.{own}" for kind in _SHAPED for own in present.get(kind, ())]
+    flat = [text for number, name in enumerate(names) for text in _flat(context, name, number)]
+    if flat:  # OpenDSS cannot take a shape away, so it gets a constant one
+        commands += ["new loadshape.dss_marl_flat npts=1 interval=1 mult=[1]", *flat]
+    return commands + [f'edit "{name}" model={model}' for name, model in models.items()]
+
+
+def _flat(context: Any, name: str, number: int) -> list[str]:
+    """Commands that keep an element of a class that follows shapes at its nominal power."""
+    context.Circuit.SetActiveElement(name)
+    value = context.Properties.Value
+    commands = []
+    if value("daily"):
+        shape = "dss_marl_flat"
+        if name.startswith("vsource."):  # the shape of a voltage source stands for its pu
+            shape = f"dss_marl_flat_{number}"
+            commands.append(f"new loadshape.{shape} npts=1 interval=1 mult=[{value('pu')}]")
+        commands.append(f'edit "{name}" daily={shape}')
+    if name.startswith("pvsystem.") and value("tdaily"):
+        commands.append(f"new tshape.dss_marl_flat_{number} npts=1 interval=1 temp=[{value('temperature')}]")
+        commands.append(f'edit "{name}" tdaily=dss_marl_flat_{number}')
+    if name.startswith("storage."):  # of its own accord, by the shape or the hour, it would change its state
+        commands.append(f'edit "{name}" dispmode=external')
+    return commands
+
+
+def base_commands(context: Any) -> list[str]:
+    """Commands that give every bus a base voltage if one has none: those of the sources and of the windings."""
+    context.Text.Command("makebuslist")  # there is none before the first solve
+    if all(_base(context, i) > 0 for i in range(context.Circuit.NumBuses())):
+        return []
+    kvs = set()
+    index = context.Vsources.First()
+    while index:
+        kvs.add(context.Vsources.BasekV() if context.CktElement.NumPhases() > 1 else context.Vsources.BasekV() * 3**0.5)
+        index = context.Vsources.Next()
+    index = context.Transformers.First()
+    while index:
+        kvs |= set(_winding_kvs(context))
+        index = context.Transformers.Next()
+    bases = " ".join(f"{kv:.6g}" for kv in sorted(kvs))
+    return [f"set voltagebases=[{bases}]", "calcvoltagebases"]
+
+
+def _base(context: Any, bus: int) -> float:
+    context.Circuit.SetActiveBusi(bus)
+    return float(context.Bus.kVBase())
+
+
+def _winding_kvs(context: Any) -> list[float]:
+    """Line-to-line voltage of the active transformer's windings [kV]; a one-phase winding to ground counts as wye."""
+    element, transformer = context.CktElement, context.Transformers
+    order, width = element.NodeOrder(), element.NumConductors()
+    kvs = []
+    for k in range(transformer.NumWindings()):
+        transformer.Wdg(k + 1)
+        numbers = order[k * width : (k + 1) * width]
+        to_ground = element.NumPhases() == 1 and min(numbers) == 0
+        kvs.append(transformer.kV() * (3**0.5 if to_ground else 1.0))
+    return kvs

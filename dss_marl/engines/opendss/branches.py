@@ -1,0 +1,143 @@
+"""Reads what joins buses: lines, transformers, series reactors and capacitors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.opendss.switchgear import is_series
+from dss_marl.engines.opendss.terminals import NOWHERE, Terminal, elements, openness, terminals
+from dss_marl.facts import Branch
+
+_KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
+# Elements between buses that have no interface of their own in OpenDSS.
+_RARE = {"autotrans": "transformer", "gictransformer": "transformer", "gicline": "line", "upfc": "line",
+         "vsconverter": "line", "fault": "reactor"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is already known of some branches: which are regulators, which switches, what protects them."""
+
+    regulators: frozenset[str]
+    switches: Mapping[str, int]
+    protection: Mapping[str, str]
+
+
+def read_branches(
+    context: Any, places: Sequence[int], marks: Marks, present: Mapping[str, list[str]]
+) -> tuple[tuple[Branch, ...], list[str]]:
+    """The branches, and the names of elements that are open for good: nothing closes them, so they are none."""
+    rows: list[Branch] = []
+    opened: list[str] = []
+    for own in elements(context.Lines):
+        rows += _line(context, f"line.{own}", places, marks)
+    for own in elements(context.Transformers):
+        if openness(context) == "open":
+            opened.append(f"transformer.{own}")
+        else:
+            rows += _transformer(context, f"transformer.{own}", places, marks)
+    for kind, collection in (("reactor", context.Reactors), ("capacitor", context.Capacitors)):
+        for own in elements(collection):
+            if not is_series(context):
+                continue
+            if openness(context) == "open" or (kind == "capacitor" and not any(context.Capacitors.States())):
+                opened.append(f"{kind}.{own}")
+            else:
+                rows += _two_ended(context, f"{kind}.{own}", "reactor", places, marks)
+    for kind, role in _RARE.items():
+        for own in present.get(kind, ()):
+            context.Circuit.SetActiveElement(f"{kind}.{own}")
+            if is_series(context):
+                rows += _two_ended(context, f"{kind}.{own}", role, places, marks)
+    return tuple(rows), opened
+
+
+def _joined(ends: Sequence[Terminal]) -> list[tuple[int, int, int, int]]:
+    """Of each conductor that ends somewhere on both sides: its position, node number, and the two node indices."""
+    one, two = ends[0], ends[1]
+    both = zip(one.numbers, one.nodes, two.nodes, strict=True)
+    return [(k, p, a, b) for k, (p, a, b) in enumerate(both) if a != NOWHERE and b != NOWHERE]
+
+
+def _line(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[Branch]:
+    line = context.Lines
+    index = marks.switches.get(name, -1)
+    km = line.Length() * _KM_PER_UNIT.get(int(line.Units()), 0.0)
+    return _two_ended(context, name, "line" if index < 0 else "switch", places, marks, km, line.NormAmps())
+
+
+def _two_ended(
+    context: Any, name: str, kind: str, places: Sequence[int], marks: Marks, km: float = 0.0, amps: float | None = None
+) -> list[Branch]:
+    """The active element as a branch; none if it joins no two buses."""
+    ends = terminals(context, places)
+    joined = _joined(ends)
+    if not joined or ends[0].bus == ends[1].bus:
+        return []
+    conductors, phases, nodes1, nodes2 = zip(*joined, strict=True)
+    z = _series_impedance(context, list(conductors))
+    amps = context.CktElement.NormalAmps() if amps is None else amps
+    switch, protection = marks.switches.get(name, -1), marks.protection.get(name, "")
+    bus1, bus2 = ends[0].bus, ends[1].bus
+    return [Branch(name, kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, switch, protection)]
+
+
+def _series_impedance(context: Any, conductors: list[int]) -> complex:
+    """Positive-sequence series impedance of the active element [ohm]: the coupling block of Yprim is -1/Z."""
+    flat = context.CktElement.YPrim()  # real and imaginary parts in turn
+    if len(flat) == 8:  # one phase: by far the most
+        return -1 / complex(flat[2], flat[3]) if flat[2] or flat[3] else 0j
+    order = round((len(flat) // 2) ** 0.5)
+    block = -np.asarray(flat).view(complex).reshape(order, order)[: order // 2, order // 2 :]
+    kept = np.flatnonzero(np.abs(block).sum(axis=1))  # an open conductor has no entry
+    n = len(conductors)
+    if not set(conductors) <= set(kept.tolist()):
+        return 0j
+    if len(kept) == 1:
+        return complex(1 / block[kept[0], kept[0]])
+    try:
+        z = np.linalg.inv(block[np.ix_(kept, kept)])
+    except np.linalg.LinAlgError:  # a delta reactor, say: its phases have no impedance of their own
+        return 0j
+    at = np.searchsorted(kept, conductors)
+    z = z[np.ix_(at, at)]
+    mutual = (z.sum() - np.trace(z)) / (n * (n - 1)) if n > 1 else 0.0
+    return complex(np.trace(z) / n - mutual)
+
+
+def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[Branch]:
+    """One branch per secondary bus; the two halves of a centre-tapped winding are one."""
+    transformer = context.Transformers
+    transformer.Wdg(1)
+    kv, kva, r_percent, x_percent = transformer.kV(), transformer.kVA(), transformer.R(), transformer.Xhl()
+    z = complex(r_percent * transformer.NumWindings(), x_percent) / 100 * kv**2 / (kva / 1000)
+    ends = terminals(context, places)
+    bus1, primary = ends[0].bus, ends[0].ends
+    amps = kva / (kv * (3**0.5 if context.CktElement.NumPhases() == 3 else 1.0))
+    secondary: dict[str, dict[int, int]] = {}
+    for end in ends[1:]:
+        secondary.setdefault(end.bus, {}).update({n: n for n in end.ends.values()})
+    kind = "regulator" if name in marks.regulators else "transformer"
+    nodes1 = tuple(dict.fromkeys([*primary.values(), *secondary.pop(bus1, ())]))
+    return [
+        Branch(
+            name=name if k == 0 else f"{name}:{k + 2}",
+            kind=kind,
+            bus1=bus1,
+            bus2=bus2,
+            phases=tuple(primary),
+            nodes1=nodes1,
+            nodes2=tuple(nodes2),
+            length_km=0.0,
+            r_ohm=z.real,
+            x_ohm=z.imag,
+            normal_amps=amps,
+            protection=marks.protection.get(name, ""),
+        )
+        for k, (bus2, nodes2) in enumerate(secondary.items())
+        if nodes1 and nodes2
+    ]

@@ -1,0 +1,171 @@
+"""What is wrong with a circuit (an error), and what is worth a look (a note)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.opendss.terminals import elements
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array
+
+_SHOWN = 5
+_DEFAULT_AMPS = 400.0  # OpenDSS's rating where a file gives none
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def refuse_phantoms(context: Any, feeder: Feeder) -> None:
+    """OpenDSS makes a bus of every misspelt name, and a node of every phase that is not there, without a word.
+
+    Raises:
+        ValueError: an element that draws or gives power connects to a bus or phase that no branch reaches.
+    """
+    reached = {n for branch in feeder.branches for n in (*branch.nodes1, *branch.nodes2)}
+    sources = {feeder.source_bus, *feeder.other_sources}
+    index = feeder.node_index
+    ends = [(row.name, row.bus, row.phases) for row in feeder.injections]
+    ends += [(row.name, row.bus, row.phases) for row in feeder.units]
+    ends += [(row.element, row.bus, row.phases) for row in feeder.switches if row.kind == "capacitor"]
+    lost = [
+        (name, bus, tuple(p for p in phases if p <= 3 and index.get(f"{bus}.{p}", -1) not in reached))
+        for name, bus, phases in dict.fromkeys(ends)
+        if bus not in sources
+    ]
+    lost = [row for row in lost if any(f"{row[1]}.{p}" in index for p in row[2])]
+    if not lost:
+        return
+    out_of_service = _nodes_out_of_service(context)
+    problems = []
+    for name, bus, phases in lost:
+        missing = [p for p in phases if f"{bus}.{p}" in index and f"{bus}.{p}" not in out_of_service]
+        if not missing:
+            continue
+        there = sorted(p for p in (1, 2, 3) if index.get(f"{bus}.{p}", -1) in reached)
+        where = f"phases {missing} of bus {bus!r}, which has {there}" if there else f"bus {bus!r}"
+        problems.append(f"{name} connects to {where}")
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise ValueError(
+            f"{str(feeder.path)!r}: {'; '.join(problems[:_SHOWN])}{more}: no line or transformer leads there. Correct "
+            f"the bus name or phases, or leave it out with commands=['{problems[0].split()[0]}.enabled=no']"
+        )
+
+
+def _nodes_out_of_service(context: Any) -> set[str]:
+    """Nodes that disabled or open branches would reach."""
+    nodes = set()
+    for name in context.Circuit.AllElementNames():
+        if name.split(".", 1)[0].lower() in ("line", "transformer", "reactor"):
+            context.Circuit.SetActiveElement(name)
+            element = context.CktElement
+            for text in element.BusNames():
+                bus, *numbers = text.lower().split(".")
+                everyone = numbers or [str(p + 1) for p in range(element.NumPhases())]
+                if not element.Enabled() or any(element.IsOpen(k + 1, 0) for k in range(element.NumTerminals())):
+                    nodes |= {f"{bus}.{p}" for p in everyone}
+    return nodes
+
+
+def notes_of_nodes(feeder: Feeder, volts: Array, opened: Sequence[str]) -> list[str]:
+    """Dead nodes, odd voltages, missing bases and coordinates. ``volts`` (N) are as compiled [kV]."""
+    notes = []
+    alive = feeder.energised(feeder.setpoints().closed)
+    ever = feeder.energised(np.ones(len(feeder.switches), bool))
+    bus = np.array([row.name for row in feeder.buses])[feeder.node_bus]
+    if opened:
+        notes.append(f"open for good, so no branch: {few(opened)}")
+    if not ever.all():
+        notes.append(f"{(~ever).sum()} nodes have no path to a source, whatever is closed: buses {few(bus[~ever])}")
+    waiting = ever & ~alive
+    if waiting.any():
+        notes.append(f"{waiting.sum()} nodes are dead behind open switches: buses {few(bus[waiting])}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        v_pu = np.where(feeder.kv_base > 0, volts / feeder.kv_base, np.nan)
+    if (alive & ~(feeder.kv_base > 0)).any():
+        notes.append(f"no base voltage: buses {few(bus[alive & ~(feeder.kv_base > 0)])}")
+    odd = alive & ((v_pu < 0.7) | (v_pu > 1.3))
+    if odd.any():
+        first = int(np.flatnonzero(odd)[0])
+        notes.append(
+            f"{odd.sum()} nodes are far from their base voltage as compiled (node {feeder.nodes[first]}: "
+            f"{v_pu[first]:.2f} pu of {feeder.kv_base[first]:.4g} kV); the voltage bases may be wrong: "
+            f"buses {few(bus[odd])}"
+        )
+    nowhere = [row.name for row in feeder.buses if row.x is None]
+    if nowhere:
+        all_of_them = len(nowhere) == len(feeder.buses)
+        notes.append(
+            "no bus has coordinates" if all_of_them else f"{len(nowhere)} buses without coordinates: {few(nowhere)}"
+        )
+    return notes
+
+
+def notes_of_loads(context: Any, feeder: Feeder, volts: Any) -> list[str]:
+    """Loads at the limits of their model, and loads of another voltage than their bus. ``volts`` (N) complex [kV]."""
+    loads = [feeder.injections[j] for j in feeder.loads]
+    limits = []
+    for _ in elements(context.Loads):
+        limits.append((context.Loads.Vminpu(), context.Loads.Vmaxpu()))
+    low, high, strange = [], [], []
+    for row, (least, most) in zip(loads, limits, strict=True):
+        phases = [n for n in row.nodes if abs(volts[n]) > 0.1 * feeder.kv_base[n] > 0]
+        if len(phases) < len(row.nodes) or not phases or row.kv <= 0:  # dead
+            continue
+        v, base = _across(volts, row.nodes, row.delta) / row.kv, feeder.kv_base[phases[0]]
+        base *= 1.0 if len(phases) == 1 else np.clip(v.mean() * row.kv / base, 3**0.5, 2.0)  # 2: a split phase
+        if not 0.75 < row.kv / base < 1.25:
+            strange.append(row.name)
+        elif v.min() < least + 0.01:
+            low.append(row.name)
+        elif v.max() > most - 0.01:
+            high.append(row.name)
+    notes = []
+    if low:
+        notes.append(f"{len(low)} loads near or below vminpu, where they turn into impedances: {few(low)}")
+    if high:
+        notes.append(f"{len(high)} loads near or above vmaxpu, where they turn into impedances: {few(high)}")
+    if strange:
+        notes.append(f"{len(strange)} loads whose kv is not that of their bus: {few(strange)}")
+    return notes
+
+
+def _across(volts: Any, nodes: Sequence[int], delta: bool) -> Array:
+    """What kv stands for: the voltage between two nodes; of three, line to line, or sqrt(3) times each phase [kV]."""
+    v = volts[list(nodes)]
+    if len(v) == 1:
+        return np.abs(v)
+    if len(v) == 2:
+        return np.abs(v[:1] - v[1:])
+    return np.abs(v - np.roll(v, 1)) if delta else np.abs(v) * 3**0.5
+
+
+def notes_of_ratings(context: Any, feeder: Feeder) -> list[str]:
+    """Missing ratings, lengths without a unit, lines open in some phases."""
+    notes = []
+    unrated = [row.name for row in feeder.branches if row.normal_amps <= 0]
+    if unrated:
+        notes.append(f"{len(unrated)} branches without a rating, so their loading is 0: {few(unrated)}")
+    default = [row.name for row in feeder.branches if row.normal_amps == _DEFAULT_AMPS and row.name.startswith("line.")]
+    if default:
+        notes.append(f"{len(default)} lines are rated {_DEFAULT_AMPS:g} A, OpenDSS's own default: {few(default)}")
+    unitless = [row.name for row in feeder.branches if row.kind == "line" and row.length_km == 0]
+    if unitless:
+        notes.append(f"{len(unitless)} lines state no unit of length, so length_km is 0: {few(unitless)}")
+    partly, declared = [], {row.name for row in feeder.switches}
+    for own in elements(context.Lines):
+        if f"line.{own}" not in declared and (context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0)):
+            partly.append(f"line.{own}")
+    if partly:
+        notes.append(f"open in some phases, and stay so: {few(partly)}")
+    melted = [f"{row.protection} on {row.name}" for row in feeder.branches if row.protection == "fuse"]
+    if melted:
+        notes.append(f"{len(melted)} fuses never blow here: {few(melted)}")
+    return notes

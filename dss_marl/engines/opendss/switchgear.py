@@ -1,0 +1,130 @@
+"""Reads what has positions or states: tap changers, lines that open, capacitor steps; and what protects a branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dss_marl.engines.opendss.terminals import elements, openness
+from dss_marl.facts import Switch, Tap
+
+_OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse melts, it is not switched
+
+
+def read_taps(context: Any) -> tuple[Tap, ...]:
+    """The windings that a RegControl moves, one per transformer."""
+    rows: dict[str, Tap] = {}
+    controls = [
+        (context.RegControls.Transformer().lower(), int(context.RegControls.TapWinding()))
+        for _ in elements(context.RegControls)
+    ]
+    for name, winding in controls:
+        context.Circuit.SetActiveElement(f"transformer.{name}")
+        if context.CktElement.Enabled() and f"transformer.{name}" not in rows:
+            rows[f"transformer.{name}"] = _tap(context, name, winding)
+    return tuple(rows.values())
+
+
+def _tap(context: Any, name: str, winding: int) -> Tap:
+    transformer = context.Transformers
+    transformer.Name(name)
+    transformer.Wdg(winding)
+    low, high, steps, tap = transformer.MinTap(), transformer.MaxTap(), transformer.NumTaps(), transformer.Tap()
+    step = (high - low) / steps
+    initial = round((tap - 1) / step)
+    offset = tap - 1 - initial * step
+    if abs(offset) < 1e-5:  # rounded in the file
+        offset = 0.0
+    context.Circuit.SetActiveElement(f"transformer.{name}")
+    order, width = context.CktElement.NodeOrder(), context.CktElement.NumConductors()
+    buses = [bus.split(".")[0].lower() for bus in context.CktElement.BusNames()]
+    own = slice((winding - 1) * width, winding * width)
+    within = 1e-3  # of a step: limits are rounded too
+    return Tap(
+        name=f"transformer.{name}",
+        winding=winding,
+        bus1=buses[0 if winding != 1 else 1],
+        bus2=buses[winding - 1],
+        phases=tuple(int(p) for p in order[own] if 0 < p <= 3),
+        minimum=min(_ceil((low - 1 - offset) / step - within), initial),
+        maximum=max(-_ceil(-(high - 1 - offset) / step - within), initial),
+        step_pu=step,
+        initial=initial,
+        offset_pu=offset,
+    )
+
+
+def _ceil(x: float) -> int:
+    return -int(-x // 1)
+
+
+def read_protection(context: Any, present: Mapping[str, list[str]]) -> dict[str, str]:
+    """The element that each fuse, recloser, relay and switch control opens, and which of these it is."""
+    rows: dict[str, str] = {}
+    for kind in ("fuse", *_OPERABLE):  # where there are two, the one that can be operated counts
+        for own in present.get(kind, ()):
+            context.Circuit.SetActiveElement(f"{kind}.{own}")
+            value = context.Properties.Value
+            rows[(value("switchedobj") or value("monitoredobj")).lower()] = kind
+    return rows
+
+
+def read_switches(context: Any, protection: Mapping[str, str]) -> tuple[Switch, ...]:
+    """Lines declared as switches, operated by a recloser, relay or switch control, or open; then capacitor steps."""
+    return (*_line_switches(context, protection), *_capacitor_steps(context))
+
+
+def _line_switches(context: Any, protection: Mapping[str, str]) -> list[Switch]:
+    rows = []
+    for own in elements(context.Lines):
+        name = f"line.{own}"
+        element = context.CktElement
+        touched = element.IsOpen(1, 0) or element.IsOpen(2, 0)
+        if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE:
+            state = openness(context)
+            if state == "partly":  # no set point says that
+                continue
+            bus = element.BusNames()[0].split(".")[0].lower()
+            phases = tuple(int(p) for p in element.NodeOrder()[: element.NumPhases()] if 0 < p <= 3)
+            rows.append(Switch(name, "switch", name, bus, phases, state == "closed"))
+    return rows
+
+
+def _capacitor_steps(context: Any) -> list[Switch]:
+    rows = []
+    for own in elements(context.Capacitors):
+        if is_series(context):
+            continue
+        element, states = f"capacitor.{own}", context.Capacitors.States()
+        bus = context.CktElement.BusNames()[0].split(".")[0].lower()
+        order = context.CktElement.NodeOrder()[: context.CktElement.NumPhases()]
+        phases = tuple(int(p) for p in order if 0 < p <= 3)
+        kvar = context.Capacitors.kvar() / len(states)
+        for step, state in enumerate(states, start=1):
+            label = element if len(states) == 1 else f"{element}.{step}"
+            rows.append(Switch(label, "capacitor", element, bus, phases, bool(state), step, kvar))
+    return rows
+
+
+def is_series(context: Any) -> bool:
+    """Whether the active two-ended element joins two buses, rather than a bus and ground."""
+    element = context.CktElement
+    buses = [name.split(".")[0].lower() for name in element.BusNames()]
+    return len(set(buses)) > 1 and any(element.NodeRef()[element.NumConductors() :])
+
+
+def close_all(context: Any, switches: Iterable[Switch]) -> dict[str, list[int]]:
+    """Close every line switch, so that primitive admittances are those of the closed element.
+
+    Returns:
+        of those that were open, the ends that were: an open end leaves the line's charging at the other.
+    """
+    ends: dict[str, list[int]] = {}
+    for switch in switches:
+        if switch.kind == "switch" and not switch.closed:
+            context.Circuit.SetActiveElement(switch.element)
+            ends[switch.element] = [end for end in (1, 2) if context.CktElement.IsOpen(end, 0)]
+            context.CktElement.Close(1, 0)
+            context.CktElement.Close(2, 0)
+    context.Solution.Solve()
+    return ends

@@ -1,0 +1,149 @@
+"""The rows of a Feeder: one noun each, in OpenDSS's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+
+@dataclass(frozen=True)
+class Bus:
+    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
+
+    name: str
+    phases: tuple[int, ...]
+    kv_base: float
+    x: float | None = None
+    y: float | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A series element. Impedance is positive sequence or the phase's own [ohm]; normal_amps 0 means no rating.
+
+    ``kind`` is line, switch, transformer, regulator or reactor (a series capacitor is one with negative x_ohm);
+    ``switch`` is its index in Feeder.switches, or -1; ``protection`` is fuse, recloser, relay or swtcontrol where the
+    circuit has one on this branch. ``nodes1[k]`` and ``nodes2[k]`` are the node indices joined by conductor k (all to
+    all in a transformer).
+    """
+
+    name: str
+    kind: str
+    bus1: str
+    bus2: str
+    phases: tuple[int, ...]
+    nodes1: tuple[int, ...]
+    nodes2: tuple[int, ...]
+    length_km: float
+    r_ohm: float
+    x_ohm: float
+    normal_amps: float
+    switch: int = -1
+    protection: str = ""
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's own, as OpenDSS takes it [kV].
+
+    ``nodes`` are the indices of the nodes that it connects to.
+    """
+
+    name: str
+    kind: str
+    bus: str
+    phases: tuple[int, ...]
+    kw: float
+    kvar: float
+    kv: float
+    delta: bool = False
+    nodes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class NewInjection:
+    """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
+
+    ``phases`` empty means all phases of the bus. With ``replaces`` the unit takes the place of the circuit's own
+    PVSystem of that name (``"pvsystem.roof1"``), or one unit that of each (``"pvsystem.*"``), which is then disabled;
+    name, bus, phases and power are the PVSystem's.
+    """
+
+    name: str = ""
+    bus: str = ""
+    kw: float = 0.0
+    phases: tuple[int, ...] = ()
+    kind: str = "inverter"
+    replaces: str = ""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A PVSystem, Storage or Generator that the circuit brings along.
+
+    It keeps its own dispatch, unless an injection (its name) took its place. kw is the rated power (Pmpp of a
+    PVSystem), kva the rating, kwh a Storage's capacity.
+    """
+
+    name: str
+    kind: str
+    bus: str
+    phases: tuple[int, ...]
+    kw: float
+    kva: float
+    kv: float
+    kwh: float = 0.0
+    injection: str = ""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A tap-changing transformer winding: its ratio is 1 + position * step_pu + offset_pu, the position an integer.
+
+    ``offset_pu`` is 0 unless the circuit was written with a tap between two steps.
+    """
+
+    name: str
+    winding: int
+    bus1: str
+    bus2: str
+    phases: tuple[int, ...]
+    minimum: int
+    maximum: int
+    step_pu: float
+    initial: int
+    offset_pu: float = 0.0
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A line that opens (``kind`` switch) or a step of a capacitor bank (capacitor; ``step`` from 1, kvar of it)."""
+
+    name: str
+    kind: str
+    element: str
+    bus: str
+    phases: tuple[int, ...]
+    closed: bool
+    step: int = 1
+    kvar: float = 0.0
+
+
+_Row = TypeVar("_Row", Branch, Injection, Tap, Switch, Bus)
+
+
+def find(rows: Iterable[_Row], name: str, what: str, feeder: str) -> int:
+    """Index of the row called ``name`` (case does not matter; the class prefix may be left out).
+
+    Raises:
+        ValueError: no such row; the message lists the known names.
+    """
+    wanted = str(name).lower()
+    rows = list(rows)
+    for index, row in enumerate(rows):
+        if row.name == wanted or (row.name.endswith(wanted) and row.name.split(".", 1)[-1] == wanted):
+            return index
+    names = [row.name for row in rows]
+    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    raise ValueError(f"{what} {name!r} does not exist on feeder {feeder!r}; known: {shown or 'none'}")

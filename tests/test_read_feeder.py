@@ -1,0 +1,544 @@
+"""Any circuit: each feature in a small one of our own, its facts, and the answer of plain OpenDSS."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from opendssdirect import dss
+
+from dss_marl import OpenDSSEngine, make, read_feeder
+from dss_marl.data import known_names
+from dss_marl.feeder import NewInjection, components
+
+FOLDER = Path(__file__).parent / "circuits"
+CIRCUITS = {path.stem: path for path in sorted(FOLDER.glob("*.dss"))} | {"own": FOLDER / "Own Circuit" / "Master.DSS"}
+OWN = ("generator", "pvsystem", "storage")
+
+
+@cache
+def feeder_of(name):
+    return read_feeder(CIRCUITS[name])
+
+
+@cache
+def context():
+    made = dss.NewContext()
+    made.Basic.AllowForms(False)
+    return made
+
+
+@dataclass
+class Plain:
+    v: dict  # |V| of every node [V]
+    loads_kw: dict
+    own_kw: float
+    loss_kw: float
+    source_kw: float
+
+
+def plain(path, commands=()):
+    """A snapshot of the file itself, its controls off, with nothing of dss_marl."""
+    made, before = context(), os.getcwd()
+    try:
+        made.Text.Command("clear")
+        made.Text.Command("set defaultbasefrequency=60")
+        made.Basic.AllowChangeDir(True)
+        made.Text.Command(f'compile "{path}"')
+    finally:
+        made.Basic.AllowChangeDir(False)
+        os.chdir(before)
+    for command in commands:
+        made.Text.Command(command)
+    made.Text.Command("set mode=snapshot controlmode=off tolerance=1e-10 maxiterations=500")
+    made.Solution.Solve()
+    assert made.Solution.Converged()
+    names = [name.lower() for name in made.Circuit.AllNodeNames()]
+    v = dict(zip(names, made.Circuit.AllBusVMag(), strict=True))
+    loads, own, loss = {}, 0.0, 0.0
+    for name in made.Circuit.AllElementNames():
+        made.Circuit.SetActiveElement(name)
+        if made.CktElement.Enabled() and name.lower().startswith("load."):
+            loads[name.lower()] = made.CktElement.TotalPowers()[0]
+        if made.CktElement.Enabled() and name.lower().startswith(OWN):
+            own -= made.CktElement.TotalPowers()[0]
+        if made.CktElement.Enabled() and name.lower().startswith(("line.", "transformer.", "reactor.", "capacitor.")):
+            loss += made.CktElement.Losses()[0] / 1000  # Circuit.Losses leaves out what stands to ground
+    source = -made.Circuit.TotalPower()[0]  # current sources are among the sources
+    return Plain(v, loads, own, loss, source)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_the_engine_repeats_plain_opendss(name):
+    """Set points unmodified: every voltage, every load, the losses, and the balance with the circuit's own power."""
+    feeder, truth = feeder_of(name), plain(CIRCUITS[name])
+    engine = OpenDSSEngine(feeder, tolerance=1e-10)
+    solution = engine.solve(feeder.setpoints())
+    engine.close()
+    expected = (
+        np.array([truth.v[node] for node in feeder.nodes]) / np.where(feeder.kv_base > 0, feeder.kv_base, 1) / 1e3
+    )
+    alive = solution.energised
+    assert alive.any()
+    assert np.abs(solution.v_pu - expected)[alive].max() < 1e-6
+    assert (solution.v_pu[~alive] == 0).all()
+    served = dict(zip([row.name for row in feeder.injections], -solution.served_kw, strict=True))
+    assert served == pytest.approx(truth.loads_kw, abs=1e-3)
+    assert solution.loss_kw == pytest.approx(truth.loss_kw, abs=1e-3)
+    assert solution.source_kw == pytest.approx(truth.source_kw, abs=2e-3)
+    balance = solution.source_kw + solution.served_kw.sum() + truth.own_kw - solution.loss_kw
+    assert balance == pytest.approx(0, abs=2e-3)
+    assert np.isfinite(solution.loading).all()
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_every_circuit_has_sound_facts(name):
+    feeder = feeder_of(name)
+    for rows in (feeder.buses, feeder.branches, feeder.injections, feeder.taps, feeder.switches, feeder.units):
+        names = [row.name for row in rows]
+        assert len(set(names)) == len(names)
+        assert names == [text.lower() for text in names]
+    assert {f"{bus.name}.{phase}" for bus in feeder.buses for phase in bus.phases} == set(feeder.nodes)
+    for branch in feeder.branches:
+        assert branch.bus1 != branch.bus2
+        assert branch.nodes1 and branch.nodes2
+        assert {feeder.nodes[n].rsplit(".", 1)[0] for n in branch.nodes1} == {branch.bus1}
+        assert {feeder.nodes[n].rsplit(".", 1)[0] for n in branch.nodes2} == {branch.bus2}
+    assert set(feeder.graph()) == {bus.name for bus in feeder.buses}
+    report = feeder.report()
+    assert feeder.name in report
+    assert all(note in report for note in feeder.notes)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_every_circuit_is_history_free(name):
+    """Taps, states and powers there and back; then a restart, bitwise."""
+    feeder = feeder_of(name)
+    engine = OpenDSSEngine(feeder, tolerance=1e-9)
+    start, other = feeder.setpoints(), feeder.setpoints()
+    other.tap, other.kw = np.maximum(other.tap - 1, [t.minimum for t in feeder.taps]), other.kw * 0.7
+    banks = [row.kind == "capacitor" for row in feeder.switches]
+    other.closed = np.where(banks, ~other.closed, other.closed).astype(bool)
+    first = engine.solve(start)
+    engine.solve(other)
+    assert np.abs(engine.solve(start).v_pu - first.v_pu).max() < 1e-7
+    engine.solve(other, controls=True)
+    engine.restart()
+    assert np.array_equal(engine.solve(start).v_pu, first.v_pu)
+    engine.close()
+
+
+# --- facts, feature by feature ---------------------------------------------------------------------------------------
+
+
+def rows_by_name(rows):
+    return {row.name: row for row in rows}
+
+
+def test_loads_of_every_model():
+    """The multiplier reaches variable loads only; two-node loads have both phases."""
+    loads = rows_by_name(feeder_of("load_models").injections)
+    assert len(loads) == 11
+    assert loads["load.m1"].kw == pytest.approx(-240)
+    assert loads["load.fixed"].kw == loads["load.exempt"].kw == pytest.approx(-50)
+    assert loads["load.negative"].kw == pytest.approx(32)
+    assert loads["load.m2"].delta
+    assert loads["load.m4"].phases == (1, 2)
+
+
+def test_regulators():
+    """Ganged and open-delta ones are taps; a tap between two steps keeps its offset; a fixed tap is nobody's."""
+    taps = rows_by_name(feeder_of("regulators").taps)
+    assert set(taps) == {f"transformer.{n}" for n in ("od1", "od2", "ganged", "between", "narrow")}
+    assert taps["transformer.ganged"].phases == (1, 2, 3)
+    assert (taps["transformer.ganged"].initial, taps["transformer.ganged"].offset_pu) == (8, 0)
+    assert taps["transformer.od1"].phases == (1, 2)
+    between = taps["transformer.between"]
+    assert 1 + between.initial * between.step_pu + between.offset_pu == pytest.approx(1.02)
+    for position in (between.minimum, between.maximum):
+        assert 0.9 <= 1 + position * between.step_pu + between.offset_pu <= 1.1
+    narrow = taps["transformer.narrow"]
+    assert (narrow.minimum, narrow.maximum, narrow.step_pu) == (-4, 4, pytest.approx(0.0125))
+    assert feeder_of("regulators").graph().edges["s", "o"]["kind"] == "regulator"
+
+
+def test_a_tap_between_two_steps_moves_in_steps():
+    feeder = feeder_of("regulators")
+    r = [tap.name for tap in feeder.taps].index("transformer.between")
+    engine, setpoints = OpenDSSEngine(feeder, tolerance=1e-10), feeder.setpoints()
+    setpoints.tap[r] += 2
+    v = engine.solve(setpoints).v_pu[feeder.node_index["c.3"]]
+    truth = plain(CIRCUITS["regulators"], ["transformer.between.wdg=2", "transformer.between.tap=1.0325"])
+    assert v == pytest.approx(truth.v["c.3"] / 12470 * 3**0.5, abs=1e-7)
+    engine.close()
+
+
+def test_capacitors_and_reactors():
+    feeder = feeder_of("shunts")
+    steps = [row for row in feeder.switches if row.element == "capacitor.steps"]
+    assert [row.closed for row in steps] == [True, False, True, False]
+    assert {row.kvar for row in steps} == {150}
+    assert {row.element for row in feeder.switches} == {f"capacitor.{n}" for n in ("steps", "delta", "single")}
+    branches = rows_by_name(feeder.branches)
+    assert set(branches) == {"line.a", "capacitor.series", "reactor.series"}
+    assert branches["capacitor.series"].x_ohm == pytest.approx(-(2**2) / 4, rel=1e-6)
+    assert branches["reactor.series"].r_ohm == pytest.approx(0.2)
+    assert nx.is_connected(feeder.graph())
+
+
+def test_own_power_is_listed_and_kept():
+    feeder = feeder_of("own_power")
+    units = rows_by_name(feeder.units)
+    names = ("generator.diesel", "generator.pv1", "pvsystem.pv1", "pvsystem.roof 2", "pvsystem.roof3", "storage.give",
+             "storage.take", "storage.idle")  # fmt: skip
+    assert set(units) == set(names)
+    assert set(feeder.uncontrolled) == {*names, "isource.small", "invcontrol.vv", "storagecontroller.sc"}
+    assert (units["pvsystem.pv1"].kw, units["pvsystem.pv1"].kva) == (200, 240)
+    assert (units["storage.give"].kwh, units["storage.give"].kw) == (200, 50)
+    assert units["pvsystem.roof3"].phases == (1, 3)
+    assert (feeder.source_bus, feeder.other_sources) == ("sourcebus", ("second",))
+    report = feeder.report()
+    for word in ("storage   3", "600.0 kWh", "never acts", "names: circuit", "sourcebus, second"):
+        assert word in report
+
+
+def test_several_sources_feed():
+    """With the line between them out, the second source keeps its side alive."""
+    feeder = read_feeder(CIRCUITS["own_power"], ["line.b.enabled=no"])
+    assert feeder.energised(feeder.setpoints().closed).all()
+
+
+def test_protection():
+    """What a recloser, relay or switch control opens is a switch; a fuse is a fact; none of them acts by itself."""
+    feeder = feeder_of("protection")
+    switches = rows_by_name(feeder.switches)
+    assert {name: row.closed for name, row in switches.items()} == {
+        "line.a": True, "line.b": True, "line.c": True, "line.tie": False, "line.section": True,
+    }  # fmt: skip
+    kinds = {row.name: (row.kind, row.protection) for row in feeder.branches}
+    assert kinds["line.a"] == ("switch", "recloser")
+    assert kinds["line.b"] == ("switch", "relay")
+    assert kinds["line.tie"] == ("switch", "swtcontrol")
+    assert kinds["line.f"] == ("line", "fuse")
+    assert kinds["line.section"] == ("switch", "")
+    assert feeder.graph().edges["b", "f"]["protection"] == "fuse"
+    assert "fuses never blow" in feeder.report()
+    engine, setpoints = OpenDSSEngine(feeder, tolerance=1e-9), feeder.setpoints()
+    assert engine.solve(setpoints, controls=True).energised.all()
+    names = list(switches)
+    setpoints.closed[names.index("line.c")] = False
+    assert not engine.solve(setpoints).energised.all()
+    setpoints.closed[names.index("line.tie")] = True
+    assert engine.solve(setpoints).energised.all()
+    engine.close()
+
+
+def test_centre_taps():
+    feeder = feeder_of("centre_tap")
+    branches = rows_by_name(feeder.branches)
+    assert [feeder.nodes[n] for n in branches["transformer.t"].nodes2] == ["t.1", "t.2"]
+    assert {(row.bus1, row.bus2) for row in feeder.branches if row.name.startswith("transformer.three")} == {
+        ("sourcebus", "m"),
+        ("sourcebus", "l"),
+    }
+    assert feeder.bus("h").kv_base == pytest.approx(0.12, rel=1e-3)
+
+
+def test_meshes():
+    """A loop stays a loop, parallel branches are one edge of the plain graph, and phases may change places."""
+    feeder = feeder_of("meshed")
+    graph = feeder.graph()
+    assert len(nx.cycle_basis(graph)) == 1
+    assert graph.edges["b", "c"]["branches"] == ("line.d", "line.e")
+    assert graph.edges["c", "d"]["branches"] == ("transformer.t1", "transformer.t2")
+    line = rows_by_name(feeder.branches)["line.b"]
+    assert [feeder.nodes[n] for n in line.nodes2] == ["b.2", "b.3", "b.1"]
+    assert rows_by_name(feeder.branches)["line.d"].length_km == pytest.approx(1.609344)
+
+
+def test_what_is_out_of_service_stays_out():
+    feeder = feeder_of("out_of_service")
+    branches, switches = rows_by_name(feeder.branches), rows_by_name(feeder.switches)
+    assert set(branches) == {"line.a", "line.island", "line.open", "line.half", "line.sw", "transformer.t"}
+    assert {name: row.closed for name, row in switches.items()} == {"line.open": False, "line.sw": False}
+    assert branches["line.half"].phases == (1, 3)
+    assert "load.off" not in rows_by_name(feeder.injections)
+    solution = OpenDSSEngine(feeder).solve(feeder.setpoints())
+    dead = {feeder.nodes[n] for n in np.flatnonzero(~solution.energised)}
+    gone = ("island", "island2", "behind", "b", "lv", "lv2")
+    assert dead == {"half.2"} | {f"{bus}.{p}" for bus in gone for p in (1, 2, 3) if f"{bus}.{p}" in feeder.nodes}
+    report = feeder.report()
+    for words in ("no path to a source", "dead behind open switches", "open in some phases", "open for good"):
+        assert words in report
+
+
+def test_what_waits_behind_an_open_switch_has_its_own_base_voltage():
+    """OpenDSS gives a dead bus its smallest base; closed, the bus would be at 14 pu."""
+    feeder = feeder_of("out_of_service")
+    assert feeder.bus("b").kv_base == pytest.approx(12.47 / 3**0.5)
+    assert feeder.bus("behind").kv_base == pytest.approx(12.47 / 3**0.5)
+    setpoints = feeder.setpoints()
+    setpoints.closed[:] = True
+    engine = OpenDSSEngine(feeder, tolerance=1e-9)
+    solution = engine.solve(setpoints)
+    v = solution.v_pu[solution.energised]
+    assert 0.95 < v.min() < v.max() < 1.05
+    assert solution.v_pu[feeder.node_index["lv.1"]] > 0.9
+    engine.close()
+
+
+def test_base_voltages_are_computed_where_the_file_has_none():
+    feeder = feeder_of("no_bases")
+    kv = {bus.name: bus.kv_base * 3**0.5 for bus in feeder.buses}
+    assert kv == pytest.approx({"sourcebus": 66, "s": 4.16, "a": 4.16, "t": 0.12 * 3**0.5}, rel=1e-4)
+    assert "computed" in feeder.report()
+    placed = read_feeder(CIRCUITS["no_bases"], injections=[NewInjection("pv", "a", 10.0)])
+    assert placed.injections[-1].kv == pytest.approx(4.16)
+
+
+def test_neutrals_are_not_nodes():
+    """Their voltage is near zero, which is no violation; the solve has them."""
+    feeder = feeder_of("neutral")
+    assert {bus.name: bus.phases for bus in feeder.buses} == dict.fromkeys(["sourcebus", "lv", "h"], (1, 2, 3))
+    loads = rows_by_name(feeder.injections)
+    assert loads["load.one"].phases == (1,)
+    assert loads["load.three"].phases == (1, 2, 3)
+    main = rows_by_name(feeder.branches)["line.main"]
+    assert main.phases == (1, 2, 3)
+    assert complex(main.r_ohm, main.x_ohm) == pytest.approx(0.2 * complex(0.40, 0.10), rel=1e-6)
+    engine = OpenDSSEngine(feeder, tolerance=1e-9)
+    solution = engine.solve(feeder.setpoints())
+    assert solution.v_pu.min() > 0.9
+    truth = plain(CIRCUITS["neutral"])
+    assert truth.v["h.4"] > 1
+    engine.close()
+
+
+def test_odd_names():
+    feeder = feeder_of("odd_names")
+    assert {row.name for row in feeder.branches} == {"line.line one", "line.l.2.x", "transformer.reg.1"}
+    assert {row.name for row in feeder.injections} == {"load.house 1.a", "load.house.1", "load.line.x"}
+    assert {bus.name for bus in feeder.buses} == {"sourcebus", "bus a", "b-2_#3", "r"}
+    unit = NewInjection("My Unit", "Bus A", 30.0)
+    more = read_feeder(CIRCUITS["odd_names"], injections=[unit, NewInjection(replaces="pvsystem.My.Roof")])
+    assert [row.name for row in more.injections[-2:]] == ["generator.my unit", "generator.my.roof"]
+    engine, setpoints = OpenDSSEngine(more, tolerance=1e-9), more.setpoints()
+    setpoints.kw[-2:], setpoints.tap[0], setpoints.closed[:] = 20, 3, True
+    assert engine.solve(setpoints).served_kw[-2:].tolist() == [20, 20]
+    setpoints.closed[0] = False
+    assert not engine.solve(setpoints).energised.all()
+    engine.close()
+
+
+def test_a_file_that_changes_directory(monkeypatch, tmp_path):
+    """And the process stays where it is; blanks, upper case, 50 Hz, some coordinates."""
+    monkeypatch.chdir(tmp_path)
+    feeder = read_feeder(CIRCUITS["own"])
+    assert os.getcwd() == str(tmp_path)
+    assert {bus.name: bus.x for bus in feeder.buses} == {"sourcebus": 0, "a": 100, "b": None}
+    assert "1 buses without coordinates: b" in feeder.report()
+    assert read_feeder(CIRCUITS["own"].parent).nodes == feeder.nodes
+    monkeypatch.chdir(CIRCUITS["own"].parent.parent)
+    assert read_feeder("Own Circuit/Master.DSS").nodes == feeder.nodes
+
+
+def test_one_circuits_frequency_is_not_the_next_ones(tmp_path):
+    """OpenDSS keeps the default frequency over a clear."""
+    text = CIRCUITS["own"].parent / "Sub Dir" / "Lines.DSS"
+    path = tmp_path / "sixty.dss"
+    path.write_text(f'clear\nnew circuit.c basekv=11\nredirect "{text}"\nset voltagebases=[11]\ncalcv\n')
+    v = []
+    for _ in range(2):
+        feeder = read_feeder(path)
+        engine = OpenDSSEngine(feeder, tolerance=1e-10)
+        v.append(engine.solve(feeder.setpoints()).v_pu)
+        engine.close()
+        read_feeder(CIRCUITS["own"])
+    assert np.array_equal(*v)
+
+
+@pytest.mark.parametrize("name", [name for name in known_names("feeders") if name != "ieee8500"])
+def test_shipped_feeders_have_a_report(name):
+    feeder = read_feeder(name)
+    report = feeder.report()
+    assert f"{len(feeder.buses)} ({len(feeder.nodes)} nodes)" in report
+    assert f"{-feeder.nominal_kw.sum():.1f} kW" in report
+    assert "stays as it is" not in report
+
+
+def test_components_are_those_of_a_graph(rng):
+    for count, edges in ((1, 0), (50, 20), (400, 390), (400, 800)):
+        a, b = rng.integers(0, count, (2, edges))
+        label = components(count, a, b)
+        graph = nx.Graph()
+        graph.add_nodes_from(range(count))
+        graph.add_edges_from(zip(a.tolist(), b.tolist(), strict=True))
+        for group in nx.connected_components(graph):
+            assert {int(label[i]) for i in group} == {min(group)}
+
+
+# --- what is worth a look --------------------------------------------------------------------------------------------
+
+WIRE = "r1=1 x1=1 r0=1 x0=1 length=1"
+START = f"clear\nnew circuit.c basekv=12.47\nnew line.l1 bus1=sourcebus bus2=b {WIRE} units=km normamps=100\n"
+ONE_PHASE = f"new line.l2 phases=1 bus1=b.2 bus2=c.2 {WIRE} units=km normamps=100\n"
+END = "set voltagebases=[12.47]\ncalcvoltagebases\n"
+
+NOTES = {
+    "near vminpu": ("new load.x bus1=b kv=12.47 kw=9000 kvar=3000\n" + END, "1 loads near or below vminpu.*load.x"),
+    "near vmaxpu": (
+        "vsource.source.pu=1.06\nnew load.x bus1=b kv=12.47 kw=1\n" + END,
+        "1 loads near or above vmaxpu.*load.x",
+    ),
+    "kv of a load": ("new load.x bus1=b kv=7.2 kw=1\n" + END, "1 loads whose kv is not that of their bus: load.x"),
+    "no rating": ("line.l1.normamps=0\n" + END, "1 branches without a rating.*line.l1"),
+    "default rating": (
+        f"new line.l2 bus1=b bus2=c {WIRE} units=km\n" + END,
+        "1 lines are rated 400 A, OpenDSS's own default: line.l2",
+    ),
+    "no unit of length": (f"new line.l2 bus1=b bus2=c {WIRE}\n" + END, "1 lines state no unit of length.*line.l2"),
+    "wrong bases": ("set voltagebases=[24.9]\ncalcvoltagebases\n", "far from their base voltage.*0.50 pu"),
+    "no coordinates": (END, "no bus has coordinates"),
+}
+
+
+@pytest.mark.parametrize("what", NOTES)
+def test_what_is_worth_a_look_is_noted(what, tmp_path):
+    text, words = NOTES[what]
+    (tmp_path / "odd.dss").write_text(START + text)
+    report = read_feeder(tmp_path / "odd.dss").report()
+    assert re.search(words, report), report
+
+
+# --- what cannot be loaded -------------------------------------------------------------------------------------------
+
+BAD = {
+    "unknown line code": ("new line.x bus1=b bus2=c linecode=nothere\n", r"nothere.*odd\.dss.*line: 4"),
+    "unknown class": ("new windmill.x bus1=b\n", r"windmill.*odd\.dss"),
+    "missing file": ("redirect nothere.dss\n", r"nothere\.dss.*odd\.dss.*line: 4"),
+    "not a number": ("new load.x bus1=b kw=twelve\n", "twelve"),
+    "twice": ("new load.x bus1=b kw=1\nnew load.x bus1=b kw=2\n", "(?i)duplicate.*load.x"),
+    "twice allowed": (
+        "set allowduplicates=yes\nnew load.x bus1=b kw=1\nnew load.x bus1=b kw=2\n" + END,
+        "several elements of one name: load.x",
+    ),
+    "unknown bus": (
+        "new load.x bus1=bb.2 phases=1 kv=7.2 kw=1\n" + END,
+        "load.x connects to bus 'bb'.*no line.*load.x.en",
+    ),
+    "two unknown buses": (
+        "new load.x bus1=bb kv=12.47 kw=1\nnew capacitor.y bus1=cc kv=12.47 kvar=1\n" + END,
+        "load.x connects to bus 'bb'; capacitor.y connects to bus 'cc'",
+    ),
+    "three phases on a one-phase bus": (
+        ONE_PHASE + "new load.x bus1=c kv=12.47 kw=1\n" + END,
+        r"load.x connects to phases \[1, 3\] of bus 'c', which has \[2\]",
+    ),
+    "PV on a phase that is not there": (
+        ONE_PHASE + "new pvsystem.x bus1=c.3 phases=1 kv=7.2 pmpp=1\n" + END,
+        r"pvsystem.x connects to phases \[3\] of bus 'c', which has \[2\]",
+    ),
+    "no circuit": ("clear\n", "defines no circuit"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_cannot_be_loaded_is_one_clear_error(what, tmp_path):
+    """And every context of the pool works on."""
+    text, words = BAD[what]
+    path = tmp_path / "odd.dss"
+    path.write_text(START + text)
+    good = feeder_of("meshed")
+    running = OpenDSSEngine(good)
+    expected = running.solve(good.setpoints()).v_pu
+    for _ in range(3):
+        with pytest.raises(ValueError, match=words) as caught:
+            read_feeder(path)
+        assert "odd.dss" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    for _ in range(2):
+        engine = OpenDSSEngine(read_feeder(CIRCUITS["meshed"]))
+        assert np.array_equal(engine.solve(good.setpoints()).v_pu, expected)
+        engine.close()
+    running.restart()
+    assert np.array_equal(running.solve(good.setpoints()).v_pu, expected)
+    running.close()
+
+
+def test_a_load_on_a_disabled_lines_bus_is_dead_and_no_error(tmp_path):
+    (tmp_path / "odd.dss").write_text(
+        START + "new line.l2 bus1=b bus2=c enabled=no\nnew load.x bus1=c kv=12.47 kw=1\n" + END
+    )
+    feeder = read_feeder(tmp_path / "odd.dss")
+    assert "no path to a source" in feeder.report()
+    assert OpenDSSEngine(feeder).solve(feeder.setpoints()).served_kw == pytest.approx(0, abs=1e-6)
+
+
+# --- the circuit's own devices ---------------------------------------------------------------------------------------
+
+
+def test_pv_systems_are_taken_over():
+    """Each by a unit at its bus, phases and rating; the PVSystem is off, and nobody else is."""
+    path = CIRCUITS["own_power"]
+    feeder = read_feeder(path, injections=[NewInjection(replaces="pvsystem.*")])
+    units = {unit.name: unit for unit in feeder.units}
+    assert {name: unit.injection for name, unit in units.items() if unit.injection} == {
+        "pvsystem.pv1": "generator.pvsystem_pv1",  # a generator has the name
+        "pvsystem.roof 2": "generator.roof 2",
+        "pvsystem.roof3": "generator.roof3",
+    }
+    assert not any(name.startswith("pvsystem.") for name in feeder.uncontrolled)
+    rows = feeder.injections[-3:]
+    assert [(row.kw, row.bus, row.phases) for row in rows] == [
+        (200, "a", (1, 2, 3)), (20, "b", (2,)), (30, "b", (1, 3)),
+    ]  # fmt: skip
+    engine, setpoints = OpenDSSEngine(feeder, tolerance=1e-10), feeder.setpoints()
+    setpoints.kw[-3:], setpoints.kvar[-3:] = [150.4, 20, 15], [0, 20 * np.tan(np.arccos(0.95)), 0]
+    solution = engine.solve(setpoints)  # what the PV systems give: 200 kW at 40 degrees and 0.8 sun, and so on
+    truth = plain(path)
+    expected = np.array([truth.v[node] for node in feeder.nodes]) / feeder.kv_base / 1000
+    assert np.abs(solution.v_pu - expected).max() < 2e-5  # its own model has losses in the inverter's cut-in
+    assert "3 taken over" in feeder.report()
+    engine.close()
+
+
+def scenario_on(path, **changes):
+    return make(
+        "ieee34_volt_var",
+        feeder={"name": str(path), "taps": {}, "source_pu": None, "closed": {}},
+        zones={"method": "balanced", "count": 1},
+        unjudged=[],
+        **changes,
+    )
+
+
+def test_devices_of_the_circuit_are_picked_up_without_naming_each():
+    devices = [{"kind": "inverter", "names": ["roof3"], "curtail": True}, {"kind": "inverter", "names": "circuit"}]
+    env = scenario_on(CIRCUITS["own_power"], devices=devices)
+    (group,) = env.task.groups
+    assert group.names == ("roof3", "pvsystem_pv1", "roof 2")
+    assert group.kva.tolist() == [36, 240, 24]
+    assert group.may_curtail.tolist() == [1, 0, 0]
+    env.reset(seed=1)
+    env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+    env.close()
+    env = scenario_on(CIRCUITS["regulators"], devices=[{"kind": "regulator"}])
+    assert len(env.task.groups[0].names) == 5
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "device", "words"),
+    [
+        ("meshed", {"names": "circuit"}, "has no PVSystem to take over"),
+        ("own_power", {"names": ["nothere"]}, "'pvsystem.nothere' does not exist.*pvsystem.pv1"),
+        ("own_power", {"names": "circuit", "bus": "a"}, "names takes bus from the circuit"),
+    ],
+)
+def test_what_cannot_be_picked_up_is_explained(path, device, words):
+    with pytest.raises(ValueError, match=words):
+        scenario_on(CIRCUITS[path], devices=[{"kind": "inverter", **device}])

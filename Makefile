@@ -26,6 +26,8 @@ test: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/feeders.py
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
 clean:
 	rm -rf .venv runs

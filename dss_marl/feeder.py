@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -126,34 +125,50 @@ class Feeder:
         names all of them, its ``name`` joins the names with "+", its phases are the union, and its other data are of
         the first regulator among them, else of the first switch, transformer, reactor or line.
         """
-        graph = nx.Graph(name=self.name, source=self.source_bus)
+        every = self.multigraph()
+        graph = nx.Graph(**every.graph)
+        graph.add_nodes_from(every.nodes(data=True))
+        for bus1, bus2, facts in every.edges(data=True):
+            facts["branches"] = (facts["name"],)
+            if graph.has_edge(bus1, bus2):
+                edge, name = graph.edges[bus1, bus2], facts["name"]
+                joined = {
+                    "branches": (*edge["branches"], name),
+                    "name": "+".join((*edge["branches"], name)),
+                    "phases": tuple(sorted({*edge["phases"], *facts["phases"]})),
+                    "closed": edge["closed"] or facts["closed"],
+                }
+                # Beside a jumper, the regulator is what matters; then the switch, and so on.
+                telling = edge if _KINDS.index(edge["kind"]) <= _KINDS.index(facts["kind"]) else facts
+                facts = {**telling, **joined}
+            graph.add_edge(bus1, bus2, **facts)
+        return graph
+
+    def multigraph(self) -> nx.MultiGraph:
+        """The feeder with an edge for every branch, its key the branch's name; otherwise as ``graph``.
+
+        For what parallel branches change, such as ratings; three one-phase regulators are three edges, and no loop.
+        """
+        graph = nx.MultiGraph(name=self.name, source=self.source_bus)
         for bus in self.buses:
             graph.add_node(bus.name, phases=bus.phases, kv_base=bus.kv_base, x=bus.x, y=bus.y, load_kw=0.0)
         for load in self.loads:
             graph.nodes[self.injections[load].bus]["load_kw"] -= self.injections[load].kw
         for branch in self.branches:
-            closed = branch.switch < 0 or self.switches[branch.switch].closed
-            facts: dict[str, Any] = {
-                "name": branch.name,
-                "branches": (branch.name,),
-                "kind": branch.kind,
-                "phases": branch.phases,
-                "length_km": branch.length_km,
-                "r_ohm": branch.r_ohm,
-                "x_ohm": branch.x_ohm,
-                "normal_amps": branch.normal_amps,
-                "protection": branch.protection,
-                "closed": closed,
-            }
-            if graph.has_edge(branch.bus1, branch.bus2):
-                edge = graph.edges[branch.bus1, branch.bus2]
-                # Beside a jumper, the regulator is what matters; then the switch, and so on.
-                facts = {**facts, **edge} if _KINDS.index(edge["kind"]) <= _KINDS.index(branch.kind) else facts
-                facts["branches"] = (*edge["branches"], branch.name)
-                facts["name"] = "+".join(facts["branches"])
-                facts["phases"] = tuple(sorted({*edge["phases"], *branch.phases}))
-                facts["closed"] = edge["closed"] or closed
-            graph.add_edge(branch.bus1, branch.bus2, **facts)
+            graph.add_edge(
+                branch.bus1,
+                branch.bus2,
+                key=branch.name,
+                name=branch.name,
+                kind=branch.kind,
+                phases=branch.phases,
+                length_km=branch.length_km,
+                r_ohm=branch.r_ohm,
+                x_ohm=branch.x_ohm,
+                normal_amps=branch.normal_amps,
+                protection=branch.protection,
+                closed=branch.switch < 0 or self.switches[branch.switch].closed,
+            )
         return graph
 
     @cached_property

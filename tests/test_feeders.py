@@ -358,3 +358,21 @@ def test_units_are_placed_on_all_phases_or_the_named_ones():
     assert b.kv == pytest.approx(24.9 / 3**0.5, rel=1e-4)
     assert feeder.setpoints().kw[-3:].tolist() == [0, 0, 0]
     assert feeder.loads.tolist() == list(range(38))
+
+
+@pytest.mark.parametrize("name", FEEDERS)
+def test_the_multigraph_has_every_branch_and_the_graph_every_corridor(name):
+    feeder = plain(name)
+    every, graph = feeder.multigraph(), feeder.graph()
+    assert sorted(key for _, _, key in every.edges(keys=True)) == sorted(branch.name for branch in feeder.branches)
+    assert {frozenset(edge[:2]) for edge in every.edges} == {frozenset(edge) for edge in graph.edges}
+    assert dict(every.nodes(data=True)) == dict(graph.nodes(data=True))
+    named = sorted(branch for _, _, names in graph.edges(data="branches") for branch in names)
+    assert named == sorted(branch.name for branch in feeder.branches)
+
+
+def test_three_one_phase_regulators_are_one_corridor():
+    feeder = plain("ieee34")
+    assert feeder.multigraph().number_of_edges("814", "814r") == 3
+    edge = feeder.graph().edges["814", "814r"]
+    assert edge["kind"] == "regulator" and edge["phases"] == (1, 2, 3) and len(edge["branches"]) == 3

@@ -145,23 +145,27 @@ def _print_table(table: Any, compared: str | None) -> None:
     from dss_marl.metrics import FIGURES
 
     names = table.shown()
-    shown = RichTable(
-        title=f"{table.scenario}: {len(table.days)} {table.split} days, mean (95 % interval over days)",
-        box=box.SIMPLE_HEAD,
-    )
     heads, rows = table.rows(compared)
+    intervals = console.width >= 110
+    what = "mean (95 % interval over days)" if intervals else "mean"
+    title = f"{table.scenario}: {len(table.days)} {table.split} days, {what}"
+    shown = RichTable(title=title, box=box.SIMPLE_HEAD)
     for heading in heads:
-        shown.add_column(heading, justify="left" if heading == "controller" else "right")
+        name = heading == "controller"
+        shown.add_column(heading, justify="left" if name else "right", no_wrap=name)
     best = {
         f: (max if FIGURES[f][2] else min)((float(table.column(c, f).mean()), c) for c in table.figures)[1]
         for f in names
     }
-    for row in rows:
-        styled = [
-            f"[bold]{cell}[/bold]" if best[f] == row[0] else cell for f, cell in zip(names, row[1:], strict=False)
+    for controller, *cells in rows:
+        short = [cell.replace(" (", "\n(") if intervals else cell.split(" (")[0] for cell in cells]
+        bold = [
+            f"[bold]{cell}[/bold]" if best[f] == controller else cell for f, cell in zip(names, short, strict=False)
         ]
-        shown.add_row(row[0], *(cell.replace(" (", "\n(") for cell in (*styled, *row[1 + len(names) :])))
+        shown.add_row(controller, *bold, *short[len(names) :])
     console.print(shown)
+    if not intervals:
+        console.print("a terminal of 110 columns shows the 95 % intervals over days too", highlight=False)
 
 
 @app.command()

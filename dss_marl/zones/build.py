@@ -77,7 +77,7 @@ def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -
 def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) -> tuple[Zone, ...]:
     """Zones with what lies in them.
 
-    A tapped winding belongs to the zone of the bus that it regulates, a switch to the zone of its first bus.
+    A tapped winding belongs to the zone of the bus that it regulates, a capacitor step to the zone of its bus.
 
     Args:
         feeder: the circuit.

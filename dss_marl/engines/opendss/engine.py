@@ -17,7 +17,6 @@ from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
 
 # Current sources count as sources; faults and converters between two buses dissipate, which is loss.
 _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")
-_UNKNOWN = np.iinfo(np.int64).min  # a tap whose ratio is not exactly that of a position
 
 
 class OpenDSSEngine:
@@ -269,20 +268,17 @@ class OpenDSSEngine:
     def _read_controls(self) -> IntArray:
         """(R) taps as the circuit's own controls left them; capacitor states are taken over."""
         transformers, capacitors = self._context.Transformers, self._context.Capacitors
-        tap, written, closed = self._tap.copy(), self._tap.copy(), self._closed.copy()
+        tap, closed = self._tap.copy(), self._closed.copy()
         for r, (index, winding) in enumerate(self._tap_place):
             transformers.Idx(index)
             transformers.Wdg(winding)
-            ratio = transformers.Tap()
-            tap[r] = round((ratio - 1.0 - self._offset[r]) / self._step[r])
-            exact = 1.0 + float(tap[r]) * self._step[r] + self._offset[r]
-            written[r] = tap[r] if ratio == exact else _UNKNOWN
+            tap[r] = round((transformers.Tap() - 1.0 - self._offset[r]) / self._step[r])
         for s, row in enumerate(self.feeder.switches):
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
                 closed[s] = bool(capacitors.States()[row.step - 1])
-        # A control adds steps up, with rounding errors: the next solve writes the taps anew that have one.
-        self._tap, self._closed = written, closed
+        # A control adds steps up, which leaves the last bit off until a fresh start writes every tap.
+        self._tap, self._closed = tap, closed
         return tap
 
     def _voltages(self) -> Any:

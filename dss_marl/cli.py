@@ -149,10 +149,10 @@ def _print_table(table: Any, compared: str | None) -> None:
     intervals = console.width >= 110
     what = "mean (95 % interval over days)" if intervals else "mean"
     title = f"{table.scenario}: {len(table.days)} {table.split} days, {what}"
-    shown = RichTable(title=title, box=box.SIMPLE_HEAD)
+    shown = RichTable(title=title, box=box.SIMPLE_HEAD, padding=(0, 1) if intervals else (0, 0, 0, 1))
     for heading in heads:
         name = heading == "controller"
-        shown.add_column(heading, justify="left" if name else "right", no_wrap=name)
+        shown.add_column(heading, justify="left" if name else "right", no_wrap=name, overflow="fold")
     best = {
         f: (max if FIGURES[f][2] else min)((float(table.column(c, f).mean()), c) for c in table.figures)[1]
         for f in names

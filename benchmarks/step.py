@@ -20,7 +20,7 @@ def blocks(name: str, rounds: int) -> None:
     env = dss_marl.make(name)
     task = env.task
     rng = np.random.default_rng(0)
-    slots = task.slots
+    slots = task.agents.slots
     bare = OpenDSSEngine(task.feeder)
     bare.solve(task.start)
     lib = bare._lib

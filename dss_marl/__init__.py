@@ -16,9 +16,10 @@ from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.env import ZoneEnv
 from dss_marl.feeder import Feeder
 from dss_marl.observations import feature
-from dss_marl.scenario import Scenario, Task, load_scenario
+from dss_marl.scenario import Scenario, load_scenario
 from dss_marl.state import GridState, Setpoints, Solution
 from dss_marl.synthetic import synthetic_feeder
+from dss_marl.task import Task
 from dss_marl.zones import Zone
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dss_marl.profiles import SPLITS
-from dss_marl.scenario import Task
+from dss_marl.task import Task
 
 
 def _summary(function: object) -> str:
@@ -60,17 +60,27 @@ def print_card(task: Task, console: Console) -> None:
 
 def _agents(task: Task, console: Console) -> None:
     rows = []
-    for zone, labels in zip(task.zones, task.slots.labels, strict=True):
+    for zone, labels in zip(task.agents.views, task.agents.slots.labels, strict=True):
         judged = f"{len(zone.judged)} of {len(zone.nodes)}"
         buses = ", ".join(zone.buses[:6]) + (f", ... ({len(zone.buses)})" if len(zone.buses) > 6 else "")
         moves = "\n".join(f"[{k}] {label}" for k, label in enumerate(labels))
         rows.append((zone.name, buses, judged, moves))
-    title = f"agents and actions: a vector of {task.slots.width} in [-1, 1] each; '-' is ignored"
+    title = f"agents and actions: {_action(task)}; '-' is ignored"
     _rows(title, ("agent", "buses", "judged nodes", "action entries"), rows, console)
 
 
+def _action(task: Task) -> str:
+    """What an agent's action is."""
+    width = task.agents.slots.width
+    return {
+        "box": f"a vector of {width} in [-1, 1] each",
+        "multidiscrete": f"{width} choices each, with a mask",
+        "native": "each device's own space, choices with a mask",
+    }[task.scenario.actions]
+
+
 def _observation(task: Task, console: Console) -> None:
-    zone = max(task.zones, key=lambda zone: (len(zone.units) + len(zone.taps) + len(zone.switches), -int(zone.index)))
+    zone = max(task.agents.views, key=lambda zone: (zone.action_weight.sum(), -int(zone.index)))
     labels = task.observer.labels(zone, task.feeder)
     low, high = task.observer.low, task.observer.high
     rows = [(str(k), label, f"{low[k]:g} to {high[k]:g}") for k, label in enumerate(labels)]

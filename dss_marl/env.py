@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from dss_marl.attack import Attack
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
-from dss_marl.profiles import Day
-from dss_marl.scenario import Scenario, Task
-from dss_marl.state import Array, GridState, Setpoints
+from dss_marl.messages import Messages
+from dss_marl.plant import Plant
+from dss_marl.scenario import Scenario
+from dss_marl.sensing import Sensing
+from dss_marl.spaces import Decoded
+from dss_marl.state import Array, BoolArray, GridState
+from dss_marl.task import Task
 from dss_marl.zones import over_zones
+
+_COUNTS = ("clipped", "limited", "illegal", "attacked", "failed")
+
+
+_EPISODE = ("agents", "before", "after", "now", "day", "_rng", "_rows", "_possible", "_allowed")
+_PARTS = ("plant", "sensing", "messages", "attack")
+
+
+@dataclass(frozen=True)
+class EnvState:
+    """A running episode as ``ZoneEnv.save_state`` gives it; may be pickled."""
+
+    scenario: Scenario
+    fields: dict[str, Any]
+    parts: dict[str, dict[str, Any]]
+
+
+def _kept(part: Any) -> dict[str, Any]:
+    """What changes in a part through an episode; its arrays are replaced, never written, so they may be shared."""
+    return {} if part is None else _own_stream({name: vars(part)[name] for name in part.episode})
+
+
+def _own_stream(kept: dict[str, Any]) -> dict[str, Any]:
+    """The same with a copy of the random stream, which does change in place."""
+    return {name: copy.deepcopy(value) if name == "_rng" else value for name, value in kept.items()}
 
 
 class ZoneEnv(ParallelEnv):
-    """A scenario as a game of zone agents.
+    """A scenario as a game of agents.
 
     One step is one interval of the day. Agents see the coming interval's load and sun with the voltages that these
     cause at the present set points; their actions then act in that interval. All agents start and end together: by
     truncation at the horizon, or by termination with ``failure_penalty`` if the power flow fails.
 
-    Observations are (n,) float32 and actions (w,) float32 in [-1, 1], the same width for all agents; ``labels`` tells
-    what the entries are. Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` (the
-    zone's weighted share), ``cost/<name>``, ``clipped`` (entries out of range), ``limited`` (requests cut by a device's
-    limit), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    Observations are (n,) float32, actions as the scenario's ``actions`` encode them, both alike for all agents unless
+    native; ``labels`` tells what the entries are. Where an action has choices, an observation is a dict of
+    ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only some
+    of the devices have choices. A choice that the mask forbids is no error: the device holds, and ``illegal`` counts.
+
+    Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
+    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``illegal``,
+    ``attacked`` (1 while somebody else drives the agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -58,119 +94,183 @@ class ZoneEnv(ParallelEnv):
         self.split = split
         self.days = task.profiles.days(split)
         self.engine: Engine = engine or OpenDSSEngine(task.feeder)
+        self.plant = Plant(task, self.engine)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
-        self.possible_agents = [zone.name for zone in task.zones]
+        self.possible_agents = list(task.agents.names)
         self.agents: list[str] = []
-        observation = spaces.Box(task.observer.low.astype(np.float32), task.observer.high.astype(np.float32))
-        self.observation_spaces = {a: spaces.Box(observation.low, observation.high) for a in self.possible_agents}
-        self.action_spaces = {a: spaces.Box(-1.0, 1.0, (task.slots.width,)) for a in self.possible_agents}
-        copies = len(task.zones)
-        self.state_space = spaces.Box(np.tile(observation.low, copies), np.tile(observation.high, copies))
+        self.sensing = None if task.scenario.sensing.perfect else Sensing(task.scenario.sensing)
+        self.messages = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
+        self.attack = None if task.scenario.attack is None else Attack(task.scenario.attack, task.agents.names)
+        self._set_spaces()
         self.before: GridState | None = None
         self.after: GridState | None = None
         self.now: GridState | None = None
-        self._rng = np.random.default_rng()
-        self._day: Day | None = None
         self.day = -1  # of the year, from 0
-        self._rows = np.zeros((len(task.zones), len(task.observer.low)), np.float32)
+        self._rng = np.random.default_rng()
+        self._rows = np.zeros((len(self.possible_agents), len(self._low)), np.float32)
+        self._possible: BoolArray | None = None
+        self._allowed: BoolArray | None = None
         terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
-        self._keys = (*terms, "clipped", "limited", "failed", "day")
+        self._keys = (*terms, *_COUNTS, "day")
 
-    def observation_space(self, agent: str) -> spaces.Box:
-        """Box of the agent's observation; always the same object."""
+    def _set_spaces(self) -> None:
+        task, agents = self.task, self.possible_agents
+        heard = self.messages.low if self.messages.width else np.zeros(0)
+        self._low = np.concatenate([task.observer.low, heard]).astype(np.float32)
+        heard = self.messages.high if self.messages.width else heard
+        self._high = np.concatenate([task.observer.high, heard]).astype(np.float32)
+        self.action_spaces = {agent: task.encoding.space(a) for a, agent in enumerate(agents)}
+        masks = [task.encoding.mask_space(a) for a in range(len(agents))]
+        # Where only some devices have choices, no mask fits PettingZoo's rule that it covers the whole action.
+        whole = all(mask is not None for mask in masks) and not (task.encoding.counts == 0).any()
+        self._mask_key = "action_mask" if whole else "choice_mask"
+        self.observation_spaces: dict[str, spaces.Space[Any]] = {}
+        for agent, mask in zip(agents, masks, strict=True):
+            box = spaces.Box(self._low, self._high)
+            self.observation_spaces[agent] = (
+                box if mask is None else spaces.Dict({"observation": box, self._mask_key: mask})
+            )
+        low, high = task.overview.low.astype(np.float32), task.overview.high.astype(np.float32)
+        self.state_space = spaces.Box(np.tile(low, len(task.zones)), np.tile(high, len(task.zones)))
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        """Space of the agent's observation; always the same object."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> spaces.Box:
-        """Box of the agent's action; always the same object."""
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        """Space of the agent's action; always the same object."""
         return self.action_spaces[agent]
 
     def labels(self, agent: str) -> dict[str, list[str]]:
-        """What each entry of the agent's ``observation`` and ``action`` is; "-" marks padding."""
+        """What each entry of the agent's ``observation`` and of its action (slots, if native) is; "-" is padding."""
         index = self.possible_agents.index(agent)
+        task = self.task
+        own = task.observer.labels(task.agents.views[index], task.feeder)
         return {
-            "observation": self.task.observer.labels(self.task.zones[index], self.task.feeder),
-            "action": list(self.task.slots.labels[index]),
+            "observation": own + self.messages.labels(int(task.agents.zone[index]), task.feeder),
+            "action": list(task.agents.slots.labels[index]),
         }
 
     def state(self) -> np.ndarray:
-        """(Z n) float32: all agents' observations, for a central critic."""
-        return self._rows.ravel().copy()
+        """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
+        task = self.task
+        if task.overview is task.observer and self.sensing is None:
+            return self._rows[:, : len(task.observer.low)].ravel().copy()
+        if self.now is None:
+            raise RuntimeError("state needs an episode; call reset first")
+        return task.overview.observe(self.now).ravel()
 
     # --- reset -------------------------------------------------------------------------------------------------------
 
     def reset(
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Start a day, drawn from the split.
 
         Args:
-            seed: of the stream of days from here on; None goes on with the present stream.
-            options: ``{"day": 17}`` starts that day of the year, whatever the split.
+            seed: of the stream of days, and of measurement noise, lost messages and attacks, from here on; None goes on
+                with the present stream.
+            options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
+                breaks branches, which must not be energised then.
 
         Raises:
-            ValueError: no such day.
+            ValueError: no such day or branch.
         """
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         options = dict(options or {})
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
+        streams = self._rng.integers(2**63, size=3)
         number = options.pop("day", drawn)
+        faulted = self.task.faulted(options.pop("faults", ()))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
-            warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day", stacklevel=2)
-        self._day = self.task.profiles.day(number)
+            warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
+        self.now = self.plant.begin(number, self.task.start, faulted)
         self.day = int(number)
         self.agents = self.possible_agents[:]
         self.before = self.after = None
-        self.engine.restart()
-        memory = np.concatenate([group.initial().ravel() for group in self.task.groups])
-        self.now = self._held(0, self.task.start, memory, None)
-        self._rows = self.task.observer.observe(self.now)
-        return self._by_agent(self._rows.copy()), self._infos(np.zeros((len(self._keys) - 1, len(self.agents))), False)
+        for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
+            if part is not None:
+                part.reset(np.random.default_rng(stream))
+        self._look()
+        values = np.zeros((len(self._keys) - 1, len(self.agents)))
+        values[-2] = self._hostile(0)
+        return self._seen(), self._infos(values, False)
+
+    def _look(self) -> None:
+        """Agents observe ``now``, and what their devices may do then is found out."""
+        assert self.now is not None
+        measured = self.now if self.sensing is None else self.sensing.measured(self.now)
+        rows = self.task.observer.observe(measured)
+        if self.messages.width:
+            heard = self.messages.received(measured)[self.task.agents.zone]
+            rows = np.concatenate([rows, heard.astype(np.float32)], axis=-1)
+        self._rows = rows
+        if self.task.encoding.discrete:
+            self._find_allowed(self.now)
+
+    def _find_allowed(self, now: GridState) -> None:
+        """(F, L) the levels that devices would do, and those that the masks allow.
+
+        They differ where a device could do none of its levels, while it waits for instance: the one nearest to what it
+        does now is then allowed, and stands for holding.
+        """
+        encoding = self.task.encoding
+        values = encoding.values
+        possible = self.plant.legal(now, values) & ~np.isnan(values) & self.plant.may_act(now.step)[:, None]
+        allowed = possible.copy()
+        held = encoding.nearest(self.plant.present(now))
+        stuck = np.flatnonzero(~allowed.any(-1) & (held >= 0))
+        allowed[stuck, held[stuck]] = True
+        self._possible, self._allowed = possible, allowed
 
     # --- step --------------------------------------------------------------------------------------------------------
 
     def step(
         self, actions: Mapping[str, Any]
-    ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """Operate one interval.
 
         Args:
-            actions: for each agent a (w,) vector; entries outside [-1, 1] are clipped and counted.
+            actions: one for each agent.
 
         Raises:
-            ValueError: a missing or unknown agent, a wrong shape, NaN.
+            ValueError: a missing or unknown agent, a wrong shape or type, NaN.
             RuntimeError: before ``reset``, or after the end.
         """
         if not self.agents or self.now is None:
             raise RuntimeError("step needs a running episode; call reset first")
-        flat, clipped = self.task.slots.read(actions)
-        scenario, now = self.task.scenario, self.now
-        failed = False
+        now, scenario = self.now, self.task.scenario
+        decoded = self.task.encoding.decode(actions)
+        flat, illegal = self._admitted(decoded)
+        hostile = self._hostile(now.step)
+        if self.attack is not None and hostile.any():
+            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, now)
         values = np.zeros((len(self._keys) - 1, len(self.agents)))
-        terms = len(self.task.rewards)
+        rewards = np.full(len(self.agents), -scenario.failure_penalty)
+        failed = False
         try:
-            after, limited = self._operated(flat)
-            coming = self._held(now.step + 1, after.setpoints, after.memory, after)
-            rows = self.task.observer.observe(coming)
-            self._judge(now, after, values)
-            reward = float(values[:terms].sum())
-            values[-2] = limited
-            self.before, self.after, self.now, self._rows = now, after, coming, rows
+            after, limited = self.plant.operate(now, flat)
+            coming = self.plant.coming(now.step + 1, after.setpoints, after.memory, after.action, after)
         except PowerFlowError:
             failed = True  # the last observation stands: it is finite, and no interval was operated
-            values[:] = 0.0
             values[-1] = 1.0
-            reward = -scenario.failure_penalty
-        values[-3] = clipped
+        else:
+            by_zone = self._judged(now, after)
+            values[: len(by_zone)] = by_zone[:, self.task.agents.zone]
+            values[-4] = np.bincount(self.task.agents.slots.device_agent, limited, len(self.agents))
+            rewards = self._shared(by_zone[: len(self.task.rewards)], now, after, flat)
+            self.before, self.after, self.now = now, after, coming
+            self._look()
+        values[-5], values[-3], values[-2] = decoded.clipped, illegal, hostile
         truncated = not failed and now.step + 1 >= scenario.steps
-        infos = self._infos(values, truncated)
-        agents = self.agents
+        agents, infos = self.agents, self._infos(values, truncated)
         if failed or truncated:
             self.agents = []
         return (
-            self._by_agent(self._rows.copy()),
-            dict.fromkeys(agents, reward),
+            self._seen(),
+            dict(zip(agents, rewards.tolist(), strict=True)),
             dict.fromkeys(agents, failed),
             dict.fromkeys(agents, truncated),
             infos,
@@ -183,73 +283,85 @@ class ZoneEnv(ParallelEnv):
             ValueError: as ``step``.
             PowerFlowError: the power flow would fail.
         """
-        return self._operated(self.task.slots.read(actions)[0])[0]
+        if self.now is None:
+            raise RuntimeError("what_if needs a running episode; call reset first")
+        return self.plant.operate(self.now, self._admitted(self.task.encoding.decode(actions))[0])[0]
 
-    def _operated(self, flat: Array) -> tuple[GridState, Array]:
-        """The coming interval with the devices acting; and (Z) the requests that their limits cut."""
+    def _admitted(self, decoded: Decoded) -> tuple[Array, Array]:
+        """(F) the requests, held where a choice is not possible; and (A) how many were not allowed."""
+        count = np.zeros(len(self.possible_agents))
+        if self._allowed is None or self._possible is None:
+            return decoded.flat, count
         assert self.now is not None
-        now, task = self.now, self.task
-        setpoints = self._injections(now.step, now.setpoints)
-        memory, limited, place = [], [], 0
-        for group, part, shape in zip(task.groups, task.slots.parts, task.slots.shapes, strict=True):
-            size = group.size * group.memory_size
-            kept = now.memory[place : place + size].reshape(group.size, group.memory_size)
-            kept, cut = group.act(flat[part].reshape(shape), kept, setpoints, now.dt_h)
-            memory.append(kept.ravel())
-            limited.append(cut)
-            place += size
-        solution = self.engine.solve(setpoints, task.scenario.circuit_controls)
-        setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
-        after = GridState(now.step, now.hour, now.dt_h, setpoints, solution, np.concatenate(memory), now.forecast)
-        cuts = np.bincount(task.slots.device_zone, np.concatenate(limited), len(task.zones)).astype(float)
-        return after, cuts
+        rows, chosen = np.arange(len(decoded.level)), decoded.level
+        impossible = (chosen >= 0) & ~self._possible[rows, chosen]
+        if not impossible.any():
+            return decoded.flat, count
+        illegal = impossible & ~self._allowed[rows, chosen]
+        flat = np.where(impossible, self.plant.present(self.now), decoded.flat)
+        return flat, np.bincount(self.task.agents.slots.entry_agent, illegal, len(count))
 
-    def _held(self, step: int, present: Setpoints, memory: Array, last: GridState | None) -> GridState:
-        """Interval ``step`` as agents see it: its load and sun, the devices where they are."""
+    def _hostile(self, step: int) -> BoolArray:
+        if self.attack is None:
+            return np.zeros(len(self.possible_agents), bool)
+        return self.attack.hostile(step)
+
+    # --- rewards -----------------------------------------------------------------------------------------------------
+
+    def _judged(self, before: GridState, after: GridState) -> Array:
+        """(K, Z) weighted reward terms, then costs, of all zones."""
         task = self.task
-        assert self._day is not None
-        setpoints = self._injections(step, present)
-        place = 0
-        for group in task.groups:
-            size = group.size * group.memory_size
-            group.hold(memory[place : place + size].reshape(group.size, group.memory_size), setpoints)
-            place += size
-        stale = last is not None and task.scenario.observed_voltages == "last"
-        solution = last.solution if stale and last is not None else self.engine.solve(setpoints)
-        dt_h = task.scenario.dt_h
-        forecast = self._day.kw[step : step + 1]
-        return GridState(step, step * dt_h % 24, dt_h, setpoints, solution, memory, forecast)
-
-    def _injections(self, step: int, present: Setpoints) -> Setpoints:
-        """Set points with the interval's injections before control, and taps and switches as they are."""
-        assert self._day is not None
-        return Setpoints(
-            self._day.kw[step].copy(), self._day.kvar[step].copy(), present.tap.copy(), present.closed.copy()
-        )
-
-    def _judge(self, before: GridState, after: GridState, values: Array) -> None:
-        """Fill the first rows: weighted reward terms, then costs, of all zones."""
-        zones, stacked, row = self.task.zones, self.task.stacked, 0
-        for weight, term in self.task.rewards.values():
-            values[row] = over_zones(term, zones, stacked, before, after)
+        values = np.zeros((len(task.rewards) + len(task.costs), len(task.zones)))
+        for row, (weight, term) in enumerate(task.rewards.values()):
+            values[row] = over_zones(term, task.zones, task.stacked, before, after)
             values[row] *= weight
-            row += 1
-        for cost in self.task.costs.values():
-            values[row] = over_zones(cost, zones, stacked, before, after)
-            row += 1
+        for row, cost in enumerate(task.costs.values(), start=len(task.rewards)):
+            values[row] = over_zones(cost, task.zones, task.stacked, before, after)
+        return values
 
-    def _by_agent(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self.possible_agents, rows, strict=True))
+    def _shared(self, by_zone: Array, before: GridState, after: GridState, flat: Array) -> Array:
+        """(A) the reward of each agent, of (terms, Z) of the zones."""
+        sharing, agents = self.task.scenario.reward_sharing, self.task.agents
+        if sharing == "team":
+            return np.full(len(agents.names), float(by_zone.sum()))
+        if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
+            return by_zone.sum(0)[agents.zone]
+        if sharing == "agent":
+            own = [w * over_zones(f, agents.views, agents.stacked, before, after) for w, f in self._terms()]
+            return np.sum(np.broadcast_arrays(*own, np.zeros(len(agents.names))), axis=0)
+        return np.array([by_zone.sum() - self._without(a, before, flat) for a in range(len(agents.names))])
+
+    def _terms(self) -> list[tuple[float, Any]]:
+        return list(self.task.rewards.values())
+
+    def _without(self, agent: int, before: GridState, flat: Array) -> float:
+        """The team's reward had this agent held."""
+        held = np.where(self.task.agents.slots.entry_agent == agent, self.plant.present(before), flat)
+        try:
+            other = self.plant.operate(before, held)[0]
+        except PowerFlowError:
+            return -self.task.scenario.failure_penalty
+        return float(self._judged(before, other)[: len(self.task.rewards)].sum())
+
+    # --- what comes out ----------------------------------------------------------------------------------------------
+
+    def _seen(self) -> dict[str, Any]:
+        rows = self._rows.copy()
+        if self._allowed is None:
+            return dict(zip(self.possible_agents, rows, strict=True))
+        seen: dict[str, Any] = {}
+        for a, (agent, row) in enumerate(zip(self.possible_agents, rows, strict=True)):
+            mask = self.task.encoding.mask(a, self._allowed)
+            seen[agent] = row if mask is None else {"observation": row, self._mask_key: mask}
+        return seen
 
     def _infos(self, values: Array, truncated: bool) -> dict[str, dict[str, Any]]:
-        """One dict for each agent, from (keys without day, Z) values."""
+        """One dict for each agent, from (keys without day, A) values."""
         day = float(self.day)
         return {
             agent: dict(zip(self._keys, (*column, day), strict=True)) | {"TimeLimit.truncated": truncated}
             for agent, column in zip(self.possible_agents, values.T.tolist(), strict=True)
         }
-
-    # --- the rest ----------------------------------------------------------------------------------------------------
 
     def render(self) -> Any:
         """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
@@ -269,6 +381,37 @@ class ZoneEnv(ParallelEnv):
             print(text)
             return None
         return text
+
+    # --- copies ------------------------------------------------------------------------------------------------------
+
+    def save_state(self) -> EnvState:
+        """The running episode, random streams included; ``load_state`` goes on from it, exact to the bit.
+
+        The solver forgets its history here, so that this environment and any that loads the state go on alike.
+        """
+        self.engine.restart()
+        fields = {name: copy.copy(getattr(self, name)) for name in _EPISODE}
+        fields["_rng"] = copy.deepcopy(self._rng)
+        return EnvState(self.task.scenario, fields, {name: _kept(getattr(self, name)) for name in _PARTS})
+
+    def load_state(self, saved: EnvState) -> None:
+        """Go on from what ``save_state`` gave, in this environment or another of the same scenario.
+
+        Raises:
+            ValueError: it is of another scenario.
+        """
+        if saved.scenario != self.task.scenario:
+            raise ValueError(
+                f"the saved state is of another scenario, {saved.scenario.name!r}, than this environment's "
+                f"{self.task.scenario.name!r}; load it into one built from the same data"
+            )
+        self.__dict__.update({name: copy.copy(value) for name, value in saved.fields.items()})
+        self._rng = copy.deepcopy(saved.fields["_rng"])
+        for name, kept in saved.parts.items():
+            part = getattr(self, name)
+            if part is not None:
+                part.__dict__.update(_own_stream(kept))
+        self.engine.restart()
 
     def close(self) -> None:
         """Give the solver back; ``reset`` opens it again."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.scenario import Task
+from dss_marl.rewards import unserved_kwh
 from dss_marl.state import Array, GridState
+from dss_marl.task import Task
 
 # name: (unit, heading, True if more is better)
 FIGURES: dict[str, tuple[str, str, bool]] = {
@@ -19,6 +20,8 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "loss_kwh": ("kWh", "losses", False),
     "tap_moves": ("", "tap moves", False),
     "capacitor_moves": ("", "capacitor moves", False),
+    "switch_moves": ("", "switch moves", False),
+    "unserved_kwh": ("kWh", "unserved", False),
     "curtailed_kwh": ("kWh", "sun curtailed", False),
     "failed": ("", "failed days", False),
 }
@@ -36,7 +39,9 @@ class EpisodeFigures:
 
     def __post_init__(self) -> None:
         self._judged = np.sort(np.concatenate([zone.judged for zone in self.task.zones]))
-        self._units = np.array([i for i, row in enumerate(self.task.feeder.injections) if row.kind == "inverter"], int)
+        feeder = self.task.feeder
+        self._panels = np.array([i for i, row in enumerate(feeder.injections) if row.kind == "inverter"], int)
+        self._banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
         self._sums = dict.fromkeys(FIGURES, 0.0)
         self._steps = 0
 
@@ -51,8 +56,10 @@ class EpisodeFigures:
         sums["worst_pu"] = max(sums["worst_pu"], float(out.max(initial=0.0)))
         sums["loss_kwh"] += float(after.solution.loss_kw) * dt_h
         sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
-        sums["capacitor_moves"] += float(moved.sum())
-        lost = after.forecast[0, self._units] - after.setpoints.kw[self._units]
+        sums["capacitor_moves"] += float(moved[self._banks].sum())
+        sums["switch_moves"] += float(moved[~self._banks].sum())
+        sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
+        lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
         sums["curtailed_kwh"] += float(lost.sum()) * dt_h
         self._steps += 1
 

@@ -25,7 +25,8 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or the rows of the zone with an entry each: units, taps or switches.
+        per: "" or what there is an entry of each of: units, panels, taps, capacitors, switches, borders, readings,
+            actions, kinds, names (of the agents) or hours (of the forecast).
     """
 
     function: Function
@@ -68,11 +69,18 @@ def unit_voltage(zone: Zone, state: GridState) -> Array:
     return np.add.reduce(off[..., zone.unit_nodes] * zone.unit_node_weight, axis=-1)
 
 
-@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="units")
+@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="panels")
 @all_zones
 def sun(zone: Zone, state: GridState) -> Array:
-    """(..., u) available power of each unit over its rating."""
-    return _rows(state.forecast[..., 0, :], zone.units, zone.unit_weight / zone.unit_kw)
+    """(..., p) available power of each photovoltaic unit over its rating."""
+    return _rows(state.forecast[..., 0, :], zone.panels, zone.panel_weight / zone.panel_kw)
+
+
+@feature(["power of"], "kW / kW rated", -1.5, 1.5, per="units")
+@all_zones
+def unit_power(zone: Zone, state: GridState) -> Array:
+    """(..., u) active power that each unit injects at present over its rating."""
+    return _rows(state.setpoints.kw, zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["reactive power of"], "kvar / kW rated", -2, 2, per="units")
@@ -87,6 +95,44 @@ def unit_kvar(zone: Zone, state: GridState) -> Array:
 def load(zone: Zone, state: GridState) -> Array:
     """(..., 1) load of the zone before control."""
     return -_rows(state.forecast[..., 0, :], zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
+
+
+@feature(["net power of the zone"], "kW / 100", -50, 50)
+@all_zones
+def zone_power(zone: Zone, state: GridState) -> Array:
+    """(..., 1) what loads and units of the zone feed into the grid together, as delivered; negative: they draw."""
+    served = state.solution.served_kw
+    loads = _rows(served, zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
+    return loads + _rows(served, zone.units, zone.unit_weight / 100).sum(-1, keepdims=True)
+
+
+@feature(["loading of"], "current / rated", 0, 5, per="borders")
+@all_zones
+def border_loading(zone: Zone, state: GridState) -> Array:
+    """(..., b) loading of the branches that leave the zone; 0 where a branch has no rating."""
+    return _rows(state.solution.loading, zone.borders, zone.border_weight)
+
+
+@feature(["load of the zone ahead"], "kW / 100", 0, 50, per="hours")
+@all_zones
+def load_ahead(zone: Zone, state: GridState) -> Array:
+    """(..., H) load of the zone before control, as forecast for the coming intervals; the first is this one."""
+    return -_summed(state.forecast, zone.loads, zone.load_weight / 100)
+
+
+@feature(["sun over the zone ahead"], "kW available / kW rated", 0, 1.2, per="hours")
+@all_zones
+def sun_ahead(zone: Zone, state: GridState) -> Array:
+    """(..., H) available sun of the zone's units over their rating, as forecast; the first is this interval's."""
+    rated = (zone.panel_weight * zone.panel_kw).sum(-1, keepdims=True)
+    return _summed(state.forecast, zone.panels, zone.panel_weight / np.maximum(rated, 1e-9))
+
+
+@feature(["price ahead"], "10 / kWh", 0, 20, per="hours")
+@all_zones
+def price_ahead(zone: Zone, state: GridState) -> Array:
+    """(..., H) price of energy in the coming intervals, the same for every zone; the first is this one's."""
+    return _for_each(zone, state.price * 10)
 
 
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
@@ -111,11 +157,25 @@ def tap_voltage(zone: Zone, state: GridState) -> Array:
     return _rows((state.solution.v_alive - 1) * 20, zone.tap_nodes, zone.tap_weight)
 
 
-@feature(["closed"], "0 or 1", 0, 1, per="switches")
+@feature(["in service:"], "0 or 1", 0, 1, per="capacitors")
+@all_zones
+def banks(zone: Zone, state: GridState) -> Array:
+    """(..., c) which capacitor steps are in service."""
+    return _rows(state.setpoints.closed, zone.capacitors, zone.capacitor_weight)
+
+
+@feature(["closed:"], "0 or 1", 0, 1, per="switches")
 @all_zones
 def closed(zone: Zone, state: GridState) -> Array:
-    """(..., s) states of the switches and capacitor steps."""
+    """(..., s) which of the zone's switches are closed."""
     return _rows(state.setpoints.closed, zone.switches, zone.switch_weight)
+
+
+@feature(["share of nodes alive"], "1", 0, 1)
+@all_zones
+def alive(zone: Zone, state: GridState) -> Array:
+    """(..., 1) share of the zone's judged nodes that have a path to a source."""
+    return zone.mean(state.solution.energised.astype(float))[..., None]
 
 
 @feature(["lowest voltage of the feeder", "highest voltage of the feeder"], "(v_pu - 1) * 20", -5, 5)
@@ -123,21 +183,60 @@ def closed(zone: Zone, state: GridState) -> Array:
 def feeder_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 2) lowest and highest energised voltage of the whole feeder: needs communication."""
     v = (state.solution.v_alive - 1) * 20
-    ends = np.stack([v.min(-1), v.max(-1)], axis=-1)
-    return ends[..., None, :] if zone.index.ndim else ends
+    return _for_each(zone, np.stack([v.min(-1), v.max(-1)], axis=-1))
 
 
-@feature(["is"], "0 or 1", 0, 1, per="zones")
+@feature(["reading of"], "as the device tells it", -2, 2, per="readings")
+@all_zones
+def readings(zone: Zone, state: GridState) -> Array:
+    """(..., m) what the agent's devices tell of themselves: state of charge, time to departure, energy owed."""
+    return _rows(state.readings, zone.readings, zone.reading_weight)
+
+
+@feature(["last action of"], "1", -1, 1, per="actions")
+@all_zones
+def last_action(zone: Zone, state: GridState) -> Array:
+    """(..., w) what the agent's devices did in the interval before, entry by entry."""
+    return _rows(state.action, zone.actions, zone.action_weight)
+
+
+@feature(["has action"], "0 or 1", 0, 1, per="actions")
+@all_zones
+def has_action(zone: Zone, state: GridState) -> Array:
+    """(..., w) 1 where an entry of the action moves something, 0 where it only pads."""
+    return zone.action_weight
+
+
+@feature(["has kind"], "0 or 1", 0, 1, per="kinds")
+@all_zones
+def kind(zone: Zone, state: GridState) -> Array:
+    """(..., k) which kinds of device the agent has: one of them, or for an agent of a whole zone several."""
+    return zone.kinds
+
+
+@feature(["is"], "0 or 1", 0, 1, per="names")
 @all_zones
 def identity(zone: Zone, state: GridState) -> Array:
-    """(..., Z) which zone this is, as one-hot: lets a shared policy treat zones differently."""
+    """(..., A) which agent this is, as one-hot: lets a shared policy treat agents differently."""
     return np.eye(zone.count)[zone.index]
+
+
+def _for_each(zone: Zone, x: Array) -> Array:
+    """Entries (..., n) of the whole feeder, with a zone axis to broadcast along if the zones are stacked."""
+    return x[..., None, :] if zone.index.ndim else x
 
 
 def _rows(x: Any, index: Any, weight: Array) -> Array:
     if not x.shape[-1]:
         return np.zeros((*x.shape[:-1], *index.shape))
     return x[..., index] * weight
+
+
+def _summed(x: Array, index: Any, weight: Array) -> Array:
+    """(..., H) or (..., Z, H) weighted sums over the rows of (..., H, J)."""
+    if not index.shape[-1]:
+        return np.zeros((*x.shape[:-2], *index.shape[:-1], x.shape[-2]))
+    return np.moveaxis((x[..., index] * weight).sum(-1), x.ndim - 2, -1)
 
 
 def named_feature(name: str) -> Feature:
@@ -157,11 +256,13 @@ def named_feature(name: str) -> Feature:
 
 @dataclass(frozen=True)
 class Observer:
-    """All features of all zones side by side, the same columns for every zone; entries a zone lacks are 0.
+    """All features of all zones (or agents' views of them) side by side; the same columns for every one.
+
+    Entries that one lacks are 0.
 
     Attributes:
         features: in order.
-        zones, stacked: the zones, one by one and together.
+        zones, stacked: one by one and together.
         widths: columns of each feature.
         low, high: (n) ranges.
     """
@@ -215,21 +316,32 @@ class Observer:
         result: list[str] = []
         for one, width in zip(self.features, self.widths, strict=True):
             plain = not one.per and not one.labels
-            names = [f"{one.function.__name__} {k}" for k in range(width)] if plain else _entry_names(one, zone, feeder)
-            result += [f"{name} [{one.unit}]" for name in names] + ["-"] * (width - len(names))
+            names = (
+                [f"{one.function.__name__} {k}" for k in range(width)]
+                if plain
+                else _entry_names(one, zone, feeder, width)
+            )
+            shown = [name if name == "-" else f"{name} [{one.unit}]" for name in names]
+            result += shown + ["-"] * (width - len(names))
         return result
 
 
-def _entry_names(one: Feature, zone: Zone, feeder: Feeder) -> list[str]:
+def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[str]:
     if not one.per:
         return list(one.labels)
-    rows = {
-        "units": lambda: [feeder.injections[i].name for i in zone.units],
-        "taps": lambda: [feeder.taps[i].name for i in zone.taps],
-        "switches": lambda: [feeder.switches[i].name for i in zone.switches],
-        "zones": lambda: [f"zone_{z + 1}" for z in range(zone.count)],
-    }[one.per]()
-    return [f"{one.labels[0]} {row.split('.', 1)[-1]}" for row in rows]
+    if one.per == "hours":
+        return [f"{one.labels[0]} {h}" for h in range(width)]
+    if one.per in zone.entries:
+        return [name if name == "-" else f"{one.labels[0]} {name}" for name in zone.entries[one.per]]
+    rows: dict[str, Sequence[Any]] = {
+        "units": feeder.injections,
+        "panels": feeder.injections,
+        "taps": feeder.taps,
+        "capacitors": feeder.switches,
+        "switches": feeder.switches,
+        "borders": feeder.branches,
+    }
+    return [f"{one.labels[0]} {rows[one.per][i].name.split('.', 1)[-1]}" for i in getattr(zone, one.per)]
 
 
 def _padded(rows: Sequence[Any], width: int, name: str) -> Array:

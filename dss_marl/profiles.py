@@ -59,6 +59,7 @@ class Day:
 
     kw: Array
     kvar: Array
+    price: Array
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,18 @@ class Profiles:
         rest = {"test": {_TEST}, "validation": {_VALIDATION}}.get(split, set(range(_EVERY)) - {_TEST, _VALIDATION})
         return tuple(day for day in range(DAYS) if day % _EVERY in rest)
 
-    def day(self, day: int) -> Day:
+    def day(self, day: int, ahead: int = 1) -> Day:
+        parts = [self._one(day)]
+        if ahead > 1:
+            nxt = self._one((int(day) + 1) % DAYS)
+            return Day(
+                np.concatenate([parts[0].kw[:-1], nxt.kw[:-1], nxt.kw[:-1], nxt.kw[:-1]]),
+                np.concatenate([parts[0].kvar[:-1], nxt.kvar[:-1], nxt.kvar[:-1], nxt.kvar[:-1]]),
+                np.tile(parts[0].price[:-1], 4),
+            )
+        return parts[0]
+
+    def _one(self, day: int) -> Day:
         """Injections of a day of the year.
 
         Raises:
@@ -103,12 +115,12 @@ class Profiles:
         hour: Array = np.arange(steps, dtype=float) * self.dt_h
         nominal_kw, nominal_kvar = self.feeder.nominal_kw, self.feeder.nominal_kvar
         loads = self.feeder.loads
-        units = np.setdiff1d(np.arange(len(nominal_kw)), loads)
+        units = np.array([j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"], np.int64)
         load = self._load(rng, day, hour, nominal_kw[loads])
         kw, kvar = np.zeros((steps, len(nominal_kw))), np.zeros((steps, len(nominal_kw)))
         kw[:, loads], kvar[:, loads] = load * nominal_kw[loads], load * nominal_kvar[loads]
         kw[:, units] = self._sun(rng, day, hour, len(units)) * nominal_kw[units]
-        return Day(kw, kvar)
+        return Day(kw, kvar, np.where((hour % 24 >= 16) & (hour % 24 < 21), 0.30, np.where(hour % 24 < 7, 0.10, 0.16)))
 
     def _load(self, rng: np.random.Generator, day: int, hour: Array, nominal_kw: Array) -> Array:
         """(T + 1, L) share of nominal load."""

@@ -61,6 +61,12 @@ def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
 @all_zones
 def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
     """Switchings of the zone's capacitor steps, negated [switchings]."""
+    return -_taken(after.setpoints.closed != before.setpoints.closed, zone.capacitors, zone.capacitor_weight)
+
+
+@all_zones
+def switch_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Openings and closings of the zone's switches, negated [switchings]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
 
 
@@ -68,7 +74,38 @@ def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
 def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
     """Available sun that was not fed in by the zone's inverters, negated [MWh]."""
     lost = after.forecast[..., 0, :] - after.setpoints.kw
-    return -_taken(lost, zone.units, zone.unit_weight) * after.dt_h / 1000
+    return -_taken(lost, zone.panels, zone.panel_weight) * after.dt_h / 1000
+
+
+@all_zones
+def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
+    """What the feeder's import costs at the interval's price, negated and split evenly over zones; export earns."""
+    return -_same_for_all(zone, after.solution.source_kw * after.price[..., 0]) * after.dt_h / zone.count
+
+
+@all_zones
+def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy that the zone's loads wanted and did not get, negated [MWh].
+
+    A load goes without where it is de-energised; a device (car, flexible load) where it owed energy, see
+    DeviceGroup.unmet_kwh, which its priority weights.
+    """
+    dark = _unserved_kw(after)
+    return -(_taken(dark, zone.loads, zone.load_weight) * after.dt_h + _owed(zone, after)) / 1000
+
+
+@all_zones
+def unmet(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy that the zone's devices owed and did not deliver, times their priority, negated [MWh]."""
+    return -_owed(zone, after) / 1000
+
+
+@all_zones
+def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy through the zone's units other than photovoltaic ones, both ways, negated: their wear [MWh]."""
+    through = np.abs(after.setpoints.kw)
+    sun_fed = _taken(through, zone.panels, zone.panel_weight)
+    return -(_taken(through, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
 
 
 @all_zones
@@ -86,14 +123,40 @@ def thermal(zone: Zone, before: GridState, after: GridState) -> Array:
 @all_zones
 def operations(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: tap moves and switchings in the zone, >= 0."""
-    return -tap_moves(zone, before, after) - capacitor_moves(zone, before, after)
+    moves = tap_moves(zone, before, after) + capacitor_moves(zone, before, after)
+    return -moves - switch_moves(zone, before, after)
+
+
+@all_zones
+def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: energy that the zone's loads and devices wanted and did not get [kWh], >= 0; see ``unserved``."""
+    return -unserved(zone, before, after) * 1000
+
+
+@all_zones
+def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: available sun that was not fed in [kWh], >= 0."""
+    return -curtailment(zone, before, after) * 1000
 
 
 REWARDS: dict[str, Term] = {
     f.__name__: f
-    for f in (voltage_violation, voltage_deviation, violating_share, loss, tap_moves, capacitor_moves, curtailment)
+    for f in (
+        voltage_violation,
+        voltage_deviation,
+        violating_share,
+        loss,
+        tap_moves,
+        capacitor_moves,
+        switch_moves,
+        curtailment,
+        energy_cost,
+        unserved,
+        unmet,
+        battery_use,
+    )
 }
-COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations)}
+COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh)}
 
 
 def reward_term(name: str) -> Term:
@@ -109,6 +172,16 @@ def cost_channel(name: str) -> Term:
 def _same_for_all(zone: Zone, x: Any) -> Any:
     """A value of the whole feeder, with a zone axis to broadcast along if the zones are stacked."""
     return np.asarray(x)[..., None] if zone.index.ndim else x
+
+
+def _unserved_kw(after: GridState) -> Array:
+    """(..., J) power that loads on dead nodes would draw [kW]; a control's own cut is counted by its device."""
+    wanted, served = np.minimum(after.setpoints.kw, 0.0), after.solution.served_kw
+    return np.where(served > 1e-3 * wanted, -wanted, 0.0)  # both are negative: it draws nothing worth mentioning
+
+
+def _owed(zone: Zone, after: GridState) -> Array:
+    return _taken(after.unmet_kwh, zone.devices, zone.device_weight)
 
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:

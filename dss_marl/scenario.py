@@ -1,27 +1,24 @@
-"""Scenario: a task as data, from YAML or Python, and its Task: everything that the data name, found and checked."""
+"""Scenario: a task as data, from YAML or Python, checked for what can be known of it alone."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from dss_marl.attack import AttackSpec
 from dss_marl.data import data_folder, known_names
-from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
-from dss_marl.engines.opendss import read_feeder
-from dss_marl.feeder import Feeder, find
-from dss_marl.observations import Observer
-from dss_marl.profiles import Profiles, SyntheticProfiles
-from dss_marl.rewards import Term, cost_channel, reward_term
-from dss_marl.spaces import Slots
-from dss_marl.state import GridState, Setpoints, Solution
-from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
+from dss_marl.devices import device_kind
+from dss_marl.messages import MessageSpec
+from dss_marl.profiles import SyntheticProfiles
+from dss_marl.sensing import SensingSpec
+
+if TYPE_CHECKING:
+    from dss_marl.task import Task
 
 
 class _Data(BaseModel):
@@ -58,12 +55,23 @@ class Scenario(_Data):
     devices: tuple[dict[str, Any], ...] = Field(min_length=1)
     zones: dict[str, Any] = Field(description="method and its options")
     profiles: SyntheticProfiles
+    agents: Literal["zone", "kind", "device"] = Field(
+        default="zone", description="one for each zone, for each kind of device in a zone, or for each device"
+    )
+    actions: Literal["box", "multidiscrete", "native"] = "box"
+    levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry, where actions are discrete")
     steps: int = Field(default=96, ge=1, description="horizon")
     dt_h: float = Field(default=0.25, gt=0, le=24)
+    start_hour: float = Field(default=0.0, ge=0, lt=24, description="time of day at which an episode starts")
+    horizon: int = Field(default=1, ge=1, description="intervals that forecasts reach, the coming one included")
     observations: tuple[str, ...] = Field(min_length=1)
     observed_voltages: Literal["coming", "last"] = "coming"
+    sensing: SensingSpec = SensingSpec()
+    messages: MessageSpec = MessageSpec()
+    attack: AttackSpec | None = None
     rewards: dict[str, float] = Field(min_length=1)
-    costs: tuple[str, ...] = ("voltage", "operations")
+    reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
+    costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
@@ -71,6 +79,13 @@ class Scenario(_Data):
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
     training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
+
+    @field_validator("levels")
+    @classmethod
+    def _with_middle(cls, levels: int) -> int:
+        if levels % 2 == 0:
+            raise ValueError(f"must be odd, so that the middle one is neutral; got {levels}")
+        return levels
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, validated anew; nested fields as ``feeder={"source_pu": 1.0}``."""
@@ -87,7 +102,9 @@ class Scenario(_Data):
         Raises:
             ValueError: something named does not exist or does not fit; says what, where and what is known.
         """
-        return _build(self)
+        from dss_marl.task import build_task  # the task imports this module
+
+        return build_task(self)
 
 
 def scenario_from(data: Mapping[str, Any]) -> Scenario:
@@ -99,7 +116,7 @@ def scenario_from(data: Mapping[str, Any]) -> Scenario:
     try:
         return Scenario.model_validate(dict(data))
     except ValidationError as error:
-        raise ValueError(_readable(error, Scenario, f"scenario {data.get('name', '?')!r}")) from None
+        raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}")) from None
 
 
 def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
@@ -165,7 +182,8 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
+def readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Pydantic's complaints as lines that name the place, the key and the known keys."""
     lines = []
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"])
@@ -184,147 +202,3 @@ def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
     return sorted(model.model_fields)
-
-
-# --- the task: a scenario, built ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Task:
-    """What an environment needs, found and checked.
-
-    Attributes:
-        scenario: the data that it was built from.
-        feeder: the circuit with the scenario's units in it.
-        groups: the devices, kind by kind.
-        zones, stacked: one by one, and together.
-        slots: how actions reach the devices.
-        observer: what agents see.
-        rewards: name to (weight, function).
-        costs: name to function.
-        profiles: the days.
-        start: set points at reset, before the day's injections.
-    """
-
-    scenario: Scenario
-    feeder: Feeder
-    groups: tuple[DeviceGroup, ...]
-    zones: tuple[Zone, ...]
-    stacked: Zone
-    slots: Slots
-    observer: Observer
-    rewards: dict[str, tuple[float, Term]]
-    costs: dict[str, Term]
-    profiles: Profiles
-    start: Setpoints
-
-
-def _build(scenario: Scenario) -> Task:
-    specs = _device_specs(scenario)
-    new = [unit for kind, of_kind in specs.items() for unit in device_kind(kind).new_injections(of_kind)]
-    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), new)
-    groups = tuple(device_kind(kind).build(of_kind, feeder) for kind, of_kind in specs.items())
-    zones = build_zones(feeder, _partition(scenario, feeder), scenario.unjudged)
-    stacked = stack(zones)
-    profiles = Profiles(scenario.profiles, feeder, scenario.dt_h)
-    if scenario.steps * scenario.dt_h > 24 + 1e-9:
-        raise ValueError(
-            f"scenario {scenario.name!r}: steps * dt_h is {scenario.steps * scenario.dt_h:g} h, longer than a day"
-        )
-    start = _start(scenario, feeder)
-    return Task(
-        scenario=scenario,
-        feeder=feeder,
-        groups=groups,
-        zones=zones,
-        stacked=stacked,
-        slots=Slots.build(zones, groups),
-        observer=Observer.build(scenario.observations, zones, stacked, _sample(feeder, groups, start, scenario.dt_h)),
-        rewards={
-            short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()
-        },
-        costs={short: cost_channel(name) for short, name in _short(scenario.costs).items()},
-        profiles=profiles,
-        start=start,
-    )
-
-
-def _short(names: Iterable[str]) -> dict[str, str]:
-    """Names as infos show them, without the module; each to the full name.
-
-    Raises:
-        ValueError: two would be shown alike.
-    """
-    result: dict[str, str] = {}
-    for name in names:
-        short = name.split(":")[-1]
-        if short in result:
-            raise ValueError(
-                f"two terms would be called {short!r}: {result[short]!r} and {name!r}; rename the function"
-            )
-        result[short] = name
-    return result
-
-
-def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
-    """Device specs by kind, validated."""
-    specs: dict[str, list[DeviceSpec]] = {}
-    for number, data in enumerate(scenario.devices, start=1):
-        where = f"scenario {scenario.name!r}: device {number}"
-        if "kind" not in data:
-            raise ValueError(f"{where} {dict(data)} has no kind")
-        kind = device_kind(str(data["kind"]))
-        try:
-            specs.setdefault(str(data["kind"]), []).append(kind.Spec.model_validate(data))
-        except ValidationError as error:
-            raise ValueError(_readable(error, kind.Spec, where)) from None
-    return specs
-
-
-def _commands(spec: FeederSpec) -> list[str]:
-    commands = list(spec.commands)
-    if spec.source_pu is not None:
-        commands.append(f"vsource.source.pu={spec.source_pu!r}")
-    if spec.load_v_pu is not None:
-        low, high = spec.load_v_pu
-        commands.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")
-    return commands
-
-
-def _partition(scenario: Scenario, feeder: Feeder) -> Sequence[set[str]]:
-    options = dict(scenario.zones)
-    method = options.pop("method", None)
-    if method is None:
-        raise ValueError(f"scenario {scenario.name!r}: zones needs a method, such as {{method: balanced, count: 4}}")
-    return partition(feeder_graph(feeder), str(method), **options)
-
-
-def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
-    start = feeder.setpoints()
-    for name, position in scenario.feeder.taps.items():
-        row = find(feeder.taps, name, "regulator", feeder.name)
-        tap = feeder.taps[row]
-        if not tap.minimum <= position <= tap.maximum:
-            raise ValueError(f"regulator {name!r}: tap {position} is outside {tap.minimum} to {tap.maximum}")
-        start.tap[row] = position
-    for name, is_closed in scenario.feeder.closed.items():
-        start.closed[find(feeder.switches, name, "switch or capacitor", feeder.name)] = is_closed
-    return start
-
-
-def _sample(feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints, dt_h: float) -> GridState:
-    """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
-    n = len(feeder.nodes)
-    solution = Solution(
-        v_pu=np.ones(n),
-        loss_kw=np.float64(0),
-        source_kw=np.float64(0),
-        source_kvar=np.float64(0),
-        served_kw=start.kw,
-        energised=np.ones(n, bool),
-        tap=start.tap,
-        closed=start.closed,
-        currents=lambda: np.zeros(len(feeder.branches)),
-    )
-    memory = np.concatenate([group.initial().ravel() for group in groups])
-    return GridState(0, 0.0, dt_h, start.copy(), solution, memory, start.kw[None])

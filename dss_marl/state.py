@@ -85,27 +85,46 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class GridState:
-    """All that a reward, a cost or an observation may see.
+class Interval:
+    """When devices act, and what is broken then.
 
     Attributes:
         step: number of the interval within the episode, from 0.
         hour: time of day at the start of the interval [h], 0 to 24.
         dt_h: length of the interval [h].
-        setpoints: as operated in the interval.
-        solution: of these set points.
-        memory: (..., K) state of the devices beside taps and switches, group after group.
-        forecast: (..., H, J) injections before any control in the coming H intervals, the first being this one [kW]:
-            loads negative, available sun positive.
+        faulted: (N) True at nodes that must not be energised; None where nothing is broken.
     """
 
     step: int
     hour: float
     dt_h: float
-    setpoints: Setpoints
-    solution: Solution
-    memory: Array
-    forecast: Array
+    faulted: BoolArray | None = None
+
+
+@dataclass(frozen=True)
+class GridState(Interval):
+    """All that a reward, a cost or an observation may see: an interval, and what happened in it.
+
+    Attributes:
+        setpoints: as operated in the interval.
+        solution: of these set points.
+        memory: (..., K) state of the devices beside taps and switches, group after group.
+        forecast: (..., H, J) injections before any control in the coming H intervals, the first being this one [kW]:
+            loads negative, available sun positive.
+        price: (..., H) price of energy in the same intervals [1/kWh].
+        action: (..., F) what the devices did last, all entries of all devices, in [-1, 1]; zeros at reset.
+        readings: (..., M) what the devices tell of themselves; see DeviceGroup.readings.
+        unmet_kwh: (..., D) energy that each device owed in the interval and did not deliver, times its priority [kWh].
+    """
+
+    setpoints: Setpoints = field(kw_only=True)
+    solution: Solution = field(kw_only=True)
+    memory: Array = field(kw_only=True)
+    forecast: Array = field(kw_only=True)
+    price: Array = field(kw_only=True)
+    action: Array = field(kw_only=True)
+    readings: Array = field(kw_only=True)
+    unmet_kwh: Array = field(kw_only=True)
 
     def replace(self, **changes: object) -> GridState:
         """The same state with some fields changed."""

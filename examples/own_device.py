@@ -23,7 +23,7 @@ class SheddableLoads(DeviceGroup):
     action_labels: ClassVar[tuple[str, ...]] = ("share shed where positive",)
     Spec: ClassVar[type[DeviceSpec]] = ShedSpec
 
-    def act(self, action, memory, setpoints, dt_h):
+    def act(self, action, memory, setpoints, interval):
         kept = 1 - self.most * np.maximum(action[..., 0], 0)
         setpoints.kw[..., self.injections] *= kept
         setpoints.kvar[..., self.injections] *= kept

@@ -41,6 +41,16 @@ def task_of(name):
     return load_scenario(name).build()
 
 
+@cache
+def _changed(name, changes):
+    return load_scenario(name).replace(**dict(changes)).build()
+
+
+def load_cached(name, **changes):
+    """A shipped scenario with plain changes, built once."""
+    return _changed(name, tuple(sorted(changes.items())))
+
+
 def random_setpoints(feeder, rng, capacitors=True):
     """Plausible set points: loads at 30 to 110 %, units anywhere in their circle, taps within 6 steps of neutral."""
     setpoints = feeder.setpoints()

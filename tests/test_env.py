@@ -642,8 +642,8 @@ def test_a_grid_that_collapses_is_a_failure(scenario):
     task = load_scenario(scenario).replace(profiles={"load_scale": (0.4, 0.4)}, failure_penalty=12.5).build()
     env = ZoneEnv(task)
     env.reset(seed=1)
-    env._day.kw[3:] *= 50
-    env._day.kvar[3:] *= 50
+    env.plant._day.kw[3:] *= 50
+    env.plant._day.kvar[3:] *= 50
     rewards = {}
     while env.agents:
         _, rewards, terminations, _, _ = env.step(still(env))

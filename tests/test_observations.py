@@ -111,18 +111,20 @@ def test_labels_are_as_many_as_entries(name, scenario):
         labels = built.labels(zone, task.feeder)
         assert len(labels) == built.widths[0] == len(built.low) == len(built.high)
         own = len(np.atleast_1d(KNOWN[name].function(zone, states(scenario)[0])))
-        assert all(f"[{KNOWN[name].unit}]" in label for label in labels[:own])
-        assert labels[own:] == ["-"] * (len(labels) - own)
+        told = [label for label in labels if label != "-"]
+        assert all(label.endswith(f"[{KNOWN[name].unit}]") for label in told)
+        rows = {"actions": zone.action_weight, "readings": zone.reading_weight}.get(KNOWN[name].per, np.ones(own))
+        assert [label != "-" for label in labels] == [*(rows > 0), *[False] * (len(labels) - own)]
 
 
 @every_scenario
 def test_a_zone_with_nothing_of_a_kind_has_no_label_for_it(scenario):
     """Padding is padding also where a zone has none of the things."""
     task = task_of(scenario)
-    for name in ("tap", "closed", "unit_voltage"):
+    for name in ("tap", "banks", "closed", "unit_voltage"):
         built = observer(scenario, name)
         for zone in task.zones:
-            rows = {"tap": zone.taps, "closed": zone.switches, "unit_voltage": zone.units}[name]
+            rows = {"tap": zone.taps, "banks": zone.capacitors, "closed": zone.switches, "unit_voltage": zone.units}[name]
             assert [label != "-" for label in built.labels(zone, task.feeder)].count(True) == len(rows)
 
 
@@ -207,10 +209,52 @@ def test_load_clock_taps_states_and_identity_by_hand(scenario):
         v[behind] = 1.01 + 0.002 * np.arange(len(behind))
         regulated = seen(scenario, "tap_voltage", with_voltages(state, v), z)
         assert regulated[: len(zone.taps)] == pytest.approx(0.2 + 0.04 * zone.taps, abs=1e-5)
+        assert seen(scenario, "banks", moved, z)[: len(zone.capacitors)] == pytest.approx(1.0 - zone.capacitors % 2)
         assert seen(scenario, "closed", moved, z)[: len(zone.switches)] == pytest.approx(1.0 - zone.switches % 2)
         assert seen(scenario, "identity", state, z).tolist() == np.eye(count)[z].tolist()
         for hour, sine, cosine in ((0.0, 0, 1), (6.0, 1, 0), (12.0, 0, -1), (18.0, -1, 0)):
             assert seen(scenario, "clock", replace(state, hour=hour), z) == pytest.approx([sine, cosine], abs=1e-6)
+
+
+@every_scenario
+def test_forecasts_powers_and_last_actions_by_hand(scenario, rng):
+    task = task_of(scenario)
+    ahead = rng.uniform(-100, 100, (4, len(task.feeder.injections)))
+    price = rng.uniform(0, 1, 4)
+    action = rng.uniform(-1, 1, task.agents.slots.size)
+    served = rng.uniform(-50, 50, len(task.feeder.injections))
+    state = states(scenario)[0]
+    loading = rng.uniform(0, 2, len(task.feeder.branches))
+    alive = rng.random(len(task.feeder.nodes)) < 0.7
+    solution = replace(state.solution, served_kw=served, currents=lambda: loading, energised=alive)
+    state = state.replace(forecast=ahead, price=price, action=action, solution=solution)
+    for z, zone in enumerate(task.zones):
+        load = Observer.build(["load_ahead"], task.zones, task.stacked, state).observe(state)[z]
+        assert load == pytest.approx(np.clip(-ahead[:, zone.loads].sum(-1) / 100, 0, 50), rel=1e-5)
+        sun = Observer.build(["sun_ahead"], task.zones, task.stacked, state).observe(state)[z]
+        rated = zone.panel_kw.sum() if len(zone.panels) else 1.0
+        assert sun == pytest.approx(np.clip(ahead[:, zone.panels].sum(-1) / rated, 0, 1.2), rel=1e-5)
+        prices = Observer.build(["price_ahead"], task.zones, task.stacked, state).observe(state)[z]
+        assert prices == pytest.approx(10 * price, rel=1e-5)
+        both = np.concatenate([zone.loads, zone.units])
+        assert seen(scenario, "zone_power", state, z) == pytest.approx([served[both].sum() / 100], rel=1e-4)
+        power = seen(scenario, "unit_power", state, z)[: len(zone.units)]
+        kw = state.setpoints.kw[zone.units] / zone.unit_kw
+        assert power == pytest.approx(kw, abs=1e-5)
+        last = seen(scenario, "last_action", state, z)
+        used = task.agents.slots.used[z]
+        assert last[used] == pytest.approx(action[task.agents.slots.place[z][used]], abs=1e-6)
+        assert (last[~used] == 0).all()
+        assert seen(scenario, "has_action", state, z).tolist() == used.astype(float).tolist()
+        assert seen(scenario, "kind", state, z).sum() == len(
+            {k for k, g in enumerate(task.groups) for bus in g.buses if bus in zone.buses}
+        )
+        border = seen(scenario, "border_loading", state, z)[: len(zone.borders)]
+        assert border == pytest.approx(loading[zone.borders], rel=1e-5)
+        crossing = [b for b in task.feeder.branches if (b.bus1 in zone.buses) != (b.bus2 in zone.buses)]
+        assert len(zone.borders) == len(crossing)
+        share = np.mean(alive[zone.judged])
+        assert seen(scenario, "alive", state, z) == pytest.approx([share], abs=1e-5)
 
 
 # --- one's own -------------------------------------------------------------------------------------------------------

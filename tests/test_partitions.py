@@ -100,7 +100,7 @@ def test_every_method_keeps_the_contract_on_every_feeder(name, method, options):
     zones = build_zones(feeder, parts)
     assert sorted(np.concatenate([zone.nodes for zone in zones])) == list(range(len(feeder.nodes)))
     capacitors = [s for s, row in enumerate(feeder.switches) if row.kind == "capacitor"]
-    assert sorted(np.concatenate([zone.switches for zone in zones])) == capacitors
+    assert sorted(np.concatenate([zone.capacitors for zone in zones])) == capacitors
 
 
 @pytest.mark.parametrize(("method", "options"), [("electrical", {"count": 6}), ("laterals", {"count": 12})])

@@ -66,9 +66,9 @@ def stacked(states):
         *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed"))
     )
     first = states[0]
-    return GridState(
-        first.step, first.hour, first.dt_h, points, solution, of(lambda s: s.memory), of(lambda s: s.forecast)
-    )
+    names = ("memory", "forecast", "price", "action", "readings", "unmet_kwh")
+    rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
+    return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)
 
 
 def zone_values(term, task, before, after):
@@ -109,11 +109,21 @@ def test_rewards_punish_and_costs_count(name):
         for before, after in steps(name):
             values = zone_values(term, task, before, after)
             assert np.isfinite(values).all()
-            assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
+            if label != "reward energy_cost":  # export earns
+                assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
             fired[label] |= bool((values != 0).any())
-    if not any(row.kind == "capacitor" for row in task.feeder.switches):
-        del fired["reward capacitor_moves"]
-    assert all(fired.values()), fired
+    kinds = {spec["kind"] for spec in task.scenario.devices}
+    needs = {
+        "capacitor_moves": any(row.kind == "capacitor" for row in task.feeder.switches),
+        "switch_moves": any(row.kind == "switch" for row in task.feeder.switches),
+        "curtailment": "inverter" in kinds,
+        "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
+        "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
+        "unmet": bool(kinds & {"ev_charger", "flexible_load"}),
+        "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+    }
+    silent = {label for label, did in fired.items() if not did}
+    assert {label for label in silent if needs.get(label.split()[1], True)} == set()
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
@@ -183,7 +193,9 @@ def test_the_teams_sums(name):
         outside = np.maximum(np.maximum(v - 1.05, 0.95 - v), 0) * alive
         moves = np.abs(after.setpoints.tap - before.setpoints.tap).sum()
         banks = [s for s, row in enumerate(task.feeder.switches) if row.kind == "capacitor"]
-        switchings = (after.setpoints.closed != before.setpoints.closed)[banks].sum()
+        lines = [s for s, row in enumerate(task.feeder.switches) if row.kind == "switch"]
+        moved = after.setpoints.closed != before.setpoints.closed
+        switchings, openings = moved[banks].sum(), moved[lines].sum()
         lost = (after.forecast[0, units] - after.setpoints.kw[units]).sum()
         for label, expected in (
             ("reward voltage_violation", -outside.sum() / len(judged)),
@@ -193,11 +205,46 @@ def test_the_teams_sums(name):
             ("reward capacitor_moves", -switchings),
             ("reward curtailment", -lost * after.dt_h / 1000),
             ("cost voltage", outside.sum()),
-            ("cost operations", moves + switchings),
+            ("reward switch_moves", -openings),
+            ("reward energy_cost", -after.solution.source_kw * after.price[0] * after.dt_h),
+            ("cost operations", moves + switchings + openings),
+            ("cost curtailed_kwh", lost * after.dt_h),
         ):
             assert zone_values(TERMS[label], task, before, after).sum() == pytest.approx(
                 expected, rel=1e-9, abs=1e-12
             ), label
+
+
+def test_dark_loads_and_owed_energy_by_hand():
+    """What dead loads would draw, and what devices owe, in the zone where they are."""
+    task = task_of("ieee34_volt_var")
+    before, after = steps("ieee34_volt_var")[0]
+    zone = task.zones[2]
+    dark = zone.loads[:3]
+    served = after.solution.served_kw.copy()
+    served[dark] = 0.0
+    owed = np.arange(1.0, 1.0 + sum(group.size for group in task.groups))
+    state = after.replace(solution=replace(after.solution, served_kw=served), unmet_kwh=owed)
+    lost = -after.setpoints.kw[dark].sum() * after.dt_h
+    assert lost > 0
+    unmet = zone_values(REWARDS["unmet"], task, before, state)
+    assert -1000 * unmet == pytest.approx([owed[z.devices].sum() for z in task.zones])
+    assert -1000 * unmet.sum() == pytest.approx(owed.sum())
+    kwh = zone_values(COSTS["unserved_kwh"], task, before, state)
+    assert kwh == pytest.approx([owed[z.devices].sum() + (lost if z is zone else 0.0) for z in task.zones])
+    assert zone_values(REWARDS["unserved"], task, before, state) == pytest.approx(-kwh / 1000)
+
+
+def test_wear_is_of_units_that_the_sun_does_not_feed():
+    task = task_of("ieee34_volt_var")
+    before, after = steps("ieee34_volt_var")[0]
+    assert (zone_values(REWARDS["battery_use"], task, before, after) == 0).all()
+    zone = task.zones[1]
+    blind = replace(zone, panels=zone.panels[:0], panel_weight=zone.panel_weight[:0], panel_kw=zone.panel_kw[:0])
+    points = after.setpoints.copy()
+    points.kw[zone.units] = -40.0
+    state = after.replace(setpoints=points)
+    assert REWARDS["battery_use"](blind, before, state) == pytest.approx(-40 * len(zone.units) * 0.25 / 1000)
 
 
 def test_a_tap_move_is_counted_in_the_zone_of_its_bus():

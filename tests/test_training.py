@@ -98,7 +98,7 @@ def test_figures_count_what_they_say():
     good, total = 0, 0.0
     rng = np.random.default_rng(0)
     while env.agents:
-        actions = {a: rng.uniform(-1, 1, env.task.slots.width) for a in env.agents}
+        actions = {a: rng.uniform(-1, 1, env.task.agents.slots.width) for a in env.agents}
         _, rewards, *_ = env.step(actions)
         figures.add(env.before, env.after, rewards["zone_1"])
         v = env.after.solution.v_pu[judged]

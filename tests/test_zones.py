@@ -233,7 +233,9 @@ def test_everything_is_in_exactly_one_zone(name):
         "loads": feeder.loads,
         "units": np.setdiff1d(np.arange(len(feeder.injections)), feeder.loads),
         "taps": range(len(feeder.taps)),
-        "switches": [s for s, row in enumerate(feeder.switches) if row.kind == "capacitor"],
+        "capacitors": [s for s, row in enumerate(feeder.switches) if row.kind == "capacitor"],
+        "switches": [s for s, row in enumerate(feeder.switches) if row.kind == "switch"],
+        "panels": [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"],
     }
     for field, wanted in everything.items():
         assert sorted(np.concatenate([getattr(zone, field) for zone in zones])) == sorted(wanted), field
@@ -250,7 +252,7 @@ def test_everything_lies_at_a_bus_of_its_zone(name):
         assert {feeder.nodes[n].rsplit(".", 1)[0] for n in zone.nodes} == set(zone.buses)
         assert {feeder.injections[j].bus for j in (*zone.loads, *zone.units)} <= set(zone.buses)
         assert {feeder.taps[r].bus2 for r in zone.taps} <= set(zone.buses)
-        assert {feeder.switches[s].bus for s in zone.switches} <= set(zone.buses)
+        assert {feeder.switches[s].bus for s in (*zone.switches, *zone.capacitors)} <= set(zone.buses)
         for u, j in enumerate(zone.units):
             own = feeder.injections[j]
             weighed = zone.unit_nodes[u][zone.unit_node_weight[u] > 0]

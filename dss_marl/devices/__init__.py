@@ -1,10 +1,31 @@
 """Devices: what agents move. Each kind is written once, for all devices of the kind together."""
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
+from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.ev import EVChargers
+from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.regulator import Regulators
 
-KINDS |= {"inverter": Inverters, "regulator": Regulators, "capacitor": Capacitors}
+KINDS |= {
+    "inverter": Inverters,
+    "regulator": Regulators,
+    "capacitor": Capacitors,
+    "battery": Batteries,
+    "ev_charger": EVChargers,
+    "flexible_load": FlexibleLoads,
+}
 
-__all__ = ["KINDS", "Capacitors", "DeviceGroup", "DeviceSpec", "Inverters", "Regulators", "device_kind"]
+__all__ = [
+    "KINDS",
+    "Batteries",
+    "Capacitors",
+    "DeviceGroup",
+    "DeviceSpec",
+    "EVChargers",
+    "FlexibleLoads",
+    "Inverters",
+    "Regulators",
+    "device_kind",
+]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.feeder import Feeder, NewInjection
-from dss_marl.state import Array, IntArray, Setpoints
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.zones import imported
 
 
@@ -20,29 +20,42 @@ class DeviceSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
+    every: int = Field(default=1, ge=1, description="acts only at every so many-th step, the first included")
 
 
 @dataclass(frozen=True)
 class DeviceGroup:
-    """All devices of one kind. Extend it with the kind's own arrays, ``act`` and, where something is kept, ``hold``.
+    """All devices of one kind. Extend it with the kind's own arrays, ``act`` and, where something is kept, the rest.
 
     A kind also says how it is named in a scenario: ``Spec`` (its fields), ``new_injections`` (what it adds to the
     circuit) and ``build``.
 
+    All that depends on the state takes arrays with any leading batch axes. For every state and action the three
+    agree: ``limited`` counts a device if and only if one of its entries is not ``legal``, and acting on what
+    ``present`` gives leaves the set points that ``hold`` would write.
+
     Attributes:
         names: (D) unique names.
         buses: (D) where each device sits; decides its zone.
-        action_labels: (A) entries of one device's action, each in [-1, 1]; 0 is the neutral one. May be a property.
+        every: (D) each acts at every so many-th step; None: all at each. The environment sees to that.
+        action_labels: (A) entries of one device's action, each in [-1, 1]. May be a property.
         memory_size: K, numbers kept for each device between steps.
+        reading_labels: (M) entries of one device's readings, with their unit. May be a property.
         circuit_controls: True if the circuit's own controls may take this kind over.
+        settles: True if set points follow the voltages that they cause; then ``respond`` is called between solves.
+        joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together.
     """
 
     names: tuple[str, ...]
     buses: tuple[str, ...]
+    every: IntArray | None = field(default=None, kw_only=True)
 
     action_labels: ClassVar[tuple[str, ...]] = ()
     memory_size: ClassVar[int] = 0
+    reading_labels: ClassVar[tuple[str, ...]] = ()
     circuit_controls: ClassVar[bool] = False
+    settles: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 
     @property
@@ -50,11 +63,29 @@ class DeviceGroup:
         """Number of devices D."""
         return len(self.names)
 
+    def levels(self) -> IntArray:
+        """(D, A) number of positions that an entry has by nature, evenly over [-1, 1]; 0 where it is continuous."""
+        return np.zeros((self.size, len(self.action_labels)), np.int64)
+
     def initial(self) -> Array:
         """(D, K) memory at reset."""
         return np.zeros((self.size, self.memory_size))
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
+    def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
+        """(D, K) memory at reset where a day differs from another: arrivals of cars, say. By default ``initial``.
+
+        Args:
+            rng: the day's own stream.
+            weekend: whether the day is a Saturday or Sunday.
+            hour: time of day at which the episode starts [h].
+        """
+        return self.initial()
+
+    def neutral(self) -> Array:
+        """(D, A) the action of a device that nobody controls: zeros, unless the kind says otherwise."""
+        return np.zeros((self.size, len(self.action_labels)))
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """Write the set points that the action asks for, within the limits.
 
         Args:
@@ -62,15 +93,68 @@ class DeviceGroup:
             memory: (..., D, K) from the step before.
             setpoints: of the interval, before control: loads and available sun, taps and switches as they are; changed
                 in place.
-            dt_h: length of the interval [h].
+            interval: when.
 
         Returns:
             the new memory (..., D, K), and (..., D) 1 where a limit of the device cut the request, else 0.
         """
-        raise TypeError(f"{type(self).__name__} must define act(action, memory, setpoints, dt_h)")
+        raise TypeError(f"{type(self).__name__} must define act(action, memory, setpoints, interval)")
 
-    def hold(self, memory: Array, setpoints: Setpoints) -> None:
-        """Write the set points of devices that stay as they are; taps and switches do so by themselves."""
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """Write the set points of devices that stay as they are; taps and switches do so by themselves.
+
+        Args:
+            memory: (..., D, K); not changed.
+            setpoints: of the interval, before control; changed in place.
+            interval: the one that comes.
+        """
+
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., D, A) the action that keeps each device as it is, as far as the coming interval's limits allow.
+
+        Args:
+            memory, setpoints, interval: as in ``act``; not changed. How much a store can give depends on how long.
+        """
+        return np.zeros((*memory.shape[:-1], len(self.action_labels)))
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """(..., D, A) whether the device would do just what each entry asks, whatever the other entries are.
+
+        Args:
+            action: (..., D, A) in [-1, 1]; may have more leading axes than the state, to try many at once.
+            memory, setpoints, interval: as in ``act``; not changed.
+        """
+        return np.ones(action.shape, bool)
+
+    def respond(self, memory: Array, setpoints: Setpoints, solution: Solution) -> float:
+        """Follow the voltages: move the set points towards what they call for; only where ``settles``.
+
+        Args:
+            memory: (..., D, K) after ``act`` or ``hold``.
+            setpoints: changed in place.
+            solution: of these set points.
+
+        Returns:
+            how far the set points were from what the voltages call for, before the move, over rating [1].
+        """
+        return 0.0
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """After the last solve of an interval: the memory (..., D, K), and (..., D) 1 where a rating was exceeded."""
+        return memory, np.zeros(memory.shape[:-1], np.int64)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., D, M) what each device tells of itself, of order 1."""
+        return np.zeros((*memory.shape[:-1], len(self.reading_labels)))
+
+    def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
+        """(..., D) energy owed in the interval and not delivered, times the device's priority [kWh].
+
+        Args:
+            before, after: (..., D, K) memory around the step.
+            interval: the one between them.
+        """
+        return np.zeros(after.shape[:-1])
 
     @classmethod
     def new_injections(cls, specs: Sequence[Any]) -> list[NewInjection]:
@@ -100,6 +184,11 @@ def device_kind(name: str) -> type[DeviceGroup]:
     if not (isinstance(kind, type) and issubclass(kind, DeviceGroup)):
         raise ValueError(f"device kind {name!r} is not a DeviceGroup")
     return kind
+
+
+def turns(every: Sequence[int]) -> IntArray | None:
+    """(D) for the group's ``every``; None where all act at each step."""
+    return np.array(every, np.int64) if any(number != 1 for number in every) else None
 
 
 def unique(names: Sequence[str], kind: str) -> tuple[str, ...]:

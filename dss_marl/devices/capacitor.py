@@ -4,60 +4,104 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.feeder import Feeder, find
-from dss_marl.state import Array, IntArray, Setpoints
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class CapacitorSpec(DeviceSpec):
     """Capacitor banks of the circuit by name, or all of them; a bank of several steps is a device for each step."""
 
     names: tuple[str, ...] | Literal["all"] = "all"
+    discharge_h: float = Field(default=0.0, ge=0, description="after opening, before it may close again [h]")
 
 
 @dataclass(frozen=True)
 class Capacitors(DeviceGroup):
     """Capacitor steps. An action above 1/3 closes, below -1/3 opens, between them nothing moves.
 
+    A capacitor closed onto its remaining charge draws a large current, so it must discharge first.
+    Memory: hours since it opened, at most the discharge time.
+
     Attributes:
         switches: (D) index of each in the Feeder's switches.
+        discharge_h: (D) shortest time between opening and closing [h].
     """
 
     switches: IntArray
+    discharge_h: Array | None = None
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
+    memory_size: ClassVar[int] = 1
     circuit_controls: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = CapacitorSpec
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; nothing limits a capacitor here."""
-        asked = action[..., 0]
-        setpoints.closed[..., self.switches] = np.where(
-            np.abs(asked) > 1 / 3, asked > 0, setpoints.closed[..., self.switches]
-        )
-        return memory, np.zeros(asked.shape, dtype=np.int64)
+    @property
+    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The time to wait, where one must."""
+        return ("time to wait before closing [discharge_h]",) if self._wait.any() else ()
+
+    @cached_property
+    def _wait(self) -> Array:
+        return np.zeros(self.size) if self.discharge_h is None else self.discharge_h
+
+    def levels(self) -> IntArray:
+        """See DeviceGroup.levels: open, hold, close."""
+        return np.full((self.size, 1), 3)
+
+    def initial(self) -> Array:
+        """See DeviceGroup.initial: all are discharged."""
+        return self._wait[:, None].copy()
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; closing before it is discharged is a limit."""
+        before = setpoints.closed[..., self.switches]
+        allowed = self._allowed(action[..., 0], memory, before)
+        asked = np.where(allowed, action[..., 0], 0.0)
+        after = np.where(np.abs(asked) > 1 / 3, asked > 0, before)
+        setpoints.closed[..., self.switches] = after
+        since = np.where(before & ~after, 0.0, memory[..., 0]) + interval.dt_h
+        return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        return self._allowed(action[..., 0], memory, setpoints.closed[..., self.switches])[..., None]
+
+    def _allowed(self, asked: Array, memory: Array, closed: BoolArray) -> BoolArray:
+        waiting = ~closed & (memory[..., 0] < self._wait - 1e-9)  # hours add up inexactly
+        allowed: BoolArray = ~((asked > 1 / 3) & waiting)
+        return allowed
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        waits = (self._wait > 0) & ~setpoints.closed[..., self.switches]
+        left = np.where(waits, 1 - memory[..., 0] / np.where(self._wait > 0, self._wait, 1.0), 0.0)
+        return left[..., None][..., : len(self.reading_labels)]
 
     @classmethod
     def build(cls, specs: Sequence[CapacitorSpec], feeder: Feeder) -> Capacitors:
         """See DeviceGroup.build."""
         banks = [row for row in feeder.switches if row.kind == "capacitor"]
         rows: list[int] = []
+        said: list[CapacitorSpec] = []
         for spec in specs:
-            if spec.names == "all":
-                rows += [feeder.switches.index(row) for row in banks]
-                continue
-            for name in spec.names:
+            for name in [row.name for row in banks] if spec.names == "all" else spec.names:
                 of_bank = [i for i, row in enumerate(feeder.switches) if row.element == f"capacitor.{name}".lower()]
-                rows += of_bank or [find(banks, name, "capacitor", feeder.name)]
+                rows += of_bank or [feeder.switches.index(banks[find(banks, name, "capacitor", feeder.name)])]
+            said += [spec] * (len(rows) - len(said))
         if not rows:
             raise ValueError(f"feeder {feeder.name!r} has no capacitor; leave the kind out")
         found = [feeder.switches[i] for i in rows]
         return cls(
             names=unique([row.name.split(".", 1)[1] for row in found], "capacitor"),
             buses=tuple(row.bus for row in found),
+            every=turns([spec.every for spec in said]),
             switches=np.array(rows, dtype=np.int64),
+            discharge_h=np.array([spec.discharge_h for spec in said]),
         )

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.devices import volt_var
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.feeder import Feeder, NewInjection, find
-from dss_marl.state import Array, IntArray, Setpoints
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _IN_CIRCUIT = "(of the circuit)"
 
@@ -30,6 +31,11 @@ class InverterSpec(DeviceSpec):
     phases: tuple[int, ...] = ()
     name: str = ""
     curtail: bool = Field(default=False, description="the agent may also hold back sun")
+    mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="what the entries set")
+    priority: Literal["watt", "var"] = Field(default="watt", description="what the kVA circle cuts last")
+    category: Literal["A", "B", "none"] = Field(default="none", description="reactive capability of IEEE 1547-2018")
+    night: bool = Field(default=True, description="reactive power also where no active power flows")
+    power_factor_min: float = Field(default=0.9, gt=0, le=1, description="lowest, of mode power_factor")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
 
     @model_validator(mode="before")
@@ -55,54 +61,181 @@ class InverterSpec(DeviceSpec):
         return self.kva or 1.2 * self.kw
 
 
+# IEEE 1547-2018, table 7: kvar over rating, given and taken
+_CAPABILITY = {"A": (0.44, 0.25), "B": (0.44, 0.44), "none": (np.inf, np.inf)}
+_ENTRIES = {
+    "share": ("share of the reactive power left",),
+    "power_factor": ("power factor, further from 1 the larger, + gives kvar",),
+    "volt_var": volt_var.PARAMETERS,
+}
+
+
 @dataclass(frozen=True)
 class Inverters(DeviceGroup):
-    """Inverters with watt priority: what the sun gives comes first, reactive power takes what the circle leaves.
+    """Inverters: sun and reactive power within the kVA circle, and within the category's reactive capability.
 
-    The first entry of the action is a share of the reactive power left, q = a sqrt(S^2 - P^2), available at night too;
-    with ``curtail`` a second entry holds sun back, P = (1 + min(a, 0)) P_sun, so that 0 and above take all.
-    Memory: both entries as applied, so a held inverter keeps its share, and its kvar follows the circle.
+    The priority says what the circle cuts. Watt: what the sun gives comes first, reactive power takes what is left.
+    Var: reactive power comes first, sun takes what is left. What the first entries of the action do:
+
+    - share: kvar = a times the most there is, q = a sqrt(S^2 - P^2) under watt priority, at night too unless ``night``
+      is off.
+    - power_factor: kvar = +-P tan(acos(1 - |a| (1 - power_factor_min))), as far as circle and category go.
+    - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var.kvar_share``. Under var priority
+      sun leaves room for all that the curve may ask.
+
+    With ``curtail`` a last entry holds sun back, P = (1 + min(a, 0)) P_sun, so that 0 and above take all.
+    Memory: the entries as applied, so a held inverter keeps its share, and its kvar follows the circle; then what is
+    held back; then, only in volt_var, kvar over rating.
 
     Attributes:
         injections: (D) index of each in the Feeder's injections.
         kva: (D) rating [kVA].
         may_curtail: (D) 1 where sun may be held back, else 0.
+        mode: of all inverters of the group.
+        given, taken: (D) most reactive power into and out of the grid by category; inf: the circle's [kvar].
+        var_first: (D) True where reactive power has priority.
+        night: (D) True where reactive power needs no sun.
+        power_factor_min: (D) lowest power factor.
+        places: where they measure, in volt_var.
     """
 
     injections: IntArray
     kva: Array
     may_curtail: Array
+    mode: str = "share"
+    given: Array | float = np.inf
+    taken: Array | float = np.inf
+    var_first: BoolArray | bool = False
+    night: BoolArray | bool = True
+    power_factor_min: Array | float = 0.9
+    places: volt_var.Places | None = None
 
-    memory_size: ClassVar[int] = 2
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
     @property
     def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """One entry, and a second where any of the inverters may curtail."""
-        entries = ("share of the reactive power left", "sun held back where negative")
-        return entries if self.may_curtail.any() else entries[:1]
+        """Those of the mode, and one more where any of the inverters may curtail."""
+        entries = _ENTRIES[self.mode]
+        return (*entries, "sun held back where negative") if self.may_curtail.any() else entries
+
+    @property
+    def memory_size(self) -> int:  # type: ignore[override]
+        """Entries, sun held back, and the kvar where it follows the voltage."""
+        return self._held + (2 if self.settles else 1)
+
+    @property
+    def settles(self) -> bool:  # type: ignore[override]
+        """Whether kvar follows the voltage."""
+        return self.mode == "volt_var"
+
+    @property
+    def _held(self) -> int:
+        return len(_ENTRIES[self.mode])
 
     @cached_property
     def _kva_squared(self) -> Array:
         return self.kva**2
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
+    # What no inverter of the group needs is skipped: an environment acts and holds in every step.
+    @cached_property
+    def _any_var_first(self) -> bool:
+        return bool(np.any(self.var_first))
+
+    @cached_property
+    def _any_category(self) -> bool:
+        return bool(np.isfinite(self.given).any() or np.isfinite(self.taken).any())
+
+    @cached_property
+    def _all_nights(self) -> bool:
+        return bool(np.all(self.night))
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act. A request to hold back sun without ``curtail`` is a limit."""
-        kept = np.zeros_like(memory)
-        kept[..., 0] = action[..., 0]
+        kept = memory.copy()
+        kept[..., : self._held] = action[..., : self._held]
+        kept[..., self._held] = 0.0
         limited = np.zeros(kept.shape[:-1], dtype=np.int64)
-        if action.shape[-1] > 1:
-            held_back = np.minimum(action[..., 1], 0)
-            kept[..., 1] = held_back * self.may_curtail
-            limited = ((held_back < 0) & (self.may_curtail == 0)).astype(np.int64)
-        self.hold(kept, setpoints)
+        if action.shape[-1] > self._held:
+            held_back = np.minimum(action[..., self._held], 0)
+            kept[..., self._held] = held_back * self.may_curtail
+            limited = (~self._can_curtail(held_back)).astype(np.int64)
+        self.hold(kept, setpoints, interval)
         return kept, limited
 
-    def hold(self, memory: Array, setpoints: Setpoints) -> None:
+    def _can_curtail(self, entry: Array) -> BoolArray:
+        return (entry >= 0) | (self.may_curtail > 0)
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        kw = np.minimum(setpoints.kw[..., self.injections] * (1 + memory[..., 1]), self.kva)
-        setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = memory[..., 0] * np.sqrt(self._kva_squared - kw * kw)
+        sun = np.minimum(setpoints.kw[..., self.injections] * (1 + memory[..., self._held]), self.kva)
+        setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections] = self._power(sun, memory)
+
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.present."""
+        return memory[..., : len(self.action_labels)].copy()
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal; shares are of what there is, so only curtailment can be refused."""
+        allowed = np.ones(action.shape, bool)
+        if action.shape[-1] > self._held:
+            allowed[..., self._held] = self._can_curtail(action[..., self._held])
+        return allowed
+
+    def _power(self, sun: Array, memory: Array) -> tuple[Array, Array]:
+        """(..., D) kW and kvar from what the sun gives after curtailment [kW]."""
+        entry, kw = memory[..., 0], sun
+        if self.mode == "power_factor":
+            factor = 1 - np.abs(entry) * (1 - self.power_factor_min)
+            tangent = np.sqrt(1 - factor**2) / factor
+            # Along a constant power factor the circle is met at factor * S, unless the category ends the kvar before.
+            most = np.maximum(factor * self.kva, self._beside(self._capability(entry)))
+            kw = np.where(self.var_first, np.minimum(kw, most), kw)
+            return kw, self._lit(kw, np.sign(entry) * np.minimum(tangent * kw, self._reach(entry, self._beside(kw))))
+        if self.settles:
+            most = self._beside(np.minimum(np.maximum(self.given, self.taken), volt_var.MOST * self.kva))
+            kw = np.where(self.var_first, np.minimum(kw, most), kw)
+            return kw, self._within(memory[..., -1] * self.kva, kw)
+        if not self._any_var_first:
+            return kw, self._lit(kw, entry * self._reach(entry, self._beside(kw)))
+        kvar = self._lit(kw, entry * self._reach(entry, np.where(self.var_first, self.kva, self._beside(kw))))
+        return np.where(self.var_first, np.minimum(kw, self._beside(kvar)), kw), kvar
+
+    def _beside(self, part: Array) -> Array:
+        """(..., D) the other leg of the circle: kvar beside kW, or kW beside kvar."""
+        return np.sqrt(np.maximum(self._kva_squared - part * part, 0.0))
+
+    def _capability(self, sign: Array) -> Array:
+        """(..., D) most kvar in the direction of the sign by category, within the rating."""
+        return np.minimum(np.where(sign >= 0, self.given, self.taken), self.kva)
+
+    def _reach(self, sign: Array, room: Array) -> Array:
+        return np.minimum(room, self._capability(sign)) if self._any_category else room
+
+    def _lit(self, kw: Array, kvar: Array) -> Array:
+        return kvar if self._all_nights else np.where(self.night | (kw > 0), kvar, 0.0)
+
+    def _within(self, kvar: Array, kw: Array) -> Array:
+        """(..., D) the kvar that is nearest, beside this kW [kvar]."""
+        reach = self._reach(kvar, self._beside(kw))
+        return self._lit(kw, np.clip(kvar, -reach, reach))
+
+    def respond(self, memory: Array, setpoints: Setpoints, solution: Solution) -> float:
+        """See DeviceGroup.respond; each moves a part of the way, the smaller the steeper its curve."""
+        if self.places is None:
+            return 0.0
+        entries = memory[..., : self._held]
+        wanted = volt_var.kvar_share(entries, self.places.voltages(solution.v_alive)) * self.kva
+        kvar = setpoints.kvar[..., self.injections]
+        off = self._within(wanted, setpoints.kw[..., self.injections]) - kvar
+        setpoints.kvar[..., self.injections] = kvar + self.places.damping(entries) * off
+        return float(np.abs(off / self.kva).max())
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """See DeviceGroup.check; a curve goes on from the kvar that it came to."""
+        if self.settles:
+            memory = memory.copy()
+            memory[..., -1] = setpoints.kvar[..., self.injections] / self.kva
+        return memory, np.zeros(memory.shape[:-1], np.int64)
 
     @classmethod
     def new_injections(cls, specs: Sequence[InverterSpec]) -> list[NewInjection]:
@@ -124,20 +257,33 @@ class Inverters(DeviceGroup):
     @classmethod
     def build(cls, specs: Sequence[InverterSpec], feeder: Feeder) -> Inverters:
         """See DeviceGroup.build."""
-        found: dict[str, tuple[float, bool]] = {}  # injection: kVA, may curtail
+        modes = {spec.mode for spec in specs}
+        if len(modes) > 1:
+            raise ValueError(f"inverters have modes {', '.join(sorted(modes))}; give all of a scenario the same mode")
+        found: dict[str, tuple[float, InverterSpec]] = {}  # injection: kVA, what is said of it
         for spec in specs:
             rows = _taken_over(spec, feeder, found) if spec.names else {f"generator.{spec.label}": spec.rating_kva}
-            found |= {name: (kva, spec.curtail) for name, kva in rows.items()}
+            found |= {name: (kva, spec) for name, kva in rows.items()}
         index = {row.name: j for j, row in enumerate(feeder.injections)}
         rows_of = [
             index[name] if name in index else find(feeder.injections, name, "inverter", feeder.name) for name in found
         ]
+        kva, said = np.array([kva for kva, _ in found.values()]), [spec for _, spec in found.values()]
+        given, taken = kva * np.array([_CAPABILITY[spec.category] for spec in said]).T
         return cls(
             names=tuple(name.split(".", 1)[1] for name in found),
             buses=tuple(feeder.injections[j].bus for j in rows_of),
+            every=turns([spec.every for spec in said]),
             injections=np.array(rows_of, dtype=np.int64),
-            kva=np.array([kva for kva, _ in found.values()]),
-            may_curtail=np.array([float(curtail) for _, curtail in found.values()]),
+            kva=kva,
+            may_curtail=np.array([float(spec.curtail) for spec in said]),
+            mode=said[0].mode,
+            given=given,
+            taken=taken,
+            var_first=np.array([spec.priority == "var" for spec in said]),
+            night=np.array([spec.night for spec in said]),
+            power_factor_min=np.array([spec.power_factor_min for spec in said]),
+            places=volt_var.places(feeder, rows_of, kva) if said[0].mode == "volt_var" else None,
         )
 
 

@@ -1,17 +1,18 @@
-"""Regulators: tap changers moved a few steps at a time."""
+"""Regulators: tap changers, alone or ganged, moved a few steps at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.feeder import Feeder, find
-from dss_marl.state import Array, IntArray, Setpoints
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class RegulatorSpec(DeviceSpec):
@@ -19,50 +20,173 @@ class RegulatorSpec(DeviceSpec):
 
     names: tuple[str, ...] | Literal["all"] = "all"
     moves: int = Field(default=2, ge=1, le=32, description="most tap moves in a step")
+    absolute: bool = Field(default=False, description="the action is a position, from lowest to highest")
+    ganged: bool = Field(default=False, description="the names form one device, whose taps move together")
+    name: str = Field(default="", description="of a ganged device; empty: the names joined by +")
+    min_time_h: float = Field(default=0.0, ge=0, description="between moves; earlier ones are refused [h]")
+
+    @model_validator(mode="after")
+    def _named(self) -> RegulatorSpec:
+        if self.name and not self.ganged:
+            raise ValueError(f"name {self.name!r} is for a ganged device; leave it out, or set ganged: true")
+        return self
 
 
 @dataclass(frozen=True)
 class Regulators(DeviceGroup):
     """Tap changers. The action asks for round(a * moves) steps up (+) or down (-) from the present position.
 
+    Where ``absolute`` it asks for a position, -1 the lowest and 1 the highest; further than ``moves`` away, the tap
+    goes as far as it may. A ganged device has several taps: the first one's position counts, all move by as much, and
+    the first that meets its end stops all.
+    Memory: hours since the last move, at most the shortest time between moves.
+
     Attributes:
-        taps: (D) index of each in the Feeder's taps.
+        taps: (T) index of each tap in the Feeder's taps, device after device.
         moves: (D) most moves in a step.
-        lowest, highest: (D) end positions.
+        lowest, highest: (T) end positions.
+        first: (D) where each device's taps begin in ``taps``; None: one each.
+        absolute: (D) True where the action is a position.
+        min_time_h: (D) shortest time between moves [h].
+        rest: (D) action for the position at which the circuit's file has an absolute device.
     """
 
     taps: IntArray
     moves: IntArray
     lowest: IntArray
     highest: IntArray
+    first: IntArray | None = None
+    absolute: BoolArray | None = None
+    min_time_h: Array | None = None
+    rest: Array | None = None
 
-    action_labels: ClassVar[tuple[str, ...]] = ("tap moves",)
+    memory_size: ClassVar[int] = 1
     circuit_controls: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = RegulatorSpec
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, dt_h: float) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; a move beyond an end position is a limit."""
-        wanted = setpoints.tap[..., self.taps] + np.rint(action[..., 0] * self.moves).astype(np.int64)
-        allowed = np.clip(wanted, self.lowest, self.highest)
-        setpoints.tap[..., self.taps] = allowed
-        return memory, (allowed != wanted).astype(np.int64)
+    @property
+    def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One entry, a move or a position."""
+        if self._absolute.all():
+            return ("tap position",)
+        return ("tap moves, or position",) if self._absolute.any() else ("tap moves",)
+
+    @property
+    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The time to wait, where one must."""
+        return ("time to wait before the next move [min_time_h]",) if self._wait.any() else ()
+
+    @cached_property
+    def _first(self) -> IntArray:
+        return np.arange(self.size) if self.first is None else self.first
+
+    @cached_property
+    def _owner(self) -> IntArray:
+        """(T) the device of each tap."""
+        return np.repeat(np.arange(self.size), np.diff([*self._first, len(self.taps)]))
+
+    @cached_property
+    def _absolute(self) -> BoolArray:
+        return np.zeros(self.size, bool) if self.absolute is None else self.absolute
+
+    @cached_property
+    def _wait(self) -> Array:
+        return np.zeros(self.size) if self.min_time_h is None else self.min_time_h
+
+    @cached_property
+    def _span(self) -> IntArray:
+        """(D) moves from the lowest position to the highest."""
+        return (self.highest - self.lowest)[self._first]
+
+    def levels(self) -> IntArray:
+        """See DeviceGroup.levels: all moves, or all positions."""
+        return np.where(self._absolute, self._span, 2 * self.moves)[:, None] + 1
+
+    def neutral(self) -> Array:
+        """See DeviceGroup.neutral: no move, or the position of the circuit's file."""
+        rest = np.zeros(self.size) if self.rest is None else self.rest
+        return np.where(self._absolute, rest, 0.0)[:, None]
+
+    def initial(self) -> Array:
+        """See DeviceGroup.initial: all may move."""
+        return self._wait[:, None].copy()
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; a move beyond an end, too far or too early is a limit."""
+        wanted = self._wanted(action[..., 0], setpoints)
+        low, high = self._room(memory, setpoints)
+        moved = np.clip(wanted, low, high)
+        setpoints.tap[..., self.taps] += moved[..., self._owner]
+        since = np.where(moved != 0, 0.0, memory[..., 0]) + interval.dt_h
+        return np.minimum(since, self._wait)[..., None], (moved != wanted).astype(np.int64)
+
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.present: no move, or the position."""
+        there = _entry(setpoints.tap[..., self.taps][..., self._first], self.lowest[self._first], self._span)
+        return np.where(self._absolute, there, 0.0)[..., None]
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        wanted = self._wanted(action[..., 0], setpoints)
+        low, high = self._room(memory, setpoints)
+        allowed: BoolArray = ((low <= wanted) & (wanted <= high))[..., None]
+        return allowed
+
+    def _wanted(self, entry: Array, setpoints: Setpoints) -> IntArray:
+        """(..., D) moves that the entry (..., D) asks for."""
+        moves = np.rint(entry * self.moves).astype(np.int64)
+        if not self._absolute.any():
+            return moves
+        place = (setpoints.tap[..., self.taps] - self.lowest)[..., self._first]
+        goal = np.rint((entry + 1) / 2 * self._span).astype(np.int64)
+        return np.where(self._absolute, goal - place, moves)
+
+    def _room(self, memory: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
+        """(..., D) fewest and most moves that are possible; none always is."""
+        tap = setpoints.tap[..., self.taps]
+        low = np.maximum.reduceat(self.lowest - tap, self._first, axis=-1)
+        high = np.minimum.reduceat(self.highest - tap, self._first, axis=-1)
+        most = np.where(memory[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours add up inexactly
+        return np.clip(low, -most, 0), np.clip(high, 0, most)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        left = 1 - memory / np.where(self._wait > 0, self._wait, 1.0)[:, None]
+        return np.where(self._wait[:, None] > 0, left, 0.0)[..., : len(self.reading_labels)]
 
     @classmethod
     def build(cls, specs: Sequence[RegulatorSpec], feeder: Feeder) -> Regulators:
         """See DeviceGroup.build."""
-        rows, moves = [], []
+        devices: list[tuple[RegulatorSpec, list[int]]] = []
         for spec in specs:
             names = [tap.name for tap in feeder.taps] if spec.names == "all" else list(spec.names)
             if not names:
                 raise ValueError(f"feeder {feeder.name!r} has no regulator; leave the kind out")
-            rows += [find(feeder.taps, name, "regulator", feeder.name) for name in names]
-            moves += [spec.moves] * len(names)
-        taps = [feeder.taps[r] for r in rows]
+            rows = [find(feeder.taps, name, "regulator", feeder.name) for name in names]
+            devices += [(spec, rows)] if spec.ganged else [(spec, [row]) for row in rows]
+        every_tap = [row for _, rows in devices for row in rows]
+        own = unique([feeder.taps[row].name.split(".", 1)[1] for row in every_tap], "regulator")
+        first = np.cumsum([0, *(len(rows) for _, rows in devices)])[:-1]
+        joined = ["+".join(own[f : f + len(rows)]) for f, (_, rows) in zip(first, devices, strict=True)]
+        taps = [feeder.taps[row] for row in every_tap]
+        ends = np.array([[tap.minimum, tap.maximum] for tap in taps], dtype=np.int64)
+        start = np.array([tap.initial for tap in taps], dtype=np.int64)[first]
         return cls(
-            names=unique([tap.name.split(".", 1)[1] for tap in taps], "regulator"),
-            buses=tuple(tap.bus2 for tap in taps),
-            taps=np.array(rows, dtype=np.int64),
-            moves=np.array(moves, dtype=np.int64),
-            lowest=np.array([tap.minimum for tap in taps], dtype=np.int64),
-            highest=np.array([tap.maximum for tap in taps], dtype=np.int64),
+            names=unique([spec.name or name for name, (spec, _) in zip(joined, devices, strict=True)], "regulator"),
+            buses=tuple(feeder.taps[rows[0]].bus2 for _, rows in devices),
+            every=turns([spec.every for spec, _ in devices]),
+            taps=np.array(every_tap, dtype=np.int64),
+            moves=np.array([spec.moves for spec, _ in devices], dtype=np.int64),
+            lowest=ends[:, 0],
+            highest=ends[:, 1],
+            first=first,
+            absolute=np.array([spec.absolute for spec, _ in devices]),
+            min_time_h=np.array([spec.min_time_h for spec, _ in devices]),
+            rest=_entry(start, ends[first, 0], (ends[:, 1] - ends[:, 0])[first]),
         )
+
+
+def _entry(position: IntArray, lowest: IntArray, span: IntArray) -> Array:
+    """The action, -1 to 1, for a position of ``span`` + 1; 0 where there is but one."""
+    entry: Array = np.where(span > 0, 2.0 * (position - lowest) / np.maximum(span, 1) - 1.0, 0.0)
+    return entry

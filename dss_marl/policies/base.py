@@ -31,7 +31,9 @@ class Controller(Protocol):
 
 
 class NoControl:
-    """Every device stays neutral: no reactive power, all sun, taps and capacitors where they are."""
+    """Every device as if nobody controlled it: all sun, no reactive power, taps and banks where they are, cars at full
+    power, batteries idle.
+    """
 
     def __init__(self, circuit_controls: bool = False) -> None:
         self.circuit_controls = circuit_controls
@@ -40,8 +42,8 @@ class NoControl:
         """Nothing to prepare."""
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Zeros."""
-        return {agent: np.zeros(env.task.slots.width, np.float32) for agent in env.agents}
+        """Each kind's neutral action."""
+        return env.task.encoding.encode(env.task.neutral)
 
 
 class RandomControl:
@@ -58,6 +60,5 @@ class RandomControl:
         self._rng = np.random.default_rng([self.seed, env.day])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Uniform in [-1, 1]."""
-        rows = self._rng.uniform(-1, 1, (len(env.agents), env.task.slots.width)).astype(np.float32)
-        return dict(zip(env.agents, rows, strict=True))
+        """Uniform in [-1, 1], or over an entry's levels."""
+        return env.task.encoding.encode(self._rng.uniform(-1, 1, env.task.agents.slots.size))

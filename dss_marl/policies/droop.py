@@ -99,11 +99,11 @@ class Droop:
         return np.array([state.solution.v_pu[nodes].mean() for nodes in self._nodes])
 
     def _actions(self, env: ZoneEnv, q: Array, left: Array) -> dict[str, Any]:
-        slots = env.task.slots
-        flat = np.zeros(slots.parts[-1].stop)
+        slots = env.task.agents.slots
+        flat = env.task.neutral.copy()
         entries = flat[slots.parts[self._place]].reshape(slots.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)
-        return slots.write(flat)
+        return env.task.encoding.encode(flat)
 
 
 def tune_droop(

@@ -106,7 +106,15 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
         "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
         "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
         "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
-        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
+        "panels": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
+        "capacitors": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
+        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch"),
+        "borders": rows(
+            (m, bus)
+            for m, row in enumerate(feeder.branches)
+            if zone_of[row.bus1] != zone_of[row.bus2]
+            for bus in (row.bus1, row.bus2)
+        ),
     }
     zones = []
     for z, part in enumerate(parts):
@@ -124,6 +132,7 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
                 **own,
                 **weights,
                 **_units(feeder, own["units"]),
+                panel_kw=np.array([feeder.injections[j].kw for j in own["panels"]]),
                 tap_nodes=np.array([_regulated_node(feeder, r) for r in own["taps"]], dtype=np.int64),
             )
         )

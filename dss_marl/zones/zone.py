@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 
 from dss_marl.state import Array, IntArray
+
+def _no_rows() -> IntArray:
+    return np.zeros(0, np.int64)
+
+
+def _no_weights() -> Array:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,20 @@ class Zone:
         units, unit_weight: (u) indices of the zone's other injections.
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
+        panels, panel_weight, panel_kw: (p) those of the units that the sun feeds, and their peak power [kW].
         taps, tap_weight: (r) indices of the tapped windings that regulate a bus of the zone.
         tap_nodes: (r) the node that each of these windings regulates.
-        switches, switch_weight: (s) indices of the capacitor steps at its buses.
+        capacitors, capacitor_weight: (c) indices in the Feeder's switches of the capacitor steps at its buses.
+        switches, switch_weight: (s) likewise of the lines that open, each in the zone of its first bus.
+        borders, border_weight: (b) indices of the branches that leave the zone.
         index: position among the zones; (Z) when stacked.
         count: number of zones Z.
         all_judged: number of judged nodes on the whole feeder.
+        devices, device_weight: (d) indices of its devices, kind after kind.
+        actions, action_weight: (w) indices of its devices' entries in the flat action; weight 0 where a slot is unused.
+        readings, reading_weight: (m) likewise in the devices' readings.
+        kinds: (k) 1 for each kind of device of the scenario that it has.
+        entries: what the rows of ``actions``, ``readings``, ``kinds`` and ``names`` are called.
         starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
     """
 
@@ -49,14 +64,29 @@ class Zone:
     unit_nodes: IntArray
     unit_node_weight: Array
     unit_kw: Array
+    panels: IntArray
+    panel_weight: Array
+    panel_kw: Array
     taps: IntArray
     tap_weight: Array
     tap_nodes: IntArray
+    capacitors: IntArray
+    capacitor_weight: Array
     switches: IntArray
     switch_weight: Array
+    borders: IntArray
+    border_weight: Array
     index: IntArray
     count: int
     all_judged: int
+    devices: IntArray = field(default_factory=_no_rows)
+    device_weight: Array = field(default_factory=_no_weights)
+    actions: IntArray = field(default_factory=_no_rows)
+    action_weight: Array = field(default_factory=_no_weights)
+    readings: IntArray = field(default_factory=_no_rows)
+    reading_weight: Array = field(default_factory=_no_weights)
+    kinds: Array = field(default_factory=_no_weights)
+    entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
 
     def lowest(self, x: Array) -> Array:
@@ -90,9 +120,13 @@ class Zone:
 PADDED = {
     "loads": "load_weight",
     "units": "unit_weight",
+    "panels": "panel_weight",
     "taps": "tap_weight",
+    "capacitors": "capacitor_weight",
     "switches": "switch_weight",
+    "borders": "border_weight",
 }
+_SLOTTED = {"actions": "action_weight", "readings": "reading_weight", "devices": "device_weight"}
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -118,22 +152,25 @@ def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zon
 def stack(zones: Sequence[Zone]) -> Zone:
     """All zones as one Zone with a leading axis; see Zone."""
     fields: dict[str, Any] = {}
-    for name, weight in PADDED.items():
+    for name, weight in (PADDED | _SLOTTED).items():
         width = max(len(getattr(zone, name)) for zone in zones)
         index, mask = np.zeros((len(zones), width), np.int64), np.zeros((len(zones), width))
         for z, zone in enumerate(zones):
             own = getattr(zone, name)
             index[z, : len(own)] = own
-            mask[z, : len(own)] = 1.0
+            mask[z, : len(own)] = getattr(zone, weight)
         fields[name], fields[weight] = index, mask
+    fields["kinds"] = np.stack([zone.kinds for zone in zones])
     shape = fields["units"].shape
     fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
     fields["unit_kw"] = np.ones(shape)
+    fields["panel_kw"] = np.ones(fields["panels"].shape)
     fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
     for z, zone in enumerate(zones):
         own_units = len(zone.units)
         for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
             fields[name][z, :own_units] = getattr(zone, name)
+        fields["panel_kw"][z, : len(zone.panels)] = zone.panel_kw
         fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
     return Zone(
         name="all",

@@ -1,0 +1,200 @@
+"""Agents: who moves which devices, and what part of the feeder each one looks at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from dss_marl.devices import DeviceGroup
+from dss_marl.spaces.slots import Slots, arranged
+from dss_marl.state import IntArray
+from dss_marl.zones import Zone, stack
+
+How = Literal["zone", "kind", "device"]
+
+
+@dataclass(frozen=True)
+class Agents:
+    """One agent for each zone, for each kind of device in a zone, or for each device.
+
+    Attributes:
+        how: which of these.
+        names: (A) ``zone_1``, or the kind and a number: ``regulator_1``.
+        kinds: (A) the kind of device of each, or "zone".
+        zone: (A) index of the zone that each looks at.
+        views: per agent its zone, what is its own coming first among the units, taps, capacitors and switches, and
+            its own devices only as ``devices``, ``actions`` and ``readings``.
+        stacked: all views together.
+        slots: how actions reach the devices.
+    """
+
+    how: How
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    zone: IntArray
+    views: tuple[Zone, ...]
+    stacked: Zone
+    slots: Slots
+
+    @classmethod
+    def build(cls, how: How, zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> Agents:
+        """Divide the devices.
+
+        Args:
+            how: zone, kind or device.
+            zones: of the feeder.
+            groups: the devices.
+            kinds: what the scenario calls each group.
+
+        Raises:
+            ValueError: a device is at a bus of no zone, or a zone agent would have no device.
+        """
+        home = _homes(zones, groups)
+        if how == "zone":
+            _refuse_idle(zones, home)
+            slots = Slots.build([zone.name for zone in zones], home, groups)
+            every = np.arange(len(zones))
+            return cls(how, slots.agents, ("zone",) * len(zones), every, tuple(zones), stack(zones), slots)
+        names, agent_kinds, agent_zone, device_agent = _divided(how, groups, kinds, home)
+        slots = Slots.build(names, device_agent, groups, by_kind=False)
+        views = []
+        for a, name in enumerate(names):
+            own = [d for d, agent in enumerate(device_agent) if agent == a]
+            view = _own_first(zones[agent_zone[a]], groups, own)
+            views.append(replace(view, name=name, index=np.array(a), count=len(names)))
+        views = _with_rows(views, device_agent, groups, kinds, by_kind=False)
+        zone = np.array(agent_zone, dtype=np.int64)
+        return cls(how, tuple(names), tuple(agent_kinds), zone, tuple(views), stack(views), slots)
+
+
+def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> tuple[Zone, ...]:
+    """The zones with rows for the devices in them, the same slots for every zone.
+
+    Raises:
+        ValueError: a device is at a bus of no zone.
+    """
+    return tuple(_with_rows(zones, _homes(zones, groups), groups, kinds, by_kind=True))
+
+
+def _with_rows(
+    views: Sequence[Zone], home: Sequence[int], groups: Sequence[DeviceGroup], kinds: Sequence[str], by_kind: bool
+) -> list[Zone]:
+    """The views with rows for their devices' entries, readings and kinds."""
+    count = len(views)
+    actions, action_names = arranged(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
+    readings, reading_names = arranged(count, home, groups, [tuple(g.reading_labels) for g in groups], by_kind)
+    result = []
+    for a, view in enumerate(views):
+        own = [d for d, agent in enumerate(home) if agent == a]
+        result.append(
+            replace(
+                view,
+                devices=np.array(own, dtype=np.int64),
+                device_weight=np.ones(len(own)),
+                **_slotted("actions", "action_weight", actions[a]),
+                **_slotted("readings", "reading_weight", readings[a]),
+                kinds=_kinds_of(own, groups),
+                entries={
+                    "actions": action_names[a],
+                    "readings": reading_names[a],
+                    "kinds": tuple(map(short_kind, kinds)),
+                    "names": tuple(one.name for one in views),
+                },
+            )
+        )
+    return result
+
+
+def short_kind(kind: str) -> str:
+    """A kind's name as agents carry it: letters and underscores, without the module of one's own kind."""
+    return re.sub(r"[^a-z_]", "", kind.split(":")[-1].lower()) or "device"
+
+
+def _homes(zones: Sequence[Zone], groups: Sequence[DeviceGroup]) -> list[int]:
+    """The zone of every device, kind after kind."""
+    zone_of = {bus: z for z, zone in enumerate(zones) for bus in zone.buses}
+    home = []
+    for group in groups:
+        unknown = [bus for bus in group.buses if bus not in zone_of]
+        if unknown:
+            raise ValueError(f"{type(group).__name__}: bus {unknown[0]!r} is in no zone")
+        home += [zone_of[bus] for bus in group.buses]
+    return home
+
+
+def _refuse_idle(zones: Sequence[Zone], home: Sequence[int]) -> None:
+    idle = sorted(set(range(len(zones))) - set(home))
+    if idle:
+        zone = zones[idle[0]]
+        raise ValueError(
+            f"{zone.name} (buses {', '.join(zone.buses[:8])}) has no device, so its agent could do nothing; "
+            "add a device there or choose other zones, or let agents be 'kind' or 'device'"
+        )
+
+
+def _divided(
+    how: How, groups: Sequence[DeviceGroup], kinds: Sequence[str], home: Sequence[int]
+) -> tuple[list[str], list[str], list[int], list[int]]:
+    """Names, kinds and zones of the agents of one kind each, and the agent of every device."""
+    names: list[str] = []
+    agent_kinds: list[str] = []
+    agent_zone: list[int] = []
+    device_agent: list[int] = []
+    first = 0
+    for group, kind in zip(groups, kinds, strict=True):
+        zones = home[first : first + group.size]
+        places = sorted(set(zones)) if how == "kind" else list(zones)
+        before = len(names)
+        names += [f"{short_kind(kind)}_{k + 1}" for k in range(len(places))]
+        agent_kinds += [short_kind(kind)] * len(places)
+        agent_zone += places
+        device_agent += [before + (places.index(z) if how == "kind" else d) for d, z in enumerate(zones)]
+        first += group.size
+    if len(set(names)) < len(names):
+        raise ValueError(f"two kinds of device would be called alike; rename one: {', '.join(kinds)}")
+    return names, agent_kinds, agent_zone, device_agent
+
+
+def _slotted(rows: str, weight: str, place: IntArray) -> dict[str, Any]:
+    return {rows: np.maximum(place, 0), weight: (place >= 0).astype(float)}
+
+
+def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
+    """(k) 1 for each group that one of the devices belongs to."""
+    group_of = np.repeat(np.arange(len(groups)), [group.size for group in groups])
+    has = np.zeros(len(groups))
+    has[group_of[list(devices)]] = 1.0
+    return has
+
+
+# rows of a zone, the index of the same things in a group, and what goes along with a row
+_OWN = (
+    ("units", "injections", ("unit_nodes", "unit_node_weight", "unit_kw")),
+    ("panels", "injections", ("panel_kw",)),
+    ("loads", "injections", ()),
+    ("taps", "taps", ("tap_nodes",)),
+    ("capacitors", "switches", ()),
+    ("switches", "switches", ()),
+)
+
+
+def _own_first(zone: Zone, groups: Sequence[DeviceGroup], devices: Sequence[int]) -> Zone:
+    """The zone with the rows of these devices first."""
+    mine: dict[str, set[int]] = {"injections": set(), "taps": set(), "switches": set()}
+    first = 0
+    for group in groups:
+        own = [d - first for d in devices if first <= d < first + group.size]
+        for name, found in mine.items():
+            if own and hasattr(group, name):
+                found.update(np.ravel(getattr(group, name)[own]).tolist())
+        first += group.size
+    changes: dict[str, Any] = {}
+    for rows, name, along in _OWN:
+        index = getattr(zone, rows)
+        order = np.argsort([i not in mine[name] for i in index.tolist()], kind="stable")
+        changes |= {field: getattr(zone, field)[order] for field in (rows, *along)}
+    return replace(zone, **changes)

@@ -1,0 +1,180 @@
+"""Batteries: energy that is kept for later, with its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
+from dss_marl.devices.units import UnitSpec, new_units, unit_rows, unserved
+from dss_marl.feeder import Feeder, NewInjection
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+
+_SOC, _SOC_BEFORE = 2, 3  # columns of the memory
+
+
+class BatterySpec(UnitSpec):
+    """A battery with its inverter. ``kva`` defaults to ``kw``. States of charge are shares of ``kwh``."""
+
+    kwh: float = Field(gt=0, description="capacity [kWh]")
+    kva: float = Field(default=0.0, ge=0, description="rating of the inverter [kVA]; 0 means kw")
+    charge_efficiency: float = Field(default=0.95, gt=0, le=1, description="stored over taken from the grid")
+    discharge_efficiency: float = Field(default=0.95, gt=0, le=1, description="given to the grid over taken out")
+    standby_kw: float = Field(default=0.0, ge=0, description="cooling and electronics, drawn from the grid always [kW]")
+    initial: float = Field(default=0.5, ge=0, le=1, description="state of charge at reset")
+    minimum: float = Field(default=0.1, ge=0, le=1, description="lowest state of charge")
+    maximum: float = Field(default=0.9, ge=0, le=1, description="highest state of charge")
+    reactive: bool = Field(default=False, description="a second entry sets the share of the reactive power left")
+
+    @model_validator(mode="after")
+    def _fits(self) -> BatterySpec:
+        if not self.minimum < self.maximum:
+            raise ValueError(
+                f"battery {self.label!r}: minimum {self.minimum:g} is not below maximum {self.maximum:g}; leave a range"
+            )
+        if not self.minimum <= self.initial <= self.maximum:
+            raise ValueError(
+                f"battery {self.label!r}: initial {self.initial:g} is outside minimum {self.minimum:g} to maximum "
+                f"{self.maximum:g}; start within"
+            )
+        if 0 < self.kva < self.kw:
+            raise ValueError(f"battery {self.label!r}: kva {self.kva:g} is below kw {self.kw:g}; raise kva")
+        return self
+
+
+@dataclass(frozen=True)
+class Batteries(DeviceGroup):
+    """Batteries. The first entry of the action is a share of the power, + discharging into the grid.
+
+    What would empty or overfill the store within the interval is cut to what just does not. The standby power is
+    drawn beside it, from the grid. With ``reactive`` a second entry is a share of the reactive power that the circle
+    leaves.
+
+    Energy is conserved: drawn from the grid = stored + lost in conversion + standby.
+
+    Memory: both entries as applied, the state of charge, and what it was before the last interval.
+
+    Attributes:
+        injections: (D) index of each in the Feeder's injections.
+        kw, kva, kwh: (D) power, rating and capacity.
+        charging, discharging: (D) efficiencies [1].
+        standby_kw: (D) always drawn [kW].
+        start_soc, minimum, maximum: (D) state of charge at reset, lowest, highest [1].
+        reactive: (D) True where the second entry counts.
+    """
+
+    injections: IntArray
+    kw: Array
+    kva: Array
+    kwh: Array
+    charging: Array
+    discharging: Array
+    standby_kw: Array
+    start_soc: Array
+    minimum: Array
+    maximum: Array
+    reactive: BoolArray
+
+    memory_size: ClassVar[int] = 4
+    reading_labels: ClassVar[tuple[str, ...]] = ("state of charge [1]",)
+    Spec: ClassVar[type[DeviceSpec]] = BatterySpec
+
+    @cached_property
+    def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """One entry, and a second where any of them gives reactive power."""
+        entries = ("share of the power, + discharges", "share of the reactive power left")
+        return entries if self.reactive.any() else entries[:1]
+
+    def initial(self) -> Array:
+        """See DeviceGroup.initial: idle, at the initial state of charge."""
+        idle = np.zeros(self.size)
+        return np.stack([idle, idle, self.start_soc, self.start_soc], -1)
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; power that the store cannot give or take is a limit, so is kvar without ``reactive``."""
+        share, kvar_share = self._within(action, memory, interval)
+        cut = share != action[..., 0]
+        if action.shape[-1] > 1:
+            cut |= kvar_share != action[..., 1]
+        self._write(share, kvar_share, setpoints)
+        soc = memory[..., _SOC]
+        after = np.clip(soc - self._drained(share, interval) / self.kwh, self.minimum, self.maximum)
+        return np.stack([share, kvar_share, after, soc], -1), cut.astype(np.int64)
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """See DeviceGroup.hold; it goes on as far as the store lasts."""
+        self._write(*self._within(memory, memory, interval), setpoints)
+
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.present."""
+        return np.stack(self._within(memory, memory, interval), -1)[..., : len(self.action_labels)]
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        possible = np.stack(self._within(action, memory, interval), -1)
+        allowed: BoolArray = possible[..., : action.shape[-1]] == action
+        return allowed
+
+    def _within(self, entries: Array, memory: Array, interval: Interval) -> tuple[Array, Array]:
+        """(..., D) shares of power and of reactive power, as near to the entries (..., D, 1 or more) as possible."""
+        soc = memory[..., _SOC]
+        most_kwh = self.kw * interval.dt_h
+        give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
+        take = (self.maximum - soc) * self.kwh / self.charging / most_kwh
+        share = np.clip(entries[..., 0], -np.clip(take, 0, 1), np.clip(give, 0, 1))
+        if entries.shape[-1] == 1:
+            return share, np.zeros(share.shape)
+        return share, np.where(self.reactive, np.broadcast_to(entries[..., 1], share.shape), 0.0)
+
+    def _drained(self, share: Array, interval: Interval) -> Array:
+        """(..., D) energy out of the store [kWh]."""
+        per_kwh = np.where(share > 0, 1 / self.discharging, self.charging)
+        return share * self.kw * interval.dt_h * per_kwh
+
+    def _write(self, share: Array, kvar_share: Array, setpoints: Setpoints) -> None:
+        kw = share * self.kw
+        setpoints.kw[..., self.injections] = kw - self.standby_kw
+        setpoints.kvar[..., self.injections] = kvar_share * np.sqrt(self.kva**2 - kw * kw)
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """See DeviceGroup.check; on a dead bus nothing flowed, so the charge is what it was."""
+        dead = unserved(self.injections, setpoints, solution)
+        if dead.any():
+            memory = memory.copy()
+            memory[..., _SOC] = np.where(dead, memory[..., _SOC_BEFORE], memory[..., _SOC])
+        return memory, np.zeros(memory.shape[:-1], np.int64)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        return memory[..., _SOC : _SOC + 1].copy()
+
+    @classmethod
+    def new_injections(cls, specs: Sequence[BatterySpec]) -> list[NewInjection]:
+        """See DeviceGroup.new_injections."""
+        return new_units(specs, "battery")
+
+    @classmethod
+    def build(cls, specs: Sequence[BatterySpec], feeder: Feeder) -> Batteries:
+        """See DeviceGroup.build."""
+        rows = unit_rows(specs, feeder, "battery")
+        return cls(
+            names=tuple(spec.label for spec in specs),
+            buses=tuple(feeder.injections[j].bus for j in rows),
+            every=turns([spec.every for spec in specs]),
+            injections=rows,
+            kw=np.array([spec.kw for spec in specs]),
+            kva=np.array([spec.kva or spec.kw for spec in specs]),
+            kwh=np.array([spec.kwh for spec in specs]),
+            charging=np.array([spec.charge_efficiency for spec in specs]),
+            discharging=np.array([spec.discharge_efficiency for spec in specs]),
+            standby_kw=np.array([spec.standby_kw for spec in specs]),
+            start_soc=np.array([spec.initial for spec in specs]),
+            minimum=np.array([spec.minimum for spec in specs]),
+            maximum=np.array([spec.maximum for spec in specs]),
+            reactive=np.array([spec.reactive for spec in specs]),
+        )

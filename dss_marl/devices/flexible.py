@@ -1,0 +1,145 @@
+"""Flexible loads: loads of the circuit that can be shed, or shifted in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
+from dss_marl.devices.units import unserved
+from dss_marl.feeder import Feeder, find
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+
+_ENTRY, _OWED, _PACE, _SHED, _BACK = range(5)  # columns of the memory
+_NOTHING = 1e-9  # [kWh], what floats leave over
+
+
+class FlexibleLoadSpec(DeviceSpec):
+    """Loads of the circuit by name, or all of them, each a device."""
+
+    names: tuple[str, ...] | Literal["all"]
+    most: float = Field(default=1.0, gt=0, le=1, description="share of the load that can be shed")
+    mode: Literal["shed", "shift"] = Field(default="shed", description="shift takes the energy back later")
+    payback_h: float = Field(default=2.0, gt=0, description="within which shifted energy is taken back [h]")
+    payback: float = Field(default=1.0, ge=1, description="energy taken back over energy shed; above 1: rebound")
+    priority: float = Field(default=1.0, ge=0, description="weight of shed energy")
+
+
+@dataclass(frozen=True)
+class FlexibleLoads(DeviceGroup):
+    """Loads. The action sheds (a + 1) / 2 of ``most`` of the load; its kvar follows its kW.
+
+    What is shed is unmet; or, where ``shift``, owed. It is then taken back evenly over ``payback_h``, from the next
+    interval on, ``payback`` times: energy owed later joins in, at its own pace, until nothing is owed.
+    Memory: the entry; energy owed [kWh], before the rebound; the pace at which it is taken back [kW]; what was shed
+    and what was taken back of it in the last interval [kWh].
+
+    Attributes:
+        injections: (D) index of each in the Feeder's injections.
+        most: (D) share that can be shed.
+        shift: (D) True where it is taken back.
+        payback_h, payback: (D) over how long, and how many times.
+        priority: (D) weight of shed energy.
+        base_kwh: (D) nominal energy that can be shed in ``payback_h``, the unit of the reading [kWh].
+    """
+
+    injections: IntArray
+    most: Array
+    shift: BoolArray
+    payback_h: Array
+    payback: Array
+    priority: Array
+    base_kwh: Array
+
+    action_labels: ClassVar[tuple[str, ...]] = ("load shed",)
+    memory_size: ClassVar[int] = 5
+    reading_labels: ClassVar[tuple[str, ...]] = ("energy owed [sheddable in payback_h]", "share shed [1]")
+    Spec: ClassVar[type[DeviceSpec]] = FlexibleLoadSpec
+
+    def initial(self) -> Array:
+        """See DeviceGroup.initial: nothing shed, nothing owed."""
+        memory = np.zeros((self.size, self.memory_size))
+        memory[:, _ENTRY] = -1.0
+        return memory
+
+    def neutral(self) -> Array:
+        """See DeviceGroup.neutral: nothing shed."""
+        return np.full((self.size, 1), -1.0)
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; nothing is refused."""
+        shed, back = self._write(action[..., 0], memory, setpoints, interval)
+        owed = np.where(self.shift, memory[..., _OWED] - back + shed, 0.0)
+        owed = np.where(owed > _NOTHING, owed, 0.0)
+        pace = np.where(owed > 0, memory[..., _PACE] + shed / self.payback_h, 0.0)
+        kept = np.stack([np.broadcast_to(action[..., 0], shed.shape), owed, pace, shed, back], -1)
+        return kept, np.zeros(shed.shape, np.int64)
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """See DeviceGroup.hold."""
+        self._write(memory[..., _ENTRY], memory, setpoints, interval)
+
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.present."""
+        return memory[..., _ENTRY : _ENTRY + 1].copy()
+
+    def _write(self, entry: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, Array]:
+        """(..., D) energy shed and taken back in the interval, the latter without rebound [kWh]; the loads are set."""
+        kw, kvar = setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections]
+        share = (entry + 1) / 2 * self.most
+        back = np.minimum(memory[..., _OWED], memory[..., _PACE] * interval.dt_h)
+        after = kw * (1 - share) - back * self.payback / interval.dt_h
+        ratio = np.divide(after, kw, out=1 - share, where=kw < 0)
+        setpoints.kw[..., self.injections] = after
+        setpoints.kvar[..., self.injections] = kvar * ratio
+        return np.maximum(-kw, 0.0) * share * interval.dt_h, back
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """See DeviceGroup.check; on a dead bus it is not the device that sheds, and nothing is taken back."""
+        dead = unserved(self.injections, setpoints, solution)
+        if dead.any():
+            memory = memory.copy()
+            undone = np.where(self.shift, memory[..., _BACK] - memory[..., _SHED], 0.0)
+            memory[..., _OWED] += np.where(dead, undone, 0.0)
+            memory[..., _PACE] = np.where(dead, memory[..., _OWED] / self.payback_h, memory[..., _PACE])
+            memory[..., [_SHED, _BACK]] = np.where(dead[..., None], 0.0, memory[..., [_SHED, _BACK]])
+        return memory, np.zeros(memory.shape[:-1], np.int64)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        return np.stack([memory[..., _OWED] / self.base_kwh, (memory[..., _ENTRY] + 1) / 2 * self.most], -1)
+
+    def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
+        """See DeviceGroup.unmet_kwh: what was shed for good."""
+        return np.where(self.shift, 0.0, after[..., _SHED]) * self.priority
+
+    @classmethod
+    def build(cls, specs: Sequence[FlexibleLoadSpec], feeder: Feeder) -> FlexibleLoads:
+        """See DeviceGroup.build."""
+        loads = [feeder.injections[j] for j in feeder.loads]
+        rows: list[int] = []
+        said: list[FlexibleLoadSpec] = []
+        for spec in specs:
+            names = [row.name for row in loads] if spec.names == "all" else list(spec.names)
+            rows += [int(feeder.loads[find(loads, name, "load", feeder.name)]) for name in names]
+            said += [spec] * len(names)
+        if not rows:
+            raise ValueError(f"feeder {feeder.name!r} has no load to shed; leave the kind out")
+        payback_h, most = np.array([spec.payback_h for spec in said]), np.array([spec.most for spec in said])
+        nominal = most * np.maximum(-feeder.nominal_kw[rows], 0.0) * payback_h
+        return cls(
+            names=unique([feeder.injections[j].name.split(".", 1)[1] for j in rows], "flexible load"),
+            buses=tuple(feeder.injections[j].bus for j in rows),
+            every=turns([spec.every for spec in said]),
+            injections=np.array(rows, dtype=np.int64),
+            most=most,
+            shift=np.array([spec.mode == "shift" for spec in said]),
+            payback_h=payback_h,
+            payback=np.array([spec.payback for spec in said]),
+            priority=np.array([spec.priority for spec in said]),
+            base_kwh=np.where(nominal > 0, nominal, 1.0),
+        )

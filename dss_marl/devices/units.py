@@ -1,0 +1,57 @@
+"""Units that a scenario adds to the circuit, one device each: their specs, and where they stand in the Feeder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from dss_marl.devices.base import DeviceSpec, unique
+from dss_marl.feeder import Feeder, NewInjection, find
+from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
+
+
+class UnitSpec(DeviceSpec):
+    """A unit at a bus. ``phases`` empty means all of the bus; one or three."""
+
+    bus: str
+    kw: float = Field(gt=0, description="rated power [kW]")
+    phases: tuple[int, ...] = ()
+    name: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bus_as_text(cls, data: Any) -> Any:
+        return {**data, "bus": str(data["bus"])} if isinstance(data, dict) and "bus" in data else data
+
+    @property
+    def label(self) -> str:
+        """The name, or one made of kind, bus and phases."""
+        return (self.name or "_".join([self.kind, self.bus, *map(str, self.phases)])).lower()
+
+
+Spec = TypeVar("Spec", bound=UnitSpec)
+
+
+def new_units(specs: Sequence[UnitSpec], kind: str) -> list[NewInjection]:
+    """A new injection for each.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    names = unique([spec.label for spec in specs], kind)
+    return [NewInjection(name, spec.bus, spec.kw, spec.phases, kind) for name, spec in zip(names, specs, strict=True)]
+
+
+def unit_rows(specs: Sequence[UnitSpec], feeder: Feeder, kind: str) -> IntArray:
+    """(D) index of each in the Feeder's injections."""
+    rows = [find(feeder.injections, f"generator.{spec.label}", kind, feeder.name) for spec in specs]
+    return np.array(rows, dtype=np.int64)
+
+
+def unserved(injections: IntArray, setpoints: Setpoints, solution: Solution) -> BoolArray:
+    """(..., D) True where power was asked for and none flowed: the bus is dead."""
+    dead: BoolArray = (setpoints.kw[..., injections] != 0) & (solution.served_kw[..., injections] == 0)
+    return dead

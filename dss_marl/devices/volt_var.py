@@ -1,0 +1,109 @@
+"""Volt-var curves: reactive power that follows the voltage, and how far to move at a time so that it settles."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array, IntArray
+
+PARAMETERS = ("reference voltage", "dead band", "slope")
+MOST = 0.44  # IEEE 1547-2018: where the default curves of category B end, kvar over rating [1]
+_SLOPE = MOST / 0.06  # of category B: 0 at 0.98 pu, 0.44 at 0.92 pu [1/pu]
+
+
+def kvar_share(entries: Array, v_pu: Array) -> Array:
+    """(..., D) reactive power over rating that the curves call for at these voltages, + into the grid [1].
+
+    All-zero entries are the default of IEEE 1547-2018, category B: 0.44 at 0.92 pu, 0 from 0.98 to 1.02, -0.44 at 1.08.
+    The first moves the reference voltage over 0.95 to 1.05 pu, the second half the dead band over 0 to 0.03 pu (zero
+    being 0.02), the third multiplies the slope by a third to three.
+
+    Args:
+        entries: (..., D, 3) in [-1, 1].
+        v_pu: (..., D) mean voltage at each inverter [pu].
+    """
+    reference = 1.0 + 0.05 * entries[..., 0]
+    half = 0.02 + np.where(entries[..., 1] < 0, 0.02, 0.01) * entries[..., 1]
+    off = v_pu - reference
+    beyond = np.sign(off) * np.maximum(np.abs(off) - half, 0.0)
+    return np.clip(-slope(entries) * beyond, -MOST, MOST)
+
+
+def slope(entries: Array) -> Array:
+    """(..., D) slope beside the dead band, kvar over rating by voltage [1/pu]."""
+    return _SLOPE * 3.0 ** entries[..., 2]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where inverters measure, and how strongly they move each other's voltage.
+
+    Attributes:
+        nodes: (D, W) indices of the nodes of each, the first repeated where it has fewer than W.
+        weights: (D, W) of the mean over them; rows add up to 1.
+        rise: (D) voltage change at each if all of them gave their rating in kvar, about [pu].
+    """
+
+    nodes: IntArray
+    weights: Array
+    rise: Array
+
+    def voltages(self, v_pu: Array) -> Array:
+        """(..., D) mean voltage at each inverter, from (..., N)."""
+        mean: Array = (v_pu[..., self.nodes] * self.weights).sum(-1)
+        return mean
+
+    def damping(self, entries: Array) -> Array:
+        """(..., D) share of the way to move at a time.
+
+        With G the loop gain, slope times sensitivity, moving by 1 / (1 + row sum of G) contracts: the eigenvalues of
+        (1 + row sum)^-1 (1 + G) then lie in (0, 1]; they stay below 2, the limit, if the sum is off by a half.
+        """
+        return 1.0 / (1.0 + slope(entries) * self.rise)
+
+
+def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
+    """Of inverters with these ratings (D) at these injections."""
+    rows = [feeder.injections[j].nodes for j in injections]
+    width = max(map(len, rows))
+    nodes = np.array([[*row, *[row[0]] * (width - len(row))] for row in rows], dtype=np.int64)
+    weights = np.array([[1 / len(row) if k < len(row) else 0.0 for k in range(width)] for row in rows])
+    return Places(nodes, weights, _rises(feeder, injections, kva))
+
+
+def _rises(feeder: Feeder, injections: Sequence[int], kva: Array) -> Array:
+    """(D) reactance of the way to the source, each piece times all ratings behind it [pu].
+
+    A unit on one phase meets the loop impedance, about 1.7 times that of positive sequence, with a third of the base
+    power: it counts for five on its own phase. The way is the shortest; open switches are crossed only if they must.
+    """
+    graph = feeder.graph()
+    for bus1, _, facts in graph.edges(data=True):
+        kv = graph.nodes[bus1]["kv_base"]
+        facts["per_kva"] = max(facts["x_ohm"], 0.0) / (3000 * kv**2) if kv > 0 else 0.0
+    ways = nx.single_source_dijkstra_path(
+        graph, feeder.source_bus, weight=lambda _1, _2, facts: facts["per_kva"] + (0.0 if facts["closed"] else 1e9)
+    )
+    rows = [feeder.injections[j] for j in injections]
+    pieces = [list(pairwise(ways.get(row.bus, ()))) for row in rows]
+    phases = [row.phases if len(row.phases) == 1 else () for row in rows]
+    behind: dict[tuple[Any, ...], float] = defaultdict(float)  # kVA, of all and of those on one phase
+    for way, phase, rating in zip(pieces, phases, kva, strict=True):
+        for piece in way:
+            behind[piece] += rating
+            behind[(*piece, *phase)] += 4 * rating if phase else 0.0
+    return np.array(
+        [
+            sum(graph.edges[p]["per_kva"] * (behind[p] + (behind[(*p, *phase)] if phase else 0.0)) for p in way)
+            for way, phase in zip(pieces, phases, strict=True)
+        ],
+        dtype=float,
+    )

@@ -1,0 +1,113 @@
+"""Messages: what zones tell each other over the zone graph, and what gets lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import networkx as nx
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dss_marl.feeder import Feeder
+from dss_marl.observations import Observer
+from dss_marl.state import Array, BoolArray, GridState, IntArray
+from dss_marl.zones import Zone, stack, zone_graph
+
+
+class MessageSpec(BaseModel):
+    """Who hears of whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    hops: int | Literal["all"] = Field(default=0, description="zones at most so many borders away are heard; or all")
+    share: tuple[str, ...] = Field(default=("voltage", "load"), min_length=1, description="features that a zone tells")
+    loss: float = Field(default=0.0, ge=0, le=1, description="share of messages that do not arrive in an interval")
+    delay: int = Field(default=0, ge=0, le=1000, description="intervals that a message is under way")
+
+
+class Messages:
+    """Each zone's summary as the zones around it receive it.
+
+    A zone hears first of the nearest zones, in their order where equally near. Of each it has the shared features and
+    "heard": 1 if this interval's message came, else 0, and what was heard last stands (0 before the first).
+
+    Args:
+        spec: who hears of whom.
+        feeder: of the zones.
+        zones: of the feeder, in order.
+        sample: a state, to find the features' widths.
+
+    Raises:
+        ValueError: ``hops`` is negative, or a feature is unknown or is not one of a zone's.
+    """
+
+    episode = ("_rng", "_heard", "_sent")
+
+    def __init__(self, spec: MessageSpec, feeder: Feeder, zones: Sequence[Zone], sample: GridState) -> None:
+        self.spec = spec
+        self.zones = tuple(zones)
+        self.observer = Observer.build(spec.share, self.zones, stack(self.zones), sample)
+        self.senders, self.present = _neighbours(spec.hops, feeder, zones)
+        self.width = self.senders.shape[1] * (len(self.observer.low) + 1)
+        self.reset(np.random.default_rng(0))
+
+    @property
+    def low(self) -> Array:
+        """(n) lowest values."""
+        return np.tile(np.append(self.observer.low, 0.0), self.senders.shape[1])
+
+    @property
+    def high(self) -> Array:
+        """(n) highest values."""
+        return np.tile(np.append(self.observer.high, 1.0), self.senders.shape[1])
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Forget what was heard; losses come from this stream from here on."""
+        self._rng = rng
+        self._heard = np.zeros((*self.senders.shape, len(self.observer.low)))
+        self._sent: list[Array] = []
+
+    def received(self, state: GridState) -> Array:
+        """(Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
+        self._sent = (
+            [*self._sent[-self.spec.delay :], self.observer.observe(state)]
+            if self.spec.delay
+            else [self.observer.observe(state)]
+        )
+        arriving = len(self._sent) > self.spec.delay
+        came = self.present & (self._rng.random(self.senders.shape) >= self.spec.loss) & arriving
+        self._heard = np.where(came[..., None], self._sent[0][self.senders], self._heard)
+        both = np.concatenate([self._heard, came[..., None]], axis=-1)
+        return both.reshape(len(self.zones), -1)
+
+    def labels(self, zone: int, feeder: Feeder) -> list[str]:
+        """(n) what each entry is; "-" where there is no neighbour or the neighbour has no such thing."""
+        result = []
+        for sender, there in zip(self.senders[zone], self.present[zone], strict=True):
+            other = self.zones[sender]
+            own = [*self.observer.labels(other, feeder), "heard [0 or 1]"]
+            result += [f"{other.name}: {label}" if there and label != "-" else "-" for label in own]
+        return result
+
+
+def _neighbours(hops: int | str, feeder: Feeder, zones: Sequence[Zone]) -> tuple[IntArray, BoolArray]:
+    """(Z, m) the zones that each zone hears of, nearest first, and whether there is one."""
+    if isinstance(hops, int) and hops < 0:
+        raise ValueError(f"messages: hops must be 0, 1, 2, ... or 'all'; got {hops}")
+    graph = zone_graph(feeder.graph(), zones)
+    rank = {zone.name: z for z, zone in enumerate(zones)}
+    far = len(zones)
+    rows = []
+    for zone in zones:
+        distance = nx.single_source_shortest_path_length(graph, zone.name)
+        near = {rank[name]: d for name, d in distance.items() if name != zone.name}
+        if hops == "all":
+            near = {z: near.get(z, far) for z in range(len(zones)) if z != rank[zone.name]}
+        reach = far if hops == "all" else int(hops)
+        rows.append(sorted((z for z, d in near.items() if d <= reach), key=lambda z: (near[z], z)))
+    width = max(map(len, rows), default=0)
+    senders, present = np.zeros((len(zones), width), np.int64), np.zeros((len(zones), width), bool)
+    for z, row in enumerate(rows):
+        senders[z, : len(row)], present[z, : len(row)] = row, True
+    return senders, present

@@ -1,0 +1,217 @@
+"""Plant: the feeder with its devices through a day, operated interval by interval; no agents, no rewards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.engines.base import Engine
+from dss_marl.profiles import Day
+from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
+from dss_marl.task import Task
+
+_SETTLED, _MOST_ROUNDS = 0.005, 20  # of reactive power over rating; power flows
+
+
+class Plant:
+    """One feeder on one engine.
+
+    Args:
+        task: what there is.
+        engine: solves it.
+    """
+
+    episode = ("_day", "_faulted")
+
+    def __init__(self, task: Task, engine: Engine) -> None:
+        self.task = task
+        self.engine = engine
+        self._parts, place = [], 0
+        for group in task.groups:
+            size = group.size * group.memory_size
+            self._parts.append((slice(place, place + size), (group.size, group.memory_size)))
+            place += size
+        every = [np.ones(group.size, np.int64) if group.every is None else group.every for group in task.groups]
+        self._every = np.concatenate(every)[task.agents.slots.entry_device]
+        self._always = bool((self._every == 1).all())
+        self._settling = [k for k, group in enumerate(task.groups) if group.settles]
+        self._silent = not any(len(group.reading_labels) for group in task.groups)
+        self._zeros = np.zeros(sum(group.size for group in task.groups))
+        self._faulted: BoolArray | None = None
+        self._day: Day | None = None
+        self._first = round(task.scenario.start_hour / task.scenario.dt_h)
+
+    # --- the day -----------------------------------------------------------------------------------------------------
+
+    def begin(self, day: int, start: Setpoints, faulted: BoolArray | None = None) -> GridState:
+        """Reset to a day: the state of its first interval, devices at their start.
+
+        Args:
+            day: number of the day.
+            start: taps and switches at the beginning.
+            faulted: (N) nodes that must not be energised throughout.
+        """
+        task, scenario = self.task, self.task.scenario
+        rows = self._first + scenario.steps + scenario.horizon
+        per_day = round(24 / scenario.dt_h)
+        self._day = task.profiles.day(day, max(1, rows - per_day))
+        self._faulted = faulted
+        weekend = day % 7 >= 5
+        memory = [
+            group.start(np.random.default_rng([task.scenario.profiles.seed, day, k]), weekend, scenario.start_hour)
+            for k, group in enumerate(task.groups)
+        ]
+        self.engine.restart()
+        action = np.concatenate([group.neutral().ravel() for group in task.groups])
+        return self.coming(0, start, np.concatenate([own.ravel() for own in memory]), action, None)
+
+    def interval(self, step: int) -> Interval:
+        """When step ``step`` is."""
+        scenario = self.task.scenario
+        hour = (scenario.start_hour + step * scenario.dt_h) % 24
+        return Interval(step, hour, scenario.dt_h, self._faulted)
+
+    # --- one interval ------------------------------------------------------------------------------------------------
+
+    def operate(self, now: GridState, flat: Array) -> tuple[GridState, IntArray]:
+        """The coming interval with the devices acting.
+
+        Args:
+            now: as agents saw it.
+            flat: (F) what each entry of each device is asked for; held where the device may not act now.
+
+        Returns:
+            the interval as operated, and (D) 1 where a device's limit cut the request.
+
+        Raises:
+            PowerFlowError: it cannot be solved.
+        """
+        task, slots = self.task, self.task.agents.slots
+        interval = self.interval(now.step)
+        setpoints = self._injections(now.step, now.setpoints)
+        if not self._always:
+            flat = np.where(self.may_act(now.step), flat, self.present(now))
+        memory, limited = [], []
+        for group, action, kept in zip(task.groups, slots.by_group(flat), self.memories(now.memory), strict=True):
+            new, cut = group.act(action, kept, setpoints, interval)
+            memory.append(new.ravel())
+            limited.append(cut)
+        together = np.concatenate(memory)
+        solution = self._solved(setpoints, together, task.scenario.circuit_controls)
+        setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
+        for k, (group, own) in enumerate(zip(task.groups, self.memories(together), strict=True)):
+            checked, exceeded = group.check(own, setpoints, solution)
+            if checked is not own:
+                own[:] = checked
+            limited[k] = np.maximum(limited[k], exceeded)
+        unmet = [
+            group.unmet_kwh(before, after, interval)
+            for group, before, after in zip(
+                task.groups, self.memories(now.memory), self.memories(together), strict=True
+            )
+        ]
+        after = self._state(interval, setpoints, solution, together, flat, np.concatenate(unmet))
+        return after, np.concatenate(limited)
+
+    def coming(self, step: int, present: Setpoints, memory: Array, action: Array, last: GridState | None) -> GridState:
+        """Interval ``step`` as agents see it: its load and sun, the devices where they are.
+
+        Args:
+            step: number of the interval.
+            present: taps and switches as they are.
+            memory: of the devices.
+            action: what they did last.
+            last: the interval before, whose voltages stand where the scenario observes the last ones.
+        """
+        interval = self.interval(step)
+        setpoints = self._injections(step, present)
+        for group, own in zip(self.task.groups, self.memories(memory), strict=True):
+            group.hold(own, setpoints, interval)
+        stale = last is not None and self.task.scenario.observed_voltages == "last"
+        solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
+        return self._state(interval, setpoints, solution, memory, action, self._zeros)
+
+    def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
+        """The power flow, with devices that follow their voltages settled; their memory changes in place."""
+        solution = self.engine.solve(setpoints, controls)
+        if not self._settling:
+            return solution
+        own = self.memories(memory)
+        for _ in range(_MOST_ROUNDS):
+            off = max(self.task.groups[k].respond(own[k], setpoints, solution) for k in self._settling)
+            if off < _SETTLED:
+                break
+            solution = self.engine.solve(setpoints, controls)
+        return solution
+
+    def _state(
+        self, interval: Interval, setpoints: Setpoints, solution: Solution, memory: Array, action: Array, unmet: Array
+    ) -> GridState:
+        assert self._day is not None
+        row, horizon = self._first + interval.step, self.task.scenario.horizon
+        if self._silent:
+            readings = self._zeros[:0]
+        else:
+            readings = np.concatenate(
+                [
+                    group.readings(own, setpoints, interval).ravel()
+                    for group, own in zip(self.task.groups, self.memories(memory), strict=True)
+                ]
+            )
+        return GridState(
+            interval.step,
+            interval.hour,
+            interval.dt_h,
+            interval.faulted,
+            setpoints=setpoints,
+            solution=solution,
+            memory=memory,
+            forecast=self._day.kw[row : row + horizon],
+            price=self._day.price[row : row + horizon],
+            action=action,
+            readings=readings,
+            unmet_kwh=unmet,
+        )
+
+    # --- what devices may do -----------------------------------------------------------------------------------------
+
+    def memories(self, memory: Array) -> list[Array]:
+        """Per kind, its (D, K) memory; views."""
+        return [memory[part].reshape(shape) for part, shape in self._parts]
+
+    def may_act(self, step: int) -> BoolArray:
+        """(F) False where the entry's device waits for a later step."""
+        return step % self._every == 0
+
+    def present(self, now: GridState) -> Array:
+        """(F) the action that keeps every device as it is."""
+        setpoints = self._injections(now.step, now.setpoints)
+        return np.concatenate(
+            [
+                group.present(own, setpoints, self.interval(now.step)).ravel()
+                for group, own in zip(self.task.groups, self.memories(now.memory), strict=True)
+            ]
+        )
+
+    def legal(self, now: GridState, values: Array) -> BoolArray:
+        """(F, L) whether the devices would do just that.
+
+        Args:
+            now: before the interval.
+            values: (F, L) what to try in each entry, one level after the other.
+        """
+        setpoints = self._injections(now.step, now.setpoints)
+        interval = self.interval(now.step)
+        tried = self.task.agents.slots.by_group(np.nan_to_num(values).T)
+        parts = [
+            group.legal(action, own, setpoints, interval).reshape(len(action), -1)
+            for group, action, own in zip(self.task.groups, tried, self.memories(now.memory), strict=True)
+        ]
+        return np.concatenate(parts, axis=-1).T
+
+    def _injections(self, step: int, present: Setpoints) -> Setpoints:
+        """Set points with the interval's injections before control, and taps and switches as they are."""
+        assert self._day is not None
+        row = self._first + step
+        return Setpoints(
+            self._day.kw[row].copy(), self._day.kvar[row].copy(), present.tap.copy(), present.closed.copy()
+        )

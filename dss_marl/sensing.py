@@ -1,0 +1,82 @@
+"""Sensing: what meters tell of a state, which is less than the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dss_marl.state import Array, GridState
+
+
+class SensingSpec(BaseModel):
+    """How well agents measure. All zero: they see the truth."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    noise_v_pu: float = Field(default=0.0, ge=0, le=0.2, description="standard deviation of each voltage reading [pu]")
+    noise_power: float = Field(default=0.0, ge=0, le=1, description="the same of each power, as a share of it [1]")
+    missing: float = Field(default=0.0, ge=0, le=1, description="share of readings that do not come in an interval")
+    delay: int = Field(default=0, ge=0, le=1000, description="intervals by which voltages and powers are old")
+
+    @property
+    def perfect(self) -> bool:
+        """Whether it changes nothing."""
+        return not (self.noise_v_pu or self.noise_power or self.missing or self.delay)
+
+
+class Sensing:
+    """The meters of a feeder through an episode.
+
+    Every node has a voltage meter and every injection a power meter (of load or sun, and of what is served). A reading
+    is first taken, with noise, then perhaps lost, in which case the meter's last one stands (1 pu and 0 kW before the
+    first), and arrives ``delay`` intervals late. What devices know of themselves (set points, memory, taps) is exact.
+
+    Args:
+        spec: how well they measure.
+    """
+
+    episode = ("_rng", "_last", "_arriving")
+
+    def __init__(self, spec: SensingSpec) -> None:
+        self.spec = spec
+        self.reset(np.random.default_rng(0))
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Forget all readings; noise comes from this stream from here on."""
+        self._rng = rng
+        self._last: tuple[Array, Array, Array] | None = None
+        self._arriving: tuple[tuple[Array, Array, Array], ...] = ()
+
+    def measured(self, state: GridState) -> GridState:
+        """The state as the meters tell it; call it once an interval."""
+        spec, solution = self.spec, state.solution
+        v_pu = solution.v_pu + spec.noise_v_pu * self._noise(solution.v_pu) * solution.energised
+        power = state.forecast[..., 0, :] * (1 + spec.noise_power * self._noise(state.forecast[..., 0, :]))
+        served = solution.served_kw * (1 + spec.noise_power * self._noise(solution.served_kw))
+        taken = tuple(
+            self._received(k, x, blank) for k, (x, blank) in enumerate(((v_pu, 1.0), (power, 0.0), (served, 0.0)))
+        )
+        self._last = (taken[0], taken[1], taken[2])
+        self._arriving = (*self._arriving, self._last)[-1 - spec.delay :]
+        seen_v, seen_power, seen_served = self._arriving[0]  # until the first arrives late, it is all there is
+        forecast = state.forecast.copy()
+        forecast[..., 0, :] = seen_power
+        return state.replace(
+            forecast=forecast,
+            solution=replace(
+                solution,
+                v_pu=np.where(solution.energised, seen_v, 0.0),
+                served_kw=seen_served,
+            ),
+        )
+
+    def _noise(self, x: Array) -> Array:
+        return self._rng.standard_normal(x.shape)
+
+    def _received(self, which: int, x: Array, blank: float) -> Array:
+        """The readings, the last ones where a reading is lost."""
+        lost = self._rng.random(x.shape) < self.spec.missing
+        before = np.full_like(x, blank) if self._last is None else self._last[which]
+        return np.where(lost, before, x)

@@ -1,0 +1,240 @@
+"""Task: a scenario with everything that its data name, found and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from pydantic import ValidationError
+
+from dss_marl.agents import Agents, with_devices
+from dss_marl.attack import Attack
+from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
+from dss_marl.engines.opendss import read_feeder
+from dss_marl.feeder import Feeder, find
+from dss_marl.messages import Messages
+from dss_marl.observations import Observer
+from dss_marl.profiles import Profiles
+from dss_marl.rewards import Term, cost_channel, reward_term
+from dss_marl.scenario import FeederSpec, Scenario, readable
+from dss_marl.spaces import Encoding, encoding
+from dss_marl.state import Array, BoolArray, GridState, Setpoints, Solution
+from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an environment needs, found and checked.
+
+    Attributes:
+        scenario: the data that it was built from.
+        feeder: the circuit with the scenario's units in it.
+        groups: the devices, kind by kind.
+        zones, stacked: one by one, and together.
+        agents: who acts, and through which slots.
+        encoding: how they say what.
+        observer: what agents see.
+        overview: the same of all zones, for a central critic.
+        rewards: name to (weight, function).
+        costs: name to function.
+        profiles: the days.
+        start: set points at reset, before the day's injections.
+        sample: a state of the right shapes.
+    """
+
+    scenario: Scenario
+    feeder: Feeder
+    groups: tuple[DeviceGroup, ...]
+    zones: tuple[Zone, ...]
+    stacked: Zone
+    agents: Agents
+    encoding: Encoding
+    observer: Observer
+    overview: Observer
+    rewards: dict[str, tuple[float, Term]]
+    costs: dict[str, Term]
+    profiles: Profiles
+    start: Setpoints
+    sample: GridState
+
+    @property
+    def neutral(self) -> Array:
+        """(F) every entry of every device as if nobody controlled it."""
+        return self.sample.action
+
+    def faulted(self, branches: Sequence[str]) -> BoolArray | None:
+        """(N) the nodes at the ends of broken branches; None without any.
+
+        Raises:
+            ValueError: no such branch.
+        """
+        if not branches:
+            return None
+        nodes = np.zeros(len(self.feeder.nodes), bool)
+        for name in branches:
+            branch = self.feeder.branches[find(self.feeder.branches, name, "branch", self.feeder.name)]
+            nodes[[*branch.nodes1, *branch.nodes2]] = True
+        return nodes
+
+
+def build_task(scenario: Scenario) -> Task:
+    """Read the feeder and find everything that the scenario names; see Scenario.build."""
+    specs = _device_specs(scenario)
+    kinds = sorted(specs, key=lambda kind: getattr(device_kind(kind), "order", 0))
+    new = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
+    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), new)
+    groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
+    zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
+    agents = Agents.build(scenario.agents, zones, groups, kinds)
+    stacked = stack(zones)
+    _check_times(scenario)
+    start = _start(scenario, feeder)
+    sample = _sample(scenario, feeder, groups, start)
+    observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
+    Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
+    if scenario.attack is not None:
+        Attack(scenario.attack, agents.names)
+    return Task(
+        scenario=scenario,
+        feeder=feeder,
+        groups=groups,
+        zones=zones,
+        stacked=stacked,
+        agents=agents,
+        encoding=encoding(scenario.actions, agents.slots, groups, scenario.levels),
+        observer=observer,
+        overview=observer
+        if scenario.agents == "zone"
+        else Observer.build(scenario.observations, zones, stacked, sample),
+        rewards={
+            short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()
+        },
+        costs={short: cost_channel(name) for short, name in _short(scenario.costs).items()},
+        profiles=Profiles(scenario.profiles, feeder, scenario.dt_h),
+        start=start,
+        sample=sample,
+    )
+
+
+def _check_times(scenario: Scenario) -> None:
+    hours = scenario.steps * scenario.dt_h
+    if hours > 24 + 1e-9:
+        raise ValueError(f"scenario {scenario.name!r}: steps * dt_h is {hours:g} h, longer than a day")
+    first = scenario.start_hour / scenario.dt_h
+    if abs(first - round(first)) > 1e-9:
+        raise ValueError(
+            f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
+        )
+    if scenario.horizon * scenario.dt_h > 24 + 1e-9:
+        raise ValueError(
+            f"scenario {scenario.name!r}: horizon * dt_h is {scenario.horizon * scenario.dt_h:g} h; "
+            "forecasts reach a day at most"
+        )
+
+
+def _short(names: Iterable[str]) -> dict[str, str]:
+    """Names as infos show them, without the module; each to the full name.
+
+    Raises:
+        ValueError: two would be shown alike.
+    """
+    result: dict[str, str] = {}
+    for name in names:
+        short = name.split(":")[-1]
+        if short in result:
+            raise ValueError(
+                f"two terms would be called {short!r}: {result[short]!r} and {name!r}; rename the function"
+            )
+        result[short] = name
+    return result
+
+
+def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
+    """Device specs by kind, validated."""
+    specs: dict[str, list[DeviceSpec]] = {}
+    for number, data in enumerate(scenario.devices, start=1):
+        where = f"scenario {scenario.name!r}: device {number}"
+        if "kind" not in data:
+            raise ValueError(f"{where} {dict(data)} has no kind")
+        kind = device_kind(str(data["kind"]))
+        try:
+            specs.setdefault(str(data["kind"]), []).append(kind.Spec.model_validate(data))
+        except ValidationError as error:
+            raise ValueError(readable(error, kind.Spec, where)) from None
+    return specs
+
+
+def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
+    """The group; a kind that says nothing of ``every`` gets it where all its specs agree.
+
+    Raises:
+        ValueError: they differ, and the kind does not say which device is whose.
+    """
+    every = {spec.every for spec in specs}
+    if group.every is not None or every == {1}:
+        return group
+    if len(every) > 1:
+        raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'every'; got {sorted(every)}")
+    return replace(group, every=np.full(group.size, every.pop(), np.int64))
+
+
+def _commands(spec: FeederSpec) -> list[str]:
+    commands = list(spec.commands)
+    if spec.source_pu is not None:
+        commands.append(f"vsource.source.pu={spec.source_pu!r}")
+    if spec.load_v_pu is not None:
+        low, high = spec.load_v_pu
+        commands.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")
+    return commands
+
+
+def _partition(scenario: Scenario, feeder: Feeder) -> Sequence[set[str]]:
+    options = dict(scenario.zones)
+    method = options.pop("method", None)
+    if method is None:
+        raise ValueError(f"scenario {scenario.name!r}: zones needs a method, such as {{method: balanced, count: 4}}")
+    return partition(feeder_graph(feeder), str(method), **options)
+
+
+def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
+    start = feeder.setpoints()
+    for name, position in scenario.feeder.taps.items():
+        row = find(feeder.taps, name, "regulator", feeder.name)
+        tap = feeder.taps[row]
+        if not tap.minimum <= position <= tap.maximum:
+            raise ValueError(f"regulator {name!r}: tap {position} is outside {tap.minimum} to {tap.maximum}")
+        start.tap[row] = position
+    for name, is_closed in scenario.feeder.closed.items():
+        start.closed[find(feeder.switches, name, "switch or capacitor", feeder.name)] = is_closed
+    return start
+
+
+def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints) -> GridState:
+    """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
+    n = len(feeder.nodes)
+    solution = Solution(
+        v_pu=np.ones(n),
+        loss_kw=np.float64(0),
+        source_kw=np.float64(0),
+        source_kvar=np.float64(0),
+        served_kw=start.kw,
+        energised=np.ones(n, bool),
+        tap=start.tap,
+        closed=start.closed,
+        currents=partial(np.zeros, len(feeder.branches)),  # may be pickled, as a lambda may not
+    )
+    return GridState(
+        0,
+        0.0,
+        scenario.dt_h,
+        setpoints=start.copy(),
+        solution=solution,
+        memory=np.concatenate([group.initial().ravel() for group in groups]),
+        forecast=np.tile(start.kw, (scenario.horizon, 1)),
+        price=np.zeros(scenario.horizon),
+        action=np.concatenate([group.neutral().ravel() for group in groups]),
+        readings=np.zeros(sum(group.size * len(group.reading_labels) for group in groups)),
+        unmet_kwh=np.zeros(sum(group.size for group in groups)),
+    )

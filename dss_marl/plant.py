@@ -9,7 +9,7 @@ from dss_marl.profiles import Day
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
 
-_SETTLED, _MOST_ROUNDS = 0.005, 20  # of reactive power over rating; power flows
+_SETTLED, _MOST_ROUNDS = 0.005, 60  # of reactive power over rating; power flows
 
 
 class Plant:

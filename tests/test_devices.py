@@ -26,7 +26,7 @@ def test_each_kind_is_tested_here():
     assert set(KINDS.values()) <= tested
 
 
-@pytest.mark.parametrize("batch", [(200,), (20, 30)])
+@pytest.mark.parametrize("batch", [(100,), (5, 8)])
 def test_a_request_is_limited_just_where_it_is_not_legal(case, batch, rng):
     group = case.make()
     for _ in range(5):

@@ -134,6 +134,18 @@ def test_the_next_car_comes_after_the_first():
     assert (last[:, columns._ARRIVAL] > 1000).all()
 
 
+def test_a_charger_that_is_held_serves_the_car_that_comes_as_last_asked():
+    """Held by its present action, which without a car is the lowest, from the second interval on."""
+    group = chargers()
+    memory, seen = session(group, 0.5, 9.0, 100.0), []
+    for interval in QUARTERS[:4]:
+        points = setpoints(np.random.default_rng(0))
+        action = np.zeros((4, 1)) if interval.step == 0 else group.present(memory, points, interval)
+        memory, _ = group.act(action, memory, points, interval)
+        seen.append(-points.kw[group.injections] / group.kw)
+    assert np.array(seen) == pytest.approx(np.array([[0.0] * 4, [0.0] * 4, [0.5] * 4, [0.5] * 4]))
+
+
 def test_readings_and_masks_know_nothing_of_cars_to_come(rng):
     group = chargers()
     points = setpoints(rng)
@@ -194,6 +206,19 @@ def test_nothing_is_charged_from_a_dead_bus(tmp_path):
     fed, _ = group.check(after, points, engine.solve(points))
     assert np.array_equal(fed, after)
     engine.close()
+
+
+def test_one_car_at_a_time_and_no_more_than_its_stay_allows(monkeypatch):
+    """Cars that come at noon and stay for 26 h: each waits for the one before; 3.7 kW give 91 kWh, not 500."""
+    every_day = (np.full(4, 12.0), np.full(4, 38.0), np.full(4, 500.0))
+    monkeypatch.setattr(columns, "ev_sessions", lambda rng, count, weekend: every_day)
+    group = chargers()
+    memory = group.start(np.random.default_rng(0), False, 8.0)
+    assert memory[:, [columns._ARRIVAL, columns._DEPARTURE]].tolist() == [[-20, 6]] * 4
+    assert memory[:, [columns._NEXT_ARRIVAL, columns._NEXT_DEPARTURE]].tolist() == [[6, 30]] * 4
+    assert memory[0, columns._KWH] == pytest.approx(3.7 * 0.95 * 26)
+    assert memory[:, columns._DUE] == pytest.approx(memory[:, columns._KWH] * 6 / 26)
+    assert memory[0, columns._NEXT_KWH] == pytest.approx(3.7 * 0.95 * 24)
 
 
 def test_the_days_differ_and_repeat():

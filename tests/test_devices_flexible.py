@@ -61,15 +61,15 @@ def test_shifted_energy_is_taken_back_with_its_rebound(rng):
 
 
 def test_one_shed_is_taken_back_evenly():
-    """Half of 40 kW for a quarter hour: 5 kWh, over two hours 2.5 kW, and then nothing."""
+    """Half of 40 kW for a quarter hour: 5 kWh, over two hours 2.5 kW, and then nothing; and the same again."""
     group = flexible_loads()
     memory, seen = group.initial(), []
-    for t in range(11):
+    for t in range(20):
         points = setpoints(np.random.default_rng(0))
         points.kw[group.injections] = -40.0
-        memory, _ = group.act(np.full((3, 1), 1.0 if t == 0 else -1.0), memory, points, STEP)
+        memory, _ = group.act(np.full((3, 1), 1.0 if t in (0, 10) else -1.0), memory, points, STEP)
         seen.append(-points.kw[group.injections][1] - 40)
-    assert seen == pytest.approx([-20] + [2.5] * 8 + [0, 0])
+    assert seen == pytest.approx(2 * ([-20] + [2.5] * 8 + [0]))
 
 
 def test_opendss_serves_what_is_left(tmp_path):

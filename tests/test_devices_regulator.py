@@ -136,15 +136,15 @@ def test_a_regulator_waits_between_moves():
 
 
 def test_waiting_times_that_add_up_inexactly_are_over_when_they_are_over():
-    """Thrice 0.1 h in floats is not 0.3 h."""
-    group, tenth = regulators(min_time_h=np.full(3, 0.3)), Interval(0, 0.0, 0.1)
+    """Ten times 0.1 h is less than 1 h in floats."""
+    group, tenth = regulators(min_time_h=np.ones(3)), Interval(0, 0.0, 0.1)
     points, memory = setpoints(np.random.default_rng(0)), group.initial()
     points.tap[:] = -8
-    moves = []
-    for _ in range(7):
+    cut = []
+    for _ in range(21):
         memory, limited = group.act(np.ones((3, 1)), memory, points, tenth)
-        moves.append(int(limited[0]))
-    assert moves == [0, 1, 1, 0, 1, 1, 0]
+        cut.append(int(limited[0]))
+    assert cut == [0, *[1] * 9, 0, *[1] * 9, 0]
 
 
 def test_only_a_gang_has_a_name():

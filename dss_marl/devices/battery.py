@@ -126,7 +126,7 @@ class Batteries(DeviceGroup):
         most_kwh = self.kw * interval.dt_h
         give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
         take = (self.maximum - soc) * self.kwh / self.charging / most_kwh
-        share = np.clip(entries[..., 0], -np.clip(take, 0, 1), np.clip(give, 0, 1))
+        share = np.clip(entries[..., 0], -np.maximum(take, 0), np.maximum(give, 0))
         if entries.shape[-1] == 1:
             return share, np.zeros(share.shape)
         return share, np.where(self.reactive, np.broadcast_to(entries[..., 1], share.shape), 0.0)

@@ -114,11 +114,12 @@ class EVChargers(DeviceGroup):
 
     def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; more than the car needs, or anything without a car, is a limit."""
-        asked = action[..., 0]
-        possible = np.minimum(asked, self._most(memory, interval))
+        asked, most = action[..., 0], self._most(memory, interval)
+        possible = np.minimum(asked, most)
         kw = self._write(possible, memory, setpoints, interval)
         kept = memory.copy()
-        kept[..., _ENTRY] = asked
+        # Who asks for what is so already leaves the setting alone, for cars that come while nobody acts.
+        kept[..., _ENTRY] = np.where(asked == np.minimum(memory[..., _ENTRY], most), memory[..., _ENTRY], asked)
         given = np.minimum(kw * interval.dt_h * self.efficiency, memory[..., _DUE])
         due = memory[..., _DUE] - given
         kept[..., _GIVEN], kept[..., _DUE] = given, np.where(due > _DONE, due, 0.0)

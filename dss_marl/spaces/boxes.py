@@ -1,0 +1,75 @@
+"""Boxes: an agent's action as a vector of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.spaces.encoding import Decoded, Encoding
+from dss_marl.state import Array, BoolArray, IntArray
+
+
+class Boxes(Encoding):
+    """Every entry a number in [-1, 1]; all agents have the same width."""
+
+    name = "box"
+
+    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+        return np.zeros_like(by_nature)
+
+    def space(self, agent: int) -> spaces.Box:
+        """Box of the width of all agents."""
+        return spaces.Box(-1.0, 1.0, (self.slots.width,))
+
+    def mask_space(self, agent: int) -> None:
+        """Numbers have no mask."""
+
+    def mask(self, agent: int, allowed: BoolArray) -> None:
+        """None."""
+
+    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+        """See Encoding.decode; entries outside [-1, 1] are clipped and counted."""
+        slots = self.slots
+        try:
+            rows = np.array([actions[agent] for agent in slots.agents], dtype=float)
+        except (KeyError, ValueError, TypeError):
+            rows = np.empty(0)
+        if rows.shape != slots.place.shape or len(actions) != len(slots.agents):
+            raise ValueError(self._what_is_wrong(actions))
+        used = slots.used
+        flat = np.empty(slots.size)
+        clipped = np.zeros(len(slots.agents), dtype=np.int64)
+        if not np.abs(rows).max() <= 1.0:  # false for NaN too
+            if np.isnan(rows).any():
+                agent = slots.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
+                raise ValueError(
+                    f"action of {agent!r} contains NaN: {actions[agent]!r}; look at the policy that made it"
+                )
+            inside = np.clip(rows, -1.0, 1.0)
+            clipped = ((inside != rows) & used).sum(-1)
+            rows = inside
+        flat[slots.place[used]] = rows[used]
+        return Decoded(flat, self._no_levels, clipped)
+
+    @cached_property
+    def _no_levels(self) -> IntArray:
+        return np.full(self.slots.size, -1)
+
+    def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
+        self._refuse_strangers(actions)
+        for agent in self.slots.agents:
+            try:
+                shape = np.asarray(actions[agent], dtype=float).shape
+            except (ValueError, TypeError):
+                return f"action of {agent!r} is not a vector of numbers: {actions[agent]!r}"
+            if shape != (self.slots.width,):
+                return f"action of {agent!r} has shape {shape}; it must be ({self.slots.width},)"
+        return "actions cannot be read as one row of numbers for each agent"
+
+    def encode(self, flat: Array) -> dict[str, Any]:
+        """(W,) float32 for each agent; ignored slots are 0."""
+        return dict(zip(self.slots.agents, self.slots.rows(flat).astype(np.float32), strict=True))

@@ -1,0 +1,94 @@
+"""Choices: an agent's action as levels, one for each entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.spaces.encoding import Decoded, Encoding
+from dss_marl.state import Array, BoolArray, IntArray
+
+
+class MultiDiscretes(Encoding):
+    """Every entry a choice: the positions that a device has by nature, else ``levels`` evenly over [-1, 1].
+
+    All agents have the same choices; where an agent has no device, or its device fewer positions, the mask says so.
+    Agents with one choice each have a Discrete space, which more algorithms take.
+    """
+
+    name = "multidiscrete"
+
+    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+        return np.where(by_nature > 0, by_nature, levels)
+
+    @cached_property
+    def choices(self) -> IntArray:
+        """(W) number of choices in each slot."""
+        return np.where(self.slots.used, self.counts[self.slots.place], 1).max(0)
+
+    @property
+    def _single(self) -> bool:
+        return len(self.choices) == 1
+
+    def space(self, agent: int) -> spaces.Space[Any]:
+        """MultiDiscrete or Discrete, the same for all agents."""
+        return spaces.Discrete(int(self.choices[0])) if self._single else spaces.MultiDiscrete(self.choices)
+
+    def mask_space(self, agent: int) -> spaces.Space[Any]:
+        """A MultiBinary for each slot."""
+        parts = [spaces.MultiBinary(int(n)) for n in self.choices]
+        return parts[0] if self._single else spaces.Tuple(parts)
+
+    def mask(self, agent: int, allowed: BoolArray) -> Any:
+        """Per slot (n,) int8; where the agent has no device only the middle one is allowed."""
+        masks = []
+        for place, n in zip(self.slots.place[agent], self.choices, strict=True):
+            mask = np.zeros(n, np.int8)
+            if place >= 0:
+                own = allowed[place, :n]
+                mask[: len(own)] = own
+            else:
+                mask[n // 2] = 1
+            masks.append(mask)
+        return masks[0] if self._single else tuple(masks)
+
+    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+        """See Encoding.decode."""
+        slots = self.slots
+        try:
+            rows = np.array([actions[agent] for agent in slots.agents])
+            rows = rows[:, None] if self._single and rows.ndim == 1 else rows
+        except (KeyError, ValueError, TypeError):
+            rows = np.empty(0)
+        if rows.shape != slots.place.shape or len(actions) != len(slots.agents) or rows.dtype.kind not in "iu":
+            raise ValueError(self._what_is_wrong(actions))
+        if (rows < 0).any() or (rows >= self.choices).any():
+            a, w = np.argwhere((rows < 0) | (rows >= self.choices))[0]
+            raise ValueError(
+                f"action of {slots.agents[a]!r}: entry {w} is {rows[a, w]}; it must be from 0 to {self.choices[w] - 1}"
+            )
+        level = np.empty(slots.size, np.int64)
+        level[slots.place[slots.used]] = rows[slots.used]
+        # A level that this device lacks reads as NaN here; it is never allowed, so the device holds.
+        flat = self.values[np.arange(slots.size), level]
+        return Decoded(flat, level, np.zeros(len(slots.agents), np.int64))
+
+    def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
+        self._refuse_strangers(actions)
+        for agent in self.slots.agents:
+            given = np.asarray(actions[agent])
+            if given.shape not in ((self.slots.width,), () if self._single else None) or given.dtype.kind not in "iu":
+                return (
+                    f"action of {agent!r} must be {self.slots.width} whole numbers, one for each choice; "
+                    f"got {actions[agent]!r}"
+                )
+        return "actions cannot be read as one row of choices for each agent"
+
+    def encode(self, flat: Array) -> dict[str, Any]:
+        """(W,) int64 for each agent; ignored slots are in the middle."""
+        rows = np.where(self.slots.used, self.nearest(flat)[self.slots.place], self.choices // 2)
+        return dict(zip(self.slots.agents, rows[:, 0] if self._single else rows, strict=True))

@@ -1,0 +1,105 @@
+"""Encodings: an agent's action as a vector of numbers, as choices among levels, or as each device has it by nature."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.devices import DeviceGroup
+from dss_marl.spaces.slots import Slots
+from dss_marl.state import Array, BoolArray, IntArray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What agents asked for.
+
+    Attributes:
+        flat: (F) in [-1, 1], all entries of all devices.
+        level: (F) the level chosen, -1 where the entry is a number.
+        clipped: (A) how many of an agent's numbers were out of range.
+    """
+
+    flat: Array
+    level: IntArray
+    clipped: IntArray
+
+
+class Encoding(ABC):
+    """How agents say what their devices shall do.
+
+    Attributes:
+        slots: which entry is whose.
+        counts: (F) levels of each entry, 0 where it is a number.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, slots: Slots, groups: Sequence[DeviceGroup], levels: int) -> None:
+        self.slots = slots
+        self.groups = tuple(groups)
+        by_nature = np.concatenate([np.asarray(group.levels(), np.int64).ravel() for group in groups])
+        self.counts = self._counts(by_nature, levels)
+
+    @abstractmethod
+    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+        """(F) levels of each entry, of those that it has by nature (0: none) and the number for the others."""
+
+    @abstractmethod
+    def space(self, agent: int) -> spaces.Space[Any]:
+        """Action space of an agent."""
+
+    @abstractmethod
+    def mask_space(self, agent: int) -> spaces.Space[Any] | None:
+        """Space of an agent's mask; None where there is nothing to mask."""
+
+    @abstractmethod
+    def mask(self, agent: int, allowed: BoolArray) -> Any:
+        """An agent's mask, int8, of (F, L) allowed levels."""
+
+    @abstractmethod
+    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+        """Agents' actions as entries of devices.
+
+        Raises:
+            ValueError: an agent is missing or unknown, a shape or a type is wrong, NaN, or no such level; names it.
+        """
+
+    @abstractmethod
+    def encode(self, flat: Array) -> dict[str, Any]:
+        """The inverse of ``decode``; a number between two levels goes to the nearer."""
+
+    @cached_property
+    def discrete(self) -> bool:
+        """Whether any entry is a choice."""
+        return bool((self.counts > 0).any())
+
+    @cached_property
+    def values(self) -> Array:
+        """(F, L) the number that each level stands for, NaN where there is no such level."""
+        table = np.full((len(self.counts), int(self.counts.max(initial=0))), np.nan)
+        for row, count in zip(table, self.counts, strict=True):
+            row[:count] = np.linspace(-1, 1, count) if count > 1 else 0.0
+        return table
+
+    def nearest(self, flat: Array) -> IntArray:
+        """(F) the level next to each number; the lower of two equally near, -1 where there are none."""
+        if not self.discrete:
+            return np.full(len(self.counts), -1)
+        level = np.nanargmin(np.abs(np.where(self.counts[:, None] > 0, self.values, 0.0) - flat[:, None]), axis=-1)
+        return np.where(self.counts > 0, level, -1)
+
+    def _refuse_strangers(self, actions: Mapping[str, Any]) -> None:
+        names = self.slots.agents
+        missing = [agent for agent in names if agent not in actions]
+        if missing:
+            raise ValueError(f"no action for {missing[0]!r}; needed for each of {', '.join(names)}")
+        unknown = [agent for agent in actions if agent not in names]
+        if unknown:
+            raise ValueError(f"action for unknown agent {unknown[0]!r}; agents are {', '.join(names)}")

@@ -1,0 +1,132 @@
+"""Natives: each device's own space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.devices import DeviceGroup
+from dss_marl.spaces.encoding import Decoded, Encoding
+from dss_marl.spaces.slots import Slots
+from dss_marl.state import Array, BoolArray, IntArray
+
+
+class Natives(Encoding):
+    """Each device as it is: a Dict by device, Discrete where it has positions, Box where it is continuous.
+
+    An agent that is one device has that device's space itself.
+    """
+
+    name = "native"
+
+    def __init__(self, slots: Slots, groups: Sequence[DeviceGroup], levels: int) -> None:
+        super().__init__(slots, groups, levels)
+        names = [name for group in groups for name in group.names]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two devices are called {twice[0]!r}; actions 'native' needs unique names")
+        entries = [np.flatnonzero(slots.entry_device == d) for d in range(len(names))]
+        self._own: list[dict[str, IntArray]] = [
+            {names[d]: entries[d] for d in np.flatnonzero(slots.device_agent == a)} for a in range(len(slots.agents))
+        ]
+        sizes = np.bincount(slots.device_agent, minlength=len(slots.agents))
+        self._alone = bool((sizes == 1).all())
+
+    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+        return by_nature
+
+    def space(self, agent: int) -> spaces.Space[Any]:
+        """Dict by device, or the device's own where every agent is one device."""
+        own = {name: self._device_space(entries) for name, entries in self._own[agent].items()}
+        return next(iter(own.values())) if self._alone else spaces.Dict(own)
+
+    def _device_space(self, entries: IntArray) -> spaces.Space[Any]:
+        counts = self.counts[entries]
+        if not counts.any():
+            return spaces.Box(-1.0, 1.0, (len(entries),))
+        if counts.all():
+            return spaces.Discrete(int(counts[0])) if len(entries) == 1 else spaces.MultiDiscrete(counts)
+        parts = [spaces.Discrete(int(n)) if n else spaces.Box(-1.0, 1.0, (1,)) for n in counts]
+        return spaces.Tuple(parts)
+
+    def mask_space(self, agent: int) -> spaces.Space[Any] | None:
+        """Dict of the devices that have positions, or the device's own; None where there are none."""
+        own = {name: self._mask_of(entries) for name, entries in self._own[agent].items() if self.counts[entries].any()}
+        if not own:
+            return None
+        return next(iter(own.values())) if self._alone else spaces.Dict(own)
+
+    def _mask_of(self, entries: IntArray) -> spaces.Space[Any]:
+        parts = [spaces.MultiBinary(int(n)) for n in self.counts[entries] if n]
+        return parts[0] if len(entries) == 1 else spaces.Tuple(parts)
+
+    def mask(self, agent: int, allowed: BoolArray) -> Any:
+        """As ``mask_space``, int8."""
+        own = {}
+        for name, entries in self._own[agent].items():
+            parts = [allowed[k, : self.counts[k]].astype(np.int8) for k in entries if self.counts[k]]
+            if parts:
+                own[name] = parts[0] if len(entries) == 1 else tuple(parts)
+        if not own:
+            return None
+        return next(iter(own.values())) if self._alone else own
+
+    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+        """See Encoding.decode; numbers outside [-1, 1] are clipped and counted."""
+        if len(actions) != len(self.slots.agents) or any(agent not in actions for agent in self.slots.agents):
+            self._refuse_strangers(actions)
+        flat, level = np.zeros(self.slots.size), np.full(self.slots.size, -1)
+        clipped = np.zeros(len(self.slots.agents), np.int64)
+        for a, agent in enumerate(self.slots.agents):
+            given = actions[agent]
+            if not self._alone and (not isinstance(given, Mapping) or set(given) != set(self._own[a])):
+                raise ValueError(f"action of {agent!r} must have the keys {', '.join(self._own[a])}; got {given!r}")
+            for name, entries in self._own[a].items():
+                clipped[a] += self._read(
+                    f"{agent!r}, {name}", given if self._alone else given[name], entries, flat, level
+                )
+        return Decoded(flat, level, clipped)
+
+    def _read(self, who: str, given: Any, entries: IntArray, flat: Array, level: IntArray) -> int:
+        """Write one device's entries; how many were clipped."""
+        clipped = 0
+        try:
+            numbers = [
+                float(np.asarray(part).item())
+                for part in (given if np.ndim(given) or isinstance(given, tuple) else [given])
+            ]
+        except (ValueError, TypeError):
+            numbers = []
+        if len(numbers) != len(entries) or not np.isfinite(numbers).all():
+            raise ValueError(f"action of {who}: {given!r} is not {len(entries)} finite number(s)")
+        for k, number in zip(entries, numbers, strict=True):
+            count = int(self.counts[k])
+            if not count:
+                flat[k] = min(max(number, -1.0), 1.0)
+                clipped += flat[k] != number
+                continue
+            if number != int(number) or not 0 <= number < count:
+                raise ValueError(f"action of {who}: {number:g} is none of the {count} choices from 0")
+            level[k] = int(number)
+            flat[k] = self.values[k, level[k]]
+        return clipped
+
+    def encode(self, flat: Array) -> dict[str, Any]:
+        """As ``space``."""
+        level = self.nearest(flat)
+        result: dict[str, Any] = {}
+        for a, agent in enumerate(self.slots.agents):
+            own = {name: self._written(flat, level, entries) for name, entries in self._own[a].items()}
+            result[agent] = next(iter(own.values())) if self._alone else own
+        return result
+
+    def _written(self, flat: Array, level: IntArray, entries: IntArray) -> Any:
+        counts = self.counts[entries]
+        if not counts.any():
+            return flat[entries].astype(np.float32)
+        if counts.all():
+            return np.int64(level[entries[0]]) if len(entries) == 1 else level[entries]
+        return tuple(np.int64(level[k]) if self.counts[k] else flat[[k]].astype(np.float32) for k in entries)

@@ -90,6 +90,8 @@ def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
     A load goes without where it is de-energised; a device (car, flexible load) where it owed energy, see
     DeviceGroup.unmet_kwh, which its priority weights.
     """
+    if after.solution.energised.all():
+        return unmet(zone, before, after)
     dark = _unserved_kw(after)
     return -(_taken(dark, zone.loads, zone.load_weight) * after.dt_h + _owed(zone, after)) / 1000
 
@@ -186,6 +188,6 @@ def _owed(zone: Zone, after: GridState) -> Array:
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:
     """(...) or (..., Z) weighted sum of the entries; zero where the feeder has none of them."""
-    if not x.shape[-1]:
+    if not x.any():  # as with most taps and switches in most steps, or where there are none
         return np.zeros((*x.shape[:-1], *index.shape[:-1]))
     return np.add.reduce(x[..., index] * weight, axis=-1)

@@ -223,8 +223,10 @@ def test_dark_loads_and_owed_energy_by_hand():
     dark = zone.loads[:3]
     served = after.solution.served_kw.copy()
     served[dark] = 0.0
+    alive = after.solution.energised.copy()
+    alive[[n for j in dark for n in task.feeder.injections[j].nodes]] = False
     owed = np.arange(1.0, 1.0 + sum(group.size for group in task.groups))
-    state = after.replace(solution=replace(after.solution, served_kw=served), unmet_kwh=owed)
+    state = after.replace(solution=replace(after.solution, served_kw=served, energised=alive), unmet_kwh=owed)
     lost = -after.setpoints.kw[dark].sum() * after.dt_h
     assert lost > 0
     unmet = zone_values(REWARDS["unmet"], task, before, state)

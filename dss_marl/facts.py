@@ -47,7 +47,8 @@ class Branch:
 class Injection:
     """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's own, as OpenDSS takes it [kV].
 
-    ``nodes`` are the indices of the nodes that it connects to.
+    ``nodes`` are the indices of the nodes that it connects to. ``former`` is the index in Feeder.switches of the row
+    that lets the unit feed an island by itself, or -1.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Injection:
     kv: float
     delta: bool = False
     nodes: tuple[int, ...] = ()
+    former: int = -1
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class NewInjection:
 
     ``phases`` empty means all phases of the bus. With ``replaces`` the unit takes the place of the circuit's own
     PVSystem of that name (``"pvsystem.roof1"``), or one unit that of each (``"pvsystem.*"``), which is then disabled;
-    name, bus, phases and power are the PVSystem's.
+    name, bus, phases and power are the PVSystem's. With ``forms`` it may also feed an island by itself, see Switch; it
+    then needs all three phases.
     """
 
     name: str = ""
@@ -76,6 +79,22 @@ class NewInjection:
     phases: tuple[int, ...] = ()
     kind: str = "inverter"
     replaces: str = ""
+    forms: bool = False
+
+
+@dataclass(frozen=True)
+class NewSwitch:
+    """A line of the circuit that a scenario lets open and close, or, with ``bus1`` and ``bus2``, a new tie: open.
+
+    A line keeps its impedance, and opens at both ends. ``phases`` empty means all that the two buses share; ``amps`` is
+    a tie's rating [A].
+    """
+
+    name: str
+    bus1: str = ""
+    bus2: str = ""
+    phases: tuple[int, ...] = ()
+    amps: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +137,12 @@ class Tap:
 
 @dataclass(frozen=True)
 class Switch:
-    """A line that opens (``kind`` switch) or a step of a capacitor bank (capacitor; ``step`` from 1, kvar of it)."""
+    """What is open or closed.
+
+    ``kind`` is switch, a line that opens; capacitor, a step of a bank (``step`` from 1, kvar of it); or former: closed
+    where the unit of that name holds voltage and frequency of an island, a stiff source at 1 pu on its bus. No engine
+    limits what a former gives, and none allows a former beside another source.
+    """
 
     name: str
     kind: str

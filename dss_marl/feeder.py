@@ -9,7 +9,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from dss_marl.facts import Branch, Bus, Injection, NewInjection, Switch, Tap, Unit, find
+from dss_marl.facts import Branch, Bus, Injection, NewInjection, NewSwitch, Switch, Tap, Unit, find
 from dss_marl.state import Array, BoolArray, IntArray, Setpoints
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Feeder",
     "Injection",
     "NewInjection",
+    "NewSwitch",
     "Switch",
     "Tap",
     "Unit",
@@ -96,6 +97,11 @@ class Feeder:
         """Indices of the injections that are loads."""
         return np.array([i for i, row in enumerate(self.injections) if row.kind == "load"], dtype=np.int64)
 
+    @cached_property
+    def formers(self) -> IntArray:
+        """(G) rows of ``switches`` that let a unit feed an island by itself."""
+        return np.array([s for s, row in enumerate(self.switches) if row.kind == "former"], dtype=np.int64)
+
     def setpoints(self) -> Setpoints:
         """The circuit as compiled: nominal loads, other injections at zero, initial taps and switches."""
         is_load = np.zeros(len(self.injections), bool)
@@ -172,31 +178,64 @@ class Feeder:
         return graph
 
     @cached_property
-    def _joints(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Pairs of nodes that a branch joins, and the switch that parts them (S where none does)."""
+    def joints(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Pairs of nodes that a branch joins, and the switch that parts them (S where none does).
+
+        Transformers and regulators join phase to phase; where the two sides have other phases, as at a centre tap, all
+        to all.
+        """
         first: list[int] = []
         second: list[int] = []
         switch: list[int] = []
         for branch in self.branches:
-            if branch.kind in ("transformer", "regulator"):  # windings couple the phases they connect to
-                others = (branch.nodes1 + branch.nodes2)[1:]
-                first += branch.nodes1[:1] * len(others)
-                second += others
-            else:
-                first += branch.nodes1
-                second += branch.nodes2
-            switch += [branch.switch if branch.switch >= 0 else len(self.switches)] * (len(first) - len(switch))
+            one, two = branch.nodes1, branch.nodes2
+            if branch.kind in ("transformer", "regulator"):
+                one, two = self._through_windings(one, two)
+            first += one
+            second += two
+            switch += [branch.switch if branch.switch >= 0 else len(self.switches)] * len(one)
         return np.array(first, np.int64), np.array(second, np.int64), np.array(switch, np.int64)
 
+    def _through_windings(
+        self, nodes1: tuple[int, ...], nodes2: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        phase1 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes1}
+        phase2 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes2}
+        if set(phase1) == set(phase2):
+            return tuple(phase1.values()), tuple(phase2[p] for p in phase1)
+        others = (nodes1 + nodes2)[1:]
+        return nodes1[:1] * len(others), others
+
+    @cached_property
+    def source_nodes(self) -> IntArray:
+        """Indices of the nodes of the circuit's own voltage sources."""
+        sources = {self.source_bus, *self.other_sources}
+        return np.array([i for i, node in enumerate(self.nodes) if node.rsplit(".", 1)[0] in sources], np.int64)
+
+    @cached_property
+    def former_nodes(self) -> IntArray:
+        """(G, 3) indices of the nodes that each former feeds."""
+        rows = [[self.node_index[f"{self.switches[s].bus}.{p}"] for p in (1, 2, 3)] for s in self.formers]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
     def energised(self, closed: BoolArray) -> BoolArray:
-        """(N) which nodes have a path to a source with the switches (S) in these states; per phase."""
-        first, second, switch = self._joints
+        """(N) which nodes have a path to a source, or to a former that is on, with the switches (S) in these states.
+
+        Per phase.
+
+        Raises:
+            ValueError: a former is on where there is another source; a solver would answer with nonsense.
+        """
+        first, second, switch = self.joints
         joined = np.append(closed, True)[switch]
         label = components(len(self.nodes), first[joined], second[joined])
-        sources = {self.source_bus, *self.other_sources}
-        fed = [i for i, node in enumerate(self.nodes) if node.rsplit(".", 1)[0] in sources]
         alive = np.zeros(len(self.nodes), bool)
-        alive[label[fed]] = True
+        alive[label[self.source_nodes]] = True
+        for s, nodes in zip(self.formers, self.former_nodes, strict=True):
+            if closed[s]:
+                if alive[label[nodes]].any():
+                    raise ValueError(f"{self.switches[s].name} is on, but another source feeds its bus; turn one off")
+                alive[label[nodes]] = True
         return alive[label]
 
 

@@ -55,6 +55,8 @@ class Solution:
         tap: (..., R) positions after the solve; differ from the set points only if the circuit's own controls ran.
         closed: (..., S) states after the solve, likewise.
         currents: gives ``loading`` when it is first asked for; most tasks never ask.
+        former_kw, former_kvar: (..., G, 3) what each former gives on each phase, + into the grid [kW, kvar]; 0 where it
+            is off. It counts as served by the former's injection, and not as drawn from the source.
     """
 
     v_pu: Array
@@ -66,6 +68,8 @@ class Solution:
     tap: IntArray
     closed: BoolArray
     currents: Callable[[], Array] = field(repr=False, compare=False)
+    former_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    former_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
     @cached_property
     def v_alive(self) -> Array:

@@ -16,7 +16,7 @@ from common import feeder_with_units, in_new_process, random_setpoints
 
 from dss_marl import OpenDSSEngine, PowerFlowError, read_feeder
 from dss_marl.engines.opendss import context as contexts
-from dss_marl.feeder import NewInjection
+from dss_marl.feeder import NewInjection, NewSwitch
 
 ENGINES = {"opendss": OpenDSSEngine}  # name: feeder, tolerance -> engine
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]
@@ -548,6 +548,124 @@ def test_closing_a_tie_carries_power_the_other_way(build):
     assert (meshed.loading[opened] > 0).all()
     assert meshed.loss_kw < 0.75 * radial.loss_kw  # 123.3 kW with all ties closed, 202.7 radial
     assert meshed.v_pu.min() > radial.v_pu.min() + 0.02
+
+
+def test_a_load_with_a_dead_phase_is_off(build):
+    """54-94 on phase a alone: a three-phase or delta load behind it would draw from phases that float."""
+    feeder = read_feeder("ieee123")
+    names = [row.name for row in feeder.switches]
+    setpoints = feeder.setpoints()
+    setpoints.closed[[names.index(f"line.sw{k}") for k in (2, 4)]] = False
+    setpoints.closed[[names.index(f"line.sw{k}") for k in (7, 8)]] = True
+    solution = build(feeder).solve(setpoints)
+    alive = [solution.energised[list(row.nodes)] for row in feeder.injections]
+    whole, partly = np.array([a.all() for a in alive]), np.array([a.any() and not a.all() for a in alive])
+    assert partly.sum() >= 2
+    assert solution.served_kw[~whole] == pytest.approx(0, abs=1e-6)
+    assert solution.served_kw[whole] == pytest.approx(feeder.nominal_kw[whole], rel=0.25)
+    assert (setpoints.kw == feeder.nominal_kw).all()  # the set points stay as they were
+
+
+def test_random_switching_always_solves_and_the_live_nodes_are_those_with_a_voltage(build, rng):
+    """Dead phases float up to 0.34 pu behind capacitors and delta loads, so 0.5 parts the two."""
+    sections = ["l13", "l19", "l24", "l36", "l45", "l53", "l67", "l77", "l88", "l92", "l101", "l105"]
+    feeder = read_feeder("ieee123", switches=[*map(NewSwitch, sections), NewSwitch("t", "54", "93")])
+    engine, lines = build(feeder, 1e-5), switch_indices(feeder)
+    for share in rng.choice([0.5, 0.8, 0.95], 60):
+        setpoints = feeder.setpoints()
+        setpoints.closed[lines] = rng.random(len(lines)) < share
+        solution = engine.solve(setpoints)
+        volts = raw_v_pu(engine)
+        assert (volts[solution.energised] > 0.5).all()
+        assert (volts[~solution.energised] < 0.5).all()
+
+
+def raw_v_pu(engine):
+    """(N) OpenDSS's own voltages, dead nodes as they float."""
+    context, feeder = engine._context, engine.feeder
+    names = [name.lower() for name in context.Circuit.AllNodeNames()]
+    volts = dict(zip(names, context.Circuit.AllBusVMag(), strict=True))
+    return np.array([volts[node] for node in feeder.nodes]) / feeder.kv_base / 1000
+
+
+# --- formers ---------------------------------------------------------------------------------------------------------
+
+RATED = {"35": 240, "48": 330, "64": 545, "78": 535, "95": 350, "108": 275}  # forming units of ieee123 [kW]
+
+
+@pytest.fixture(scope="module")
+def forming():
+    """ieee123 with units that may form islands, its loads at constant power as far as 0.5 pu."""
+    units = [NewInjection(f"dg{bus}", bus, kw, kind="generator", forms=True) for bus, kw in RATED.items()]
+    return read_feeder("ieee123", ["batchedit load..* vminpu=0.5 vmaxpu=1.3"], units)
+
+
+def switched(feeder, opened=(), formers=(), kw=()):
+    """Set points with these lines open, these formers on and these followers at (kW, kvar)."""
+    setpoints = feeder.setpoints()
+    row = {switch.name.split(".")[1]: s for s, switch in enumerate(feeder.switches)}
+    setpoints.closed[[row[name] for name in opened]] = False
+    setpoints.closed[[row[f"dg{bus}"] for bus in formers]] = True
+    for bus, (p, q) in dict(kw).items():
+        j = [unit.name for unit in feeder.injections].index(f"generator.dg{bus}")
+        setpoints.kw[j], setpoints.kvar[j] = p, q
+    return setpoints
+
+
+def test_a_feeder_in_four_parts_balances_in_each(build, forming):
+    """The three islands of our study (sw2, sw3, sw4 open, nothing shed): 635, 551 and 887 kW; the grid the rest."""
+    setpoints = switched(
+        forming, ["sw2", "sw3", "sw4"], ["48", "64", "78"], {"35": (120, 60), "95": (300, 0), "108": (240, 0)}
+    )
+    solution, truth = build(forming).solve(setpoints), raw.solve(forming, setpoints)
+    given = dict(zip(RATED, solution.former_kw.sum(axis=-1), strict=True))
+    assert given == pytest.approx({"35": 0, "48": 635, "64": 551, "78": 887, "95": 0, "108": 0}, abs=0.5)
+    assert solution.source_kw == pytest.approx(781.7, abs=0.5)
+    assert solution.source_kw + solution.former_kw.sum() == pytest.approx(truth.source_kw, abs=0.01)
+    assert solution.source_kvar + solution.former_kvar.sum() == pytest.approx(truth.source_kvar, abs=0.01)
+    assert solution.source_kw + solution.served_kw.sum() == pytest.approx(truth.loss_kw, abs=0.01)
+    assert solution.loss_kw == pytest.approx(truth.loss_kw, abs=0.01)
+    assert np.abs(solution.v_pu - truth.v_pu)[solution.energised].max() < 1e-6
+    for bus in ("48", "64", "78"):
+        j = [unit.name for unit in forming.injections].index(f"generator.dg{bus}")
+        assert solution.served_kw[j] == pytest.approx(given[bus])
+        at = [forming.node_index[f"{bus}.{p}"] for p in (1, 2, 3)]
+        assert solution.v_pu[at] == pytest.approx(1.0, abs=1e-3)
+    assert solution.energised.sum() == len(forming.nodes) - 12  # all but the buses of other feeders
+
+
+def test_a_former_beside_another_source_fails(build, forming):
+    """OpenDSS would solve it, and circulate as much as the impedance between the two lets pass."""
+    engine = build(forming)
+    with pytest.raises(PowerFlowError, match=r"former.dg48 is on"):
+        engine.solve(switched(forming, formers=["48"]))
+    with pytest.raises(PowerFlowError, match=r"former.dg48 is on"):
+        engine.solve(switched(forming, ["sw3"], ["35", "48"]))
+    assert engine.solve(switched(forming, ["sw3"], ["35"])).former_kw[0].sum() > 100
+
+
+def test_formers_leave_no_trace(build, forming):
+    """An island, another, the grid again: each as in a new engine; after a restart bitwise."""
+    cases = [
+        switched(forming),
+        switched(forming, ["sw3"], ["48"], {"35": (100, 0)}),
+        switched(forming, ["sw3"]),
+        switched(forming, ["sw4", "sw3"], ["78", "48"]),
+        switched(forming, kw={"48": (300, 50)}),
+    ]
+    engine = build(forming)
+    expected = [arrays(build(forming).solve(case)) for case in cases]
+    for case, wanted in zip(cases, expected, strict=True):
+        assert np.abs(arrays(engine.solve(case)) - wanted).max() < 1e-4  # kW too
+    for case, wanted in zip(cases[::-1], expected[::-1], strict=True):
+        engine.restart()
+        assert np.array_equal(arrays(engine.solve(case)), wanted)
+
+
+def test_without_formers_there_are_none(build):
+    feeder = feeder_with_units("ieee13")
+    solution = build(feeder).solve(feeder.setpoints())
+    assert solution.former_kw.shape == solution.former_kvar.shape == (0, 3)
 
 
 # --- resources and errors --------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from opendssdirect import dss
 
 from dss_marl import OpenDSSEngine, make, read_feeder
 from dss_marl.data import known_names
-from dss_marl.feeder import NewInjection, components
+from dss_marl.feeder import NewInjection, NewSwitch, components
 
 FOLDER = Path(__file__).parent / "circuits"
 CIRCUITS = {path.stem: path for path in sorted(FOLDER.glob("*.dss"))} | {"own": FOLDER / "Own Circuit" / "Master.DSS"}
@@ -542,3 +542,86 @@ def test_devices_of_the_circuit_are_picked_up_without_naming_each():
 def test_what_cannot_be_picked_up_is_explained(path, device, words):
     with pytest.raises(ValueError, match=words):
         scenario_on(CIRCUITS[path], devices=[{"kind": "inverter", **device}])
+
+
+# --- switches, ties and formers that a scenario adds ---------------------------------------------------------------
+
+
+def test_a_line_that_becomes_a_switch_keeps_its_impedance_and_the_solution():
+    """`switch=yes` would write r = x = 1 over it."""
+    plain_one, feeder = (
+        read_feeder("ieee123"),
+        read_feeder("ieee123", switches=[NewSwitch("l67"), NewSwitch("Line.L13")]),
+    )
+    old, new = rows_by_name(plain_one.branches), rows_by_name(feeder.branches)
+    for name in ("line.l67", "line.l13"):
+        assert new[name].kind == "switch" and old[name].kind == "line"
+        assert feeder.switches[new[name].switch].name == name
+        assert (new[name].r_ohm, new[name].x_ohm, new[name].length_km) == (
+            old[name].r_ohm, old[name].x_ohm, old[name].length_km,
+        )  # fmt: skip
+    assert len(feeder.switches) == len(plain_one.switches) + 2
+    assert feeder.nodes == plain_one.nodes and feeder.commands == plain_one.commands
+    one = OpenDSSEngine(plain_one, tolerance=1e-9).solve(plain_one.setpoints())
+    two = OpenDSSEngine(feeder, tolerance=1e-9).solve(feeder.setpoints())
+    assert np.abs(one.v_pu - two.v_pu).max() < 1e-9
+
+
+def test_a_tie_is_open_and_makes_no_node():
+    plain_one = read_feeder("ieee123")
+    feeder = read_feeder("ieee123", switches=[NewSwitch("spare", "54", "94"), NewSwitch("t", "48", "25", (2, 3), 123)])
+    assert feeder.nodes == plain_one.nodes
+    rows = rows_by_name(feeder.switches)
+    assert not rows["line.spare"].closed and rows["line.spare"].phases == (1,)  # bus 94 has no other
+    assert rows["line.t"].phases == (2, 3)
+    tie = rows_by_name(feeder.branches)["line.t"]
+    assert (tie.kind, tie.bus1, tie.bus2, tie.normal_amps) == ("switch", "48", "25", 123)
+    assert tie.r_ohm == pytest.approx(1e-3, rel=1e-3)
+    one = OpenDSSEngine(plain_one, tolerance=1e-9).solve(plain_one.setpoints())
+    two = OpenDSSEngine(feeder, tolerance=1e-9).solve(feeder.setpoints())
+    assert np.abs(one.v_pu - two.v_pu).max() < 1e-8
+    assert np.array_equal(one.energised, two.energised)
+
+
+WRONG_SWITCHES = {
+    "line": (NewSwitch("l999"), "line 'l999' does not exist"),
+    "bus": (NewSwitch("t", "48", "nowhere"), "bus 'nowhere' does not exist"),
+    "phases": (NewSwitch("t", "54", "94", (1, 2, 3)), "has phases [1]"),
+    "no phase in common": (NewSwitch("t", "94", "107"), "not at both buses"),
+    "one bus": (NewSwitch("t", "48"), "needs two buses"),
+    "to itself": (NewSwitch("t", "48", "48"), "to itself"),
+    "name": (NewSwitch("l13", "48", "25"), "choose another"),
+    "voltage": (NewSwitch("t", "61", "610"), "one voltage"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_SWITCHES)
+def test_a_switch_that_cannot_be_is_explained(what):
+    new, words = WRONG_SWITCHES[what]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read_feeder("ieee123", switches=[new])
+
+
+def test_a_former_is_a_row_of_its_unit_and_nothing_else_shows():
+    """Its source and its bus are OpenDSS's alone."""
+    units = [NewInjection("dg", "48", 300, kind="generator", forms=True), NewInjection("pv", "65", 50)]
+    feeder, plain_one = read_feeder("ieee123", injections=units), read_feeder("ieee123")
+    unit, pv = feeder.injections[-2:]
+    assert feeder.switches[unit.former].name == "former.dg" and pv.former == -1
+    assert feeder.formers.tolist() == [unit.former]
+    assert feeder.nodes == plain_one.nodes and feeder.buses == plain_one.buses
+    assert feeder.branches == plain_one.branches and feeder.other_sources == ()
+    with pytest.raises(ValueError, match="needs three"):
+        read_feeder("ieee123", injections=[NewInjection("dg", "94", 300, forms=True)])
+
+
+def test_what_one_phase_feeds_is_alive_on_that_phase_only():
+    """Through the delta transformer at bus 61 too: 54-94 brings phase a alone to what sw2 cuts off."""
+    feeder = read_feeder("ieee123")
+    closed, rows = feeder.setpoints().closed, [row.name for row in feeder.switches]
+    closed[[rows.index("line.sw2"), rows.index("line.sw4")]] = False
+    closed[rows.index("line.sw7")] = True  # 151-300 feeds bus 94
+    closed[rows.index("line.sw8")] = True
+    alive = feeder.energised(closed)
+    for bus in ("54", "61", "610"):
+        assert [bool(alive[feeder.node_index[f"{bus}.{p}"]]) for p in (1, 2, 3)] == [True, False, False]

@@ -10,7 +10,9 @@ import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.draws import Draws
 from dss_marl.engines.opendss.flows import read_flows
+from dss_marl.engines.opendss.formers import former_powers
 from dss_marl.engines.opendss.switchgear import close_all
 from dss_marl.feeder import Feeder
 from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
@@ -45,16 +47,15 @@ class OpenDSSEngine:
         self.floor_pu = floor_pu
         self.max_iterations = max_iterations
         self._context: Any = None
-        self._energised: dict[bytes, BoolArray | None] = {}
+        self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
 
     def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
         """Steady state of the feeder; see Engine.solve."""
         if self._context is None:
             self._open()
-        if setpoints.kw.shape != (self._loads + self._units,):
+        if setpoints.kw.shape != self._sign.shape:
             raise ValueError(
-                f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has "
-                f"{self._loads + self._units}"
+                f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has {self._sign.size}"
             )
         was_fresh = self._fresh
         try:
@@ -104,7 +105,7 @@ class OpenDSSEngine:
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
             self._bind_shapes(context)
-            self._bind_batch(context)
+            self._draws = Draws(context, feeder)
         except BaseException:
             release(context)
             raise
@@ -112,10 +113,9 @@ class OpenDSSEngine:
         self._tap = np.array([row.initial for row in feeder.taps], dtype=np.int64)
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
-        self._closed = np.ones(len(feeder.switches), bool)
-        self._closed[[row.kind == "capacitor" for row in feeder.switches]] = [
-            row.closed for row in feeder.switches if row.kind == "capacitor"
-        ]
+        self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
+        self._ends |= {feeder.switches[s].element: [1] for s in feeder.formers}
+        self._former_units = [[row.former for row in feeder.injections].index(s) for s in feeder.formers]
         # Power elements that no set point reaches take part in the balance; controls and meters do not.
         self._own = [name for name in feeder.uncontrolled if name.startswith(_OWN_POWER)]
         self._all = np.ones(len(feeder.nodes), bool)
@@ -127,20 +127,18 @@ class OpenDSSEngine:
         self._fresh = True
 
     def _bind_nodes(self, context: Any) -> None:
-        """Where the Feeder's nodes are in OpenDSS's voltage vector; all of it but ground, unless there are neutrals."""
+        """Where the Feeder's nodes are in OpenDSS's voltage vector; mostly its beginning."""
         place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
         self._bytes = 16 * (len(place) + 1)
         places = np.array([place[node] for node in self.feeder.nodes])
-        in_order = np.array_equal(places, np.arange(1, len(place) + 1))
-        self._places: Any = slice(1, None) if in_order else places
+        in_order = np.array_equal(places, np.arange(1, len(places) + 1))
+        self._places: Any = slice(1, len(places) + 1) if in_order else places
 
     def _bind_shapes(self, context: Any) -> None:
         """Give every load and unit a one-point shape in our memory: kW in row 0, kvar in row 1 of ``_power``."""
         rows = self.feeder.injections
-        self._loads = sum(row.kind == "load" for row in rows)
-        self._units = len(rows) - self._loads
         self._power = np.zeros((2, len(rows)))  # must outlive the circuit: OpenDSS reads it in place
-        self._sign = np.where(np.arange(len(rows)) < self._loads, -1.0, 1.0)
+        self._sign = np.array([-1.0 if row.kind == "load" else 1.0 for row in rows])
         address, cast = self._power.ctypes.data, context.dss_ffi.cast
         size = self._power.itemsize
         for j, row in enumerate(rows):
@@ -151,34 +149,16 @@ class OpenDSSEngine:
             context.dss_lib.LoadShapes_Set_Points(1, context.dss_ffi.NULL, kw, kvar, 1, 0, 1)
             context.Text.Command(f'edit "{row.name}" daily=dss_marl_{j} status=variable')
 
-    def _bind_batch(self, context: Any) -> None:
-        """A handle to all loads, for reading what they draw in one call."""
-        ffi, lib = context.dss_ffi, context.dss_lib
-        pointer, size = ffi.new("void***"), ffi.new("int32_t[4]")
-        lib.Batch_CreateByClassS(pointer, size, b"Load")
-        rows = 2 * self._enabled_loads(context, int(size[0]))  # kW and kvar in turn
-        contiguous = len(rows) > 0 and bool((np.diff(rows) == 2).all())
-        keep = slice(int(rows[0]), int(rows[-1]) + 1, 2) if contiguous else rows
-        self._batch = (pointer, int(size[0]), keep, ffi.new("double**"), ffi.new("int32_t[4]"))
-
-    def _enabled_loads(self, context: Any, total: int) -> Any:
-        wanted = {row.name for row in self.feeder.injections[: self._loads]}
-        names = [f"load.{name.lower()}" for name in context.Loads.AllNames()]
-        keep = np.array([i for i, name in enumerate(names) if name in wanted], dtype=np.int64)
-        if len(names) != total or len(keep) != self._loads:
-            raise ValueError(f"feeder {self.feeder.name!r}: load names are not unique; rename the loads")
-        return keep
-
     # --- one solve -----------------------------------------------------------------------------------------------
 
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
-        energised = self._energise(setpoints.closed)
+        energised, dead = self._energise(setpoints.closed)
         # 3: after a tap change reuse the factorisation's structure and values. A fresh start must not: with reuse the
         # matrix, and so the last bits of the voltages, would depend on what was solved before.
         # Set before writing: a tap written under one option is lost to a rebuild under the other.
         context.YMatrix.SolverOptions(0 if self._fresh else 3)
-        self._write(setpoints, energised)
+        self._write(setpoints, dead)
         tap = self._tap
         if self._fresh:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
@@ -203,41 +183,57 @@ class OpenDSSEngine:
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        source = context.Circuit.TotalPower()
-        served = self._delivered()
+        total = context.Circuit.TotalPower()
+        source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
+        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
+        self._draws.write(served)
+        formed = {}
+        if self._former_units:
+            kw, kvar = former_powers(context, self.feeder, self._closed)
+            formed = {"former_kw": kw, "former_kvar": kvar}
+            served[self._former_units] += kw.sum(axis=-1)
+            source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
         # The balance is cheaper than summing the branches, and as exact as the solve.
-        loss_kw = served.sum() - source[0]
+        loss_kw = served.sum() + source_kw
         if self._own:
             loss_kw += self._own_kw()
         return Solution(
             v_pu=v_pu,
             loss_kw=loss_kw,
-            source_kw=np.float64(-source[0]),
-            source_kvar=np.float64(-source[1]),
+            source_kw=source_kw,
+            source_kvar=source_kvar,
             served_kw=served,
             energised=self._all if energised is None else energised,
             tap=tap,
             closed=self._closed,
             currents=partial(self._flows.loading, v.copy(), tap * self._step + self._offset, self._closed),
+            **formed,
         )
 
-    def _energise(self, closed: BoolArray) -> BoolArray | None:
-        """(N) which nodes are alive, or None where all are; remembered per switch state."""
+    def _energise(self, closed: BoolArray) -> tuple[BoolArray | None, IntArray]:
+        """(N) which nodes are alive, or None where all are, and the dead injections; remembered per switch state.
+
+        Dead is what has any dead phase: a unit follows the grid, and a three-phase load that draws from what floats
+        on its dead phases keeps the power flow from converging.
+        """
         key = closed.tobytes()
         if key not in self._energised:
             if len(self._energised) > 10_000:
                 self._energised.clear()
-            alive = self.feeder.energised(closed)
-            self._energised[key] = None if alive.all() else alive
+            try:
+                alive = self.feeder.energised(closed)
+            except ValueError as error:
+                raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {error}") from error
+            rows = enumerate(self.feeder.injections)
+            dead = np.array([j for j, row in rows if not alive[list(row.nodes)].all()], dtype=np.int64)
+            self._energised[key] = None if alive.all() else alive, dead
         return self._energised[key]
 
-    def _write(self, setpoints: Setpoints, energised: BoolArray | None) -> None:
+    def _write(self, setpoints: Setpoints, dead: IntArray) -> None:
         np.multiply(setpoints.kw, self._sign, out=self._power[0])
         np.multiply(setpoints.kvar, self._sign, out=self._power[1])
-        if energised is not None:  # a unit on a dead node is off: it follows the grid
-            for j in range(self._loads, self._loads + self._units):
-                if not energised[list(self.feeder.injections[j].nodes)].all():
-                    self._power[:, j] = 0.0
+        if dead.size:
+            self._power[:, dead] = 0.0
         if self._fresh or setpoints.tap.tobytes() != self._tap.tobytes():
             # An unchanged tap, written, would rebuild Y too; a fresh start does that anyway, and the circuit's own
             # controls leave taps that are off in the last bit.
@@ -308,13 +304,3 @@ class OpenDSSEngine:
             self._context.Circuit.SetActiveElement(name)
             total -= element.TotalPowers()[0]  # of every terminal
         return total
-
-    def _delivered(self) -> Any:
-        """(J) what loads and units really injected [kW]."""
-        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
-        if self._loads:
-            pointer, size, keep, result, dims = self._batch
-            self._lib.Alt_CEBatch_Get_TotalPowers(result, dims, pointer[0], size)
-            power = np.frombuffer(self._ffi.buffer(result[0], 16 * size), float)
-            np.negative(power[keep], out=served[: self._loads])  # OpenDSS counts power into the element
-        return served

@@ -62,6 +62,7 @@ class Additions:
         self.rows: list[Injection] = []
         self.commands: list[str] = []
         self.units = {unit.name: unit for unit in units}
+        self.forming: set[str] = set()  # names of those rows that may feed an island
         self._context = context
         self._buses = {bus.name: bus for bus in buses}
 
@@ -71,6 +72,8 @@ class Additions:
             row, command = new_unit(new, self._buses, self.feeder)
             self.rows.append(row)
             self.commands.append(command)
+            if new.forms:
+                self.forming.add(row.name)
             return
         systems = [unit for unit in self.units.values() if unit.kind == "pvsystem" and not unit.injection]
         wanted = new.replaces.lower()

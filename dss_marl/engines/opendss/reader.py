@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from dss_marl.engines.opendss.bases import OTHER_CONTROLS, base_commands, by_cla
 from dss_marl.engines.opendss.branches import Marks, read_branches
 from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
+from dss_marl.engines.opendss.formers import former
 from dss_marl.engines.opendss.loads import Additions, read_loads, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE
-from dss_marl.facts import Bus, Injection, NewInjection
+from dss_marl.engines.opendss.ties import refuse_unequal, switchable
+from dss_marl.facts import Bus, Injection, NewInjection, NewSwitch
 from dss_marl.feeder import Feeder
 from dss_marl.state import Array
 
@@ -46,7 +48,10 @@ def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
 
 
 def read_feeder(
-    path_or_name: str | Path, commands: Sequence[str] = (), injections: Sequence[NewInjection] = ()
+    path_or_name: str | Path,
+    commands: Sequence[str] = (),
+    injections: Sequence[NewInjection] = (),
+    switches: Sequence[NewSwitch] = (),
 ) -> Feeder:
     """Compile a circuit and read its facts; ``Feeder.report()`` tells what was found.
 
@@ -54,16 +59,17 @@ def read_feeder(
         path_or_name: a shipped feeder's name, or the path of an OpenDSS master file or of the folder of Master.dss.
         commands: OpenDSS commands to run after it, such as ``"vsource.source.pu=1.02"``.
         injections: units to add, which engines then control.
+        switches: lines of the circuit that open and close beside those that are switches already, and new ties.
 
     Raises:
         ValueError: the feeder is unknown or does not compile, an element connects to a bus or phase that nothing else
-            reaches, or a unit's bus or phase does not exist.
+            reaches, or the bus or phase of a unit or tie does not exist.
     """
     name, path = feeder_path(path_or_name)
     context = acquire()
     try:
         compile_circuit(context, path, commands)
-        return _Reading(context, name, path, commands).feeder(injections)
+        return _Reading(context, name, path, commands).feeder(injections, switches)
     finally:
         release(context)
 
@@ -90,7 +96,7 @@ class _Reading:
         except Exception as error:
             raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
 
-    def feeder(self, injections: Sequence[NewInjection]) -> Feeder:
+    def feeder(self, injections: Sequence[NewInjection], switches: Sequence[NewSwitch]) -> Feeder:
         """All facts; the order of the steps matters, each changes the circuit a little."""
         context = self.context
         present = by_class(context)
@@ -107,15 +113,30 @@ class _Reading:
         if bases:
             self.run(bases)
             self.notes.append(f"the file calculates no base voltages; computed with {bases[0]!r}")
-        known = _buses(context) if any(not new.replaces for new in injections) else ()
+        known = _buses(context) if switches or any(not new.replaces for new in injections) else ()
         additions = Additions(context, self.name, known, read_units(context, present))
         for new in injections:
             additions.add(new)
         self.run(additions.commands)
+        asked, ties = switchable(context, switches, known, self.name)
+        self.run(ties)
         self.solve()
         if not context.Solution.Converged():
             self.notes.append("as compiled, the power flow does not converge")
-        return self._facts(present, protection, additions)
+        feeder = self._facts(present, protection, additions, asked)
+        refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
+        return self._with_formers(feeder, additions.forming)
+
+    def _with_formers(self, feeder: Feeder, forming: Container[str]) -> Feeder:
+        """Last of all, so that nothing that is read knows the buses of the formers' sources."""
+        units, rows = list(feeder.injections), list(feeder.switches)
+        for j, unit in enumerate(units):
+            if unit.name in forming:
+                row, commands = former(unit, feeder.bus(unit.bus), self.name)
+                units[j] = replace(unit, former=len(rows))
+                rows.append(row)
+                self.run(commands)
+        return replace(feeder, injections=tuple(units), switches=tuple(rows), commands=tuple(self.commands))
 
     def _refuse_doubles(self) -> None:
         names = Counter(name.lower() for name in self.context.Circuit.AllElementNames())
@@ -125,12 +146,14 @@ class _Reading:
                 f"{str(self.path)!r} has several elements of one name: {', '.join(doubles[:5])}; give each its own name"
             )
 
-    def _facts(self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions) -> Feeder:
+    def _facts(
+        self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, asked: set[str]
+    ) -> Feeder:
         context = self.context
         names = [node.lower() for node in context.Circuit.YNodeOrder()]
         buses = _buses(context)
         compiled = _volts(context, len(names)).copy()
-        taps, switches = read_taps(context), read_switches(context, protection)
+        taps, switches = read_taps(context), read_switches(context, protection, asked)
         close_all(context, switches)  # an open line has no impedance to read
         buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
         marks = Marks(

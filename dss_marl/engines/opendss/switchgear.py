@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements, openness
@@ -69,20 +69,25 @@ def read_protection(context: Any, present: Mapping[str, list[str]]) -> dict[str,
     return rows
 
 
-def read_switches(context: Any, protection: Mapping[str, str]) -> tuple[Switch, ...]:
-    """Lines declared as switches, operated by a recloser, relay or switch control, or open; then capacitor steps."""
-    return (*_line_switches(context, protection), *_capacitor_steps(context))
+def read_switches(context: Any, protection: Mapping[str, str], asked: Collection[str] = ()) -> tuple[Switch, ...]:
+    """Lines declared as switches, operated by a recloser, relay or switch control, open, or asked for by name.
+
+    Then capacitor steps.
+    """
+    return (*_line_switches(context, protection, asked), *_capacitor_steps(context))
 
 
-def _line_switches(context: Any, protection: Mapping[str, str]) -> list[Switch]:
+def _line_switches(context: Any, protection: Mapping[str, str], asked: Collection[str]) -> list[Switch]:
     rows = []
     for own in elements(context.Lines):
         name = f"line.{own}"
         element = context.CktElement
         touched = element.IsOpen(1, 0) or element.IsOpen(2, 0)
-        if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE:
+        if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE or name in asked:
             state = openness(context)
             if state == "partly":  # no set point says that
+                if name in asked:
+                    raise ValueError(f"{name} is open in some phases, so it cannot be a switch; close or open it whole")
                 continue
             bus = element.BusNames()[0].split(".")[0].lower()
             phases = tuple(int(p) for p in element.NodeOrder()[: element.NumPhases()] if 0 < p <= 3)

@@ -1,0 +1,239 @@
+"""Topology: what switches join, phase by phase, and which of them may close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from dss_marl.feeder import Feeder, components
+from dss_marl.state import BoolArray, IntArray
+
+Pairs = tuple[tuple[int, int], ...]
+_FORMED, _FED = 1, 2  # how strongly a part is supplied: by a former, or by a source of the circuit
+_PHASES = 3
+_MOST_KEPT = 10_000  # switch states whose answer is remembered
+
+
+class Parts(NamedTuple):
+    """What one switch state makes of the blocks; lists, which at this size are faster than arrays.
+
+    Attributes:
+        root: (B) the first block of the part that each block lies in.
+        supply: (B) at a part's root 0 where it is dead, 1 where formers supply it alone, 2 where a source does.
+    """
+
+    root: list[int]
+    supply: list[int]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A feeder contracted to blocks: nodes that no switch parts, on one phase each. A switch joins a few pairs of them.
+
+    Its cost depends on the number of switches, not on that of buses. Three one-phase regulators side by side, or the
+    three phases of a line, are no loop.
+
+    Attributes:
+        block: (N) the block of each node.
+        pairs: (S) the pairs of blocks that each row of Feeder.switches joins; none where it is no line.
+        sources: blocks of the circuit's own sources.
+        formers: row of Feeder.switches to the blocks that the former feeds.
+    """
+
+    block: IntArray
+    pairs: tuple[Pairs, ...]
+    sources: tuple[int, ...]
+    formers: dict[int, tuple[int, ...]]
+    _parts: dict[bytes, Parts] = field(default_factory=dict, repr=False, compare=False)
+    _masks: dict[tuple[bytes, bytes], BoolArray] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def build(cls, feeder: Feeder) -> Topology:
+        """The blocks of this feeder."""
+        first, second, switch = feeder.joints
+        fixed = switch == len(feeder.switches)
+        label = components(len(feeder.nodes), first[fixed], second[fixed])
+        block = np.unique(label, return_inverse=True)[1].reshape(-1)
+        pairs: list[dict[tuple[int, int], None]] = [{} for _ in feeder.switches]
+        for a, b, s in zip(block[first[~fixed]], block[second[~fixed]], switch[~fixed], strict=True):
+            pairs[s][int(a), int(b)] = None  # conductors between the same two blocks are no loop
+        return cls(
+            block=block,
+            pairs=tuple(tuple(of_switch) for of_switch in pairs),
+            sources=tuple(np.unique(block[feeder.source_nodes]).tolist()),
+            formers={
+                int(s): tuple(block[nodes].tolist())
+                for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
+            },
+        )
+
+    @cached_property
+    def size(self) -> int:
+        """Number of blocks B."""
+        return int(self.block.max()) + 1
+
+    @cached_property
+    def _lines(self) -> list[tuple[int, Pairs]]:
+        """The rows that join something, with what they join."""
+        return [(s, pairs) for s, pairs in enumerate(self.pairs) if pairs]
+
+    # --- what a state joins ------------------------------------------------------------------------------------------
+
+    def labels(self, closed: BoolArray) -> IntArray:
+        """(..., B) the first block of the part that each block lies in, with the switches (..., S) in these states."""
+        return self._each(closed, lambda row: np.array(self.parts(row).root))
+
+    def loops(self, closed: BoolArray) -> IntArray:
+        """(...) number of independent loops, per phase, that closed switches make, in dead parts too."""
+        return self._each(closed, lambda row: np.array(self._count_loops(row)))
+
+    def sourced(self, closed: BoolArray) -> BoolArray:
+        """(..., B) which blocks have a path to a source, or to a former that is on."""
+        return self._each(closed, lambda row: self._supplied(self.parts(row)))
+
+    def faulted(self, nodes: BoolArray | None) -> BoolArray:
+        """(B) which blocks hold a faulted node; ``nodes`` (N) as in Interval.faulted."""
+        blocks = np.zeros(self.size, bool)
+        if nodes is not None:
+            blocks[self.block[nodes]] = True
+        return blocks
+
+    def parts(self, closed: BoolArray) -> Parts:
+        """Of one state (S); remembered, so neither to be changed."""
+        key = closed.tobytes()
+        if key not in self._parts:
+            if len(self._parts) >= _MOST_KEPT:
+                self._parts.clear()
+            self._parts[key] = self._joined(closed.tolist())
+        return self._parts[key]
+
+    def _joined(self, closed: list[bool]) -> Parts:
+        root = list(range(self.size))
+        for s, pairs in self._lines:
+            if closed[s]:
+                for a, b in pairs:
+                    while root[a] != a:
+                        a = root[a]
+                    while root[b] != b:
+                        b = root[b]
+                    if a < b:  # hang the higher under the lower
+                        root[b] = a
+                    else:
+                        root[a] = b
+        for block, above in enumerate(root):  # in this order the one above has its root already
+            root[block] = root[above]
+        supply = [0] * len(root)
+        for s, blocks in self.formers.items():
+            if closed[s]:
+                for block in blocks:
+                    supply[root[block]] = _FORMED
+        for block in self.sources:
+            supply[root[block]] = _FED
+        return Parts(root, supply)
+
+    def _count_loops(self, closed: BoolArray) -> int:
+        """Joints, less what joints without a loop would be: each makes one part fewer."""
+        joints = sum(len(pairs) for s, pairs in self._lines if closed[s])
+        return joints - self.size + len(set(self.parts(closed).root))
+
+    def _supplied(self, parts: Parts) -> BoolArray:
+        return np.array(parts.supply)[parts.root] > 0
+
+    def _each(self, closed: BoolArray, of_one: Callable[[BoolArray], np.ndarray]) -> np.ndarray:
+        """``of_one`` of every state of a batch (..., S)."""
+        if closed.ndim == 1:
+            return of_one(closed)
+        rows = [of_one(row) for row in closed.reshape(-1, closed.shape[-1])]
+        return np.array(rows).reshape(*closed.shape[:-1], *rows[0].shape)
+
+    # --- what may close ----------------------------------------------------------------------------------------------
+
+    def may_close(self, closed: BoolArray, faulted: BoolArray | None = None) -> BoolArray:
+        """Which switches may be closed, one of them, with the others as they are.
+
+        On every phase that it joins, a closing must make no loop, bring no two sources together, and lead from nothing
+        that is alive to a fault. An island that formers supply may be joined to a source, or to another such island,
+        on all three phases at once: its formers then follow, see devices.Generators.
+
+        Args:
+            closed: (..., S) states.
+            faulted: (N) as in Interval.faulted.
+
+        Returns:
+            (..., S), read-only; True where a switch is closed already, and for capacitor steps.
+        """
+        return self._each(closed, lambda row: self._mask(row, faulted))
+
+    def _mask(self, closed: BoolArray, faulted: BoolArray | None) -> BoolArray:
+        key = closed.tobytes(), b"" if faulted is None else faulted.tobytes()
+        if key not in self._masks:
+            if len(self._masks) >= _MOST_KEPT:
+                self._masks.clear()
+            parts = self.parts(closed)
+            bad = self._faulted_roots(parts, faulted)
+            mask, states = np.ones(len(self.pairs), bool), closed.tolist()
+            refused = [s for s, _ in self._lines if not states[s] and not self._closable(s, parts, bad)]
+            if refused:
+                mask[refused] = False
+            mask.flags.writeable = False
+            self._masks[key] = mask
+        return self._masks[key]
+
+    def _faulted_roots(self, parts: Parts, faulted: BoolArray | None) -> set[int]:
+        return set() if faulted is None else {parts.root[block] for block in self.block[faulted].tolist()}
+
+    def _closable(self, switch: int, parts: Parts, bad: set[int]) -> bool:
+        """Whether one open switch may close; ``bad`` are the roots of parts with a fault."""
+        root, supply = parts
+        meetings = 0  # of two supplied parts, of which a former supplies one
+        for a, b in self.pairs[switch]:
+            a, b = root[a], root[b]
+            if a == b:
+                return False
+            one, two = supply[a], supply[b]
+            if one and two:
+                if one == two == _FED:
+                    return False
+                meetings += 1
+            if bad and (one or two) and (a in bad or b in bad):
+                return False
+        return not meetings or meetings == len(self.pairs[switch]) == _PHASES
+
+    def resolve(
+        self,
+        closed: BoolArray,
+        switches: Sequence[int] | IntArray,
+        requests: IntArray,
+        faulted: BoolArray | None = None,
+        first: int = 0,
+    ) -> tuple[BoolArray, BoolArray]:
+        """Requests applied one by one, each checked against what those before it have left.
+
+        Two closings that may be made each by itself may make a loop together; whoever comes first wins, so the order
+        should rotate from step to step.
+
+        Args:
+            closed: (S) states before.
+            switches: (D) rows of Feeder.switches that are asked for.
+            requests: (D) above 0 to close, below 0 to open, 0 for nothing.
+            faulted: (N) as in Interval.faulted.
+            first: which of the requests comes first; the others follow in their order, round about.
+
+        Returns:
+            the new states (S), and (D) which requests were refused.
+        """
+        closed, refused = closed.copy(), np.zeros(len(requests), bool)
+        asked = np.flatnonzero(requests)
+        for d in np.roll(asked, -int(np.searchsorted(asked, first))):
+            switch, close = int(switches[d]), bool(requests[d] > 0)
+            if close and not closed[switch]:
+                parts = self.parts(closed)
+                if not self._closable(switch, parts, self._faulted_roots(parts, faulted)):
+                    refused[d] = True
+                    continue
+            closed[switch] = close
+        return closed, refused

@@ -13,7 +13,7 @@ from dss_marl.feeder import Feeder, components
 from dss_marl.state import BoolArray, IntArray
 
 Pairs = tuple[tuple[int, int], ...]
-_FORMED, _FED = 1, 2  # how strongly a part is supplied: by a former, or by a source of the circuit
+FORMED, FED = 1, 2  # how strongly a part is supplied: by a former, or by a source of the circuit
 _PHASES = 3
 _MOST_KEPT = 10_000  # switch states whose answer is remembered
 
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
 
     Attributes:
         root: (B) the first block of the part that each block lies in.
-        supply: (B) at a part's root 0 where it is dead, 1 where formers supply it alone, 2 where a source does.
+        supply: (B) at a part's root 0 where it is dead, FORMED where formers supply it alone, FED where a source does.
     """
 
     root: list[int]
@@ -130,9 +130,9 @@ class Topology:
         for s, blocks in self.formers.items():
             if closed[s]:
                 for block in blocks:
-                    supply[root[block]] = _FORMED
+                    supply[root[block]] = FORMED
         for block in self.sources:
-            supply[root[block]] = _FED
+            supply[root[block]] = FED
         return Parts(root, supply)
 
     def _count_loops(self, closed: BoolArray) -> int:
@@ -196,7 +196,7 @@ class Topology:
                 return False
             one, two = supply[a], supply[b]
             if one and two:
-                if one == two == _FED:
+                if one == two == FED:
                     return False
                 meetings += 1
             if bad and (one or two) and (a in bad or b in bad):
@@ -229,7 +229,7 @@ class Topology:
         closed, refused = closed.copy(), np.zeros(len(requests), bool)
         asked = np.flatnonzero(requests)
         for d in np.roll(asked, -int(np.searchsorted(asked, first))):
-            switch, close = int(switches[d]), bool(requests[d] > 0)
+            switch, close = int(switches[int(d)]), bool(requests[d] > 0)
             if close and not closed[switch]:
                 parts = self.parts(closed)
                 if not self._closable(switch, parts, self._faulted_roots(parts, faulted)):

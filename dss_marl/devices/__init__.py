@@ -5,8 +5,10 @@ from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
+from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.switch import Switches
 
 KINDS |= {
     "inverter": Inverters,
@@ -15,6 +17,8 @@ KINDS |= {
     "battery": Batteries,
     "ev_charger": EVChargers,
     "flexible_load": FlexibleLoads,
+    "switch": Switches,
+    "generator": Generators,
 }
 
 __all__ = [
@@ -25,7 +29,9 @@ __all__ = [
     "DeviceSpec",
     "EVChargers",
     "FlexibleLoads",
+    "Generators",
     "Inverters",
     "Regulators",
+    "Switches",
     "device_kind",
 ]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.feeder import Feeder, NewInjection
+from dss_marl.feeder import Feeder, NewInjection, NewSwitch
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.zones import imported
 
@@ -43,7 +43,9 @@ class DeviceGroup:
         reading_labels: (M) entries of one device's readings, with their unit. May be a property.
         circuit_controls: True if the circuit's own controls may take this kind over.
         settles: True if set points follow the voltages that they cause; then ``respond`` is called between solves.
-        joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together.
+        joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together;
+            then what ``legal`` and ``limited`` say of each other holds for one request at a time.
+        order: groups act in this order; those of one number in the scenario's.
     """
 
     names: tuple[str, ...]
@@ -56,6 +58,7 @@ class DeviceGroup:
     circuit_controls: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    order: ClassVar[int] = 0
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 
     @property
@@ -159,6 +162,11 @@ class DeviceGroup:
     @classmethod
     def new_injections(cls, specs: Sequence[Any]) -> list[NewInjection]:
         """Units that the kind adds to the circuit."""
+        return []
+
+    @classmethod
+    def new_switches(cls, specs: Sequence[Any]) -> list[NewSwitch]:
+        """Ties that the kind adds to the circuit, and lines that it makes switches."""
         return []
 
     @classmethod

@@ -1,0 +1,241 @@
+"""Generators: dispatchable units, which may also feed an island by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from pydantic import ConfigDict, Field, model_validator
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.feeder import Feeder, NewInjection, find
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.topology import FED, Topology
+
+_JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
+_UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
+_SLACK = 1e-4  # of the rating, for the solver's tolerance
+_ABOUT_0 = 1e-9  # of hours that are left
+_MOST_KEPT = 10_000
+
+
+class GeneratorSpec(DeviceSpec):
+    """A generator. ``phases`` empty means all of the bus; ``kva`` defaults to 1.25 times ``kw``, power factor 0.8."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    bus: str
+    kw: float = Field(gt=0, description="rating [kW]")
+    kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.25 kw")
+    kw_min: float = Field(default=0.0, ge=0, description="least power while it runs [kW]")
+    power_factor_min: float = Field(default=0.0, ge=0, le=1, description="0 means the kVA circle alone")
+    ramp_kw_per_h: float = Field(default=0.0, ge=0, description="fastest change [kW/h]; 0 means at once")
+    phases: tuple[int, ...] = ()
+    name: str = ""
+    forming: bool = Field(default=False, description="can feed an island by itself; needs three phases")
+    restart_h: float = Field(default=0.5, ge=0, description="how long it stays off after a trip [h]")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GeneratorSpec:
+        if self.rating_kva < self.kw:
+            raise ValueError(f"generator {self.label!r}: kva {self.kva:g} is below kw {self.kw:g}; raise kva")
+        if self.kw_min > self.kw:
+            raise ValueError(f"generator {self.label!r}: kw_min {self.kw_min:g} is above kw {self.kw:g}; lower it")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name, or one made of the bus and phases."""
+        return self.name or "_".join(["generator", self.bus, *map(str, self.phases)]).lower()
+
+    @property
+    def rating_kva(self) -> float:
+        """The rating [kVA]."""
+        return self.kva or 1.25 * self.kw
+
+
+@dataclass(frozen=True)
+class Generators(DeviceGroup):
+    """Dispatchable units. At -1 the first entry of the action stops a unit, above it runs: P from kw_min to kw, evenly.
+
+    The second is a share of the reactive power that the circle and the power factor leave. A unit that runs follows
+    the grid. In an island without a source the largest running unit that can feed it alone (``forms``) does so, at
+    1 pu; what it then gives is whatever the island needs. The others follow; where nothing forms all is dead and off.
+    An island that is joined to the grid, or to a larger unit's, follows from that step on: synchronising is taken to
+    succeed, frequency and transients are not modelled. So the group must act after the switches.
+
+    A unit that feeds an island trips where the island asks for more than it has: P outside 0 to kw, S above kva, or a
+    phase above 1.33 times a third of kva. It is off from the next interval on, and stays so for ``restart_h``.
+    Memory: runs (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start.
+
+    Attributes:
+        injections: (D) index of each in the Feeder's injections.
+        formers: (D) index of each in the Feeder's switches, -1 where it cannot feed an island.
+        kw, kva, kw_min: (D) ratings [kW, kVA] and least power [kW].
+        kvar_per_kw: (D) most reactive power per active, from the power factor; 1e6 where only the circle counts.
+        ramp_kw_per_h: (D) fastest change [kW/h]; inf where there is no limit.
+        restart_h: (D) how long a trip lasts [h].
+        topology: what the switches join.
+        blocks: (D) the blocks of Topology that each unit connects to.
+        places: (D) position of each in Solution.former_kw, -1 where it has none.
+    """
+
+    injections: IntArray
+    formers: IntArray
+    kw: Array
+    kva: Array
+    kw_min: Array
+    kvar_per_kw: Array
+    ramp_kw_per_h: Array
+    restart_h: Array
+    topology: Topology
+    blocks: tuple[tuple[int, ...], ...]
+    places: IntArray
+    _roles: dict[tuple[bytes, bytes, bytes], tuple[BoolArray, BoolArray]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of the reactive power left")
+    reading_labels: ClassVar[tuple[str, ...]] = (
+        "runs [0 or 1]", "feeds an island [0 or 1]", "set point over rating [1]", "time to restart, share of it [1]",
+    )  # fmt: skip
+    memory_size: ClassVar[int] = 4
+    order: ClassVar[int] = 1
+    Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
+
+    def neutral(self) -> Array:
+        """See DeviceGroup.neutral: off."""
+        return np.tile([-1.0, 0.0], (self.size, 1))
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act. A start before its time and a change faster than the ramp are limits."""
+        wanted, kw = self._dispatch(action[..., 0], memory, interval)
+        locked = memory[..., 3] > _ABOUT_0
+        runs = (action[..., 0] > -1) & ~locked | (kw > 0)  # what ramps down runs on
+        wait_h = np.maximum(memory[..., 3] - interval.dt_h, 0.0)
+        kept = np.stack([runs.astype(float), kw, action[..., 1], wait_h], axis=-1)
+        self.hold(kept, setpoints, interval)
+        return kept, (np.abs(kw - wanted) > _ABOUT_0).astype(np.int64) | ((action[..., 0] > -1) & locked)
+
+    def _dispatch(self, asked: Array, memory: Array, interval: Interval) -> tuple[Array, Array]:
+        """(..., D) active power as asked for, and as the ramp and trips allow [kW]."""
+        wanted = np.where(asked > -1, self.kw_min + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
+        now, change = memory[..., 1], self.ramp_kw_per_h * interval.dt_h
+        lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its least power
+        highest = np.maximum(now + change, self.kw_min)
+        kw = np.clip(wanted, lowest, highest)
+        return wanted, np.where(memory[..., 3] > _ABOUT_0, 0.0, kw)
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """See DeviceGroup.hold; who feeds an island is found anew, since switches and faults may have changed."""
+        forms = np.zeros(memory.shape[:-1], bool)
+        alive = np.zeros(memory.shape[:-1], bool)
+        runs = memory[..., 0] > 0
+        own = self.formers[self.formers >= 0]
+        setpoints.closed[..., own] = False
+        for row in np.ndindex(memory.shape[:-2]):
+            forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted)
+        if own.size:
+            setpoints.closed[..., own] = forms[..., self.formers >= 0]
+        kw = np.where(runs & alive & ~forms, memory[..., 1], 0.0)
+        most = np.where(kw > 0, np.minimum(np.sqrt(self.kva**2 - kw**2), self.kvar_per_kw * kw), 0.0)
+        setpoints.kw[..., self.injections] = kw
+        setpoints.kvar[..., self.injections] = memory[..., 2] * most
+
+    def _role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
+        """(D) which units feed an island, and which are on live nodes, with all formers off in ``closed`` (S)."""
+        key = runs.tobytes(), closed.tobytes(), b"" if faulted is None else faulted.tobytes()
+        if key not in self._roles:
+            if len(self._roles) >= _MOST_KEPT:
+                self._roles.clear()
+            self._roles[key] = self._found_role(runs, closed, faulted)
+        return self._roles[key]
+
+    def _found_role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
+        root, supply = self.topology.parts(closed)
+        bad = {root[block] for block in np.flatnonzero(self.topology.faulted(faulted))}
+        live = {r for r in root if supply[r] == FED}
+        taken = live | bad  # parts that nobody else may feed
+        forms = np.zeros(self.size, bool)
+        for d in np.argsort(-self.kw, kind="stable"):
+            own = {root[block] for block in self.blocks[d]}
+            if runs[d] and self.formers[d] >= 0 and not own & taken:
+                forms[d] = True
+                taken |= own
+                live |= own
+        alive = np.array([all(root[block] in live for block in blocks) for blocks in self.blocks], bool)
+        return forms, alive
+
+    def present(self, memory: Array, setpoints: Setpoints) -> Array:
+        """See DeviceGroup.present."""
+        span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
+        share = np.clip(2 * (memory[..., 1] - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
+        return np.stack([np.where(memory[..., 0] > 0, share, -1.0), memory[..., 2]], axis=-1)
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal. That an island takes what it needs, and a dead one nothing, is no limit."""
+        wanted, kw = self._dispatch(action[..., 0], memory, interval)
+        locked = (action[..., 0] > -1) & (memory[..., 3] > _ABOUT_0)
+        first = (np.abs(kw - wanted) <= _ABOUT_0) & ~locked
+        return np.stack([first, np.ones(first.shape, bool)], axis=-1)
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """See DeviceGroup.check: an overloaded unit trips; the others go on from what their island took."""
+        own = self.formers >= 0
+        tripped = np.zeros(memory.shape[:-1], bool)
+        memory = memory.copy()
+        if own.any():
+            kw, kvar = (x[..., self.places[own], :] for x in (solution.former_kw, solution.former_kvar))
+            forms, total = setpoints.closed[..., self.formers[own]], kw.sum(axis=-1)
+            rated, kva = self.kw[own], self.kva[own] * (1 + _SLACK)
+            phase = np.hypot(kw, kvar).max(axis=-1)
+            over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK) | (phase > _UNBALANCE * kva / 3)
+            over |= np.hypot(total, kvar.sum(axis=-1)) > kva
+            tripped[..., own] = forms & over
+            memory[..., own, 1] = np.where(forms, np.clip(total, self.kw_min[own], rated), memory[..., own, 1])
+            memory[..., :2] *= ~tripped[..., None]
+            memory[..., 3] = np.where(tripped, self.restart_h, memory[..., 3])
+        return memory, tripped.astype(np.int64)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        own = self.formers >= 0
+        forms = np.zeros(memory.shape[:-1])
+        forms[..., own] = setpoints.closed[..., self.formers[own]]
+        left = memory[..., 3] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        return np.stack([memory[..., 0], forms, memory[..., 1] / self.kw, left], axis=-1)
+
+    @classmethod
+    def new_injections(cls, specs: Sequence[GeneratorSpec]) -> list[NewInjection]:
+        """One unit each."""
+        names = unique([spec.label for spec in specs], "generator")
+        return [
+            NewInjection(name, spec.bus, spec.kw, spec.phases, "generator", forms=spec.forming)
+            for name, spec in zip(names, specs, strict=True)
+        ]
+
+    @classmethod
+    def build(cls, specs: Sequence[GeneratorSpec], feeder: Feeder) -> Generators:
+        """See DeviceGroup.build."""
+        rows = [find(feeder.injections, f"generator.{spec.label}", "generator", feeder.name) for spec in specs]
+        units = [feeder.injections[j] for j in rows]
+        topology = Topology.build(feeder)
+        place = {int(s): g for g, s in enumerate(feeder.formers)}
+        factor = np.array([max(spec.power_factor_min, 1e-6) for spec in specs])
+        return cls(
+            names=tuple(spec.label for spec in specs),
+            buses=tuple(unit.bus for unit in units),
+            injections=np.array(rows, dtype=np.int64),
+            formers=np.array([unit.former for unit in units], dtype=np.int64),
+            kw=np.array([spec.kw for spec in specs]),
+            kva=np.array([spec.rating_kva for spec in specs]),
+            kw_min=np.array([spec.kw_min for spec in specs]),
+            kvar_per_kw=np.sqrt(1 / factor**2 - 1),
+            ramp_kw_per_h=np.array([spec.ramp_kw_per_h or np.inf for spec in specs]),
+            restart_h=np.array([spec.restart_h for spec in specs]),
+            topology=topology,
+            blocks=tuple(tuple(topology.block[list(unit.nodes)].tolist()) for unit in units),
+            places=np.array([place.get(unit.former, -1) for unit in units], dtype=np.int64),
+        )

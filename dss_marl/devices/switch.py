@@ -1,0 +1,151 @@
+"""Switches: lines that open and close, ties among them, without loops, parallel sources or live faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.feeder import Feeder, NewSwitch, find
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.topology import Topology
+
+_ABOUT_0 = 1e-9  # of hours that are left
+
+
+class TieSpec(BaseModel):
+    """A new tie between two buses, open at first. ``phases`` empty means all that both buses have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    name: str
+    bus1: str
+    bus2: str
+    phases: tuple[int, ...] = ()
+    amps: float = Field(default=600.0, gt=0, description="rating [A]")
+
+
+class SwitchSpec(DeviceSpec):
+    """Line switches by name, or all of them; other lines that are to be switches; and new ties."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all counts the lines and ties in")
+    lines: tuple[str, ...] = Field(default=(), description="lines that become switches, at their own impedance")
+    ties: tuple[TieSpec, ...] = ()
+    interlock: bool = Field(default=True, description="refuse loops, parallel sources and live faults")
+    lockout_h: float = Field(default=0.0, ge=0, description="least time between two operations [h]")
+
+    @property
+    def added(self) -> list[NewSwitch]:
+        """What the circuit needs for it."""
+        ties = [NewSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
+        return [*map(NewSwitch, self.lines), *ties]
+
+
+@dataclass(frozen=True)
+class Switches(DeviceGroup):
+    """Line switches. An action above 1/3 closes, below -1/3 opens, between them nothing moves.
+
+    Under the interlock a closing must make no loop, bring no two sources together and lead nothing alive to a fault;
+    see Topology. Closings that are legal each by itself may be refused together: requests are taken one by one, the
+    first being another device's in every step, and ``limited`` counts those refused. Opening is always allowed.
+    Memory: hours until the switch may move again.
+
+    Attributes:
+        switches: (D) index of each in the Feeder's switches.
+        lockout_h: (D) least time between two operations [h].
+        topology: what they join; None without interlock.
+    """
+
+    switches: IntArray
+    lockout_h: Array
+    topology: Topology | None
+
+    action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
+    reading_labels: ClassVar[tuple[str, ...]] = ("closed [0 or 1]", "lockout left, share of it [1]")
+    memory_size: ClassVar[int] = 1
+    joint: ClassVar[bool] = True
+    Spec: ClassVar[type[DeviceSpec]] = SwitchSpec
+
+    def levels(self) -> IntArray:
+        """See DeviceGroup.levels: open, stay, close."""
+        return np.full((self.size, 1), 3, np.int64)
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act."""
+        before = setpoints.closed[..., self.switches]
+        requests = self._requests(action[..., 0], before)
+        locked = (requests != 0) & (memory[..., 0] > _ABOUT_0)
+        requests = np.where(locked, 0, requests)
+        refused = self._operate(requests, setpoints, interval)
+        moved = setpoints.closed[..., self.switches] != before
+        wait_h = np.where(moved, self.lockout_h, memory[..., 0])
+        kept = np.maximum(wait_h - interval.dt_h, 0.0)[..., None]
+        return kept, (locked | refused).astype(np.int64)
+
+    def _requests(self, asked: Array, closed: BoolArray) -> IntArray:
+        """(..., D) 1 to close what is open, -1 to open what is closed, else 0."""
+        wanted = np.where(np.abs(asked) > 1 / 3, asked > 0, closed)
+        return wanted.astype(np.int64) - closed
+
+    def _operate(self, requests: IntArray, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """(..., D) which requests were refused; the others are done."""
+        refused = np.zeros(requests.shape, bool)
+        if self.topology is None:
+            setpoints.closed[..., self.switches] = setpoints.closed[..., self.switches] + requests > 0
+            return refused
+        for row in np.ndindex(requests.shape[:-1]):
+            if requests[row].any():
+                setpoints.closed[row], refused[row] = self.topology.resolve(
+                    setpoints.closed[row], self.switches, requests[row], interval.faulted, interval.step % self.size
+                )
+        return refused
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        requests = self._requests(action[..., 0], setpoints.closed[..., self.switches])
+        free = memory[..., 0] <= _ABOUT_0
+        if self.topology is None:
+            return np.array((requests == 0) | free)[..., None]
+        may_close = self.topology.may_close(setpoints.closed, interval.faulted)[..., self.switches]
+        return np.array((requests == 0) | free & ((requests < 0) | may_close))[..., None]
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        left = memory[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
+        return np.stack([setpoints.closed[..., self.switches].astype(float), left], axis=-1)
+
+    @classmethod
+    def new_switches(cls, specs: Sequence[SwitchSpec]) -> list[NewSwitch]:
+        """See DeviceGroup.new_switches."""
+        return [row for spec in specs for row in spec.added]
+
+    @classmethod
+    def build(cls, specs: Sequence[SwitchSpec], feeder: Feeder) -> Switches:
+        """See DeviceGroup.build."""
+        if len({spec.interlock for spec in specs}) > 1:
+            raise ValueError("switches: interlock is on for some and off for others; it holds for all of them or none")
+        lines = [row for row in feeder.switches if row.kind == "switch"]
+        rows: dict[str, float] = {}
+        names: list[str] = []
+        for spec in specs:
+            wanted = list(spec.names) + [row.name for row in spec.added] if spec.names != "all" else []
+            found = [lines[find(lines, name, "switch", feeder.name)] for name in wanted] if wanted else lines
+            names += [row.name.split(".", 1)[1] for row in found]
+            rows |= {row.name: spec.lockout_h for row in found}
+        if not rows:
+            raise ValueError(f"feeder {feeder.name!r} has no line switch; name lines or ties, or leave the kind out")
+        unique(names, "switch")
+        index = {row.name: s for s, row in enumerate(feeder.switches)}
+        return cls(
+            names=tuple(names),
+            buses=tuple(feeder.switches[index[name]].bus for name in rows),
+            switches=np.array([index[name] for name in rows], dtype=np.int64),
+            lockout_h=np.array(list(rows.values())),
+            topology=Topology.build(feeder) if specs[0].interlock else None,
+        )

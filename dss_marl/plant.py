@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 
 from dss_marl.engines.base import Engine
 from dss_marl.profiles import Day
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
+from dss_marl.topology import Topology
 
 _SETTLED, _MOST_ROUNDS = 0.005, 60  # of reactive power over rating; power flows
 
@@ -48,7 +52,10 @@ class Plant:
         Args:
             day: number of the day.
             start: taps and switches at the beginning.
-            faulted: (N) nodes that must not be energised throughout.
+            faulted: (N) nodes that must not be energised throughout; protection has opened the switches around them.
+
+        Raises:
+            ValueError: no such day, or no switch parts the fault from the source.
         """
         task, scenario = self.task, self.task.scenario
         rows = self._first + scenario.steps + scenario.horizon
@@ -60,9 +67,15 @@ class Plant:
             group.start(np.random.default_rng([task.scenario.profiles.seed, day, k]), weekend, scenario.start_hour)
             for k, group in enumerate(task.groups)
         ]
+        if faulted is not None:
+            start = replace(start, closed=self._topology.isolated(start.closed, faulted))
         self.engine.restart()
         action = np.concatenate([group.neutral().ravel() for group in task.groups])
         return self.coming(0, start, np.concatenate([own.ravel() for own in memory]), action, None)
+
+    @cached_property
+    def _topology(self) -> Topology:
+        return Topology.build(self.task.feeder)
 
     def interval(self, step: int) -> Interval:
         """When step ``step`` is."""

@@ -82,9 +82,10 @@ class Task:
 def build_task(scenario: Scenario) -> Task:
     """Read the feeder and find everything that the scenario names; see Scenario.build."""
     specs = _device_specs(scenario)
-    kinds = sorted(specs, key=lambda kind: getattr(device_kind(kind), "order", 0))
-    new = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
-    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), new)
+    kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
+    units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
+    switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
+    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
     groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
     zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)

@@ -102,6 +102,24 @@ class Topology:
             blocks[self.block[nodes]] = True
         return blocks
 
+    def isolated(self, closed: BoolArray, nodes: BoolArray) -> BoolArray:
+        """(S) the states after protection has opened every line switch at a block with a fault.
+
+        Args:
+            closed: (S) states before.
+            nodes: (N) faulted nodes, as in Interval.faulted.
+
+        Raises:
+            ValueError: no switch parts the fault from a source.
+        """
+        bad = set(self.block[nodes].tolist())
+        if bad & set(self.sources):
+            raise ValueError("no switch parts the fault from the source; break another branch, or make a line a switch")
+        around = [s for s, pairs in self._lines if any(block in bad for pair in pairs for block in pair)]
+        after = closed.copy()
+        after[around] = False
+        return after
+
     def parts(self, closed: BoolArray) -> Parts:
         """Of one state (S); remembered, so neither to be changed."""
         key = closed.tobytes()

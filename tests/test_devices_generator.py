@@ -164,7 +164,7 @@ def test_joining_the_grid_makes_a_follower_in_the_same_step_at_what_it_gave():
     grid.step({"48": FULL}, sw3=OFF)
     given = float(grid.kw("48"))
     assert grid.forming == {"48"}
-    held = grid.units.present(grid.memory, grid.setpoints)[grid.units.names.index("dg48")]
+    held = grid.units.present(grid.memory, grid.setpoints, at(0))[grid.units.names.index("dg48")]
     grid.step({"48": tuple(held)}, sw3=FULL)
     assert grid.forming == set()
     assert grid.kw("48") == pytest.approx(given, abs=1e-3)
@@ -275,7 +275,7 @@ def test_limited_means_not_legal_and_present_means_hold(rng):
         verdicts |= set(limited.tolist())
         held, again = acted.copy(), acted.copy()
         group.hold(kept, held, at(1))
-        group.act(group.present(kept, acted).astype(np.float32), kept, again, at(1))
+        group.act(group.present(kept, acted, at(1)).astype(np.float32), kept, again, at(1))
         assert again.kw == pytest.approx(held.kw, abs=1e-4)
         assert again.kvar == pytest.approx(held.kvar, abs=1e-2)
         assert np.array_equal(again.closed, held.closed)

@@ -124,7 +124,7 @@ def test_staying_is_what_present_neutral_and_hold_do(rng):
     setpoints = feeder.setpoints()
     setpoints.closed[group.switches] = rng.random(group.size) < 0.5
     before = setpoints.closed.copy()
-    for action in (group.present(group.initial(), setpoints), group.neutral()):
+    for action in (group.present(group.initial(), setpoints, Interval(0, 0.0, 0.25)), group.neutral()):
         _, limited = group.act(action, group.initial(), setpoints, at())
         assert not limited.any()
     group.hold(group.initial(), setpoints, at())

@@ -168,7 +168,7 @@ class Generators(DeviceGroup):
         alive = np.array([all(root[block] in live for block in blocks) for blocks in self.blocks], bool)
         return forms, alive
 
-    def present(self, memory: Array, setpoints: Setpoints) -> Array:
+    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
         span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
         share = np.clip(2 * (memory[..., 1] - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)

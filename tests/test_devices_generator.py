@@ -1,5 +1,6 @@
 """Generators: dispatch, islands that one of them feeds, overload and trips; on the circuit, with its switches."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -235,6 +236,25 @@ def test_one_phase_may_overload_before_the_whole_does(scale, trips):
     assert grid.kw("48") < 330 and phase.sum() < grid.units.kva[d]
     assert phase[0] == pytest.approx(177 * scale, rel=0.01) and phase[1:].max() < 1
     assert tripped == ({"48"} if trips else set())
+
+
+@pytest.mark.parametrize(
+    ("kw", "kvar", "trips"),
+    [(330, 247, False), (331, 0, True), (329, 260, True), (0, 0, False), (-1, 0, True), (200, 360, False)],
+)
+def test_the_limits_are_kw_kva_and_zero(kw, kvar, trips):
+    """A unit of 330 kW and 412.5 kVA, evenly loaded."""
+    group, _, feeder, engine = built()
+    setpoints, memory = feeder.setpoints(), group.initial()
+    d = group.names.index("dg48")
+    setpoints.closed[group.formers[d]] = True
+    memory[d, :2] = 1, 100
+    power = np.zeros((2, len(feeder.formers), 3))
+    power[:, group.places[d]] = np.array([[kw], [kvar]]) / 3
+    solution = replace(engine.solve(feeder.setpoints()), former_kw=power[0], former_kvar=power[1])
+    after, tripped = group.check(memory, setpoints, solution)
+    assert bool(tripped[d]) == trips and tripped.sum() == trips
+    assert after[d].tolist() == ([0, 0, 0, 0.5] if trips else [1, kw, 0, 0])
 
 
 def test_a_unit_that_would_have_to_take_power_trips():

@@ -93,6 +93,7 @@ def test_a_dead_part_comes_back_over_a_tie_and_no_fault_is_energised():
     engine = OpenDSSEngine(feeder)
     dark = engine.solve(setpoints)
     faulted = np.isin(feeder.node_bus, [feeder.bus_index["76"]])
+    assert not group.legal(asking(group, sw7=CLOSE), group.initial(), setpoints, at(faulted=faulted)).all()
     kept, _, limited = acted(group, feeder, setpoints.copy(), interval=at(faulted=faulted), sw7=CLOSE)
     assert limited["sw7"] and np.array_equal(kept.closed, setpoints.closed)
     restored = acted(group, feeder, setpoints.copy(), sw7=CLOSE)[0]

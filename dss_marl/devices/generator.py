@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -105,6 +106,11 @@ class Generators(DeviceGroup):
     order: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
 
+    @cached_property
+    def _able(self) -> IntArray:
+        """Positions of the units that can feed an island."""
+        return np.flatnonzero(self.formers >= 0)
+
     def neutral(self) -> Array:
         """See DeviceGroup.neutral: off."""
         return np.tile([-1.0, 0.0], (self.size, 1))
@@ -133,12 +139,13 @@ class Generators(DeviceGroup):
         forms = np.zeros(memory.shape[:-1], bool)
         alive = np.zeros(memory.shape[:-1], bool)
         runs = memory[..., 0] > 0
-        own = self.formers[self.formers >= 0]
-        setpoints.closed[..., own] = False
+        own = self.formers[self._able]
+        if own.size:
+            setpoints.closed[..., own] = False
         for row in np.ndindex(memory.shape[:-2]):
             forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted)
         if own.size:
-            setpoints.closed[..., own] = forms[..., self.formers >= 0]
+            setpoints.closed[..., own] = forms[..., self._able]
         kw = np.where(runs & alive & ~forms, memory[..., 1], 0.0)
         most = np.where(kw > 0, np.minimum(np.sqrt(self.kva**2 - kw**2), self.kvar_per_kw * kw), 0.0)
         setpoints.kw[..., self.injections] = kw
@@ -183,25 +190,26 @@ class Generators(DeviceGroup):
 
     def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: an overloaded unit trips; the others go on from what their island took."""
-        own = self.formers >= 0
+        own = self._able
+        forms = setpoints.closed[..., self.formers[own]]
         tripped = np.zeros(memory.shape[:-1], bool)
+        if not forms.any():
+            return memory, tripped.astype(np.int64)
+        kw, kvar = (x[..., self.places[own], :] for x in (solution.former_kw, solution.former_kvar))
+        rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
+        over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK)
+        over |= np.hypot(total, kvar.sum(axis=-1)) > kva
+        over |= np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * kva / 3
+        tripped[..., own] = forms & over
         memory = memory.copy()
-        if own.any():
-            kw, kvar = (x[..., self.places[own], :] for x in (solution.former_kw, solution.former_kvar))
-            forms, total = setpoints.closed[..., self.formers[own]], kw.sum(axis=-1)
-            rated, kva = self.kw[own], self.kva[own] * (1 + _SLACK)
-            phase = np.hypot(kw, kvar).max(axis=-1)
-            over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK) | (phase > _UNBALANCE * kva / 3)
-            over |= np.hypot(total, kvar.sum(axis=-1)) > kva
-            tripped[..., own] = forms & over
-            memory[..., own, 1] = np.where(forms, np.clip(total, self.kw_min[own], rated), memory[..., own, 1])
-            memory[..., :2] *= ~tripped[..., None]
-            memory[..., 3] = np.where(tripped, self.restart_h, memory[..., 3])
+        memory[..., own, 1] = np.where(forms, np.clip(total, self.kw_min[own], rated), memory[..., own, 1])
+        memory[..., :2] *= ~tripped[..., None]
+        memory[..., 3] = np.where(tripped, self.restart_h, memory[..., 3])
         return memory, tripped.astype(np.int64)
 
     def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        own = self.formers >= 0
+        own = self._able
         forms = np.zeros(memory.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.formers[own]]
         left = memory[..., 3] / np.where(self.restart_h > 0, self.restart_h, 1.0)

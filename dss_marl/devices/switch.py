@@ -80,6 +80,8 @@ class Switches(DeviceGroup):
         """See DeviceGroup.act."""
         before = setpoints.closed[..., self.switches]
         requests = self._requests(action[..., 0], before)
+        if not requests.any():
+            return np.maximum(memory - interval.dt_h, 0.0), np.zeros(requests.shape, np.int64)
         locked = (requests != 0) & (memory[..., 0] > _ABOUT_0)
         requests = np.where(locked, 0, requests)
         refused = self._operate(requests, setpoints, interval)

@@ -24,7 +24,7 @@ from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 from dss_marl.zones import over_zones
 
-_COUNTS = ("clipped", "limited", "illegal", "attacked", "failed")
+_COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
 
 _EPISODE = ("agents", "before", "after", "now", "day", "_rng", "_rows", "_possible", "_allowed")
@@ -63,8 +63,8 @@ class ZoneEnv(ParallelEnv):
     of the devices have choices. A choice that the mask forbids is no error: the device holds, and ``illegal`` counts.
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
-    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``illegal``,
-    ``attacked`` (1 while somebody else drives the agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused`` (those
+    of devices that stand in each other's way: switches), ``illegal``, ``attacked`` (1 while somebody else drives the agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -172,7 +172,7 @@ class ZoneEnv(ParallelEnv):
             seed: of the stream of days, and of measurement noise, lost messages and attacks, from here on; None goes on
                 with the present stream.
             options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
-                breaks branches, which must not be energised then.
+                breaks these branches in place of the scenario's, which then must not be energised.
 
         Raises:
             ValueError: no such day or branch.
@@ -183,7 +183,9 @@ class ZoneEnv(ParallelEnv):
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
         streams = self._rng.integers(2**63, size=3)
         number = options.pop("day", drawn)
-        faulted = self.task.faulted(options.pop("faults", ()))
+        candidates = self.task.scenario.faults
+        broken = [candidates[int(self._rng.integers(len(candidates)))]] if candidates else []
+        faulted = self.task.faulted(options.pop("faults", broken))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
         self.now = self.plant.begin(number, self.task.start, faulted)
@@ -259,11 +261,13 @@ class ZoneEnv(ParallelEnv):
         else:
             by_zone = self._judged(now, after)
             values[: len(by_zone)] = by_zone[:, self.task.agents.zone]
-            values[-4] = np.bincount(self.task.agents.slots.device_agent, limited, len(self.agents))
+            home, joint = self.task.agents.slots.device_agent, self.plant.joint
+            values[-5] = np.bincount(home, limited * ~joint, len(self.agents))
+            values[-4] = np.bincount(home, limited * joint, len(self.agents))
             rewards = self._shared(by_zone[: len(self.task.rewards)], now, after, flat)
             self.before, self.after, self.now = now, after, coming
             self._look()
-        values[-5], values[-3], values[-2] = decoded.clipped, illegal, hostile
+        values[-6], values[-3], values[-2] = decoded.clipped, illegal, hostile
         truncated = not failed and now.step + 1 >= scenario.steps
         agents, infos = self.agents, self._infos(values, truncated)
         if failed or truncated:

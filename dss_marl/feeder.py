@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -205,6 +206,18 @@ class Feeder:
             return tuple(phase1.values()), tuple(phase2[p] for p in phase1)
         others = (nodes1 + nodes2)[1:]
         return nodes1[:1] * len(others), others
+
+    def at_ends(self, branches: Sequence[str]) -> BoolArray:
+        """(N) True at the nodes that the named branches join.
+
+        Raises:
+            ValueError: no such branch.
+        """
+        nodes = np.zeros(len(self.nodes), bool)
+        for name in branches:
+            branch = self.branches[find(self.branches, name, "branch", self.name)]
+            nodes[[*branch.nodes1, *branch.nodes2]] = True
+        return nodes
 
     @cached_property
     def source_nodes(self) -> IntArray:

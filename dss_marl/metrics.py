@@ -42,6 +42,7 @@ class EpisodeFigures:
         feeder = self.task.feeder
         self._panels = np.array([i for i, row in enumerate(feeder.injections) if row.kind == "inverter"], int)
         self._banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
+        self._lines = np.array([row.kind == "switch" for row in feeder.switches], bool)
         self._sums = dict.fromkeys(FIGURES, 0.0)
         self._steps = 0
 
@@ -57,7 +58,7 @@ class EpisodeFigures:
         sums["loss_kwh"] += float(after.solution.loss_kw) * dt_h
         sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
         sums["capacitor_moves"] += float(moved[self._banks].sum())
-        sums["switch_moves"] += float(moved[~self._banks].sum())
+        sums["switch_moves"] += float(moved[self._lines].sum())
         sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
         lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
         sums["curtailed_kwh"] += float(lost.sum()) * dt_h

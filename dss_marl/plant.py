@@ -22,6 +22,9 @@ class Plant:
     Args:
         task: what there is.
         engine: solves it.
+
+    Attributes:
+        joint: (D) True where devices stand in each other's way.
     """
 
     episode = ("_day", "_faulted")
@@ -40,6 +43,7 @@ class Plant:
         self._settling = [k for k, group in enumerate(task.groups) if group.settles]
         self._silent = not any(len(group.reading_labels) for group in task.groups)
         self._zeros = np.zeros(sum(group.size for group in task.groups))
+        self.joint = np.concatenate([np.full(group.size, group.joint) for group in task.groups])
         self._faulted: BoolArray | None = None
         self._day: Day | None = None
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)

@@ -72,6 +72,7 @@ class Scenario(_Data):
     rewards: dict[str, float] = Field(min_length=1)
     reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
+    faults: tuple[str, ...] = Field(default=(), description="one of these branches, drawn at reset, is broken all day")
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"

@@ -21,6 +21,7 @@ from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
 from dss_marl.spaces import Encoding, encoding
 from dss_marl.state import Array, BoolArray, GridState, Setpoints, Solution
+from dss_marl.topology import Topology
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 
@@ -70,13 +71,7 @@ class Task:
         Raises:
             ValueError: no such branch.
         """
-        if not branches:
-            return None
-        nodes = np.zeros(len(self.feeder.nodes), bool)
-        for name in branches:
-            branch = self.feeder.branches[find(self.feeder.branches, name, "branch", self.feeder.name)]
-            nodes[[*branch.nodes1, *branch.nodes2]] = True
-        return nodes
+        return self.feeder.at_ends(branches) if branches else None
 
 
 def build_task(scenario: Scenario) -> Task:
@@ -97,6 +92,7 @@ def build_task(scenario: Scenario) -> Task:
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
         Attack(scenario.attack, agents.names)
+    _check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
         feeder=feeder,
@@ -117,6 +113,16 @@ def build_task(scenario: Scenario) -> Task:
         start=start,
         sample=sample,
     )
+
+
+def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
+    topology = Topology.build(feeder) if scenario.faults else None
+    for name in scenario.faults:
+        assert topology is not None
+        try:
+            topology.isolated(start.closed, feeder.at_ends([name]))
+        except ValueError as error:
+            raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
 
 
 def _check_times(scenario: Scenario) -> None:

@@ -72,12 +72,17 @@ class Agents:
 
 
 def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> tuple[Zone, ...]:
-    """The zones with rows for the devices in them, the same slots for every zone.
+    """The zones with rows for the devices in them, the same slots for every zone; switches that nobody moves go.
 
     Raises:
         ValueError: a device is at a bus of no zone.
     """
-    return tuple(_with_rows(zones, _homes(zones, groups), groups, kinds, by_kind=True))
+    moved = {int(s) for group in groups for s in np.ravel(getattr(group, "switches", ()))}
+    operated = []
+    for zone in zones:
+        mine = np.array([s for s in zone.switches.tolist() if s in moved], dtype=np.int64)
+        operated.append(replace(zone, switches=mine, switch_weight=np.ones(len(mine))))
+    return tuple(_with_rows(operated, _homes(zones, groups), groups, kinds, by_kind=True))
 
 
 def _with_rows(

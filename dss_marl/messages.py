@@ -29,8 +29,9 @@ class MessageSpec(BaseModel):
 class Messages:
     """Each zone's summary as the zones around it receive it.
 
-    A zone hears first of the nearest zones, in their order where equally near. Of each it has the shared features and
-    "heard": 1 if this interval's message came, else 0, and what was heard last stands (0 before the first).
+    A zone hears first of the nearest zones, in their order where equally near. Of each it has the shared features and,
+    where messages may be lost or late, "heard": 1 if one came in this interval, else 0, and what was heard last stands
+    (0 before the first).
 
     Args:
         spec: who hears of whom.
@@ -49,18 +50,19 @@ class Messages:
         self.zones = tuple(zones)
         self.observer = Observer.build(spec.share, self.zones, stack(self.zones), sample)
         self.senders, self.present = _neighbours(spec.hops, feeder, zones)
-        self.width = self.senders.shape[1] * (len(self.observer.low) + 1)
+        self._flagged = bool(spec.loss or spec.delay)
+        self.width = self.senders.shape[1] * (len(self.observer.low) + self._flagged)
         self.reset(np.random.default_rng(0))
 
     @property
     def low(self) -> Array:
         """(n) lowest values."""
-        return np.tile(np.append(self.observer.low, 0.0), self.senders.shape[1])
+        return np.tile(np.append(self.observer.low, [0.0] * self._flagged), self.senders.shape[1])
 
     @property
     def high(self) -> Array:
         """(n) highest values."""
-        return np.tile(np.append(self.observer.high, 1.0), self.senders.shape[1])
+        return np.tile(np.append(self.observer.high, [1.0] * self._flagged), self.senders.shape[1])
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget what was heard; losses come from this stream from here on."""
@@ -78,7 +80,7 @@ class Messages:
         arriving = len(self._sent) > self.spec.delay
         came = self.present & (self._rng.random(self.senders.shape) >= self.spec.loss) & arriving
         self._heard = np.where(came[..., None], self._sent[0][self.senders], self._heard)
-        both = np.concatenate([self._heard, came[..., None]], axis=-1)
+        both = np.concatenate([self._heard, came[..., None]], axis=-1) if self._flagged else self._heard
         return both.reshape(len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:
@@ -86,7 +88,7 @@ class Messages:
         result = []
         for sender, there in zip(self.senders[zone], self.present[zone], strict=True):
             other = self.zones[sender]
-            own = [*self.observer.labels(other, feeder), "heard [0 or 1]"]
+            own = [*self.observer.labels(other, feeder), *["heard [0 or 1]"] * self._flagged]
             result += [f"{other.name}: {label}" if there and label != "-" else "-" for label in own]
         return result
 

@@ -15,11 +15,12 @@ from pettingzoo.utils import parallel_to_aec, wrappers
 from dss_marl import ZoneEnv
 
 NAMES = ["ieee34_volt_var", "ieee13_volt_var", "ieee123_hybrid"]
+SWITCHING = [("ieee123_switching", agents, "multidiscrete") for agents in ("zone", "device")]
 AGENTS, ACTIONS = ("zone", "kind", "device"), ("box", "multidiscrete", "native")
 WAYS = [(name, agents, actions) for name in NAMES for agents in AGENTS for actions in ACTIONS]
 
 
-@pytest.fixture(params=WAYS, ids="-".join)
+@pytest.fixture(params=WAYS + SWITCHING, ids="-".join)
 def env(request):
     name, agents, actions = request.param
     made = ZoneEnv(load_cached(name, agents=agents, actions=actions, steps=12))

@@ -124,7 +124,9 @@ def test_a_zone_with_nothing_of_a_kind_has_no_label_for_it(scenario):
     for name in ("tap", "banks", "closed", "unit_voltage"):
         built = observer(scenario, name)
         for zone in task.zones:
-            rows = {"tap": zone.taps, "banks": zone.capacitors, "closed": zone.switches, "unit_voltage": zone.units}[name]
+            rows = {"tap": zone.taps, "banks": zone.capacitors, "closed": zone.switches, "unit_voltage": zone.units}[
+                name
+            ]
             assert [label != "-" for label in built.labels(zone, task.feeder)].count(True) == len(rows)
 
 

@@ -67,10 +67,15 @@ class Switches(DeviceGroup):
     topology: Topology | None
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
-    reading_labels: ClassVar[tuple[str, ...]] = ("closed [0 or 1]", "lockout left, share of it [1]")
     memory_size: ClassVar[int] = 1
     joint: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = SwitchSpec
+
+    @property
+    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The state, and the lockout that is left where there is one."""
+        entries = ("closed [0 or 1]", "lockout left, share of it [1]")
+        return entries if self.lockout_h.any() else entries[:1]
 
     def levels(self) -> IntArray:
         """See DeviceGroup.levels: open, stay, close."""
@@ -120,7 +125,8 @@ class Switches(DeviceGroup):
     def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         left = memory[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
-        return np.stack([setpoints.closed[..., self.switches].astype(float), left], axis=-1)
+        both = np.stack([setpoints.closed[..., self.switches].astype(float), left], axis=-1)
+        return both[..., : len(self.reading_labels)]
 
     @classmethod
     def new_switches(cls, specs: Sequence[SwitchSpec]) -> list[NewSwitch]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 from pettingzoo.utils import parallel_to_aec, wrappers
 
+from dss_marl.central import CentralEnv, gym_env
 from dss_marl.data import known_names
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
@@ -24,6 +26,7 @@ from dss_marl.zones import Zone
 
 __version__ = "0.1.0"
 __all__ = [
+    "CentralEnv",
     "Engine",
     "Feeder",
     "GridState",
@@ -37,6 +40,7 @@ __all__ = [
     "ZoneEnv",
     "env",
     "feature",
+    "gym_env",
     "list_scenarios",
     "load_scenario",
     "make",
@@ -94,4 +98,11 @@ def _register() -> None:
             register(kind, f"dss_marl/{name}-v{version}", entry, kwargs={"scenario": name})
 
 
+def _register_gymnasium() -> None:
+    for name in list_scenarios():
+        version = load_scenario(name).version
+        gymnasium.register(f"dss_marl/{name}-v{version}", "dss_marl.central:gym_env", kwargs={"scenario": name})
+
+
 _register()
+_register_gymnasium()

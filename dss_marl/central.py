@@ -158,7 +158,8 @@ class CentralEnv(gymnasium.Env):
         task, before, after = self.env.task, self.env.before, self.env.after
 
         def there(term: Term) -> float:
-            return float(np.sum(over_zones(term, task.zones, task.stacked, before, after)[..., self._empty]))
+            by_zone = over_zones(term, task.zones, task.stacked, before, after)  # or one value, the same in all
+            return float(np.broadcast_to(by_zone, len(task.zones))[self._empty].sum())
 
         terms = {f"reward/{name}": weight * there(term) for name, (weight, term) in task.rewards.items()}
         return terms | {f"cost/{name}": there(cost) for name, cost in task.costs.items()}

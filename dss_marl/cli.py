@@ -74,7 +74,7 @@ def train(
     num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one for each core, 0: none.")] = -1,
     route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
 ) -> None:
-    """Train one policy shared by all agents; the folder gets the model, the run record and the learning curve."""
+    """Train a scenario's policies; the folder gets the models, the run record and the learning curve."""
     with _plain_errors():
         scenario = load_scenario(name)
         if agent_steps is not None:

@@ -64,7 +64,8 @@ class ZoneEnv(ParallelEnv):
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
     agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused`` (those
-    of devices that stand in each other's way: switches), ``illegal``, ``attacked`` (1 while somebody else drives the agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the agent),
+    ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Args:
         scenario: the task as data, or a Task already built.

@@ -64,8 +64,8 @@ def voltage(zone: Zone, state: GridState) -> Array:
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
 @all_zones
 def unit_voltage(zone: Zone, state: GridState) -> Array:
-    """(..., u) mean voltage of the phases that each unit connects to."""
-    off = (state.solution.v_pu - 1) * 20
+    """(..., u) mean voltage of the phases that each unit connects to; a de-energised one counts as 1 pu."""
+    off = (state.solution.v_alive - 1) * 20
     return np.add.reduce(off[..., zone.unit_nodes] * zone.unit_node_weight, axis=-1)
 
 

@@ -1,7 +1,8 @@
 """PettingZoo environments for Stable-Baselines3: every agent of every copy is one row of a VecEnv.
 
 SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over dss_marl.vec,
-and "supersuit" over SuperSuit's converters with what they leave out put right.
+and "supersuit" over SuperSuit's converters with what they leave out put right. Where actions are choices, rows show
+plain observations, and `action_masks` what is allowed, for sb3_contrib's MaskablePPO.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 from .vec import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
 
+MASKS = "action_masks"  # what sb3_contrib calls them
+
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
@@ -30,7 +33,7 @@ def to_sb3(
 
     Args:
         make_env: returns a new ParallelEnv at each call; its agents share one observation space and one action space,
-            and all live until a common end.
+            masks apart, and all live until a common end.
         n_envs: copies of the environment, each with a random stream of its own.
         num_cpus: worker processes over which the copies are divided; 0 steps them in this process, which is the faster
             for environments whose step takes less than a few ms.
@@ -61,10 +64,12 @@ class RowVecEnv(VecEnv):
     Attributes:
         agents: names of the rows of one copy.
         n_copies: number of environments.
+        mask_width: entries of a row's mask; 0 where there are none.
     """
 
     def __init__(self, layout: Layout, n_copies: int, seed: int | None):
         self.agents = layout.agents
+        self.mask_width = layout.mask_width
         self.n_copies = n_copies
         super().__init__(n_copies * len(layout.agents), layout.observation_space, layout.action_space)
         self.seed(seed)
@@ -86,7 +91,9 @@ class RowVecEnv(VecEnv):
         return observations
 
     def has_attr(self, attr_name: str) -> bool:
-        """Whether every copy has the attribute."""
+        """Whether every copy has the attribute; "action_masks" is there where actions have masks."""
+        if attr_name == MASKS and self.mask_width:
+            return True
         return all(self._ask(range(self.n_copies), "has_attr", attr_name).values())
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -98,7 +105,13 @@ class RowVecEnv(VecEnv):
         self._per_row(indices, "set_attr", attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call the method once in each copy that holds one of the rows; its result per row."""
+        """Call the method once in each copy that holds one of the rows; its result per row.
+
+        "action_masks" gives each row's own (choices,) bool mask, which came with the observations.
+        """
+        if method_name == MASKS and self.mask_width:
+            masks = self._masks()
+            return [masks[row] for row in self._get_indices(indices)]
         return self._per_row(indices, "env_method", method_name, method_args, method_kwargs)
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
@@ -130,6 +143,10 @@ class RowVecEnv(VecEnv):
         return [answers[row // team] for row in rows]
 
     @abstractmethod
+    def _masks(self) -> np.ndarray:
+        """(rows, choices) bool, where there are masks."""
+
+    @abstractmethod
     def _reset(self, starts: list[Start]) -> Any:
         """Reset copy k with starts[k] and set `reset_infos`; observations (rows, ...)."""
 
@@ -157,6 +174,11 @@ class NativeVecEnv(RowVecEnv):
     def close(self) -> None:
         """Close the environments and end the workers."""
         self.copies.close()
+
+    def _masks(self) -> np.ndarray:
+        if self.copies.masks is None:
+            raise RuntimeError("masks need an episode; call reset first")
+        return self.copies.masks
 
     def _reset(self, starts: list[Start]) -> Any:
         observations = self.copies.reset(starts)
@@ -188,6 +210,7 @@ class SuperSuitVecEnv(RowVecEnv):
         if len(set(identities)) < n_envs:
             raise ValueError("make_env returned the same environment twice; let it build a new one at each call")
         template.close()
+        self._known_masks: np.ndarray | None = None
         super().__init__(template.layout, n_envs, seed)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -197,6 +220,7 @@ class SuperSuitVecEnv(RowVecEnv):
     def step_wait(self) -> Any:
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
         observations, rewards, dones, infos = self.venv.step_wait()
+        self._known_masks = None
         if dones.any():
             self._fetch_reset_infos()
         # within one process SuperSuit's dones are uint8, which as an index means row numbers and not a mask
@@ -211,7 +235,13 @@ class SuperSuitVecEnv(RowVecEnv):
         self._tokens = ()
         self.venv.venv.close()
 
+    def _masks(self) -> np.ndarray:
+        if self._known_masks is None:  # fetched when asked for: SuperSuit carries nothing beside the observations
+            self._known_masks = np.concatenate(self._post(dict.fromkeys(self._tokens, ("masks",))))
+        return self._known_masks
+
     def _reset(self, starts: list[Start]) -> Any:
+        self._known_masks = None
         # SuperSuit numbers seeds per process and then per copy, so that two copies get the same: seed each by name
         self._post({token: ("prepare", start) for token, start in zip(self._tokens, starts, strict=True)})
         observations = self.venv.reset()

@@ -286,14 +286,17 @@ def test_an_environment_without_render_mode_is_fine(build, route, recwarn):
 
 
 @everywhere
-def test_dict_observations_and_discrete_actions(build, route, num_cpus):
+def test_masks_stand_beside_plain_observations(build, route, num_cpus):
     venv = build(Masked, n_envs=2, num_cpus=num_cpus, route=route)
-    seen = venv.reset()
-    assert seen["observation"].shape == (4, 3) and seen["action_mask"].shape == (4, 3)
+    assert venv.reset().shape == (4, 3)
+    assert venv.has_attr("action_masks") and not build(Team, route=route).has_attr("action_masks")
     for _ in range(5):
         seen, _, dones, infos = venv.step(np.array([0, 1, 2, 0]))
-    assert dones.all() and np.array_equal(seen["action_mask"], [[1, 0, 1]] * 4)
-    assert np.array_equal(infos[3]["terminal_observation"]["observation"][1:], [1, 1])
+    assert dones.all() and seen.shape == (4, 3)
+    masks = venv.env_method("action_masks")
+    assert np.array_equal(masks, [[True, False, True]] * 4) and masks[0].dtype == bool
+    assert len(venv.env_method("action_masks", indices=[3])) == 1
+    assert np.array_equal(infos[3]["terminal_observation"][1:], [1, 1])
 
 
 # errors

@@ -7,7 +7,7 @@ import pytest
 
 import dss_marl
 from dss_marl.metrics import EpisodeFigures, mean_interval
-from dss_marl.training import SharedPolicy, Table, evaluate, load_run
+from dss_marl.training import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
 from dss_marl.training.evaluation import run_day
 
 pytest.importorskip("stable_baselines3")
@@ -24,8 +24,6 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from dss_marl.training import train
-
     folder = tmp_path_factory.mktemp("run")
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=48, training=SMALL)
     reports = []
@@ -35,7 +33,6 @@ def run(tmp_path_factory):
 
 def test_the_record_repeats_the_run(run, tmp_path):
     from dss_marl.scenario import scenario_from
-    from dss_marl.training import train
 
     folder, scenario, _ = run
     record = load_run(folder)
@@ -77,9 +74,128 @@ def test_a_policy_for_other_spaces_is_refused(run):
         SharedPolicy.load(folder).start(env)
 
 
-def test_no_run_and_bad_settings_are_errors(tmp_path):
-    from dss_marl.training import train
+TINY = {"agent_steps": 300, "n_envs": 1, "n_steps": 6, "evaluations": 1, "evaluation_days": 1, "n_epochs": 1}
+FEW = {"steps": 6, "start_hour": 10.0, "agents": "device"}
 
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """A run of a policy per kind on native actions, the choices with masks."""
+    pytest.importorskip("sb3_contrib")
+    folder = tmp_path_factory.mktemp("kinds")
+    training = {**TINY, "policies": "per_kind", "algorithm": "maskable_ppo"}
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(**FEW, actions="native", training=training)
+    record = train(scenario, folder, seed=3)
+    return folder, scenario, record
+
+
+def test_a_policy_per_kind_is_saved_found_and_scored_alike(kinds):
+    folder, scenario, record = kinds
+    assert {path.name for path in folder.glob("*.zip")} == {
+        f"model-{kind}.zip" for kind in ("inverter", "regulator", "capacitor")
+    }
+    policy = load_policy(folder)
+    assert isinstance(policy, PolicyPerKind)
+    algorithms = {kind: type(model).__name__ for kind, model in policy.models.items()}
+    assert algorithms == {"inverter": "PPO", "regulator": "MaskablePPO", "capacitor": "MaskablePPO"}
+    env = dss_marl.ZoneEnv(scenario, "validation")
+    score = run_day(env, policy, env.days[0])["team_return"]
+    assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
+    assert record.agent_steps == 11 * 6 * 3 * 2, "agents, steps, kinds, rounds"
+    assert sorted(path.name for path in (folder / "logs").iterdir()) == ["capacitor", "inverter", "regulator"]
+
+
+def test_a_policy_per_kind_repeats_and_compares(kinds, tmp_path):
+    from dss_marl.training.comparison import compare
+
+    folder, scenario, record = kinds
+    assert train(scenario, tmp_path, seed=3).history == record.history
+    table = compare(folder, ["no_control"], most_days=1)
+    assert list(table.figures) == ["no_control", "learned"]
+    with pytest.raises(ValueError, match=r"no shared policy model\.zip; load_policy"):
+        SharedPolicy.load(folder)
+
+
+def test_policies_of_other_kinds_are_refused(kinds):
+    env = dss_marl.make("ieee13_volt_var", agents="zone")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"no model for kind 'zone' \(zone_1\), only for capacitor, inverter"):
+        load_policy(kinds[0]).start(env)
+    env = dss_marl.make("ieee13_volt_var", agents="device", actions="multidiscrete")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"the model's action has shape.*'inverter_1'"):
+        load_policy(kinds[0]).start(env)
+
+
+@pytest.mark.parametrize("policies", ["shared", "per_kind"])
+def test_maskable_policies_play_a_day_without_an_illegal_choice(tmp_path, policies):
+    pytest.importorskip("sb3_contrib")
+    training = {**TINY, "agent_steps": 60, "policies": policies, "algorithm": "maskable_ppo"}
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(**FEW, actions="multidiscrete", training=training)
+    train(scenario, tmp_path)
+    policy, env = load_policy(tmp_path), dss_marl.ZoneEnv(scenario)
+    for model in policy.models.values():
+        model.policy.action_net.bias.data[-1] = 50.0  # they want the last choice, which only inverters have
+    observations, _ = env.reset(seed=0)
+    policy.start(env)
+    forbidden = 0
+    while env.agents:
+        forbidden += sum(int((1 - seen["action_mask"]).sum()) for seen in observations.values())
+        observations, *_, infos = env.step(policy.act(env, observations))
+        assert not any(info["illegal"] for info in infos.values())
+    assert forbidden > 0
+
+
+def test_masks_without_choices_are_refused(tmp_path):
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(training={**TINY, "algorithm": "maskable_ppo"})
+    with pytest.raises(ValueError, match=r"'maskable_ppo' needs actions that are choices.*'box'; use actions 'multi"):
+        train(scenario, tmp_path)
+
+
+def test_padding_does_not_count(tmp_path):
+    """Whatever is drawn for an entry that moves nothing, the log-probability stays; its spread has no gradient."""
+    import torch
+
+    base = dss_marl.load_scenario("ieee34_volt_var")
+    scenario = base.replace(steps=6, observations=(*base.observations, "has_action"))
+    scenario = scenario.replace(training={**TINY, "ignore_padding": True})
+    train(scenario, tmp_path)
+    policy = load_policy(tmp_path).model.policy
+    env = dss_marl.ZoneEnv(scenario)
+    observations, _ = env.reset(seed=0)
+    seen = torch.as_tensor(np.stack([observations[agent] for agent in env.agents]))
+    used = torch.as_tensor(env.task.agents.slots.used)
+    assert not used.all() and torch.equal(seen[:, policy.columns] > 0, used)
+    actions = torch.zeros(used.shape)
+    _, plain, entropy = policy.evaluate_actions(seen, actions)
+    _, padded, _ = policy.evaluate_actions(seen, torch.where(used, actions, 3.0))
+    _, moved, _ = policy.evaluate_actions(seen, torch.where(used, 3.0, actions))
+    assert torch.equal(plain, padded) and (plain > moved).all()
+    assert entropy[0] < entropy[1], "one entry against four"
+    for settings in ({"observations": base.observations}, {"actions": "multidiscrete"}):
+        with pytest.raises(ValueError, match="ignore_padding needs actions 'box' and the observation 'has_action'"):
+            train(scenario.replace(**settings), tmp_path)
+
+
+def test_a_day_has_the_same_noise_whenever_it_is_played():
+    class Noting(dss_marl.policies.NoControl):
+        def start(self, env):
+            self.seen = []
+
+        def act(self, env, observations):
+            self.seen.append(observations["zone_1"].copy())
+            return super().act(env, observations)
+
+    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=4, sensing={"noise_v_pu": 0.02, "missing": 0.3})
+    env, seen = dss_marl.ZoneEnv(scenario, "test"), []
+    for day in (17, 20, 17):
+        noting = Noting()
+        run_day(env, noting, day)
+        seen.append(noting.seen)
+    assert np.array_equal(seen[0], seen[2]) and not np.array_equal(seen[0], seen[1])
+
+
+def test_no_run_and_bad_settings_are_errors(tmp_path):
     with pytest.raises(ValueError, match="is no run"):
         load_run(tmp_path)
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})

@@ -1,17 +1,23 @@
-"""Train a shared policy, evaluate it beside the reference controllers, and keep a record of both."""
+"""Train policies, evaluate them beside the reference controllers, and keep a record of both.
 
+``training.kinds`` and ``training.turns`` need Stable-Baselines3, the rest of this package does not to be imported.
+"""
+
+from dss_marl.training.controllers import PolicyPerKind, SharedPolicy, load_policy
 from dss_marl.training.evaluation import Table, evaluate, evaluate_all, run_day
 from dss_marl.training.record import RunRecord, load_run, new_record
+from dss_marl.training.run import train
 from dss_marl.training.settings import TrainingSettings
-from dss_marl.training.shared import SharedPolicy, train
 
 __all__ = [
+    "PolicyPerKind",
     "RunRecord",
     "SharedPolicy",
     "Table",
     "TrainingSettings",
     "evaluate",
     "evaluate_all",
+    "load_policy",
     "load_run",
     "new_record",
     "run_day",

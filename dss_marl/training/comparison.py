@@ -11,9 +11,9 @@ import numpy as np
 from dss_marl.policies import REFERENCES, Controller, Droop, DroopCurve, reference, tune_droop
 from dss_marl.scenario import Scenario, scenario_from
 from dss_marl.state import Array, GridState
+from dss_marl.training.controllers import load_policy
 from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day
 from dss_marl.training.record import RunRecord, load_run
-from dss_marl.training.shared import SharedPolicy
 
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:
@@ -48,7 +48,7 @@ def compare(
     assert isinstance(scenario, Scenario)
     controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
     if isinstance(run_or_scenario, Path):
-        controllers["learned"] = SharedPolicy.load(run_or_scenario)
+        controllers["learned"] = load_policy(run_or_scenario)
     table = evaluate_all(controllers, scenario, split, most_days, progress)
     if isinstance(run_or_scenario, Path) and run is not None:
         table.save(run_or_scenario, "learned")

@@ -24,8 +24,11 @@ def environment_for(controller: Controller, scenario: Scenario, split: str) -> Z
 
 
 def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None = None) -> dict[str, float]:
-    """Key figures of one day; ``watch`` is called with every state operated."""
-    observations, _ = env.reset(options={"day": day})
+    """Key figures of one day; ``watch`` is called with every state operated.
+
+    The day is also the seed: noise, lost messages and attacks are the same whenever it is played.
+    """
+    observations, _ = env.reset(seed=int(day), options={"day": day})
     controller.start(env)
     figures = EpisodeFigures(env.task)
     while env.agents:

@@ -23,6 +23,7 @@ _PACKAGES = (
     "opendssdirect.py",
     "dss_python_backend",
     "stable-baselines3",
+    "sb3-contrib",
     "supersuit",
     "torch",
 )

@@ -1,4 +1,4 @@
-"""TrainingSettings: how a scenario's shared policy is trained, as data."""
+"""TrainingSettings: how a scenario's policies are trained, as data."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingSettings(BaseModel):
-    """Settings of PPO with one policy shared by all agents; a scenario's ``training`` overrides them.
+    """Settings of PPO with one policy shared by all agents, or by all of a kind; a scenario's ``training`` overrides.
 
     The defaults are for tasks like volt-var control: little look-ahead, because a day's return is mostly its weather,
     and short rollouts, because many small updates learn it faster than few large ones. ``n_steps`` counts steps of each
-    environment copy, so an update sees n_steps * n_envs * agents samples.
+    environment copy, so an update sees n_steps * n_envs * agents samples, of the agents that share the policy.
+
+    With ``policies: per_kind`` the kinds learn in turns, see ``training.turns``: a turn is one rollout, from which only
+    the kind whose turn it is learns, while ``agent_steps`` counts the steps of all agents: what is simulated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    algorithm: Literal["ppo"] = "ppo"
+    algorithm: Literal["ppo", "maskable_ppo"] = Field(
+        default="ppo", description="maskable_ppo never takes a choice that a mask forbids; with ppo the device holds"
+    )
+    policies: Literal["shared", "per_kind"] = Field(default="shared", description="one for all agents, or one per kind")
     agent_steps: int = Field(default=300_000, ge=1, description="steps times agents times copies")
     n_envs: int = Field(default=8, ge=1)
     n_steps: int = Field(default=32, ge=1)
@@ -30,6 +36,9 @@ class TrainingSettings(BaseModel):
     clip_range: float = Field(default=0.2, gt=0)
     ent_coef: float = Field(default=0.0, ge=0)
     log_std_init: float = -0.5
+    ignore_padding: bool = Field(
+        default=False, description="actions 'box': entries that move nothing do not count; observe 'has_action'"
+    )
     net_arch: tuple[int, ...] = (64, 64)
     evaluations: int = Field(
         default=12, ge=1, description="times that validation days are tried; the best policy is kept"

@@ -1,12 +1,14 @@
 """Many environments at once: copies of one ParallelEnv, with their agents side by side as rows.
 
 A *copy* is one environment; a *row* is one agent of one copy. With A agents, copy k holds the rows k * A to
-k * A + A - 1, in the order of `possible_agents`. Worker processes import this package, so it imports neither torch
-nor a learning library.
+k * A + A - 1, in the order of `possible_agents`. Masks travel beside the observations, see `Plain`. Worker processes
+import this package, so it imports neither torch nor a learning library.
 """
 
 from .clones import Clone
 from .copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
+from .numbers import Numbers
+from .plain import Plain
 from .workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "Failure",
     "Layout",
     "MakeEnv",
+    "Numbers",
     "ParallelCopies",
+    "Plain",
     "Start",
     "WorkerError",
     "copy_seeds",

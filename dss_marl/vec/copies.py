@@ -12,17 +12,20 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
+from .plain import plain
+
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
 Infos: TypeAlias = list[dict[str, Any]]  # one per row
 
 
 class Layout(NamedTuple):
-    """What the copies have in common."""
+    """What the copies have in common; ``mask_width`` is the entries of an agent's mask, 0 where there are none."""
 
     agents: tuple[str, ...]
     observation_space: spaces.Space
     action_space: spaces.Space
+    mask_width: int = 0
 
 
 def copy_seeds(seed: int | None, n: int) -> list[int]:
@@ -34,8 +37,27 @@ def shared_layout(env: ParallelEnv) -> Layout:
     """The agents and their one observation space and one action space.
 
     Raises:
-        ValueError: not a ParallelEnv, no agents, or agents with different spaces.
+        ValueError: agents with different spaces, or actions that are no array.
     """
+    first, *others = env.possible_agents
+    for kind, space in (("observation", env.observation_space), ("action", env.action_space)):
+        for agent in others:
+            if space(agent) != space(first):
+                raise ValueError(
+                    f"one shared policy needs one {kind} space, but {first!r} has {space(first)} and {agent!r} has "
+                    f"{space(agent)}; use actions='box' or 'multidiscrete', which are alike for all agents, or one "
+                    "policy per kind of agent (training: {policies: per_kind}, dss_marl.training.kinds)"
+                )
+    if isinstance(env.action_space(first), spaces.Dict | spaces.Tuple):
+        raise ValueError(
+            f"{first!r} has the action space {env.action_space(first)}, which SB3's algorithms do not take; "
+            "use actions='box' or 'multidiscrete'"
+        )
+    # deep copies: SB3 seeds the action space that it is given, which must not be the one that the environment uses
+    return Layout((first, *others), deepcopy(env.observation_space(first)), deepcopy(env.action_space(first)))
+
+
+def _checked(env: Any) -> ParallelEnv:
     if not isinstance(env, ParallelEnv):
         raise ValueError(
             f"make_env must return a PettingZoo ParallelEnv, not {type(env).__name__}; "
@@ -43,28 +65,19 @@ def shared_layout(env: ParallelEnv) -> Layout:
         )
     if not env.possible_agents:
         raise ValueError(f"{env} has no possible_agents, so there is nothing to train")
-    first, *others = env.possible_agents
-    for kind, space in (("observation", env.observation_space), ("action", env.action_space)):
-        for agent in others:
-            if space(agent) != space(first):
-                raise ValueError(
-                    f"one shared policy needs one {kind} space, but {first!r} has {space(first)} and {agent!r} has "
-                    f"{space(agent)}; make the agents uniform (dss_marl.spaces), or train one model per kind of agent"
-                )
-    # deep copies: SB3 seeds the action space that it is given, which must not be the one that the environment uses
-    return Layout((first, *others), deepcopy(env.observation_space(first)), deepcopy(env.action_space(first)))
+    return env
 
 
 class Copy(BaseParallelWrapper):
-    """One environment, checked at each step; every route to SB3 runs on it.
+    """One environment, plain and checked at each step; every route to SB3 runs on it.
 
     Observations are arrays of the space's dtype and infos are dicts, both new at each step; infos carry
     "TimeLimit.truncated", which is what SB3 looks for. The infos of a reset are kept in `reset_infos`.
     """
 
     def __init__(self, make_env: MakeEnv):
-        env = make_env()
-        self.layout = shared_layout(env)
+        env, self._plain = plain(_checked(make_env()))
+        self.layout = shared_layout(env)._replace(mask_width=self._plain.mask_width)
         super().__init__(env)
         self.reset_infos: Infos = []
         if not hasattr(env, "render_mode"):
@@ -94,6 +107,10 @@ class Copy(BaseParallelWrapper):
             for agent in agents
         }
         return self._arrays(observations), {a: float(rewards[a]) for a in agents}, terminated, truncated, infos
+
+    def masks(self) -> Any:
+        """(agents, choices) bool: what is allowed at present; None where nobody has a mask."""
+        return self._plain.masks()
 
     def ask(self, question: str, *args: Any) -> Any:
         """Put one of QUESTIONS to the environment."""
@@ -167,26 +184,33 @@ class Block:
         """The layout of each copy."""
         return [copy.layout for copy in self.copies]
 
-    def reset(self, starts: Sequence[Start]) -> tuple[Any, list[Infos]]:
-        """Reset each copy with its seed and options: observations (rows, ...), and the infos of each copy."""
-        agents, space, _ = self.copies[0].layout
+    def masks(self) -> Any:
+        """(rows, choices) bool: what is allowed at present; None where nobody has a mask."""
+        if not self.copies[0].layout.mask_width:
+            return None
+        return np.concatenate([copy.masks() for copy in self.copies])
+
+    def reset(self, starts: Sequence[Start]) -> tuple[Any, Any, list[Infos]]:
+        """Reset each copy with its seed and options: observations and masks (rows, ...), and infos by copy."""
+        agents, space, *_ = self.copies[0].layout
         rows: list[Any] = []
         for copy, (seed, options) in zip(self.copies, starts, strict=True):
             seen, _ = copy.reset(seed=seed, options=options)
             rows += [seen[agent] for agent in agents]
-        return gather(space, rows, np.stack), [copy.reset_infos for copy in self.copies]
+        return gather(space, rows, np.stack), self.masks(), [copy.reset_infos for copy in self.copies]
 
-    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, Infos, dict[int, Infos]]:
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Infos, dict[int, Infos]]:
         """Step each copy, and reset at once those that ended.
 
         Args:
             actions: (rows, ...).
 
         Returns:
-            Observations (rows, ...), of the reset where a copy ended; (3, rows) float64: reward, terminated, truncated;
-            the infos per row, with "terminal_observation" where a copy ended; reset infos of the copies that ended.
+            Observations and masks (rows, ...), of the reset where a copy ended; (3, rows) float64: reward, terminated,
+            truncated; the infos per row, with "terminal_observation" where a copy ended; reset infos of the copies
+            that ended.
         """
-        agents, space, _ = self.copies[0].layout
+        agents, space, *_ = self.copies[0].layout
         rows: list[Any] = []
         numbers: list[tuple[float, bool, bool]] = []
         infos: Infos = []
@@ -202,7 +226,7 @@ class Block:
             rows += [seen[agent] for agent in agents]
             numbers += [(rewards[agent], terminated[agent], truncated[agent]) for agent in agents]
             infos += [info[agent] for agent in agents]
-        return gather(space, rows, np.stack), np.array(numbers, dtype=float).T, infos, reset_infos
+        return gather(space, rows, np.stack), self.masks(), np.array(numbers, dtype=float).T, infos, reset_infos
 
     def ask(self, copies: Iterable[int], question: str, *args: Any) -> list[Any]:
         """The answers of some copies to one of QUESTIONS."""

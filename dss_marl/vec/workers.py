@@ -177,6 +177,7 @@ class ParallelCopies:
 
     Attributes:
         layout: the agents of a copy and their spaces.
+        masks: (rows, choices) bool, what agents may choose at present; None where nobody has a mask.
         reset_infos: per row, the infos of its copy's last reset.
     """
 
@@ -208,12 +209,15 @@ class ParallelCopies:
             raise
         self.layout = layouts[0]
         self.reset_infos: Infos = [{} for _ in range(n_envs * len(self.layout.agents))]
+        self.masks: np.ndarray | None = None
 
     def reset(self, starts: Sequence[Start]) -> Any:
         """Reset copy k with the seed and options of starts[k]; observations (rows, ...)."""
         replies = self._exchange("reset", [(starts[block.copies.start : block.copies.stop],) for block in self._blocks])
-        self.reset_infos = [info for _, copies in replies for infos in copies for info in infos]
-        return gather(self.layout.observation_space, [seen for seen, _ in replies], np.concatenate)
+        seen, masks, infos = zip(*replies, strict=True)
+        self.masks = np.concatenate(masks) if self.layout.mask_width else None
+        self.reset_infos = [info for copies in infos for copy in copies for info in copy]
+        return gather(self.layout.observation_space, seen, np.concatenate)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Start a step of all copies with actions (rows, ...)."""
@@ -231,7 +235,8 @@ class ParallelCopies:
             truncated (rows,) bool; and per row the environment's infos with "TimeLimit.truncated" and, where the copy
             ended, "terminal_observation".
         """
-        seen, numbers, infos, reset_infos = zip(*(block.receive() for block in self._blocks), strict=True)
+        seen, masks, numbers, infos, reset_infos = zip(*(block.receive() for block in self._blocks), strict=True)
+        self.masks = np.concatenate(masks) if self.layout.mask_width else None
         team = len(self.layout.agents)
         for block, ended in zip(self._blocks, reset_infos, strict=True):
             for k, fresh in ended.items():

@@ -11,6 +11,7 @@ import numpy as np
 
 from dss_marl.state import Array, IntArray
 
+
 def _no_rows() -> IntArray:
     return np.zeros(0, np.int64)
 

@@ -1,0 +1,68 @@
+"""KeepBest: policies tried on validation days while they learn, and the best ones kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.env import ZoneEnv
+from dss_marl.task import Task
+from dss_marl.training.controllers import PolicyPerKind
+from dss_marl.training.evaluation import run_day
+from dss_marl.training.settings import TrainingSettings
+
+Report = Callable[[int, float | None], None]
+
+
+class KeepBest:
+    """Tries a controller on validation days and saves it when it is the best so far.
+
+    Args:
+        task: on whose validation days.
+        policy: the controller, whose models learn meanwhile.
+        settings: how often, and on how many days.
+        folder: where it is saved.
+        report: called with the agent-steps done and, after a try, its score, else None.
+
+    Attributes:
+        history: agent-steps and score of each try.
+        seconds: spent on trying.
+    """
+
+    def __init__(
+        self, task: Task, policy: PolicyPerKind, settings: TrainingSettings, folder: Path, report: Report
+    ) -> None:
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self._policy, self._folder, self._report = policy, folder, report
+        self._env = ZoneEnv(task, "validation")
+        days = self._env.days
+        self._days = days[:: max(1, len(days) // settings.evaluation_days)][: settings.evaluation_days]
+        self._every = settings.agent_steps / settings.evaluations
+        self._next = 0.0
+
+    def look(self, agent_steps: int) -> float | None:
+        """Try the controller if it is time to; the score if so."""
+        if agent_steps >= self._next:
+            self._next += self._every
+            return self.try_now(agent_steps)
+        self._report(agent_steps, None)
+        return None
+
+    def try_now(self, agent_steps: int) -> float:
+        """Try the controller; its mean team return."""
+        begin = time.perf_counter()
+        score = float(np.mean([run_day(self._env, self._policy, day)["team_return"] for day in self._days]))
+        if not self.history or score > max(row["score"] for row in self.history):
+            self._policy.save(self._folder)
+        self.history.append({"agent_steps": float(agent_steps), "score": score})
+        self.seconds += time.perf_counter() - begin
+        self._report(agent_steps, score)
+        return score
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()

@@ -1,0 +1,219 @@
+"""Kinds: the rows of an environment seen kind by kind, each as a VecEnv for a model of its own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from dss_marl.sb3 import MASKS, to_sb3
+from dss_marl.vec import MakeEnv, Numbers
+from dss_marl.vec.plain import choices, width
+
+
+def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
+    """The kind of each agent: its name without the number, ``regulator`` of ``regulator_2``."""
+    return {agent: re.sub(r"_?\d+$", "", agent) or agent for agent in agents}
+
+
+class Kinds:
+    """One game in which every kind of agent has a model.
+
+    A step of one kind's VecEnv is a step of the whole game: the other kinds' models choose their actions, exploring as
+    they do when they learn themselves. So while one model learns, the others are part of its environment.
+
+    Attributes:
+        views: kind -> the VecEnv of its rows, all copies'.
+        models: kind -> its SB3 model, or anything with its ``predict``; fill it before the first step.
+        seen: (rows, n) float32, what all agents see at present.
+        began: (rows,) bool, whether that is the first of an episode.
+    """
+
+    def __init__(
+        self,
+        make_env: MakeEnv,
+        n_envs: int = 1,
+        num_cpus: int = 0,
+        route: str = "native",
+        seed: int | None = None,
+        kinds: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build the copies.
+
+        Args:
+            make_env, n_envs, num_cpus, route, seed: see ``to_sb3``; agents need one space within a kind only.
+            kinds: agent -> kind; None takes the names without their numbers.
+
+        Raises:
+            ValueError: agents of one kind have different spaces, or ones that SB3 does not take.
+        """
+        self.venv = VecMonitor(to_sb3(functools.partial(_numbers, make_env), n_envs, num_cpus, route, seed))
+        agents: Sequence[str] = self.venv.agents
+        own = self.venv.env_method("own_spaces", indices=0)[0]
+        kind_of = kind_by_name(agents) if kinds is None else kinds
+        self.models: dict[str, Any] = {}
+        self.views: dict[str, KindRows] = {}
+        self.seen: Any = np.empty(0, np.float32)
+        self.began = np.ones(self.venv.num_envs, bool)
+        self._width = width(self.venv.action_space)
+        for kind in dict.fromkeys(kind_of[agent] for agent in agents):
+            mine = [a for a, agent in enumerate(agents) if kind_of[agent] == kind]
+            _check_alike(kind, {agents[a]: own[agents[a]] for a in mine})
+            rows = np.add.outer(np.arange(n_envs) * len(agents), mine).ravel()
+            self.views[kind] = KindRows(self, kind, rows, *own[agents[mine[0]]])
+
+    def reset(self) -> None:
+        """Start an episode in all copies."""
+        self.seen = self.venv.reset()
+        self.began = np.ones(self.venv.num_envs, bool)
+
+    def step(self, kind: str, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Play one step: these actions of one kind, and what the other kinds' models choose.
+
+        Returns:
+            rewards (rows,), dones (rows,) and infos of all rows; ``seen`` and ``began`` are the new ones.
+        """
+        numbers = np.zeros((self.venv.num_envs, self._width))
+        for other, view in self.views.items():
+            chosen = np.asarray(actions if other == kind else view.choose())
+            numbers[view.rows, : view.action_width] = chosen.reshape(len(view.rows), -1)
+        self.seen, rewards, self.began, infos = self.venv.step(numbers)
+        return rewards, self.began, infos
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.venv.close()
+
+
+class KindRows(VecEnv):
+    """The agents of one kind, of all copies; a reset or seed here is one of the whole game.
+
+    Attributes:
+        rows: (n) which rows of the game they are.
+    """
+
+    def __init__(
+        self, game: Kinds, kind: str, rows: np.ndarray, observation_space: spaces.Box, action_space: spaces.Space
+    ) -> None:
+        self.game, self.kind, self.rows = game, kind, rows
+        self.action_width = width(action_space)
+        self._size = width(observation_space)
+        masked = game.venv.has_attr(MASKS) and choices(action_space)
+        self.mask_width = choices(action_space) if masked else 0
+        super().__init__(len(rows), deepcopy(observation_space), deepcopy(action_space))
+
+    def seen(self) -> np.ndarray:
+        """(n, ...) what these agents see at present."""
+        return self._own(self.game.seen[self.rows])
+
+    def masks(self) -> np.ndarray | None:
+        """(n, choices) bool what they may choose at present; None without masks."""
+        if not self.mask_width:
+            return None
+        return np.stack(self.game.venv.env_method(MASKS, indices=self.rows))[:, : self.mask_width]
+
+    def choose(self, deterministic: bool = False) -> np.ndarray:
+        """(n, ...) the actions of this kind's model.
+
+        Raises:
+            RuntimeError: it has none.
+        """
+        if self.kind not in self.game.models:
+            raise RuntimeError(f"kind {self.kind!r} has no model to choose its actions; put one into Kinds.models")
+        return predicted(self.game.models[self.kind], self.seen(), self.masks(), deterministic)
+
+    def reset(self) -> np.ndarray:
+        """Start an episode of the game; what these agents see."""
+        self.game.reset()
+        self.reset_infos = [self.game.venv.reset_infos[row] for row in self.rows]
+        return self.seen()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Start a step."""
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        """Observations, rewards, dones and infos of these agents."""
+        rewards, dones, infos = self.game.step(self.kind, self._actions)
+        own = [infos[row] for row in self.rows]
+        for info in own:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = self._own(info["terminal_observation"][None])[0]
+        return self.seen(), rewards[self.rows], dones[self.rows], own
+
+    def close(self) -> None:
+        """Nothing: the other kinds go on. ``Kinds.close`` closes the environments."""
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the game's next reset."""
+        seeds = self.game.venv.seed(seed)
+        return [seeds[row] for row in self.rows]
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Whether the environments have the attribute; "action_masks" is there if this kind has masks."""
+        return bool(self.mask_width) if attr_name == MASKS else self.game.venv.has_attr(attr_name)
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The attribute of the environment, per row."""
+        return self.game.venv.get_attr(attr_name, self._theirs(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set the attribute in the copies that hold the rows."""
+        self.game.venv.set_attr(attr_name, value, self._theirs(indices))
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call the method once in each copy that holds one of the rows; "action_masks" is per row."""
+        theirs = self._theirs(indices)
+        answers = self.game.venv.env_method(method_name, *method_args, indices=theirs, **method_kwargs)
+        return [mask[: self.mask_width] for mask in answers] if method_name == MASKS else answers
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Whether the environment of each row lies in such a wrapper."""
+        return self.game.venv.env_is_wrapped(wrapper_class, self._theirs(indices))
+
+    def _theirs(self, indices: Any) -> list[int]:
+        return [int(self.rows[row]) for row in self._get_indices(indices)]
+
+    def _own(self, rows: np.ndarray) -> np.ndarray:
+        space = self.observation_space
+        return rows[:, : self._size].reshape(-1, *(space.shape or ())).astype(space.dtype)
+
+
+def predicted(model: Any, rows: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
+    """(n, ...) a model's actions for n observations, within their masks if it is one that asks for them."""
+    if masks is not None and takes_masks(model):
+        return model.predict(rows, deterministic=deterministic, action_masks=masks)[0]
+    return model.predict(rows, deterministic=deterministic)[0]
+
+
+def takes_masks(model: Any) -> bool:
+    """Whether a model asks for masks, as MaskablePPO does."""
+    return _asks(model.predict.__func__) if inspect.ismethod(model.predict) else False
+
+
+@functools.cache
+def _asks(predict: Callable[..., Any]) -> bool:
+    return "action_masks" in inspect.signature(predict).parameters
+
+
+def _numbers(make_env: MakeEnv) -> ParallelEnv:
+    return Numbers(make_env())
+
+
+def _check_alike(kind: str, own: Mapping[str, tuple[spaces.Space, spaces.Space]]) -> None:
+    first, *others = own
+    for place, what in enumerate(("observation", "action")):
+        for agent in others:
+            if own[agent][place] != own[first][place]:
+                raise ValueError(
+                    f"one policy for kind {kind!r} needs one {what} space, but {first!r} has {own[first][place]} and "
+                    f"{agent!r} has {own[agent][place]}; use agents='device', or actions='box' or 'multidiscrete'"
+                )

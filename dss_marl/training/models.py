@@ -1,0 +1,82 @@
+"""SB3's models with a scenario's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv
+
+from dss_marl.task import Task
+from dss_marl.training.padded import PaddedPolicy, used_columns
+from dss_marl.training.settings import TrainingSettings
+
+
+class Falling:
+    """A learning rate that falls linearly from ``first`` to ``last``.
+
+    SB3 calls it with the share of ``learn`` that is left. A model that learns in turns has many short ones: there,
+    ``left`` is set to the share of the whole training that is left.
+    """
+
+    def __init__(self, first: float, last: float) -> None:
+        self.first, self.last = first, last
+        self.left: float | None = None
+
+    def __call__(self, left: float) -> float:
+        """The rate now; the last one also if training runs over its end."""
+        left = left if self.left is None else self.left
+        return self.last + (self.first - self.last) * max(left, 0.0)
+
+
+def algorithm_for(name: str, action_space: spaces.Space) -> Any:
+    """The class called ``ppo`` or ``maskable_ppo``; for agents whose actions are numbers, PPO in either case.
+
+    Raises:
+        ImportError: sb3_contrib is not installed.
+    """
+    if name == "ppo" or isinstance(action_space, spaces.Box):
+        return PPO
+    try:
+        from sb3_contrib import MaskablePPO
+    except ImportError as error:
+        raise ImportError("algorithm 'maskable_ppo' needs sb3_contrib: pip install 'dss_marl[train]'") from error
+    return MaskablePPO
+
+
+def new_model(
+    settings: TrainingSettings, venv: VecEnv, task: Task, seed: int, logs: str | None = None
+) -> tuple[Any, Falling]:
+    """A model for these rows, and its learning rate.
+
+    Args:
+        settings: of the training.
+        venv: its rows are the agents that share the model.
+        task: what they do.
+        seed: of network, exploration and days.
+        logs: folder of TensorBoard's logs.
+    """
+    rate = Falling(settings.learning_rate, settings.final_learning_rate)
+    policy: dict[str, Any] = {"net_arch": list(settings.net_arch)}
+    if isinstance(venv.action_space, spaces.Box):
+        policy["log_std_init"] = settings.log_std_init
+    if settings.ignore_padding:
+        policy["columns"] = used_columns(task)
+    model = algorithm_for(settings.algorithm, venv.action_space)(
+        PaddedPolicy if settings.ignore_padding else "MlpPolicy",
+        venv,
+        learning_rate=rate,
+        n_steps=settings.n_steps,
+        batch_size=min(settings.batch_size, settings.n_steps * venv.num_envs),  # a kind may have few agents
+        n_epochs=settings.n_epochs,
+        gamma=settings.gamma,
+        gae_lambda=settings.gae_lambda,
+        clip_range=settings.clip_range,
+        ent_coef=settings.ent_coef,
+        policy_kwargs=policy,
+        seed=seed,
+        device="cpu",
+        tensorboard_log=logs,
+    )
+    return model, rate

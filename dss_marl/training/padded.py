@@ -1,0 +1,78 @@
+"""PaddedPolicy: a Gaussian policy that counts only the entries of an action that move something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from dss_marl.observations import has_action
+from dss_marl.task import Task
+
+
+class UsedEntries(DiagGaussianDistribution):
+    """A diagonal Gaussian whose log-probability and entropy leave out unused entries.
+
+    Attributes:
+        used: (n, W) 1 where an entry counts, else 0.
+    """
+
+    used: th.Tensor
+
+    def log_prob(self, actions: th.Tensor) -> th.Tensor:
+        """(n) of the entries that count."""
+        return (self.distribution.log_prob(actions) * self.used).sum(dim=1)
+
+    def entropy(self) -> th.Tensor:
+        """(n) of the entries that count."""
+        return (self.distribution.entropy() * self.used).sum(dim=1)
+
+
+class PaddedPolicy(ActorCriticPolicy):
+    """SB3's policy for a Box, reading from the observation which entries of the action are padding.
+
+    What a policy draws for padding changes nothing, yet it would stand in the ratio of PPO, as noise.
+
+    Args:
+        columns: (W) where the observation says so, see ``used_columns``.
+    """
+
+    def __init__(self, *args: Any, columns: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.columns = list(columns)
+        self._entries = UsedEntries(len(self.columns))
+        self.action_dist = self._entries  # it has no parameters: the networks built stay
+
+    def forward(self, obs: Any, deterministic: bool = False) -> Any:
+        """Actions (n, W), values (n, 1) and log-probabilities (n)."""
+        self._entries.used = obs[:, self.columns]
+        return super().forward(obs, deterministic)
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> Any:
+        """Values (n, 1), log-probabilities (n) and entropy (n)."""
+        self._entries.used = obs[:, self.columns]
+        return super().evaluate_actions(obs, actions)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "columns": self.columns}
+
+
+def used_columns(task: Task) -> list[int]:
+    """(W) the columns of the observation ``has_action``.
+
+    Raises:
+        ValueError: the scenario's actions are no Box, or it does not observe them.
+    """
+    scenario, observer = task.scenario, task.observer
+    place = [k for k, one in enumerate(observer.features) if one.function is has_action]
+    if scenario.actions != "box" or not place:
+        raise ValueError(
+            f"scenario {scenario.name!r}: ignore_padding needs actions 'box' and the observation 'has_action', and has "
+            f"actions {scenario.actions!r} and {', '.join(scenario.observations)}; change that, or leave it out"
+        )
+    ends = np.cumsum(observer.widths)
+    return list(range(int(ends[place[0]]) - observer.widths[place[0]], int(ends[place[0]])))

@@ -1,0 +1,154 @@
+"""Plain: what agents see and do as arrays, with the masks of their choices beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from pettingzoo import ParallelEnv
+from pettingzoo.utils import BaseParallelWrapper
+
+_MASKS = ("action_mask", "choice_mask")
+
+
+def split(observation: Any) -> tuple[Any, Any]:
+    """What an agent sees and its mask, None without one; of an observation, or of the space of one."""
+    if isinstance(observation, Mapping | spaces.Dict) and len(observation) == 2:
+        keys = set(observation.keys())
+        for mask in _MASKS:
+            if keys == {"observation", mask}:
+                return observation["observation"], observation[mask]
+    return observation, None
+
+
+def choices(space: spaces.Space) -> int:
+    """Entries of a flat mask: the choices of a Discrete or MultiDiscrete space; 0 of any other."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    return int(space.nvec.sum()) if isinstance(space, spaces.MultiDiscrete) else 0
+
+
+def width(space: spaces.Space) -> int:
+    """How many numbers say an action of a Box, Discrete or MultiDiscrete space, or of a Dict or Tuple of them."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return sum(map(width, _parts(space)))
+    return 1 if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
+
+
+def arrayed(space: spaces.Space) -> spaces.Space:
+    """A Dict or Tuple of numbers as one Box, or of choices as one MultiDiscrete; any other space as it is."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return space
+    parts = [arrayed(part) for part in _parts(space)]
+    if all(isinstance(part, spaces.Box) for part in parts):
+        low, high = (np.concatenate([np.ravel(getattr(part, end)) for part in parts]) for end in ("low", "high"))
+        return spaces.Box(low, high, dtype=np.float32)
+    if all(choices(part) for part in parts):
+        return spaces.MultiDiscrete(np.concatenate([np.ravel(getattr(part, "nvec", choices(part))) for part in parts]))
+    return space
+
+
+def action_in(space: spaces.Space, numbers: Any) -> Any:
+    """The action of a space that ``width(space)`` numbers say; the inverse of ``arrayed``."""
+    row = np.ravel(numbers)
+    if isinstance(space, spaces.Discrete):
+        return np.int64(row[0])
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = _parts(space)
+        cut = np.split(row, np.cumsum([width(part) for part in parts])[:-1])
+        own = [action_in(part, piece) for part, piece in zip(parts, cut, strict=True)]
+        return dict(zip(space.keys(), own, strict=True)) if isinstance(space, spaces.Dict) else tuple(own)
+    return row.reshape(space.shape).astype(space.dtype)
+
+
+def flat_mask(space: spaces.Space, mask: Any) -> NDArray[np.bool_]:
+    """(choices,) bool: the masks of an action space's parts one after the other, as sb3_contrib wants them."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):  # in the space's order, which a dict of masks need not have
+        own = [mask[key] for key in space] if isinstance(space, spaces.Dict) else mask
+        return np.concatenate([flat_mask(part, piece) for part, piece in zip(_parts(space), own, strict=True)])
+    return np.concatenate(mask).astype(bool) if isinstance(mask, tuple) else np.asarray(mask, dtype=bool)
+
+
+class Plain(BaseParallelWrapper):
+    """An environment whose agents see arrays, act by arrays, and whose masks are asked for.
+
+    Observations {"observation", "action_mask"} become their first entry. Dict and Tuple actions become a Box if all
+    their parts are numbers, or a MultiDiscrete if all are choices; mixed ones stay.
+    """
+
+    def __init__(self, env: ParallelEnv):
+        super().__init__(env)
+        agents = env.possible_agents
+        self.observation_spaces = {a: split(env.observation_space(a))[0] for a in agents}
+        self.action_spaces = {a: arrayed(env.action_space(a)) for a in agents}
+        self._nested = [a for a in agents if self.action_spaces[a] is not env.action_space(a)]
+        given = [a for a in agents if split(env.observation_space(a))[1] is not None]
+        masked = {a: choices(self.action_spaces[a]) for a in given if choices(self.action_spaces[a])}
+        self._masked = dict.fromkeys(masked)  # agent -> its mask as the environment gave it last
+        self.mask_width = max(masked.values(), default=0)
+
+    def observation_space(self, agent: str) -> spaces.Space:
+        """Space of what the agent sees, without the mask."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> spaces.Space:
+        """Space of the agent's action as an array."""
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """The environment's reset; its masks are the present ones from here on."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return self._seen(observations), infos
+
+    def step(self, actions: Mapping[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+        """The environment's step; likewise."""
+        if self._nested:
+            nested = {a: action_in(self.env.action_space(a), actions[a]) for a in self._nested if a in actions}
+            actions = {**actions, **nested}
+        observations, *rest = self.env.step(actions)
+        return self._seen(observations), *rest
+
+    def masks(self) -> NDArray[np.bool_] | None:
+        """(agents, choices) what is allowed at present; None if nobody has a mask.
+
+        Agents without a mask are allowed everything; where choices differ, the shorter rows end in False.
+        """
+        if not self._masked:
+            return None
+        rows = np.zeros((len(self.possible_agents), self.mask_width), dtype=bool)
+        for row, agent in zip(rows, self.possible_agents, strict=True):
+            mask = self._masked.get(agent)
+            if mask is None:
+                row[: choices(self.action_spaces[agent])] = True
+            else:
+                own = flat_mask(self.env.action_space(agent), mask)
+                row[: len(own)] = own
+        return rows
+
+    def _seen(self, observations: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._masked:
+            return {agent: split(observation)[0] for agent, observation in observations.items()}
+        seen = {}
+        for agent, observation in observations.items():
+            seen[agent], mask = split(observation)
+            if agent in self._masked:
+                self._masked[agent] = mask
+        return seen
+
+
+def plain(env: ParallelEnv) -> tuple[ParallelEnv, Plain]:
+    """The environment made plain unless a wrapper in it did that already, and that wrapper."""
+    inner: Any = env
+    while inner is not None:
+        if isinstance(inner, Plain):
+            return env, inner
+        inner = vars(inner).get("env") or vars(inner).get("aec_env")  # SuperSuit goes to AEC and back at times
+    outer = Plain(env)
+    return outer, outer
+
+
+def _parts(space: spaces.Dict | spaces.Tuple) -> list[spaces.Space]:
+    return list(space.values() if isinstance(space, spaces.Dict) else space.spaces)

@@ -63,8 +63,8 @@ class ZoneEnv(ParallelEnv):
     of the devices have choices. A choice that the mask forbids is no error: the device holds, and ``illegal`` counts.
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
-    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused`` (those
-    of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the agent),
+    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
+    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the agent),
     ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Args:
@@ -304,7 +304,7 @@ class ZoneEnv(ParallelEnv):
             return decoded.flat, count
         illegal = impossible & ~self._allowed[rows, chosen]
         flat = np.where(impossible, self.plant.present(self.now), decoded.flat)
-        return flat, np.bincount(self.task.agents.slots.entry_agent, illegal, len(count))
+        return flat, count + np.bincount(self.task.agents.slots.entry_agent, illegal, len(count))
 
     def _hostile(self, step: int) -> BoolArray:
         if self.attack is None:

@@ -1,0 +1,108 @@
+"""Profiles: a year of days for one feeder, its splits, and forecasts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.profiles.day import Day
+from dss_marl.profiles.outages import Outage
+from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
+from dss_marl.profiles.stress import day_in_season, stressed
+from dss_marl.profiles.synthetic import VERSION, Synthetic
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Days for one feeder, each made from (seed, day) alone, so any day costs the same and none is stored.
+
+    Days are numbered from 0, a Monday, to 364; the k-th stress split, from 1, has days 1000 k to 1000 k + 364.
+
+    Attributes:
+        spec: the parameters.
+        feeder: whose injections the columns are; loads follow the classes, inverters the sun, other units are 0.
+        dt_h: length of an interval [h].
+    """
+
+    spec: SyntheticProfiles
+    feeder: Feeder
+    dt_h: float = 0.25
+
+    def __post_init__(self) -> None:
+        minutes = round(60 * self.dt_h)
+        if minutes < 1 or 1440 % minutes or abs(60 * self.dt_h - minutes) > 1e-6:
+            raise ValueError(
+                f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Intervals of a day."""
+        return round(24 / self.dt_h)
+
+    def days(self, split: str) -> tuple[int, ...]:
+        """Day numbers in a split: train, validation, test or a stress split.
+
+        Raises:
+            ValueError: unknown split; names the known ones.
+        """
+        return split_days(split)
+
+    def day(self, number: int, ahead: int = 1) -> Day:
+        """A day by its number, and the first ``ahead`` intervals of the next.
+
+        Raises:
+            ValueError: no such day, or more ahead than a day has.
+        """
+        split, day = self._known(number)
+        if not 0 <= ahead <= self.steps:
+            raise ValueError(f"ahead must be 0 to {self.steps} intervals, a day's; got {ahead!r}")
+        source = self._sources(split)
+        today = source.rows(day, self.steps)
+        return today.then(source.rows((day + 1) % source.days, ahead)) if ahead else today
+
+    def outages(self, number: int) -> tuple[Outage, ...]:
+        """The outages that begin on a day, in order of time.
+
+        Raises:
+            ValueError: no such day.
+        """
+        split, day = self._known(number)
+        return self._sources(split).outages(day)
+
+    def sha256(self) -> str:
+        """SHA-256 of the year at 15 minutes (to a thousandth of a watt) and of the generator's version."""
+        quarters = Profiles(self.spec, self.feeder, 0.25)
+        digest = hashlib.sha256(f"generator {VERSION}".encode())
+        for day in range(quarters._sources("").days):
+            made = quarters.day(day, ahead=0)
+            for values in (1e6 * made.kw, 1e6 * made.kvar, 1e6 * made.price, 1e3 * made.temperature_c):
+                digest.update(np.rint(values).astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _known(self, number: int) -> tuple[str, int]:
+        """The stress split ("" for none) and the day of the year of a day number."""
+        last, known = self._sources("").days - 1, ", ".join(STRESS_SPLITS)
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or not 0 <= number < OFFSET * (len(STRESS_SPLITS) + 1) or number % OFFSET > last:
+            raise ValueError(
+                f"day must be a whole number from 0 to {last}; got {number!r}; "
+                f"stress splits have {OFFSET} k more, k from 1 in the order {known}"
+            )
+        split, day = split_of(number)
+        return split, day_in_season(self.spec, split, day) if split else day
+
+    @cached_property
+    def _made(self) -> dict[str, Synthetic]:
+        return {}
+
+    def _sources(self, split: str) -> Synthetic:
+        if split not in self._made:
+            spec = stressed(self.spec, split) if split else self.spec
+            self._made[split] = Synthetic(spec, self.feeder, round(60 * self.dt_h))
+        return self._made[split]

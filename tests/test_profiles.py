@@ -136,7 +136,7 @@ def test_more_ahead_than_a_day_is_refused(ahead):
 
 
 # Half of a 16-bit step is lost in the fine values, half in the coarse ones: loads are stored up to 8 times nominal.
-LOAD_STEP, SUN_STEP = 8 / 65535, 1 / 65535
+LOAD_STEP, SUN_STEP = 8 / 65535, 1.2 / 65535
 
 
 @pytest.mark.parametrize(("coarse", "fine"), [(60, 1), (60, 15), (30, 15), (15, 1), (15, 5), (5, 1), (20, 10)])

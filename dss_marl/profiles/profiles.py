@@ -76,12 +76,16 @@ class Profiles:
         return self._sources(split).outages(day)
 
     def sha256(self) -> str:
-        """SHA-256 of the year at 15 minutes (to a thousandth of a watt) and of the generator's version."""
-        quarters = Profiles(self.spec, self.feeder, 0.25)
+        """SHA-256 of the year by the quarter of an hour and of the generator's version: of the stored 16-bit values.
+
+        Powers count over nominal, so that the last bit of a circuit's ratings does not matter.
+        """
+        source = Profiles(self.spec, self.feeder, 0.25)._sources("")
+        scale = 65535 / np.where(source.nominal_kw == 0, 1.0, source.nominal_kw)
         digest = hashlib.sha256(f"generator {VERSION}".encode())
-        for day in range(quarters._sources("").days):
-            made = quarters.day(day, ahead=0)
-            for values in (1e6 * made.kw, 1e6 * made.kvar, 1e6 * made.price, 1e3 * made.temperature_c):
+        for day in range(source.days):
+            made = source.rows(day, 96)
+            for values in (made.kw * scale, 1e6 * made.price, 1e4 * made.temperature_c):
                 digest.update(np.rint(values).astype("<i8").tobytes())
         return digest.hexdigest()
 

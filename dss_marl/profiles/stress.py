@@ -21,7 +21,7 @@ def _cold_evening(spec: SyntheticProfiles) -> dict[str, object]:
     """A cold winter after many have changed to heat pumps."""
     low, high = spec.load_scale
     heat_pumps = min(spec.heat_pump_share + 0.4, 1.0)
-    return {"climate": "cold", "load_scale": ((low + high) / 2, 1.1 * high), "heat_pump_share": heat_pumps}
+    return {"climate": "cold", "load_scale": (0.25 * low + 0.75 * high, 1.1 * high), "heat_pump_share": heat_pumps}
 
 
 def _more_pv(spec: SyntheticProfiles) -> dict[str, object]:
@@ -30,11 +30,11 @@ def _more_pv(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
-    """As far north or south again, and cloudy where it was sunny."""
-    away = 18.0 if abs(spec.latitude) <= 42 else -18.0
-    sign = -1.0 if spec.southern else 1.0
-    climate = "dry" if spec.climate in ("maritime", "cold") else "maritime"
-    return {"climate": climate, "latitude": sign * (abs(spec.latitude) + away)}
+    """A dry place 14 degrees nearer to the equator; for dry and tropical places a maritime one 18 degrees farther."""
+    far = spec.climate in ("dry", "tropical")
+    distance = abs(spec.latitude)
+    distance = min(distance + 18.0, 66.0) if far else max(distance - 14.0, 5.0)
+    return {"climate": "maritime" if far else "dry", "latitude": -distance if spec.southern else distance}
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:

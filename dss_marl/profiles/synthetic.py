@@ -20,6 +20,7 @@ from dss_marl.profiles.weather import DAYS, sky_classes, temperature
 from dss_marl.state import Array, IntArray
 
 VERSION = 1  # of the generator: the same version makes the same 16-bit values
+_MOST_SUN = 1.2  # over the peak power of the panels that a scenario names
 _HOURLY_INDEX = np.array([0.97, 0.68, 0.28])  # share of the clear-sky sun over a whole region, by the day's sky
 
 
@@ -59,6 +60,13 @@ class Synthetic:
             return kw, kvar
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
         return np.full_like(kw, -self.spec.kw_per_load), -self.spec.kw_per_load * ratio
+
+    @cached_property
+    def nominal_kw(self) -> Array:
+        """(J) what shares of each injection are of [kW]."""
+        kw = self.feeder.nominal_kw.copy()
+        kw[self.feeder.loads] = self._nominal[0]
+        return kw
 
     @cached_property
     def loads(self) -> Loads:
@@ -111,14 +119,17 @@ class Synthetic:
         return draw_clouds(stream(self.spec.seed, "sun", day), int(sky), self._along_km)
 
     def _sun(self, day: int, intervals: int) -> Array:
-        """(intervals, U) available sun over peak power; panels lie flat, 1 kW/m2 gives peak power."""
+        """(intervals, U) available sun over peak power; panels lie flat, 1 kW/m2 gives peak power.
+
+        More panels than that (``pv_scale``) fill their inverter up to 1.2 times the peak power, its usual rating.
+        """
         minutes = np.arange(intervals * self.minutes)
         clear = clear_sky(cos_zenith(day, (minutes + 0.5) / 60, self.spec.latitude, self.spec.longitude))
         power = np.zeros((len(minutes), len(self._units)))
         light = np.flatnonzero(clear)
         if len(light) and len(self._units):
             power[light] = self.spec.pv_scale * clear[light, None] * self._clouds(day).share(light)
-        return stored(block_means(np.minimum(power, 1.0), self.minutes), 0.0, 1.0)
+        return stored(block_means(np.minimum(power, _MOST_SUN), self.minutes), 0.0, _MOST_SUN)
 
     def _hourly_price(self, day: int) -> Array:
         """(24) price by the hour over the mean."""

@@ -10,11 +10,14 @@ import numpy as np
 
 from dss_marl.feeder import Feeder
 from dss_marl.profiles.day import Day
+from dss_marl.profiles.forecast import Forecast, make_forecast
+from dss_marl.profiles.noise import stream
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.spec import SyntheticProfiles
 from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
 from dss_marl.profiles.synthetic import VERSION, Synthetic
+from dss_marl.state import Array
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,23 @@ class Profiles:
         source = self._sources(split)
         today = source.rows(day, self.steps)
         return today.then(source.rows((day + 1) % source.days, ahead)) if ahead else today
+
+    def forecast(self, number: int, horizon: int) -> Forecast:
+        """Forecasts of a day for ``horizon`` intervals, the present one included; see Forecast.
+
+        Raises:
+            ValueError: no such day, or a horizon of none or more than a day.
+        """
+        if not 1 <= horizon <= self.steps:
+            raise ValueError(f"horizon must be 1 to {self.steps} intervals, a day's; got {horizon!r}")
+        day = self.day(number, horizon)
+        rng = stream(self._sources("").seed, "forecast", int(number))
+        return make_forecast(rng, day, self.feeder.loads, horizon, self.dt_h)
+
+    @property
+    def nominal_kw(self) -> Array:
+        """(J) what the injections are shares of [kW]; the feeder's own unless the profiles say otherwise."""
+        return self._sources("").nominal_kw
 
     def outages(self, number: int) -> tuple[Outage, ...]:
         """The outages that begin on a day, in order of time.

@@ -42,6 +42,11 @@ class Synthetic:
     minutes: int
 
     @property
+    def seed(self) -> int:
+        """Of the year."""
+        return self.spec.seed
+
+    @property
     def days(self) -> int:
         """How many days there are."""
         return DAYS

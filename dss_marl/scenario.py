@@ -17,7 +17,7 @@ from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
 from dss_marl.observations import Observer
-from dss_marl.profiles import Profiles, SyntheticProfiles
+from dss_marl.profiles import PROFILE_KINDS, Profiles, ProfilesSpec
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.spaces import Slots
 from dss_marl.state import GridState, Setpoints, Solution
@@ -57,7 +57,7 @@ class Scenario(_Data):
     feeder: FeederSpec
     devices: tuple[dict[str, Any], ...] = Field(min_length=1)
     zones: dict[str, Any] = Field(description="method and its options")
-    profiles: SyntheticProfiles
+    profiles: ProfilesSpec
     steps: int = Field(default=96, ge=1, description="horizon")
     dt_h: float = Field(default=0.25, gt=0, le=24)
     observations: tuple[str, ...] = Field(min_length=1)
@@ -142,6 +142,9 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
     if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
         beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
         zones["file"] = str(beside) if beside.is_file() else zones["file"]
+    profiles = data.get("profiles")
+    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
+        profiles["path"] = str((path.parent / Path(profiles["path"]).expanduser()).resolve())
     if "base" in data:
         base = str(data.pop("base"))
         beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
@@ -168,7 +171,12 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
     lines = []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
+        loc = problem["loc"]
+        if problem["type"] == "unknown_kind":
+            loc = (*loc, "kind")
+        elif loc[:1] == ("profiles",) and len(loc) > 1 and loc[1] in PROFILE_KINDS:  # pydantic names the kind too
+            loc = (loc[0], *loc[2:])
+        path = ".".join(str(part) for part in loc)
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1])
@@ -180,6 +188,9 @@ def _readable(error: ValidationError, model: type[BaseModel], where: str) -> str
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     for part in path:
+        if part in PROFILE_KINDS:
+            model = PROFILE_KINDS[str(part)]
+            continue
         inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner

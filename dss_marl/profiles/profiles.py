@@ -11,12 +11,13 @@ import numpy as np
 from dss_marl.feeder import Feeder
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.forecast import Forecast, make_forecast
+from dss_marl.profiles.kinds import ProfilesSpec, Source, open_source
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.spec import SyntheticProfiles
-from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
+from dss_marl.profiles.splits import OFFSET, SPLITS, STRESS_SPLITS, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
-from dss_marl.profiles.synthetic import VERSION, Synthetic
+from dss_marl.profiles.synthetic import VERSION
 from dss_marl.state import Array
 
 
@@ -32,7 +33,7 @@ class Profiles:
         dt_h: length of an interval [h].
     """
 
-    spec: SyntheticProfiles
+    spec: ProfilesSpec
     feeder: Feeder
     dt_h: float = 0.25
 
@@ -42,6 +43,8 @@ class Profiles:
             raise ValueError(
                 f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
             )
+        if not self._generated:
+            self._sources("")  # what is wrong with a file shows now, not at the first reset
 
     @property
     def steps(self) -> int:
@@ -49,12 +52,28 @@ class Profiles:
         return round(24 / self.dt_h)
 
     def days(self, split: str) -> tuple[int, ...]:
-        """Day numbers in a split: train, validation, test or a stress split.
+        """Day numbers in a split: train, validation, test or, of generated profiles, a stress split.
+
+        Of measured profiles a split has those of its days that were measured.
 
         Raises:
-            ValueError: unknown split; names the known ones.
+            ValueError: unknown split, or none of its days was measured.
         """
-        return split_days(split)
+        if self._generated:
+            return split_days(split)
+        if split in STRESS_SPLITS:
+            raise ValueError(
+                f"stress split {split!r} changes the generator; measured profiles have {', '.join(SPLITS)}"
+            )
+        count = self._sources("").days
+        days = tuple(day for day in split_days(split, SPLITS) if day < count)
+        if not days:
+            raise ValueError(f"the {count} measured days hold none of split {split!r}; 9 whole days are the least")
+        return days
+
+    @property
+    def _generated(self) -> bool:
+        return isinstance(self.spec, SyntheticProfiles)
 
     def day(self, number: int, ahead: int = 1) -> Day:
         """A day by its number, and the first ``ahead`` intervals of the next.
@@ -112,21 +131,24 @@ class Profiles:
     def _known(self, number: int) -> tuple[str, int]:
         """The stress split ("" for none) and the day of the year of a day number."""
         last, known = self._sources("").days - 1, ", ".join(STRESS_SPLITS)
+        blocks = len(STRESS_SPLITS) + 1 if self._generated else 1
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if not whole or not 0 <= number < OFFSET * (len(STRESS_SPLITS) + 1) or number % OFFSET > last:
+        if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}; "
                 f"stress splits have {OFFSET} k more, k from 1 in the order {known}"
             )
         split, day = split_of(number)
-        return split, day_in_season(self.spec, split, day) if split else day
+        if split and isinstance(self.spec, SyntheticProfiles):
+            day = day_in_season(self.spec, split, day)
+        return split, day
 
     @cached_property
-    def _made(self) -> dict[str, Synthetic]:
+    def _made(self) -> dict[str, Source]:
         return {}
 
-    def _sources(self, split: str) -> Synthetic:
+    def _sources(self, split: str) -> Source:
         if split not in self._made:
-            spec = stressed(self.spec, split) if split else self.spec
-            self._made[split] = Synthetic(spec, self.feeder, round(60 * self.dt_h))
+            spec = stressed(self.spec, split) if split and isinstance(self.spec, SyntheticProfiles) else self.spec
+            self._made[split] = open_source(spec, self.feeder, round(60 * self.dt_h))
         return self._made[split]

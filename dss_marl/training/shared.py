@@ -102,6 +102,7 @@ def train(
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus)
     torch.set_num_threads(1)  # small networks run slower on several threads
     task = scenario.build()
+    record.profiles_sha256 = task.profiles.sha256()
     venv = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), settings.n_envs, num_cpus, route, seed))
     model = PPO("MlpPolicy", venv, seed=seed, device="cpu", tensorboard_log=str(folder / "logs"), **_ppo(settings))
     keeper = _keep_best(task, folder, settings, report)

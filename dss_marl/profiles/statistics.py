@@ -122,8 +122,8 @@ def _beyond_mean_day(x: Array) -> Array:
 def _within_day(x: Array) -> Array:
     """(D T', n) sun between 9 and 15 h less its mean of these hours."""
     steps = x.shape[1]
-    middle = x[:, round(9 / 24 * steps) : round(15 / 24 * steps)]
-    return (middle - middle.mean(1, keepdims=True)).reshape(-1, x.shape[2])
+    middle = x[:, 9 * steps // 24 : -(-15 * steps // 24)]
+    return np.asarray((middle - middle.mean(1, keepdims=True)).reshape(middle.shape[0] * middle.shape[1], x.shape[2]))
 
 
 def _correlation(columns: Array) -> float:

@@ -208,7 +208,7 @@ def profiles(
         from dss_marl.profiles.command import show_profiles
 
         task = load_scenario(name).build()
-        show_profiles(console, task.profiles, split, days, plot, task.scenario.name)
+        show_profiles(console, task.profiles, split, days, plot)
 
 
 @app.command()

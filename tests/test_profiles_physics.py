@@ -7,7 +7,7 @@ import pytest
 from common import feeder_with_units
 
 from dss_marl import read_feeder
-from dss_marl.facts import Injection
+from dss_marl.facts import Injection, NewInjection
 from dss_marl.profiles import CLIMATES, DAYS, Profiles, SyntheticProfiles, ev_sessions
 from dss_marl.profiles.heat import cooling, heating
 from dss_marl.profiles.load import Loads
@@ -208,6 +208,16 @@ def test_more_panels_fill_the_day_but_not_the_inverter():
     assert 1.25 < energy[0].sum() / energy[1].sum() < 1.5
     assert (energy[1] <= rated).all()
     assert 1.15 < (energy[0] / rated).max() <= 1.2
+
+
+def test_units_that_no_sun_drives_rest():
+    """Batteries and chargers get zero here: their agents decide."""
+    battery = NewInjection("store", "890", 100.0, (), "battery")
+    feeder = read_feeder("ieee34", [], [NewInjection("roof", "848", 50.0), battery])
+    day = Profiles(spec(), feeder).day(172)
+    kinds = [row.kind for row in feeder.injections]
+    assert (day.kw[:, kinds.index("battery")] == 0).all()
+    assert day.kw[:, kinds.index("inverter")].max() > 20
 
 
 # --- temperature -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ MOST = 400_000_000  # numbers that may be held at once
 
 
 def show_profiles(
-    console: Console, profiles: Profiles, split: str, count: int | None = None, plot: Path | None = None, name: str = ""
+    console: Console, profiles: Profiles, split: str, count: int | None = None, plot: Path | None = None
 ) -> None:
     """Print the statistics of a split's days, and draw them.
 
@@ -34,7 +34,7 @@ def show_profiles(
             f"{len(days)} days of this feeder are {size / 1e6:.0f} million numbers; take fewer with --days"
         )
     found = statistics(profiles, days)
-    title = f"{name or profiles.feeder.name}: {len(days)} {split} days of {60 * profiles.dt_h:g}-minute intervals"
+    title = f"{profiles.feeder.name}: {len(days)} {split} days of {60 * profiles.dt_h:g}-minute intervals"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for heading, side in (("figure", "left"), ("value", "right"), ("unit", "left")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]

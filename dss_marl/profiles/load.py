@@ -54,7 +54,7 @@ class Loads:
 
     @cached_property
     def _draws(self) -> tuple[Array, Array, Array]:
-        """What holds for the whole year: (L) draw of the class, (4, L) uniform draws, (2, L) normal ones."""
+        """What holds for the year: (L) draws of the class, (2, L) of what it owns, (2, L) of scale and shift."""
         rng = stream(self.spec.seed, "year")
         count = len(self.kw)
         return rng.random(count), rng.random((2, count)), rng.standard_normal((2, count))

@@ -16,20 +16,25 @@ def stream(seed: int, part: str, day: int = 0) -> np.random.Generator:
 
 
 def ar1(draws: Array, dt_h: float, hours: float) -> Array:
-    """(T, ...) stationary first-order noise with this time constant [h], made in place from draws of unit variance.
+    """(T, ...) stationary first-order noise with this time constant [h], from draws of unit variance, which it uses up.
 
     A loop, not a matrix: additions in one order give the same bits everywhere, and threads of BLAS would wait for each
     other on a busy machine.
     """
     rho = float(np.exp(-dt_h / hours))
     draws[1:] *= np.sqrt(1 - rho**2)
+    if draws.ndim == 1:  # the same sums, five times faster on numbers than on arrays
+        numbers = draws.tolist()
+        for t in range(1, len(numbers)):
+            numbers[t] += rho * numbers[t - 1]
+        return np.array(numbers)
     for t in range(1, len(draws)):
         draws[t] += rho * draws[t - 1]
     return draws
 
 
 def bridged(draws: Array, hours: float) -> Array:
-    """(96, ...) a day of such noise by the quarter of an hour, from its midnight to the next, made in place.
+    """(96, ...) a day of such noise by the quarter of an hour, from its midnight to the next.
 
     Days made apart from each other are then one unbroken series. The free series is corrected by its error at the
     next midnight, times the share of it that each quarter of an hour explains.

@@ -25,7 +25,8 @@ from dss_marl.state import Array
 class Profiles:
     """Days for one feeder, each made from (seed, day) alone, so any day costs the same and none is stored.
 
-    Days are numbered from 0, a Monday, to 364; the k-th stress split, from 1, has days 1000 k to 1000 k + 364.
+    Days are numbered from 0, a Monday, to 364, and day 0 follows day 364; the k-th stress split, from 1, has days
+    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``kinds`` for where they come from.
 
     Attributes:
         spec: the parameters.

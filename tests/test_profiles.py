@@ -164,12 +164,12 @@ def test_minutes_differ_within_their_quarter_of_an_hour():
 
 def test_nothing_jumps_at_midnight():
     """A night's steps across midnight are no larger than those just before it."""
-    of = profiles(noise=0.3)
+    of = profiles()
     loads, _ = columns(of)
     before, across = [], []
     for number in range(0, DAYS, 6):
         day = of.day(number, 8)
-        step = np.abs(np.diff(day.kw[:, loads].sum(1)))
+        step = np.abs(np.diff(day.kw[:, loads] / of.feeder.nominal_kw[loads], axis=0)).mean(1)
         before.append(step[88:95])
         across.append(step[95])
         assert np.abs(np.diff(day.temperature_c)).max() < 1.0
@@ -297,7 +297,7 @@ def test_clouds_come_to_near_units_together_and_to_far_ones_later():
     near = np.corrcoef(clouds(profiles("ieee13"), range(0, DAYS, 7)).T)
     far = np.corrcoef(clouds(profiles("ieee34"), range(0, DAYS, 7)).T)
     assert near.min() > 0.7
-    assert 0.2 < far.min() < near.min()
+    assert 0.2 < far.min() < 0.6
 
 
 def test_a_day_is_bright_or_dull_for_all_units():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dss_marl.state import Array, BoolArray, GridState
+from dss_marl.state import Array, BoolArray, GridState, IntArray
 from dss_marl.zones import imported
 
 # (what the agents asked for (F), the state that they saw, random numbers) -> what is done instead (F)
@@ -94,7 +94,7 @@ class Attack:
         """(A) which agents somebody else drives in this step."""
         return self._hostile & (step >= self.spec.from_step)
 
-    def act(self, asked: Array, entry_agent: Array, state: GridState) -> Array:
+    def act(self, asked: Array, entry_agent: IntArray, state: GridState) -> Array:
         """(F) what is asked for, with the hostile agents' entries driven by the policy, inside [-1, 1]."""
         driven = np.clip(self.drive(asked.copy(), state, self._rng), -1.0, 1.0)
         return np.where(self.hostile(state.step)[entry_agent], driven, asked)

@@ -195,6 +195,23 @@ def zones(
 
 
 @app.command()
+def profiles(
+    name: Name,
+    split: Annotated[
+        str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
+    ] = "test",
+    days: Annotated[int | None, typer.Option(help="Only so many days, spread over the split.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
+) -> None:
+    """Show a scenario's days: the statistics of load, sun, price and outages, and a picture."""
+    with _plain_errors():
+        from dss_marl.profiles.command import show_profiles
+
+        task = load_scenario(name).build()
+        show_profiles(console, task.profiles, split, days, plot)
+
+
+@app.command()
 def tune(
     name: Name,
     tries: Annotated[int, typer.Option(help="Random curves before the refinement.")] = 48,

@@ -64,8 +64,8 @@ class ZoneEnv(ParallelEnv):
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
     agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the agent),
-    ``failed``, ``day``, and ``TimeLimit.truncated``.
+    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the
+    agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -184,12 +184,10 @@ class ZoneEnv(ParallelEnv):
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
         streams = self._rng.integers(2**63, size=3)
         number = options.pop("day", drawn)
-        candidates = self.task.scenario.faults
-        broken = [candidates[int(self._rng.integers(len(candidates)))]] if candidates else []
-        faulted = self.task.faulted(options.pop("faults", broken))
+        faults = options.pop("faults", self._drawn_faults())
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        self.now = self.plant.begin(number, self.task.start, faulted)
+        self.now = self.plant.begin(number, self.task.start, faults)
         self.day = int(number)
         self.agents = self.possible_agents[:]
         self.before = self.after = None
@@ -200,6 +198,13 @@ class ZoneEnv(ParallelEnv):
         values = np.zeros((len(self._keys) - 1, len(self.agents)))
         values[-2] = self._hostile(0)
         return self._seen(), self._infos(values, False)
+
+    def _drawn_faults(self) -> list[str] | None:
+        """The branches that break in the episode that begins; None where the day's own outages do."""
+        candidates = self.task.scenario.faults
+        if candidates == "outages":
+            return None
+        return [candidates[int(self._rng.integers(len(candidates)))]] if candidates else []
 
     def _look(self) -> None:
         """Agents observe ``now``, and what their devices may do then is found out."""

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from dss_marl.engines.base import Engine
-from dss_marl.profiles import Day
+from dss_marl.profiles import Day, Forecast
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
 from dss_marl.topology import Topology
 
 _SETTLED, _MOST_ROUNDS = 0.005, 60  # of reactive power over rating; power flows
+
+
+class Fault(NamedTuple):
+    """Nodes (N) that must not be energised from step ``first`` until, not including, step ``last``."""
+
+    first: int
+    last: int
+    nodes: BoolArray
 
 
 class Plant:
@@ -27,7 +38,7 @@ class Plant:
         joint: (D) True where devices stand in each other's way.
     """
 
-    episode = ("_day", "_faulted")
+    episode = ("_day", "_forecast", "_faults")
 
     def __init__(self, task: Task, engine: Engine) -> None:
         self.task = task
@@ -44,48 +55,72 @@ class Plant:
         self._silent = not any(len(group.reading_labels) for group in task.groups)
         self._zeros = np.zeros(sum(group.size for group in task.groups))
         self.joint = np.concatenate([np.full(group.size, group.joint) for group in task.groups])
-        self._faulted: BoolArray | None = None
         self._day: Day | None = None
+        self._forecast: Forecast | None = None
+        self._faults: tuple[Fault, ...] = ()
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
 
     # --- the day -----------------------------------------------------------------------------------------------------
 
-    def begin(self, day: int, start: Setpoints, faulted: BoolArray | None = None) -> GridState:
+    def begin(self, number: int, start: Setpoints, faults: Sequence[str] | None = ()) -> GridState:
         """Reset to a day: the state of its first interval, devices at their start.
 
         Args:
-            day: number of the day.
+            number: of the day.
             start: taps and switches at the beginning.
-            faulted: (N) nodes that must not be energised throughout; protection has opened the switches around them.
+            faults: branches that are broken throughout; None takes the day's own outages, each for its time. Protection
+                opens the switches around what breaks; an outage that no switch parts from the source is left out.
 
         Raises:
-            ValueError: no such day, or no switch parts the fault from the source.
+            ValueError: no such day or branch, or no switch parts a broken branch from the source.
         """
         task, scenario = self.task, self.task.scenario
-        rows = self._first + scenario.steps + scenario.horizon
-        per_day = round(24 / scenario.dt_h)
-        self._day = task.profiles.day(day, max(1, rows - per_day))
-        self._faulted = faulted
-        weekend = day % 7 >= 5
+        beyond = max(0, self._first + scenario.steps + 1 - task.profiles.steps)
+        if scenario.horizon > 1:
+            self._forecast = task.profiles.forecast(number, scenario.horizon, beyond)
+            self._day = self._forecast.day
+        else:
+            self._forecast, self._day = None, task.profiles.day(number, max(1, beyond))
+        self._faults = self._outages(number) if faults is None else self._throughout(faults)
+        rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         memory = [
-            group.start(np.random.default_rng([task.scenario.profiles.seed, day, k]), weekend, scenario.start_hour)
-            for k, group in enumerate(task.groups)
+            group.start(own, weekend, scenario.start_hour).ravel()
+            for group, own in zip(task.groups, rng.spawn(len(task.groups)), strict=True)
         ]
-        if faulted is not None:
-            start = replace(start, closed=self._topology.isolated(start.closed, faulted))
         self.engine.restart()
-        action = np.concatenate([group.neutral().ravel() for group in task.groups])
-        return self.coming(0, start, np.concatenate([own.ravel() for own in memory]), action, None)
+        return self.coming(0, start, np.concatenate(memory), task.neutral.copy(), None)
+
+    def _throughout(self, branches: Sequence[str]) -> tuple[Fault, ...]:
+        return (Fault(0, 10**9, self.task.feeder.at_ends(branches)),) if branches else ()
+
+    def _outages(self, number: int) -> tuple[Fault, ...]:
+        """Those that begin on the day and that a switch parts from the source, in steps of the episode."""
+        scenario, profiles, result = self.task.scenario, self.task.profiles, []
+        for outage in profiles.outages(number):
+            first = math.floor((outage.start_h - scenario.start_hour) / scenario.dt_h)
+            last = math.ceil((outage.start_h + outage.duration_h - scenario.start_hour) / scenario.dt_h)
+            nodes = self.task.feeder.at_ends([outage.branch])
+            if last > 0 and not self._topology.reaches_source(nodes):
+                result.append(Fault(max(first, 0), last, nodes))
+        return tuple(result)
 
     @cached_property
     def _topology(self) -> Topology:
         return Topology.build(self.task.feeder)
 
     def interval(self, step: int) -> Interval:
-        """When step ``step`` is."""
+        """When step ``step`` is, and what is broken then."""
         scenario = self.task.scenario
         hour = (scenario.start_hour + step * scenario.dt_h) % 24
-        return Interval(step, hour, scenario.dt_h, self._faulted)
+        broken = [fault.nodes for fault in self._faults if fault.first <= step < fault.last]
+        return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(broken) if broken else None)
+
+    def _protected(self, step: int, present: Setpoints) -> Setpoints:
+        """Taps and switches as they are once protection has opened around what breaks in this step."""
+        fresh = [fault.nodes for fault in self._faults if fault.first == step]
+        if not fresh:
+            return present
+        return replace(present, closed=self._topology.isolated(present.closed, np.logical_or.reduce(fresh)))
 
     # --- one interval ------------------------------------------------------------------------------------------------
 
@@ -140,7 +175,7 @@ class Plant:
             last: the interval before, whose voltages stand where the scenario observes the last ones.
         """
         interval = self.interval(step)
-        setpoints = self._injections(step, present)
+        setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
         stale = last is not None and self.task.scenario.observed_voltages == "last"
@@ -182,7 +217,7 @@ class Plant:
             setpoints=setpoints,
             solution=solution,
             memory=memory,
-            forecast=self._day.kw[row : row + horizon],
+            forecast=self._day.kw[row : row + 1] if self._forecast is None else self._forecast.kw(row),
             price=self._day.price[row : row + horizon],
             action=action,
             readings=readings,

@@ -14,7 +14,7 @@ from dss_marl.attack import AttackSpec
 from dss_marl.data import data_folder, known_names
 from dss_marl.devices import device_kind
 from dss_marl.messages import MessageSpec
-from dss_marl.profiles import SyntheticProfiles
+from dss_marl.profiles import PROFILE_KINDS, ProfilesSpec
 from dss_marl.sensing import SensingSpec
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Scenario(_Data):
     feeder: FeederSpec
     devices: tuple[dict[str, Any], ...] = Field(min_length=1)
     zones: dict[str, Any] = Field(description="method and its options")
-    profiles: SyntheticProfiles
+    profiles: ProfilesSpec
     agents: Literal["zone", "kind", "device"] = Field(
         default="zone", description="one for each zone, for each kind of device in a zone, or for each device"
     )
@@ -72,7 +72,9 @@ class Scenario(_Data):
     rewards: dict[str, float] = Field(min_length=1)
     reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
-    faults: tuple[str, ...] = Field(default=(), description="one of these branches, drawn at reset, is broken all day")
+    faults: tuple[str, ...] | Literal["outages"] = Field(
+        default=(), description="branches, one of which, drawn at reset, is broken all day; or the days' own outages"
+    )
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
@@ -160,6 +162,9 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
     if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
         beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
         zones["file"] = str(beside) if beside.is_file() else zones["file"]
+    profiles = data.get("profiles")
+    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
+        profiles["path"] = str((path.parent / Path(profiles["path"]).expanduser()).resolve())
     if "base" in data:
         base = str(data.pop("base"))
         beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
@@ -187,7 +192,12 @@ def readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """Pydantic's complaints as lines that name the place, the key and the known keys."""
     lines = []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
+        loc = problem["loc"]
+        if problem["type"] == "unknown_kind":
+            loc = (*loc, "kind")
+        elif loc[:1] == ("profiles",) and len(loc) > 1 and loc[1] in PROFILE_KINDS:  # pydantic names the kind too
+            loc = (loc[0], *loc[2:])
+        path = ".".join(str(part) for part in loc)
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1])
@@ -199,6 +209,9 @@ def readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     for part in path:
+        if part in PROFILE_KINDS:
+            model = PROFILE_KINDS[str(part)]
+            continue
         inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner

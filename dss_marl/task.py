@@ -20,7 +20,7 @@ from dss_marl.profiles import Profiles
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
 from dss_marl.spaces import Encoding, encoding
-from dss_marl.state import Array, BoolArray, GridState, Setpoints, Solution
+from dss_marl.state import Array, GridState, Setpoints, Solution
 from dss_marl.topology import Topology
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
@@ -65,14 +65,6 @@ class Task:
         """(F) every entry of every device as if nobody controlled it."""
         return self.sample.action
 
-    def faulted(self, branches: Sequence[str]) -> BoolArray | None:
-        """(N) the nodes at the ends of broken branches; None without any.
-
-        Raises:
-            ValueError: no such branch.
-        """
-        return self.feeder.at_ends(branches) if branches else None
-
 
 def build_task(scenario: Scenario) -> Task:
     """Read the feeder and find everything that the scenario names; see Scenario.build."""
@@ -116,9 +108,10 @@ def build_task(scenario: Scenario) -> Task:
 
 
 def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
-    topology = Topology.build(feeder) if scenario.faults else None
+    if scenario.faults == "outages" or not scenario.faults:
+        return
+    topology = Topology.build(feeder)
     for name in scenario.faults:
-        assert topology is not None
         try:
             topology.isolated(start.closed, feeder.at_ends([name]))
         except ValueError as error:
@@ -134,10 +127,11 @@ def _check_times(scenario: Scenario) -> None:
         raise ValueError(
             f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
         )
-    if scenario.horizon * scenario.dt_h > 24 + 1e-9:
+    last = scenario.start_hour + (scenario.steps + scenario.horizon) * scenario.dt_h
+    if last > 48 + 1e-9:
         raise ValueError(
-            f"scenario {scenario.name!r}: horizon * dt_h is {scenario.horizon * scenario.dt_h:g} h; "
-            "forecasts reach a day at most"
+            f"scenario {scenario.name!r}: forecasts reach {last:g} h after the day's midnight at the end, "
+            "of 48 at most; lower horizon, steps or start_hour"
         )
 
 

@@ -102,6 +102,10 @@ class Topology:
             blocks[self.block[nodes]] = True
         return blocks
 
+    def reaches_source(self, nodes: BoolArray) -> bool:
+        """Whether no switch parts some of the nodes (N) from a source."""
+        return bool(set(self.block[nodes].tolist()) & set(self.sources))
+
     def isolated(self, closed: BoolArray, nodes: BoolArray) -> BoolArray:
         """(S) the states after protection has opened every line switch at a block with a fault.
 
@@ -113,7 +117,7 @@ class Topology:
             ValueError: no switch parts the fault from a source.
         """
         bad = set(self.block[nodes].tolist())
-        if bad & set(self.sources):
+        if self.reaches_source(nodes):
             raise ValueError("no switch parts the fault from the source; break another branch, or make a line a switch")
         around = [s for s, pairs in self._lines if any(block in bad for pair in pairs for block in pair)]
         after = closed.copy()

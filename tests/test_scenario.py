@@ -214,7 +214,8 @@ def test_loads_keep_their_model_in_the_stated_range():
     low = {"source_pu": 0.97, "taps": dict.fromkeys(("reg1a", "reg1b", "reg1c", "reg2a", "reg2b", "reg2c"), -8)}
     served = {}
     for limits in ([0.5, 1.5], None):
-        task = load_scenario("ieee34_volt_var").replace(feeder={**low, "load_v_pu": limits}).build()
+        heavy = {"load_scale": (1.0, 1.0)}
+        task = load_scenario("ieee34_volt_var").replace(feeder={**low, "load_v_pu": limits}, profiles=heavy).build()
         env = ZoneEnv(task)
         env.reset(seed=1, options={"day": 4})
         constant = [j for j, row in enumerate(task.feeder.injections) if row.name == "load.s890"]

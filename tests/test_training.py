@@ -38,6 +38,7 @@ def test_the_record_repeats_the_run(run, tmp_path):
     record = load_run(folder)
     assert scenario_from(record.scenario) == scenario
     assert record.versions["opendssdirect.py"] != "not installed" and record.versions["torch"]
+    assert record.profiles_sha256 == scenario.build().profiles.sha256()
     assert record.agent_steps >= SMALL["agent_steps"] and record.agent_steps_per_second > 0
     again = train(scenario_from(record.scenario), tmp_path, seed=record.seed)
     assert again.history == record.history

@@ -12,6 +12,7 @@ from pydantic import Field
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
 from dss_marl.devices.units import UnitSpec, new_units, unit_rows, unserved
 from dss_marl.feeder import Feeder, NewInjection
+from dss_marl.profiles.ev import ev_sessions
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 # Columns of the memory; hours count from the start of the coming interval.
@@ -19,21 +20,6 @@ _ENTRY, _ARRIVAL, _DEPARTURE, _DUE, _KWH, _NEXT_ARRIVAL, _NEXT_DEPARTURE, _NEXT_
 _NEXT = slice(_NEXT_ARRIVAL, _NEXT_KWH + 1)
 _NEVER = 1e4  # [h]; a car that does not come, kept finite
 _DONE = 1e-9  # [kWh], and hours: what floats leave over
-
-
-def ev_sessions(rng: np.random.Generator, count: int, weekend: bool) -> tuple[Array, Array, Array]:
-    """One session a day for each of ``count`` cars that come home in the evening.
-
-    Arrivals around 18:00 (2 h), departures around 7:30 the next day (1 h), normally distributed; energy around 10 kWh,
-    lognormal. Weekends are alike.
-
-    Returns:
-        (count) hour of arrival and of departure, from midnight of the day of arrival (so a departure may exceed 24),
-        and energy that the car needs [kWh].
-    """
-    arrival_h = rng.normal(18.0, 2.0, count)
-    departure_h = np.maximum(24.0 + rng.normal(7.5, 1.0, count), arrival_h + 0.5)
-    return arrival_h, departure_h, rng.lognormal(np.log(10.0), 0.5, count)
 
 
 class EVChargerSpec(UnitSpec):
@@ -93,9 +79,10 @@ class EVChargers(DeviceGroup):
         days = []
         free = np.full(self.size, -np.inf)
         for day in (-1, 0, 1):  # last evening's cars may still be there
-            arrival, departure, kwh = ev_sessions(rng, self.size, weekend)
-            arrival = np.maximum(arrival + 24 * day - hour, free)  # one car at a time
-            departure = np.maximum(departure + 24 * day - hour, arrival)
+            drawn = ev_sessions(rng, self.size, weekend)
+            arrival, kwh = np.maximum(drawn.arrival_h + 24 * day - hour, free), drawn.kwh  # one car at a time
+            stays = np.where(kwh > 0, drawn.departure_h + 24 * day - hour, -np.inf)  # some do not come at all
+            departure = np.maximum(stays, arrival)
             days.append((arrival, departure, np.minimum(kwh, self.kw * self.efficiency * (departure - arrival))))
             free = departure
         sessions = np.array([*days, [np.full(self.size, _NEVER)] * 2 + [np.zeros(self.size)]])  # (4, 3, D)

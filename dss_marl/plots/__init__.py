@@ -1,4 +1,4 @@
-"""Pictures: a feeder's map, voltage bands over a day, learning curves. Needs ``pip install 'dss_marl[plots]'``."""
+"""Pictures: a feeder's map, voltages and profiles of days, learning curves. Needs ``pip install 'dss_marl[plots]'``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ except ImportError as error:
 
 from dss_marl.plots.bands import voltage_band_figure
 from dss_marl.plots.curves import learning_curve_figure
+from dss_marl.plots.days import days_figure
 from dss_marl.plots.feeder_map import feeder_figure, feeder_image, zones_figure
 from dss_marl.plots.layout import bus_positions
 from dss_marl.plots.page import save, zone_colours
@@ -17,6 +18,7 @@ from dss_marl.plots.side_by_side import comparison_figure
 __all__ = [
     "bus_positions",
     "comparison_figure",
+    "days_figure",
     "feeder_figure",
     "feeder_image",
     "learning_curve_figure",

@@ -44,6 +44,7 @@ class RunRecord(BaseModel):
     git_commit: str
     versions: dict[str, str]
     machine: str
+    profiles_sha256: str = ""  # of the days generated; see Profiles.sha256
     seconds: float = 0.0
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0

@@ -53,6 +53,7 @@ def train(
             f"{scenario.actions!r}; use actions 'multidiscrete', or algorithm 'ppo'"
         )
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus)
+    record.profiles_sha256 = task.profiles.sha256()
     torch.set_num_threads(1)  # small networks run slower on several threads
     place = {"n_envs": settings.n_envs, "num_cpus": num_cpus, "route": route, "seed": seed}
     learn = _shared if settings.policies == "shared" else _per_kind

@@ -1,0 +1,57 @@
+"""Reads the LoadShapes that a circuit brings along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array
+
+
+@dataclass(frozen=True)
+class LoadShape:
+    """A series of multipliers of a load's power.
+
+    Attributes:
+        name: of the shape.
+        minutes: length of an interval; 0 where the shape has times of its own.
+        factors: (rows) multipliers of the nominal kW, or kW where ``actual``.
+        actual: whether the shape holds powers instead [kW].
+    """
+
+    name: str
+    minutes: float
+    factors: Array
+    actual: bool
+
+
+def read_load_shapes(feeder: Feeder, which: str = "daily") -> dict[str, LoadShape]:
+    """Name of each load to its shape (``daily`` or ``yearly``), for loads that have one."""
+    context = acquire()
+    try:
+        compile_circuit(context, feeder.path, feeder.commands)
+        names: dict[str, str] = {}
+        for row in feeder.injections:
+            if row.kind == "load":
+                context.Circuit.SetActiveElement(row.name)
+                shape = context.Properties.Value(which).strip().lower()
+                if shape and shape != "none":
+                    names[row.name] = shape
+        shapes = {name: _shape(context, name) for name in set(names.values())}
+        return {load: shapes[name] for load, name in names.items()}
+    finally:
+        release(context)
+
+
+def _shape(context: object, name: str) -> LoadShape:
+    shapes = context.LoadShape  # type: ignore[attr-defined]
+    shapes.Name(name)
+    return LoadShape(
+        name=name,
+        minutes=float(shapes.MinInterval()),
+        factors=np.array(shapes.PMult(), dtype=float),
+        actual=bool(shapes.UseActual()),
+    )

@@ -1,0 +1,194 @@
+"""Pictures of days: load, sun, price and temperature, and the curves by which profiles are judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dss_marl.plots.page import GREY, INK, PALETTE, fit_width, mixed, new_figure
+from dss_marl.profiles.statistics import Statistics
+from dss_marl.state import Array
+
+SHOWN, SINGLE = 4, 3  # days in columns; loads and units drawn one by one
+LOAD, SUN, PRICE, AIR = PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[7]
+_WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def days_figure(of: Statistics, title: str = "") -> Figure:
+    """Days side by side, and what they have in common.
+
+    A column for each of up to four days, spread over those given: load and sun of the feeder, then single loads, then
+    single inverters, then price and temperature. Below: the load and the sun of all days by the hour, the load
+    duration curve, ramps, and the days' energies.
+
+    Args:
+        of: the days, from ``statistics``.
+        title: above all.
+    """
+    columns = np.unique(np.linspace(0, len(of.days) - 1, min(SHOWN, len(of.days))).round().astype(int))
+    figure = new_figure(11.0, 10.4)
+    upper = figure.add_gridspec(
+        4, len(columns), left=0.065, right=0.955, top=0.925, bottom=0.40, hspace=0.2, wspace=0.1
+    )
+    rows = [[figure.add_subplot(upper[r, c]) for c in range(len(columns))] for r in range(4)]
+    for c, d in enumerate(columns):
+        _draw_totals(rows[0][c], of, d)
+        _draw_loads(rows[1][c], of, d)
+        _draw_units(rows[2][c], of, d)
+        _draw_market(rows[3][c], of, d, c == len(columns) - 1)
+        rows[0][c].set_title(_name(of.days[d]), fontsize=9, color=INK, loc="left")
+    if np.ptp(of.nominal_kw) > 0:
+        _legend(rows[1][0])
+    for r, label in enumerate(("feeder [kW]", "load / nominal", "sun / rated", "price [per kWh]")):
+        rows[r][0].set_ylabel(label, fontsize=8.5, color=INK)
+        _align(rows[r], of.dt_h, last=r == 3)
+    lower = figure.add_gridspec(1, 4, left=0.065, right=0.985, top=0.325, bottom=0.055, wspace=0.32)
+    draws = (_draw_hours, _draw_duration, _draw_ramps, _draw_energies)
+    for c, draw in enumerate(draws):
+        axes = figure.add_subplot(lower[0, c])
+        draw(axes, of)
+        _plain(axes)
+    if title:
+        fit_width(figure.text(0.5, 0.975, title, ha="center", va="top", fontsize=11, color=INK), 700)
+    return figure
+
+
+def _legend(axes: Axes) -> None:
+    """Nominal power of the single loads, in the first of their panels."""
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=1.2, labelspacing=0.15, borderpad=0.1)
+
+
+def _name(number: int) -> str:
+    day = number % 1000
+    return f"day {number}, a {_WEEK[day % 7]}"
+
+
+def _steps(axes: Axes, values: Array, dt_h: float, **style: Any) -> None:
+    """An interval's mean holds until the next."""
+    hour = np.arange(len(values) + 1) * dt_h
+    style["linewidth"] *= min(1.0, (300 / len(values)) ** 0.5)  # minutes would run into each other
+    axes.step(hour, np.append(values, values[-1]), where="post", **style)
+
+
+def _draw_totals(axes: Axes, of: Statistics, d: int) -> None:
+    load, sun = of.total_kw[d], of.sun_kw[d].sum(-1)
+    hour = np.arange(len(load) + 1) * of.dt_h
+    if of.sun_kw.size:
+        axes.fill_between(hour, np.append(sun, sun[-1]), step="post", color=mixed(SUN, "white", 0.55), linewidth=0)
+    _steps(axes, load, of.dt_h, color=LOAD, linewidth=1.3)
+
+
+def _draw_loads(axes: Axes, of: Statistics, d: int) -> None:
+    """The smallest, a middle and the largest load, over nominal."""
+    order = np.argsort(of.nominal_kw, kind="stable")
+    picks = order[np.unique(np.linspace(0, len(order) - 1, SINGLE).astype(int))]
+    for shade, j in zip((0.55, 0.0, 0.5), picks, strict=False):
+        colour = mixed(LOAD, "white" if shade == 0.55 else "black", shade)
+        share = of.load_kw[d, :, j] / max(of.nominal_kw[j], 1e-9)
+        _steps(axes, share, of.dt_h, color=colour, linewidth=0.9, label=f"{of.nominal_kw[j]:.3g} kW")
+
+
+def _draw_units(axes: Axes, of: Statistics, d: int) -> None:
+    """Up to three inverters, over their peak power."""
+    count = of.sun_kw.shape[-1]
+    for k, u in enumerate(np.unique(np.linspace(0, max(count - 1, 0), SINGLE).astype(int)) if count else ()):
+        colour = mixed(SUN, "black", 0.3 * k)
+        _steps(axes, of.sun_kw[d, :, u] / max(of.rated_kw[u], 1e-9), of.dt_h, color=colour, linewidth=0.9)
+    if not count:
+        axes.text(0.5, 0.5, "no inverters", transform=axes.transAxes, ha="center", va="center", fontsize=8, color=GREY)
+
+
+def _draw_market(axes: Axes, of: Statistics, d: int, last: bool) -> None:
+    """Price at the left, temperature at the right."""
+    _steps(axes, of.price[d], of.dt_h, color=PRICE, linewidth=1.2)
+    other = axes.twinx()
+    hour = (np.arange(of.temperature_c.shape[1]) + 0.5) * of.dt_h
+    other.plot(hour, of.temperature_c[d], color=AIR, linewidth=1.1, linestyle=(0, (4, 1.5)))
+    low, high = float(of.temperature_c.min()), float(of.temperature_c.max())
+    other.set_ylim(low - 1, high + 1)
+    other.tick_params(labelsize=8, colors=AIR, length=2.5, labelright=last)
+    other.spines[["top", "left"]].set_visible(False)
+    if last:
+        other.set_ylabel("temperature [\N{DEGREE SIGN}C]", fontsize=8.5, color=AIR)
+
+
+def _align(row: list[Axes], dt_h: float, last: bool) -> None:
+    """One scale for a row of days."""
+    top = max(axes.get_ylim()[1] for axes in row)
+    low = min(0.0, *(float(axes.dataLim.y0) for axes in row))
+    for c, axes in enumerate(row):
+        axes.set(xlim=(0, 24), ylim=(1.05 * low, top))
+        axes.set_xticks([0, 6, 12, 18, 24])
+        axes.tick_params(labelbottom=last, labelleft=c == 0)
+        _plain(axes)
+        axes.grid(axis="x", color="#ececec", linewidth=0.6)
+    if last:
+        for axes in row:
+            axes.set_xlabel("hour [h]", fontsize=8, color=INK, labelpad=1)
+
+
+def _draw_hours(axes: Axes, of: Statistics) -> None:
+    """Middle day and where nine of ten days lie, by the hour."""
+    hour = (np.arange(of.total_kw.shape[1]) + 0.5) * of.dt_h
+    for values, colour, name in ((of.sun_kw.sum(-1), SUN, "sun"), (of.total_kw, LOAD, "load")):
+        if not values.any():
+            continue
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
+        axes.fill_between(hour, low, high, color=mixed(colour, "white", 0.7), linewidth=0, alpha=0.8)
+        axes.plot(hour, middle, color=colour, linewidth=1.3, label=name)
+    axes.set(xlim=(0, 24), ylim=(0, None), xticks=[0, 6, 12, 18, 24])
+    _say(axes, f"{len(of.days)} days: middle, and nine of ten", "hour [h]", "kW")
+    axes.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=1.2)
+
+
+def _draw_duration(axes: Axes, of: Statistics) -> None:
+    share = np.linspace(0, 1, 201)
+    axes.plot(100 * share, of.duration(share.tolist()), color=LOAD, linewidth=1.3)
+    sun = of.sun_kw.sum(-1)
+    if sun.any():
+        axes.plot(100 * share, np.quantile(sun, 1 - share) / of.rated_kw.sum(), color=SUN, linewidth=1.3)
+    axes.set(xlim=(0, 100), ylim=(0, 1.05))
+    _say(axes, "duration curves", "share of the time [%]", "of highest load, of rated sun")
+
+
+def _draw_ramps(axes: Axes, of: Statistics) -> None:
+    """How often a step is larger than so much."""
+    for values, base, colour in (
+        (of.total_kw, float(of.total_kw.max()), LOAD),
+        (of.sun_kw.sum(-1), float(of.rated_kw.sum()), SUN),
+    ):
+        if base and values.any():
+            step = np.sort(np.abs(np.diff(values, axis=1)).ravel())[::-1] / base
+            axes.plot(100 * step, 100 * (np.arange(len(step)) + 1) / len(step), color=colour, linewidth=1.3)
+    axes.set_yscale("log")
+    axes.set(xlim=(0, None), ylim=(0.02, 100))
+    _say(axes, "ramps: how often larger", f"step in {60 * of.dt_h:g} min [%]", "share of steps [%]")
+
+
+def _draw_energies(axes: Axes, of: Statistics) -> None:
+    """A dot for each day: its load and its sun."""
+    load, sun = (24 / 1000 * values.mean(1) for values in (of.total_kw, of.sun_kw.sum(-1)))
+    dots = axes.scatter(load, sun, c=of.temperature_c.mean(1), cmap="coolwarm", s=13, linewidths=0.3, edgecolors=GREY)
+    axes.set(xlim=(0, None), ylim=(0, None) if sun.any() else (-1, 1))
+    _say(axes, "energy of each day", "load [MWh]", "sun [MWh]")
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(dots, ax=axes, fraction=0.05, pad=0.03)
+    bar.ax.set_title("\N{DEGREE SIGN}C", fontsize=7.5, color=INK, pad=3)
+    bar.ax.tick_params(labelsize=7, colors=INK, length=2)
+    bar.outline.set_visible(False)
+
+
+def _say(axes: Axes, title: str, across: str, up: str) -> None:
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    axes.set_xlabel(across, fontsize=8, color=INK, labelpad=2)
+    axes.set_ylabel(up, fontsize=8, color=INK, labelpad=2)
+
+
+def _plain(axes: Axes) -> None:
+    axes.tick_params(labelsize=8, colors=INK, length=2.5)
+    axes.spines[["top", "right"]].set_visible(False)

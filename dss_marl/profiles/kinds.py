@@ -1,0 +1,78 @@
+"""The kinds of profiles: their specs by name, and what makes their days."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol
+
+from pydantic import Discriminator, Tag
+
+from dss_marl.feeder import Feeder
+from dss_marl.profiles.csvfile import CsvProfiles, csv_days
+from dss_marl.profiles.day import Day
+from dss_marl.profiles.loadshapes import LoadshapeProfiles, loadshape_days
+from dss_marl.profiles.outages import Outage
+from dss_marl.profiles.simbench import SimbenchProfiles, simbench_days
+from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.synthetic import Synthetic
+from dss_marl.state import Array
+
+PROFILE_KINDS: dict[str, type[Any]] = {
+    "synthetic": SyntheticProfiles,
+    "csv": CsvProfiles,
+    "simbench": SimbenchProfiles,
+    "loadshapes": LoadshapeProfiles,
+}
+
+
+def _kind(data: Any) -> str:
+    return str(data.get("kind", "synthetic") if isinstance(data, dict) else getattr(data, "kind", "synthetic"))
+
+
+ProfilesSpec = Annotated[
+    Annotated[SyntheticProfiles, Tag("synthetic")]
+    | Annotated[CsvProfiles, Tag("csv")]
+    | Annotated[SimbenchProfiles, Tag("simbench")]
+    | Annotated[LoadshapeProfiles, Tag("loadshapes")],
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"unknown kind of profiles; known: {', '.join(PROFILE_KINDS)}",
+    ),
+]
+
+
+class Source(Protocol):
+    """Makes or reads the days of one feeder."""
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+
+    @property
+    def seed(self) -> int:
+        """Of what is random."""
+
+    @property
+    def nominal_kw(self) -> Array:
+        """(J) what shares of each injection are of [kW]."""
+
+    def rows(self, day: int, intervals: int) -> Day:
+        """The first intervals of a day."""
+
+    def outages(self, day: int) -> tuple[Outage, ...]:
+        """The outages that begin on a day."""
+
+
+def open_source(spec: ProfilesSpec, feeder: Feeder, minutes: int) -> Source:
+    """What makes the days that a spec describes, at intervals of so many minutes.
+
+    Raises:
+        ValueError: files are missing or do not fit the feeder.
+    """
+    if isinstance(spec, CsvProfiles):
+        return csv_days(spec, feeder, minutes)
+    if isinstance(spec, SimbenchProfiles):
+        return simbench_days(spec, feeder, minutes)
+    if isinstance(spec, LoadshapeProfiles):
+        return loadshape_days(spec, feeder, minutes)
+    return Synthetic(spec, feeder, minutes)

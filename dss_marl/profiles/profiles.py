@@ -1,0 +1,167 @@
+"""Profiles: a year of days for one feeder, its splits, and forecasts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.profiles.day import Day
+from dss_marl.profiles.forecast import Forecast, make_forecast
+from dss_marl.profiles.kinds import ProfilesSpec, Source, open_source
+from dss_marl.profiles.noise import stream
+from dss_marl.profiles.outages import Outage
+from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.splits import OFFSET, SPLITS, STRESS_SPLITS, split_days, split_of
+from dss_marl.profiles.stress import day_in_season, stressed
+from dss_marl.profiles.synthetic import VERSION
+from dss_marl.state import Array
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Days for one feeder, each made from (seed, day) alone, so any day costs the same and none is stored.
+
+    Days are numbered from 0, a Monday, to 364, and day 0 follows day 364; the k-th stress split, from 1, has days
+    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``kinds`` for where they come from.
+
+    Attributes:
+        spec: the parameters.
+        feeder: whose injections the columns are; loads follow the classes, inverters the sun, other units are 0.
+        dt_h: length of an interval [h].
+    """
+
+    spec: ProfilesSpec
+    feeder: Feeder
+    dt_h: float = 0.25
+
+    def __post_init__(self) -> None:
+        minutes = round(60 * self.dt_h)
+        if minutes < 1 or 1440 % minutes or abs(60 * self.dt_h - minutes) > 1e-6:
+            raise ValueError(
+                f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
+            )
+        if not self._generated:
+            self._sources("")  # what is wrong with a file shows now, not at the first reset
+
+    @property
+    def steps(self) -> int:
+        """Intervals of a day."""
+        return round(24 / self.dt_h)
+
+    def days(self, split: str) -> tuple[int, ...]:
+        """Day numbers in a split: train, validation, test or, of generated profiles, a stress split.
+
+        Of measured profiles a split has those of its days that were measured.
+
+        Raises:
+            ValueError: unknown split, or none of its days was measured.
+        """
+        if self._generated:
+            return split_days(split)
+        if split in STRESS_SPLITS:
+            raise ValueError(
+                f"stress split {split!r} changes the generator; measured profiles have {', '.join(SPLITS)}"
+            )
+        count = self._sources("").days
+        days = tuple(day for day in split_days(split, SPLITS) if day < count)
+        if not days:
+            raise ValueError(f"the {count} measured days hold none of split {split!r}; 9 whole days are the least")
+        return days
+
+    @property
+    def _generated(self) -> bool:
+        return isinstance(self.spec, SyntheticProfiles)
+
+    def day(self, number: int, ahead: int = 1) -> Day:
+        """A day by its number, and the first ``ahead`` intervals of the next.
+
+        Raises:
+            ValueError: no such day, or more ahead than a day has.
+        """
+        split, day = self._known(number)
+        if not 0 <= ahead <= self.steps:
+            raise ValueError(f"ahead must be 0 to {self.steps} intervals, a day's; got {ahead!r}")
+        source = self._sources(split)
+        today = source.rows(day, self.steps)
+        return today.then(source.rows((day + 1) % source.days, ahead)) if ahead else today
+
+    def forecast(self, number: int, horizon: int, beyond: int = 0) -> Forecast:
+        """Forecasts for ``horizon`` intervals, the present one included; see Forecast.
+
+        Args:
+            number: of the day.
+            horizon: how far each reaches.
+            beyond: issued not only in the day's intervals but also in so many after them.
+
+        Raises:
+            ValueError: no such day, or a horizon of none or more than a day.
+        """
+        if not 1 <= horizon <= self.steps:
+            raise ValueError(f"horizon must be 1 to {self.steps} intervals, a day's; got {horizon!r}")
+        day = self.day(number, horizon + beyond)
+        return make_forecast(self.rng(number, "forecast"), day, self.feeder.loads, horizon, self.dt_h)
+
+    def rng(self, number: int, part: str) -> np.random.Generator:
+        """Random numbers of a day for one purpose: "forecast", or "devices" for what they start the day with."""
+        return stream(self._sources("").seed, part, int(number))
+
+    def weekend(self, number: int) -> bool:
+        """Whether a day is a Saturday or a Sunday."""
+        return bool(split_of(number)[1] % 7 >= 5)
+
+    @property
+    def nominal_kw(self) -> Array:
+        """(J) what the injections are shares of [kW]; the feeder's own unless the profiles say otherwise."""
+        return self._sources("").nominal_kw
+
+    def outages(self, number: int) -> tuple[Outage, ...]:
+        """The outages that begin on a day, in order of time.
+
+        Raises:
+            ValueError: no such day.
+        """
+        split, day = self._known(number)
+        return self._sources(split).outages(day)
+
+    def sha256(self) -> str:
+        """SHA-256 of the year by the quarter of an hour and of the generator's version: of the stored 16-bit values.
+
+        Powers count over nominal, so that the last bit of a circuit's ratings does not matter.
+        """
+        source = Profiles(self.spec, self.feeder, 0.25)._sources("")
+        scale = 65535 / np.where(source.nominal_kw == 0, 1.0, source.nominal_kw)
+        digest = hashlib.sha256(f"generator {VERSION}".encode())
+        for day in range(source.days):
+            made = source.rows(day, 96)
+            for values in (made.kw * scale, 1e6 * made.price, 1e4 * made.temperature_c):
+                digest.update(np.rint(values).astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _known(self, number: int) -> tuple[str, int]:
+        """The stress split ("" for none) and the day of the year of a day number."""
+        last, known = self._sources("").days - 1, ", ".join(STRESS_SPLITS)
+        blocks = len(STRESS_SPLITS) + 1 if self._generated else 1
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
+            raise ValueError(
+                f"day must be a whole number from 0 to {last}; got {number!r}; "
+                f"stress splits have {OFFSET} k more, k from 1 in the order {known}"
+            )
+        split, day = split_of(number)
+        if split and isinstance(self.spec, SyntheticProfiles):
+            day = day_in_season(self.spec, split, day)
+        return split, day
+
+    @cached_property
+    def _made(self) -> dict[str, Source]:
+        return {}
+
+    def _sources(self, split: str) -> Source:
+        if split not in self._made:
+            spec = stressed(self.spec, split) if split and isinstance(self.spec, SyntheticProfiles) else self.spec
+            self._made[split] = open_source(spec, self.feeder, round(60 * self.dt_h))
+        return self._made[split]

@@ -1,0 +1,99 @@
+"""Profiles from an installed SimBench: German loads and suns of 2016, read from its files without importing it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from dss_marl.feeder import Feeder
+from dss_marl.profiles.measured import Measured, MeasuredData, check_minutes
+from dss_marl.profiles.noise import stream
+from dss_marl.profiles.synthetic import Synthetic
+from dss_marl.state import Array, IntArray
+
+LICENCE = (
+    "SimBench's profiles are data of their authors under the Open Database License 1.0 (ODbL): name SimBench "
+    "(www.simbench.net) where you show results, and share databases derived from them under the same licence. "
+    "They are no part of dss_marl and fall under SimBench's licence."
+)
+_STUDY = "networks/1-complete_data-mixed-all-{}-sw"
+_MINUTES = 15
+
+
+class SimbenchProfiles(MeasuredData):
+    """Loads and suns of SimBench: each load gets the profile of a home, business or farm, each inverter a sun."""
+
+    kind: Literal["simbench"]
+    seed: int = Field(default=0, ge=0, description="of which load gets which profile")
+    study: Literal[0, 1, 2] = Field(default=0, description="SimBench's scenario: 0 today, 1 and 2 the future")
+    load_scale: float = Field(default=0.8, gt=0, description="a profile of 1 over nominal load")
+    commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are businesses or farms")
+    folder: str = Field(default="", description="of an unpacked simbench package; empty: the installed one")
+
+
+def simbench_days(spec: SimbenchProfiles, feeder: Feeder, minutes: int) -> Measured:
+    """The days of SimBench's year for a feeder.
+
+    Raises:
+        ValueError: SimBench is not there, or its files are not as expected.
+    """
+    check_minutes("SimBench", _MINUTES, minutes)
+    folder = simbench_folder(spec.folder) / _STUDY.format(spec.study)
+    names, loads = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_pload")
+    suns, power = _read(folder / "RESProfile.csv", ("PV",), "")
+    rng = stream(spec.seed, "year")
+    homes = [k for k, name in enumerate(names) if name.startswith("H0-")]
+    others = [k for k, name in enumerate(names) if not name.startswith("H0-")]
+    units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"]
+    kw = np.full((len(loads), len(feeder.injections)), np.nan)
+    draws = rng.random((2, len(feeder.injections)))
+    for j in feeder.loads:
+        choice = others if draws[0, j] < spec.commercial_share and others else homes
+        kw[:, j] = spec.load_scale * feeder.nominal_kw[j] * loads[:, choice[int(draws[1, j] * len(choice))]]
+    near: IntArray = np.array([int(draws[1, j] * len(suns)) for j in units], np.int64)
+    kw[:, units] = power[:, near] * feeder.nominal_kw[units]
+    none = np.zeros(0)
+    return Measured(kw, _MINUTES, Synthetic(spec.weather, feeder, minutes), none, none)
+
+
+def simbench_folder(folder: str = "") -> Path:
+    """Where SimBench's files are.
+
+    Raises:
+        ValueError: not installed, or the folder is another.
+    """
+    if folder:
+        path = Path(folder).expanduser()
+    else:
+        found = importlib.util.find_spec("simbench")  # finds the package without running it
+        if found is None or not found.submodule_search_locations:
+            raise ValueError(
+                "profiles of kind simbench need SimBench's files: pip install --no-deps simbench, "
+                "or unpack its wheel and give the folder"
+            )
+        path = Path(next(iter(found.submodule_search_locations)))
+    if not (path / "networks").is_dir():
+        raise ValueError(f"{str(path)!r} is no SimBench package: it has no folder 'networks'")
+    return path
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path, begin: tuple[str, ...], end: str) -> tuple[tuple[str, ...], Array]:
+    """Names without ``end``, and (rows, columns), of the columns that begin and end so; whole days."""
+    if not path.is_file():
+        raise ValueError(f"SimBench's file {str(path)!r} does not exist; take version 1.6")
+    warnings.warn(LICENCE, stacklevel=4)
+    with path.open(encoding="utf-8") as file:
+        heads = file.readline().strip().split(";")
+        wanted = [k for k, head in enumerate(heads) if head.startswith(begin) and head.endswith(end)]
+        if not wanted:
+            raise ValueError(f"SimBench's file {str(path)!r} has no columns {'..., '.join(begin)}...{end}")
+        values = np.loadtxt(file, delimiter=";", usecols=wanted, ndmin=2)
+    rows = len(values) * _MINUTES // 1440 * 1440 // _MINUTES
+    return tuple(heads[k].removesuffix(end) for k in wanted), np.clip(values[:rows], 0.0, None)

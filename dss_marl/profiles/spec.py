@@ -1,0 +1,65 @@
+"""The parameters of generated profiles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class ProfileData(BaseModel):
+    """What the specs of all kinds of profiles share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SyntheticProfiles(ProfileData):
+    """The project's own days: class-shaped loads with noise, sun behind passing clouds, temperature, price, outages."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    seed: int = Field(ge=0, lt=2**32, description="of the year; another seed is another year")
+    load_scale: tuple[float, float] = Field(
+        default=(0.5, 0.9),
+        description="range, over the days, of each class's working-day peak over nominal; classes peak at different "
+        "hours, so the feeder's own peak is about 0.85 of it; heat pumps and air conditioning come on top",
+    )
+    commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are shops and offices")
+    industrial_share: float = Field(default=0.0, ge=0, le=1, description="share of loads that are factories")
+    kw_per_load: float | None = Field(
+        default=None,
+        gt=0,
+        description="nominal power of every load [kW], where the circuit's is a snapshot; None: its own",
+    )
+    noise: float = Field(default=1.0, ge=0, le=2, description="of the loads' fluctuation; 0: smooth class shapes")
+    latitude: float = Field(default=34.0, ge=-66, le=66, description="degrees north")
+    longitude: float = Field(default=0.0, ge=-30, le=30, description="degrees east of the clock's meridian")
+    climate: Literal["temperate", "maritime", "cold", "dry", "tropical"] = "temperate"
+    heat_pump_share: float = Field(default=0.1, ge=0, le=1, description="share of homes")
+    air_conditioning: float = Field(default=0.2, ge=0, le=1, description="share of homes and shops")
+    pv_scale: float = Field(
+        default=1.0, ge=0, le=3, description="panels over those that give an inverter its peak power"
+    )
+    tariff: Literal["day_ahead", "time_of_use", "flat"] = "day_ahead"
+    mean_price: float = Field(default=0.1, ge=0, description="of the tariff, before the sun presses it [currency/kWh]")
+    outages_per_km: float = Field(default=0.1, ge=0, description="failures of a kilometre of line in a year")
+
+    @field_validator("load_scale")
+    @classmethod
+    def _in_order(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] <= limits[1]:
+            raise ValueError(f"must be two numbers from 0, the lower first; got {list(limits)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> SyntheticProfiles:
+        total = self.commercial_share + self.industrial_share
+        if total > 1 + 1e-9:
+            raise ValueError(
+                f"commercial_share and industrial_share add up to {total:g}; at most 1, homes are the rest"
+            )
+        return self
+
+    @property
+    def southern(self) -> bool:
+        """Whether summer is at the turn of the year."""
+        return self.latitude < 0

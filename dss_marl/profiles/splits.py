@@ -1,0 +1,43 @@
+"""Splits: which days train, validate, test and stress, frozen as data."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+SPLITS = ("train", "validation", "test")
+STRESS_SPLITS = ("sunny_low_load", "cold_evening", "more_pv", "another_climate", "outage_season")
+OFFSET = 1000  # day 17 of the k-th stress split, from 1, has the number 1000 k + 17
+_FILE = Path(__file__).with_name("splits.json")
+
+
+@functools.lru_cache(maxsize=1)
+def frozen_splits() -> dict[str, tuple[int, ...]]:
+    """Day numbers of each split, as committed in ``splits.json``: results on them are compared across versions."""
+    data = json.loads(_FILE.read_text(encoding="utf-8"))
+    return {name: tuple(days) for name, days in data["days"].items()}
+
+
+def split_days(name: str, known: tuple[str, ...] = (*SPLITS, *STRESS_SPLITS)) -> tuple[int, ...]:
+    """Day numbers of a split.
+
+    Raises:
+        ValueError: unknown split; names the known ones.
+    """
+    if name not in known:
+        raise ValueError(f"unknown split {name!r}; known: {', '.join(known)}")
+    return frozen_splits()[name]
+
+
+def split_of(number: int) -> tuple[str, int]:
+    """The stress split of a day number, "" for an ordinary day, and the day of the year."""
+    block, day = divmod(int(number), OFFSET)
+    return (STRESS_SPLITS[block - 1] if block else ""), day
+
+
+def splits_sha256(days: dict[str, tuple[int, ...]] | None = None) -> str:
+    """SHA-256 of the day numbers, which ``splits.json`` holds too."""
+    named = {name: list(numbers) for name, numbers in (days or frozen_splits()).items()}
+    return hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).hexdigest()

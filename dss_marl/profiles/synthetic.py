@@ -1,0 +1,149 @@
+"""Synthetic: puts a feeder's generated days together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dss_marl.feeder import Feeder
+from dss_marl.profiles.clouds import Clouds, draw_clouds, places_km
+from dss_marl.profiles.day import Day
+from dss_marl.profiles.load import HIGHEST, Loads
+from dss_marl.profiles.noise import block_means, stored, stream
+from dss_marl.profiles.outages import Outage, draw_outages, season_factor
+from dss_marl.profiles.price import day_ahead, time_of_use
+from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.sun import clear_sky, cos_zenith
+from dss_marl.profiles.weather import DAYS, sky_classes, temperature
+from dss_marl.state import Array, IntArray
+
+VERSION = 1  # of the generator: the same version makes the same 16-bit values
+_MOST_SUN = 1.2  # over the peak power of the panels that a scenario names
+_HOURLY_INDEX = np.array([0.97, 0.68, 0.28])  # share of the clear-sky sun over a whole region, by the day's sky
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Days of one feeder, each made from (seed, day) alone.
+
+    Loads, temperature and price are made by the quarter of an hour, and within it by the minute where the interval
+    asks for it; sun is made by the minute. An interval's value is the mean over it, so coarse ones follow from fine.
+
+    Attributes:
+        spec: the parameters.
+        feeder: whose injections the columns are.
+        minutes: length of an interval.
+    """
+
+    spec: SyntheticProfiles
+    feeder: Feeder
+    minutes: int
+
+    @property
+    def seed(self) -> int:
+        """Of the year."""
+        return self.spec.seed
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return DAYS
+
+    @cached_property
+    def _units(self) -> IntArray:
+        """Indices of the injections that the sun drives."""
+        return np.array([j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"], np.int64)
+
+    @cached_property
+    def _nominal(self) -> tuple[Array, Array]:
+        """(L) kW and kvar of each load, negative."""
+        loads = self.feeder.loads
+        kw, kvar = self.feeder.nominal_kw[loads], self.feeder.nominal_kvar[loads]
+        if self.spec.kw_per_load is None:
+            return kw, kvar
+        ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
+        return np.full_like(kw, -self.spec.kw_per_load), -self.spec.kw_per_load * ratio
+
+    @cached_property
+    def nominal_kw(self) -> Array:
+        """(J) what shares of each injection are of [kW]."""
+        kw = self.feeder.nominal_kw.copy()
+        kw[self.feeder.loads] = self._nominal[0]
+        return kw
+
+    @cached_property
+    def loads(self) -> Loads:
+        """The feeder's loads."""
+        return Loads(self.spec, np.abs(self._nominal[0]))
+
+    @cached_property
+    def _along_km(self) -> Array:
+        return places_km(self.feeder, [self.feeder.injections[j].bus for j in self._units])
+
+    def rows(self, day: int, intervals: int) -> Day:
+        """The first intervals of a day of the year."""
+        quarters = -(-intervals * self.minutes // 15)
+        hour = (np.arange(quarters) + 0.5) / 4
+        spec, loads = self.spec, self.feeder.loads
+        temperature_c = temperature(spec.seed, spec.climate, spec.southern, day, hour)
+        use = self._use(day, temperature_c, intervals)
+        kw, kvar = (np.zeros((intervals, len(self.feeder.injections))) for _ in range(2))
+        kw[:, loads], kvar[:, loads] = use * self._nominal[0], use * self._nominal[1]
+        kw[:, self._units] = self._sun(day, intervals) * self.feeder.nominal_kw[self._units]
+        price = np.repeat(self._hourly_price(day), 4)[:quarters]
+        return Day(
+            kw=kw,
+            kvar=kvar,
+            price=stored(self._means(price, intervals), -5.0, 10.0) * spec.mean_price,
+            temperature_c=stored(self._means(temperature_c, intervals), -60.0, 60.0),
+        )
+
+    def outages(self, day: int) -> tuple[Outage, ...]:
+        """The outages that begin on a day."""
+        season = season_factor(day, self.spec.southern)
+        return draw_outages(stream(self.spec.seed, "outage", day), self.feeder, self.spec.outages_per_km, season)
+
+    def _means(self, quarters: Array, intervals: int) -> Array:
+        """(intervals, ...) means of what holds for quarters of an hour."""
+        if self.minutes % 15 == 0:
+            return block_means(quarters, self.minutes // 15)
+        return block_means(np.repeat(quarters, 15, axis=0)[: intervals * self.minutes], self.minutes)
+
+    def _use(self, day: int, temperature_c: Array, intervals: int) -> Array:
+        """(intervals, L) use of each load over nominal."""
+        quarters = self.loads.quarters(day, temperature_c)
+        if self.minutes % 15 == 0:
+            return stored(block_means(quarters, self.minutes // 15), 0.0, HIGHEST)
+        fine = self.loads.minutes(day, quarters)[: intervals * self.minutes]
+        return stored(block_means(fine, self.minutes), 0.0, HIGHEST)
+
+    def _clouds(self, day: int) -> Clouds:
+        sky = sky_classes(self.spec.seed, self.spec.climate)[day]
+        return draw_clouds(stream(self.spec.seed, "sun", day), int(sky), self._along_km)
+
+    def _sun(self, day: int, intervals: int) -> Array:
+        """(intervals, U) available sun over peak power; panels lie flat, 1 kW/m2 gives peak power.
+
+        More panels than that (``pv_scale``) fill their inverter up to 1.2 times the peak power, its usual rating.
+        """
+        minutes = np.arange(intervals * self.minutes)
+        clear = clear_sky(cos_zenith(day, (minutes + 0.5) / 60, self.spec.latitude, self.spec.longitude))
+        power = np.zeros((len(minutes), len(self._units)))
+        light = np.flatnonzero(clear)
+        if len(light) and len(self._units):
+            power[light] = self.spec.pv_scale * clear[light, None] * self._clouds(day).share(light)
+        return stored(block_means(np.minimum(power, _MOST_SUN), self.minutes), 0.0, _MOST_SUN)
+
+    def _hourly_price(self, day: int) -> Array:
+        """(24) price by the hour over the mean."""
+        spec = self.spec
+        if spec.tariff == "flat":
+            return np.ones(24)
+        if spec.tariff == "time_of_use":
+            return time_of_use(day)
+        index = _HOURLY_INDEX[sky_classes(spec.seed, spec.climate)[day]]
+        middle: Array = np.arange(24, dtype=float) + 0.5
+        sun = index * clear_sky(cos_zenith(day, middle, spec.latitude, spec.longitude))
+        return day_ahead(spec.seed, day, sun)

@@ -1,0 +1,188 @@
+"""Table: measured series, read from a file and checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.state import Array
+
+_TIMES = ("time", "timestamp", "datetime", "date")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Whole days of measured series.
+
+    Attributes:
+        where: for messages, the file.
+        names: of the columns.
+        values: (rows, columns) at even intervals from a midnight on.
+        minutes: length of an interval.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    values: Array
+    minutes: int
+
+    @property
+    def days(self) -> int:
+        """How many whole days there are."""
+        return len(self.values) * self.minutes // 1440
+
+
+def cut_table(
+    where: str, columns: Mapping[str, Sequence[object]], minutes: int | None = None, fill_h: float = 0.0
+) -> Table:
+    """Whole days from named columns, one of which may tell the time.
+
+    Args:
+        where: for messages, the file.
+        columns: name to values, all of one length; a column ``time`` holds datetimes or ISO texts.
+        minutes: length of an interval where no column tells the time; the first row is then a midnight.
+        fill_h: gaps up to this long are filled in straight lines [h].
+
+    Raises:
+        ValueError: no time and no length, times that jump, cells that are no numbers, or less than a whole day.
+    """
+    known = [name for name in columns if name.strip().lower() in _TIMES]
+    names = tuple(name for name in columns if name not in known)
+    values = np.column_stack([_numbers(where, name, columns[name]) for name in names]) if names else np.zeros((0, 0))
+    if not len(values):
+        raise ValueError(
+            f"{where} holds no values; it needs a header with a time and names of loads, and rows of numbers"
+        )
+    if known:
+        times = [_time(where, row, text) for row, text in enumerate(columns[known[0]], start=2)]
+        minutes, missing = _even(where, times, fill_h)
+        values = np.insert(values, np.array(missing, np.int64), np.nan, axis=0)
+        midnight = times[0].replace(hour=0, minute=0, second=0, microsecond=0)
+        to_midnight = (midnight - times[0]) % timedelta(1)
+        values = values[round(to_midnight / timedelta(minutes=minutes)) :]
+    elif minutes is None:
+        raise ValueError(f"{where} has no column 'time'; add one with ISO times, or give the interval as dt_h")
+    if 1440 % minutes:
+        raise ValueError(f"{where}: intervals of {minutes} minutes do not divide a day; resample them to 15, say")
+    whole = len(values) * minutes // 1440 * 1440 // minutes
+    if not whole:
+        raise ValueError(f"{where} holds less than a whole day, from midnight to midnight: {len(values)} rows")
+    return Table(where, names, _filled(where, names, values[:whole], fill_h * 60 / minutes), minutes)
+
+
+def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> Table:
+    """Whole days from a CSV (comma or semicolon) or parquet file; see ``cut_table``.
+
+    Raises:
+        ValueError: no such file, another format, or wrong content; says which column and row.
+        ImportError: parquet without pyarrow.
+    """
+    where = f"profile file {str(path)!r}"
+    if not path.is_file():
+        raise ValueError(f"{where} does not exist; a relative path starts at the scenario's YAML file")
+    if path.suffix.lower() == ".parquet":
+        return cut_table(where, _parquet(path), minutes, fill_h)
+    if path.suffix.lower() not in (".csv", ".txt"):
+        raise ValueError(f"{where}: unknown format {path.suffix!r}; known: .csv, .txt, .parquet")
+    return cut_table(where, _csv(where, path), minutes, fill_h)
+
+
+def _csv(where: str, path: Path) -> dict[str, list[object]]:
+    import csv
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        head = file.readline()
+        file.seek(0)
+        rows = [row for row in csv.reader(file, delimiter=";" if ";" in head else ",") if row]
+    if not rows:
+        raise ValueError(f"{where} is empty")
+    names = [name.strip() for name in rows[0]]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise ValueError(f"{where} has several columns called {', '.join(map(repr, doubles))}; give each its own name")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise ValueError(f"{where}: row {number} has {len(row)} cells, the header {len(names)}")
+    return {name: [row[k] for row in rows[1:]] for k, name in enumerate(names)}
+
+
+def _parquet(path: Path) -> dict[str, list[object]]:
+    try:
+        from pyarrow import parquet  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise ImportError("reading parquet needs pyarrow: pip install pyarrow; or save the table as .csv") from error
+    return dict(parquet.read_table(path).to_pydict())
+
+
+def _numbers(where: str, name: str, cells: Sequence[object]) -> Array:
+    """(rows) the cells as numbers; empty ones are NaN."""
+    try:
+        return np.array([np.nan if cell is None or cell == "" else cell for cell in cells], dtype=float)
+    except (TypeError, ValueError):
+        for row, cell in enumerate(cells, start=2):
+            try:
+                float(cell or "nan")  # type: ignore[arg-type]
+            except (TypeError, ValueError):
+                hint = "; decimal commas must be points" if "," in str(cell) else ""
+                raise ValueError(f"{where}: column {name!r}, row {row}: {cell!r} is no number{hint}") from None
+        raise
+
+
+def _time(where: str, row: int, cell: object) -> datetime:
+    if isinstance(cell, datetime):
+        return cell
+    try:
+        return datetime.fromisoformat(str(cell).strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"{where}: row {row}: {cell!r} is no time; write 2024-01-31 13:45") from None
+
+
+def _even(where: str, times: Sequence[datetime], fill_h: float) -> tuple[int, list[int]]:
+    """Length of the interval [min], and before which rows one is missing (once for each)."""
+    steps = [(b - a) / timedelta(minutes=1) for a, b in itertools.pairwise(times)]
+    if not steps:
+        raise ValueError(f"{where} holds a single row; a day needs more")
+    usual = float(np.median(steps))
+    if usual < 1 or usual != round(usual):
+        raise ValueError(f"{where}: rows are {usual:g} minutes apart; profiles need whole minutes, 1 or more")
+    missing: list[int] = []
+    for row, step in enumerate(steps):
+        if step == usual:
+            continue
+        between = f"between {times[row].isoformat(' ')} and {times[row + 1].isoformat(' ')}"
+        if step <= 0 or step % usual:
+            raise ValueError(
+                f"{where}: times go {step:g} minutes on {between}, not {usual:g}; "
+                "use standard time or UTC, without the hour that summer time repeats"
+            )
+        if step - usual > 60 * fill_h:
+            raise ValueError(
+                f"{where}: {step / usual - 1:g} rows are missing {between}; fill them, or set fill_h to allow it"
+            )
+        missing += [row + 1] * (round(step / usual) - 1)
+    return round(usual), missing
+
+
+def _filled(where: str, names: Sequence[str], values: Array, most: float) -> Array:
+    """The values with gaps of at most so many rows filled in straight lines."""
+    values = values.copy()
+    for column, name in enumerate(names):
+        gap = ~np.isfinite(values[:, column])
+        if not gap.any():
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], gap, [False]]).astype(int)))
+        longest = int(np.diff(edges)[::2].max())
+        if longest > most or gap[0] or gap[-1]:
+            row = int(np.flatnonzero(gap)[0])
+            raise ValueError(
+                f"{where}: column {name!r} has {gap.sum()} empty cells, the first in row {row + 1} after midnight, "
+                f"up to {longest} together; fill them, or set fill_h to allow it"
+            )
+        rows = np.arange(len(values))
+        values[gap, column] = np.interp(rows[gap], rows[~gap], values[~gap, column])
+    return values

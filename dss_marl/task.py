@@ -127,7 +127,8 @@ def _check_times(scenario: Scenario) -> None:
         raise ValueError(
             f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
         )
-    last = scenario.start_hour + (scenario.steps + scenario.horizon) * scenario.dt_h
+    reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # from the interval after the last
+    last = scenario.start_hour + (scenario.steps + reach) * scenario.dt_h
     if last > 48 + 1e-9:
         raise ValueError(
             f"scenario {scenario.name!r}: forecasts reach {last:g} h after the day's midnight at the end, "

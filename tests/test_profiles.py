@@ -332,3 +332,15 @@ def test_the_scenarios_days_are_of_their_own_feeder(scenario):
     day = task.profiles.day(40)
     assert day.kw.shape == (round(24 / task.scenario.dt_h) + 1, len(task.feeder.injections))
     assert len(day.kw) > task.scenario.steps
+
+
+@pytest.mark.parametrize("minutes", [5, 15, 60])
+def test_the_first_hours_of_a_day_are_the_same_however_many_are_asked_for(minutes):
+    """What comes after midnight is the next day's own beginning."""
+    profiles = Profiles(SyntheticProfiles(seed=3), feeder_with_units("ieee34"), minutes / 60)
+    for day in (17, 171, 364):
+        following = profiles.day((day + 1) % 365)
+        for ahead in (1, 7, profiles.steps // 2, profiles.steps):
+            made = profiles.day(day, ahead)
+            for name in ("kw", "kvar", "price", "temperature_c"):
+                assert np.array_equal(getattr(made, name)[profiles.steps :], getattr(following, name)[:ahead]), name

@@ -18,8 +18,10 @@ def cos_zenith(day: int, hour: Array, latitude: float, longitude: float = 0.0) -
         latitude: degrees north.
         longitude: degrees east of the meridian that the clock is set by.
     """
-    ends = np.array([hour[0], hour[-1] + 1e-6])  # what changes over the year is straight within a day
-    tilt, ahead_h = (np.interp(hour, ends, values) for values in _season(day + (ends - 12) / 24))
+    # What changes over the year is straight within a day; from midnight on, so that an hour's sun is the same whatever
+    # other hours are asked for.
+    midnights = 24.0 * np.arange(np.floor(hour[0] / 24), np.floor(hour[-1] / 24) + 2)
+    tilt, ahead_h = (np.interp(hour, midnights, values) for values in _season(day + (midnights - 12) / 24))
     turned = np.pi / 12 * (hour + ahead_h + longitude / 15 - 12)
     at = np.radians(latitude)
     return np.asarray(np.sin(at) * np.sin(tilt) + np.cos(at) * np.cos(tilt) * np.cos(turned))

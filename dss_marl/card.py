@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dss_marl.profiles import SPLITS
+from dss_marl.profiles import SPLITS, STRESS_SPLITS
+from dss_marl.scenario import Scenario
 from dss_marl.task import Task
 
 
@@ -40,12 +41,16 @@ def print_card(task: Task, console: Console) -> None:
     )
     days = "; ".join(f"{split} {len(task.profiles.days(split))} days" for split in SPLITS)
     console.print(f"splits: {days}; a random day of the split at each reset", highlight=False)
+    if scenario.profiles.kind == "synthetic":
+        console.print(f"stress splits: {', '.join(STRESS_SPLITS)}", highlight=False)
+    for line in _difficulties(scenario):
+        console.print(line, highlight=False)
     controls = "run by themselves" if scenario.circuit_controls else "are off"
     console.print(f"the circuit's own regulator and capacitor controls {controls}", highlight=False)
     _agents(task, console)
     _observation(task, console)
     _rows(
-        "reward of the team: weighted sum of terms over zones, the same for every agent",
+        f"reward: {_SHARING[scenario.reward_sharing]}",
         ("term", "weight", "one zone's contribution"),
         [(name, f"{weight:g}", _summary(function)) for name, (weight, function) in task.rewards.items()],
         console,
@@ -56,6 +61,37 @@ def print_card(task: Task, console: Console) -> None:
         [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
         console,
     )
+
+
+_SHARING = {
+    "team": "of the team, the weighted sum of terms over zones; the same for every agent",
+    "zone": "weighted sum of terms over the agent's zone",
+    "agent": "weighted sum of terms over the agent's own view",
+    "difference": "what the team's weighted sum of terms lost had the agent held",
+}
+
+
+def _difficulties(scenario: Scenario) -> list[str]:
+    """What agents do not see, do not hear, or do not have in hand, a line each."""
+    sensing, messages, attack = scenario.sensing, scenario.messages, scenario.attack
+    lines = []
+    if not sensing.perfect:
+        lines.append(
+            f"meters: voltage noise {sensing.noise_v_pu:g} pu, power noise {sensing.noise_power:.0%}, "
+            f"{sensing.missing:.0%} missing, {sensing.delay} intervals late"
+        )
+    if messages.hops:
+        lines.append(
+            f"messages: {', '.join(messages.share)} of zones within {messages.hops} hops, {messages.loss:.0%} lost, "
+            f"{messages.delay} intervals late"
+        )
+    if attack is not None:
+        who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"
+        lines.append(f"attack: {who} driven by {attack.policy} from step {attack.from_step} on")
+    if scenario.faults:
+        what = "the days' own outages" if scenario.faults == "outages" else f"one of {', '.join(scenario.faults)}"
+        lines.append(f"broken: {what}")
+    return lines
 
 
 def _agents(task: Task, console: Console) -> None:

@@ -26,7 +26,7 @@ app = typer.Typer(
 console = Console()
 
 Name = Annotated[str, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")]
-Split = Annotated[str, typer.Option(help="Which days: train, validation or test.")]
+Split = Annotated[str, typer.Option(help="Which days: train, validation, test, or a stress split that the card names.")]
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ SWITCHING = "ieee123_switching"
 
 def test_a_broken_branch_is_dark_until_the_end_and_nothing_live_reaches_it():
     env = ZoneEnv(load_cached(SWITCHING))
-    feeder, rng = env.task.feeder, np.random.default_rng(0)
+    feeder = env.task.feeder
     drawn = set()
     for seed in range(12):
         observations, _ = env.reset(seed=seed)
@@ -87,9 +87,7 @@ def test_a_broken_branch_is_dark_until_the_end_and_nothing_live_reaches_it():
         assert not env.now.solution.energised[faulted].any()
         assert env.now.solution.energised.sum() > 0.4 * len(feeder.nodes), "the rest is fed"
         while env.agents:
-            sampled = {
-                a: env.action_space(a).sample(observations[a]["action_mask"]) for a in env.agents
-            }
+            sampled = {a: env.action_space(a).sample(observations[a]["action_mask"]) for a in env.agents}
             observations, *_ = env.step(sampled)
             assert not env.after.solution.energised[faulted].any()
     assert len(drawn) > 4

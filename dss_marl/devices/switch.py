@@ -73,9 +73,8 @@ class Switches(DeviceGroup):
 
     @property
     def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The state, and the lockout that is left where there is one."""
-        entries = ("closed [0 or 1]", "lockout left, share of it [1]")
-        return entries if self.lockout_h.any() else entries[:1]
+        """The lockout that is left, where there is one."""
+        return ("lockout left, share of it [1]",) if self.lockout_h.any() else ()
 
     def levels(self) -> IntArray:
         """See DeviceGroup.levels: open, stay, close."""
@@ -125,8 +124,7 @@ class Switches(DeviceGroup):
     def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         left = memory[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
-        both = np.stack([setpoints.closed[..., self.switches].astype(float), left], axis=-1)
-        return both[..., : len(self.reading_labels)]
+        return left[..., None][..., : len(self.reading_labels)]
 
     @classmethod
     def new_switches(cls, specs: Sequence[SwitchSpec]) -> list[NewSwitch]:

@@ -196,7 +196,7 @@ def readings(zone: Zone, state: GridState) -> Array:
 @feature(["last action of"], "1", -1, 1, per="actions")
 @all_zones
 def last_action(zone: Zone, state: GridState) -> Array:
-    """(..., w) what the agent's devices did in the interval before, entry by entry."""
+    """(..., w) what the agent's devices were asked in the interval before, entry by entry."""
     return _rows(state.action, zone.actions, zone.action_weight)
 
 

@@ -116,7 +116,8 @@ class GridState(Interval):
         forecast: (..., H, J) injections before any control in the coming H intervals, the first being this one [kW]:
             loads negative, available sun positive.
         price: (..., H) price of energy in the same intervals [1/kWh].
-        action: (..., F) what the devices did last, all entries of all devices, in [-1, 1]; zeros at reset.
+        action: (..., F) what all entries of all devices were last asked, in [-1, 1], or what holding meant where that
+            was not possible; each kind's neutral at reset.
         readings: (..., M) what the devices tell of themselves; see DeviceGroup.readings.
         unmet_kwh: (..., D) energy that each device owed in the interval and did not deliver, times its priority [kWh].
     """

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dss_marl.devices import DeviceGroup
 from dss_marl.engines.base import Engine
 from dss_marl.profiles import Day, Forecast
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
@@ -53,7 +54,13 @@ class Plant:
         self._always = bool((self._every == 1).all())
         self._settling = [k for k, group in enumerate(task.groups) if group.settles]
         self._silent = not any(len(group.reading_labels) for group in task.groups)
-        self._zeros = np.zeros(sum(group.size for group in task.groups))
+        # Most kinds have nothing to check or to owe; asking them costs more than this.
+        self._checking = [k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check]
+        self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
+        ends = np.cumsum([group.size for group in task.groups])
+        self._rows = [slice(end - group.size, end) for group, end in zip(task.groups, ends, strict=True)]
+        self._zeros = np.zeros(int(ends[-1]))
+        self._zeros.flags.writeable = False  # shared by the states
         self.joint = np.concatenate([np.full(group.size, group.joint) for group in task.groups])
         self._day: Day | None = None
         self._forecast: Forecast | None = None
@@ -150,19 +157,23 @@ class Plant:
         together = np.concatenate(memory)
         solution = self._solved(setpoints, together, task.scenario.circuit_controls)
         setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
-        for k, (group, own) in enumerate(zip(task.groups, self.memories(together), strict=True)):
-            checked, exceeded = group.check(own, setpoints, solution)
-            if checked is not own:
-                own[:] = checked
+        own = self.memories(together)
+        for k in self._checking:
+            checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
+            if checked is not own[k]:
+                own[k][:] = checked
             limited[k] = np.maximum(limited[k], exceeded)
-        unmet = [
-            group.unmet_kwh(before, after, interval)
-            for group, before, after in zip(
-                task.groups, self.memories(now.memory), self.memories(together), strict=True
-            )
-        ]
-        after = self._state(interval, setpoints, solution, together, flat, np.concatenate(unmet))
+        after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
+
+    def _unmet(self, now: GridState, own: list[Array], interval: Interval) -> Array:
+        """(D) what the devices owed in the interval and did not deliver [kWh]."""
+        if not self._owing:
+            return self._zeros
+        before, unmet = self.memories(now.memory), self._zeros.copy()
+        for k in self._owing:
+            unmet[self._rows[k]] = self.task.groups[k].unmet_kwh(before[k], own[k], interval)
+        return unmet
 
     def coming(self, step: int, present: Setpoints, memory: Array, action: Array, last: GridState | None) -> GridState:
         """Interval ``step`` as agents see it: its load and sun, the devices where they are.

@@ -81,9 +81,9 @@ def _difficulties(scenario: Scenario) -> list[str]:
             f"{sensing.missing:.0%} missing, {sensing.delay} intervals late"
         )
     if messages.hops:
+        whom = "all other zones" if messages.hops == "all" else f"zones at most {messages.hops} borders away"
         lines.append(
-            f"messages: {', '.join(messages.share)} of zones within {messages.hops} hops, {messages.loss:.0%} lost, "
-            f"{messages.delay} intervals late"
+            f"messages: {', '.join(messages.share)} of {whom}, {messages.loss:.0%} lost, {messages.delay} intervals late"
         )
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"

@@ -50,7 +50,7 @@ def list_() -> None:
     for name in known_names("scenarios"):
         task = load_scenario(name).build()
         scenario = task.scenario
-        table.add_row(name, task.feeder.name, str(len(task.zones)), str(scenario.steps), scenario.title)
+        table.add_row(name, task.feeder.name, str(len(task.agents.names)), str(scenario.steps), scenario.title)
     console.print(table)
 
 

@@ -21,10 +21,8 @@ from dss_marl.state import Array, IntArray
 _CUSTOMER_KW = np.array([1.5, 15.0, 60.0])
 _VARIATION = np.array([0.65, 0.30, 0.20])
 _BY_MINUTE = np.array([0.85, 0.25, 0.15])
-_OWN_SCALE, _OWN_SHIFT_H = (
-    0.35,
-    0.6,
-)  # of one customer's use and of its clock; a large load's shift does not average out
+# Spread of one customer's use and of its clock; a large load's shift does not average out.
+_OWN_SCALE, _OWN_SHIFT_H = 0.35, 0.6
 _REGION = 0.03  # what moves all loads together
 HIGHEST = 8.0  # share of nominal that can be stored
 

@@ -83,7 +83,8 @@ def _difficulties(scenario: Scenario) -> list[str]:
     if messages.hops:
         whom = "all other zones" if messages.hops == "all" else f"zones at most {messages.hops} borders away"
         lines.append(
-            f"messages: {', '.join(messages.share)} of {whom}, {messages.loss:.0%} lost, {messages.delay} intervals late"
+            f"messages: {', '.join(messages.share)} of {whom}, {messages.loss:.0%} lost, "
+            f"{messages.delay} intervals late"
         )
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"

@@ -27,7 +27,7 @@ from dss_marl.zones import over_zones
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
 
-_EPISODE = ("agents", "before", "after", "now", "day", "_rng", "_rows", "_possible", "_allowed")
+_EPISODE = ("agents", "before", "after", "now", "day", "team_reward", "_rng", "_rows", "_possible", "_allowed")
 _PARTS = ("plant", "sensing", "messages", "attack")
 
 
@@ -66,6 +66,13 @@ class ZoneEnv(ParallelEnv):
     agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
     (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the
     agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
+
+    Attributes:
+        task, split, days, engine: what is played on.
+        before, after: the states around the last step; None after a reset.
+        now: the coming interval as it is.
+        day: number of the day.
+        team_reward: of the last step, whatever each agent gets of it.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -108,6 +115,7 @@ class ZoneEnv(ParallelEnv):
         self.after: GridState | None = None
         self.now: GridState | None = None
         self.day = -1  # of the year, from 0
+        self.team_reward = 0.0  # of the last step, whatever the agents share of it
         self._rng = np.random.default_rng()
         self._rows = np.zeros((len(self.possible_agents), len(self._low)), np.float32)
         self._possible: BoolArray | None = None
@@ -264,6 +272,7 @@ class ZoneEnv(ParallelEnv):
         except PowerFlowError:
             failed = True  # the last observation stands: it is finite, and no interval was operated
             values[-1] = 1.0
+            by_zone = values[:0]
         else:
             by_zone = self._judged(now, after)
             values[: len(by_zone)] = by_zone[:, self.task.agents.zone]
@@ -273,6 +282,7 @@ class ZoneEnv(ParallelEnv):
             rewards = self._shared(by_zone[: len(self.task.rewards)], now, after, flat)
             self.before, self.after, self.now = now, after, coming
             self._look()
+        self.team_reward = -scenario.failure_penalty if failed else float(by_zone[: len(self.task.rewards)].sum())
         values[-6], values[-3], values[-2] = decoded.clipped, illegal, hostile
         truncated = not failed and now.step + 1 >= scenario.steps
         agents, infos = self.agents, self._infos(values, truncated)

@@ -307,10 +307,23 @@ def test_who_gets_which_reward(agents):
     by_zone = {int(z): zones[a] for a, z in zip(team_env.possible_agents, zone_of, strict=True)}
     assert set(team.values()) == {team["zone_1" if agents == "zone" else "inverter_1"]}
     assert next(iter(team.values())) == pytest.approx(sum(by_zone.values()), rel=1e-6)
+    assert team_env.team_reward == next(iter(team.values()))
     assert len(set(own.values())) > 1
     if agents == "zone":
         assert own == zones
     team_env.close()
+
+
+def test_the_figures_of_a_day_do_not_depend_on_who_gets_which_reward():
+    from dss_marl.policies import NoControl
+    from dss_marl.training import evaluate
+
+    found = [
+        evaluate(NoControl(), load_scenario(NAME).replace(reward_sharing=way, steps=8), [100])[0]
+        for way in ("team", "zone", "difference")
+    ]
+    assert found[0]["team_return"] < 0
+    assert [one["team_return"] for one in found[1:]] == pytest.approx([found[0]["team_return"]] * 2, rel=1e-4)
 
 
 def test_a_difference_reward_is_what_is_lost_had_the_agent_held():

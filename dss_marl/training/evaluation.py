@@ -32,13 +32,12 @@ def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None 
     controller.start(env)
     figures = EpisodeFigures(env.task)
     while env.agents:
-        observations, rewards, terminations, _, _ = env.step(controller.act(env, observations))
-        reward = next(iter(rewards.values()))
+        observations, _, terminations, _, _ = env.step(controller.act(env, observations))
         if any(terminations.values()):
-            figures.fail(reward)
+            figures.fail(env.team_reward)
             break
         assert env.before is not None and env.after is not None
-        figures.add(env.before, env.after, reward)
+        figures.add(env.before, env.after, env.team_reward)
         if watch:
             watch(env.after)
     return figures.result()

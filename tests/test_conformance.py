@@ -94,10 +94,13 @@ def test_all_is_inside_its_space(env):
 def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
     """And where all entries are choices, one that the mask forbids is held and counted, never an error."""
     asked = 0
+    trips = any(type(group).__name__ == "Generators" for group in env.task.groups)
     for observations, _, _, _, infos in episode(env, 2)[1:]:
         if all(mask_of(seen) is not None for seen in observations.values()):
             asked += 1
-            assert all(info["illegal"] == 0 for info in infos.values())
+            assert all(info["illegal"] == info["clipped"] == 0 for info in infos.values())
+            if not trips:  # a generator's island may ask for more than it has, which no mask foresees
+                assert all(info["limited"] == 0 for info in infos.values())
     discrete = env.task.encoding.counts.all()
     assert (asked > 0) == discrete
     if not discrete:
@@ -113,8 +116,7 @@ def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
         per_agent = np.bincount(env.task.agents.slots.entry_agent, forbidden, len(env.possible_agents))
         assert [infos[a]["illegal"] for a in env.possible_agents] == per_agent.tolist()
         counted += per_agent.sum()
-    padded = env.task.encoding.name == "multidiscrete" and not env.task.agents.slots.used.all()
-    assert counted > 0 or padded or not env.task.scenario.feeder.taps
+    assert counted > 0 or not env.task.scenario.name.startswith("ieee123")  # where much is forbidden at any time
 
 
 def test_what_is_encoded_is_decoded(env, rng):

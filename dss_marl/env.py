@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,39 +14,21 @@ from pettingzoo import ParallelEnv
 from dss_marl.attack import Attack
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.judge import Judge
 from dss_marl.messages import Messages
 from dss_marl.plant import Plant
+from dss_marl.saved import EnvState, kept_of, own_stream
 from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
 from dss_marl.spaces import Decoded
 from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
-from dss_marl.zones import over_zones
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
 
 _EPISODE = ("agents", "before", "after", "now", "day", "team_reward", "_rng", "_rows", "_possible", "_allowed")
 _PARTS = ("plant", "sensing", "messages", "attack")
-
-
-@dataclass(frozen=True)
-class EnvState:
-    """A running episode as ``ZoneEnv.save_state`` gives it; may be pickled."""
-
-    scenario: Scenario
-    fields: dict[str, Any]
-    parts: dict[str, dict[str, Any]]
-
-
-def _kept(part: Any) -> dict[str, Any]:
-    """What changes in a part through an episode; its arrays are replaced, never written, so they may be shared."""
-    return {} if part is None else _own_stream({name: vars(part)[name] for name in part.episode})
-
-
-def _own_stream(kept: dict[str, Any]) -> dict[str, Any]:
-    """The same with a copy of the random stream, which does change in place."""
-    return {name: copy.deepcopy(value) if name == "_rng" else value for name, value in kept.items()}
 
 
 class ZoneEnv(ParallelEnv):
@@ -103,6 +84,7 @@ class ZoneEnv(ParallelEnv):
         self.days = task.profiles.days(split)
         self.engine: Engine = engine or OpenDSSEngine(task.feeder)
         self.plant = Plant(task, self.engine)
+        self.judge = Judge(task, self.plant)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
         self.possible_agents = list(task.agents.names)
@@ -274,12 +256,12 @@ class ZoneEnv(ParallelEnv):
             values[-1] = 1.0
             by_zone = values[:0]
         else:
-            by_zone = self._judged(now, after)
+            by_zone = self.judge.by_zone(now, after)
             values[: len(by_zone)] = by_zone[:, self.task.agents.zone]
             home, joint = self.task.agents.slots.device_agent, self.plant.joint
             values[-5] = np.bincount(home, limited * ~joint, len(self.agents))
             values[-4] = np.bincount(home, limited * joint, len(self.agents))
-            rewards = self._shared(by_zone[: len(self.task.rewards)], now, after, flat)
+            rewards = self.judge.shared(by_zone[: len(self.task.rewards)], now, after, flat)
             self.before, self.after, self.now = now, after, coming
             self._look()
         self.team_reward = -scenario.failure_penalty if failed else float(by_zone[: len(self.task.rewards)].sum())
@@ -325,43 +307,6 @@ class ZoneEnv(ParallelEnv):
         if self.attack is None:
             return np.zeros(len(self.possible_agents), bool)
         return self.attack.hostile(step)
-
-    # --- rewards -----------------------------------------------------------------------------------------------------
-
-    def _judged(self, before: GridState, after: GridState) -> Array:
-        """(K, Z) weighted reward terms, then costs, of all zones."""
-        task = self.task
-        values = np.zeros((len(task.rewards) + len(task.costs), len(task.zones)))
-        for row, (weight, term) in enumerate(task.rewards.values()):
-            values[row] = over_zones(term, task.zones, task.stacked, before, after)
-            values[row] *= weight
-        for row, cost in enumerate(task.costs.values(), start=len(task.rewards)):
-            values[row] = over_zones(cost, task.zones, task.stacked, before, after)
-        return values
-
-    def _shared(self, by_zone: Array, before: GridState, after: GridState, flat: Array) -> Array:
-        """(A) the reward of each agent, of (terms, Z) of the zones."""
-        sharing, agents = self.task.scenario.reward_sharing, self.task.agents
-        if sharing == "team":
-            return np.full(len(agents.names), float(by_zone.sum()))
-        if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
-            return by_zone.sum(0)[agents.zone]
-        if sharing == "agent":
-            own = [w * over_zones(f, agents.views, agents.stacked, before, after) for w, f in self._terms()]
-            return np.sum(np.broadcast_arrays(*own, np.zeros(len(agents.names))), axis=0)
-        return np.array([by_zone.sum() - self._without(a, before, flat) for a in range(len(agents.names))])
-
-    def _terms(self) -> list[tuple[float, Any]]:
-        return list(self.task.rewards.values())
-
-    def _without(self, agent: int, before: GridState, flat: Array) -> float:
-        """The team's reward had this agent held."""
-        held = np.where(self.task.agents.slots.entry_agent == agent, self.plant.present(before), flat)
-        try:
-            other = self.plant.operate(before, held)[0]
-        except PowerFlowError:
-            return -self.task.scenario.failure_penalty
-        return float(self._judged(before, other)[: len(self.task.rewards)].sum())
 
     # --- what comes out ----------------------------------------------------------------------------------------------
 
@@ -412,7 +357,7 @@ class ZoneEnv(ParallelEnv):
         self.engine.restart()
         fields = {name: copy.copy(getattr(self, name)) for name in _EPISODE}
         fields["_rng"] = copy.deepcopy(self._rng)
-        return EnvState(self.task.scenario, fields, {name: _kept(getattr(self, name)) for name in _PARTS})
+        return EnvState(self.task.scenario, fields, {name: kept_of(getattr(self, name)) for name in _PARTS})
 
     def load_state(self, saved: EnvState) -> None:
         """Go on from what ``save_state`` gave, in this environment or another of the same scenario.
@@ -430,7 +375,7 @@ class ZoneEnv(ParallelEnv):
         for name, kept in saved.parts.items():
             part = getattr(self, name)
             if part is not None:
-                part.__dict__.update(_own_stream(kept))
+                part.__dict__.update(own_stream(kept))
         self.engine.restart()
 
     def close(self) -> None:

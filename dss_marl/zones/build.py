@@ -90,32 +90,8 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
     check_partition(feeder, parts)
     names = zone_names(parts)
     out = {feeder.source_bus} | {feeder.bus(bus).name for bus in unjudged}
-    zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
-    bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
+    indices = _rows(feeder, parts, out)
     order = feeder.bus_index
-
-    def rows(pairs: Iterable[tuple[int, str]]) -> list[IntArray]:
-        found: list[list[int]] = [[] for _ in parts]
-        for i, bus in pairs:
-            found[zone_of[bus]].append(i)
-        return [np.array(own, dtype=np.int64) for own in found]
-
-    indices = {
-        "nodes": rows(enumerate(bus_of_node)),
-        "judged": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
-        "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
-        "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
-        "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
-        "panels": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
-        "capacitors": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
-        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch"),
-        "borders": rows(
-            (m, bus)
-            for m, row in enumerate(feeder.branches)
-            if zone_of[row.bus1] != zone_of[row.bus2]
-            for bus in (row.bus1, row.bus2)
-        ),
-    }
     zones = []
     for z, part in enumerate(parts):
         own: dict[str, Any] = {field: of_zone[z] for field, of_zone in indices.items()}
@@ -154,3 +130,32 @@ def _units(feeder: Feeder, units: IntArray) -> dict[str, Any]:
         weight[u, : len(at)] = 1 / len(at)
     rated = np.array([feeder.injections[unit].kw for unit in units])
     return {"unit_nodes": nodes, "unit_node_weight": weight, "unit_kw": rated}
+
+
+def _rows(feeder: Feeder, parts: Partition, out: set[str]) -> dict[str, list[IntArray]]:
+    """What lies in each part, by the names of Zone's rows; ``out`` are the buses that are not judged."""
+    zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
+    bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
+
+    def rows(pairs: Iterable[tuple[int, str]]) -> list[IntArray]:
+        found: list[list[int]] = [[] for _ in parts]
+        for i, bus in pairs:
+            found[zone_of[bus]].append(i)
+        return [np.array(own, dtype=np.int64) for own in found]
+
+    return {
+        "nodes": rows(enumerate(bus_of_node)),
+        "judged": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
+        "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
+        "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
+        "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
+        "panels": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
+        "capacitors": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
+        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch"),
+        "borders": rows(
+            (m, bus)
+            for m, row in enumerate(feeder.branches)
+            if zone_of[row.bus1] != zone_of[row.bus2]
+            for bus in (row.bus1, row.bus2)
+        ),
+    }

@@ -1,0 +1,65 @@
+"""Judge: what a step was worth, to the zones, to the team and to each agent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.engines.base import PowerFlowError
+from dss_marl.plant import Plant
+from dss_marl.state import Array, GridState
+from dss_marl.task import Task
+from dss_marl.zones import over_zones
+
+
+class Judge:
+    """The reward terms and costs of a task.
+
+    Args:
+        task: names them.
+        plant: on which a difference reward tries what would have been.
+    """
+
+    def __init__(self, task: Task, plant: Plant) -> None:
+        self.task = task
+        self.plant = plant
+
+    def by_zone(self, before: GridState, after: GridState) -> Array:
+        """(K, Z) weighted reward terms, then costs, of all zones."""
+        task = self.task
+        values = np.zeros((len(task.rewards) + len(task.costs), len(task.zones)))
+        for row, (weight, term) in enumerate(task.rewards.values()):
+            values[row] = over_zones(term, task.zones, task.stacked, before, after)
+            values[row] *= weight
+        for row, cost in enumerate(task.costs.values(), start=len(task.rewards)):
+            values[row] = over_zones(cost, task.zones, task.stacked, before, after)
+        return values
+
+    def shared(self, terms: Array, before: GridState, after: GridState, flat: Array) -> Array:
+        """(A) the reward of each agent.
+
+        Args:
+            terms: (terms, Z) weighted, of the zones.
+            before, after: states around the step.
+            flat: (F) what the devices were asked.
+        """
+        sharing, agents = self.task.scenario.reward_sharing, self.task.agents
+        if sharing == "team":
+            return np.full(len(agents.names), float(terms.sum()))
+        if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
+            return terms.sum(0)[agents.zone]
+        if sharing == "agent":
+            own = [
+                weight * over_zones(term, agents.views, agents.stacked, before, after)
+                for weight, term in self.task.rewards.values()
+            ]
+            return np.sum(np.broadcast_arrays(*own, np.zeros(len(agents.names))), axis=0)
+        return np.array([terms.sum() - self._without(a, before, flat) for a in range(len(agents.names))])
+
+    def _without(self, agent: int, before: GridState, flat: Array) -> float:
+        """The team's reward had this agent held."""
+        held = np.where(self.task.agents.slots.entry_agent == agent, self.plant.present(before), flat)
+        try:
+            other = self.plant.operate(before, held)[0]
+        except PowerFlowError:
+            return -self.task.scenario.failure_penalty
+        return float(self.by_zone(before, other)[: len(self.task.rewards)].sum())

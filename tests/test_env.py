@@ -411,7 +411,7 @@ def test_every_entry_has_a_label_and_a_meaning(env):
             values = x[:, column]
             if label == "-":
                 assert (values == 0).all()
-            elif label.startswith("has kind"):
+            elif label.startswith(("has kind", "has action")):
                 assert np.ptp(values) == 0
             elif label.startswith("is "):
                 assert set(values) == {float(label == f"is {agent} [0 or 1]")}

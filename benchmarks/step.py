@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 import dss_marl
+from dss_marl.devices import Inverters
 from dss_marl.engines.opendss import OpenDSSEngine
 
 
@@ -20,31 +21,32 @@ def blocks(name: str, rounds: int) -> None:
     env = dss_marl.make(name)
     task = env.task
     rng = np.random.default_rng(0)
-    slots = task.agents.slots
+    moved = np.zeros(task.agents.slots.size, bool)  # reactive power only: a tap or a switch would rebuild Y
+    for group, part in zip(task.groups, task.agents.slots.parts, strict=True):
+        if isinstance(group, Inverters):
+            moved[part.start : part.stop : len(group.action_labels)] = True
+    first, nobody = round(task.scenario.start_hour / task.scenario.dt_h), np.empty(0, np.int64)
     bare = OpenDSSEngine(task.feeder)
     bare.solve(task.start)
     lib = bare._lib
     setpoints = task.start.copy()
     rows = []
     for number in range(rounds):
-        day = task.profiles.day(task.profiles.days("train")[number])
-        shares = rng.uniform(-1, 1, (task.scenario.steps, slots.width))
-        actions = [
-            {agent: np.where(np.arange(slots.width) == 0, row, 0).astype(np.float32) for agent in slots.agents}
-            for row in shares
-        ]
+        day = task.profiles.day(task.profiles.days("train")[number], task.profiles.steps)
+        shares = rng.uniform(-1, 1, (task.scenario.steps, len(moved)))
+        actions = [task.encoding.encode(np.where(moved, row, task.neutral)) for row in shares]
 
         def floor() -> None:
             for t in range(task.scenario.steps):
-                for k in (t, t + 1):
+                for k in (first + t, first + t + 1):
                     setpoints.kw, setpoints.kvar = day.kw[k], day.kvar[k]  # noqa: B023
-                    bare._write(setpoints, None)
+                    bare._write(setpoints, nobody)
                     lib.Solution_InitSnap()
                     lib.Solution_SolveNoControl()
 
         def engine() -> None:
             for t in range(task.scenario.steps):
-                for k in (t, t + 1):
+                for k in (first + t, first + t + 1):
                     setpoints.kw, setpoints.kvar = day.kw[k], day.kvar[k]  # noqa: B023
                     bare.solve(setpoints)
 

@@ -119,7 +119,10 @@ def evaluate(
     split: Split = "test",
     days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
     controllers: Annotated[
-        str, typer.Option(help="Reference controllers, separated by commas; 'all' takes those that fit the scenario.")
+        str,
+        typer.Option(
+            help="Reference controllers, separated by commas; 'all' takes those that fit the scenario and are quick."
+        ),
     ] = "all",
 ) -> None:
     """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""

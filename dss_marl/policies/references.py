@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import Droop, DroopCurve
+from dss_marl.policies.greedy import Greedy
 from dss_marl.scenario import Scenario
 
 
@@ -21,7 +22,9 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "greedy": lambda scenario: Greedy(),
 }
+SLOW = ("greedy",)  # seconds for each day, so they play where they are asked for by name
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

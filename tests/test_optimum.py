@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.data import data_folder
 from dss_marl.plant import Plant
 from dss_marl.policies import Planned, Plans, load_plans, reference, spread
 from dss_marl.policies.best_known import played, solve_day
@@ -15,6 +16,7 @@ from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
+from dss_marl.training.evaluation import evaluate_all
 
 SUMMER = 175
 
@@ -133,6 +135,20 @@ def test_a_plan_earns_the_same_again_from_its_file(tmp_path):
     assert figures["tap_moves"] == 1
 
 
+def test_all_controllers_play_the_days_that_have_plans():
+    scenario = small()
+    task = scenario.build()
+    plans, day = Plans(digest(scenario)), task.profiles.days("test")[7]
+    requests = np.zeros((3, task.agents.slots.size))
+    plans.add(task, day, requests, played(task, day, requests))
+    controllers = {"best_known": Planned(plans), "no_control": reference("no_control", scenario)}
+    table = evaluate_all(controllers, scenario)
+    assert table.days == (day,)
+    np.testing.assert_allclose(*(table.column(name, "team_return") for name in controllers), atol=1e-6)
+    with pytest.raises(ValueError, match=r"no train day .* has a plan"):
+        evaluate_all(controllers, scenario, "train")
+
+
 def test_plans_of_a_changed_scenario_or_day_are_refused():
     scenario = small()
     task = scenario.build()
@@ -176,3 +192,15 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
         reference("best_known", small(name="ieee13_never"))
     with pytest.raises(ValueError, match="no plans"):
         load_plans(small(name="ieee13_never"))
+
+
+def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say():
+    for path in sorted(data_folder("results").glob("*/plans.npz")):
+        scenario = dss_marl.load_scenario(path.parent.name)
+        plans = Plans.load(path)
+        assert len(plans.requests) >= 10
+        day = sorted(plans.requests)[len(plans.requests) // 2]
+        figures = evaluate(Planned(plans), scenario, [day])[0]
+        assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
+        droop = evaluate(reference("tuned_droop", scenario), scenario, [day])[0]
+        assert figures["team_return"] > droop["team_return"]

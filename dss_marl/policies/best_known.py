@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from dss_marl.devices import Capacitors, Inverters, Regulators
@@ -19,13 +21,14 @@ _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ENOUGH = 1e-3  # relative gain of a round that is worth another
 
 
-def solve_day(task: Task, day: int, rounds: int = 8) -> tuple[Array, float]:
+def solve_day(task: Task, day: int, rounds: int = 8, thorough: bool = False) -> tuple[Array, float]:
     """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
 
     Args:
         task: inverters, regulators and capacitors.
         day: of the year.
         rounds: most rounds of improvement; see DaySearch.
+        thorough: try moves of two devices together too: a third of a per cent better in three times as long.
 
     Returns:
         (T, F) what all entries are asked in each interval, and the team's return when it is played.
@@ -41,9 +44,10 @@ def solve_day(task: Task, day: int, rounds: int = 8) -> tuple[Array, float]:
     steps = range(task.scenario.steps)
     states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
     search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
-    for _ in range(rounds):
-        if search.round(positions.near) < _ENOUGH * abs(search.total):
-            break
+    for pairs in (False, True)[: 1 + thorough]:
+        for _ in range(rounds):
+            if search.round(partial(positions.near, pairs=pairs)) < _ENOUGH * abs(search.total):
+                break
     trials.plant.engine.close()
     requests = search.requests().astype(np.float16).astype(float)  # as plans are kept
     return requests, played(task, day, requests)

@@ -13,6 +13,7 @@ from dss_marl.policies.quadratic import Local, best_whole
 from dss_marl.state import Array, IntArray
 
 _MOST = 400  # places an interval offers: the best found so far
+_SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a place may come earlier or later
 _PATIENCE = (2.0, 8.0)  # intervals over which a move is paid, of the first paths
 
 
@@ -135,7 +136,7 @@ class DaySearch:
 
     def _of_neighbours(self, step: int) -> list[IntArray]:
         """Where the path is in the intervals around, so that a move may come earlier or later."""
-        return [self.path[other] for other in (step - 2, step - 1, step + 1, step + 2) if 0 <= other < len(self.path)]
+        return [self.path[other] for other in (step + shift for shift in _SHIFTS) if 0 <= other < len(self.path)]
 
     def _choose(self) -> None:
         rewards, places = [], []

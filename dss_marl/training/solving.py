@@ -29,15 +29,21 @@ def days_to_solve(
     return plans, path, [day for day in days if anew or day not in plans.requests]
 
 
-def solved(scenario: Scenario, plans: Plans, path: Path, days: Sequence[int]) -> Iterator[tuple[int, float]]:
+def solved(
+    scenario: Scenario, plans: Plans, path: Path, days: Sequence[int], thorough: bool = False
+) -> Iterator[tuple[int, float]]:
     """Solve days and keep the better plan of each; the file is written after every one.
+
+    Args:
+        scenario, plans, path, days: as ``days_to_solve`` gives them.
+        thorough: search longer.
 
     Returns:
         each day and the team's return of its plan.
     """
     task = scenario.build()
     for day in days:
-        requests, earned = solve_day(task, day)
+        requests, earned = solve_day(task, day, thorough=thorough)
         if earned > plans.returns.get(day, -float("inf")):
             plans.add(task, day, requests, earned)
             plans.save(path)

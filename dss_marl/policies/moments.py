@@ -15,7 +15,8 @@ from dss_marl.rewards import violating_share, voltage_violation
 from dss_marl.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.task import Task
 
-_MARGIN = 5e-5  # kept from the ends of the band, more than the solvers' tolerance [pu]
+_MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
+_CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
 _STEP = 0.1  # of an entry, for slopes
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 
@@ -84,8 +85,15 @@ class Moments:
         return self._trials.after(*self.asked(step, position, entries))
 
     def reward(self, after: GridState | None) -> float:
-        """What the team earns in an interval in which nothing moved."""
-        return -np.inf if after is None else self._trials.judged(after, after)
+        """What the team earns in an interval in which nothing moved, -inf where the power flow failed.
+
+        A node at the very end of the band counts as out of it, because it may be when the plan is played.
+        """
+        if after is None:
+            return -np.inf
+        v = self._v(after)
+        close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
+        return self._trials.judged(after, after) - self._per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:
         return np.nan if after is None else -self._trials.judged(after, after, self._rough)

@@ -63,6 +63,7 @@ def test_a_tiny_day_is_as_good_as_trying_everything():
     for changes in ({}, {"feeder": {"source_pu": 1.05}}):
         task = small(**changes).build()
         _, earned = solve_day(task, SUMMER)
+        assert solve_day(task, SUMMER, thorough=True)[1] >= earned - 1e-5
         best = exhaustive(task, SUMMER)
         assert earned >= best - 1e-4 * abs(best) - 1e-4
         assert earned <= best + 0.03 * abs(best) + 1e-3  # shares between those of the grid, and no more

@@ -28,7 +28,7 @@ def solve_day(task: Task, day: int, rounds: int = 8, thorough: bool = False) -> 
         task: inverters, regulators and capacitors.
         day: of the year.
         rounds: most rounds of improvement; see DaySearch.
-        thorough: try moves of two devices together too: a third of a per cent better in three times as long.
+        thorough: try moves of two devices together too, which takes much longer.
 
     Returns:
         (T, F) what all entries are asked in each interval, and the team's return when it is played.

@@ -239,7 +239,7 @@ def solve(
     name: Name,
     days: Annotated[int, typer.Option(help="Test days, spread over the year.")] = 10,
     anew: Annotated[bool, typer.Option("--anew", help="Also the days that have a plan.")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Try moves of two devices together too; much longer.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Pairs of devices too; much longer.")] = False,
     out: Annotated[Path | None, typer.Option(help="File; default results/NAME/plans.npz.")] = None,
 ) -> None:
     """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""

@@ -187,5 +187,6 @@ def test_models_take_turns_in_one_running_game(tmp_path):
     for kind, model in game.models.items():
         assert model.num_timesteps == 3 * 3 * 6
         assert not first[kind].equal(model.policy.state_dict()["action_net.weight"])
-        assert model.rollout_buffer.observations.shape == (3 * 6, 27), "its own rows alone, flat after the training"
+        shape = (3 * 6, len(NATIVE().task.observer.low))
+        assert model.rollout_buffer.observations.shape == shape, "its own rows alone, flat after the training"
     game.close()

@@ -61,10 +61,11 @@ def new_model(
     policy: dict[str, Any] = {"net_arch": list(settings.net_arch)}
     if isinstance(venv.action_space, spaces.Box):
         policy["log_std_init"] = settings.log_std_init
-    if settings.ignore_padding:
+    padded = settings.ignore_padding and task.scenario.actions == "box"  # choices have masks for that
+    if padded:
         policy["columns"] = used_columns(task)
     model = algorithm_for(settings.algorithm, venv.action_space)(
-        PaddedPolicy if settings.ignore_padding else "MlpPolicy",
+        PaddedPolicy if padded else "MlpPolicy",
         venv,
         learning_rate=rate,
         n_steps=settings.n_steps,

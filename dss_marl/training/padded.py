@@ -65,14 +65,14 @@ def used_columns(task: Task) -> list[int]:
     """(W) the columns of the observation ``has_action``.
 
     Raises:
-        ValueError: the scenario's actions are no Box, or it does not observe them.
+        ValueError: the scenario does not observe them.
     """
     scenario, observer = task.scenario, task.observer
     place = [k for k, one in enumerate(observer.features) if one.function is has_action]
-    if scenario.actions != "box" or not place:
+    if not place:
         raise ValueError(
-            f"scenario {scenario.name!r}: ignore_padding needs actions 'box' and the observation 'has_action', and has "
-            f"actions {scenario.actions!r} and {', '.join(scenario.observations)}; change that, or leave it out"
+            f"scenario {scenario.name!r}: ignore_padding needs the observation 'has_action', and has "
+            f"{', '.join(scenario.observations)}; add it, or leave ignore_padding out"
         )
     ends = np.cumsum(observer.widths)
     return list(range(int(ends[place[0]]) - observer.widths[place[0]], int(ends[place[0]])))

@@ -1,4 +1,4 @@
-"""dss-marl: list, show, zones, train, evaluate and tune from the command line."""
+"""dss-marl: list, show, zones, train, evaluate, tune and solve from the command line."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ def evaluate(
     split: Split = "test",
     days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
     controllers: Annotated[
-        str, typer.Option(help="Reference controllers, separated by commas; 'all' takes those that fit the scenario.")
+        str,
+        typer.Option(
+            help="Reference controllers, separated by commas; 'all' takes those that fit the scenario and are quick."
+        ),
     ] = "all",
 ) -> None:
     """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
@@ -229,6 +232,28 @@ def tune(
         console.print(f"best return on {days} training days: {score:.3f}", highlight=False)
         text = ", ".join(f"{key}: {value:g}" for key, value in curve.items())
         console.print(f"tuned_droop: {{{text}}}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def solve(
+    name: Name,
+    days: Annotated[int, typer.Option(help="Test days, spread over the year.")] = 10,
+    anew: Annotated[bool, typer.Option("--anew", help="Also the days that have a plan.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Pairs of devices too; much longer.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File; default results/NAME/plans.npz.")] = None,
+) -> None:
+    """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
+    with _plain_errors():
+        from dss_marl.training.solving import days_to_solve, solved
+
+        scenario = load_scenario(name)
+        plans, path, todo = days_to_solve(scenario, days, anew, out)
+        with Progress(console=console) as progress:
+            bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
+            for day, earned in solved(scenario, plans, path, todo, thorough):
+                progress.console.print(f"day {day}: team return {earned:.4f}", highlight=False)
+                progress.advance(bar)
+        console.print(f"{len(plans.requests)} days in {path}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the data folders ``feeders/`` and ``scenarios/`` are: in a checkout, an editable install or a wheel."""
+"""Where the data folders feeders, scenarios and results are: in a checkout, an editable install or a wheel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def data_folder(noun: str) -> Path:
-    """Path of the data folder ``feeders`` or ``scenarios``.
+    """Path of the data folder ``feeders``, ``scenarios`` or ``results``.
 
     Raises:
         FileNotFoundError: the installation is incomplete.

@@ -86,3 +86,37 @@ def mean_interval(
     means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(-1)
     tail = (1 - level) / 2
     return float(x.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
+
+
+def normalised_score(
+    returns: Sequence[float] | Array,
+    zero: Sequence[float] | Array,
+    one: Sequence[float] | Array,
+    level: float = 0.95,
+    draws: int = 2000,
+) -> tuple[float, float, float]:
+    """Where a controller's mean return lies between two others', with its bootstrap interval over days.
+
+    It is not clipped: below 0 is worse than the one, above 1 better than the other, best known but no bound.
+
+    Args:
+        returns: (days) of the controller.
+        zero, one: (days) of those that score 0 and 1, on the same days.
+        level, draws: as in ``mean_interval``; days are drawn together for all three.
+
+    Returns:
+        score, lower end, upper end.
+
+    Raises:
+        ValueError: other days, or 0 and 1 are the same.
+    """
+    table = np.array([returns, zero, one], float)
+    mean, low, high = table.mean(axis=1)
+    if high - low < 1e-9:
+        raise ValueError(f"the score's 1 must earn more than its 0; mean returns are {high:g} and {low:g}")
+    drawn = np.random.default_rng(0).integers(0, table.shape[1], (draws, table.shape[1]))
+    means = table[:, drawn].mean(axis=-1)
+    width = means[2] - means[1]
+    scores = np.divide(means[0] - means[1], width, where=width > 0, out=np.full(draws, np.nan))
+    ends = np.nanquantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    return float((mean - low) / (high - low)), float(ends[0]), float(ends[1])

@@ -6,7 +6,7 @@ from common import task_of
 from test_rewards import with_voltages
 
 from dss_marl import ZoneEnv
-from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval
+from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
 from dss_marl.rewards import unserved_kwh
 
 
@@ -105,3 +105,20 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
     assert mean_interval([3.0] * 10) == (3.0, 3.0, 3.0)
     wide, narrow = mean_interval(samples[0], level=0.99), mean_interval(samples[0], level=0.5)
     assert wide[2] - wide[1] > 1.5 * (narrow[2] - narrow[1])
+
+
+def test_the_score_is_linear_from_zero_to_one_and_not_clipped():
+    zero, one = np.array([-6.0, -5.0, -10.0]), np.array([-3.0, -2.0, -3.0])
+    assert normalised_score(zero, zero, one) == (0.0, 0.0, 0.0)
+    assert normalised_score(one, zero, one) == (1.0, 1.0, 1.0)
+    half, low, high = normalised_score((zero + one) / 2, zero, one)
+    assert np.allclose([half, low, high], 0.5)
+    assert normalised_score(one + 1.3, zero, one)[0] == pytest.approx(1.3)
+    assert normalised_score(zero - 13, zero, one)[0] == pytest.approx(-3)
+    score, low, high = normalised_score([-3.0, -4.0, -9.0], zero, one)
+    assert low < score < high
+
+
+def test_a_score_needs_two_different_ends():
+    with pytest.raises(ValueError, match="must earn more than its 0"):
+        normalised_score([1.0, 2.0], [3.0, 3.0], [3.0, 3.0])

@@ -250,6 +250,15 @@ def test_table_pairs_by_day():
     assert table.better_days("b", "a") == pytest.approx(1 / 3)
 
 
+def test_a_table_with_the_best_known_scores_all_controllers():
+    returns = {"opendss_controls": (-6.0, -8.0), "droop": (-4.0, -5.0), "best_known": (-2.0, -2.0)}
+    table = Table("s", "test", (1, 2), {name: [{"team_return": x} for x in row] for name, row in returns.items()})
+    assert [table.score(name)[0] for name in returns] == pytest.approx([0.0, 0.5, 1.0])
+    without = Table("s", "test", (1, 2), {name: table.figures[name] for name in ("opendss_controls", "droop")})
+    with pytest.raises(ValueError, match="needs opendss_controls or no_control, and best_known"):
+        without.score("droop")
+
+
 def test_evaluate_uses_the_days_asked_for():
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=8)
     one = evaluate(dss_marl.policies.NoControl(), scenario, [10, 200])

@@ -77,13 +77,14 @@ class Regulators(DeviceGroup):
         return ("time to wait before the next move [min_time_h]",) if self._wait.any() else ()
 
     @cached_property
-    def _first(self) -> IntArray:
+    def leading(self) -> IntArray:
+        """(D) place in ``taps`` of each device's first tap."""
         return np.arange(self.size) if self.first is None else self.first
 
     @cached_property
-    def _owner(self) -> IntArray:
+    def owner(self) -> IntArray:
         """(T) the device of each tap."""
-        return np.repeat(np.arange(self.size), np.diff([*self._first, len(self.taps)]))
+        return np.repeat(np.arange(self.size), np.diff([*self.leading, len(self.taps)]))
 
     @cached_property
     def _absolute(self) -> BoolArray:
@@ -96,7 +97,7 @@ class Regulators(DeviceGroup):
     @cached_property
     def _span(self) -> IntArray:
         """(D) moves from the lowest position to the highest."""
-        return (self.highest - self.lowest)[self._first]
+        return (self.highest - self.lowest)[self.leading]
 
     def levels(self) -> IntArray:
         """See DeviceGroup.levels: all moves, or all positions."""
@@ -116,13 +117,13 @@ class Regulators(DeviceGroup):
         wanted = self._wanted(action[..., 0], setpoints)
         low, high = self._room(memory, setpoints)
         moved = np.clip(wanted, low, high)
-        setpoints.tap[..., self.taps] += moved[..., self._owner]
+        setpoints.tap[..., self.taps] += moved[..., self.owner]
         since = np.where(moved != 0, 0.0, memory[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (moved != wanted).astype(np.int64)
 
     def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present: no move, or the position."""
-        there = _entry(setpoints.tap[..., self.taps][..., self._first], self.lowest[self._first], self._span)
+        there = _entry(setpoints.tap[..., self.taps][..., self.leading], self.lowest[self.leading], self._span)
         return np.where(self._absolute, there, 0.0)[..., None]
 
     def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
@@ -132,20 +133,25 @@ class Regulators(DeviceGroup):
         allowed: BoolArray = ((low <= wanted) & (wanted <= high))[..., None]
         return allowed
 
+    def request(self, before: IntArray, after: IntArray) -> Array:
+        """(D, 1) the action that takes each device's first tap from one position (D) to another."""
+        lowest = self.lowest[self.leading]
+        return np.where(self._absolute, _entry(after, lowest, self._span), (after - before) / self.moves)[:, None]
+
     def _wanted(self, entry: Array, setpoints: Setpoints) -> IntArray:
         """(..., D) moves that the entry (..., D) asks for."""
         moves = np.rint(entry * self.moves).astype(np.int64)
         if not self._absolute.any():
             return moves
-        place = (setpoints.tap[..., self.taps] - self.lowest)[..., self._first]
+        place = (setpoints.tap[..., self.taps] - self.lowest)[..., self.leading]
         goal = np.rint((entry + 1) / 2 * self._span).astype(np.int64)
         return np.where(self._absolute, goal - place, moves)
 
     def _room(self, memory: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
         """(..., D) fewest and most moves that are possible; none always is."""
         tap = setpoints.tap[..., self.taps]
-        low = np.maximum.reduceat(self.lowest - tap, self._first, axis=-1)
-        high = np.minimum.reduceat(self.highest - tap, self._first, axis=-1)
+        low = np.maximum.reduceat(self.lowest - tap, self.leading, axis=-1)
+        high = np.minimum.reduceat(self.highest - tap, self.leading, axis=-1)
         most = np.where(memory[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours add up inexactly
         return np.clip(low, -most, 0), np.clip(high, 0, most)
 

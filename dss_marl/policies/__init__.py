@@ -2,16 +2,24 @@
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
-from dss_marl.policies.references import REFERENCES, reference
+from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.plans import Planned, Plans, load_plans, spread
+from dss_marl.policies.references import BY_NAME, REFERENCES, reference
 
 __all__ = [
+    "BY_NAME",
     "CATEGORY_B",
     "REFERENCES",
     "Controller",
     "Droop",
     "DroopCurve",
+    "Greedy",
     "NoControl",
+    "Planned",
+    "Plans",
     "RandomControl",
+    "load_plans",
     "reference",
+    "spread",
     "tune_droop",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import Droop, DroopCurve
+from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.plans import Planned, load_plans
 from dss_marl.scenario import Scenario
 
 
@@ -21,7 +23,10 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "greedy": lambda scenario: Greedy(),
+    "best_known": lambda scenario: Planned(load_plans(scenario)),
 }
+BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

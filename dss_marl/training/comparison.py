@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.policies import REFERENCES, Controller, Droop, DroopCurve, reference, tune_droop
+from dss_marl.policies import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, reference, tune_droop
 from dss_marl.scenario import Scenario, scenario_from
 from dss_marl.state import Array, GridState
 from dss_marl.training.controllers import load_policy
@@ -17,9 +17,9 @@ from dss_marl.training.record import RunRecord, load_run
 
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:
-    """The reference controllers that have something to move in this scenario."""
+    """The reference controllers that have something to move in this scenario, without those that play only by name."""
     kinds = {spec["kind"] for spec in scenario.devices}
-    names = [name for name in REFERENCES if "droop" not in name or "inverter" in kinds]
+    names = [name for name in REFERENCES if name not in BY_NAME and ("droop" not in name or "inverter" in kinds)]
     return {name: reference(name, scenario) for name in names if name != "tuned_droop" or scenario.tuned_droop}
 
 

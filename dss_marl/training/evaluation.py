@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval
-from dss_marl.policies import Controller
+from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
+from dss_marl.policies import Controller, Planned
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, GridState
 
@@ -78,6 +78,26 @@ class Table:
         """Share of days on which ``controller`` has the higher team return."""
         return float((self.column(controller, "team_return") > self.column(other, "team_return")).mean())
 
+    @property
+    def zero(self) -> str | None:
+        """The controller that scores 0, where the one that scores 1, best_known, is there too and earns more."""
+        for name in ("opendss_controls", "no_control"):
+            if name in self.figures and "best_known" in self.figures:
+                gain = self.column("best_known", "team_return").mean() - self.column(name, "team_return").mean()
+                return name if gain > 0 else None
+        return None
+
+    def score(self, controller: str) -> tuple[float, float, float]:
+        """A controller's normalised score, see metrics.normalised_score, with its 95 % interval.
+
+        Raises:
+            ValueError: the controllers that score 0 and 1 are missing.
+        """
+        if self.zero is None:
+            raise ValueError("a score needs opendss_controls or no_control, and best_known, which earns more")
+        zero, one = self.column(self.zero, "team_return"), self.column("best_known", "team_return")
+        return normalised_score(self.column(controller, "team_return"), zero, one)
+
     def shown(self) -> list[str]:
         """Figures worth a column: those that are not zero everywhere."""
         return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)]
@@ -90,9 +110,13 @@ class Table:
         """
         names = self.shown()
         heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
+        if self.zero is not None:
+            heads.append(f"score (0 {self.zero}, 1 best_known)")
         cells = []
         for controller in self.figures:
             row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
+            if self.zero is not None:
+                row.append(_cell(*self.score(controller)))
             if compared is not None and compared in self.figures:
                 won = round(self.better_days(compared, controller) * len(self.days))
                 row.append("" if controller == compared else f"{won} of {len(self.days)}")
@@ -128,8 +152,17 @@ def evaluate_all(
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda names: names,
 ) -> Table:
-    """All controllers on the same days of a split, the first ``most_days`` of them."""
-    env = ZoneEnv(scenario, split)
-    days = env.days[:most_days]
+    """All controllers on the same days of a split, the first ``most_days`` of those that all can play.
+
+    Raises:
+        ValueError: no day of the split has a plan.
+    """
+    days = ZoneEnv(scenario, split).days
+    for controller in controllers.values():
+        if isinstance(controller, Planned):
+            days = tuple(day for day in days if day in controller.days)
+    if not days:
+        raise ValueError(f"no {split} day of scenario {scenario.name!r} has a plan; run 'dss-marl solve' for test days")
+    days = days[:most_days]
     figures = {name: evaluate(controllers[name], scenario, days, split) for name in progress(controllers)}
     return Table(scenario.name, split, tuple(days), figures)

@@ -1,0 +1,114 @@
+"""Greedy: the best next interval that a search on the engine finds, whatever comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.devices import Capacitors, Inverters, Regulators, Switches
+from dss_marl.env import ZoneEnv
+from dss_marl.policies.trials import Trials
+from dss_marl.state import Array, BoolArray, IntArray
+
+_MOVED = (Inverters, Regulators, Capacitors, Switches)
+_STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
+_NOISE = 1e-5  # of a reward, by what was solved before
+
+
+class Greedy:
+    """One step ahead: entry after entry the value that the team's reward of the coming interval likes best.
+
+    A search by coordinates from what the devices do now: taps, banks and switches over their positions, numbers by ever
+    smaller steps. Batteries, and other kinds whose worth lies in later intervals, do what they would uncontrolled.
+    It sees the interval's true load and sun and no further, so it pays for a tap only what one interval gives back.
+
+    Args:
+        solves: most trial power flows an interval.
+    """
+
+    circuit_controls = False
+
+    def __init__(self, solves: int = 200) -> None:
+        if solves < 1:
+            raise ValueError(f"greedy needs at least one trial power flow an interval; got {solves}")
+        self.solves = solves
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the entries that it moves.
+
+        Raises:
+            ValueError: there are none.
+        """
+        task, slots = env.task, env.task.agents.slots
+        kinds = [isinstance(group, _MOVED) for group in task.groups]
+        if not any(kinds):
+            raise ValueError(
+                f"greedy moves inverters, regulators, capacitors and switches; scenario {task.scenario.name!r} has none"
+            )
+        sizes = [part.stop - part.start for part in slots.parts]
+        self._moved: BoolArray = np.repeat(kinds, sizes)
+        self._by_nature = np.concatenate([group.levels().ravel() for group in task.groups])
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Actions at the end of the search; those of holding still where nothing is better."""
+        return env.task.encoding.encode(self.best(env))
+
+    def best(self, env: ZoneEnv) -> Array:
+        """(F) the requests that it found, never worse than holding what it moves."""
+        assert env.now is not None
+        trials, now = Trials(env.plant), env.now
+        present = np.where(self._moved, env.plant.present(now), env.task.neutral)
+        choices = _Choices(env, present, self._by_nature)
+        flat = choices.settled(present)
+        best = trials.reward(now, flat)
+        entries = np.flatnonzero(self._moved & env.plant.may_act(now.step))
+        for step in _STEPS:
+            for entry in entries:
+                for value in choices.around(int(entry), flat[entry], 2.0 if self._by_nature[entry] else step):
+                    if trials.spent >= self.solves:
+                        return flat
+                    tried = flat.copy()
+                    tried[entry] = value
+                    earned = trials.reward(now, tried)
+                    if earned > best + _NOISE:
+                        best, flat = earned, tried
+        return flat
+
+
+class _Choices:
+    """Which values an entry may be asked for now.
+
+    Args:
+        env: with an episode that runs.
+        present: (F) what holding is.
+        by_nature: (F) positions that each entry has by nature, 0 where it is a number.
+    """
+
+    def __init__(self, env: ZoneEnv, present: Array, by_nature: IntArray) -> None:
+        assert env.now is not None
+        self._encoding, self._present, self._by_nature = env.task.encoding, present, by_nature
+        values = self._encoding.values
+        self._possible = env.plant.legal(env.now, values) & ~np.isnan(values) if values.size else None
+
+    def settled(self, flat: Array) -> Array:
+        """(F) what the agents can say that is nearest, and what comes of it: a choice that is not possible holds."""
+        if self._possible is None:
+            return flat
+        rows, level = np.arange(len(flat)), self._encoding.nearest(flat)
+        said = np.where(self._possible[rows, level], self._encoding.values[rows, level], self._present)
+        return np.where(level >= 0, said, flat)
+
+    def around(self, entry: int, value: float, step: float) -> list[float]:
+        """Other values of an entry, up to ``step`` away or the next ones; of a number, the two at that distance."""
+        count = self._encoding.counts[entry]
+        if count and self._possible is not None:
+            tried = self._encoding.values[entry][self._possible[entry]]
+            step = max(step, 2 / max(count - 1, 1))
+        elif self._by_nature[entry]:
+            tried = np.linspace(-1, 1, self._by_nature[entry])
+        else:
+            tried = np.clip([value - step, value + step], -1, 1)
+        away = np.abs(tried - value)
+        return [float(one) for one in tried[(away > 1e-9) & (away <= step + 1e-9)]]

@@ -1,0 +1,151 @@
+"""Plans: solved days of a scenario, kept in a file and played again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dss_marl.data import data_folder
+from dss_marl.env import ZoneEnv
+from dss_marl.scenario import Scenario
+from dss_marl.state import Array
+from dss_marl.task import Task
+
+_FILE = "plans.npz"
+# What is said, seen or learned, but changes neither the grid nor the reward.
+_FREE = {"title", "training", "tuned_droop", "observations", "observed_voltages", "sensing", "messages"}
+
+
+@dataclass
+class Plans:
+    """What all devices are asked on some days.
+
+    Attributes:
+        digest: of the scenario that the days were solved for; see ``digest``.
+        requests: day of the year to (T, F), exact in half precision.
+        returns: day to the team's return when it was played.
+        drawn_kwh: day to its loads' and suns' energy, which tells whether the profiles are still the same [kWh].
+        versions: day to the package's version that solved it.
+    """
+
+    digest: str
+    requests: dict[int, Array] = field(default_factory=dict)
+    returns: dict[int, float] = field(default_factory=dict)
+    drawn_kwh: dict[int, float] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
+
+    def add(self, task: Task, day: int, requests: Array, earned: float) -> None:
+        """Keep a day."""
+        self.requests[day], self.returns[day] = requests, earned
+        self.drawn_kwh[day] = drawn_kwh(task, day)
+        self.versions[day] = version("dss_marl")
+
+    def save(self, path: Path) -> None:
+        """Write all days into a compressed file; makes the folder."""
+        days = sorted(self.requests)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            digest=np.array(self.digest),
+            days=np.array(days),
+            requests=np.array([self.requests[day] for day in days]).astype(np.float16),
+            returns=np.array([self.returns[day] for day in days]),
+            drawn_kwh=np.array([self.drawn_kwh[day] for day in days]),
+            versions=np.array([self.versions[day] for day in days]),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Plans:
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            days = [int(day) for day in data["days"]]
+            columns = [data[name] for name in ("requests", "returns", "drawn_kwh", "versions")]
+            requests, returns, drawn, versions = (dict(zip(days, column, strict=True)) for column in columns)
+            return cls(
+                digest=str(data["digest"]),
+                requests={day: one.astype(float) for day, one in requests.items()},
+                returns={day: float(one) for day, one in returns.items()},
+                drawn_kwh={day: float(one) for day, one in drawn.items()},
+                versions={day: str(one) for day, one in versions.items()},
+            )
+
+
+class Planned:
+    """Plays solved days; knows no others.
+
+    Args:
+        plans: of the scenario.
+    """
+
+    circuit_controls = False
+
+    def __init__(self, plans: Plans) -> None:
+        self.plans = plans
+
+    @property
+    def days(self) -> tuple[int, ...]:
+        """The days that it can play."""
+        return tuple(sorted(self.plans.requests))
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the day's plan.
+
+        Raises:
+            ValueError: there is none, or it was solved for another scenario or other profiles.
+        """
+        scenario, plans, day = env.task.scenario, self.plans, env.day
+        cure = f"run 'dss-marl solve {scenario.name}'"
+        if plans.digest != digest(scenario):
+            raise ValueError(f"the plans of scenario {scenario.name!r} were solved before it was changed; {cure}")
+        if day not in plans.requests:
+            known = ", ".join(map(str, self.days))
+            raise ValueError(f"scenario {scenario.name!r} has no plan of day {day}, only of {known}; {cure} for more")
+        if not np.isclose(plans.drawn_kwh[day], drawn_kwh(env.task, day), rtol=1e-6):
+            raise ValueError(f"day {day} of scenario {scenario.name!r} has changed since its plan was solved; {cure}")
+        self._requests = plans.requests[day]
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """The plan's actions of the interval."""
+        assert env.now is not None
+        return env.task.encoding.encode(self._requests[env.now.step])
+
+
+def digest(scenario: Scenario) -> str:
+    """Short hash of what in a scenario bears on its plans."""
+    text = json.dumps(scenario.model_dump(mode="json", exclude=_FREE), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def drawn_kwh(task: Task, day: int) -> float:
+    """Energy of all loads and suns of a day, both counted positive [kWh]."""
+    return float(np.abs(task.profiles.day(day).kw).sum()) * task.scenario.dt_h
+
+
+def plans_path(scenario: Scenario) -> Path:
+    """Where ``dss-marl solve`` writes: ``results/<scenario>/plans.npz`` in the working folder."""
+    return Path("results") / scenario.name / _FILE
+
+
+def load_plans(scenario: Scenario) -> Plans:
+    """The plans of a scenario: one's own in the working folder, else those that ship with the package.
+
+    Raises:
+        ValueError: there are none.
+    """
+    for path in (plans_path(scenario), data_folder("results") / scenario.name / _FILE):
+        if path.is_file():
+            return Plans.load(path)
+    raise ValueError(f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them")
+
+
+def spread(days: Sequence[int], count: int) -> list[int]:
+    """Some of the days, over the whole year; a larger number only adds to a smaller one's."""
+    order = np.argsort((np.arange(len(days)) * 0.6180339887) % 1, kind="stable")  # the golden ratio's fractions
+    return sorted(int(days[k]) for k in order[:count])

@@ -1,0 +1,115 @@
+"""Quadratic programmes: a smooth cost, and rows that pay where they leave their bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from dss_marl.state import Array, BoolArray, IntArray
+
+_REACH = 0.01  # rows this close to an end of their band take part from the beginning
+
+
+@dataclass(frozen=True)
+class Local:
+    """An interval's cost around a point, as a function of the change d of n unknowns.
+
+    cost(d) = g d + d H d / 2 + the sum over rows of weight times how far value + slope d lies outside its band.
+
+    Attributes:
+        value: (R) of the rows at the point, mostly node voltages [pu].
+        slopes: (R, n) of the rows.
+        weight: (R) price of leaving the band by 1.
+        band: (2, R) its lower and upper ends.
+        gradient: (n) of the smooth cost.
+        curvature: (n, n) of the smooth cost, positive definite.
+    """
+
+    value: Array
+    slopes: Array
+    weight: Array
+    band: Array
+    gradient: Array
+    curvature: Array
+
+    def cost(self, change: Array) -> float:
+        """What the model says of a change (n)."""
+        value = self.value + self.slopes @ change
+        out = np.maximum(np.maximum(value - self.band[1], self.band[0] - value), 0.0)
+        return float(self.gradient @ change + change @ self.curvature @ change / 2 + self.weight @ out)
+
+
+def best_change(local: Local, low: Array, high: Array) -> Array | None:
+    """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
+    beyond = np.stack([local.value - local.band[1], local.band[0] - local.value])
+    active = beyond > -_REACH
+    change = None
+    for _ in range(6):
+        change = _solved(local, low, high, beyond, active)
+        if change is None:
+            return None
+        moved = local.slopes @ change
+        missed = ~active & (beyond + np.stack([moved, -moved]) > 1e-6)
+        if not missed.any():
+            break
+        active |= missed  # few rows ever matter, so the others join only when they do
+    return change
+
+
+def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:
+    """The same with whole numbers in some places: one after the other is fixed below or above, the rest solved again.
+
+    Args:
+        local, low, high: as in ``best_change``.
+        whole: which of the n; those that move the rows most are fixed first.
+    """
+    low, high = low.copy(), high.copy()
+    change = best_change(local, low, high)
+    for k in sorted(whole, key=lambda k: -float(np.abs(local.slopes[:, k]).sum())):
+        if change is None:
+            return None
+        tried = []
+        for value in {float(np.floor(change[k] + 0.1)), float(np.ceil(change[k] - 0.1))}:
+            low[k] = high[k] = value
+            tried.append(best_change(local, low, high))
+        found = [one for one in tried if one is not None]
+        change = min(found, key=local.cost) if found else None
+        low[k] = high[k] = 0.0 if change is None else round(change[k])
+    return change
+
+
+def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
+    """(n) the programme with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
+    clarabel = _clarabel()
+    sign, row = np.nonzero(active)
+    slopes = np.where(sign == 0, 1.0, -1.0)[:, None] * local.slopes[row]
+    n, rows = len(low), len(row)
+    quadratic = np.zeros((n + rows, n + rows))
+    quadratic[:n, :n] = np.triu(local.curvature)
+    cost = np.concatenate([local.gradient, local.weight[row]])
+    matrix = np.zeros((2 * rows + 2 * n, n + rows))
+    matrix[:rows, :n] = slopes
+    matrix[:rows, n:] = matrix[rows : 2 * rows, n:] = -np.eye(rows)
+    matrix[2 * rows : 2 * rows + n, :n] = np.eye(n)
+    matrix[2 * rows + n :, :n] = -np.eye(n)
+    ends = np.concatenate([-beyond[sign, row], np.zeros(rows), high, -low])
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    cone = [clarabel.NonnegativeConeT(len(ends))]
+    solver = clarabel.DefaultSolver(sp.csc_matrix(quadratic), cost, sp.csc_matrix(matrix), ends, cone, settings)
+    solution = solver.solve()
+    x = np.array(solution.x)[:n]
+    if str(solution.status) not in ("Solved", "AlmostSolved") or not np.isfinite(x).all():
+        return None
+    return np.clip(x, low, high)
+
+
+def _clarabel() -> Any:
+    try:
+        import clarabel
+    except ImportError as error:
+        raise ImportError("solving a day needs Clarabel: pip install 'dss_marl[optimum]'") from error
+    return clarabel

@@ -1,0 +1,50 @@
+"""Solving: the plans of a scenario's test days, day by day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dss_marl.policies.best_known import solve_day
+from dss_marl.policies.plans import Plans, digest, plans_path, spread
+from dss_marl.scenario import Scenario
+
+
+def days_to_solve(
+    scenario: Scenario, count: int, anew: bool = False, path: Path | None = None
+) -> tuple[Plans, Path, list[int]]:
+    """The plans there are of this very scenario, their file, and the days to solve, spread over the test split.
+
+    Args:
+        scenario: what to solve.
+        count: of days that shall have a plan.
+        anew: solve also those that have one.
+        path: of the file; None: in the working folder's ``results``.
+    """
+    path = path or plans_path(scenario)
+    plans = Plans.load(path) if path.is_file() else Plans(digest(scenario))
+    if plans.digest != digest(scenario):
+        plans = Plans(digest(scenario))
+    days = spread(scenario.build().profiles.days("test"), count)
+    return plans, path, [day for day in days if anew or day not in plans.requests]
+
+
+def solved(
+    scenario: Scenario, plans: Plans, path: Path, days: Sequence[int], thorough: bool = False
+) -> Iterator[tuple[int, float]]:
+    """Solve days and keep the better plan of each; the file is written after every one.
+
+    Args:
+        scenario, plans, path, days: as ``days_to_solve`` gives them.
+        thorough: search longer.
+
+    Returns:
+        each day and the team's return of its plan.
+    """
+    task = scenario.build()
+    for day in days:
+        requests, earned = solve_day(task, day, thorough=thorough)
+        if earned > plans.returns.get(day, -float("inf")):
+            plans.add(task, day, requests, earned)
+            plans.save(path)
+        yield day, plans.returns[day]

@@ -1,0 +1,207 @@
+"""The reference best_known: plans that hold what they promise."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+import dss_marl
+from dss_marl.data import data_folder
+from dss_marl.plant import Plant
+from dss_marl.policies import Planned, Plans, load_plans, reference, spread
+from dss_marl.policies.best_known import played, solve_day
+from dss_marl.policies.moments import Moments
+from dss_marl.policies.paths import best_path
+from dss_marl.policies.plans import digest
+from dss_marl.policies.positions import Positions
+from dss_marl.policies.trials import Trials
+from dss_marl.training import evaluate
+from dss_marl.training.evaluation import evaluate_all
+
+SUMMER = 175
+
+
+def small(**changes):
+    """Three noon hours of one inverter, one regulator and one bank on the 13-bus feeder."""
+    devices = [
+        {"kind": "inverter", "bus": 675, "kw": 2000},
+        {"kind": "regulator", "names": ["reg1"], "moves": 1},
+        {"kind": "capacitor", "names": ["cap2"]},
+    ]
+    zones = {"method": "balanced", "count": 1}
+    base = dss_marl.load_scenario("ieee13_volt_var")
+    return base.replace(**{"devices": devices, "zones": zones, "steps": 3, "start_hour": 11, "dt_h": 1.0, **changes})
+
+
+def exhaustive(task, day):
+    """The best of all sequences of taps and banks, with 41 shares of the inverter in each interval."""
+    plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
+    first, trials = plant.begin(day, task.start), Trials(plant)
+    states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(task.scenario.steps)]
+    moments = Moments(trials, states, positions)
+    prices = positions.prices(trials, states[0])
+    tap, bank = positions.start
+    earned = {}
+    for t, (k, b) in product(range(len(states)), product(range(tap - 3, tap + 4), (0, 1))):
+        shares = np.linspace(-1, 1, 41)[:, None]
+        at = np.array([k, b])
+        earned[t, k, b] = max(moments.reward(moments.after(t, at, share)) for share in shares)
+    best = -np.inf
+    for ups in product((-1, 0, 1), repeat=len(states)):
+        for banks in product((0, 1), repeat=len(states)):
+            total, before = 0.0, (tap, bank)
+            for t, (up, b) in enumerate(zip(ups, banks, strict=True)):
+                now = (before[0] + up, b)
+                total += earned[(t, *now)] - abs(up) * prices[0] - abs(b - before[1]) * prices[1]
+                before = now
+            best = max(best, total)
+    return best
+
+
+def test_a_tiny_day_is_as_good_as_trying_everything():
+    pytest.importorskip("clarabel")
+    for changes in ({}, {"feeder": {"source_pu": 1.05}}):
+        task = small(**changes).build()
+        _, earned = solve_day(task, SUMMER)
+        assert solve_day(task, SUMMER, thorough=True)[1] >= earned - 1e-5
+        best = exhaustive(task, SUMMER)
+        assert earned >= best - 1e-4 * abs(best) - 1e-4
+        assert earned <= best + 0.03 * abs(best) + 1e-3  # shares between those of the grid, and no more
+
+
+@pytest.mark.parametrize("kept", [["inverter"], ["regulator"], ["capacitor"]])
+def test_one_kind_of_device_alone_is_planned_too(kept):
+    pytest.importorskip("clarabel")
+    devices = [spec for spec in small().devices if spec["kind"] in kept]
+    scenario = small(devices=devices)
+    held = evaluate(reference("no_control", scenario), scenario, [SUMMER])[0]["team_return"]
+    requests, earned = solve_day(scenario.build(), SUMMER)
+    assert requests.shape == (3, 1)
+    assert earned >= held - 1e-4
+
+
+def test_a_path_is_the_best_of_all():
+    rng = np.random.default_rng(0)
+    places = [rng.integers(-2, 3, (5, 2)) for _ in range(4)]
+    places = [np.vstack([place, np.zeros((1, 2), np.int64)]) for place in places]
+    rewards = [rng.normal(size=6) for _ in range(4)]
+    start, limits, prices = np.zeros(2, np.int64), [np.array([2, 1])] * 4, np.array([0.1, 0.3])
+
+    def worth(path):
+        total, before = 0.0, start
+        for reward, place, k in zip(rewards, places, path, strict=True):
+            away = np.abs(place[k] - before)
+            total += -np.inf if (away > limits[0]).any() else reward[k] - away @ prices
+            before = place[k]
+        return total
+
+    total, path = best_path(rewards, places, start, limits, prices)
+    assert np.isclose(worth(path), total)
+    assert np.isclose(total, max(worth(p) for p in product(range(6), repeat=4)))
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_positions_are_reached_by_the_requests_that_they_write(absolute):
+    devices = [
+        {"kind": "regulator", "names": "all", "ganged": True, "moves": 3, "absolute": absolute},
+        {"kind": "capacitor", "names": "all"},
+    ]
+    env = dss_marl.ZoneEnv(small(devices=devices))
+    env.reset(options={"day": SUMMER})
+    positions, flat = Positions(env.task), env.task.neutral.copy()
+    goal = positions.start.copy()
+    goal[0] += 3
+    goal[1:] = 1 - goal[1:]
+    positions.write(flat, positions.start, goal)
+    after = env.what_if(env.task.encoding.encode(flat))
+    np.testing.assert_array_equal(positions.of(after.setpoints), goal)
+    shown = positions.at(env.now, goal).setpoints
+    np.testing.assert_array_equal(shown.tap, after.setpoints.tap)
+    np.testing.assert_array_equal(shown.closed, after.setpoints.closed)
+
+
+def test_a_plan_earns_the_same_again_from_its_file(tmp_path):
+    scenario = small()
+    task = scenario.build()
+    requests = np.zeros((3, task.agents.slots.size))
+    requests[:, 0] = [0.25, -0.5, 0.75]
+    requests[1, 1] = 1.0
+    plans = Plans(digest(scenario))
+    plans.add(task, SUMMER, requests, played(task, SUMMER, requests))
+    plans.save(tmp_path / "plans.npz")
+    again = Plans.load(tmp_path / "plans.npz")
+    np.testing.assert_array_equal(again.requests[SUMMER], requests)
+    figures = evaluate(Planned(again), scenario, [SUMMER])[0]
+    assert figures["team_return"] == plans.returns[SUMMER]
+    assert figures["tap_moves"] == 1
+
+
+def test_all_controllers_play_the_days_that_have_plans():
+    scenario = small()
+    task = scenario.build()
+    plans, day = Plans(digest(scenario)), task.profiles.days("test")[7]
+    requests = np.zeros((3, task.agents.slots.size))
+    plans.add(task, day, requests, played(task, day, requests))
+    controllers = {"best_known": Planned(plans), "no_control": reference("no_control", scenario)}
+    table = evaluate_all(controllers, scenario)
+    assert table.days == (day,)
+    np.testing.assert_allclose(*(table.column(name, "team_return") for name in controllers), atol=1e-6)
+    with pytest.raises(ValueError, match=r"no train day .* has a plan"):
+        evaluate_all(controllers, scenario, "train")
+
+
+def test_plans_of_a_changed_scenario_or_day_are_refused():
+    scenario = small()
+    task = scenario.build()
+    plans = Plans(digest(scenario))
+    plans.add(task, SUMMER, np.zeros((3, task.agents.slots.size)), -1.0)
+    with pytest.raises(ValueError, match=r"no plan of day 4, only of 175; run 'dss-marl solve ieee13_volt_var'"):
+        evaluate(Planned(plans), scenario, [4])
+    with pytest.raises(ValueError, match="solved before it was changed"):
+        evaluate(Planned(plans), scenario.replace(rewards={"loss": 2}), [SUMMER])
+    plans.drawn_kwh[SUMMER] *= 1.001
+    with pytest.raises(ValueError, match=r"day 175 .* has changed since"):
+        evaluate(Planned(plans), scenario, [SUMMER])
+    assert digest(scenario.replace(observations=["voltage"])) == digest(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"actions": "multidiscrete"}, "inverters with levels"),
+        ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
+        ({"devices": [{"kind": "battery", "bus": 675, "kw": 100, "kwh": 400}]}, "Batteries among the devices"),
+        ({"devices": [{"kind": "capacitor", "discharge_h": 1}]}, "capacitors that must discharge"),
+        ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
+    ],
+)
+def test_what_a_plan_does_not_cover_is_said(changes, problem):
+    with pytest.raises(ValueError, match=problem):
+        solve_day(small(**changes).build(), SUMMER)
+
+
+def test_more_days_only_add_to_fewer():
+    days = list(range(0, 360, 9))
+    ten, thirty = spread(days, 10), spread(days, 30)
+    assert len(ten) == 10 and set(ten) <= set(thirty) <= set(days)
+    assert max(np.diff(ten)) <= 72
+
+
+def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"has no plans; 'dss-marl solve ieee13_never' finds them"):
+        reference("best_known", small(name="ieee13_never"))
+    with pytest.raises(ValueError, match="no plans"):
+        load_plans(small(name="ieee13_never"))
+
+
+def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say():
+    for path in sorted(data_folder("results").glob("*/plans.npz")):
+        scenario = dss_marl.load_scenario(path.parent.name)
+        plans = Plans.load(path)
+        assert len(plans.requests) >= 10
+        day = sorted(plans.requests)[len(plans.requests) // 2]
+        figures = evaluate(Planned(plans), scenario, [day])[0]
+        assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
+        droop = evaluate(reference("tuned_droop", scenario), scenario, [day])[0]
+        assert figures["team_return"] > droop["team_return"]

@@ -127,9 +127,11 @@ def test_other_algorithms_learn_beside_a_fixed_kind(route):
     game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(2, np.int64)}
     small = {"learning_starts": 12, "batch_size": 8, "buffer_size": 500}
     for algorithm, kind in ((SAC, "inverter"), (DQN, "regulator")):
-        game.models[kind] = algorithm(
-            "MlpPolicy", game.views[kind], **small, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu"
-        ).learn(36)
+        model = algorithm("MlpPolicy", game.views[kind], **small, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
+        before = {name: weights.clone() for name, weights in model.policy.state_dict().items()}
+        game.models[kind] = model.learn(36)
+        assert any(not before[name].equal(weights) for name, weights in model.policy.state_dict().items()), "it learned"
+        assert model.replay_buffer.size() * game.views[kind].num_envs >= 36, "its own rows, each step of them"
     game.close()
 
 

@@ -251,6 +251,24 @@ def test_each_is_reproducible_by_seed():
     env.close()
 
 
+def test_a_saved_episode_goes_on_with_the_same_noise_losses_and_attacks():
+    """Again and again, here and in another environment: each goes on from the streams as they were."""
+    env, other = (ZoneEnv(load_scenario(NAME).replace(start_hour=10, **HARD)) for _ in range(2))
+    env.reset(seed=3)
+    still = env.task.encoding.encode(env.task.neutral)
+    for _ in range(3):
+        env.step(still)
+    saved = env.save_state()
+    rests = []
+    for one in (env, env, other, env):
+        one.load_state(saved)
+        rests.append(np.array([np.stack(list(one.step(still)[0].values())) for _ in range(4)]))
+    assert np.ptp(rests[0], axis=0).max() > 0
+    assert all(np.array_equal(rest, rests[0]) for rest in rests[1:])
+    env.close()
+    other.close()
+
+
 @pytest.mark.parametrize("key", HARD)
 def test_each_alone_changes_what_happens(key):
     """And leaves the day and the truth alone, but for an attack, which moves the grid."""

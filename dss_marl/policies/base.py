@@ -60,5 +60,5 @@ class RandomControl:
         self._rng = np.random.default_rng([self.seed, env.day])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Uniform in [-1, 1], or over an entry's levels."""
+        """Uniform in [-1, 1], at the nearest level where an entry has levels."""
         return env.task.encoding.encode(self._rng.uniform(-1, 1, env.task.agents.slots.size))

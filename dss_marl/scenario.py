@@ -81,6 +81,10 @@ class Scenario(_Data):
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
+    strongest: str = Field(
+        default="best_known",
+        description="the controller that scores 1; another stands in where solving a day costs too much",
+    )
     training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
 
     @field_validator("levels")

@@ -20,7 +20,7 @@ from dss_marl.task import Task
 
 _FILE = "plans.npz"
 # What is said, seen or learned, but changes neither the grid nor the reward.
-_FREE = {"title", "training", "tuned_droop", "observations", "observed_voltages", "sensing", "messages"}
+_FREE = {"name", "title", "strongest", "training", "tuned_droop", "observations", "observed_voltages", "sensing", "messages"}
 
 
 @dataclass
@@ -119,7 +119,8 @@ class Planned:
 
 def digest(scenario: Scenario) -> str:
     """Short hash of what in a scenario bears on its plans."""
-    text = json.dumps(scenario.model_dump(mode="json", exclude=_FREE), sort_keys=True)
+    said = scenario.model_dump(mode="json", exclude=_FREE, exclude_defaults=True)  # a new key leaves old plans valid
+    text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -20,7 +20,17 @@ from dss_marl.task import Task
 
 _FILE = "plans.npz"
 # What is said, seen or learned, but changes neither the grid nor the reward.
-_FREE = {"name", "title", "strongest", "training", "tuned_droop", "observations", "observed_voltages", "sensing", "messages"}
+_FREE = {
+    "name",
+    "title",
+    "strongest",
+    "training",
+    "tuned_droop",
+    "observations",
+    "observed_voltages",
+    "sensing",
+    "messages",
+}
 
 
 @dataclass

@@ -1,0 +1,67 @@
+"""Volt-var days: inverters, regulators and banks planned with slopes from the engine."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from dss_marl.devices import Capacitors, Inverters, Regulators
+from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.plant import Plant
+from dss_marl.policies.days import DaySearch
+from dss_marl.policies.moments import Moments
+from dss_marl.policies.positions import Positions
+from dss_marl.policies.trials import Trials
+from dss_marl.state import Array
+from dss_marl.task import Task
+
+_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
+_ENOUGH = 1e-3  # relative gain of a round that is worth another
+_ROUNDS = 8  # most rounds of improvement; see DaySearch
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) the best requests found for a day.
+
+    Args:
+        task: inverters, regulators and capacitors.
+        day: of the year.
+        thorough: try moves of two devices together too, which takes much longer.
+    """
+    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+    positions = Positions(task)
+    first = trials.plant.begin(day, task.start)
+    steps = range(task.scenario.steps)
+    states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
+    search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
+    for pairs in (False, True)[: 1 + thorough]:
+        for _ in range(_ROUNDS):
+            if search.round(partial(positions.near, pairs=pairs)) < _ENOUGH * abs(search.total):
+                break
+    trials.plant.engine.close()
+    return search.requests()
+
+
+def refuses(task: Task) -> str:
+    """What of a task this does not plan; "" where it plans all."""
+    scenario, problem = task.scenario, ""
+    for group in task.groups:
+        if not isinstance(group, Inverters | Regulators | Capacitors):
+            problem = f"{type(group).__name__} among the devices"
+        elif isinstance(group, Inverters) and (group.settles or group.every is not None):
+            problem = "inverters on curves, or that do not act at every step"
+        elif isinstance(group, Regulators) and np.any(group.initial() > 0):
+            problem = "regulators that wait between moves"
+        elif isinstance(group, Capacitors) and np.any(group.initial() > 0):
+            problem = "capacitors that must discharge"
+    places = Moments.places_of(task)
+    if (task.encoding.counts[places] > 0).any():
+        problem = "inverters with levels; take actions: box or native"
+    if scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    if scenario.attack is not None or scenario.faults:
+        problem = "attacks or faults, which differ from one episode to another"
+    if scenario.reward_sharing != "team":
+        problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
+    return problem

@@ -73,12 +73,18 @@ def build_task(scenario: Scenario) -> Task:
     units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
     feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
-    groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
+    built = {kind: _with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
+    kinds = [kind for kind in kinds if built[kind].size]  # what only adds to the circuit is no device
+    groups = tuple(built[kind] for kind in kinds)
+    if not groups:
+        raise ValueError(f"scenario {scenario.name!r} has no device that anybody moves; add one")
     zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     stacked = stack(zones)
     _check_times(scenario)
     start = _start(scenario, feeder)
+    for group in groups:
+        group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)
     observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step

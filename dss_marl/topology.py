@@ -233,29 +233,31 @@ class Topology:
         faulted: BoolArray | None = None,
         first: int = 0,
     ) -> tuple[BoolArray, BoolArray]:
-        """Requests applied one by one, each checked against what those before it have left.
+        """Requests applied one by one, each checked against what those before it have left; openings before closings.
 
-        Two closings that may be made each by itself may make a loop together; whoever comes first wins, so the order
-        should rotate from step to step.
+        So one may open and another close in its place in the same interval. Two closings that may be made each by
+        itself may make a loop together; whoever comes first wins, so the order should rotate from step to step.
 
         Args:
             closed: (S) states before.
             switches: (D) rows of Feeder.switches that are asked for.
             requests: (D) above 0 to close, below 0 to open, 0 for nothing.
             faulted: (N) as in Interval.faulted.
-            first: which of the requests comes first; the others follow in their order, round about.
+            first: which of the closings comes first; the others follow in their order, round about.
 
         Returns:
             the new states (S), and (D) which requests were refused.
         """
         closed, refused = closed.copy(), np.zeros(len(requests), bool)
-        asked = np.flatnonzero(requests)
+        switches = np.asarray(switches, np.int64)
+        closed[switches[requests < 0]] = False
+        asked = np.flatnonzero(requests > 0)
         for d in np.roll(asked, -int(np.searchsorted(asked, first))):
-            switch, close = int(switches[int(d)]), bool(requests[d] > 0)
-            if close and not closed[switch]:
+            switch = int(switches[d])
+            if not closed[switch]:
                 parts = self.parts(closed)
                 if not self._closable(switch, parts, self._faulted_roots(parts, faulted)):
                     refused[d] = True
                     continue
-            closed[switch] = close
+                closed[switch] = True
         return closed, refused

@@ -7,6 +7,8 @@ from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
+from dss_marl.devices.open_point import OpenPoints
+from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
 from dss_marl.devices.switch import Switches
 
@@ -19,10 +21,13 @@ KINDS |= {
     "flexible_load": FlexibleLoads,
     "switch": Switches,
     "generator": Generators,
+    "open_point": OpenPoints,
+    "pv": PV,
 }
 
 __all__ = [
     "KINDS",
+    "PV",
     "Batteries",
     "Capacitors",
     "DeviceGroup",
@@ -31,6 +36,7 @@ __all__ = [
     "FlexibleLoads",
     "Generators",
     "Inverters",
+    "OpenPoints",
     "Regulators",
     "Switches",
     "device_kind",

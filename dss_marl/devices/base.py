@@ -84,6 +84,13 @@ class DeviceGroup:
         """
         return self.initial()
 
+    def check_start(self, start: Setpoints) -> None:
+        """Whether the devices can begin at these taps and switches.
+
+        Raises:
+            ValueError: they cannot; says why, and the cure.
+        """
+
     def neutral(self) -> Array:
         """(D, A) the action of a device that nobody controls: zeros, unless the kind says otherwise."""
         return np.zeros((self.size, len(self.action_labels)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.branch_exchange import BranchExchange
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
@@ -23,10 +24,12 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
 }
-BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
+# Seconds for each day, or some days only: they play where they are asked for.
+BY_NAME = ("greedy", "branch_exchange", "best_known")
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

@@ -21,7 +21,7 @@ class BranchExchange:
 
     Of all exchanges of one open place for another it makes the one that the team's reward of the coming interval likes
     best, from there the next, until none helps. The switchings count at their price, so it moves only where the one
-    interval pays for them. Other devices stay neutral. Source: Baran and Wu, doi:10.1109/61.25627; they do it for losses.
+    interval pays for them. Other devices stay neutral. Source: Baran and Wu, doi:10.1109/61.25627, for losses.
     """
 
     circuit_controls = False

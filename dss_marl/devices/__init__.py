@@ -3,11 +3,13 @@
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.rooftop import Rooftops
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -19,6 +21,8 @@ KINDS |= {
     "flexible_load": FlexibleLoads,
     "switch": Switches,
     "generator": Generators,
+    "rooftop": Rooftops,
+    "estimator": Estimators,
 }
 
 __all__ = [
@@ -28,10 +32,12 @@ __all__ = [
     "DeviceGroup",
     "DeviceSpec",
     "EVChargers",
+    "Estimators",
     "FlexibleLoads",
     "Generators",
     "Inverters",
     "Regulators",
+    "Rooftops",
     "Switches",
     "device_kind",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.rewards import unserved_kwh
+from dss_marl.rewards import estimate_off, unserved_kwh
 from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 
@@ -23,6 +23,8 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "switch_moves": ("", "switch moves", False),
     "unserved_kwh": ("kWh", "unserved", False),
     "curtailed_kwh": ("kWh", "sun curtailed", False),
+    "estimation_error_pu": ("pu", "estimation error", False),
+    "estimation_worst_pu": ("pu", "worst estimate", False),
     "failed": ("", "failed days", False),
 }
 
@@ -62,6 +64,9 @@ class EpisodeFigures:
         sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
         lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
         sums["curtailed_kwh"] += float(lost.sum()) * dt_h
+        off = estimate_off(self.task.stacked, before, after)
+        sums["estimation_error_pu"] += float((off**2).sum())
+        sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -70,8 +75,16 @@ class EpisodeFigures:
         self._sums["failed"] = 1.0
 
     def result(self) -> dict[str, float]:
-        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps."""
-        return {**self._sums, "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps}
+        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps.
+
+        ``estimation_error_pu`` is the root of the mean square over estimated nodes and the steps played.
+        """
+        count = max(self._steps * self.task.stacked.all_estimated, 1)
+        return {
+            **self._sums,
+            "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
+            "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
+        }
 
 
 def mean_interval(

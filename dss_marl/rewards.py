@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.state import Array, GridState
+from dss_marl.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.zones import Zone, all_zones, imported
 
 Term = Callable[[Zone, GridState, GridState], Any]
@@ -111,6 +111,24 @@ def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
 
 
 @all_zones
+def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Squared error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu^2].
+
+    An estimate is of the state that agents saw, ``before``: meters and truth are then of one instant, while the
+    circuit's own controls may have moved taps by ``after``. A de-energised node does not count.
+    """
+    return -_weighted(estimate_off(zone, before, after) ** 2, zone) / max(zone.all_estimated, 1)
+
+
+def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
+    """(..., e) estimated voltage less the true one at the zone's estimated nodes [pu]; 0 where padded or dead."""
+    if not zone.estimated.shape[-1]:
+        return np.zeros((*before.solution.v_pu.shape[:-1], *zone.estimated.shape))
+    alive = before.solution.energised[..., zone.estimated] * zone.estimate_weight
+    return (after.memory[..., zone.estimates] - before.solution.v_pu[..., zone.estimated]) * alive
+
+
+@all_zones
 def voltage(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's judged nodes [pu], >= 0."""
     return zone.total(after.solution.excursion)
@@ -141,6 +159,23 @@ def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     return -curtailment(zone, before, after) * 1000
 
 
+@all_zones
+def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: largest error of the zone's voltage estimates [pu], >= 0."""
+    return np.abs(estimate_off(zone, before, after)).max(axis=-1, initial=0.0)
+
+
+@all_zones
+def misjudged(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: estimated nodes of the zone that are told to be on the wrong side of 0.95 or 1.05 pu [nodes], >= 0."""
+    off = estimate_off(zone, before, after)
+    if not off.any():
+        return np.zeros(off.shape[:-1])
+    true = before.solution.v_pu[..., zone.estimated]
+    told = true + off
+    return _weighted(((told < V_LOW) != (true < V_LOW)) | ((told > V_HIGH) != (true > V_HIGH)), zone)
+
+
 REWARDS: dict[str, Term] = {
     f.__name__: f
     for f in (
@@ -156,9 +191,13 @@ REWARDS: dict[str, Term] = {
         unserved,
         unmet,
         battery_use,
+        estimation_error,
     )
 }
-COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh)}
+COSTS: dict[str, Term] = {
+    f.__name__: f
+    for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh, estimation_worst, misjudged)
+}
 
 
 def reward_term(name: str) -> Term:
@@ -184,6 +223,11 @@ def _unserved_kw(after: GridState) -> Array:
 
 def _owed(zone: Zone, after: GridState) -> Array:
     return _taken(after.unmet_kwh, zone.devices, zone.device_weight)
+
+
+def _weighted(x: Array, zone: Zone) -> Array:
+    """(...) or (..., Z) sum of (..., e) over the zone's estimated nodes."""
+    return np.add.reduce(x * zone.estimate_weight, axis=-1)
 
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:

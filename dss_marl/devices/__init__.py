@@ -3,6 +3,7 @@
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
@@ -23,6 +24,7 @@ KINDS |= {
     "generator": Generators,
     "open_point": OpenPoints,
     "pv": PV,
+    "estimator": Estimators,
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "DeviceGroup",
     "DeviceSpec",
     "EVChargers",
+    "Estimators",
     "FlexibleLoads",
     "Generators",
     "Inverters",

@@ -2,22 +2,26 @@
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
+from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, Plans, load_plans, spread
-from dss_marl.policies.references import BY_NAME, REFERENCES, reference
+from dss_marl.policies.references import BY_NAME, ESTIMATING, REFERENCES, reference
 
 __all__ = [
     "BY_NAME",
     "CATEGORY_B",
+    "ESTIMATING",
     "REFERENCES",
     "Controller",
     "Droop",
     "DroopCurve",
     "Greedy",
+    "NearestMeter",
     "NoControl",
     "Planned",
     "Plans",
     "RandomControl",
+    "WeightedLeastSquares",
     "load_plans",
     "reference",
     "spread",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import Droop, DroopCurve
+from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
 from dss_marl.scenario import Scenario
@@ -25,7 +26,12 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "greedy": lambda scenario: Greedy(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
+    "nearest_meter": lambda scenario: NearestMeter(),
+    "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
+    "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
+    "wls": lambda scenario: WeightedLeastSquares(),
 }
+ESTIMATING = ("nearest_meter", "typical_loads", "local_wls", "wls")  # need devices of the kind estimator
 BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
 
 

@@ -49,6 +49,10 @@ class Zone:
         devices, device_weight: (d) indices of its devices, kind after kind.
         actions, action_weight: (w) indices of its devices' entries in the flat action; weight 0 where a slot is unused.
         readings, reading_weight: (m) likewise in the devices' readings.
+        meters, meter_weight: (v) indices of its nodes with a voltage meter.
+        estimated, estimate_weight: (e) indices of the nodes whose voltage its devices estimate.
+        estimates: (e) where in the devices' memory these estimates are.
+        all_estimated: number of estimated nodes on the whole feeder.
         kinds: (k) 1 for each kind of device of the scenario that it has.
         entries: what the rows of ``actions``, ``readings``, ``kinds`` and ``names`` are called.
         starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
@@ -86,6 +90,12 @@ class Zone:
     action_weight: Array = field(default_factory=_no_weights)
     readings: IntArray = field(default_factory=_no_rows)
     reading_weight: Array = field(default_factory=_no_weights)
+    meters: IntArray = field(default_factory=_no_rows)
+    meter_weight: Array = field(default_factory=_no_weights)
+    estimated: IntArray = field(default_factory=_no_rows)
+    estimates: IntArray = field(default_factory=_no_rows)
+    estimate_weight: Array = field(default_factory=_no_weights)
+    all_estimated: int = 0
     kinds: Array = field(default_factory=_no_weights)
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
@@ -127,7 +137,14 @@ PADDED = {
     "switches": "switch_weight",
     "borders": "border_weight",
 }
-_SLOTTED = {"actions": "action_weight", "readings": "reading_weight", "devices": "device_weight"}
+_SLOTTED = {
+    "actions": "action_weight",
+    "readings": "reading_weight",
+    "devices": "device_weight",
+    "meters": "meter_weight",
+    "estimated": "estimate_weight",
+    "estimates": "estimate_weight",
+}
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -182,5 +199,6 @@ def stack(zones: Sequence[Zone]) -> Zone:
         index=np.arange(len(zones)),
         count=len(zones),
         all_judged=zones[0].all_judged,
+        all_estimated=zones[0].all_estimated,
         **fields,
     )

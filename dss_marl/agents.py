@@ -170,7 +170,9 @@ def _divided(
     """Names, kinds and zones of the agents of one kind each, and the agent of every device."""
     for group, kind in zip(groups, kinds, strict=True):
         if not group.action_labels:
-            raise ValueError(f"devices of kind {kind!r} have no action, so no agent can be theirs; let agents be 'zone'")
+            raise ValueError(
+                f"devices of kind {kind!r} have no action, so no agent can be theirs; let agents be 'zone'"
+            )
     names: list[str] = []
     agent_kinds: list[str] = []
     agent_zone: list[int] = []

@@ -112,12 +112,12 @@ def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @all_zones
 def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Squared error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu^2].
+    """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
 
     An estimate is of the state that agents saw, ``before``: meters and truth are then of one instant, while the
     circuit's own controls may have moved taps by ``after``. A de-energised node does not count.
     """
-    return -_weighted(estimate_off(zone, before, after) ** 2, zone) / max(zone.all_estimated, 1)
+    return -_weighted(np.abs(estimate_off(zone, before, after)), zone) / max(zone.all_estimated, 1)
 
 
 def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
@@ -195,8 +195,7 @@ REWARDS: dict[str, Term] = {
     )
 }
 COSTS: dict[str, Term] = {
-    f.__name__: f
-    for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh, estimation_worst, misjudged)
+    f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh, estimation_worst, misjudged)
 }
 
 

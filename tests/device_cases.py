@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl import read_feeder
-from dss_marl.devices import Batteries, Capacitors, EVChargers, FlexibleLoads, Inverters, Regulators
+from dss_marl.devices import (
+    Batteries,
+    Capacitors,
+    Estimators,
+    EVChargers,
+    FlexibleLoads,
+    Inverters,
+    Regulators,
+    Rooftops,
+)
 from dss_marl.devices.base import DeviceGroup
 from dss_marl.devices.volt_var import Places
 from dss_marl.state import Interval, Setpoints
@@ -97,6 +106,14 @@ def flexible_loads():
         tuple("abc"), tuple("xyz"), np.array([0, 5, 2]), most=np.array([1.0, 0.5, 0.3]),
         shift=np.array([False, True, True]), payback_h=np.array([1.0, 2.0, 0.5]),
         payback=np.array([1.0, 1.0, 1.5]), priority=np.array([3.0, 1.0, 1.0]), base_kwh=np.array([20.0, 30.0, 10.0]),
+    )  # fmt: skip
+
+
+def estimators():
+    """Three, of nodes 5, 0 and 2."""
+    return Estimators(
+        tuple("abc"), tuple("xyz"), np.array([5, 0, 2]), np.array([1, 3]),
+        v_centre_pu=np.array([1.0, 1.02, 0.98]), span_pu=np.array([0.1, 0.05, 0.2]),
     )  # fmt: skip
 
 
@@ -220,6 +237,16 @@ CASES = {
     ),
     "ev_charger": Case(chargers, charge_asked, charge_done, lambda group, kw: 0 * kw),
     "flexible_load": Case(flexible_loads, shed_asked, shed_done),
+    "estimator": Case(
+        estimators,
+        lambda group, action, memory, before, interval: (group.v_centre_pu + group.span_pu * action[..., 0])[..., None],
+        lambda group, memory, before, after: memory,
+    ),
+    "rooftop": Case(
+        lambda: Rooftops(tuple("abcd"), tuple("wxyz"), PLACES),
+        lambda group, action, memory, before, interval: before.kw[..., PLACES, None],
+        lambda group, memory, before, after: after.kw[..., PLACES, None],
+    ),
 }
 
 # A source, a line that opens, and two loads behind it.

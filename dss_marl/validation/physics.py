@@ -29,10 +29,10 @@ def physical(games: Games, controllers: Collection[str]) -> list[Row]:
     for who, played in (("reference controllers", judged), ("constants and single devices too", every)):
         low, high = min(played, key=lambda at: every[at].lowest), max(played, key=lambda at: every[at].highest)
         least, most = every[low].lowest, every[high].highest
-        demanded, possible = f"{LOWEST:g} to {HIGHEST:g} pu", LOWEST <= least and most <= HIGHEST
+        possible = least >= LOWEST and most <= HIGHEST
         note = f"{low[0]}, day {low[1]}; {high[0]}, day {high[1]}"
-        told = (demanded, possible) if played is judged else ("", None)
-        rows.append(Row("g", f"voltages, {who}", f"{least:.4f} to {most:.4f} pu", *told, note))
+        demanded, passed = (f"{LOWEST:g} to {HIGHEST:g} pu", possible) if played is judged else ("", None)
+        rows.append(Row("g", f"voltages, {who}", f"{least:.4f} to {most:.4f} pu", demanded, passed, note))
     looked = [game.imbalance for game in judged.values() if np.isfinite(game.imbalance)]
     worst = max(looked, default=np.nan)
     note = f"{len(looked)} days: source + units - loads against the losses of all elements, over the power that flows"

@@ -66,7 +66,8 @@ def _gain(games: Games, strongest: str, zero: str, scope: Scope) -> Row:
 
 def _share(what: str, held: BoolArray) -> Row:
     enough = held.mean() >= UNBEATEN
-    return Row("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough))
+    note = f"closer than {TIE:g} of the return is a tie, and beats nobody"
+    return Row("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
 
 
 def partial_observation(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:

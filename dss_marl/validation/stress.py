@@ -7,6 +7,7 @@ import numpy as np
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Controller, spread
 from dss_marl.profiles import STRESS_SPLITS
+from dss_marl.profiles.splits import OFFSET
 from dss_marl.state import Array
 from dss_marl.task import Task
 from dss_marl.validation.games import Games
@@ -26,8 +27,9 @@ def without_meaning(task: Task, split: str) -> str:
 def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:
     """(e) Every stress split has other key figures than the test split, under the first controller or the second.
 
-    Mean figures of the split's days and of test days are compared. So many figures are looked at that the intervals
-    are as much wider: together they exclude zero by chance once in twenty times.
+    Mean figures of the split's days and of test days are compared, day by day where the weather is the same. So many
+    figures are looked at that the intervals are as much wider: together they exclude zero by chance once in twenty
+    times.
 
     Args:
         games: to play.
@@ -49,17 +51,18 @@ def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scop
 def _changed(games: Games, controllers: dict[str, Controller], split: str, scope: Scope) -> Row:
     profiles, told = games.task.profiles, ""
     what, demanded = f"{split} against test", "a figure whose difference excludes 0"
+    test, days = (spread(profiles.days(name), scope.stress) for name in ("test", split))
+    paired = [day % OFFSET for day in days] == test  # the same weather, one by one
+    looked = [name for name in FIGURES if name != "energy_cost" or _priced(games.task)]
     for name, controller in controllers.items():
-        test = spread(profiles.days("test"), scope.stress)
-        days = spread(profiles.days(split), scope.stress)
         games.play(name, controller, [*test, *days])
-        level = 0.05 / (len(FIGURES) * len(controllers))
-        found = []
-        for figure, (unit, heading, _) in FIGURES.items():
+        level, found = 0.05 / (len(looked) * len(controllers)), []
+        for figure in looked:
+            unit, heading, _ = FIGURES[figure]
             here, there = (
                 np.array([games.kept[name][day].figures[figure] for day in chosen]) for chosen in (days, test)
             )
-            low, high = _interval(here, there, level)
+            low, high = _interval(here, there, level, paired)
             if low > 0 or high < 0:
                 size = abs(here.mean() - there.mean()) / max(here.std() + there.std(), 1e-12)
                 found.append((size, f"{heading} {there.mean():.4g} to {here.mean():.4g} {unit}".strip()))
@@ -70,9 +73,18 @@ def _changed(games: Games, controllers: dict[str, Controller], split: str, scope
     return Row("e", what, "no difference", demanded, None if scope.quick else False, told)
 
 
-def _interval(one: Array, other: Array, level: float) -> tuple[float, float]:
-    """Bootstrap interval of the difference of the means of two samples."""
+def _priced(task: Task) -> bool:
+    """Whether the bill is the task's business; else it only tells how much load there was."""
+    return "energy_cost" in task.rewards
+
+
+def _interval(one: Array, other: Array, level: float, paired: bool) -> tuple[float, float]:
+    """Bootstrap interval of the difference of the means of two samples, of pairs if they are."""
     rng = np.random.default_rng(0)
-    first, second = (x[rng.integers(0, len(x), (_DRAWS, len(x)))].mean(-1) for x in (one, other))
-    low, high = np.quantile(first - second, [level / 2, 1 - level / 2])
+    places = rng.integers(0, len(one), (2, _DRAWS, len(one)))
+    if paired:
+        drawn = (one - other)[places[0]].mean(-1)
+    else:
+        drawn = one[places[0]].mean(-1) - other[places[1] % len(other)].mean(-1)
+    low, high = np.quantile(drawn, [level / 2, 1 - level / 2])
     return float(low), float(high)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.devices import EVChargers, FlexibleLoads
 from dss_marl.rewards import estimate_off, unserved_kwh
 from dss_marl.state import Array, GridState
 from dss_marl.task import Task
+from dss_marl.zones import over_zones
 
 # name: (unit, heading, True if more is better)
 FIGURES: dict[str, tuple[str, str, bool]] = {
@@ -25,6 +27,10 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "curtailed_kwh": ("kWh", "sun curtailed", False),
     "estimation_error_pu": ("pu", "estimation error", False),
     "estimation_worst_pu": ("pu", "worst estimate", False),
+    "thermal_overload_h": ("h", "a branch overloaded", False),
+    "energy_cost": ("", "energy cost", False),
+    "ev_unmet_kwh": ("kWh", "cars left without", False),
+    "flexible_unmet_kwh": ("kWh", "load shed", False),
     "failed": ("", "failed days", False),
 }
 
@@ -34,7 +40,9 @@ class EpisodeFigures:
     """Adds up the key figures of one episode, step by step.
 
     A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's unjudged buses and de-energised
-    nodes do not count.
+    nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
+    times its price, export counted as income. Unmet energy is in plain kWh, without the devices' priorities; that of
+    devices whose priority is 0 is not counted.
     """
 
     task: Task
@@ -45,6 +53,8 @@ class EpisodeFigures:
         self._panels = np.array([i for i, row in enumerate(feeder.injections) if row.kind == "inverter"], int)
         self._banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
         self._lines = np.array([row.kind == "switch" for row in feeder.switches], bool)
+        self._unmet = _unmet_weights(self.task)
+        self._rated = any(row.normal_amps > 0 for row in feeder.branches)
         self._sums = dict.fromkeys(FIGURES, 0.0)
         self._steps = 0
 
@@ -67,6 +77,11 @@ class EpisodeFigures:
         off = estimate_off(self.task.stacked, before, after)
         sums["estimation_error_pu"] += float((off**2).sum())
         sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))
+        if self._rated:
+            sums["thermal_overload_h"] += float(after.solution.loading.max() > 1.0) * dt_h
+        sums["energy_cost"] += float(after.solution.source_kw * after.price[0]) * dt_h
+        for name, weight in self._unmet.items():
+            sums[name] += float(after.unmet_kwh @ weight)
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -85,6 +100,47 @@ class EpisodeFigures:
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
             "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
         }
+
+
+def _unmet_weights(task: Task) -> dict[str, Array]:
+    """Figure to (D) 1 over the priority of each device that counts in it, else 0; only figures that some devices have.
+
+    The states count unmet energy times priority; a figure is plain energy.
+    """
+    weights = {"ev_unmet_kwh": [], "flexible_unmet_kwh": []}  # type: dict[str, list[Array]]
+    kinds = {"ev_unmet_kwh": EVChargers, "flexible_unmet_kwh": FlexibleLoads}
+    for group in task.groups:
+        for name, kind in kinds.items():
+            plain = np.zeros(group.size)
+            if isinstance(group, kind):
+                priority: Array = group.priority  # type: ignore[attr-defined]
+                np.divide(1.0, priority, out=plain, where=priority > 0)
+            weights[name].append(plain)
+    joined = {name: np.concatenate(rows) for name, rows in weights.items()}
+    return {name: row for name, row in joined.items() if row.any()}
+
+
+@dataclass
+class TermSums:
+    """Adds up every weighted reward term and every cost channel of one episode, over all zones.
+
+    The sums of the reward terms add up to the team's return.
+    """
+
+    task: Task
+
+    def __post_init__(self) -> None:
+        self.sums = {f"reward/{name}": 0.0 for name in self.task.rewards}
+        self.sums |= {f"cost/{name}": 0.0 for name in self.task.costs}
+
+    def add(self, before: GridState, after: GridState) -> None:
+        """Count one step."""
+        task = self.task
+        terms = [(f"reward/{name}", weight, term) for name, (weight, term) in task.rewards.items()]
+        terms += [(f"cost/{name}", 1.0, term) for name, term in task.costs.items()]
+        for name, weight, term in terms:
+            values = over_zones(term, task.zones, task.stacked, before, after)
+            self.sums[name] += weight * float(np.broadcast_to(values, len(task.zones)).sum())
 
 
 def mean_interval(

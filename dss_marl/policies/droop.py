@@ -53,6 +53,7 @@ class Droop:
     """
 
     circuit_controls = True
+    local = True
 
     def __init__(self, curve: DroopCurve = CATEGORY_B, solves: int = 12, tolerance: float = 0.005) -> None:
         self.curve = curve

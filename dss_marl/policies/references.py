@@ -9,6 +9,7 @@ from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.zone_greedy import ZoneGreedy
 from dss_marl.scenario import Scenario
 
 
@@ -25,14 +26,18 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
     "greedy": lambda scenario: Greedy(),
+    "zone_greedy": lambda scenario: ZoneGreedy(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
     "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
     "wls": lambda scenario: WeightedLeastSquares(),
 }
-ESTIMATING = ("nearest_meter", "typical_loads", "local_wls", "wls")  # need devices of the kind estimator
-BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
+BY_NAME = (
+    "greedy",
+    "zone_greedy",
+    "best_known",
+)  # seconds for each day, or some days only: they play where they are asked for
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

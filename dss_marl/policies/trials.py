@@ -35,6 +35,18 @@ class Trials:
         after = self.after(now, flat)
         return -np.inf if after is None else self.judged(now, after)
 
+    def zone(self, place: int, now: GridState, flat: Array) -> float:
+        """What one zone's own reward terms would be; -inf where the power flow fails.
+
+        Args:
+            place: of the zone among the task's zones.
+            now, flat: as for ``reward``.
+        """
+        after, zone = self.after(now, flat), self.task.zones[place]
+        if after is None:
+            return -np.inf
+        return sum(weight * float(term(zone, now, after)) for weight, term in self.task.rewards.values())
+
     def after(self, now: GridState, flat: Array) -> GridState | None:
         """The interval as these requests would make it; None where the power flow fails."""
         self.spent += 1

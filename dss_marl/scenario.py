@@ -101,7 +101,10 @@ class Scenario(_Data):
     def under_circuit_controls(self) -> Scenario:
         """The same task with its regulators and capacitors left to the circuit's own controls."""
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
-        return self.replace(devices=kept, circuit_controls=True, observations=self.observations)
+        attack = self.attack and self.attack.without(
+            {spec["kind"] for spec in self.devices} - {s["kind"] for s in kept}
+        )
+        return self.replace(devices=kept, circuit_controls=True, observations=self.observations, attack=attack)
 
     def build(self) -> Task:
         """Read the feeder and find everything that the scenario names; see Task.

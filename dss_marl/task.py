@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from dss_marl.agents import Agents, with_devices
-from dss_marl.attack import Attack
+from dss_marl.attack import Attack, AttackSpec, open_to
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
@@ -60,6 +60,11 @@ class Task:
     start: Setpoints
     sample: GridState
 
+    def attack(self) -> Attack | None:
+        """A new attack, where the scenario has one; its random numbers come with its reset."""
+        spec = self.scenario.attack
+        return None if spec is None else _attack(spec, self.agents, self.groups)
+
     @property
     def neutral(self) -> Array:
         """(F) every entry of every device as if nobody controlled it."""
@@ -83,7 +88,7 @@ def build_task(scenario: Scenario) -> Task:
     observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
-        Attack(scenario.attack, agents.names)
+        _attack(scenario.attack, agents, groups)
     _check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
@@ -116,6 +121,10 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
             topology.isolated(start.closed, feeder.at_ends([name]))
         except ValueError as error:
             raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
+
+
+def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
+    return Attack(spec, agents.names, agents.slots.entry_agent, open_to(spec, groups, agents.slots.parts))
 
 
 def _check_times(scenario: Scenario) -> None:

@@ -58,7 +58,7 @@ class Greedy:
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests that it found, never worse than holding what it moves."""
         assert env.now is not None
-        trials, now = Trials(env.plant), env.now
+        trials, now = Trials(env.plant, env.attack), env.now
         present = np.where(self._moved, env.plant.present(now), env.task.neutral)
         choices = _Choices(env, present, self._by_nature)
         flat = choices.settled(present)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
 from dss_marl.spaces import Encoding, encoding
 from dss_marl.state import Array, GridState, Setpoints, Solution
+from dss_marl.synthetic import synthetic_path
 from dss_marl.topology import Topology
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
@@ -77,7 +79,7 @@ def build_task(scenario: Scenario) -> Task:
     kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
     units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
-    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
+    feeder = read_feeder(_circuit(scenario.feeder), _commands(scenario.feeder), units, switches)
     groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
     zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
@@ -189,6 +191,10 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
     if len(every) > 1:
         raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'every'; got {sorted(every)}")
     return replace(group, every=np.full(group.size, every.pop(), np.int64))
+
+
+def _circuit(spec: FeederSpec) -> str | Path:
+    return spec.name if spec.synthetic is None else synthetic_path(spec.synthetic)
 
 
 def _commands(spec: FeederSpec) -> list[str]:

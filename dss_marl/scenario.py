@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dss_marl.attack import AttackSpec
 from dss_marl.data import data_folder, known_names
@@ -16,6 +16,7 @@ from dss_marl.devices import device_kind
 from dss_marl.messages import MessageSpec
 from dss_marl.profiles import PROFILE_KINDS, ProfilesSpec
 from dss_marl.sensing import SensingSpec
+from dss_marl.synthetic import SyntheticSpec
 
 if TYPE_CHECKING:
     from dss_marl.task import Task
@@ -28,7 +29,8 @@ class _Data(BaseModel):
 class FeederSpec(_Data):
     """Which circuit, and what is different from its file."""
 
-    name: str = Field(description="a shipped feeder, or the path of a .dss file")
+    name: str = Field(default="", description="a shipped feeder, or the path of a .dss file")
+    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated one of any size")
     source_pu: float | None = Field(default=None, gt=0.5, lt=1.5, description="source voltage; None: the file's")
     load_v_pu: tuple[float, float] | None = Field(
         default=(0.8, 1.2), description="range where loads keep their model; outside they become impedances"
@@ -36,6 +38,12 @@ class FeederSpec(_Data):
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
     closed: dict[str, bool] = Field(default={}, description="switch and capacitor states at reset, likewise")
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> FeederSpec:
+        if bool(self.name) == (self.synthetic is not None):
+            raise ValueError("give either name or synthetic")
+        return self
 
     @field_validator("load_v_pu")
     @classmethod
@@ -101,7 +109,10 @@ class Scenario(_Data):
     def under_circuit_controls(self) -> Scenario:
         """The same task with its regulators and capacitors left to the circuit's own controls."""
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
-        return self.replace(devices=kept, circuit_controls=True, observations=self.observations)
+        attack = self.attack and self.attack.without(
+            {spec["kind"] for spec in self.devices} - {s["kind"] for s in kept}
+        )
+        return self.replace(devices=kept, circuit_controls=True, observations=self.observations, attack=attack)
 
     def build(self) -> Task:
         """Read the feeder and find everything that the scenario names; see Task.

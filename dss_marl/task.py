@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from dss_marl.agents import Agents, with_devices
-from dss_marl.attack import Attack
+from dss_marl.attack import Attack, AttackSpec, open_to
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
@@ -21,6 +22,7 @@ from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
 from dss_marl.spaces import Encoding, encoding
 from dss_marl.state import Array, GridState, Setpoints, Solution
+from dss_marl.synthetic import synthetic_path
 from dss_marl.topology import Topology
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
@@ -60,6 +62,11 @@ class Task:
     start: Setpoints
     sample: GridState
 
+    def attack(self) -> Attack | None:
+        """A new attack, where the scenario has one; its random numbers come with its reset."""
+        spec = self.scenario.attack
+        return None if spec is None else _attack(spec, self.agents, self.groups)
+
     @property
     def neutral(self) -> Array:
         """(F) every entry of every device as if nobody controlled it."""
@@ -72,7 +79,7 @@ def build_task(scenario: Scenario) -> Task:
     kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
     units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
-    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
+    feeder = read_feeder(_circuit(scenario.feeder), _commands(scenario.feeder), units, switches)
     built = {kind: _with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
     kinds = [kind for kind in kinds if built[kind].size]  # what only adds to the circuit is no device
     groups = tuple(built[kind] for kind in kinds)
@@ -89,7 +96,7 @@ def build_task(scenario: Scenario) -> Task:
     observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
-        Attack(scenario.attack, agents.names)
+        _attack(scenario.attack, agents, groups)
     _check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
@@ -122,6 +129,10 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
             topology.isolated(start.closed, feeder.at_ends([name]))
         except ValueError as error:
             raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
+
+
+def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
+    return Attack(spec, agents.names, agents.slots.entry_agent, open_to(spec, groups, agents.slots.parts))
 
 
 def _check_times(scenario: Scenario) -> None:
@@ -186,6 +197,10 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
     if len(every) > 1:
         raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'every'; got {sorted(every)}")
     return replace(group, every=np.full(group.size, every.pop(), np.int64))
+
+
+def _circuit(spec: FeederSpec) -> str | Path:
+    return spec.name if spec.synthetic is None else synthetic_path(spec.synthetic)
 
 
 def _commands(spec: FeederSpec) -> list[str]:

@@ -59,7 +59,7 @@ def played(task: Task, day: int, requests: Array) -> float:
     Raises:
         ValueError: a power flow fails.
     """
-    env = ZoneEnv(task)
+    env = ZoneEnv(task, "test")
     env.reset(seed=day, options={"day": day})
     total = 0.0
     for flat in requests:

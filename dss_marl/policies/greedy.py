@@ -58,7 +58,7 @@ class Greedy:
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests that it found, never worse than holding what it moves."""
         assert env.now is not None
-        trials, now = Trials(env.plant), env.now
+        trials, now = Trials(env.plant, env.attack), env.now
         choices, flat = self._held(env)
         entries = np.flatnonzero(self._moved & env.plant.may_act(now.step))
         return climbed(flat, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dss_marl.cold_load import ColdLoad
 from dss_marl.devices import DeviceGroup
 from dss_marl.engines.base import Engine
 from dss_marl.profiles import Day, Forecast
@@ -66,6 +67,9 @@ class Plant:
         self._forecast: Forecast | None = None
         self._faults: tuple[Fault, ...] = ()
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
+        cold = task.scenario.cold_load
+        self._cold = None if cold is None else ColdLoad(cold, task.feeder, self._topology)
+        self._cold_rows = slice(place, place + (self._cold.size if self._cold else 0))
 
     # --- the day -----------------------------------------------------------------------------------------------------
 
@@ -94,6 +98,9 @@ class Plant:
             group.start(own, weekend, scenario.start_hour).ravel()
             for group, own in zip(task.groups, rng.spawn(len(task.groups)), strict=True)
         ]
+        if self._cold is not None:
+            found = self._injections(0, self._protected(0, start))
+            memory.append(self._cold.start(self._cold.supplied(found, self._wanted(0))))
         self.engine.restart()
         return self.coming(0, start, np.concatenate(memory), task.neutral.copy(), None)
 
@@ -154,7 +161,8 @@ class Plant:
             new, cut = group.act(action, kept, setpoints, interval)
             memory.append(new.ravel())
             limited.append(cut)
-        together = np.concatenate(memory)
+        together = np.concatenate([*memory, now.memory[self._cold_rows]])
+        supplied = self._pick_up(now.step, setpoints, together)
         solution = self._solved(setpoints, together, task.scenario.circuit_controls)
         setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
         own = self.memories(together)
@@ -163,6 +171,8 @@ class Plant:
             if checked is not own[k]:
                 own[k][:] = checked
             limited[k] = np.maximum(limited[k], exceeded)
+        if self._cold is not None:
+            together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
         after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
 
@@ -189,9 +199,18 @@ class Plant:
         setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
+        self._pick_up(step, setpoints, memory)
         stale = last is not None and self.task.scenario.observed_voltages == "last"
         solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
+
+    def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:
+        """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
+        if self._cold is None:
+            return np.zeros(0, bool)
+        supplied = self._cold.supplied(setpoints, self._wanted(step))
+        self._cold.raise_loads(memory[self._cold_rows], setpoints, supplied)
+        return supplied
 
     def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
         """The power flow, with devices that follow their voltages settled; their memory changes in place."""
@@ -270,6 +289,11 @@ class Plant:
             for group, action, own in zip(self.task.groups, tried, self.memories(now.memory), strict=True)
         ]
         return np.concatenate(parts, axis=-1).T
+
+    def _wanted(self, step: int) -> Array:
+        """(J) injections of an interval before any control [kW]."""
+        assert self._day is not None
+        return self._day.kw[self._first + step]
 
     def _injections(self, step: int, present: Setpoints) -> Setpoints:
         """Set points with the interval's injections before control, and taps and switches as they are."""

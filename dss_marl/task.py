@@ -16,6 +16,7 @@ from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
 from dss_marl.messages import Messages
 from dss_marl.observations import Observer
+from dss_marl.priorities import Priorities
 from dss_marl.profiles import Profiles
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
@@ -43,6 +44,7 @@ class Task:
         profiles: the days.
         start: set points at reset, before the day's injections.
         sample: a state of the right shapes.
+        priorities: of the loads; None where all weigh the same.
     """
 
     scenario: Scenario
@@ -59,6 +61,7 @@ class Task:
     profiles: Profiles
     start: Setpoints
     sample: GridState
+    priorities: Priorities | None = None
 
     @property
     def neutral(self) -> Array:
@@ -74,7 +77,11 @@ def build_task(scenario: Scenario) -> Task:
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
     feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
     groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
-    zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
+    zones = build_zones(feeder, _partition(scenario, feeder), scenario.unjudged)
+    priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
+    if priorities is not None:
+        zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
+    zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     stacked = stack(zones)
     _check_times(scenario)
@@ -104,6 +111,7 @@ def build_task(scenario: Scenario) -> Task:
         profiles=Profiles(scenario.profiles, feeder, scenario.dt_h),
         start=start,
         sample=sample,
+        priorities=priorities,
     )
 
 
@@ -113,9 +121,14 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
     topology = Topology.build(feeder)
     for name in scenario.faults:
         try:
-            topology.isolated(start.closed, feeder.at_ends([name]))
+            topology.isolated(start.closed, feeder.at_ends(broken(name)))
         except ValueError as error:
             raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
+
+
+def broken(fault: str) -> list[str]:
+    """The branches of a fault; several that break at once are joined by +."""
+    return [name.strip() for name in fault.split("+")]
 
 
 def _check_times(scenario: Scenario) -> None:
@@ -213,6 +226,11 @@ def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
     return start
 
 
+def _kept(scenario: Scenario, feeder: Feeder) -> int:
+    """Numbers that a state keeps after those of the devices; see ColdLoad."""
+    return 0 if scenario.cold_load is None else 2 * len(feeder.loads)
+
+
 def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints) -> GridState:
     """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
     n = len(feeder.nodes)
@@ -233,7 +251,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         scenario.dt_h,
         setpoints=start.copy(),
         solution=solution,
-        memory=np.concatenate([group.initial().ravel() for group in groups]),
+        memory=np.concatenate([*(group.initial().ravel() for group in groups), np.zeros(_kept(scenario, feeder))]),
         forecast=np.tile(start.kw, (scenario.horizon, 1)),
         price=np.zeros(scenario.horizon),
         action=np.concatenate([group.neutral().ravel() for group in groups]),

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.cold_load import ColdLoad
-from dss_marl.devices import DeviceGroup
+from dss_marl.devices import DeviceGroup, Supplies, Switches
 from dss_marl.engines.base import Engine
+from dss_marl.feeding import Feeding
 from dss_marl.profiles import Day, Forecast
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
@@ -69,6 +70,8 @@ class Plant:
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
         cold = task.scenario.cold_load
         self._cold = None if cold is None else ColdLoad(cold, task.feeder, self._topology)
+        turns = any(isinstance(group, Switches | Supplies) for group in task.groups) and len(task.feeder.taps) > 0
+        self._feeding = Feeding.build(task.feeder) if turns else None
         self._cold_rows = slice(place, place + (self._cold.size if self._cold else 0))
 
     # --- the day -----------------------------------------------------------------------------------------------------
@@ -164,7 +167,9 @@ class Plant:
         together = np.concatenate([*memory, now.memory[self._cold_rows]])
         supplied = self._pick_up(now.step, setpoints, together)
         solution = self._solved(setpoints, together, task.scenario.circuit_controls)
-        setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
+        if task.scenario.circuit_controls:
+            setpoints.tap = solution.tap.copy()
+        setpoints.closed = solution.closed.copy()
         own = self.memories(together)
         for k in self._checking:
             checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
@@ -214,6 +219,8 @@ class Plant:
 
     def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
         """The power flow, with devices that follow their voltages settled; their memory changes in place."""
+        if self._feeding is not None and not controls:
+            setpoints = self._bypassed(setpoints)  # shares all but the taps, so what responds below moves both
         solution = self.engine.solve(setpoints, controls)
         if not self._settling:
             return solution
@@ -224,6 +231,17 @@ class Plant:
                 break
             solution = self.engine.solve(setpoints, controls)
         return solution
+
+    def _bypassed(self, setpoints: Setpoints) -> Setpoints:
+        """The same with regulators in neutral that are not fed from their first side; the positions are kept.
+
+        Fed from behind, they would raise the wrong side: the circuit's own controls then run to an end.
+        """
+        assert self._feeding is not None
+        forward = self._feeding.forward(setpoints.closed)
+        if forward.all():
+            return setpoints
+        return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
 
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, memory: Array, action: Array, unmet: Array

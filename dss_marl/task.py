@@ -81,6 +81,7 @@ def build_task(scenario: Scenario) -> Task:
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:
         zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
+        groups = tuple(group.informed(priorities) for group in groups)
     zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     stacked = stack(zones)

@@ -2,12 +2,14 @@
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
+from dss_marl.devices.breaker import Breakers
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.supply import Supplies
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -19,11 +21,14 @@ KINDS |= {
     "flexible_load": FlexibleLoads,
     "switch": Switches,
     "generator": Generators,
+    "supply": Supplies,
+    "breaker": Breakers,
 }
 
 __all__ = [
     "KINDS",
     "Batteries",
+    "Breakers",
     "Capacitors",
     "DeviceGroup",
     "DeviceSpec",
@@ -32,6 +37,7 @@ __all__ = [
     "Generators",
     "Inverters",
     "Regulators",
+    "Supplies",
     "Switches",
     "device_kind",
 ]

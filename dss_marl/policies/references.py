@@ -8,6 +8,7 @@ from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.ties import NearestTie
 from dss_marl.scenario import Scenario
 
 
@@ -24,6 +25,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
     "greedy": lambda scenario: Greedy(),
+    "nearest_tie": lambda scenario: NearestTie(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
 }
 BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for

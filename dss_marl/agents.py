@@ -208,7 +208,7 @@ def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
 _OWN = (
     ("units", "injections", ("unit_nodes", "unit_node_weight", "unit_kw")),
     ("panels", "injections", ("panel_kw",)),
-    ("loads", "injections", ()),
+    ("loads", "injections", ("load_priority",)),
     ("taps", "taps", ("tap_nodes",)),
     ("capacitors", "switches", ()),
     ("switches", "switches", ()),

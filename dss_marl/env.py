@@ -21,7 +21,7 @@ from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
 from dss_marl.spaces import Decoded
 from dss_marl.state import Array, BoolArray, GridState
-from dss_marl.task import Task
+from dss_marl.task import Task, broken
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
@@ -193,7 +193,7 @@ class ZoneEnv(ParallelEnv):
         candidates = self.task.scenario.faults
         if candidates == "outages":
             return None
-        return [candidates[int(self._rng.integers(len(candidates)))]] if candidates else []
+        return broken(candidates[int(self._rng.integers(len(candidates)))]) if candidates else []
 
     def _look(self) -> None:
         """Agents observe ``now``, and what their devices may do then is found out."""

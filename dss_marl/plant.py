@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.devices import DeviceGroup
+from dss_marl.cold_load import ColdLoad
+from dss_marl.devices import DeviceGroup, Supplies, Switches
 from dss_marl.engines.base import Engine
+from dss_marl.feeding import Feeding
 from dss_marl.profiles import Day, Forecast
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
@@ -66,6 +68,11 @@ class Plant:
         self._forecast: Forecast | None = None
         self._faults: tuple[Fault, ...] = ()
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
+        cold = task.scenario.cold_load
+        self._cold = None if cold is None else ColdLoad(cold, task.feeder, self._topology)
+        turns = any(isinstance(group, Switches | Supplies) for group in task.groups) and len(task.feeder.taps) > 0
+        self._feeding = Feeding.build(task.feeder) if turns else None
+        self._cold_rows = slice(place, place + (self._cold.size if self._cold else 0))
 
     # --- the day -----------------------------------------------------------------------------------------------------
 
@@ -94,6 +101,9 @@ class Plant:
             group.start(own, weekend, scenario.start_hour).ravel()
             for group, own in zip(task.groups, rng.spawn(len(task.groups)), strict=True)
         ]
+        if self._cold is not None:
+            found = self._injections(0, self._protected(0, start))
+            memory.append(self._cold.start(self._cold.supplied(found, self._wanted(0))))
         self.engine.restart()
         return self.coming(0, start, np.concatenate(memory), task.neutral.copy(), None)
 
@@ -154,15 +164,20 @@ class Plant:
             new, cut = group.act(action, kept, setpoints, interval)
             memory.append(new.ravel())
             limited.append(cut)
-        together = np.concatenate(memory)
+        together = np.concatenate([*memory, now.memory[self._cold_rows]])
+        supplied = self._pick_up(now.step, setpoints, together)
         solution = self._solved(setpoints, together, task.scenario.circuit_controls)
-        setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
+        if task.scenario.circuit_controls:
+            setpoints.tap = solution.tap.copy()
+        setpoints.closed = solution.closed.copy()
         own = self.memories(together)
         for k in self._checking:
             checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
             if checked is not own[k]:
                 own[k][:] = checked
             limited[k] = np.maximum(limited[k], exceeded)
+        if self._cold is not None:
+            together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
         after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
 
@@ -189,12 +204,23 @@ class Plant:
         setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
+        self._pick_up(step, setpoints, memory)
         stale = last is not None and self.task.scenario.observed_voltages == "last"
         solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
 
+    def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:
+        """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
+        if self._cold is None:
+            return np.zeros(0, bool)
+        supplied = self._cold.supplied(setpoints, self._wanted(step))
+        self._cold.raise_loads(memory[self._cold_rows], setpoints, supplied)
+        return supplied
+
     def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
         """The power flow, with devices that follow their voltages settled; their memory changes in place."""
+        if self._feeding is not None and not controls:
+            setpoints = self._bypassed(setpoints)  # shares all but the taps, so what responds below moves both
         solution = self.engine.solve(setpoints, controls)
         if not self._settling:
             return solution
@@ -205,6 +231,17 @@ class Plant:
                 break
             solution = self.engine.solve(setpoints, controls)
         return solution
+
+    def _bypassed(self, setpoints: Setpoints) -> Setpoints:
+        """The same with regulators in neutral that are not fed from their first side; the positions are kept.
+
+        Fed from behind, they would raise the wrong side: the circuit's own controls then run to an end.
+        """
+        assert self._feeding is not None
+        forward = self._feeding.forward(setpoints.closed)
+        if forward.all():
+            return setpoints
+        return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
 
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, memory: Array, action: Array, unmet: Array
@@ -270,6 +307,11 @@ class Plant:
             for group, action, own in zip(self.task.groups, tried, self.memories(now.memory), strict=True)
         ]
         return np.concatenate(parts, axis=-1).T
+
+    def _wanted(self, step: int) -> Array:
+        """(J) injections of an interval before any control [kW]."""
+        assert self._day is not None
+        return self._day.kw[self._first + step]
 
     def _injections(self, step: int, present: Setpoints) -> Setpoints:
         """Set points with the interval's injections before control, and taps and switches as they are."""

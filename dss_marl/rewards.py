@@ -85,15 +85,16 @@ def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @all_zones
 def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's loads wanted and did not get, negated [MWh].
+    """Energy that the zone's loads wanted and did not get, times their priority, negated [MWh].
 
-    A load goes without where it is de-energised; a device (car, flexible load) where it owed energy, see
-    DeviceGroup.unmet_kwh, which its priority weights.
+    A load goes without where it is de-energised; its priority is 1 unless the scenario has ``priorities``. A device
+    (car, flexible load) goes without where it owed energy, see DeviceGroup.unmet_kwh, which its priority weights.
     """
     if after.solution.energised.all():
         return unmet(zone, before, after)
     dark = _unserved_kw(after)
-    return -(_taken(dark, zone.loads, zone.load_weight) * after.dt_h + _owed(zone, after)) / 1000
+    weight = zone.load_weight * zone.load_priority
+    return -(_taken(dark, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
 
 
 @all_zones
@@ -149,7 +150,7 @@ def operations(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @all_zones
 def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: energy that the zone's loads and devices wanted and did not get [kWh], >= 0; see ``unserved``."""
+    """Cost: energy that the zone's loads and devices wanted and did not get, times their priority [kWh], >= 0."""
     return -unserved(zone, before, after) * 1000
 
 

@@ -11,9 +11,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dss_marl.attack import AttackSpec
+from dss_marl.cold_load import ColdLoadSpec
 from dss_marl.data import data_folder, known_names
 from dss_marl.devices import device_kind
 from dss_marl.messages import MessageSpec
+from dss_marl.priorities import PrioritySpec
 from dss_marl.profiles import PROFILE_KINDS, ProfilesSpec
 from dss_marl.sensing import SensingSpec
 from dss_marl.synthetic import SyntheticSpec
@@ -81,8 +83,12 @@ class Scenario(_Data):
     reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
     faults: tuple[str, ...] | Literal["outages"] = Field(
-        default=(), description="branches, one of which, drawn at reset, is broken all day; or the days' own outages"
+        default=(),
+        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +); or "
+        "the days' own outages",
     )
+    priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
+    cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"

@@ -17,6 +17,7 @@ from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
 from dss_marl.messages import Messages
 from dss_marl.observations import Observer
+from dss_marl.priorities import Priorities
 from dss_marl.profiles import Profiles
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
@@ -45,6 +46,7 @@ class Task:
         profiles: the days.
         start: set points at reset, before the day's injections.
         sample: a state of the right shapes.
+        priorities: of the loads; None where all weigh the same.
     """
 
     scenario: Scenario
@@ -61,6 +63,7 @@ class Task:
     profiles: Profiles
     start: Setpoints
     sample: GridState
+    priorities: Priorities | None = None
 
     def attack(self) -> Attack | None:
         """A new attack, where the scenario has one; its random numbers come with its reset."""
@@ -85,7 +88,12 @@ def build_task(scenario: Scenario) -> Task:
     groups = tuple(built[kind] for kind in kinds)
     if not groups:
         raise ValueError(f"scenario {scenario.name!r} has no device that anybody moves; add one")
-    zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
+    zones = build_zones(feeder, _partition(scenario, feeder), scenario.unjudged)
+    priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
+    if priorities is not None:
+        zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
+        groups = tuple(group.informed(priorities) for group in groups)
+    zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     stacked = stack(zones)
     _check_times(scenario)
@@ -117,6 +125,7 @@ def build_task(scenario: Scenario) -> Task:
         profiles=Profiles(scenario.profiles, feeder, scenario.dt_h),
         start=start,
         sample=sample,
+        priorities=priorities,
     )
 
 
@@ -126,13 +135,18 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
     topology = Topology.build(feeder)
     for name in scenario.faults:
         try:
-            topology.isolated(start.closed, feeder.at_ends([name]))
+            topology.isolated(start.closed, feeder.at_ends(broken(name)))
         except ValueError as error:
             raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
 
 
 def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
     return Attack(spec, agents.names, agents.slots.entry_agent, open_to(spec, groups, agents.slots.parts))
+
+
+def broken(fault: str) -> list[str]:
+    """The branches of a fault; several that break at once are joined by +."""
+    return [name.strip() for name in fault.split("+")]
 
 
 def _check_times(scenario: Scenario) -> None:
@@ -234,6 +248,11 @@ def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
     return start
 
 
+def _kept(scenario: Scenario, feeder: Feeder) -> int:
+    """Numbers that a state keeps after those of the devices; see ColdLoad."""
+    return 0 if scenario.cold_load is None else 2 * len(feeder.loads)
+
+
 def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints) -> GridState:
     """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
     n = len(feeder.nodes)
@@ -254,7 +273,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         scenario.dt_h,
         setpoints=start.copy(),
         solution=solution,
-        memory=np.concatenate([group.initial().ravel() for group in groups]),
+        memory=np.concatenate([*(group.initial().ravel() for group in groups), np.zeros(_kept(scenario, feeder))]),
         forecast=np.tile(start.kw, (scenario.horizon, 1)),
         price=np.zeros(scenario.horizon),
         action=np.concatenate([group.neutral().ravel() for group in groups]),

@@ -2,6 +2,7 @@
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
+from dss_marl.devices.breaker import Breakers
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev import EVChargers
@@ -11,6 +12,7 @@ from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.supply import Supplies
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -25,12 +27,15 @@ KINDS |= {
     "open_point": OpenPoints,
     "pv": PV,
     "estimator": Estimators,
+    "supply": Supplies,
+    "breaker": Breakers,
 }
 
 __all__ = [
     "KINDS",
     "PV",
     "Batteries",
+    "Breakers",
     "Capacitors",
     "DeviceGroup",
     "DeviceSpec",
@@ -41,6 +46,7 @@ __all__ = [
     "Inverters",
     "OpenPoints",
     "Regulators",
+    "Supplies",
     "Switches",
     "device_kind",
 ]

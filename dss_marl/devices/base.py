@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.feeder import Feeder, NewInjection, NewSwitch
+from dss_marl.priorities import Priorities
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.zones import imported
 
@@ -165,6 +166,10 @@ class DeviceGroup:
             interval: the one between them.
         """
         return np.zeros(after.shape[:-1])
+
+    def informed(self, priorities: Priorities) -> DeviceGroup:
+        """The group where loads have priorities; most kinds do not care."""
+        return self
 
     @classmethod
     def new_injections(cls, specs: Sequence[Any]) -> list[NewInjection]:

@@ -9,6 +9,7 @@ from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.zone_greedy import ZoneGreedy
 from dss_marl.scenario import Scenario
 
@@ -27,6 +28,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
+    "nearest_tie": lambda scenario: NearestTie(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),

@@ -31,7 +31,7 @@ class ZoneGreedy(Greedy):
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests of all zones together."""
         assert env.now is not None
-        trials, now, task = Trials(env.plant), env.now, env.task
+        trials, now, task = Trials(env.plant, env.attack), env.now, env.task
         choices, held = self._held(env)
         free = self._moved & env.plant.may_act(now.step)
         result = held.copy()

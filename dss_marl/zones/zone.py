@@ -34,6 +34,7 @@ class Zone:
         nodes: (n) node indices; stacked, zone after zone.
         judged: (n) the nodes that rewards and metrics judge, likewise.
         loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
+        load_priority: (l) weight of energy that each does not get; 1 unless the scenario says otherwise.
         units, unit_weight: (u) indices of the zone's other injections.
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
@@ -84,6 +85,7 @@ class Zone:
     index: IntArray
     count: int
     all_judged: int
+    load_priority: Array = field(default_factory=_no_weights)
     devices: IntArray = field(default_factory=_no_rows)
     device_weight: Array = field(default_factory=_no_weights)
     actions: IntArray = field(default_factory=_no_rows)
@@ -183,12 +185,14 @@ def stack(zones: Sequence[Zone]) -> Zone:
     fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
     fields["unit_kw"] = np.ones(shape)
     fields["panel_kw"] = np.ones(fields["panels"].shape)
+    fields["load_priority"] = np.ones(fields["loads"].shape)
     fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
     for z, zone in enumerate(zones):
         own_units = len(zone.units)
         for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
             fields[name][z, :own_units] = getattr(zone, name)
         fields["panel_kw"][z, : len(zone.panels)] = zone.panel_kw
+        fields["load_priority"][z, : len(zone.loads)] = zone.load_priority
         fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
     return Zone(
         name="all",

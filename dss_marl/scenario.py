@@ -99,9 +99,13 @@ class Scenario(_Data):
         return scenario_from(_merged(self.model_dump(), changes))
 
     def under_circuit_controls(self) -> Scenario:
-        """The same task with its regulators and capacitors left to the circuit's own controls."""
+        """The same task with its regulators and capacitors left to the circuit's own controls.
+
+        Where that may leave zones without a device, an agent for each device stands in for the zones' agents.
+        """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
-        return self.replace(devices=kept, circuit_controls=True, observations=self.observations)
+        alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
+        return self.replace(devices=kept, circuit_controls=True, agents="device" if alone else self.agents)
 
     def build(self) -> Task:
         """Read the feeder and find everything that the scenario names; see Task.

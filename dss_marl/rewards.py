@@ -84,6 +84,19 @@ def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
 
 
 @all_zones
+def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
+    """``energy_cost`` less what loads at 1 pu and all of the sun would cost, which no control changes [currency].
+
+    What remains is losses, loads that draw more or less than at 1 pu, sun held back, and what stores charge and give.
+
+    Returns:
+        (...), > 0 where control saves more than the losses cost.
+    """
+    beyond_kw = after.solution.source_kw + after.forecast[..., 0, :].sum(-1)
+    return -_same_for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h / zone.count
+
+
+@all_zones
 def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy that the zone's loads wanted and did not get, times their priority, negated [MWh].
 
@@ -189,6 +202,7 @@ REWARDS: dict[str, Term] = {
         switch_moves,
         curtailment,
         energy_cost,
+        excess_cost,
         unserved,
         unmet,
         battery_use,

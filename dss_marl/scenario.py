@@ -113,12 +113,16 @@ class Scenario(_Data):
         return scenario_from(_merged(self.model_dump(), changes))
 
     def under_circuit_controls(self) -> Scenario:
-        """The same task with its regulators and capacitors left to the circuit's own controls."""
+        """The same task with its regulators and capacitors left to the circuit's own controls.
+
+        Where that may leave zones without a device, an agent for each device stands in for the zones' agents.
+        """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
-        attack = self.attack and self.attack.without(
-            {spec["kind"] for spec in self.devices} - {s["kind"] for s in kept}
-        )
-        return self.replace(devices=kept, circuit_controls=True, observations=self.observations, attack=attack)
+        gone = {spec["kind"] for spec in self.devices} - {spec["kind"] for spec in kept}
+        attack = self.attack and self.attack.without(gone)
+        alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
+        agents = "device" if alone else self.agents
+        return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
 
     def build(self) -> Task:
         """Read the feeder and find everything that the scenario names; see Task.

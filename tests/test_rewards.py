@@ -110,7 +110,7 @@ def test_rewards_punish_and_costs_count(name):
         for before, after in steps(name):
             values = zone_values(term, task, before, after)
             assert np.isfinite(values).all()
-            if label != "reward energy_cost":  # export earns
+            if label not in ("reward energy_cost", "reward excess_cost"):  # export and saving earn
                 assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
             fired[label] |= bool((values != 0).any())
     kinds = {spec["kind"] for spec in task.scenario.devices}
@@ -210,6 +210,10 @@ def test_the_teams_sums(name):
             ("cost voltage", outside.sum()),
             ("reward switch_moves", -openings),
             ("reward energy_cost", -after.solution.source_kw * after.price[0] * after.dt_h),
+            (
+                "reward excess_cost",
+                -(after.solution.source_kw + after.forecast[0].sum()) * after.price[0] * after.dt_h,
+            ),
             ("cost operations", moves + switchings + openings),
             ("cost curtailed_kwh", lost * after.dt_h),
         ):

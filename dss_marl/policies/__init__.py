@@ -1,10 +1,12 @@
 """Reference controllers: what a trained policy has to beat."""
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, Plans, load_plans, spread
 from dss_marl.policies.references import BY_NAME, REFERENCES, reference
+from dss_marl.policies.tariff import TimeOfUse
 
 __all__ = [
     "BY_NAME",
@@ -18,6 +20,8 @@ __all__ = [
     "Planned",
     "Plans",
     "RandomControl",
+    "TimeOfUse",
+    "ValleyFilling",
     "load_plans",
     "reference",
     "spread",

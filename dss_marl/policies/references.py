@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.scenario import Scenario
 
 
@@ -23,6 +25,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "time_of_use": lambda scenario: TimeOfUse(),
+    "valley_filling": lambda scenario: ValleyFilling(),
     "greedy": lambda scenario: Greedy(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
 }

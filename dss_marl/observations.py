@@ -193,6 +193,13 @@ def feeder_voltage(zone: Zone, state: GridState) -> Array:
     return _for_each(zone, np.stack([v.min(-1), v.max(-1)], axis=-1))
 
 
+@feature(["import of the feeder over its limit"], "1", -3, 3)
+@all_zones
+def feeder_import(zone: Zone, state: GridState) -> Array:
+    """(..., 1) power drawn from the source over the feeder's limit, 0 where it has none: needs communication."""
+    return _for_each(zone, np.asarray(state.solution.source_kw / state.import_limit_kw)[..., None])
+
+
 @feature(["reading of"], "as the device tells it", -2, 2, per="readings")
 @all_zones
 def readings(zone: Zone, state: GridState) -> Array:

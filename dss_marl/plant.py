@@ -59,6 +59,8 @@ class Plant:
         # Most kinds have nothing to check or to owe; asking them costs more than this.
         self._checking = [k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check]
         self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
+        self._storing = [k for k, g in enumerate(task.groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
+        self._limit_kw = task.scenario.feeder.import_limit_kw or math.inf
         ends = np.cumsum([group.size for group in task.groups])
         self._rows = [slice(end - group.size, end) for group, end in zip(task.groups, ends, strict=True)]
         self._zeros = np.zeros(int(ends[-1]))
@@ -270,7 +272,18 @@ class Plant:
             action=action,
             readings=readings,
             unmet_kwh=unmet,
+            stored_kwh=self._stored(memory),
+            import_limit_kw=self._limit_kw,
         )
+
+    def _stored(self, memory: Array) -> Array:
+        """(D) energy in the devices' stores [kWh]; empty where none stores."""
+        if not self._storing:
+            return self._zeros[:0]
+        own, stored = self.memories(memory), self._zeros.copy()
+        for k in self._storing:
+            stored[self._rows[k]] = self.task.groups[k].stored_kwh(own[k])
+        return stored
 
     # --- what devices may do -----------------------------------------------------------------------------------------
 

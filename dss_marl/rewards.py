@@ -143,6 +143,34 @@ def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
 
 
 @all_zones
+def stored(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Change of the energy in the zone's stores [MWh]; what a flexible load put off counts as taken out.
+
+    Its sum over an episode is what is left at the end, so that emptying the stores before midnight earns nothing.
+    """
+    if not after.stored_kwh.shape[-1]:
+        return _taken(after.stored_kwh, zone.devices, zone.device_weight)
+    return _taken(after.stored_kwh - before.stored_kwh, zone.devices, zone.device_weight) / 1000
+
+
+@all_zones
+def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy drawn above the feeder's import limit, negated and split evenly over zones [MWh].
+
+    A price on each excess, and not on the month's highest quarter of an hour, because a step's reward can carry it: it
+    needs no memory of the peak so far, and no step pays for what earlier ones did.
+    """
+    beyond = np.maximum(after.solution.source_kw - after.import_limit_kw, 0.0)
+    return -_same_for_all(zone, beyond) * after.dt_h / (1000 * zone.count)
+
+
+@all_zones
+def overload(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Highest loading above 1 on the feeder, line or transformer, negated and split evenly over zones [1]."""
+    return -thermal(zone, before, after) / zone.count
+
+
+@all_zones
 def voltage(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's judged nodes [pu], >= 0."""
     return zone.total(after.solution.excursion)
@@ -207,6 +235,9 @@ REWARDS: dict[str, Term] = {
         unmet,
         battery_use,
         estimation_error,
+        stored,
+        import_excess,
+        overload,
     )
 }
 COSTS: dict[str, Term] = {

@@ -39,6 +39,9 @@ class FeederSpec(_Data):
     )
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
     closed: dict[str, bool] = Field(default={}, description="switch and capacitor states at reset, likewise")
+    import_limit_kw: float | None = Field(
+        default=None, gt=0, description="what may be drawn from the source [kW]; None: any amount"
+    )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
 
     @model_validator(mode="after")

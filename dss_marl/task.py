@@ -279,4 +279,6 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         action=np.concatenate([group.neutral().ravel() for group in groups]),
         readings=np.zeros(sum(group.size * len(group.reading_labels) for group in groups)),
         unmet_kwh=np.zeros(sum(group.size for group in groups)),
+        stored_kwh=np.concatenate([group.stored_kwh(group.initial()) for group in groups]),
+        import_limit_kw=scenario.feeder.import_limit_kw or np.inf,
     )

@@ -171,6 +171,10 @@ class DeviceGroup:
         """The group where loads have priorities; most kinds do not care."""
         return self
 
+    def stored_kwh(self, memory: Array) -> Array:
+        """(..., D) energy in each store, negative where it still has to draw what it put off [kWh]; memory as kept."""
+        return np.zeros(memory.shape[:-1])
+
     @classmethod
     def new_injections(cls, specs: Sequence[Any]) -> list[NewInjection]:
         """Units that the kind adds to the circuit."""

@@ -1,11 +1,13 @@
 """Reference controllers: what a trained policy has to beat."""
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl, is_local
+from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, Plans, load_plans, spread
 from dss_marl.policies.references import BY_NAME, REFERENCES, reference
+from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.zone_greedy import ZoneGreedy
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Planned",
     "Plans",
     "RandomControl",
+    "TimeOfUse",
+    "ValleyFilling",
     "WeightedLeastSquares",
     "ZoneGreedy",
     "is_local",

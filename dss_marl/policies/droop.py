@@ -99,9 +99,13 @@ class Droop:
     def _voltages(self, state: GridState) -> Array:
         return np.array([state.solution.v_pu[nodes].mean() for nodes in self._nodes])
 
+    def _others(self, env: ZoneEnv) -> Array:
+        """(F) what all devices are asked; the inverters' entries are written over."""
+        return env.task.neutral.copy()
+
     def _actions(self, env: ZoneEnv, q: Array, left: Array) -> dict[str, Any]:
         slots = env.task.agents.slots
-        flat = env.task.neutral.copy()
+        flat = self._others(env)
         entries = flat[slots.parts[self._place]].reshape(slots.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)
         return env.task.encoding.encode(flat)

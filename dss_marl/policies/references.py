@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.zone_greedy import ZoneGreedy
 from dss_marl.scenario import Scenario
@@ -26,6 +28,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "time_of_use": lambda scenario: TimeOfUse(),
+    "valley_filling": lambda scenario: ValleyFilling(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),

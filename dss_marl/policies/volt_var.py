@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array
+from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
@@ -41,26 +42,39 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
     search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
-        for _ in range(_ROUNDS):
-            if search.round(partial(positions.near, pairs=pairs)) < _ENOUGH * abs(search.total):
-                break
+        rounds(search, partial(positions.near, pairs=pairs))
     trials.plant.engine.close()
     return search.requests()
 
 
+def rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) -> None:
+    """Rounds of improvement, as long as they are worth it."""
+    for _ in range(_ROUNDS):
+        if search.round(around) < _ENOUGH * abs(search.total):
+            break
+
+
 def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
-    scenario, problem = task.scenario, ""
+    problem = ""
     for group in task.groups:
         if not isinstance(group, Inverters | Regulators | Capacitors):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Inverters) and (group.settles or group.every is not None):
             problem = "inverters on curves, or that do not act at every step"
-        elif isinstance(group, Regulators) and np.any(group.initial() > 0):
+    if task.scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    return problem or refuses_moves(task, Moments.places_of(task))
+
+
+def refuses_moves(task: Task, places: IntArray) -> str:
+    """What of a task no plan covers: devices that wait, levels at these places of the flat vector, chance, sharing."""
+    scenario, problem = task.scenario, ""
+    for group in task.groups:
+        if isinstance(group, Regulators) and np.any(group.initial() > 0):
             problem = "regulators that wait between moves"
         elif isinstance(group, Capacitors) and np.any(group.initial() > 0):
             problem = "capacitors that must discharge"
-    places = Moments.places_of(task)
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
     if scenario.circuit_controls:

@@ -104,7 +104,7 @@ class Exchanges:
         after[list(closing)] = True
         if len(set(opening)) == len(opening) and self._as_well_fed(closed, after):
             return after, np.zeros(len(closing), bool)
-        after, waiting = closed.copy(), list(np.roll(np.arange(len(closing)), -first))
+        after, waiting = closed.copy(), [*range(first, len(closing)), *range(first)]
         done = True
         while done:
             done = False

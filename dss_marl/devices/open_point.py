@@ -116,8 +116,10 @@ class OpenPoints(DeviceGroup):
         here, goal = self.here(memory, setpoints.closed), self.asked(action)
         refused = np.zeros(here.shape, np.int64)
         for row in np.ndindex(here.shape[:-1]):
-            allowed = self._allowed(here[row], setpoints.closed[row], memory[row])
             asked = np.flatnonzero(goal[row] != np.where(here[row] < 0, memory[row][:, 0], here[row]))
+            if not asked.size:
+                continue
+            allowed = self._allowed(here[row], setpoints.closed[row], memory[row])
             able = [d for d in asked if allowed[d, goal[row][d]]]
             refused[row][[d for d in asked if d not in able]] = 1
             if not able:

@@ -29,12 +29,16 @@ class Configurations:
 
     Args:
         trials: on a plant that has begun a day.
+
+    Attributes:
+        group: the open points.
+        slot: where their entries lie in the flat action.
     """
 
     def __init__(self, trials: Trials) -> None:
         self._trials, self._task = trials, trials.task
         self.group = open_points(trials.task)
-        self._slot = trials.task.agents.slots.parts[list(trials.task.groups).index(self.group)]
+        self.slot = trials.task.agents.slots.parts[list(trials.task.groups).index(self.group)]
 
     def closed(self, places: IntArray) -> BoolArray:
         """(S) states with these (D) places open and all others closed."""
@@ -60,7 +64,7 @@ class Configurations:
         for k, s in enumerate(self.group.places):
             other = now.setpoints.copy()
             other.closed[s] = not other.closed[s]
-            result[k] = still - self._trials.judged(now, now.replace(setpoints=other))
+            result[k] = still - self._trials.judged(now.replace(setpoints=other), now)  # the state after is the same
         return result
 
     def here(self, now: GridState) -> IntArray:
@@ -74,7 +78,7 @@ class Configurations:
     def asked(self, flat: Array, goals: IntArray) -> Array:
         """(F) the requests, with each device asked for its (D) place."""
         result = flat.copy()
-        result[self._slot] = self.group.request(goals).ravel()
+        result[self.slot] = self.group.request(goals).ravel()
         return result
 
     def goals(self, here: IntArray, places: IntArray) -> IntArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.branch_exchange import BranchExchange
 from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
@@ -30,6 +31,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
+    "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
@@ -39,11 +41,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
     "wls": lambda scenario: WeightedLeastSquares(),
 }
-BY_NAME = (
-    "greedy",
-    "zone_greedy",
-    "best_known",
-)  # seconds for each day, or some days only: they play where they are asked for
+# Seconds for each day, or some days only: they play where they are asked for.
+BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "best_known")
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

@@ -32,7 +32,7 @@ def test_a_page_says_what_the_screen_says(task):
     assert f"horizon {task.scenario.steps} steps" in page and "circuit: " in page
     assert all(f"| {cost} |" in page for cost in task.costs)
     assert f"scores 1: {task.scenario.strongest}" in page
-    widths = {}  # every table has one width
+    widths, title = {}, ""  # every table has one width
     for line in page.splitlines():
         if line.startswith("|"):
             widths.setdefault(title, set()).add(line.count(" | "))

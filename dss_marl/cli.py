@@ -55,12 +55,21 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Name) -> None:
-    """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, splits."""
-    from dss_marl.card import print_card
+def show(
+    name: Name,
+    markdown: Annotated[Path | None, typer.Option(help="Write the card as Markdown into this file instead.")] = None,
+) -> None:
+    """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
+    from dss_marl.card import markdown_card, print_card
 
     with _plain_errors():
-        print_card(load_scenario(name).build(), console)
+        task = load_scenario(name).build()
+        if markdown is None:
+            print_card(task, console, name)
+        else:
+            markdown.parent.mkdir(parents=True, exist_ok=True)
+            markdown.write_text(markdown_card(task, name), encoding="utf-8")
+            console.print(f"saved {markdown}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from common import task_of
+from common import load_cached, task_of
 from test_rewards import with_voltages
 
 from dss_marl import ZoneEnv
-from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
+from dss_marl.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
 from dss_marl.rewards import unserved_kwh
 
 
@@ -17,6 +17,7 @@ def test_figures_are_the_sums_over_the_day(scenario):
     rng = np.random.default_rng(1)
     taps, states = [env.now.setpoints.tap], [env.now.setpoints.closed]
     v, losses, rewards, lost, dark = [], [], [], [], []
+    loadings, bills, terms, dt_h = [], [], TermSums(task), task.scenario.dt_h
     units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     first = round(task.scenario.start_hour / task.scenario.dt_h)
     sun = task.profiles.day(20).kw[first:, units]
@@ -25,6 +26,9 @@ def test_figures_are_the_sums_over_the_day(scenario):
         flat = rng.uniform(-1, 1, slots.size) if env.now.step > task.scenario.steps // 2 else task.neutral
         env.step(task.encoding.encode(flat))
         figures.add(env.before, env.after, env.team_reward)
+        terms.add(env.before, env.after)
+        loadings.append(env.after.solution.loading.max())
+        bills.append(env.after.solution.source_kw * env.after.price[0] * dt_h)
         v.append(env.after.solution.v_alive)
         dark.append(sum(np.sum(unserved_kwh(zone, env.before, env.after)) for zone in task.zones))
         losses.append(env.after.solution.loss_kw)
@@ -52,6 +56,10 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert found["unserved_kwh"] == pytest.approx(sum(dark))
     assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * 0.25, abs=1e-9)
     assert found["failed"] == 0
+    assert found["thermal_overload_h"] == pytest.approx(sum(loading > 1 for loading in loadings) * dt_h)
+    assert found["energy_cost"] == pytest.approx(sum(bills))
+    whole = sum(value for name, value in terms.sums.items() if name.startswith("reward/"))
+    assert whole == pytest.approx(sum(rewards)) and list(terms.sums)[-1].startswith("cost/")
     env.close()
 
 
@@ -123,3 +131,29 @@ def test_the_score_is_linear_from_zero_to_one_and_not_clipped():
 def test_a_score_needs_two_different_ends():
     with pytest.raises(ValueError, match="must earn more than its 0"):
         normalised_score([1.0, 2.0], [3.0, 3.0], [3.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "figure"),
+    [
+        ({"kind": "flexible_load", "names": ["671"], "priority": 4}, "flexible_unmet_kwh"),
+        ({"kind": "ev_charger", "bus": "645", "phases": [2], "kw": 40, "priority": 4}, "ev_unmet_kwh"),
+    ],
+)
+def test_unmet_energy_is_counted_without_its_priority(spec, figure):
+    devices = [spec] if "names" in spec else [{**spec, "name": f"car{k}"} for k in range(5)]  # not every car comes
+    task = (
+        load_cached("ieee13_volt_var")
+        .scenario.replace(devices=devices, zones={"method": "balanced", "count": 1})
+        .build()
+    )
+    env, figures = ZoneEnv(task), EpisodeFigures(task)
+    env.reset(seed=0, options={"day": 20})
+    asked = np.full(len(devices), 1.0 if "flexible" in figure else -1.0)  # shed all; do not charge
+    owed = 0.0
+    while env.agents:
+        env.step(task.encoding.encode(asked))
+        figures.add(env.before, env.after, 0.0)
+        owed += env.after.unmet_kwh.sum()
+    assert figures.result()[figure] == pytest.approx(owed / 4) and owed > 0
+    env.close()

@@ -16,7 +16,7 @@ from dss_marl.state import Array, GridState, Setpoints
 from dss_marl.task import Task
 from dss_marl.training.evaluation import environment_for, run_day
 
-SAMPLES = 6  # intervals of a day whose energy is counted in another way
+SAMPLES = 24  # intervals of a day whose energy is counted in another way
 
 
 class Game(NamedTuple):

@@ -56,7 +56,7 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
         figures = run_day(env, found[name], day, watch)
         panels[f"{name}: return {figures['team_return']:.4g}"] = panels_of(env.task, states)
         env.close()
-    every = list(dict.fromkeys(label for own in panels.values() for label in own))
+    every = [label for label in _ORDER if _tells(label, list(panels.values()))]
     played = max(len(next(iter(own["power [kW]"].values()))) for own in panels.values())
     whole = {name: _filled(own, every, played) for name, own in panels.items()}
     hours: Array = scenario.start_hour + np.arange(played + 1, dtype=float) * scenario.dt_h
@@ -102,6 +102,23 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
     dark = np.array([float(unserved_kwh(task.stacked, *pair).sum()) / task.scenario.dt_h for pair in states])
     panels["unserved [kW]"] = {"_unserved": dark}
     return panels
+
+
+_ORDER = (
+    "voltage [pu]",
+    "power [kW]",
+    *(f"{kind} [{unit}]" for kind in ("inverter", "battery", "generator") for unit in ("kW", "kvar")),
+    "state of charge [1]",
+    "tap",
+    "bank steps on",
+    "switches open",
+    "unserved [kW]",
+)
+
+
+def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
+    """Whether some line of the panel moves, under any controller."""
+    return any(np.ptp(line) > 0 for own in panels for line in own.get(label, {}).values())
 
 
 _PLURAL = {"load": "loads", "inverter": "sun", "battery": "batteries", "ev_charger": "cars", "generator": "generators"}

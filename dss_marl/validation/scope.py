@@ -51,7 +51,7 @@ class Scope:
         days = spread(days, min(most or len(days), len(days)))
         large = len(task.feeder.nodes) * task.scenario.steps > LARGE
         if quick:
-            return cls(tuple(days), tuple(days), slow=False, stress=4, tries=4, quick=True)
+            return cls(tuple(days), tuple(days[:1]), slow=False, stress=2, tries=2, quick=True)
         few = spread(days, 3 if large else 4)
         return cls(tuple(days), tuple(few), not large, 8 if large else 16, 10 if large else 40, quick=False)
 

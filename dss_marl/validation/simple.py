@@ -16,7 +16,7 @@ from dss_marl.validation.scope import Scope
 from dss_marl.validation.variants import Constant, Device, Part, constants, devices_of, entry_values, extremes
 
 CLEARLY = 0.1  # of what the strongest gains on the score's zero
-_SCREENED = 3  # single devices that play more than the first day
+_SCREENED = 3  # single devices, the best of the first days, that play all of the few
 
 
 def constants_fall_short(games: Games, strongest: str, zero: str, scope: Scope) -> list[Row]:
@@ -77,12 +77,12 @@ def single_devices(
         zero: the controller that scores 0.
         scope: which days.
     """
-    devices = devices_of(games.task)
+    devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
     returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
     for d, device in enumerate(devices):
         name = f"only {device[1]}"
         try:
-            returns[device] = float(games.play(name, Part(controller, [device]), scope.few[:1])[0])
+            returns[device] = float(games.play(name, Part(controller, [device]), first).mean())
         except ValueError:
             games.kept.pop(name, None)  # under the circuit's controls it is not the strongest's to move
         way = _way(games, d, device, strongest, controller, scope)
@@ -109,9 +109,9 @@ def single_devices(
 
 def _way(games: Games, d: int, device: Device, strongest: str, controller: Controller, scope: Scope) -> str | None:
     """How a device was seen to move the return; None if it was not."""
-    nothing, name, first = "no_control", f"only {device[1]}", scope.few[:1]
-    own = name in games.kept and not controller.circuit_controls
-    if own and _differs(games.returns(name, first), games.returns(nothing, first)):
+    nothing, name = "no_control", f"only {device[1]}"
+    alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
+    if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
         return "alone"
     for day in scope.few:
         for flat in extremes(games.task, d):

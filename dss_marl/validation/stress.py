@@ -19,9 +19,12 @@ _DRAWS = 4000
 
 def without_meaning(task: Task, split: str) -> str:
     """Why a stress split changes nothing that a task has; "" where it does."""
-    if split == "more_pv" and not any(row.kind == "inverter" for row in task.feeder.injections):
-        return "no photovoltaic unit"
-    return ""
+    profiles = task.profiles
+    for day in profiles.days(split):
+        one, other = profiles.day(day), profiles.day(day % OFFSET)
+        if not (np.array_equal(one.kw, other.kw) and np.array_equal(one.kvar, other.kvar)):
+            return ""
+    return "its days are those of the year" + (": no photovoltaic unit" if split == "more_pv" else "")
 
 
 def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.linear import Linear
 from dss_marl.policies.plans import Planned, load_plans
 from dss_marl.scenario import Scenario
 
@@ -24,9 +25,15 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
     "greedy": lambda scenario: Greedy(),
+    "linear": lambda scenario: Linear(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
 }
-BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
+# Seconds for each day, or some days only: they play where they are asked for.
+BY_NAME = ("greedy", "linear", "best_known")
+    "greedy",
+    "linear",
+    "best_known",
+)  # seconds for each day, or some days only: they play where they are asked for
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

@@ -30,10 +30,6 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
 }
 # Seconds for each day, or some days only: they play where they are asked for.
 BY_NAME = ("greedy", "linear", "best_known")
-    "greedy",
-    "linear",
-    "best_known",
-)  # seconds for each day, or some days only: they play where they are asked for
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

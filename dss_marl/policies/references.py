@@ -10,6 +10,7 @@ from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import Droop, DroopCurve
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.linear import Linear
 from dss_marl.policies.plans import Planned, load_plans
 from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.ties import NearestTie
@@ -35,6 +36,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
+    "linear": lambda scenario: Linear(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
@@ -42,7 +44,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "wls": lambda scenario: WeightedLeastSquares(),
 }
 # Seconds for each day, or some days only: they play where they are asked for.
-BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "best_known")
+BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

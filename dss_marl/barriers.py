@@ -30,7 +30,7 @@ def l2_of(v_pu: Array) -> Array:
 
 
 def bowl_of(v_pu: Array) -> Array:
-    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in it, N the normal density: flat inside, steep outside."""
+    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in it with the normal density N: flat, then steep."""
     off = np.abs(v_pu - 1)
     density = np.exp(-((off / _BELL) ** 2) / 2) / (_BELL * np.sqrt(2 * np.pi))
     return np.where(off > (V_HIGH - V_LOW) / 2, 2 * off - 0.095, 0.04 - 0.01 * density)

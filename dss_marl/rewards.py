@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.zones import Zone, all_zones, imported
 
@@ -75,6 +76,12 @@ def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
     """Available sun that was not fed in by the zone's inverters, negated [MWh]."""
     lost = after.forecast[..., 0, :] - after.setpoints.kw
     return -_taken(lost, zone.panels, zone.panel_weight) * after.dt_h / 1000
+
+
+@all_zones
+def reactive_power(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Reactive power of the zone's inverters, in or out, negated [Mvar]: the cheap stand-in for losses."""
+    return -_taken(np.abs(after.setpoints.kvar), zone.panels, zone.panel_weight) / 1000
 
 
 @all_zones
@@ -238,6 +245,12 @@ REWARDS: dict[str, Term] = {
         stored,
         import_excess,
         overload,
+        reactive_power,
+        l1,
+        l2,
+        bowl,
+        bump,
+        courant_beltrami,
     )
 }
 COSTS: dict[str, Term] = {

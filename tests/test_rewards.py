@@ -124,6 +124,7 @@ def test_rewards_punish_and_costs_count(name):
         "switch_moves": "switch" in kinds,
         "tap_moves": "regulator" in kinds or task.scenario.circuit_controls,
         "curtailment": "inverter" in kinds,
+        "reactive_power": "inverter" in kinds,
         "curtailed_kwh": "inverter" in kinds,
         "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),

@@ -64,11 +64,12 @@ def best_change(local: Local, low: Array, high: Array) -> Array | None:
 
 
 def _merged(local: Local) -> Local:
-    """Rows that are alike, as the phases of a balanced feeder or the joints of a cable, as one with all their weight."""
+    """Rows that are alike, as phases of a balanced feeder or joints of a cable, as one with all their weight."""
     marks = np.rint(np.column_stack([local.value, local.band.T, local.slopes]) / _ALIKE).astype(np.int64)
     _, first, group = np.unique(marks, axis=0, return_index=True, return_inverse=True)
     weight = np.bincount(group.ravel(), local.weight)
-    return replace(local, value=local.value[first], slopes=local.slopes[first], weight=weight, band=local.band[:, first])
+    value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
+    return replace(local, value=value, slopes=slopes, weight=weight, band=band)
 
 
 def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:

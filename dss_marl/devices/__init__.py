@@ -8,6 +8,7 @@ from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.stepped import SteppedInverters
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -19,6 +20,7 @@ KINDS |= {
     "flexible_load": FlexibleLoads,
     "switch": Switches,
     "generator": Generators,
+    "stepped_inverter": SteppedInverters,
 }
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Generators",
     "Inverters",
     "Regulators",
+    "SteppedInverters",
     "Switches",
     "device_kind",
 ]

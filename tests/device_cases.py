@@ -16,7 +16,7 @@ from dss_marl.devices import (
     FlexibleLoads,
     Inverters,
     Regulators,
-    Rooftops,
+    SteppedInverters,
 )
 from dss_marl.devices.base import DeviceGroup
 from dss_marl.devices.volt_var import Places
@@ -58,6 +58,11 @@ def category_a(mode="share"):
         night=np.array([True, False, True, False]),
         places=Places(np.arange(4)[:, None], np.ones((4, 1)), np.full(4, 0.01)) if mode == "volt_var" else None,
     )
+
+
+def stepped():
+    """Four with steps of a fifth, a half, a tenth and the whole way."""
+    return SteppedInverters(tuple("abcd"), tuple("wxyz"), PLACES, KVA, np.array([5.0, 2.0, 10.0, 1.0]))
 
 
 def regulators(**rest):
@@ -160,6 +165,19 @@ def sun_done(group, memory, before, after):
     )  # fmt: skip
 
 
+def steps_asked(group, action, memory, before, interval):
+    moves = np.where(np.abs(action[..., 0]) > 1 / 3, np.sign(action[..., 0]), 0)
+    return (memory[..., 0] + moves)[..., None]
+
+
+def steps_done(group, memory, before, after):
+    """By what is set, where the circle leaves anything."""
+    kw, kvar = after.kw[..., group.injections], after.kvar[..., group.injections]
+    left = np.sqrt(np.maximum(group.kva**2 - kw**2, 0))
+    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), memory[..., 0] / group.most)
+    return (share * group.most)[..., None]
+
+
 def taps_asked(group, action, memory, before, interval):
     """(..., T) positions."""
     first = [0, 1, 2] if group.first is None else group.first
@@ -228,6 +246,7 @@ CASES = {
     "inverter_power_factor": Case(lambda: category_a("power_factor"), sun_asked, sun_done),
     "inverter_volt_var": Case(lambda: category_a("volt_var"), sun_asked, sun_done),
     "inverter_without_curtail": Case(lambda: inverters(np.zeros(4)), sun_asked, sun_done),
+    "inverter_stepped": Case(stepped, steps_asked, steps_done),
     "regulator": Case(regulators, taps_asked, taps_done),
     "regulator_gangs": Case(gangs, taps_asked, taps_done),
     "capacitor": Case(lambda: capacitors(discharge_h=np.array([0.5, 0.0])), states_asked, states_done),

@@ -45,9 +45,9 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert found["controllable_rate"] == pytest.approx(1 - outside.any(axis=1).mean())
     dark_or_regulated = ("ieee123_switching", "ieee123_state_estimation")
     assert 0 < found["controllable_rate"] < 1 or scenario in dark_or_regulated
-    assert found["violation_node_h"] == pytest.approx(outside.sum() * 0.25)
+    assert found["violation_node_h"] == pytest.approx(outside.sum() * task.scenario.dt_h)
     assert found["worst_pu"] == pytest.approx(max((seen - 1.05).max(), (0.95 - seen).max(), 0))
-    assert found["loss_kwh"] == pytest.approx(sum(losses) * 0.25)
+    assert found["loss_kwh"] == pytest.approx(sum(losses) * task.scenario.dt_h)
     assert found["tap_moves"] == np.abs(np.diff(taps, axis=0)).sum()
     moved = np.array(states[1:]) != np.array(states[:-1])
     kinds = np.array([row.kind for row in task.feeder.switches])
@@ -77,7 +77,7 @@ def test_a_dead_node_does_not_violate_and_the_source_does_not_count(scenario):
     assert figures.result()["violation_node_h"] == 0
     assert figures.result()["worst_pu"] == 0
     figures.add(env.before, with_voltages(env.after, v), 0.0)
-    assert figures.result()["violation_node_h"] == pytest.approx(0.25)
+    assert figures.result()["violation_node_h"] == pytest.approx(task.scenario.dt_h)
     assert figures.result()["worst_pu"] == pytest.approx(0.95)
     env.close()
 

@@ -1,7 +1,6 @@
 """Days of open points: what a configuration earns, and that no other sequence of configurations earns more."""
 
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pytest

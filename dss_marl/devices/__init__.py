@@ -12,6 +12,7 @@ from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.stepped import SteppedInverters
 from dss_marl.devices.supply import Supplies
 from dss_marl.devices.switch import Switches
 
@@ -29,6 +30,7 @@ KINDS |= {
     "estimator": Estimators,
     "supply": Supplies,
     "breaker": Breakers,
+    "stepped_inverter": SteppedInverters,
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "Inverters",
     "OpenPoints",
     "Regulators",
+    "SteppedInverters",
     "Supplies",
     "Switches",
     "device_kind",

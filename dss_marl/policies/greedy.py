@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, Inverters, OpenPoints, Regulators, Switches
+from dss_marl.devices import Capacitors, Inverters, OpenPoints, Regulators, SteppedInverters, Switches
 from dss_marl.env import ZoneEnv
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, BoolArray, IntArray
 
-_MOVED = (Inverters, Regulators, Capacitors, Switches, OpenPoints)
+_MOVED = (Inverters, SteppedInverters, Regulators, Capacitors, Switches, OpenPoints)
 _STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
 _NOISE = 1e-5  # of a reward, by what was solved before
 

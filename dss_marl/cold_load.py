@@ -82,9 +82,7 @@ class ColdLoad:
         on = lost * np.exp(-np.maximum(dt_h - left_h, 0.0) / spec.fall_h)
         on = np.where(on > _NOTHING, on, 0.0)
         held = np.minimum(left_h + dt_h / 2, spec.hold_h)
-        return np.concatenate(
-            [np.where(supplied, on, off), np.where(supplied, np.maximum(left_h - dt_h, 0.0), held)]
-        )
+        return np.concatenate([np.where(supplied, on, off), np.where(supplied, np.maximum(left_h - dt_h, 0.0), held)])
 
     def raise_loads(self, memory: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
         """Write what the loads draw while they come back."""

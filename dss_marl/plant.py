@@ -200,13 +200,24 @@ class Plant:
             action: what they did last.
             last: the interval before, whose voltages stand where the scenario observes the last ones.
         """
+        stale = last is not None and self.task.scenario.observed_voltages == "last"
+        return self._held(step, present, memory, action, last.solution if stale and last is not None else None)
+
+    def onward(self, after: GridState) -> GridState:
+        """The interval after one, as a search needs it: as ``coming``, but the last voltages spare a power flow."""
+        return self._held(after.step + 1, after.setpoints, after.memory, after.action, after.solution)
+
+    def _held(
+        self, step: int, present: Setpoints, memory: Array, action: Array, solution: Solution | None
+    ) -> GridState:
+        """An interval with the devices where they are, solved unless a solution stands in."""
         interval = self.interval(step)
         setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
         self._pick_up(step, setpoints, memory)
-        stale = last is not None and self.task.scenario.observed_voltages == "last"
-        solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
+        if solution is None:
+            solution = self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
 
     def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:

@@ -103,4 +103,3 @@ def _ways(feeder: Feeder) -> list[list[int]]:
         ways[a].append(b)
         ways[b].append(a)
     return ways
-

@@ -57,7 +57,10 @@ class Plant:
         self._settling = [k for k, group in enumerate(task.groups) if group.settles]
         self._silent = not any(len(group.reading_labels) for group in task.groups)
         # Most kinds have nothing to check or to owe; asking them costs more than this.
-        self._checking = [k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check]
+        self._checking = [
+            k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check and not g.trips
+        ]
+        self._tripping = [k for k, g in enumerate(task.groups) if g.trips]
         self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         ends = np.cumsum([group.size for group in task.groups])
         self._rows = [slice(end - group.size, end) for group, end in zip(task.groups, ends, strict=True)]
@@ -165,21 +168,35 @@ class Plant:
             memory.append(new.ravel())
             limited.append(cut)
         together = np.concatenate([*memory, now.memory[self._cold_rows]])
-        supplied = self._pick_up(now.step, setpoints, together)
-        solution = self._solved(setpoints, together, task.scenario.circuit_controls)
-        if task.scenario.circuit_controls:
-            setpoints.tap = solution.tap.copy()
-        setpoints.closed = solution.closed.copy()
         own = self.memories(together)
+        while True:
+            operated = setpoints.copy() if self._tripping else setpoints
+            supplied = self._pick_up(now.step, operated, together)
+            solution = self._solved(operated, together, task.scenario.circuit_controls)
+            if task.scenario.circuit_controls:
+                operated.tap = solution.tap.copy()
+            operated.closed = solution.closed.copy()
+            if not sum(self._checked(k, own, operated, solution, limited) for k in self._tripping):
+                break
+            for k in self._tripping:  # each trip leaves fewer that can
+                task.groups[k].hold(own[k], setpoints, interval)
+        setpoints = operated
         for k in self._checking:
-            checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
-            if checked is not own[k]:
-                own[k][:] = checked
-            limited[k] = np.maximum(limited[k], exceeded)
+            self._checked(k, own, setpoints, solution, limited)
         if self._cold is not None:
             together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
         after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
+
+    def _checked(
+        self, k: int, own: list[Array], setpoints: Setpoints, solution: Solution, limited: list[IntArray]
+    ) -> int:
+        """Check a kind: its memory and counts change in place; how many of its devices exceed a rating."""
+        checked, exceeded = self.task.groups[k].check(own[k], setpoints, solution)
+        if checked is not own[k]:
+            own[k][:] = checked
+        limited[k] = np.maximum(limited[k], exceeded)
+        return int(exceeded.sum())
 
     def _unmet(self, now: GridState, own: list[Array], interval: Interval) -> Array:
         """(D) what the devices owed in the interval and did not deliver [kWh]."""

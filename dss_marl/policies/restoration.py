@@ -19,7 +19,7 @@ _EARLY = 4  # intervals in which most is decided
 _THOROUGH = 4  # times as many
 _GAIN = 1e-6  # of a return
 _MOST_AT_ONCE = 3  # entries that a random move changes together
-_STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5), (1.0, 1.0))  # power and reactive share of all generators
+_STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5))  # power and reactive share of all generators
 
 
 def refuses(task: Task) -> str:
@@ -38,8 +38,9 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) requests of the best plan found for a day and its fault.
 
     Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. They
-    begin as doing nothing and as the nearest tie with the generators at several powers; then entries are changed from
-    some interval on, one by one and a few together, and what earns more over the whole day stays.
+    begin as doing nothing, as the nearest tie and as every section by itself, with generators and breakers in several
+    positions; then entries are changed from some interval on, one by one and a few together, and what earns more over
+    the whole day stays.
 
     Args:
         task: that ``refuses`` nothing of.
@@ -82,6 +83,7 @@ class PlanSearch:
         self._switches = np.array([row for _, row in self._rows], dtype=np.int64)
         self._power = np.array(of_kind[Generators][::2], dtype=np.int64)
         self._share = np.array(of_kind[Generators][1::2], dtype=np.int64)
+        self._breakers = np.array(of_kind[Breakers], dtype=np.int64)
         self._values = self._levels()
         self.plan = np.tile(env.plant.present(env.now), (self.steps, 1))
         self.plan[:, self._switching] = np.where(env.now.setpoints.closed[self._switches], 1.0, -1.0)
@@ -116,7 +118,8 @@ class PlanSearch:
         closed = now.setpoints.closed[self._switches]
         goal = wanted[self._switching] > 0
         flat[self._switching] = np.where(goal == closed, 0.0, np.where(goal, 1.0, -1.0))
-        if self._task.encoding.discrete:
+        # Alone among requests a closing may be done, after an opening, where the mask forbids it.
+        if self._task.encoding.discrete and (flat[self._switching] > 0).any():
             possible = self._plant.legal(now, flat[:, None])[:, 0]
             if not possible.all():
                 flat = np.where(possible, flat, self._plant.present(now))
@@ -168,14 +171,24 @@ class PlanSearch:
         return better
 
     def _begin(self) -> None:
-        """First plans: the nearest ties, generators at some powers, and both."""
+        """First plans: the nearest ties or none, whole or in sections, with generators and breakers in some positions.
+
+        An island lives only where section, generator and breaker fit each other, which no single change achieves.
+        """
         ties = self._nearest_ties()
-        for base in (self.plan.copy(), ties):
+        apart = self.plan.copy()
+        apart[:, self._switching] = -1.0
+        for base in (self.plan.copy(), ties, apart):
             self._take(0, base)
-            for power, share in _STARTS:
-                plan = base.copy()
-                plan[:, self._power], plan[:, self._share] = power, share
-                self._take(0, plan)
+            for shed in self._shedding():
+                for power, share in _STARTS if self._power.size else ():
+                    plan = base.copy()
+                    plan[:, self._power], plan[:, self._share], plan[:, self._breakers] = power, share, shed
+                    self._take(0, plan)
+
+    def _shedding(self) -> Array:
+        """Positions of all breakers to begin with."""
+        return np.array([-1.0, 0.0, 1.0]) if self._breakers.size else np.zeros(1)
 
     def _nearest_ties(self) -> Array:
         """(T, F) what the rule would have closed in each interval."""
@@ -209,8 +222,8 @@ class PlanSearch:
             first = int(self.steps * rng.random() ** 3)  # early ones more often
             last = self.steps if rng.random() < 0.6 else int(rng.integers(first + 1, self.steps + 1))
             pairs = []
-            for _ in range(int(rng.integers(1, _MOST_AT_ONCE + 1))):
-                entry = int(rng.choice(self._switching) if rng.random() < 0.6 else rng.integers(size))
+            for _ in range(int(rng.integers(2, _MOST_AT_ONCE + 1))):
+                entry = int(rng.choice(self._switching) if rng.random() < 0.5 else rng.integers(size))
                 pairs.append((entry, float(rng.choice(self._values[entry]))))
             yield _from(first, pairs, last)
 

@@ -37,17 +37,17 @@ class Feeding:
         """The blocks of this feeder."""
         count = len(feeder.switches)
         tap_of = {row.name: count + r for r, row in enumerate(feeder.taps)}
-        first, second, mover = [], [], []
+        first: list[int] = []
+        second: list[int] = []
+        mover: list[int] = []
         source_side: dict[str, list[int]] = {}
         for branch in feeder.branches:
-            one, two = list(branch.nodes1), list(branch.nodes2)
+            one, two = branch.nodes1, branch.nodes2
+            if branch.kind in ("transformer", "regulator"):
+                one, two = feeder.through_windings(one, two)
             if branch.name in tap_of:
                 other = feeder.taps[tap_of[branch.name] - count].bus1
-                source_side[branch.name] = one if branch.bus1 == other else two
-                pairs = [(a, b) for a in one for b in two if _phase(feeder, a) == _phase(feeder, b)]
-                one, two = [a for a, _ in pairs], [b for _, b in pairs]
-            elif branch.kind == "transformer":  # a winding joins all its phases
-                two, one = one[1:] + two, one[:1] * (len(one) + len(two) - 1)
+                source_side[branch.name] = list(branch.nodes1 if branch.bus1 == other else branch.nodes2)
             first += one
             second += two
             mover += [tap_of.get(branch.name, branch.switch if branch.switch >= 0 else -1)] * len(one)
@@ -97,7 +97,3 @@ class Feeding:
                     seen.add(block)
                     ahead.append(block)
         return bool(seen & sources)
-
-
-def _phase(feeder: Feeder, node: int) -> str:
-    return feeder.nodes[node].rsplit(".", 1)[1]

@@ -57,7 +57,10 @@ class Plant:
         self._settling = [k for k, group in enumerate(task.groups) if group.settles]
         self._silent = not any(len(group.reading_labels) for group in task.groups)
         # Most kinds have nothing to check or to owe; asking them costs more than this.
-        self._checking = [k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check]
+        self._checking = [
+            k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check and not g.trips
+        ]
+        self._tripping = [k for k, g in enumerate(task.groups) if g.trips]
         self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(task.groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
         self._limit_kw = task.scenario.feeder.import_limit_kw or math.inf
@@ -167,21 +170,35 @@ class Plant:
             memory.append(new.ravel())
             limited.append(cut)
         together = np.concatenate([*memory, now.memory[self._cold_rows]])
-        supplied = self._pick_up(now.step, setpoints, together)
-        solution = self._solved(setpoints, together, task.scenario.circuit_controls)
-        if task.scenario.circuit_controls:
-            setpoints.tap = solution.tap.copy()
-        setpoints.closed = solution.closed.copy()
         own = self.memories(together)
+        while True:
+            operated = setpoints.copy() if self._tripping else setpoints
+            supplied = self._pick_up(now.step, operated, together)
+            solution = self._solved(operated, together, task.scenario.circuit_controls)
+            if task.scenario.circuit_controls:
+                operated.tap = solution.tap.copy()
+            operated.closed = solution.closed.copy()
+            if not sum(self._checked(k, own, operated, solution, limited) for k in self._tripping):
+                break
+            for k in self._tripping:  # each trip leaves fewer that can
+                task.groups[k].hold(own[k], setpoints, interval)
+        setpoints = operated
         for k in self._checking:
-            checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
-            if checked is not own[k]:
-                own[k][:] = checked
-            limited[k] = np.maximum(limited[k], exceeded)
+            self._checked(k, own, setpoints, solution, limited)
         if self._cold is not None:
             together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
         after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
+
+    def _checked(
+        self, k: int, own: list[Array], setpoints: Setpoints, solution: Solution, limited: list[IntArray]
+    ) -> int:
+        """Check a kind: its memory and counts change in place; how many of its devices exceed a rating."""
+        checked, exceeded = self.task.groups[k].check(own[k], setpoints, solution)
+        if checked is not own[k]:
+            own[k][:] = checked
+        limited[k] = np.maximum(limited[k], exceeded)
+        return int(exceeded.sum())
 
     def _unmet(self, now: GridState, own: list[Array], interval: Interval) -> Array:
         """(D) what the devices owed in the interval and did not deliver [kWh]."""
@@ -202,13 +219,24 @@ class Plant:
             action: what they did last.
             last: the interval before, whose voltages stand where the scenario observes the last ones.
         """
+        stale = last is not None and self.task.scenario.observed_voltages == "last"
+        return self._held(step, present, memory, action, last.solution if stale and last is not None else None)
+
+    def onward(self, after: GridState) -> GridState:
+        """The interval after one, as a search needs it: as ``coming``, but the last voltages spare a power flow."""
+        return self._held(after.step + 1, after.setpoints, after.memory, after.action, after.solution)
+
+    def _held(
+        self, step: int, present: Setpoints, memory: Array, action: Array, solution: Solution | None
+    ) -> GridState:
+        """An interval with the devices where they are, solved unless a solution stands in."""
         interval = self.interval(step)
         setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
         self._pick_up(step, setpoints, memory)
-        stale = last is not None and self.task.scenario.observed_voltages == "last"
-        solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
+        if solution is None:
+            solution = self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
 
     def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:

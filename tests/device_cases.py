@@ -261,11 +261,6 @@ CASES = {
         lambda group, action, memory, before, interval: (group.v_centre_pu + group.span_pu * action[..., 0])[..., None],
         lambda group, memory, before, after: memory,
     ),
-    "rooftop": Case(
-        lambda: Rooftops(tuple("abcd"), tuple("wxyz"), PLACES),
-        lambda group, action, memory, before, interval: before.kw[..., PLACES, None],
-        lambda group, memory, before, after: after.kw[..., PLACES, None],
-    ),
 }
 
 # A source, a line that opens, and two loads behind it.

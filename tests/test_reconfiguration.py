@@ -60,7 +60,7 @@ def test_screening_finds_the_same_path(monkeypatch):
 
 
 def test_every_configuration_is_reached_in_one_interval_by_moves_that_masks_allow(rng):
-    task, states, search, trees = begun()
+    task, _, search, trees = begun()
     group, env = search.group, dss_marl.ZoneEnv(task)
     pairs = rng.integers(0, len(trees), (12, 2))
     for one, two in pairs:

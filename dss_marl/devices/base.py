@@ -46,6 +46,7 @@ class DeviceGroup:
         settles: True if set points follow the voltages that they cause; then ``respond`` is called between solves.
         joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together;
             then what ``legal`` and ``limited`` say of each other holds for one request at a time.
+        trips: True if ``check`` puts devices out of service at once: what follows is the interval without them.
         order: groups act in this order; those of one number in the scenario's.
     """
 
@@ -59,6 +60,7 @@ class DeviceGroup:
     circuit_controls: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    trips: ClassVar[bool] = False
     order: ClassVar[int] = 0
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 

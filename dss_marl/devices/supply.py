@@ -41,8 +41,8 @@ class Supplies(DeviceGroup):
     nothing moves.
 
     A tie closes onto what is dead, or onto an island, whose generators then follow; never onto what another feeder
-    supplies, nor onto a fault. It trips where it gives more than ``kva``, or a phase more than 1.33 times a third of
-    that: it is open from the next interval on, for ``restart_h``.
+    supplies, nor onto a fault. It trips at once where it is asked for more than ``kva``, or on a phase for more than
+    1.33 times a third of that, and stays open for ``restart_h`` after the interval.
     Memory: hours until it may close, and what it gave in the last interval [kVA].
 
     Attributes:
@@ -65,6 +65,7 @@ class Supplies(DeviceGroup):
     )  # fmt: skip
     memory_size: ClassVar[int] = 2
     joint: ClassVar[bool] = True
+    trips: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = SupplySpec
 
     def levels(self) -> IntArray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.policies import energy, reconfiguration, volt_var
+from dss_marl.policies import energy, reconfiguration, restoration, volt_var
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -29,6 +29,7 @@ METHODS: dict[str, Method] = {
     "volt_var": Method(volt_var.refuses, volt_var.requests),
     "energy": Method(energy.refuses, energy.requests),
     "reconfiguration": Method(reconfiguration.refuses, reconfiguration.requests),
+    "restoration": Method(restoration.refuses, restoration.requests),
 }
 
 

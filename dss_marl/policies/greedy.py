@@ -7,12 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, Inverters, OpenPoints, Regulators, SteppedInverters, Switches
+from dss_marl.devices import (
+    Breakers,
+    Capacitors,
+    Generators,
+    Inverters,
+    OpenPoints,
+    Regulators,
+    SteppedInverters,
+    Supplies,
+    Switches,
+)
 from dss_marl.env import ZoneEnv
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, BoolArray, IntArray
 
-_MOVED = (Inverters, SteppedInverters, Regulators, Capacitors, Switches, OpenPoints)
+_MOVED = (
+    Inverters,
+    SteppedInverters,
+    Regulators,
+    Capacitors,
+    Switches,
+    OpenPoints,
+    Supplies,
+    Generators,
+    Breakers,
+)
 _STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
 _NOISE = 1e-5  # of a reward, by what was solved before
 
@@ -45,8 +65,8 @@ class Greedy:
         kinds = [isinstance(group, _MOVED) for group in task.groups]
         if not any(kinds):
             raise ValueError(
-                "greedy moves inverters, regulators, capacitors, switches and open points; "
-                f"scenario {task.scenario.name!r} has none"
+                f"scenario {task.scenario.name!r} has nothing that greedy moves: inverters, regulators, capacitors, "
+                "switches, open points, supplies, generators, breakers"
             )
         sizes = [part.stop - part.start for part in slots.parts]
         self._moved: BoolArray = np.repeat(kinds, sizes)

@@ -42,12 +42,14 @@ class Topology:
         pairs: (S) the pairs of blocks that each row of Feeder.switches joins; none where it is no line.
         sources: blocks of the circuit's own sources.
         formers: row of Feeder.switches to the blocks that the former feeds.
+        ties: those of the formers that are other feeders, as strong as a source.
     """
 
     block: IntArray
     pairs: tuple[Pairs, ...]
     sources: tuple[int, ...]
     formers: dict[int, tuple[int, ...]]
+    ties: frozenset[int] = frozenset()
     _parts: dict[bytes, Parts] = field(default_factory=dict, repr=False, compare=False)
     _masks: dict[tuple[bytes, bytes], BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -69,6 +71,7 @@ class Topology:
                 int(s): tuple(block[nodes].tolist())
                 for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
             },
+            ties=frozenset(row.former for row in feeder.injections if row.kind == "supply"),
         )
 
     @cached_property
@@ -153,7 +156,8 @@ class Topology:
             if closed[s]:
                 for block in blocks:
                     supply[root[block]] = FORMED
-        for block in self.sources:
+        fed = [block for s in self.ties if closed[s] for block in self.formers[s]]
+        for block in (*fed, *self.sources):
             supply[root[block]] = FED
         return Parts(root, supply)
 
@@ -224,6 +228,20 @@ class Topology:
             if bad and (one or two) and (a in bad or b in bad):
                 return False
         return not meetings or meetings == len(self.pairs[switch]) == _PHASES
+
+    def may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None = None) -> bool:
+        """Whether the tie to another feeder may close: onto what no feeder supplies, and not onto a fault.
+
+        Args:
+            closed: (S) states.
+            tie: its row of Feeder.switches.
+            faulted: (N) as in Interval.faulted.
+        """
+        if closed[tie]:
+            return True
+        parts = self.parts(closed)
+        roots = {parts.root[block] for block in self.formers[tie]}
+        return not any(parts.supply[root] == FED for root in roots) and not roots & self._faulted_roots(parts, faulted)
 
     def resolve(
         self,

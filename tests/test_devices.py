@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from device_cases import CASES, STEP, reached, setpoints, some_action
 
-from dss_marl.devices import KINDS, FlexibleLoads, Inverters
+from dss_marl.devices import KINDS, Estimators, FlexibleLoads, Inverters
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
 from dss_marl.state import Interval, Setpoints
 
-NEVER_REFUSE = (Inverters, FlexibleLoads)  # unless sun is held back that must not be
+NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators)  # unless sun is held back that must not be
 FIELDS = ("kw", "kvar", "tap", "closed")
 
 

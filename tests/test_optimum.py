@@ -1,5 +1,6 @@
 """The reference best_known: plans that hold what they promise."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
+from dss_marl.policies.quadratic import Local, best_change
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -78,6 +80,35 @@ def test_one_kind_of_device_alone_is_planned_too(kept):
     requests, earned = solve_day(scenario.build(), SUMMER)
     assert requests.shape == (3, 1)
     assert earned >= held - 1e-4
+
+
+def test_many_inverters_are_planned_as_well_with_one_curvature_as_with_each_intervals_own(monkeypatch):
+    pytest.importorskip("clarabel")
+    changes = {"steps": 3, "start_hour": 10, "dt_h": 3.0}
+    for name in ("case141_volt_var", "case33_volt_var"):
+        scenario = dss_marl.load_scenario(name)
+        devices = [{**spec, "curtail": k < 2} for k, spec in enumerate(scenario.devices)]
+        task = scenario.replace(**changes, devices=devices, rewards={**scenario.rewards, "curtailment": 3}).build()
+        earned = []
+        for few in (1, 50):
+            monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
+            earned.append(solve_day(task, SUMMER)[1])
+        assert earned[0] == pytest.approx(earned[1], rel=1e-3)
+
+
+def test_rows_that_are_alike_count_with_all_their_weight(monkeypatch):
+    pytest.importorskip("clarabel")
+    rng = np.random.default_rng(3)
+    value, slopes, weight = rng.uniform(1.03, 1.07, 5), rng.normal(0, 0.02, (5, 3)), rng.uniform(0.1, 1, 5)
+    once = Local(value, slopes, 3 * weight, np.tile([[0.95], [1.05]], 5), rng.normal(0, 0.01, 3), 0.1 * np.eye(3))
+    thrice = replace(once, value=np.tile(value, 3), slopes=np.tile(slopes, (3, 1)), weight=np.tile(weight, 3))
+    thrice = replace(thrice, band=np.tile([[0.95], [1.05]], 15))
+    ends = -np.ones(3), np.ones(3)
+    expected = best_change(once, *ends)
+    assert np.abs(expected).max() > 0.01
+    for many in (300, 10):
+        monkeypatch.setattr("dss_marl.policies.quadratic._MANY", many)
+        assert once.cost(best_change(thrice, *ends)) == pytest.approx(once.cost(expected), rel=1e-4)
 
 
 def test_a_path_is_the_best_of_all():

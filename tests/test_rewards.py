@@ -121,7 +121,7 @@ def test_rewards_punish_and_costs_count(name):
     kinds = {spec["kind"] for spec in task.scenario.devices}
     needs = {
         "capacitor_moves": any(row.kind == "capacitor" for row in task.feeder.switches),
-        "switch_moves": "switch" in kinds,
+        "switch_moves": bool(kinds & {"switch", "open_point"}),
         "tap_moves": "regulator" in kinds or task.scenario.circuit_controls,
         "curtailment": "inverter" in kinds,
         "reactive_power": "inverter" in kinds,

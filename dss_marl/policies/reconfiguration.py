@@ -155,7 +155,7 @@ class _Search:
         np.put_along_axis(shut, sets, 0, axis=1)
         start = np.ones(len(self._prices), np.int64)
         start[self._home] = 0
-        # What earns less than the best of an interval by more than all moves there and back cost is never worth keeping,
+        # What earns less than the best of an interval by more than all moves there and back cost is never worth it,
         # where one may move at any time.
         free = all(limit.all() for limit in self._limits)
         worse = 4 * len(self._home) * float(self._prices.max(initial=0.0)) if free else np.inf

@@ -212,3 +212,22 @@ def test_the_published_configuration_is_the_best_of_all_50751():
     others = [losses_kw([group.place_names[k] for k in tree])[0] for tree in could_be]
     assert min(others) == pytest.approx(best_kw, abs=1e-3)
     assert (np.array(others) >= bounds[bounds < best_kw]).all()
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------
+
+
+def test_panels_feed_all_their_sun_and_are_nobodys_device():
+    env = dss_marl.ZoneEnv(dss_marl.load_scenario("case33_reconfiguration"))
+    env.reset(options={"day": 175})
+    task = env.task
+    units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
+    assert len(units) == 3 and [type(group).__name__ for group in task.groups] == ["OpenPoints"]
+    for _ in range(13):
+        env.step(task.encoding.encode(task.neutral))
+    after = env.after
+    assert after.setpoints.kw[units].min() > 500
+    assert np.array_equal(after.setpoints.kw[units], after.forecast[0, units])
+    assert not after.setpoints.kvar[units].any()
+    with pytest.raises(ValueError, match="no device that anybody moves"):
+        task.scenario.replace(devices=[{"kind": "pv", "bus": 18, "kw": 100}]).build()

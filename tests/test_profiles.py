@@ -344,3 +344,25 @@ def test_the_first_hours_of_a_day_are_the_same_however_many_are_asked_for(minute
             made = profiles.day(day, ahead)
             for name in ("kw", "kvar", "price", "temperature_c"):
                 assert np.array_equal(getattr(made, name)[profiles.steps :], getattr(following, name)[:ahead]), name
+
+
+# --- classes by bus --------------------------------------------------------------------------------------------------
+
+
+def test_buses_may_name_their_class_and_the_other_loads_keep_their_days():
+    plain, named = profiles("case33"), profiles("case33", homes_at=(24,), factories_at=("25", "30"))
+    buses = [plain.feeder.injections[j].bus for j in plain.feeder.loads]
+    classes = named._sources("").loads.classes
+    assert [classes[buses.index(bus)] for bus in ("24", "25", "30")] == [0, 2, 2]
+    others = [k for k, bus in enumerate(buses) if bus not in ("24", "25", "30")]
+    assert np.array_equal(classes[others], plain._sources("").loads.classes[others])
+    noon, evening = (named.day(8).kw[slice(4 * h, 4 * h + 8)] for h in (11, 19))
+    factory, home = plain.feeder.loads[buses.index("25")], plain.feeder.loads[buses.index("24")]
+    assert evening[:, home].mean() / noon[:, home].mean() > 1.2 * evening[:, factory].mean() / noon[:, factory].mean()
+
+
+def test_a_class_at_a_bus_without_load_or_two_classes_at_one_are_refused():
+    with pytest.raises(ValueError, match=r"bus '1' of feeder 'case33', which has no load"):
+        profiles("case33", shops_at=("1",))
+    with pytest.raises(ValueError, match="bus '7' is named twice"):
+        profiles("case33", shops_at=("7",), homes_at=("7",))

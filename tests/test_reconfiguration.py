@@ -91,7 +91,9 @@ def test_branch_exchange_lies_between_doing_nothing_and_the_best():
         name: evaluate(reference(name, scenario), scenario, [SUMMER])[0] for name in ("no_control", "branch_exchange")
     }
     best = played(begun()[0], SUMMER, solve_day(begun()[0], SUMMER)[0])
-    assert done["no_control"]["team_return"] < done["branch_exchange"]["team_return"] <= best + 2e-5
+    assert (
+        done["no_control"]["team_return"] < done["branch_exchange"]["team_return"] <= best + 2e-4
+    )  # the solver stops at 1e-5
     assert done["branch_exchange"]["switch_moves"] >= 2
     dear = small(rewards={"loss": 4, "switch_moves": 100})
     assert evaluate(reference("branch_exchange", dear), dear, [SUMMER])[0]["switch_moves"] == 0

@@ -104,6 +104,6 @@ def test_what_is_not_planned_is_said():
     for changes, problem in (
         ({"devices": [*small().devices, battery]}, "Batteries beside open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
-        ({"faults": ["l3"]}, "attacks or faults"),
+        ({"faults": ["l12"]}, "attacks or faults"),
     ):
         assert problem in reconfiguration.refuses(small(**changes).build())

@@ -124,6 +124,7 @@ def test_rewards_punish_and_costs_count(name):
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unmet": bool(kinds & {"ev_charger", "flexible_load"}),
         "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+        **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
     assert {label for label in silent if needs.get(label.split()[1], True)} == set()

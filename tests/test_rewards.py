@@ -132,6 +132,7 @@ def test_rewards_punish_and_costs_count(name):
         "stored": "battery" in kinds,
         "import_excess": task.scenario.feeder.import_limit_kw is not None,
         "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+        **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
     assert {label for label in silent if needs.get(label.split()[1], True)} == set()

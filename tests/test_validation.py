@@ -25,7 +25,7 @@ from dss_marl.validation.terms import terms_fire
 from dss_marl.validation.variants import Constant, Part, constants, devices_of
 
 DAYS = tuple(range(10))
-SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=6, tries=4, quick=False)
+SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
 def games_of(returns, terms=None):

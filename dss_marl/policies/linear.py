@@ -19,7 +19,7 @@ from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _STEP = 0.3  # of a rating, for slopes
-_MARGIN = 3e-4  # that the programme keeps from the ends of the band [pu]
+_MARGIN = 5e-4  # that the programme keeps from the ends of the band [pu]
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
@@ -40,7 +40,7 @@ class Linear:
 
     circuit_controls = False
 
-    def __init__(self, rounds: int = 3) -> None:
+    def __init__(self, rounds: int = 4) -> None:
         if rounds < 1:
             raise ValueError(f"linear needs at least one programme an interval; got {rounds}")
         self.rounds = rounds

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.policies import volt_var
+from dss_marl.policies import levels, volt_var
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -25,7 +25,10 @@ class Method(NamedTuple):
     requests: Callable[[Task, int, bool], Array]
 
 
-METHODS: dict[str, Method] = {"volt_var": Method(volt_var.refuses, volt_var.requests)}
+METHODS: dict[str, Method] = {
+    "levels": Method(levels.refuses, levels.requests),
+    "volt_var": Method(volt_var.refuses, volt_var.requests),
+}
 
 
 def solve_day(task: Task, day: int, thorough: bool = False) -> tuple[Array, float]:

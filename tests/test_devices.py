@@ -24,7 +24,7 @@ def equal(a, b):
 def test_each_kind_is_tested_here():
     """But for those that need a whole feeder; they have such tests in files of their own."""
     tested = {type(case.make()) for case in CASES.values()}
-    assert set(KINDS.values()) - tested == {KINDS["switch"], KINDS["generator"]}
+    assert set(KINDS.values()) - tested == {KINDS["switch"], KINDS["generator"], KINDS["supply"], KINDS["breaker"]}
 
 
 @pytest.mark.parametrize("batch", [(100,), (5, 8)])

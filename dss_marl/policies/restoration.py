@@ -39,9 +39,9 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) requests of the best plan found for a day and its fault.
 
     Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. They
-    begin as doing nothing, as the nearest tie and as every section by itself, with generators and breakers in several
-    positions; then entries are changed from some interval on, one by one and a few together, and what earns more over
-    the whole day stays.
+    begin as doing nothing, as the nearest tie and as every dark section by itself, with generators and breakers in
+    several positions; then entries are changed from some interval on, one by one and a few together, and what earns
+    more over the whole day stays.
 
     Args:
         task: that ``refuses`` nothing of.
@@ -178,15 +178,24 @@ class PlanSearch:
         An island lives only where section, generator and breaker fit each other, which no single change achieves.
         """
         ties = self._nearest_ties()
-        apart = self.plan.copy()
-        apart[:, self._switching] = -1.0
-        for base in (self.plan.copy(), ties, apart):
+        for base in (self.plan.copy(), ties, self._apart()):
             self._take(0, base)
             for shed in self._shedding():
                 for power, share in _STARTS if self._power.size else ():
                     plan = base.copy()
                     plan[:, self._power], plan[:, self._share], plan[:, self._breakers] = power, share, shed
                     self._take(0, plan)
+
+    def _apart(self) -> Array:
+        """(T, F) every dark section by itself, supplies closed onto their own."""
+        plan, now = self.plan.copy(), self._states[0]
+        ends = {branch.switch: list(branch.nodes1) for branch in self._task.feeder.branches if branch.switch >= 0}
+        for entry, row in self._rows:
+            if row not in ends:
+                plan[:, entry] = 1.0
+            elif not now.solution.energised[ends[row]].any():
+                plan[:, entry] = -1.0
+        return plan
 
     def _shedding(self) -> Array:
         """Positions of all breakers to begin with."""

@@ -673,14 +673,14 @@ def in_trouble(env):
     return bool((v < 0.95).any() or (v > 1.05).any())
 
 
-def test_doing_nothing_violates_the_band_on_most_days(new_env):
+def test_doing_nothing_violates_the_band_or_the_import_limit_on_most_days(new_env):
     env = new_env(split="test")
     violated = 0
     for day in env.days[::2][:20]:
         env.reset(options={"day": day})
         while env.agents:
             env.step(still(env))
-            if in_trouble(env):
+            if in_trouble(env) or env.after.solution.source_kw > env.after.import_limit_kw:
                 violated += 1
                 break
     assert violated > 10

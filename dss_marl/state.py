@@ -120,6 +120,9 @@ class GridState(Interval):
             was not possible; each kind's neutral at reset.
         readings: (..., M) what the devices tell of themselves; see DeviceGroup.readings.
         unmet_kwh: (..., D) energy that each device owed in the interval and did not deliver, times its priority [kWh].
+        stored_kwh: (..., D) energy in each device's store at the end of the interval as operated, or at the beginning
+            of a coming one; negative where it still has to draw what it put off [kWh]. Empty where nothing stores.
+        import_limit_kw: what the feeder may draw from the source [kW]; infinite where the scenario says nothing.
     """
 
     setpoints: Setpoints = field(kw_only=True)
@@ -130,6 +133,8 @@ class GridState(Interval):
     action: Array = field(kw_only=True)
     readings: Array = field(kw_only=True)
     unmet_kwh: Array = field(kw_only=True)
+    stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    import_limit_kw: float = field(default=np.inf, kw_only=True)
 
     def replace(self, **changes: object) -> GridState:
         """The same state with some fields changed."""

@@ -67,8 +67,9 @@ def stacked(states):
         *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed"))
     )
     first = states[0]
-    names = ("memory", "forecast", "price", "action", "readings", "unmet_kwh")
+    names = ("memory", "forecast", "price", "action", "readings", "unmet_kwh", "stored_kwh")
     rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
+    rest["import_limit_kw"] = first.import_limit_kw
     return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)
 
 
@@ -110,7 +111,11 @@ def test_rewards_punish_and_costs_count(name):
         for before, after in steps(name):
             values = zone_values(term, task, before, after)
             assert np.isfinite(values).all()
-            if label != "reward energy_cost":  # export earns
+            if label not in (
+                "reward energy_cost",
+                "reward excess_cost",
+                "reward stored",
+            ):  # export, saving and charging earn
                 assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
             fired[label] |= bool((values != 0).any())
     kinds = {spec["kind"] for spec in task.scenario.devices}
@@ -124,7 +129,10 @@ def test_rewards_punish_and_costs_count(name):
         "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unmet": bool(kinds & {"ev_charger", "flexible_load"}),
+        "stored": "battery" in kinds,
+        "import_excess": task.scenario.feeder.import_limit_kw is not None,
         "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+        **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
     assert {label for label in silent if needs.get(label.split()[1], True)} == set()
@@ -211,6 +219,10 @@ def test_the_teams_sums(name):
             ("cost voltage", outside.sum()),
             ("reward switch_moves", -openings),
             ("reward energy_cost", -after.solution.source_kw * after.price[0] * after.dt_h),
+            (
+                "reward excess_cost",
+                -(after.solution.source_kw + after.forecast[0].sum()) * after.price[0] * after.dt_h,
+            ),
             ("cost operations", moves + switchings + openings),
             ("cost curtailed_kwh", lost * after.dt_h),
         ):

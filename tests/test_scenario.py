@@ -279,7 +279,10 @@ class Sheddable(DeviceGroup):
 
 def test_rewards_and_costs_of_ones_own(scenario):
     env = make(
-        scenario, rewards={"test_scenario:reactive_use": 2.0, "loss": 1.0}, costs=["test_scenario:half", "voltage"]
+        scenario,
+        rewards={"test_scenario:reactive_use": 2.0, "loss": 1.0},
+        costs=["test_scenario:half", "voltage"],
+        reward_sharing="team",
     )
     env.reset(seed=1)
     _, rewards, _, _, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))

@@ -149,6 +149,10 @@ class Batteries(DeviceGroup):
             memory[..., _SOC] = np.where(dead, memory[..., _SOC_BEFORE], memory[..., _SOC])
         return memory, np.zeros(memory.shape[:-1], np.int64)
 
+    def stored_kwh(self, memory: Array) -> Array:
+        """See DeviceGroup.stored_kwh."""
+        return np.asarray(memory[..., _SOC] * self.kwh)
+
     def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         return memory[..., _SOC : _SOC + 1].copy()

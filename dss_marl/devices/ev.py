@@ -30,6 +30,23 @@ class EVChargerSpec(UnitSpec):
 
 
 @dataclass(frozen=True)
+class Stays:
+    """Cars at their chargers in some coming intervals.
+
+    Attributes:
+        device: (S) at which charger.
+        kwh: (S) energy due, into the car [kWh].
+        stay_h: (S, T) how long the car is connected in each interval [h].
+        leaves: (S) whether it leaves within these intervals.
+    """
+
+    device: IntArray
+    kwh: Array
+    stay_h: Array
+    leaves: BoolArray
+
+
+@dataclass(frozen=True)
 class EVChargers(DeviceGroup):
     """Chargers. The action is the share (a + 1) / 2 of the power that a car draws while it is connected.
 
@@ -154,6 +171,27 @@ class EVChargers(DeviceGroup):
         setpoints.kw[..., self.injections] = -kw
         setpoints.kvar[..., self.injections] = 0.0
         return kw
+
+    def stays(self, memory: Array, steps: int, dt_h: float) -> Stays:
+        """The stays of cars in the coming intervals, as they come about.
+
+        Args:
+            memory: (D, K) before the first interval.
+            steps, dt_h: how many intervals, of what length.
+        """
+        kept, number, most = memory.copy(), np.zeros(self.size, np.int64), 3  # one now, one known, and none
+        stay_h = np.zeros((most, self.size, steps))
+        kwh, leaves = np.zeros((most, self.size)), np.zeros((most, self.size), bool)
+        everyone = np.arange(self.size)
+        for step in range(steps):
+            kwh[number, everyone] = kept[:, _DUE]
+            stay_h[number, everyone, step] = self._stay(kept, Interval(step, 0.0, dt_h))
+            kept[:, [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] -= dt_h
+            self._let_go(kept)
+            leaves[number, everyone] = kept[:, _GONE] > 0
+            number = np.minimum(number + (kept[:, _GONE] > 0), most - 1)
+        there = stay_h.any(-1)
+        return Stays(np.nonzero(there)[1], kwh[there], stay_h[there], leaves[there])
 
     def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a dead bus nothing flowed, so it is due still, or unmet where the car has left."""

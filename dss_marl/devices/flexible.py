@@ -117,6 +117,10 @@ class FlexibleLoads(DeviceGroup):
         """See DeviceGroup.unmet_kwh: what was shed for good."""
         return np.where(self.shift, 0.0, after[..., _SHED]) * self.priority
 
+    def stored_kwh(self, memory: Array) -> Array:
+        """See DeviceGroup.stored_kwh: what it still takes back, the rebound included, negative."""
+        return -memory[..., _OWED] * self.payback
+
     @classmethod
     def build(cls, specs: Sequence[FlexibleLoadSpec], feeder: Feeder) -> FlexibleLoads:
         """See DeviceGroup.build."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.policies import volt_var
+from dss_marl.policies import energy, reconfiguration, restoration, volt_var
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -25,7 +25,12 @@ class Method(NamedTuple):
     requests: Callable[[Task, int, bool], Array]
 
 
-METHODS: dict[str, Method] = {"volt_var": Method(volt_var.refuses, volt_var.requests)}
+METHODS: dict[str, Method] = {
+    "volt_var": Method(volt_var.refuses, volt_var.requests),
+    "energy": Method(energy.refuses, energy.requests),
+    "reconfiguration": Method(reconfiguration.refuses, reconfiguration.requests),
+    "restoration": Method(restoration.refuses, restoration.requests),
+}
 
 
 def solve_day(task: Task, day: int, thorough: bool = False) -> tuple[Array, float]:
@@ -59,7 +64,7 @@ def played(task: Task, day: int, requests: Array) -> float:
     Raises:
         ValueError: a power flow fails.
     """
-    env = ZoneEnv(task)
+    env = ZoneEnv(task, "test")
     env.reset(seed=day, options={"day": day})
     total = 0.0
     for flat in requests:

@@ -77,6 +77,7 @@ class Droop:
     """
 
     circuit_controls = True
+    local = True
 
     def __init__(
         self, curve: DroopCurve = CATEGORY_B, watt: WattCurve = WATT_B, solves: int = 12, tolerance: float = 0.005
@@ -127,6 +128,10 @@ class Droop:
     def _voltages(self, state: GridState) -> Array:
         return np.array([state.solution.v_pu[nodes].mean() for nodes in self._nodes])
 
+    def _others(self, env: ZoneEnv) -> Array:
+        """(F) what all devices are asked; the inverters' entries are written over."""
+        return env.task.neutral.copy()
+
     def _taken(self, sun: Array, p: Array) -> Array:
         """(D) share of the sun [kW] that is fed in below p times the peak power."""
         free = np.divide(p * self._peak_kw, sun, out=np.ones_like(sun), where=sun > 1e-9)
@@ -139,7 +144,7 @@ class Droop:
 
     def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
         slots = env.task.agents.slots
-        flat = env.task.neutral.copy()
+        flat = self._others(env)
         left = self._left(sun, p)
         entries = flat[slots.parts[self._place]].reshape(slots.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)

@@ -64,13 +64,18 @@ class Moments:
         trials: on a plant that has begun a day.
         states: of all intervals, as agents see them.
         positions: of taps and banks.
+        given: (T, F) what the other devices are asked; None: to stay as they are.
     """
 
-    def __init__(self, trials: Trials, states: list[GridState], positions: Positions) -> None:
+    def __init__(
+        self, trials: Trials, states: list[GridState], positions: Positions, given: Array | None = None
+    ) -> None:
+        self._given = given
         self._trials, self._states, self._positions = trials, states, positions
         task = trials.task
         self.places = self.places_of(task)
         self.low, self.high = _ends(task)
+        self._others = np.setdiff1d(np.arange(task.agents.slots.size), np.append(self.places, positions.places))
         self._judged = np.concatenate([zone.judged for zone in task.zones])
         self._band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._judged))
         self._rough = frozenset(
@@ -98,6 +103,8 @@ class Moments:
         """The interval with taps and banks at these positions, and (F) requests that leave them there."""
         now = self._positions.at(self._states[step], position)
         flat = self._trials.plant.present(now)
+        if self._given is not None:
+            flat[self._others] = self._given[step, self._others]
         flat[self.places] = entries
         return now, flat
 

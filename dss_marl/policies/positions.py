@@ -31,6 +31,13 @@ class Positions:
         bounds = [np.zeros((5, 0), np.int64), *(_bounds(group, task.start) for _, group in groups)]
         self.start, self.lowest, self.highest, self.moves, self.every = np.concatenate(bounds, axis=1)
 
+    @property
+    def places(self) -> IntArray:
+        """Places of their entries in the flat vector."""
+        everything = np.arange(self._task.agents.slots.size)
+        own = [everything[self._task.agents.slots.parts[k]] for k, _, _ in self._kinds]
+        return np.concatenate([np.zeros(0, np.int64), *own])
+
     def may_move(self, step: int) -> IntArray:
         """(P) most moves in this step; 0 where a device waits for a later one."""
         return np.where(step % self.every == 0, self.moves, 0)

@@ -96,7 +96,7 @@ def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array 
 
 def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
     """(n) the programme with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
-    clarabel = _clarabel()
+    clarabel = solver_module()
     sign, row = np.nonzero(active)
     slopes = np.where(sign == 0, 1.0, -1.0)[:, None] * local.slopes[row]
     n, rows = len(low), len(row)
@@ -120,7 +120,8 @@ def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolAr
     return np.clip(x, low, high)
 
 
-def _clarabel() -> Any:
+def solver_module() -> Any:
+    """Clarabel; ImportError that says how to get it, if it is missing."""
     try:
         import clarabel
     except ImportError as error:

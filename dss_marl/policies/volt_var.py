@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
 
+from dss_marl.attack import BLIND
 from dss_marl.devices import Capacitors, Inverters, Regulators
 from dss_marl.engines.opendss import OpenDSSEngine
-from dss_marl.plant import Plant
+from dss_marl.env import ZoneEnv
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array
+from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
@@ -24,44 +26,68 @@ _ROUNDS = 8  # most rounds of improvement; see DaySearch
 def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
+    Hostile agents are known: those of an episode that has the day as its seed, as evaluation plays it.
+
     Args:
         task: inverters, regulators and capacitors.
         day: of the year.
         thorough: try moves of two devices together too, which takes much longer.
     """
-    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+    env = ZoneEnv(task, "test", OpenDSSEngine(task.feeder, tolerance=_TOLERANCE))
+    env.reset(seed=day, options={"day": day})
+    trials = Trials(env.plant, env.attack)
     positions = Positions(task)
     first = trials.plant.begin(day, task.start)
     steps = range(task.scenario.steps)
     states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
     search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
-        for _ in range(_ROUNDS):
-            if search.round(partial(positions.near, pairs=pairs)) < _ENOUGH * abs(search.total):
-                break
+        rounds(search, partial(positions.near, pairs=pairs))
     trials.plant.engine.close()
     return search.requests()
 
 
+def rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) -> None:
+    """Rounds of improvement, as long as they are worth it."""
+    for _ in range(_ROUNDS):
+        if search.round(around) < _ENOUGH * abs(search.total):
+            break
+
+
 def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
-    scenario, problem = task.scenario, ""
+    problem = ""
     for group in task.groups:
         if not isinstance(group, Inverters | Regulators | Capacitors):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Inverters) and (group.settles or group.every is not None):
             problem = "inverters on curves, or that do not act at every step"
-        elif isinstance(group, Regulators) and np.any(group.initial() > 0):
+    if task.scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    return problem or refuses_moves(task, Moments.places_of(task))
+
+
+def refuses_moves(task: Task, places: IntArray) -> str:
+    """What of a task no plan covers: devices that wait, levels at these places of the flat vector, chance, sharing."""
+    scenario, problem = task.scenario, ""
+    for group in task.groups:
+        if isinstance(group, Regulators) and np.any(group.initial() > 0):
             problem = "regulators that wait between moves"
         elif isinstance(group, Capacitors) and np.any(group.initial() > 0):
             problem = "capacitors that must discharge"
-    places = Moments.places_of(task)
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
     if scenario.circuit_controls:
         problem = "the circuit's own controls"
-    if scenario.attack is not None or scenario.faults:
-        problem = "attacks or faults, which differ from one episode to another"
+    if scenario.faults:
+        problem = "faults, which differ from one episode to another"
+    attack = task.attack()
+    if attack is not None and attack.spec.policy not in BLIND:
+        problem = (
+            f"attack {attack.spec.policy!r}, which depends on what was asked; of {', '.join(BLIND)} days are planned"
+        )
+    elif attack is not None and attack.open_elsewhere(places, task.agents.slots.size):
+        problem = "attacks on other devices than inverters; name the inverters' kind in the attack's kinds"
     if scenario.reward_sharing != "team":
         problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
     return problem

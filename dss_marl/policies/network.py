@@ -1,0 +1,186 @@
+"""Network: how an interval's reward answers to injections, by differences on the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dss_marl.policies.parts import Columns
+from dss_marl.policies.trials import Trials
+from dss_marl.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
+from dss_marl.state import V_HIGH, V_LOW, Array, GridState, Setpoints
+
+_STEP = 0.05  # of a column's unit, for slopes
+_BEND = 0.1  # likewise, for curvatures
+_MARGIN = 5e-5  # that the model keeps from the ends of the band [pu]
+_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
+_ALIKE_PU = 3e-4  # nodes that answer alike to within this are one row [pu]
+_HINGES = (voltage_violation, violating_share, import_excess, overload, battery_use)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Values that cost where they exceed 0: price times the sum, or the highest, of max(value + slopes change, 0).
+
+    Attributes:
+        value: (R) at the point.
+        slopes: (R, m) by the columns.
+        price: (R) of each; of a group only the first counts.
+        highest: True where only the highest of them is paid.
+    """
+
+    value: Array
+    slopes: Array
+    price: Array
+    highest: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An interval around a point.
+
+    Attributes:
+        gradient: (m) of the smooth part of the cost.
+        curvature: (m, m) of the same, positive semidefinite.
+        rows: what costs beyond limits.
+    """
+
+    gradient: Array
+    curvature: Array
+    rows: tuple[Rows, ...]
+
+
+class Network:
+    """The grid as the programme sees it.
+
+    What lies beyond limits (voltage, import, loading) is modelled as rows; all other terms of the reward are taken as
+    smooth, whatever they are, and measured.
+
+    Args:
+        trials: on a plant.
+        columns: in which injections move.
+    """
+
+    def __init__(self, trials: Trials, columns: Columns) -> None:
+        self._trials, self._columns = trials, columns
+        task = trials.task
+        self._kinks = frozenset(name for name, (_, term) in task.rewards.items() if term in _HINGES)
+        weights = {term: weight for weight, term in task.rewards.values()}
+        self._judged = np.concatenate([zone.judged for zone in task.zones])
+        self._per_pu = weights.get(voltage_violation, 0.0) / len(self._judged)
+        self._per_node = weights.get(violating_share, 0.0) / len(self._judged)
+        self._per_kw = weights.get(import_excess, 0.0) * task.scenario.dt_h / 1000
+        self._per_loading = weights.get(overload, 0.0)
+        rng = np.random.default_rng(0)
+        self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
+        self._mixing = rng.standard_normal((len(columns.injection), 3))
+        self._bend: Array | None = None
+
+    def _moved(self, state: GridState, change: Array) -> GridState:
+        """The interval with (m) changes along the columns, taps and banks where they are."""
+        step, now, columns = state.step, state.setpoints, self._columns
+        setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
+        np.add.at(setpoints.kw, columns.injection, change * columns.kw[step])
+        np.add.at(setpoints.kvar, columns.injection, change * columns.kvar[step])
+        self._trials.spent += 1
+        return state.replace(setpoints=setpoints, solution=self._trials.plant.engine.solve(setpoints))
+
+    def _smooth(self, before: GridState, after: GridState) -> float:
+        return -self._trials.judged(before, after, self._kinks)
+
+    def bend(self, state: GridState) -> None:
+        """Measure how import bends with the injections: losses are nearly the same quadratic at all times.
+
+        Raises:
+            PowerFlowError: a power flow fails.
+        """
+        m = len(self._columns.injection)
+        unit = _BEND * np.eye(m)
+        base = float(self._moved(state, np.zeros(m)).solution.source_kw)
+        single = [float(self._moved(state, one).solution.source_kw) - base for one in unit]
+        result = np.zeros((m, m))
+        for i in range(m):
+            for j in range(i + 1):
+                both = float(self._moved(state, unit[i] + unit[j]).solution.source_kw) - base
+                result[i, j] = result[j, i] = (both - single[i] - single[j]) / _BEND**2
+        values, vectors = np.linalg.eigh(result)
+        self._bend = (vectors * np.maximum(values, 0.0)) @ vectors.T
+
+    def answer(self, before: GridState, after: GridState, free: Array, reach: Array) -> Answer:
+        """The model around an interval as operated.
+
+        Args:
+            before, after: states around the step.
+            free: (m) True for the columns that may move in this interval.
+            reach: (m) how far they may.
+
+        Raises:
+            PowerFlowError: a power flow fails.
+        """
+        m, places = len(free), np.flatnonzero(free)
+        base = self._moved(after, np.zeros(m))
+        smooth, value = self._smooth(before, base), self._values(base)
+        gradient, slopes = np.zeros(m), np.zeros((len(value), m))
+        for k in places:
+            change = np.zeros(m)
+            change[k] = _STEP
+            moved = self._moved(after, change)
+            gradient[k] = (self._smooth(before, moved) - smooth) / _STEP
+            slopes[:, k] = (self._values(moved) - value) / _STEP
+        assert self._bend is not None
+        curvature = self._bend * self._scale(before, base, smooth, free)
+        gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
+        return Answer(gradient, curvature, self._rows(value, slopes, reach * free))
+
+    def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
+        """How much a unit of the import's curvature costs in this interval; prices differ, and may be negative."""
+        assert self._bend is not None
+        bent, expected = 0.0, 0.0
+        for direction in self._directions * free:
+            both = sum(self._smooth(before, self._moved(base, way * _BEND * direction)) for way in (1, -1))
+            bent += both - 2 * smooth
+            expected += float(direction @ self._bend @ direction) * _BEND**2
+        return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
+
+    def _values(self, state: GridState) -> Array:
+        """Voltages, import and, where it costs, loading."""
+        loading = state.solution.loading if self._per_loading else np.zeros(0)
+        return np.concatenate([state.solution.v_alive[self._judged], [float(state.solution.source_kw)], loading])
+
+    def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[Rows, ...]:
+        n = len(self._judged)
+        rows = []
+        if self._per_pu or self._per_node:
+            rows.append(self._voltages(value[:n], slopes[:n], reach))
+        limit = self._trials.task.scenario.feeder.import_limit_kw
+        if self._per_kw and limit is not None:
+            rows.append(Rows(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
+        if self._per_loading:
+            beyond, slope = value[n + 1 :] - 1.0, slopes[n + 1 :]
+            near = beyond + np.abs(slope) @ reach > 0
+            if near.any():
+                best = np.argsort(-(beyond + np.abs(slope) @ reach)[near])[:40]
+                rows.append(
+                    Rows(beyond[near][best], slope[near][best], np.full(len(best), self._per_loading), highest=True)
+                )
+        return tuple(rows)
+
+    def _voltages(self, v: Array, slopes: Array, reach: Array) -> Rows:
+        """What nodes beyond the band cost; those that answer alike are one row."""
+        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
+        price = self._per_pu + self._per_node / (out + _NEAR)
+        beyond = np.concatenate([v - (V_HIGH - _MARGIN), (V_LOW + _MARGIN) - v])
+        slope, price = np.concatenate([slopes, -slopes]), np.tile(price, 2)
+        near = beyond + np.abs(slope) @ reach / 2 > 0
+        beyond, slope, price = beyond[near], slope[near], price[near]
+        if not len(beyond):
+            return Rows(beyond, slope, price)
+        key = np.column_stack([beyond, (slope * reach) @ self._mixing])
+        _, group = np.unique(np.rint(key / _ALIKE_PU), axis=0, return_inverse=True)
+        group = group.ravel()
+        total = np.bincount(group, price)
+        weight = price / total[group]
+        shared = np.zeros((len(total), slope.shape[1]))
+        np.add.at(shared, group, slope * weight[:, None])
+        return Rows(np.bincount(group, beyond * weight), shared, total)

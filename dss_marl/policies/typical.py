@@ -1,0 +1,39 @@
+"""Typical: what price and load are like by the time of day, from days that an operator has seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dss_marl.policies.plans import spread
+from dss_marl.state import Array
+from dss_marl.task import Task
+
+_DAYS = 24  # training days that it is the mean of
+
+
+class Typical(NamedTuple):
+    """A mean day of the training split, by the interval of the day from midnight.
+
+    Attributes:
+        price: (T) of energy.
+        load_kw: (T) of the whole feeder, before control [kW].
+    """
+
+    price: Array
+    load_kw: Array
+
+
+def typical(task: Task) -> Typical:
+    """The mean of some training days; an operator knows them, and nothing of the day that is played."""
+    profiles, loads = task.profiles, task.feeder.loads
+    days = [profiles.day(day, 0) for day in spread(profiles.days("train"), _DAYS)]
+    price = np.mean([day.price for day in days], axis=0)
+    return Typical(price, np.mean([-day.kw[:, loads].sum(-1) for day in days], axis=0))
+
+
+def intervals(task: Task, step: int, count: int) -> Array:
+    """(count) numbers of the intervals of the day, from midnight, in which step ``step`` and the next ones lie."""
+    first = round(task.scenario.start_hour / task.scenario.dt_h)
+    return np.asarray((first + step + np.arange(count)) % task.profiles.steps)

@@ -239,6 +239,14 @@ def still(env):
     return env.task.encoding.encode(env.task.neutral)
 
 
+def first(env):
+    return env.possible_agents[0]
+
+
+def second(env):
+    return env.possible_agents[1]
+
+
 def refused(env, actions, message):
     """The step is refused and nothing has happened."""
     now, state = env.now, env.state()

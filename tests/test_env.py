@@ -254,14 +254,14 @@ def test_without_a_seed_environments_draw_different_days(new_env):
 
 
 def test_starts_differ_by_day(env):
-    starts = {env.reset(seed=seed)[1]["zone_1"]["day"]: env.state().tobytes() for seed in range(12)}
+    starts = {env.reset(seed=seed)[1][env.possible_agents[0]]["day"]: env.state().tobytes() for seed in range(12)}
     assert len(starts) > 4
     assert len(set(starts.values())) == len(starts)
 
 
 def test_a_chosen_day_is_played_and_leaves_the_stream_alone(new_env):
     one, other = new_env(), new_env()
-    assert one.reset(seed=1, options={"day": 17})[1]["zone_1"]["day"] == 17
+    assert one.reset(seed=1, options={"day": 17})[1][one.possible_agents[0]]["day"] == 17
     other.reset(seed=1)
     assert days_of(one, 4) == days_of(other, 4)
     assert np.array_equal(one.reset(options={"day": 40})[0]["zone_1"], other.reset(options={"day": 40})[0]["zone_1"])
@@ -307,10 +307,10 @@ def test_rewards_are_the_sum_of_the_named_terms(env):
     while env.agents:
         _, rewards, _, _, infos = env.step(random_actions(env, rng))
         own = {agent: sum(infos[agent][term] for term in terms) for agent in infos}
-        assert not team or set(rewards.values()) == {rewards["zone_1"]}
+        assert not team or set(rewards.values()) == {rewards[env.possible_agents[0]]}
         for agent, reward in rewards.items():
             assert reward == pytest.approx(sum(own.values()) if team else own[agent], rel=1e-9, abs=1e-12)
-        assert [key for key in infos["zone_1"] if key.startswith("reward/")] == terms
+        assert [key for key in infos[env.possible_agents[0]] if key.startswith("reward/")] == terms
         least = min(least, env.team_reward)
     assert least < -0.01
 
@@ -324,7 +324,9 @@ def test_weights_scale_the_terms(new_env, scenario):
     rng = np.random.default_rng(1)
     for _ in range(5):
         actions = random_actions(one, rng)
-        assert other.step(actions)[1]["zone_1"] == pytest.approx(2 * one.step(actions)[1]["zone_1"], rel=1e-12)
+        assert other.step(actions)[1][other.possible_agents[0]] == pytest.approx(
+            2 * one.step(actions)[1][one.possible_agents[0]], rel=1e-12
+        )
     other.close()
 
 
@@ -333,7 +335,7 @@ def test_episodes_end_by_truncation_at_the_horizon_exactly(new_env, scenario):
     for steps in (1, 5, given.steps):
         env = ZoneEnv(given.replace(steps=steps))
         _, infos = env.reset(seed=1)
-        assert infos["zone_1"]["TimeLimit.truncated"] is False
+        assert infos[env.possible_agents[0]]["TimeLimit.truncated"] is False
         for k in range(1, steps + 1):
             assert env.agents == env.possible_agents
             _, _, terminations, truncations, infos = env.step(still(env))
@@ -512,7 +514,10 @@ def test_what_if_commits_nothing(new_env):
         assert all(
             np.array_equal(a, b) for a, b in zip((now.memory, now.solution.v_pu, now.forecast), held[1:], strict=True)
         )
-        reward, expected = asked.step(actions)[1]["zone_1"], plain.step(actions)[1]["zone_1"]
+        reward, expected = (
+            asked.step(actions)[1][asked.possible_agents[0]],
+            plain.step(actions)[1][plain.possible_agents[0]],
+        )
         assert reward == pytest.approx(expected, abs=1e-3)
         assert np.abs(promised.solution.v_pu - asked.after.solution.v_pu).max() < tolerance
         assert np.array_equal(promised.setpoints.kvar, asked.after.setpoints.kvar)
@@ -553,7 +558,7 @@ def test_actions_out_of_range_are_clipped_and_counted(new_env):
     for k in range(5):
         actions = {a: x * 2 for a, x in random_actions(wild, rng).items()}
         if k == 0:
-            actions["zone_1"][0] = np.inf
+            actions[wild.possible_agents[0]][0] = np.inf
         results = wild.step(actions), tame.step({a: np.clip(x, -1, 1) for a, x in actions.items()})
         for agent, action in actions.items():
             used = np.array([label != "-" for label in wild.labels(agent)["action"]])
@@ -655,7 +660,7 @@ def test_a_failure_in_the_last_step_terminates_and_does_not_truncate(task, scena
         _, _, terminations, truncations, infos = env.step(still(env))
     assert set(terminations.values()) == {True}
     assert set(truncations.values()) == {False}
-    assert infos["zone_1"]["TimeLimit.truncated"] is False
+    assert infos[env.possible_agents[0]]["TimeLimit.truncated"] is False
     env.close()
 
 

@@ -290,7 +290,7 @@ def test_rewards_and_costs_of_ones_own(scenario):
         used = np.abs(env.after.setpoints.kvar[zone.units]).sum()
         assert infos[agent]["reward/reactive_use"] == pytest.approx(-0.002 * used)
         assert infos[agent]["cost/half"] == 0.5
-    assert rewards["zone_1"] == pytest.approx(
+    assert rewards[env.possible_agents[0]] == pytest.approx(
         sum(x for info in infos.values() for key, x in info.items() if key.startswith("reward/"))
     )
     env.close()
@@ -330,7 +330,9 @@ def test_every_term_of_the_package_can_be_named(scenario):
     env = make(scenario, rewards=dict.fromkeys(REWARDS, 1.0), costs=list(COSTS), steps=2)
     env.reset(seed=1)
     *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
-    assert {f"reward/{name}" for name in REWARDS} | {f"cost/{name}" for name in COSTS} <= set(infos["zone_1"])
+    assert {f"reward/{name}" for name in REWARDS} | {f"cost/{name}" for name in COSTS} <= set(
+        infos[env.possible_agents[0]]
+    )
     env.close()
 
 
@@ -338,7 +340,7 @@ def test_no_costs_is_allowed(scenario):
     env = make(scenario, costs=[], steps=2)
     env.reset(seed=1)
     *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
-    assert not [key for key in infos["zone_1"] if key.startswith("cost/")]
+    assert not [key for key in infos[env.possible_agents[0]] if key.startswith("cost/")]
     env.close()
 
 

@@ -169,6 +169,7 @@ class _Slopes:
             by_move.append(way * float(moved.loss_kw - at.loss_kw))
         engine.close()
         resistance, n = np.array(by_kw).T, inverters.size
+        own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
         slopes = np.array(volts).T
         phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[judged]
         weight = sum(weight for weight, term in task.rewards.values() if term is tap_moves)
@@ -179,7 +180,7 @@ class _Slopes:
             regulators=regulators,
             volts=slopes,
             by_kw=resistance,
-            offset=np.array(losses) - 2 * resistance.T @ base.kvar,
+            offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
             by_move=np.array(by_move),
             group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
             tap_price=weight * np.array(sizes, dtype=float),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from common import ROOT, SCENARIOS
+from common import EVERY, ROOT, SCENARIOS
 
 import dss_marl
 from dss_marl import Scenario, ZoneEnv, list_scenarios, load_scenario, make
@@ -49,7 +49,7 @@ def folder(tmp_path):
 
 def test_the_scenarios_of_the_issue_ship():
     assert {"ieee34_volt_var", "ieee13_volt_var"} <= set(list_scenarios())
-    assert list_scenarios() == sorted(list_scenarios()) == known_names("scenarios") == SCENARIOS
+    assert list_scenarios() == sorted(list_scenarios()) == known_names("scenarios") == EVERY
 
 
 def test_shipped_scenarios_are_short_data_with_a_title(scenario):

@@ -17,7 +17,20 @@ ROOT = Path(__file__).resolve().parents[1]
 EVERY = known_names("scenarios")
 # Seconds to build and a tenth of a second a step: test_large.py has what they are tested for.
 LARGE = [name for name in EVERY if name.startswith(("ieee8500", "synthetic"))]
-SCENARIOS = [name for name in EVERY if name not in LARGE]
+QUICK = [name for name in EVERY if name not in LARGE]
+# On these run all tests that take a scenario: every kind of device, of agents and of actions. test_suite.py has QUICK.
+SCENARIOS = [
+    "case33_reconfiguration",
+    "ieee123_demand_response",
+    "ieee123_hybrid",
+    "ieee123_restoration",
+    "ieee123_state_estimation",
+    "ieee123_switching",
+    "ieee13_legacy",
+    "ieee13_volt_var",
+    "ieee34_local_pv",
+    "ieee34_volt_var",
+]
 
 # Units that tests add to a feeder, so that every kind of injection is there: (bus, kW, phases).
 UNITS = {

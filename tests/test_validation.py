@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from common import ROOT, SCENARIOS, load_cached, task_of
+from common import EVERY, ROOT, load_cached, task_of
 from typer.testing import CliRunner
 
 from dss_marl.cli import app
@@ -273,7 +273,7 @@ def test_validate_wants_a_scenario_or_all():
 
 # --- what is committed
 
-RESULTS = {name: ROOT / "results" / name for name in SCENARIOS if (ROOT / "results" / name / PROOF).is_file()}
+RESULTS = {name: ROOT / "results" / name for name in EVERY if (ROOT / "results" / name / PROOF).is_file()}
 
 
 @pytest.mark.parametrize("name", RESULTS)

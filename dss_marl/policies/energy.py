@@ -195,7 +195,9 @@ class EnergyDay:
         """(T, n) what the programme wants within the radius; None where the solver gives up."""
         for part in self._parts:
             part.free()
-        active = [[rows.value > -_NEAR * (abs(rows.slopes) @ answer.reach) for rows in answer.rows] for answer in answers]
+        active = [
+            [rows.value > -_NEAR * (abs(rows.slopes) @ answer.reach) for rows in answer.rows] for answer in answers
+        ]
         for _ in range(6):
             programme, entry, moves = self._programme(answers, slopes, radius, active)
             solution = programme.solved()

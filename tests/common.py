@@ -28,7 +28,6 @@ SCENARIOS = [
     "ieee123_switching",
     "ieee13_legacy",
     "ieee13_volt_var",
-    "ieee34_local_pv",
     "ieee34_volt_var",
 ]
 

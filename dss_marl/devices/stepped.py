@@ -18,7 +18,7 @@ _ABOVE = 1 / 3  # of an entry's size: a request to move
 
 
 class SteppedInverterSpec(UnitSpec):
-    """A photovoltaic inverter whose set point of reactive power moves by a step. ``kva`` defaults to 1.2 times ``kw``."""
+    """A photovoltaic inverter whose reactive power moves by a step. ``kva`` defaults to 1.2 times ``kw``."""
 
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
     step: float = Field(default=0.1, gt=0, le=1, description="of a move, as a share of the reactive power left")

@@ -236,3 +236,22 @@ def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say()
         assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
         weaker = reference("tuned_droop" if scenario.tuned_droop else "no_control", scenario)
         assert figures["team_return"] > evaluate(weaker, scenario, [day])[0]["team_return"]
+
+
+@pytest.mark.parametrize("kind", ["stepped_inverter", "regulator", "inverter"])
+def test_one_device_with_levels_is_planned_exactly(kind):
+    """As good as every sequence of three choices, or of five shares of an inverter."""
+    specs = {
+        "stepped_inverter": {"kind": kind, "bus": 675, "kw": 1500, "step": 0.5},
+        "regulator": {"kind": kind, "names": ["reg1"], "moves": 1},
+        "inverter": {"kind": kind, "bus": 675, "kw": 1500},
+    }
+    rewards = {"voltage_violation": 100, "violating_share": 5, "loss": 1, "tap_moves": 0.5}
+    scenario = small(devices=[specs[kind]], actions="multidiscrete", levels=5, rewards=rewards)
+    task = scenario.build()
+    count = int(task.encoding.counts[0])
+    assert count == (5 if kind == "inverter" else 3)
+    _, earned = solve_day(task, SUMMER)
+    tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
+    assert earned == pytest.approx(max(tried), abs=1e-6)
+    assert max(tried) > min(tried)

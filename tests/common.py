@@ -14,7 +14,10 @@ from dss_marl.feeder import NewInjection
 from dss_marl.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENARIOS = known_names("scenarios")
+EVERY = known_names("scenarios")
+# Seconds to build and a tenth of a second a step: test_large.py has what they are tested for.
+LARGE = [name for name in EVERY if name.startswith(("ieee8500", "synthetic"))]
+SCENARIOS = [name for name in EVERY if name not in LARGE]
 
 # Units that tests add to a feeder, so that every kind of injection is there: (bus, kW, phases).
 UNITS = {

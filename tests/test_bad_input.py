@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from common import SCENARIOS
+from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
 from dss_marl.feeder import NewInjection
@@ -172,7 +172,7 @@ def test_a_scenario_that_cannot_be_is_explained(what):
 def test_an_unknown_scenario_is_explained(name):
     with pytest.raises(ValueError, match=f"unknown scenario '{name}'") as caught:
         make(name)
-    assert ", ".join(SCENARIOS) in str(caught.value)
+    assert ", ".join(EVERY) in str(caught.value)
     assert "the path of a YAML file" in str(caught.value)
     assert ("did you mean 'ieee34_volt_var'?" in str(caught.value)) == (name == "ieee34_volt_vra")
 

@@ -699,7 +699,7 @@ def about_voltages(env):
     return terms
 
 
-def test_doing_nothing_violates_the_band_on_most_days(new_env):
+def test_doing_nothing_violates_the_band_or_the_import_limit_on_most_days(new_env):
     about_voltages(new_env())
     env = new_env(split="test")
     violated = 0
@@ -707,7 +707,7 @@ def test_doing_nothing_violates_the_band_on_most_days(new_env):
         env.reset(options={"day": day})
         while env.agents:
             env.step(still(env))
-            if in_trouble(env):
+            if in_trouble(env) or env.after.solution.source_kw > env.after.import_limit_kw:
                 violated += 1
                 break
     assert violated > 10

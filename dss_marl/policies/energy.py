@@ -21,13 +21,15 @@ from dss_marl.policies.programme import Programme
 from dss_marl.policies.shifting import FlexiblePart
 from dss_marl.policies.trials import Trials
 from dss_marl.rewards import battery_use, stored, unmet, unserved
-from dss_marl.state import Array, GridState, IntArray, Setpoints
+from dss_marl.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ITERATIONS = 12
 _ENOUGH = 2e-5  # relative gain of an iteration that is worth another
 _LEAST = 0.02  # of an entry, how far a programme may reach at least
+_NEAR = 0.05  # rows that this share of all that may move brings to their limit take part from the beginning
+_MISSED = 1e-5  # beyond the limit, of rows that did not
 _TURNS = 2  # of stores, then taps and banks
 _PARTS: dict[type, Any] = {
     Inverters: InverterPart,
@@ -193,16 +195,22 @@ class EnergyDay:
         """(T, n) what the programme wants within the radius; None where the solver gives up."""
         for part in self._parts:
             part.free()
-        for _ in range(4):
-            programme, entry = self._programme(answers, slopes, radius)
+        active = [[rows.value > -_NEAR * (abs(rows.slopes) @ answer.reach) for rows in answer.rows] for answer in answers]
+        for _ in range(6):
+            programme, entry, moves = self._programme(answers, slopes, radius, active)
             solution = programme.solved()
             if solution is None:
                 return None
-            if not any([part.impossible(solution) for part in self._parts]):
+            impossible = [part.impossible(solution) for part in self._parts]
+            missed = [_activate(*row) for row in zip(answers, active, solution[moves], strict=True)]
+            if not any(impossible) and not any(missed):
                 break
-        return solution[entry]
+        return np.asarray(solution[entry])
 
-    def _programme(self, answers: list[Answer], slopes: list[Any], radius: float) -> tuple[Programme, IntArray]:
+    def _programme(
+        self, answers: list[Answer], slopes: list[Any], radius: float, active: list[list[BoolArray]]
+    ) -> tuple[Programme, IntArray, IntArray]:
+        """The programme with the active rows, and its variables of entries (T, n) and of columns' moves (T, m)."""
         programme, now = Programme(), self.plan[:, self._places]
         low, high = (np.hstack([getattr(part, end) for part in self._parts]) for end in ("low", "high"))
         inside = np.clip(now, low, high)
@@ -223,9 +231,10 @@ class EnergyDay:
             )
             part.couple(programme, mine, here)
             moves.append(move)
-        for step, answer in enumerate(answers):
-            _write(programme, np.concatenate([move[step] for move in moves]), answer)
-        return programme, entry
+        together = np.hstack(moves)
+        for move, answer, rows in zip(together, answers, active, strict=True):
+            _write(programme, move, answer, rows)
+        return programme, entry, together
 
     def move_taps(self) -> float:
         """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
@@ -247,24 +256,32 @@ class EnergyDay:
         return rounded.astype(float)
 
 
-def _write(programme: Programme, move: IntArray, answer: Answer) -> None:
+def _activate(answer: Answer, active: list[BoolArray], move: Array) -> bool:
+    """Whether rows that take no part are beyond their limit with columns moved by (m); from now on they take part."""
+    missed = [~on & (rows.value + rows.slopes @ move > _MISSED) for rows, on in zip(answer.rows, active, strict=True)]
+    for on, more in zip(active, missed, strict=True):
+        on |= more
+    return any(more.any() for more in missed)
+
+
+def _write(programme: Programme, move: IntArray, answer: Answer, active: list[BoolArray]) -> None:
     """An interval's cost, as a function of how far its columns move (m)."""
     programme.price(move, answer.gradient)
     free = np.flatnonzero(answer.curvature.any(1))
     programme.square(move[free], answer.curvature[np.ix_(free, free)])
-    for rows in answer.rows:
-        count = len(rows.value)
-        beyond = programme.variables(
-            np.zeros(1 if rows.highest else count), np.inf, rows.price[: 1 if rows.highest else count]
-        )
-        row, column = np.nonzero(rows.slopes)
-        at = np.arange(count)
+    for rows, on in zip(answer.rows, active, strict=True):
+        value, slopes, count = rows.value[on], rows.slopes[on], int(on.sum())
+        if not count:
+            continue
+        paid = 1 if rows.highest else count
+        beyond = programme.variables(np.zeros(paid), np.inf, rows.price[on][:paid])
+        row, column = np.nonzero(slopes)
         programme.rows(
-            np.r_[row, at],
+            np.r_[row, np.arange(count)],
             np.r_[move[column], np.broadcast_to(beyond, count)],
-            np.r_[rows.slopes[row, column], -np.ones(count)],
+            np.r_[slopes[row, column], -np.ones(count)],
             np.full(count, -np.inf),
-            -rows.value,
+            -value,
         )
 
 

@@ -15,7 +15,7 @@ _STEP = 0.05  # of a column's unit, for slopes
 _BEND = 0.1  # likewise, for curvatures
 _MARGIN = 5e-5  # that the model keeps from the ends of the band [pu]
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
-_ALIKE_PU = 3e-4  # nodes that answer alike to within this are one row [pu]
+_ALIKE_PU = 1e-3  # nodes that answer alike to within this are one row [pu]
 _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_use)
 
 
@@ -44,11 +44,13 @@ class Answer:
         gradient: (m) of the smooth part of the cost.
         curvature: (m, m) of the same, positive semidefinite.
         rows: what costs beyond limits.
+        reach: (m) how far the columns may move.
     """
 
     gradient: Array
     curvature: Array
     rows: tuple[Rows, ...]
+    reach: Array
 
 
 class Network:
@@ -131,7 +133,7 @@ class Network:
         assert self._bend is not None
         curvature = self._bend * self._scale(before, base, smooth, free)
         gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
-        return Answer(gradient, curvature, self._rows(value, slopes, reach * free))
+        return Answer(gradient, curvature, self._rows(value, slopes, reach * free), reach * free)
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
         """How much a unit of the import's curvature costs in this interval; prices differ, and may be negative."""

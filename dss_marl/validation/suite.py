@@ -13,6 +13,11 @@ from dss_marl.validation.results import PROOF, Result, load, stated
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
+_MORE = "[docs/suite.md](docs/suite.md) has the intervals, the other figures and what was proven.\n"
+_NOTE = (
+    "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
+    "`no_control`), 1 the strongest controller.\n"
+)
 _FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
 
 
@@ -40,7 +45,7 @@ def write_suite(root: Path) -> list[Path]:
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
     before, rest = text.split(START)
-    readme.write_text(f"{before}{START}\n{brief(results)}{END}{rest.split(END)[1]}", encoding="utf-8")
+    readme.write_text(f"{before}{START}\n{brief(results)}\n{_MORE}{END}{rest.split(END)[1]}", encoding="utf-8")
     page = root / "docs" / "suite.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
@@ -63,12 +68,7 @@ def brief(results: dict[str, Result]) -> str:
         rows.append(
             [f"`{name}`", *_sizes(said), *cells, f"{rule}: {_scored(table, rule)}" if rule else "", _strongest(table)]
         )
-    note = (
-        "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
-        "`no_control`), 1 the strongest controller. [docs/suite.md](docs/suite.md) has the intervals, the other "
-        "figures and what was proven.\n"
-    )
-    return f"{_markdown(heads, rows)}\n{note}"
+    return f"{_markdown(heads, rows)}\n{_NOTE}"
 
 
 def whole(results: dict[str, Result]) -> str:

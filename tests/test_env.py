@@ -764,7 +764,8 @@ def test_under_the_circuits_own_controls(scenario):
         taps.append(env.after.setpoints.tap)
         assert np.array_equal(env.after.setpoints.tap, env.after.solution.tap)
         assert np.array_equal(env.now.setpoints.tap, env.after.setpoints.tap)
-    assert len({tuple(tap) for tap in taps}) > 2
+    if env.task.feeder.taps:  # balanced and low-voltage feeders have none
+        assert len({tuple(tap) for tap in taps}) > 2
     env.close()
 
 

@@ -264,7 +264,8 @@ def test_a_chosen_day_is_played_and_leaves_the_stream_alone(new_env):
     assert one.reset(seed=1, options={"day": 17})[1][one.possible_agents[0]]["day"] == 17
     other.reset(seed=1)
     assert days_of(one, 4) == days_of(other, 4)
-    assert np.array_equal(one.reset(options={"day": 40})[0]["zone_1"], other.reset(options={"day": 40})[0]["zone_1"])
+    agent = one.possible_agents[0]
+    assert np.array_equal(one.reset(options={"day": 40})[0][agent], other.reset(options={"day": 40})[0][agent])
 
 
 # --- what comes out --------------------------------------------------------------------------------------------------
@@ -273,7 +274,8 @@ def test_a_chosen_day_is_played_and_leaves_the_stream_alone(new_env):
 def test_everything_that_comes_out_is_well_formed(env):
     """Through whole random episodes: spaces, exact types, one set of agents and keys."""
     agents = env.possible_agents
-    assert agents == [f"zone_{z + 1}" for z in range(len(agents))]
+    what = env.task.scenario.zones["method"].removesuffix("s") if agents[0].startswith("phase") else "zone"
+    assert agents == [f"{what}_{z + 1}" for z in range(len(agents))]
     rng = np.random.default_rng(1)
     for seed in range(3):
         observations, infos = env.reset(seed=seed)
@@ -765,7 +767,8 @@ def test_under_the_circuits_own_controls(scenario):
         taps.append(env.after.setpoints.tap)
         assert np.array_equal(env.after.setpoints.tap, env.after.solution.tap)
         assert np.array_equal(env.now.setpoints.tap, env.after.setpoints.tap)
-    assert len({tuple(tap) for tap in taps}) > 2
+    if env.task.feeder.taps:  # balanced and low-voltage feeders have none
+        assert len({tuple(tap) for tap in taps}) > 2
     env.close()
 
 

@@ -21,7 +21,6 @@ QUICK = [name for name in EVERY if name not in LARGE]
 # On these run all tests that take a scenario: every kind of device, of agents and of actions. test_suite.py has QUICK.
 SCENARIOS = [
     "case33_reconfiguration",
-    "ieee123_demand_response",
     "ieee123_hybrid",
     "ieee123_restoration",
     "ieee123_state_estimation",

@@ -131,7 +131,7 @@ def test_rewards_punish_and_costs_count(name):
         "unmet": bool(kinds & {"ev_charger", "flexible_load"}),
         "stored": bool(kinds & {"battery", "flexible_load"}),
         "import_excess": False,  # needs a limit and a heavy day; by hand below
-        "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+        "battery_use": bool(kinds & {"battery", "ev_charger"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}

@@ -1,7 +1,5 @@
 """Days with stores: plans against exact answers, and the rules that they must beat."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 
@@ -16,6 +14,7 @@ from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 
 WORKDAY = 2
+LEVELS = np.linspace(-1, 1, 7)
 BATTERY = {"kind": "battery", "bus": 675, "kw": 200, "kwh": 400, "kva": 200}
 
 
@@ -30,16 +29,19 @@ def small(devices, **changes):
 
 def exhaustive(task, day, levels):
     """The best return of all sequences of these requests of a single entry, played on the plant."""
-    trials, best = Trials(Plant(task, dss_marl.ZoneEnv(task).engine)), -np.inf
-    for sequence in product(levels, repeat=task.scenario.steps):
-        now, total = trials.plant.begin(day, task.start), 0.0
-        for value in sequence:
+    trials = Trials(Plant(task, dss_marl.ZoneEnv(task).engine))
+
+    def best(now):
+        if now.step == task.scenario.steps:
+            return 0.0
+        returns = []
+        for value in levels:
             after = trials.after(now, np.array([value]))
-            total += trials.judged(now, after)
-            now = now.replace(step=now.step + 1, setpoints=after.setpoints, memory=after.memory)
-            now = now.replace(stored_kwh=after.stored_kwh)
-        best = max(best, total)
-    return best
+            then = after.replace(step=now.step + 1)
+            returns.append(trials.judged(now, after) + best(then))
+        return max(returns)
+
+    return best(trials.plant.begin(day, task.start))
 
 
 def idle(scenario, day=WORKDAY):
@@ -67,7 +69,7 @@ def test_a_battery_sells_what_it_has_in_the_dear_hours():
     assert 1.0 < (earned - idle(scenario)) / (152 * 0.17) < 1.1
     assert np.maximum(requests[:2, 0], 0).sum() * 200 >= 151
     assert abs(requests[2:]).max() < 0.01
-    assert earned == pytest.approx(exhaustive(scenario.build(), WORKDAY, np.linspace(-1, 1, 11)), abs=0.05)
+    assert earned == pytest.approx(exhaustive(scenario.build(), WORKDAY, LEVELS), abs=0.2)
 
 
 def test_a_battery_buys_what_is_worth_more_at_the_end():
@@ -75,8 +77,8 @@ def test_a_battery_buys_what_is_worth_more_at_the_end():
     scenario = small([BATTERY], rewards={"energy_cost": 1, "stored": 130, "battery_use": 5})
     task = scenario.build()
     requests, earned = solve_day(task, WORKDAY)
-    best = exhaustive(task, WORKDAY, np.linspace(-1, 1, 11))
-    assert best - 1e-3 <= earned <= best + 0.3  # between the steps of the grid, and no more
+    best = exhaustive(task, WORKDAY, LEVELS)
+    assert best - 1e-3 <= earned <= best + 0.1 * (best - idle(scenario))  # between the grid's steps, and no more
     assert requests[0, 0] > 0.1 and requests[3, 0] < -0.5
 
 
@@ -85,7 +87,7 @@ def test_a_store_does_not_burn_energy_where_its_price_is_negative():
     scenario = small([BATTERY], rewards={"energy_cost": -1, "stored": 1})  # drawing is paid
     task = scenario.build()
     _, earned = solve_day(task, WORKDAY)
-    best = exhaustive(task, WORKDAY, np.linspace(-1, 1, 11))
+    best = exhaustive(task, WORKDAY, LEVELS)
     assert earned >= best - 0.01 * abs(best - idle(scenario))
 
 
@@ -166,12 +168,12 @@ def hybrid(**changes):
     devices = [
         {"kind": "inverter", "bus": 675, "kw": 900, "curtail": True},
         {**BATTERY, "kva": 260, "reactive": True},
-        {"kind": "regulator", "names": ["reg1"], "moves": 2, "every": 2},
-        {"kind": "capacitor", "names": ["cap1"], "every": 2},
+        {"kind": "regulator", "names": "all", "moves": 2, "every": 2},
+        {"kind": "capacitor", "names": "all", "every": 2},
     ]
     rewards = {"energy_cost": 0.1, "import_excess": 100, "voltage_violation": 100, "violating_share": 5, "stored": 8}
     rewards |= {"tap_moves": 0.01, "capacitor_moves": 0.05}
-    feeder = {"name": "ieee13", "source_pu": 1.03, "import_limit_kw": 1000}
+    feeder = {"name": "ieee13", "source_pu": 1.03, "import_limit_kw": 1800}
     return small(devices, rewards=rewards, feeder=feeder, steps=12, start_hour=15, dt_h=0.5, **changes)
 
 
@@ -215,7 +217,7 @@ def test_a_timetable_charges_cheap_and_sells_dear():
     while env.agents:
         price = env.now.price[0]
         observations, *_ = env.step(rule.act(env, observations))
-        kw = env.after.setpoints.kw[env.task.groups[0].injections[0]]
+        kw = float(env.after.setpoints.kw[env.task.groups[0].injections[0]])
         charged += [price] * (kw < 0)
         sold += [price] * (kw > 0)
     assert charged and sold and max(charged) <= 0.1 < max(sold)

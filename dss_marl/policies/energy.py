@@ -26,10 +26,11 @@ from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ITERATIONS = 12
-_ENOUGH = 2e-5  # relative gain of an iteration that is worth another
+_ENOUGH = 1e-4  # relative gain of an iteration that is worth another
 _LEAST = 0.02  # of an entry, how far a programme may reach at least
-_NEAR = 0.05  # rows that this share of all that may move brings to their limit take part from the beginning
-_MISSED = 1e-5  # beyond the limit, of rows that did not
+_ROUNDS = 4  # of a programme, in which rows that it broke join it; few rows ever matter
+_WORST = 6  # of them at a time
+_MISSED = 1e-4  # beyond the limit
 _TURNS = 2  # of stores, then taps and banks
 _PARTS: dict[type, Any] = {
     Inverters: InverterPart,
@@ -117,7 +118,7 @@ class EnergyDay:
             for group, memory in zip(task.groups, memories, strict=True)
             if type(group) in _PARTS
         ]
-        self._places = Moved.places(task)
+        self._places = Moved.places(task)  # the parts' entries, one after the other
         ends = np.cumsum([part.low.shape[1] for part in self._parts])
         self._slices = [slice(end - part.low.shape[1], end) for part, end in zip(self._parts, ends, strict=True)]
         self._network = Network(self.trials, _joined([part.columns for part in self._parts]))
@@ -125,6 +126,11 @@ class EnergyDay:
         for flat in self.plan:
             self.positions.write(flat, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.played(self.plan)
+        start = self.plan.copy()
+        start[:, self._places] = np.hstack(
+            [part.start(start[:, self._places[own]]) for part, own in zip(self._parts, self._slices, strict=True)]
+        )
+        self._better(start)
         heaviest = int(np.argmax([abs(float(after.solution.source_kw)) for after in self._afters]))
         self._network.bend(self._afters[heaviest])
 
@@ -154,7 +160,7 @@ class EnergyDay:
             gained, part = self._accept(proposed)
             if gained > 0:
                 answers = None
-                radius = max(radius if part == 1 else part * radius, _LEAST)
+                radius = min(2 * radius, 2.0) if part == 1 else max(part * radius, _LEAST)
                 if gained < _ENOUGH * abs(self.total):
                     break
             else:
@@ -195,10 +201,10 @@ class EnergyDay:
         """(T, n) what the programme wants within the radius; None where the solver gives up."""
         for part in self._parts:
             part.free()
-        active = [
-            [rows.value > -_NEAR * (abs(rows.slopes) @ answer.reach) for rows in answer.rows] for answer in answers
-        ]
-        for _ in range(6):
+        active = [[np.zeros(len(rows.value), bool) for rows in answer.rows] for answer in answers]
+        for answer, on in zip(answers, active, strict=True):
+            _activate(answer, on, 0.0 * answer.reach)
+        for _ in range(_ROUNDS):
             programme, entry, moves = self._programme(answers, slopes, radius, active)
             solution = programme.solved()
             if solution is None:
@@ -259,11 +265,15 @@ class EnergyDay:
 
 
 def _activate(answer: Answer, active: list[BoolArray], move: Array) -> bool:
-    """Whether rows that take no part are beyond their limit with columns moved by (m); from now on they take part."""
-    missed = [~on & (rows.value + rows.slopes @ move > _MISSED) for rows, on in zip(answer.rows, active, strict=True)]
-    for on, more in zip(active, missed, strict=True):
-        on |= more
-    return any(more.any() for more in missed)
+    """Whether rows that take no part are beyond their limit with columns moved by (m); the worst join in."""
+    found = False
+    for rows, on in zip(answer.rows, active, strict=True):
+        paid = np.where(on, 0.0, rows.price * np.maximum(rows.value + rows.slopes @ move, 0.0))
+        worst = np.argsort(-paid)[:_WORST]
+        worst = worst[paid[worst] > _MISSED * rows.price[worst]]
+        on[worst] = True
+        found |= bool(len(worst))
+    return found
 
 
 def _write(programme: Programme, move: IntArray, answer: Answer, active: list[BoolArray]) -> None:

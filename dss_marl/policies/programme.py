@@ -10,6 +10,9 @@ import scipy.sparse as sp
 from dss_marl.policies.quadratic import solver_module
 from dss_marl.state import Array, IntArray
 
+_TOLERANCE = 1e-6  # relative; what is proposed is confirmed on the engine, so no digits beyond count
+_USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine judges the rest
+
 
 class Programme:
     """Variables between ends, a linear and a quadratic cost, and rows between ends; solved by Clarabel."""
@@ -78,12 +81,13 @@ class Programme:
         clarabel = solver_module()
         settings = clarabel.DefaultSettings()
         settings.verbose = False
+        settings.tol_gap_rel = settings.tol_gap_abs = settings.tol_feas = _TOLERANCE
         cones = [clarabel.ZeroConeT(equal.shape[0]), clarabel.NonnegativeConeT(within.shape[0])]
         everything = sp.csc_matrix(sp.vstack([equal, within]))
         quadratic = sp.csc_matrix(_sparse(self._squares, (n, n)))
         solution = clarabel.DefaultSolver(quadratic, cost, everything, ends, cones, settings).solve()
         x = np.array(solution.x)
-        if str(solution.status) not in ("Solved", "AlmostSolved") or not np.isfinite(x).all():
+        if str(solution.status) not in _USABLE or not np.isfinite(x).all():
             return None
         return np.clip(x, low, high)
 

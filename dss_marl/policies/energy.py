@@ -136,7 +136,9 @@ class EnergyDay:
 
     def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
         """What (T, F) requests earn, and the states around every step; -inf where a power flow fails."""
-        plant, befores, afters, total = self.trials.plant, [], [], 0.0
+        plant, total = self.trials.plant, 0.0
+        befores: list[GridState] = []
+        afters: list[GridState] = []
         now = plant.begin(self.day, self.task.start)
         for flat in plan:
             after = self.trials.after(now, flat)
@@ -204,16 +206,18 @@ class EnergyDay:
         active = [[np.zeros(len(rows.value), bool) for rows in answer.rows] for answer in answers]
         for answer, on in zip(answers, active, strict=True):
             _activate(answer, on, 0.0 * answer.reach)
+        proposed = None
         for _ in range(_ROUNDS):
             programme, entry, moves = self._programme(answers, slopes, radius, active)
             solution = programme.solved()
             if solution is None:
                 return None
+            proposed = np.asarray(solution[entry])
             impossible = [part.impossible(solution) for part in self._parts]
             missed = [_activate(*row) for row in zip(answers, active, solution[moves], strict=True)]
             if not any(impossible) and not any(missed):
                 break
-        return np.asarray(solution[entry])
+        return proposed
 
     def _programme(
         self, answers: list[Answer], slopes: list[Any], radius: float, active: list[list[BoolArray]]

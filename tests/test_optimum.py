@@ -201,7 +201,7 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
         ({"actions": "multidiscrete"}, "inverters with levels"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
-        ({"devices": [{"kind": "battery", "bus": 675, "kw": 100, "kwh": 400}]}, "Batteries among the devices"),
+        ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
         ({"devices": [{"kind": "capacitor", "discharge_h": 1}]}, "capacitors that must discharge"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
     ],

@@ -180,11 +180,11 @@ class Network:
         if not len(beyond):
             return Rows(beyond, slope, price)
         group, _ = self._alike(beyond, slope * reach)
-        total = np.bincount(group, price).astype(float)
+        total = np.bincount(group, price)
         weight = price / total[group]
         shared = np.zeros((len(total), slope.shape[1]))
         np.add.at(shared, group, slope * weight[:, None])
-        return Rows(np.bincount(group, beyond * weight).astype(float), shared, total)
+        return Rows(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
 
     def _alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
         """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""

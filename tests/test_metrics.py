@@ -40,16 +40,16 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert found["team_return"] == pytest.approx(sum(rewards))
     assert found["controllable_rate"] == pytest.approx(1 - outside.any(axis=1).mean())
     assert 0 < found["controllable_rate"] < 1 or scenario == "ieee123_switching"  # dark rather than low
-    assert found["violation_node_h"] == pytest.approx(outside.sum() * 0.25)
+    assert found["violation_node_h"] == pytest.approx(outside.sum() * task.scenario.dt_h)
     assert found["worst_pu"] == pytest.approx(max((seen - 1.05).max(), (0.95 - seen).max(), 0))
-    assert found["loss_kwh"] == pytest.approx(sum(losses) * 0.25)
+    assert found["loss_kwh"] == pytest.approx(sum(losses) * task.scenario.dt_h)
     assert found["tap_moves"] == np.abs(np.diff(taps, axis=0)).sum()
     moved = np.array(states[1:]) != np.array(states[:-1])
     kinds = np.array([row.kind for row in task.feeder.switches])
     assert found["capacitor_moves"] == moved[:, kinds == "capacitor"].sum()
     assert found["switch_moves"] == moved[:, kinds == "switch"].sum()
     assert found["unserved_kwh"] == pytest.approx(sum(dark))
-    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * 0.25, abs=1e-9)
+    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * task.scenario.dt_h, abs=1e-9)
     assert found["failed"] == 0
     env.close()
 
@@ -68,7 +68,7 @@ def test_a_dead_node_does_not_violate_and_the_source_does_not_count(scenario):
     assert figures.result()["violation_node_h"] == 0
     assert figures.result()["worst_pu"] == 0
     figures.add(env.before, with_voltages(env.after, v), 0.0)
-    assert figures.result()["violation_node_h"] == pytest.approx(0.25)
+    assert figures.result()["violation_node_h"] == pytest.approx(task.scenario.dt_h)
     assert figures.result()["worst_pu"] == pytest.approx(0.95)
     env.close()
 

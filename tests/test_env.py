@@ -530,6 +530,7 @@ def test_what_if_commits_nothing(new_env):
 
 def test_every_slot_with_a_label_moves_the_grid_and_no_other_does(new_env, task):
     env = new_env(engine=OpenDSSEngine(task.feeder, tolerance=1e-9))
+    env.attack = None  # whose devices are somebody else's moves nothing
     labels = {agent: env.labels(agent)["action"] for agent in env.possible_agents}
     env.reset(seed=1, options={"day": 172})
     for _ in range(env.task.scenario.steps // 2):

@@ -59,7 +59,7 @@ def test_figures_are_the_sums_over_the_day(scenario):
     else:  # plain, where the cost is weighted
         assert found["unserved_kwh"] == pytest.approx(sum(found[f"unserved_{name}_kwh"] for name in CLASSES))
         assert 0 < found["unserved_kwh"] < sum(dark)
-    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * 0.25, abs=1e-9)
+    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * dt_h, abs=1e-9)
     assert found["failed"] == 0
     assert found["thermal_overload_h"] == pytest.approx(sum(loading > 1 for loading in loadings) * dt_h)
     assert found["energy_cost"] == pytest.approx(sum(bills))

@@ -10,6 +10,7 @@ from dss_marl.metrics import mean_interval
 from dss_marl.scenario import load_scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.results import PROOF, Result, load, stated
+from dss_marl.validation.row import failures
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
@@ -59,16 +60,27 @@ def committed(folder: Path) -> dict[str, Result]:
 
 def brief(results: dict[str, Result]) -> str:
     """The README's table: a line a scenario, mean return and score of the common controllers."""
-    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest"]
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest", "proof"]
     rows = []
     for name, result in results.items():
         table, said = result.table(), result.said
         cells = [_scored(table, one) for one in COMMON]
         rule = best_rule(table)
-        rows.append(
-            [f"`{name}`", *_sizes(said), *cells, f"{rule}: {_scored(table, rule)}" if rule else "", _strongest(table)]
-        )
-    return f"{_markdown(heads, rows)}\n{_NOTE}"
+        of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
+        rows.append([f"`{name}`", *_sizes(said), *cells, of_rule, _strongest(table), _verdict(result)])
+    return f"{_markdown(heads, rows)}\n{_NOTE}{_without(results)}"
+
+
+def _verdict(result: Result) -> str:
+    """Passed, or the checks that failed."""
+    failed = sorted({row.check for row in failures(result.rows)})
+    return "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
+
+
+def _without(results: dict[str, Result]) -> str:
+    """The shipped scenarios without results, which are tested to run but not proven to be worth learning."""
+    rest = [f"`{name}`" for name in known_names("scenarios") if name not in results]
+    return f"\nTested to run, but without a proof so far: {', '.join(rest)}.\n" if rest else ""
 
 
 def whole(results: dict[str, Result]) -> str:
@@ -78,7 +90,7 @@ def whole(results: dict[str, Result]) -> str:
         said, scenario = result.said, load_scenario(name)
         table = result.table()
         stale = "" if said["digest"] == stated(scenario) else " **The scenario has changed since.**"
-        proof = "passed" if result.passed else "did not pass"
+        proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
         commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
         parts.append(f"## {name}\n\n{scenario.title}.\n")
         parts.append(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dss_marl.devices import DeviceGroup
+from dss_marl.devices import DeviceGroup, Estimators
 from dss_marl.spaces.slots import Slots, arranged
 from dss_marl.state import IntArray
 from dss_marl.zones import Zone, stack
@@ -92,14 +92,23 @@ def _with_rows(
     count = len(views)
     actions, action_names = arranged(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
     readings, reading_names = arranged(count, home, groups, [tuple(g.reading_labels) for g in groups], by_kind)
+    metered, nodes, places = _estimation(groups)
     result = []
     for a, view in enumerate(views):
         own = [d for d, agent in enumerate(home) if agent == a]
+        estimators = [d for d in own if nodes[d] >= 0]
+        meters = view.nodes[np.isin(view.nodes, metered)]
         result.append(
             replace(
                 view,
                 devices=np.array(own, dtype=np.int64),
                 device_weight=np.ones(len(own)),
+                meters=meters,
+                meter_weight=np.ones(len(meters)),
+                estimated=nodes[estimators],
+                estimates=places[estimators],
+                estimate_weight=np.ones(len(estimators)),
+                all_estimated=int((nodes >= 0).sum()),
                 **_slotted("actions", "action_weight", actions[a]),
                 **_slotted("readings", "reading_weight", readings[a]),
                 kinds=_kinds_of(own, groups),
@@ -112,6 +121,20 @@ def _with_rows(
             )
         )
     return result
+
+
+def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntArray]:
+    """(M) metered nodes; and for every device (D) the node that it estimates, -1 for none, and its place in memory."""
+    metered, nodes, places, first = [np.zeros(0, np.int64)], [], [], 0
+    for group in groups:
+        if isinstance(group, Estimators):
+            metered.append(group.metered)
+            nodes.append(group.nodes)
+        else:
+            nodes.append(np.full(group.size, -1))
+        places.append(first + group.memory_size * np.arange(group.size))
+        first += group.size * group.memory_size
+    return np.concatenate(metered), np.concatenate(nodes), np.concatenate(places)
 
 
 def short_kind(kind: str) -> str:
@@ -145,6 +168,11 @@ def _divided(
     how: How, groups: Sequence[DeviceGroup], kinds: Sequence[str], home: Sequence[int]
 ) -> tuple[list[str], list[str], list[int], list[int]]:
     """Names, kinds and zones of the agents of one kind each, and the agent of every device."""
+    for group, kind in zip(groups, kinds, strict=True):
+        if not group.action_labels:
+            raise ValueError(
+                f"devices of kind {kind!r} have no action, so no agent can be theirs; let agents be 'zone'"
+            )
     names: list[str] = []
     agent_kinds: list[str] = []
     agent_zone: list[int] = []
@@ -180,7 +208,7 @@ def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
 _OWN = (
     ("units", "injections", ("unit_nodes", "unit_node_weight", "unit_kw")),
     ("panels", "injections", ("panel_kw",)),
-    ("loads", "injections", ()),
+    ("loads", "injections", ("load_priority",)),
     ("taps", "taps", ("tap_nodes",)),
     ("capacitors", "switches", ()),
     ("switches", "switches", ()),

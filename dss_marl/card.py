@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dss_marl.data import data_folder, known_names
+from dss_marl.metrics import mean_interval
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
+from dss_marl.reasons import reasons
 from dss_marl.scenario import Scenario
 from dss_marl.task import Task
 
@@ -19,48 +24,135 @@ def _summary(function: object) -> str:
     return (getattr(function, "__doc__", "") or "").strip().split("\n")[0]
 
 
-def _rows(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
-    console.print(table)
+@dataclass(frozen=True)
+class Rows:
+    """A table of a card."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
 
 
-def print_card(task: Task, console: Console) -> None:
-    """Print agents, observation with labels and units, actions, reward terms, costs, horizon and splits."""
-    scenario, feeder = task.scenario, task.feeder
+Card = list["str | Rows"]  # lines of text, and tables
+
+
+def print_card(task: Task, console: Console, source: str | Path | None = None) -> None:
+    """Print agents, observation with labels and units, actions, reward terms, costs, horizon and splits.
+
+    Args:
+        task: the scenario, built.
+        console: to print on.
+        source: the scenario's file, in which the reasons for the weights are; None: the shipped one of its name.
+    """
+    scenario = task.scenario
     console.print(f"[bold]{scenario.name}[/bold] v{scenario.version}: {scenario.title}", highlight=False)
-    console.print(repr(feeder), highlight=False)
+    for part in card(task, source):
+        if isinstance(part, str):
+            console.print(Text(part), highlight=False)
+        else:
+            table = Table(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+            for heading in part.heads:
+                table.add_column(heading)
+            for row in part.rows:
+                table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
+            console.print(table)
+
+
+def markdown_card(task: Task, source: str | Path | None = None) -> str:
+    """The same as a page of Markdown."""
+    scenario = task.scenario
+    parts = [f"# {scenario.name}\n", f"{scenario.title}. Version {scenario.version}.\n"]
+    for part in card(task, source):
+        if isinstance(part, str):
+            parts.append(f"* {part}")
+        else:
+            lines = [part.heads, ("---",) * len(part.heads), *part.rows]
+            cells = (" | ".join(cell.replace("|", "/").replace("\n", "<br>") for cell in line) for line in lines)
+            parts.append(f"\n## {part.title}\n\n" + "\n".join(f"| {line} |" for line in cells))
+    return "\n".join(parts) + "\n"
+
+
+def card(task: Task, source: str | Path | None = None) -> Card:
+    """All that a card says; see print_card."""
+    scenario, feeder = task.scenario, task.feeder
     hours = scenario.steps * scenario.dt_h
-    console.print(
+    days = "; ".join(f"{split} {len(task.profiles.days(split))} days" for split in SPLITS)
+    parts: Card = [
+        repr(feeder),
         f"horizon {scenario.steps} steps of {scenario.dt_h:g} h ({hours:g} h), truncated, never terminated, "
         f"except by a failed power flow (team reward -{scenario.failure_penalty:g})",
-        highlight=False,
-    )
-    days = "; ".join(f"{split} {len(task.profiles.days(split))} days" for split in SPLITS)
-    console.print(f"splits: {days}; a random day of the split at each reset", highlight=False)
+        f"splits: {days}; a random day of the split at each reset",
+    ]
     if scenario.profiles.kind == "synthetic":
-        console.print(f"stress splits: {', '.join(STRESS_SPLITS)}", highlight=False)
-    for line in _difficulties(scenario):
-        console.print(line, highlight=False)
+        parts.append(f"stress splits: {', '.join(_stress(task))}")
+    parts += _difficulties(scenario)
     controls = "run by themselves" if scenario.circuit_controls else "are off"
-    console.print(f"the circuit's own regulator and capacitor controls {controls}", highlight=False)
-    _agents(task, console)
-    _observation(task, console)
-    _rows(
-        f"reward: {_SHARING[scenario.reward_sharing]}",
-        ("term", "weight", "one zone's contribution"),
-        [(name, f"{weight:g}", _summary(function)) for name, (weight, function) in task.rewards.items()],
-        console,
-    )
-    _rows(
-        "costs, in infos only",
-        ("cost", "what it is"),
-        [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
-        console,
-    )
+    parts.append(f"the circuit's own regulator and capacitor controls {controls}")
+    parts += origin(task)
+    why = reasons(scenario.name if source is None else source, "rewards")
+    parts += [
+        _agents(task),
+        _observation(task),
+        Rows(
+            f"reward: {_SHARING[scenario.reward_sharing]}",
+            ("term", "weight", "one zone's contribution", "why"),
+            [
+                (name, f"{weight:g}", _summary(function), _why(why, name))
+                for name, (weight, function) in task.rewards.items()
+            ],
+        ),
+        Rows(
+            "costs, in infos only",
+            ("cost", "what it is"),
+            [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
+        ),
+    ]
+    return parts + _references(scenario)
+
+
+def origin(task: Task) -> list[str]:
+    """Where the circuit comes from: the first paragraph of its SOURCE.md; nothing for a circuit of one's own."""
+    if task.scenario.feeder.name not in known_names("feeders"):
+        return []
+    path = data_folder("feeders") / task.scenario.feeder.name / "SOURCE.md"
+    if not path.is_file():
+        return []
+    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
+    told = [" ".join(part.split()) for part in paragraphs if part.strip() and not part.startswith("#")]
+    return [f"circuit: {told[0]}"] if told else []
+
+
+def _stress(task: Task) -> list[str]:
+    """The stress splits whose days differ from those of the year, which more panels do only where there are some."""
+    from dss_marl.validation.stress import without_meaning
+
+    return [split for split in STRESS_SPLITS if not without_meaning(task, split)]
+
+
+def _why(why: dict[str, str], short: str) -> str:
+    """What the file says of a term, which it may name with its module."""
+    return next((text for name, text in why.items() if name.split(":")[-1] == short), "")
+
+
+def _references(scenario: Scenario) -> Card:
+    """The controller that scores 1, and what all reached on the frozen days, where results are there."""
+    from dss_marl.validation.results import load, results_folder, stated  # it needs controllers, which a card does not
+
+    parts: Card = [f"the controller that scores 1: {scenario.strongest}"]
+    folder = results_folder(scenario.name)
+    if folder is None:
+        return parts
+    result = load(folder)
+    if result.said["digest"] != stated(scenario):
+        return [*parts, f"its results are of another version of the scenario; run 'dss-marl validate {scenario.name}'"]
+    table = result.table()
+    rows = []
+    for name in sorted(table.figures, key=lambda name: float(table.column(name, "team_return").mean())):
+        mean, low, high = mean_interval(table.column(name, "team_return"))
+        score = f"{table.score(name)[0]:.2f}" if table.zero is not None else ""
+        rows.append((name, f"{mean:.4g} ({low:.4g} to {high:.4g})", score))
+    title = f"references: mean return on {len(table.days)} test days (95 % interval), version {result.said['version']}"
+    return [*parts, Rows(title, ("controller", "return", "score"), rows)]
 
 
 _SHARING = {
@@ -88,14 +180,15 @@ def _difficulties(scenario: Scenario) -> list[str]:
         )
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"
-        lines.append(f"attack: {who} driven by {attack.policy} from step {attack.from_step} on")
+        what = f" (of their devices: {', '.join(attack.kinds)})" if attack.kinds else ""
+        lines.append(f"attack: {who}{what} driven by {attack.policy} from step {attack.from_step} on")
     if scenario.faults:
         what = "the days' own outages" if scenario.faults == "outages" else f"one of {', '.join(scenario.faults)}"
         lines.append(f"broken: {what}")
     return lines
 
 
-def _agents(task: Task, console: Console) -> None:
+def _agents(task: Task) -> Rows:
     rows = []
     for zone, labels in zip(task.agents.views, task.agents.slots.labels, strict=True):
         judged = f"{len(zone.judged)} of {len(zone.nodes)}"
@@ -103,7 +196,7 @@ def _agents(task: Task, console: Console) -> None:
         moves = "\n".join(f"[{k}] {label}" for k, label in enumerate(labels))
         rows.append((zone.name, buses, judged, moves))
     title = f"agents and actions: {_action(task)}; '-' is ignored"
-    _rows(title, ("agent", "buses", "judged nodes", "action entries"), rows, console)
+    return Rows(title, ("agent", "buses", "judged nodes", "action entries"), rows)
 
 
 def _action(task: Task) -> str:
@@ -116,10 +209,10 @@ def _action(task: Task) -> str:
     }[task.scenario.actions]
 
 
-def _observation(task: Task, console: Console) -> None:
+def _observation(task: Task) -> Rows:
     zone = max(task.agents.views, key=lambda zone: (zone.action_weight.sum(), -int(zone.index)))
     labels = task.observer.labels(zone, task.feeder)
     low, high = task.observer.low, task.observer.high
     rows = [(str(k), label, f"{low[k]:g} to {high[k]:g}") for k, label in enumerate(labels)]
     title = f"observation of {zone.name}; the other agents' have the same columns, 0 where there is no such thing"
-    _rows(title, ("entry", "what it is [unit]", "clipped to"), rows, console)
+    return Rows(title, ("entry", "what it is [unit]", "clipped to"), rows)

@@ -55,12 +55,21 @@ def list_() -> None:
 
 
 @app.command()
-def show(name: Name) -> None:
-    """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, splits."""
-    from dss_marl.card import print_card
+def show(
+    name: Name,
+    markdown: Annotated[Path | None, typer.Option(help="Write the card as Markdown into this file instead.")] = None,
+) -> None:
+    """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
+    from dss_marl.card import markdown_card, print_card
 
     with _plain_errors():
-        print_card(load_scenario(name).build(), console)
+        task = load_scenario(name).build()
+        if markdown is None:
+            print_card(task, console, name)
+        else:
+            markdown.parent.mkdir(parents=True, exist_ok=True)
+            markdown.write_text(markdown_card(task, name), encoding="utf-8")
+            console.print(f"saved {markdown}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -254,6 +263,61 @@ def solve(
                 progress.console.print(f"day {day}: team return {earned:.4f}", highlight=False)
                 progress.advance(bar)
         console.print(f"{len(plans.requests)} days in {path}", highlight=False)
+
+
+@app.command()
+def validate(
+    name: Annotated[str | None, typer.Argument(help="A scenario's name or the path of a YAML file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All scenarios that ship; then the suite's table.")] = False,
+    days: Annotated[int | None, typer.Option(help="At most so many of the frozen test days.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two days, few trials, no intervals; saves nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default results/NAME.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of a test day.")] = None,
+) -> None:
+    """Prove that a task is worth learning; fails with what failed. Saves validation.json and table.json."""
+    with _plain_errors():
+        if every == (name is not None):
+            raise ValueError("validate takes the name of a scenario, or --all")
+        if every and out is not None:
+            raise ValueError("--out is for one scenario; --all writes into results/NAME")
+        from dss_marl.validation.command import validate_named
+
+        names = known_names("scenarios") if every else [str(name)]
+        failed = validate_named(console, names, days, quick, out, pictures, _print_table)
+        if every and not quick:
+            _suite(Path.cwd())
+    if failed:
+        console.print(f"[red]failed:[/red] {', '.join(failed)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def picture(
+    name: Name,
+    day: Annotated[int | None, typer.Option(help="Day of the year; default: a middle one of the frozen days.")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to write; default NAME.png.")] = None,
+) -> None:
+    """Draw a test day under no control, a rule or droop, and the strongest controller."""
+    with _plain_errors():
+        from dss_marl.validation.picture import picture as drawn
+
+        scenario = load_scenario(name)
+        path = drawn(scenario, day, out or Path(f"{scenario.name}.png"))
+        console.print(f"saved {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def suite() -> None:
+    """Write docs/suite.md and the README's table from the results of all scenarios; run it in a checkout."""
+    with _plain_errors():
+        _suite(Path.cwd())
+
+
+def _suite(root: Path) -> None:
+    from dss_marl.validation.suite import write_suite
+
+    for path in write_suite(root):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from dss_marl.attack import Attack
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.judge import Judge
@@ -22,7 +21,7 @@ from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
 from dss_marl.spaces import Decoded
 from dss_marl.state import Array, BoolArray, GridState
-from dss_marl.task import Task
+from dss_marl.task import Task, broken
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
@@ -91,7 +90,7 @@ class ZoneEnv(ParallelEnv):
         self.agents: list[str] = []
         self.sensing = None if task.scenario.sensing.perfect else Sensing(task.scenario.sensing)
         self.messages = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
-        self.attack = None if task.scenario.attack is None else Attack(task.scenario.attack, task.agents.names)
+        self.attack = task.attack()
         self._set_spaces()
         self.before: GridState | None = None
         self.after: GridState | None = None
@@ -194,7 +193,7 @@ class ZoneEnv(ParallelEnv):
         candidates = self.task.scenario.faults
         if candidates == "outages":
             return None
-        return [candidates[int(self._rng.integers(len(candidates)))]] if candidates else []
+        return broken(candidates[int(self._rng.integers(len(candidates)))]) if candidates else []
 
     def _look(self) -> None:
         """Agents observe ``now``, and what their devices may do then is found out."""
@@ -281,13 +280,18 @@ class ZoneEnv(ParallelEnv):
     def what_if(self, actions: Mapping[str, Any]) -> GridState:
         """The state that these actions would lead to in the coming interval; nothing is committed, one solve is spent.
 
+        Hostile agents do what they are going to do, whatever is asked of them.
+
         Raises:
             ValueError: as ``step``.
             PowerFlowError: the power flow would fail.
         """
         if self.now is None:
             raise RuntimeError("what_if needs a running episode; call reset first")
-        return self.plant.operate(self.now, self._admitted(self.task.encoding.decode(actions))[0])[0]
+        flat, _ = self._admitted(self.task.encoding.decode(actions))
+        if self.attack is not None:
+            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, self.now)
+        return self.plant.operate(self.now, flat)[0]
 
     def _admitted(self, decoded: Decoded) -> tuple[Array, Array]:
         """(F) the requests, held where a choice is not possible; and (A) how many were not allowed."""

@@ -191,15 +191,16 @@ class Feeder:
         for branch in self.branches:
             one, two = branch.nodes1, branch.nodes2
             if branch.kind in ("transformer", "regulator"):
-                one, two = self._through_windings(one, two)
+                one, two = self.through_windings(one, two)
             first += one
             second += two
             switch += [branch.switch if branch.switch >= 0 else len(self.switches)] * len(one)
         return np.array(first, np.int64), np.array(second, np.int64), np.array(switch, np.int64)
 
-    def _through_windings(
+    def through_windings(
         self, nodes1: tuple[int, ...], nodes2: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Which nodes of a transformer's two sides are joined: phase to phase, or all to all; see ``joints``."""
         phase1 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes1}
         phase2 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes2}
         if set(phase1) == set(phase2):

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.rewards import unserved_kwh
+from dss_marl.devices import Breakers, EVChargers, FlexibleLoads
+from dss_marl.priorities import CLASSES
+from dss_marl.rewards import estimate_off, unserved_kwh
 from dss_marl.state import Array, GridState
 from dss_marl.task import Task
+from dss_marl.topology import Topology
+from dss_marl.zones import over_zones
 
 # name: (unit, heading, True if more is better)
 FIGURES: dict[str, tuple[str, str, bool]] = {
@@ -22,7 +26,17 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "capacitor_moves": ("", "capacitor moves", False),
     "switch_moves": ("", "switch moves", False),
     "unserved_kwh": ("kWh", "unserved", False),
+    "unserved_critical_kwh": ("kWh", "unserved, critical loads", False),
+    "unserved_important_kwh": ("kWh", "unserved, important loads", False),
+    "unserved_normal_kwh": ("kWh", "unserved, normal loads", False),
+    "restored_share": ("1", "restored of what faults made dark", True),
     "curtailed_kwh": ("kWh", "sun curtailed", False),
+    "estimation_error_pu": ("pu", "estimation error", False),
+    "estimation_worst_pu": ("pu", "worst estimate", False),
+    "thermal_overload_h": ("h", "a branch overloaded", False),
+    "energy_cost": ("", "energy cost", False),
+    "ev_unmet_kwh": ("kWh", "cars left without", False),
+    "flexible_unmet_kwh": ("kWh", "load shed", False),
     "failed": ("", "failed days", False),
 }
 
@@ -32,7 +46,10 @@ class EpisodeFigures:
     """Adds up the key figures of one episode, step by step.
 
     A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's unjudged buses and de-energised
-    nodes do not count.
+    nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
+    times its price, export counted as income. Unmet energy is in plain kWh, without the devices' priorities; that of
+    devices whose priority is 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
+    The restored share is of the energy that loads want which a fault made dark and which lie outside what it broke.
     """
 
     task: Task
@@ -43,6 +60,9 @@ class EpisodeFigures:
         self._panels = np.array([i for i, row in enumerate(feeder.injections) if row.kind == "inverter"], int)
         self._banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
         self._lines = np.array([row.kind == "switch" for row in feeder.switches], bool)
+        self._unmet = _unmet_weights(self.task)
+        self._rated = any(row.normal_amps > 0 for row in feeder.branches)
+        self._dark = _Darkness(self.task) if self.task.priorities is not None or self.task.scenario.faults else None
         self._sums = dict.fromkeys(FIGURES, 0.0)
         self._steps = 0
 
@@ -59,9 +79,20 @@ class EpisodeFigures:
         sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
         sums["capacitor_moves"] += float(moved[self._banks].sum())
         sums["switch_moves"] += float(moved[self._lines].sum())
-        sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
+        if self._dark is not None:
+            self._dark.add(before, after, sums)
+        if self.task.priorities is None:
+            sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
         lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
         sums["curtailed_kwh"] += float(lost.sum()) * dt_h
+        off = estimate_off(self.task.stacked, before, after)
+        sums["estimation_error_pu"] += float((off**2).sum())
+        sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))
+        if self._rated:
+            sums["thermal_overload_h"] += float(after.solution.loading.max() > 1.0) * dt_h
+        sums["energy_cost"] += float(after.solution.source_kw * after.price[0]) * dt_h
+        for name, weight in self._unmet.items():
+            sums[name] += float(after.unmet_kwh @ weight)
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -70,8 +101,98 @@ class EpisodeFigures:
         self._sums["failed"] = 1.0
 
     def result(self) -> dict[str, float]:
-        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps."""
-        return {**self._sums, "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps}
+        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps.
+
+        ``estimation_error_pu`` is the root of the mean square over estimated nodes and the steps played.
+        """
+        count = max(self._steps * self.task.stacked.all_estimated, 1)
+        return {
+            **self._sums,
+            "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
+            "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
+            "restored_share": 0.0 if self._dark is None else self._dark.restored_share,
+        }
+
+
+def _unmet_weights(task: Task) -> dict[str, Array]:
+    """Figure to (D) 1 over the priority of each device that counts in it, else 0; only figures that some devices have.
+
+    The states count unmet energy times priority; a figure is plain energy.
+    """
+    weights = {"ev_unmet_kwh": [], "flexible_unmet_kwh": []}  # type: dict[str, list[Array]]
+    kinds = {"ev_unmet_kwh": EVChargers, "flexible_unmet_kwh": FlexibleLoads}
+    for group in task.groups:
+        for name, kind in kinds.items():
+            plain = np.zeros(group.size)
+            if isinstance(group, kind):
+                priority: Array = group.priority  # type: ignore[attr-defined]
+                np.divide(1.0, priority, out=plain, where=priority > 0)
+            weights[name].append(plain)
+    joined = {name: np.concatenate(rows) for name, rows in weights.items()}
+    return {name: row for name, row in joined.items() if row.any()}
+
+
+@dataclass
+class TermSums:
+    """Adds up every weighted reward term and every cost channel of one episode, over all zones.
+
+    The sums of the reward terms add up to the team's return.
+    """
+
+    task: Task
+
+    def __post_init__(self) -> None:
+        self.sums = {f"reward/{name}": 0.0 for name in self.task.rewards}
+        self.sums |= {f"cost/{name}": 0.0 for name in self.task.costs}
+
+    def add(self, before: GridState, after: GridState) -> None:
+        """Count one step."""
+        task = self.task
+        terms = [(f"reward/{name}", weight, term) for name, (weight, term) in task.rewards.items()]
+        terms += [(f"cost/{name}", 1.0, term) for name, term in task.costs.items()]
+        for name, weight, term in terms:
+            values = over_zones(term, task.zones, task.stacked, before, after)
+            self.sums[name] += weight * float(np.broadcast_to(values, len(task.zones)).sum())
+
+
+class _Darkness:
+    """Which loads go without, by class, and what of that comes back."""
+
+    def __init__(self, task: Task) -> None:
+        feeder = task.feeder
+        self._loads, self._priorities = feeder.loads, task.priorities
+        self._topology = Topology.build(feeder)
+        self._nodes = [list(feeder.injections[j].nodes) for j in feeder.loads]
+        self._lost = np.zeros(len(feeder.loads), bool)
+        self._faulted: bytes | None = b""
+        self._risked = self._restored = 0.0
+        shedding = [isinstance(group, Breakers) for group in task.groups]
+        self._others = ~np.repeat(shedding, [group.size for group in task.groups])  # breakers' loads are counted here
+
+    @property
+    def restored_share(self) -> float:
+        return self._restored / self._risked if self._risked else 1.0
+
+    def add(self, before: GridState, after: GridState, sums: dict[str, float]) -> None:
+        """Count one step into the figures."""
+        self._look(before)
+        wanted = np.maximum(-after.forecast[0, self._loads], 0.0) * after.dt_h
+        without = -after.solution.served_kw[self._loads] * after.dt_h < 1e-3 * wanted  # draws nothing worth mentioning
+        self._risked += float(wanted[self._lost].sum())
+        self._restored += float(wanted[self._lost & ~without].sum())
+        if self._priorities is not None:
+            of = self._priorities.of[self._loads]
+            for number, name in enumerate(CLASSES):
+                sums[f"unserved_{name}_kwh"] += float(wanted[without & (of == number)].sum())
+            sums["unserved_kwh"] += float(wanted[without].sum() + after.unmet_kwh[self._others].sum())
+
+    def _look(self, before: GridState) -> None:
+        """What a new fault has made dark."""
+        faulted = None if before.faulted is None else before.faulted.tobytes()
+        if before.faulted is not None and faulted != self._faulted:
+            broken = self._topology.faulted(before.faulted)[self._topology.block] | before.solution.energised
+            self._lost |= np.array([not broken[nodes].any() for nodes in self._nodes])
+        self._faulted = faulted
 
 
 def mean_interval(

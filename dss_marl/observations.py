@@ -25,8 +25,8 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or what there is an entry of each of: units, panels, taps, capacitors, switches, borders, readings,
-            actions, kinds, names (of the agents) or hours (of the forecast).
+        per: "" or what there is an entry of each of: units, panels, meters, taps, capacitors, switches, borders,
+            readings, actions, kinds, names (of the agents) or hours (of the forecast).
     """
 
     function: Function
@@ -67,6 +67,13 @@ def unit_voltage(zone: Zone, state: GridState) -> Array:
     """(..., u) mean voltage of the phases that each unit connects to; a de-energised one counts as 1 pu."""
     off = (state.solution.v_alive - 1) * 20
     return np.add.reduce(off[..., zone.unit_nodes] * zone.unit_node_weight, axis=-1)
+
+
+@feature(["metered voltage at"], "(v_pu - 1) * 20", -5, 5, per="meters")
+@all_zones
+def meters(zone: Zone, state: GridState) -> Array:
+    """(..., v) voltage of the zone's nodes that have a meter, see the device kind estimator; a dead one counts as 1."""
+    return _rows((state.solution.v_alive - 1) * 20, zone.meters, zone.meter_weight)
 
 
 @feature(["sun at"], "kW available / kW rated", 0, 1.2, per="panels")
@@ -340,6 +347,8 @@ def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[s
         return [f"{one.labels[0]} {h}" for h in range(width)]
     if one.per in zone.entries:
         return [name if name == "-" else f"{one.labels[0]} {name}" for name in zone.entries[one.per]]
+    if one.per == "meters":
+        return [f"{one.labels[0]} {feeder.nodes[i]}" for i in zone.meters]
     rows: dict[str, Sequence[Any]] = {
         "units": feeder.injections,
         "panels": feeder.injections,

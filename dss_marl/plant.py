@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.devices import DeviceGroup
+from dss_marl.cold_load import ColdLoad
+from dss_marl.devices import DeviceGroup, Supplies, Switches
 from dss_marl.engines.base import Engine
+from dss_marl.feeding import Feeding
 from dss_marl.profiles import Day, Forecast
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
@@ -55,7 +57,10 @@ class Plant:
         self._settling = [k for k, group in enumerate(task.groups) if group.settles]
         self._silent = not any(len(group.reading_labels) for group in task.groups)
         # Most kinds have nothing to check or to owe; asking them costs more than this.
-        self._checking = [k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check]
+        self._checking = [
+            k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check and not g.trips
+        ]
+        self._tripping = [k for k, g in enumerate(task.groups) if g.trips]
         self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(task.groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
         self._limit_kw = task.scenario.feeder.import_limit_kw or math.inf
@@ -68,6 +73,11 @@ class Plant:
         self._forecast: Forecast | None = None
         self._faults: tuple[Fault, ...] = ()
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
+        cold = task.scenario.cold_load
+        self._cold = None if cold is None else ColdLoad(cold, task.feeder, self._topology)
+        turns = any(isinstance(group, Switches | Supplies) for group in task.groups) and len(task.feeder.taps) > 0
+        self._feeding = Feeding.build(task.feeder) if turns else None
+        self._cold_rows = slice(place, place + (self._cold.size if self._cold else 0))
 
     # --- the day -----------------------------------------------------------------------------------------------------
 
@@ -96,6 +106,9 @@ class Plant:
             group.start(own, weekend, scenario.start_hour).ravel()
             for group, own in zip(task.groups, rng.spawn(len(task.groups)), strict=True)
         ]
+        if self._cold is not None:
+            found = self._injections(0, self._protected(0, start))
+            memory.append(self._cold.start(self._cold.supplied(found, self._wanted(0))))
         self.engine.restart()
         return self.coming(0, start, np.concatenate(memory), task.neutral.copy(), None)
 
@@ -156,17 +169,36 @@ class Plant:
             new, cut = group.act(action, kept, setpoints, interval)
             memory.append(new.ravel())
             limited.append(cut)
-        together = np.concatenate(memory)
-        solution = self._solved(setpoints, together, task.scenario.circuit_controls)
-        setpoints.tap, setpoints.closed = solution.tap.copy(), solution.closed.copy()
+        together = np.concatenate([*memory, now.memory[self._cold_rows]])
         own = self.memories(together)
+        while True:
+            operated = setpoints.copy() if self._tripping else setpoints
+            supplied = self._pick_up(now.step, operated, together)
+            solution = self._solved(operated, together, task.scenario.circuit_controls)
+            if task.scenario.circuit_controls:
+                operated.tap = solution.tap.copy()
+            operated.closed = solution.closed.copy()
+            if not sum(self._checked(k, own, operated, solution, limited) for k in self._tripping):
+                break
+            for k in self._tripping:  # each trip leaves fewer that can
+                task.groups[k].hold(own[k], setpoints, interval)
+        setpoints = operated
         for k in self._checking:
-            checked, exceeded = task.groups[k].check(own[k], setpoints, solution)
-            if checked is not own[k]:
-                own[k][:] = checked
-            limited[k] = np.maximum(limited[k], exceeded)
+            self._checked(k, own, setpoints, solution, limited)
+        if self._cold is not None:
+            together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
         after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
+
+    def _checked(
+        self, k: int, own: list[Array], setpoints: Setpoints, solution: Solution, limited: list[IntArray]
+    ) -> int:
+        """Check a kind: its memory and counts change in place; how many of its devices exceed a rating."""
+        checked, exceeded = self.task.groups[k].check(own[k], setpoints, solution)
+        if checked is not own[k]:
+            own[k][:] = checked
+        limited[k] = np.maximum(limited[k], exceeded)
+        return int(exceeded.sum())
 
     def _unmet(self, now: GridState, own: list[Array], interval: Interval) -> Array:
         """(D) what the devices owed in the interval and did not deliver [kWh]."""
@@ -187,16 +219,38 @@ class Plant:
             action: what they did last.
             last: the interval before, whose voltages stand where the scenario observes the last ones.
         """
+        stale = last is not None and self.task.scenario.observed_voltages == "last"
+        return self._held(step, present, memory, action, last.solution if stale and last is not None else None)
+
+    def onward(self, after: GridState) -> GridState:
+        """The interval after one, as a search needs it: as ``coming``, but the last voltages spare a power flow."""
+        return self._held(after.step + 1, after.setpoints, after.memory, after.action, after.solution)
+
+    def _held(
+        self, step: int, present: Setpoints, memory: Array, action: Array, solution: Solution | None
+    ) -> GridState:
+        """An interval with the devices where they are, solved unless a solution stands in."""
         interval = self.interval(step)
         setpoints = self._injections(step, self._protected(step, present))
         for group, own in zip(self.task.groups, self.memories(memory), strict=True):
             group.hold(own, setpoints, interval)
-        stale = last is not None and self.task.scenario.observed_voltages == "last"
-        solution = last.solution if stale and last is not None else self._solved(setpoints, memory.copy(), False)
+        self._pick_up(step, setpoints, memory)
+        if solution is None:
+            solution = self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
+
+    def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:
+        """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
+        if self._cold is None:
+            return np.zeros(0, bool)
+        supplied = self._cold.supplied(setpoints, self._wanted(step))
+        self._cold.raise_loads(memory[self._cold_rows], setpoints, supplied)
+        return supplied
 
     def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
         """The power flow, with devices that follow their voltages settled; their memory changes in place."""
+        if self._feeding is not None and not controls:
+            setpoints = self._bypassed(setpoints)  # shares all but the taps, so what responds below moves both
         solution = self.engine.solve(setpoints, controls)
         if not self._settling:
             return solution
@@ -207,6 +261,17 @@ class Plant:
                 break
             solution = self.engine.solve(setpoints, controls)
         return solution
+
+    def _bypassed(self, setpoints: Setpoints) -> Setpoints:
+        """The same with regulators in neutral that are not fed from their first side; the positions are kept.
+
+        Fed from behind, they would raise the wrong side: the circuit's own controls then run to an end.
+        """
+        assert self._feeding is not None
+        forward = self._feeding.forward(setpoints.closed)
+        if forward.all():
+            return setpoints
+        return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
 
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, memory: Array, action: Array, unmet: Array
@@ -283,6 +348,11 @@ class Plant:
             for group, action, own in zip(self.task.groups, tried, self.memories(now.memory), strict=True)
         ]
         return np.concatenate(parts, axis=-1).T
+
+    def _wanted(self, step: int) -> Array:
+        """(J) injections of an interval before any control [kW]."""
+        assert self._day is not None
+        return self._day.kw[self._first + step]
 
     def _injections(self, step: int, present: Setpoints) -> Setpoints:
         """Set points with the interval's injections before control, and taps and switches as they are."""

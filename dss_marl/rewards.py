@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.state import Array, GridState
+from dss_marl.barriers import bowl, bump, courant_beltrami, l1, l2
+from dss_marl.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.zones import Zone, all_zones, imported
 
 Term = Callable[[Zone, GridState, GridState], Any]
@@ -78,22 +79,42 @@ def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
 
 
 @all_zones
+def reactive_power(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Reactive power of the zone's inverters, in or out, negated [Mvar]: the cheap stand-in for losses."""
+    return -_taken(np.abs(after.setpoints.kvar), zone.panels, zone.panel_weight) / 1000
+
+
+@all_zones
 def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
     """What the feeder's import costs at the interval's price, negated and split evenly over zones; export earns."""
     return -_same_for_all(zone, after.solution.source_kw * after.price[..., 0]) * after.dt_h / zone.count
 
 
 @all_zones
-def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's loads wanted and did not get, negated [MWh].
+def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
+    """``energy_cost`` less what loads at 1 pu and all of the sun would cost, which no control changes [currency].
 
-    A load goes without where it is de-energised; a device (car, flexible load) where it owed energy, see
-    DeviceGroup.unmet_kwh, which its priority weights.
+    What remains is losses, loads that draw more or less than at 1 pu, sun held back, and what stores charge and give.
+
+    Returns:
+        (...), > 0 where control saves more than the losses cost.
+    """
+    beyond_kw = after.solution.source_kw + after.forecast[..., 0, :].sum(-1)
+    return -_same_for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h / zone.count
+
+
+@all_zones
+def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy that the zone's loads wanted and did not get, times their priority, negated [MWh].
+
+    A load goes without where it is de-energised; its priority is 1 unless the scenario has ``priorities``. A device
+    (car, flexible load) goes without where it owed energy, see DeviceGroup.unmet_kwh, which its priority weights.
     """
     if after.solution.energised.all():
         return unmet(zone, before, after)
     dark = _unserved_kw(after)
-    return -(_taken(dark, zone.loads, zone.load_weight) * after.dt_h + _owed(zone, after)) / 1000
+    weight = zone.load_weight * zone.load_priority
+    return -(_taken(dark, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
 
 
 @all_zones
@@ -108,6 +129,24 @@ def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
     through = np.abs(after.setpoints.kw)
     sun_fed = _taken(through, zone.panels, zone.panel_weight)
     return -(_taken(through, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
+
+
+@all_zones
+def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
+
+    An estimate is of the state that agents saw, ``before``: meters and truth are then of one instant, while the
+    circuit's own controls may have moved taps by ``after``. A de-energised node does not count.
+    """
+    return -_weighted(np.abs(estimate_off(zone, before, after)), zone) / max(zone.all_estimated, 1)
+
+
+def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
+    """(..., e) estimated voltage less the true one at the zone's estimated nodes [pu]; 0 where padded or dead."""
+    if not zone.estimated.shape[-1]:
+        return np.zeros((*before.solution.v_pu.shape[:-1], *zone.estimated.shape))
+    alive = before.solution.energised[..., zone.estimated] * zone.estimate_weight
+    return (after.memory[..., zone.estimates] - before.solution.v_pu[..., zone.estimated]) * alive
 
 
 @all_zones
@@ -159,7 +198,7 @@ def operations(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @all_zones
 def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: energy that the zone's loads and devices wanted and did not get [kWh], >= 0; see ``unserved``."""
+    """Cost: energy that the zone's loads and devices wanted and did not get, times their priority [kWh], >= 0."""
     return -unserved(zone, before, after) * 1000
 
 
@@ -167,6 +206,23 @@ def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: available sun that was not fed in [kWh], >= 0."""
     return -curtailment(zone, before, after) * 1000
+
+
+@all_zones
+def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: largest error of the zone's voltage estimates [pu], >= 0."""
+    return np.abs(estimate_off(zone, before, after)).max(axis=-1, initial=0.0)
+
+
+@all_zones
+def misjudged(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: estimated nodes of the zone that are told to be on the wrong side of 0.95 or 1.05 pu [nodes], >= 0."""
+    off = estimate_off(zone, before, after)
+    if not off.any():
+        return np.zeros(off.shape[:-1])
+    true = before.solution.v_pu[..., zone.estimated]
+    told = true + off
+    return _weighted(((told < V_LOW) != (true < V_LOW)) | ((told > V_HIGH) != (true > V_HIGH)), zone)
 
 
 REWARDS: dict[str, Term] = {
@@ -181,15 +237,25 @@ REWARDS: dict[str, Term] = {
         switch_moves,
         curtailment,
         energy_cost,
+        excess_cost,
         unserved,
         unmet,
         battery_use,
+        estimation_error,
         stored,
         import_excess,
         overload,
+        reactive_power,
+        l1,
+        l2,
+        bowl,
+        bump,
+        courant_beltrami,
     )
 }
-COSTS: dict[str, Term] = {f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh)}
+COSTS: dict[str, Term] = {
+    f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh, estimation_worst, misjudged)
+}
 
 
 def reward_term(name: str) -> Term:
@@ -215,6 +281,11 @@ def _unserved_kw(after: GridState) -> Array:
 
 def _owed(zone: Zone, after: GridState) -> Array:
     return _taken(after.unmet_kwh, zone.devices, zone.device_weight)
+
+
+def _weighted(x: Array, zone: Zone) -> Array:
+    """(...) or (..., Z) sum of (..., e) over the zone's estimated nodes."""
+    return np.add.reduce(x * zone.estimate_weight, axis=-1)
 
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dss_marl.attack import AttackSpec
+from dss_marl.cold_load import ColdLoadSpec
 from dss_marl.data import data_folder, known_names
 from dss_marl.devices import device_kind
 from dss_marl.messages import MessageSpec
+from dss_marl.priorities import PrioritySpec
 from dss_marl.profiles import PROFILE_KINDS, ProfilesSpec
 from dss_marl.sensing import SensingSpec
+from dss_marl.synthetic import SyntheticSpec
 
 if TYPE_CHECKING:
     from dss_marl.task import Task
@@ -28,7 +31,8 @@ class _Data(BaseModel):
 class FeederSpec(_Data):
     """Which circuit, and what is different from its file."""
 
-    name: str = Field(description="a shipped feeder, or the path of a .dss file")
+    name: str = Field(default="", description="a shipped feeder, or the path of a .dss file")
+    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated one of any size")
     source_pu: float | None = Field(default=None, gt=0.5, lt=1.5, description="source voltage; None: the file's")
     load_v_pu: tuple[float, float] | None = Field(
         default=(0.8, 1.2), description="range where loads keep their model; outside they become impedances"
@@ -39,6 +43,12 @@ class FeederSpec(_Data):
         default=None, gt=0, description="what may be drawn from the source [kW]; None: any amount"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> FeederSpec:
+        if bool(self.name) == (self.synthetic is not None):
+            raise ValueError("give either name or synthetic")
+        return self
 
     @field_validator("load_v_pu")
     @classmethod
@@ -76,8 +86,12 @@ class Scenario(_Data):
     reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
     faults: tuple[str, ...] | Literal["outages"] = Field(
-        default=(), description="branches, one of which, drawn at reset, is broken all day; or the days' own outages"
+        default=(),
+        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +); or "
+        "the days' own outages",
     )
+    priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
+    cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")
     unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
@@ -102,9 +116,16 @@ class Scenario(_Data):
         return scenario_from(_merged(self.model_dump(), changes))
 
     def under_circuit_controls(self) -> Scenario:
-        """The same task with its regulators and capacitors left to the circuit's own controls."""
+        """The same task with its regulators and capacitors left to the circuit's own controls.
+
+        Where that may leave zones without a device, an agent for each device stands in for the zones' agents.
+        """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
-        return self.replace(devices=kept, circuit_controls=True, observations=self.observations)
+        gone = {spec["kind"] for spec in self.devices} - {spec["kind"] for spec in kept}
+        attack = self.attack and self.attack.without(gone)
+        alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
+        agents = "device" if alone else self.agents
+        return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
 
     def build(self) -> Task:
         """Read the feeder and find everything that the scenario names; see Task.

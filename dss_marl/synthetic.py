@@ -6,9 +6,11 @@ import getpass
 import os
 import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder
@@ -19,6 +21,7 @@ _FEEDERS_PER_SUBSTATION = 5
 _TRUNK_OHM_KM = (0.19, 0.39)  # 336 kcmil ACSR
 _SEND_PU, _LOW_PU, _BOOSTED_PU, _STEP = 1.03, 0.997, 1.025, 0.00625
 _POWER_FACTOR = 0.97
+_RATING = 1.1  # of a PV inverter, kVA over peak kW
 
 # Capacitances are nF per km: per length unit, as everything in a linecode.
 _CODES = """\
@@ -28,6 +31,17 @@ new linecode.drop nphases=2 rmatrix=[0.75 | 0.25 0.75] xmatrix=[0.45 | 0.35 0.45
 ~ units=km normamps=170
 new linecode.transmission nphases=3 r1=0.06 x1=0.38 r0=0.25 x0=1.1 c1=11 c0=7 units=km normamps=900
 """
+
+
+class SyntheticSpec(BaseModel):
+    """A generated feeder, as a scenario names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    nodes: int = Field(default=10_000, ge=300, description="about how many")
+    seed: int = Field(default=0, ge=0, description="the same nodes, seed and plants give the same feeder")
+    plants: int = Field(default=0, ge=0, description="PV systems: every other at a trunk bus, the others on laterals")
+    sun_share: float = Field(default=0.8, gt=0, le=3, description="peak power of all plants over that of all loads")
 
 
 def synthetic_feeder(nodes: int = 10_000, seed: int = 0, folder: str | Path | None = None) -> Feeder:
@@ -47,19 +61,44 @@ def synthetic_feeder(nodes: int = 10_000, seed: int = 0, folder: str | Path | No
     """
     if nodes < 300:
         raise ValueError(f"nodes must be at least 300, the size of a short feeder; got {nodes}")
-    name = f"synthetic_{nodes}_{seed}"
+    return read_feeder(synthetic_path(SyntheticSpec(nodes=nodes, seed=seed), folder))
+
+
+def synthetic_path(spec: SyntheticSpec, folder: str | Path | None = None) -> Path:
+    """Where the master file of a synthetic feeder is, written if it is not there yet.
+
+    Args:
+        spec: the feeder.
+        folder: of the .dss file and the coordinates; None is a folder for temporary files.
+
+    Raises:
+        ValueError: it has no room for so many plants.
+    """
+    name = _name(spec)
     where = Path(folder) if folder is not None else Path(tempfile.gettempdir()) / f"dss_marl_{getpass.getuser()}"
     where.mkdir(parents=True, exist_ok=True)
-    script, coordinates = synthetic_text(nodes, seed)
+    script, coordinates = _text(spec)
     _write(where / f"{name}_coordinates.csv", coordinates)
     _write(where / f"{name}.dss", script)
-    return read_feeder(where / f"{name}.dss")
+    return where / f"{name}.dss"
 
 
-def synthetic_text(nodes: int, seed: int) -> tuple[str, str]:
-    """The OpenDSS script of a synthetic feeder, and its file of coordinates."""
+def synthetic_text(
+    nodes: int, seed: int, plants: int = 0, sun_share: float = SyntheticSpec.model_fields["sun_share"].default
+) -> tuple[str, str]:
+    """The OpenDSS script of a synthetic feeder, and its file of coordinates; see SyntheticSpec."""
+    return _text(SyntheticSpec(nodes=nodes, seed=seed, plants=plants, sun_share=sun_share))
+
+
+def _name(spec: SyntheticSpec) -> str:
+    plants = f"_{spec.plants}_{spec.sun_share:g}" if spec.plants else ""
+    return f"synthetic_{spec.nodes}_{spec.seed}{plants}"
+
+
+@cache
+def _text(spec: SyntheticSpec) -> tuple[str, str]:
+    nodes, seed, name = spec.nodes, spec.seed, _name(spec)
     rng = np.random.default_rng([seed, nodes])
-    name = f"synthetic_{nodes}_{seed}"
     count = max(1, round(nodes / _NODES_PER_FEEDER))
     feeders = [_Trunk.grown(f"f{k + 1}", nodes / count - 12, rng, k) for k in range(count)]
     lines = ["clear", f"new circuit.{name} phases=3 basekv=115 pu=1.0 mvasc3=20000 mvasc1=15000", _CODES]
@@ -72,8 +111,42 @@ def synthetic_text(nodes: int, seed: int) -> tuple[str, str]:
             trunk.write(f"s{s + 1}", 12.0 * s)
             lines += trunk.lines
             places += trunk.places
+    lines += _plants(spec, feeders)
     lines += [f"set voltagebases=[115 {_KV} 0.48 0.208]", "calcvoltagebases", f"buscoords {name}_coordinates.csv"]
     return "\n".join(lines) + "\n", "".join(f"{bus}, {x:.4f}, {y:.4f}\n" for bus, x, y in places)
+
+
+def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
+    """PV systems in turn on the feeders: a trunk bus, the end of a lateral, and so on, anywhere but near the head.
+
+    A plant on a lateral has a third of the power of one on a trunk.
+    """
+    if not spec.plants:
+        return []
+    rng = np.random.default_rng([spec.seed, spec.nodes, spec.plants])
+    trunks = [rng.permutation(np.arange(len(f.parent) // 3, len(f.parent))).tolist() for f in feeders]
+    ends = [[(i, k) for i, row in enumerate(f.laterals) for k, _ in enumerate(row)] for f in feeders]
+    laterals = [[own[j] for j in rng.permutation(len(own))] for own in ends]
+    places: list[tuple[str, int]] = []  # bus, and its phase; 0 for all three
+    for p in range(spec.plants):
+        k = p // 2 % len(feeders)
+        trunk = feeders[k]
+        if p % 2 == 0 and trunks[k]:
+            places.append((f"{trunk.name}_{trunks[k].pop()}", 0))
+        elif laterals[k]:
+            i, row = laterals[k].pop()
+            lateral = trunk.laterals[i][row]
+            places.append((f"{trunk.name}_{i}_{row + 1}_{len(lateral.houses)}", lateral.phase))
+    if len(places) < spec.plants:
+        raise ValueError(f"a synthetic feeder of {spec.nodes} nodes has room for {len(places)} plants; ask for fewer")
+    parts = np.array([1 / 3 if phase else 1.0 for _, phase in places])
+    sizes = np.round(parts * spec.sun_share * sum(f.kw.sum() for f in feeders) / parts.sum())
+    return [
+        f"new pvsystem.{bus} phases=1 bus1={bus}.{phase} kv=7.2 pmpp={kw:g} kva={_RATING * kw:g}"
+        if phase
+        else f"new pvsystem.{bus} phases=3 bus1={bus} kv={_KV} pmpp={kw:g} kva={_RATING * kw:g}"
+        for (bus, phase), kw in zip(places, sizes, strict=True)
+    ]
 
 
 def _write(path: Path, text: str) -> None:

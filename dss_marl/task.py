@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from dss_marl.agents import Agents, with_devices
-from dss_marl.attack import Attack
+from dss_marl.attack import Attack, AttackSpec, open_to
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import Feeder, find
 from dss_marl.messages import Messages
 from dss_marl.observations import Observer
+from dss_marl.priorities import Priorities
 from dss_marl.profiles import Profiles
 from dss_marl.rewards import Term, cost_channel, reward_term
 from dss_marl.scenario import FeederSpec, Scenario, readable
 from dss_marl.spaces import Encoding, encoding
 from dss_marl.state import Array, GridState, Setpoints, Solution
+from dss_marl.synthetic import synthetic_path
 from dss_marl.topology import Topology
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
@@ -43,6 +46,7 @@ class Task:
         profiles: the days.
         start: set points at reset, before the day's injections.
         sample: a state of the right shapes.
+        priorities: of the loads; None where all weigh the same.
     """
 
     scenario: Scenario
@@ -59,6 +63,12 @@ class Task:
     profiles: Profiles
     start: Setpoints
     sample: GridState
+    priorities: Priorities | None = None
+
+    def attack(self) -> Attack | None:
+        """A new attack, where the scenario has one; its random numbers come with its reset."""
+        spec = self.scenario.attack
+        return None if spec is None else _attack(spec, self.agents, self.groups)
 
     @property
     def neutral(self) -> Array:
@@ -72,18 +82,29 @@ def build_task(scenario: Scenario) -> Task:
     kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
     units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
-    feeder = read_feeder(scenario.feeder.name, _commands(scenario.feeder), units, switches)
-    groups = tuple(_with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds)
-    zones = with_devices(build_zones(feeder, _partition(scenario, feeder), scenario.unjudged), groups, kinds)
+    feeder = read_feeder(_circuit(scenario.feeder), _commands(scenario.feeder), units, switches)
+    built = {kind: _with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
+    kinds = [kind for kind in kinds if built[kind].size]  # what only adds to the circuit is no device
+    groups = tuple(built[kind] for kind in kinds)
+    if not groups:
+        raise ValueError(f"scenario {scenario.name!r} has no device that anybody moves; add one")
+    zones = build_zones(feeder, _partition(scenario, feeder), scenario.unjudged)
+    priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
+    if priorities is not None:
+        zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
+        groups = tuple(group.informed(priorities) for group in groups)
+    zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     stacked = stack(zones)
     _check_times(scenario)
     start = _start(scenario, feeder)
+    for group in groups:
+        group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)
     observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
-        Attack(scenario.attack, agents.names)
+        _attack(scenario.attack, agents, groups)
     _check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
@@ -104,6 +125,7 @@ def build_task(scenario: Scenario) -> Task:
         profiles=Profiles(scenario.profiles, feeder, scenario.dt_h),
         start=start,
         sample=sample,
+        priorities=priorities,
     )
 
 
@@ -113,9 +135,18 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
     topology = Topology.build(feeder)
     for name in scenario.faults:
         try:
-            topology.isolated(start.closed, feeder.at_ends([name]))
+            topology.isolated(start.closed, feeder.at_ends(broken(name)))
         except ValueError as error:
             raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
+
+
+def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
+    return Attack(spec, agents.names, agents.slots.entry_agent, open_to(spec, groups, agents.slots.parts))
+
+
+def broken(fault: str) -> list[str]:
+    """The branches of a fault; several that break at once are joined by +."""
+    return [name.strip() for name in fault.split("+")]
 
 
 def _check_times(scenario: Scenario) -> None:
@@ -182,6 +213,10 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
     return replace(group, every=np.full(group.size, every.pop(), np.int64))
 
 
+def _circuit(spec: FeederSpec) -> str | Path:
+    return spec.name if spec.synthetic is None else synthetic_path(spec.synthetic)
+
+
 def _commands(spec: FeederSpec) -> list[str]:
     commands = list(spec.commands)
     if spec.source_pu is not None:
@@ -213,6 +248,11 @@ def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
     return start
 
 
+def _kept(scenario: Scenario, feeder: Feeder) -> int:
+    """Numbers that a state keeps after those of the devices; see ColdLoad."""
+    return 0 if scenario.cold_load is None else 2 * len(feeder.loads)
+
+
 def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints) -> GridState:
     """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
     n = len(feeder.nodes)
@@ -233,7 +273,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         scenario.dt_h,
         setpoints=start.copy(),
         solution=solution,
-        memory=np.concatenate([group.initial().ravel() for group in groups]),
+        memory=np.concatenate([*(group.initial().ravel() for group in groups), np.zeros(_kept(scenario, feeder))]),
         forecast=np.tile(start.kw, (scenario.horizon, 1)),
         price=np.zeros(scenario.horizon),
         action=np.concatenate([group.neutral().ravel() for group in groups]),

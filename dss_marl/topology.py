@@ -42,12 +42,14 @@ class Topology:
         pairs: (S) the pairs of blocks that each row of Feeder.switches joins; none where it is no line.
         sources: blocks of the circuit's own sources.
         formers: row of Feeder.switches to the blocks that the former feeds.
+        ties: those of the formers that are other feeders, as strong as a source.
     """
 
     block: IntArray
     pairs: tuple[Pairs, ...]
     sources: tuple[int, ...]
     formers: dict[int, tuple[int, ...]]
+    ties: frozenset[int] = frozenset()
     _parts: dict[bytes, Parts] = field(default_factory=dict, repr=False, compare=False)
     _masks: dict[tuple[bytes, bytes], BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -69,6 +71,7 @@ class Topology:
                 int(s): tuple(block[nodes].tolist())
                 for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
             },
+            ties=frozenset(row.former for row in feeder.injections if row.kind == "supply"),
         )
 
     @cached_property
@@ -153,7 +156,8 @@ class Topology:
             if closed[s]:
                 for block in blocks:
                     supply[root[block]] = FORMED
-        for block in self.sources:
+        fed = [block for s in self.ties if closed[s] for block in self.formers[s]]
+        for block in (*fed, *self.sources):
             supply[root[block]] = FED
         return Parts(root, supply)
 
@@ -225,6 +229,20 @@ class Topology:
                 return False
         return not meetings or meetings == len(self.pairs[switch]) == _PHASES
 
+    def may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None = None) -> bool:
+        """Whether the tie to another feeder may close: onto what no feeder supplies, and not onto a fault.
+
+        Args:
+            closed: (S) states.
+            tie: its row of Feeder.switches.
+            faulted: (N) as in Interval.faulted.
+        """
+        if closed[tie]:
+            return True
+        parts = self.parts(closed)
+        roots = {parts.root[block] for block in self.formers[tie]}
+        return not any(parts.supply[root] == FED for root in roots) and not roots & self._faulted_roots(parts, faulted)
+
     def resolve(
         self,
         closed: BoolArray,
@@ -233,29 +251,31 @@ class Topology:
         faulted: BoolArray | None = None,
         first: int = 0,
     ) -> tuple[BoolArray, BoolArray]:
-        """Requests applied one by one, each checked against what those before it have left.
+        """Requests applied one by one, each checked against what those before it have left; openings before closings.
 
-        Two closings that may be made each by itself may make a loop together; whoever comes first wins, so the order
-        should rotate from step to step.
+        So one may open and another close in its place in the same interval. Two closings that may be made each by
+        itself may make a loop together; whoever comes first wins, so the order should rotate from step to step.
 
         Args:
             closed: (S) states before.
             switches: (D) rows of Feeder.switches that are asked for.
             requests: (D) above 0 to close, below 0 to open, 0 for nothing.
             faulted: (N) as in Interval.faulted.
-            first: which of the requests comes first; the others follow in their order, round about.
+            first: which of the closings comes first; the others follow in their order, round about.
 
         Returns:
             the new states (S), and (D) which requests were refused.
         """
         closed, refused = closed.copy(), np.zeros(len(requests), bool)
-        asked = np.flatnonzero(requests)
+        switches = np.asarray(switches, np.int64)
+        closed[switches[requests < 0]] = False
+        asked = np.flatnonzero(requests > 0)
         for d in np.roll(asked, -int(np.searchsorted(asked, first))):
-            switch, close = int(switches[int(d)]), bool(requests[d] > 0)
-            if close and not closed[switch]:
+            switch = int(switches[d])
+            if not closed[switch]:
                 parts = self.parts(closed)
                 if not self._closable(switch, parts, self._faulted_roots(parts, faulted)):
                     refused[d] = True
                     continue
-            closed[switch] = close
+                closed[switch] = True
         return closed, refused

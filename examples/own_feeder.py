@@ -11,8 +11,8 @@ master.write_text(
     """
 Clear
 New Circuit.street bus1=head basekv=12.47 pu=1.03
-New Line.main  bus1=head bus2=middle phases=3 length=4 units=km r1=0.3 x1=0.4
-New Line.spur  bus1=middle bus2=end  phases=3 length=6 units=km r1=0.5 x1=0.4
+New Line.main  bus1=head bus2=middle phases=3 r1=0.3 x1=0.4 length=4 units=km
+New Line.spur  bus1=middle bus2=end  phases=3 r1=0.5 x1=0.4 length=6 units=km
 New Load.shop  bus1=middle phases=3 kv=12.47 kw=800  kvar=300
 New Load.homes bus1=end    phases=3 kv=12.47 kw=1500 kvar=500
 Set VoltageBases=[12.47]

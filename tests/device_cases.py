@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl import read_feeder
-from dss_marl.devices import Batteries, Capacitors, EVChargers, FlexibleLoads, Inverters, Regulators
+from dss_marl.devices import (
+    Batteries,
+    Capacitors,
+    Estimators,
+    EVChargers,
+    FlexibleLoads,
+    Inverters,
+    Regulators,
+    SteppedInverters,
+)
 from dss_marl.devices.base import DeviceGroup
 from dss_marl.devices.volt_var import Places
 from dss_marl.state import Interval, Setpoints
@@ -49,6 +58,11 @@ def category_a(mode="share"):
         night=np.array([True, False, True, False]),
         places=Places(np.arange(4)[:, None], np.ones((4, 1)), np.full(4, 0.01)) if mode == "volt_var" else None,
     )
+
+
+def stepped():
+    """Four with steps of a fifth, a half, a tenth and the whole way."""
+    return SteppedInverters(tuple("abcd"), tuple("wxyz"), PLACES, KVA, np.array([5.0, 2.0, 10.0, 1.0]))
 
 
 def regulators(**rest):
@@ -100,6 +114,14 @@ def flexible_loads():
     )  # fmt: skip
 
 
+def estimators():
+    """Three, of nodes 5, 0 and 2."""
+    return Estimators(
+        tuple("abc"), tuple("xyz"), np.array([5, 0, 2]), np.array([1, 3]),
+        v_centre_pu=np.array([1.0, 1.02, 0.98]), span_pu=np.array([0.1, 0.05, 0.2]),
+    )  # fmt: skip
+
+
 def setpoints(rng, *batch):
     """Of a feeder with seven injections, four taps and four switches; the inverters' kW is the sun's."""
     kw = -rng.uniform(1, 50, (*batch, 7))
@@ -141,6 +163,19 @@ def sun_done(group, memory, before, after):
     return memory[..., len(group.action_labels) - 1 : len(group.action_labels)] if group.may_curtail.any() else (
         0 * memory[..., :1]
     )  # fmt: skip
+
+
+def steps_asked(group, action, memory, before, interval):
+    moves = np.where(np.abs(action[..., 0]) > 1 / 3, np.sign(action[..., 0]), 0)
+    return (memory[..., 0] + moves)[..., None]
+
+
+def steps_done(group, memory, before, after):
+    """By what is set, where the circle leaves anything."""
+    kw, kvar = after.kw[..., group.injections], after.kvar[..., group.injections]
+    left = np.sqrt(np.maximum(group.kva**2 - kw**2, 0))
+    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), memory[..., 0] / group.most)
+    return (share * group.most)[..., None]
 
 
 def taps_asked(group, action, memory, before, interval):
@@ -211,6 +246,7 @@ CASES = {
     "inverter_power_factor": Case(lambda: category_a("power_factor"), sun_asked, sun_done),
     "inverter_volt_var": Case(lambda: category_a("volt_var"), sun_asked, sun_done),
     "inverter_without_curtail": Case(lambda: inverters(np.zeros(4)), sun_asked, sun_done),
+    "inverter_stepped": Case(stepped, steps_asked, steps_done),
     "regulator": Case(regulators, taps_asked, taps_done),
     "regulator_gangs": Case(gangs, taps_asked, taps_done),
     "capacitor": Case(lambda: capacitors(discharge_h=np.array([0.5, 0.0])), states_asked, states_done),
@@ -220,6 +256,11 @@ CASES = {
     ),
     "ev_charger": Case(chargers, charge_asked, charge_done, lambda group, kw: 0 * kw),
     "flexible_load": Case(flexible_loads, shed_asked, shed_done),
+    "estimator": Case(
+        estimators,
+        lambda group, action, memory, before, interval: (group.v_centre_pu + group.span_pu * action[..., 0])[..., None],
+        lambda group, memory, before, after: memory,
+    ),
 }
 
 # A source, a line that opens, and two loads behind it.

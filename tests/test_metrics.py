@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from common import task_of
+from common import load_cached, task_of
 from test_rewards import with_voltages
 
 from dss_marl import ZoneEnv
-from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
+from dss_marl.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
+from dss_marl.priorities import CLASSES
 from dss_marl.rewards import unserved_kwh
 
 
@@ -17,20 +18,24 @@ def test_figures_are_the_sums_over_the_day(scenario):
     rng = np.random.default_rng(1)
     taps, states = [env.now.setpoints.tap], [env.now.setpoints.closed]
     v, losses, rewards, lost, dark = [], [], [], [], []
+    loadings, bills, terms, dt_h = [], [], TermSums(task), task.scenario.dt_h
     units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     first = round(task.scenario.start_hour / task.scenario.dt_h)
     sun = task.profiles.day(20).kw[first:, units]
     slots = task.agents.slots
     while env.agents:  # half of the day still, so that some steps are in band
         flat = rng.uniform(-1, 1, slots.size) if env.now.step > task.scenario.steps // 2 else task.neutral
-        _, reward, *_ = env.step(task.encoding.encode(flat))
-        figures.add(env.before, env.after, reward["zone_1"])
+        env.step(task.encoding.encode(flat))
+        figures.add(env.before, env.after, env.team_reward)
+        terms.add(env.before, env.after)
+        loadings.append(env.after.solution.loading.max())
+        bills.append(env.after.solution.source_kw * env.after.price[0] * dt_h)
         v.append(env.after.solution.v_alive)
         dark.append(sum(np.sum(unserved_kwh(zone, env.before, env.after)) for zone in task.zones))
         losses.append(env.after.solution.loss_kw)
         taps.append(env.after.setpoints.tap)
         states.append(env.after.setpoints.closed)
-        rewards.append(reward["zone_1"])
+        rewards.append(env.team_reward)
         lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
     judged = [n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.unjudged) for n in task.feeder.nodes]
     seen = np.array(v)[:, judged]
@@ -39,18 +44,27 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert list(found) == list(FIGURES)
     assert found["team_return"] == pytest.approx(sum(rewards))
     assert found["controllable_rate"] == pytest.approx(1 - outside.any(axis=1).mean())
-    assert 0 < found["controllable_rate"] < 1 or scenario == "ieee123_switching"  # dark rather than low
-    assert found["violation_node_h"] == pytest.approx(outside.sum() * 0.25)
+    dark_or_regulated = task.scenario.faults or scenario == "ieee123_state_estimation"
+    assert 0 < found["controllable_rate"] < 1 or dark_or_regulated  # dark rather than low
+    assert found["violation_node_h"] == pytest.approx(outside.sum() * task.scenario.dt_h)
     assert found["worst_pu"] == pytest.approx(max((seen - 1.05).max(), (0.95 - seen).max(), 0))
-    assert found["loss_kwh"] == pytest.approx(sum(losses) * 0.25)
+    assert found["loss_kwh"] == pytest.approx(sum(losses) * task.scenario.dt_h)
     assert found["tap_moves"] == np.abs(np.diff(taps, axis=0)).sum()
     moved = np.array(states[1:]) != np.array(states[:-1])
     kinds = np.array([row.kind for row in task.feeder.switches])
     assert found["capacitor_moves"] == moved[:, kinds == "capacitor"].sum()
     assert found["switch_moves"] == moved[:, kinds == "switch"].sum()
-    assert found["unserved_kwh"] == pytest.approx(sum(dark))
-    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * 0.25, abs=1e-9)
+    if task.priorities is None:
+        assert found["unserved_kwh"] == pytest.approx(sum(dark))
+    else:  # plain, where the cost is weighted
+        assert found["unserved_kwh"] == pytest.approx(sum(found[f"unserved_{name}_kwh"] for name in CLASSES))
+        assert 0 < found["unserved_kwh"] < sum(dark)
+    assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * dt_h, abs=1e-9)
     assert found["failed"] == 0
+    assert found["thermal_overload_h"] == pytest.approx(sum(loading > 1 for loading in loadings) * dt_h)
+    assert found["energy_cost"] == pytest.approx(sum(bills))
+    whole = sum(value for name, value in terms.sums.items() if name.startswith("reward/"))
+    assert whole == pytest.approx(sum(rewards)) and list(terms.sums)[-1].startswith("cost/")
     env.close()
 
 
@@ -68,7 +82,7 @@ def test_a_dead_node_does_not_violate_and_the_source_does_not_count(scenario):
     assert figures.result()["violation_node_h"] == 0
     assert figures.result()["worst_pu"] == 0
     figures.add(env.before, with_voltages(env.after, v), 0.0)
-    assert figures.result()["violation_node_h"] == pytest.approx(0.25)
+    assert figures.result()["violation_node_h"] == pytest.approx(task.scenario.dt_h)
     assert figures.result()["worst_pu"] == pytest.approx(0.95)
     env.close()
 
@@ -122,3 +136,29 @@ def test_the_score_is_linear_from_zero_to_one_and_not_clipped():
 def test_a_score_needs_two_different_ends():
     with pytest.raises(ValueError, match="must earn more than its 0"):
         normalised_score([1.0, 2.0], [3.0, 3.0], [3.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "figure"),
+    [
+        ({"kind": "flexible_load", "names": ["671"], "priority": 4}, "flexible_unmet_kwh"),
+        ({"kind": "ev_charger", "bus": "645", "phases": [2], "kw": 40, "priority": 4}, "ev_unmet_kwh"),
+    ],
+)
+def test_unmet_energy_is_counted_without_its_priority(spec, figure):
+    devices = [spec] if "names" in spec else [{**spec, "name": f"car{k}"} for k in range(5)]  # not every car comes
+    task = (
+        load_cached("ieee13_volt_var")
+        .scenario.replace(devices=devices, zones={"method": "balanced", "count": 1})
+        .build()
+    )
+    env, figures = ZoneEnv(task), EpisodeFigures(task)
+    env.reset(seed=0, options={"day": 20})
+    asked = np.full(len(devices), 1.0 if "flexible" in figure else -1.0)  # shed all; do not charge
+    owed = 0.0
+    while env.agents:
+        env.step(task.encoding.encode(asked))
+        figures.add(env.before, env.after, 0.0)
+        owed += env.after.unmet_kwh.sum()
+    assert figures.result()[figure] == pytest.approx(owed / 4) and owed > 0
+    env.close()

@@ -1,5 +1,6 @@
 """The reference best_known: plans that hold what they promise."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
+from dss_marl.policies.quadratic import Local, best_change
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -78,6 +80,34 @@ def test_one_kind_of_device_alone_is_planned_too(kept):
     requests, earned = solve_day(scenario.build(), SUMMER)
     assert requests.shape == (3, 1)
     assert earned >= held - 1e-4
+
+
+def test_many_inverters_are_planned_as_well_with_one_curvature_as_with_each_intervals_own(monkeypatch):
+    pytest.importorskip("clarabel")
+    scenario = dss_marl.load_scenario("case33_volt_var")
+    devices = [{**spec, "curtail": k < 2} for k, spec in enumerate(scenario.devices)]
+    rewards = {**scenario.rewards, "curtailment": 3}
+    task = scenario.replace(steps=3, start_hour=9, dt_h=3.0, devices=devices, rewards=rewards).build()
+    earned = []
+    for few in (1, 50):
+        monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
+        earned.append(solve_day(task, SUMMER)[1])
+    assert earned[0] == pytest.approx(earned[1], rel=1e-3)
+
+
+def test_rows_that_are_alike_count_with_all_their_weight(monkeypatch):
+    pytest.importorskip("clarabel")
+    rng = np.random.default_rng(3)
+    value, slopes, weight = rng.uniform(1.03, 1.07, 5), rng.normal(0, 0.02, (5, 3)), rng.uniform(0.1, 1, 5)
+    once = Local(value, slopes, 3 * weight, np.tile([[0.95], [1.05]], 5), rng.normal(0, 0.01, 3), 0.1 * np.eye(3))
+    thrice = replace(once, value=np.tile(value, 3), slopes=np.tile(slopes, (3, 1)), weight=np.tile(weight, 3))
+    thrice = replace(thrice, band=np.tile([[0.95], [1.05]], 15))
+    ends = -np.ones(3), np.ones(3)
+    expected = best_change(once, *ends)
+    assert np.abs(expected).max() > 0.01
+    for many in (300, 10):
+        monkeypatch.setattr("dss_marl.policies.quadratic._MANY", many)
+        assert once.cost(best_change(thrice, *ends)) == pytest.approx(once.cost(expected), rel=1e-4)
 
 
 def test_a_path_is_the_best_of_all():
@@ -169,6 +199,7 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
     ("changes", "problem"),
     [
         ({"actions": "multidiscrete"}, "inverters with levels"),
+        ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
         ({"devices": [{"kind": "capacitor", "discharge_h": 1}]}, "capacitors that must discharge"),
@@ -203,5 +234,24 @@ def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say()
         day = sorted(plans.requests)[len(plans.requests) // 2]
         figures = evaluate(Planned(plans), scenario, [day])[0]
         assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
-        droop = evaluate(reference("tuned_droop", scenario), scenario, [day])[0]
-        assert figures["team_return"] > droop["team_return"]
+        weaker = reference("tuned_droop" if scenario.tuned_droop else "no_control", scenario)
+        assert figures["team_return"] > evaluate(weaker, scenario, [day])[0]["team_return"]
+
+
+@pytest.mark.parametrize("kind", ["stepped_inverter", "regulator", "inverter"])
+def test_one_device_with_levels_is_planned_exactly(kind):
+    """As good as every sequence of three choices, or of five shares of an inverter."""
+    specs = {
+        "stepped_inverter": {"kind": kind, "bus": 675, "kw": 1500, "step": 0.5},
+        "regulator": {"kind": kind, "names": ["reg1"], "moves": 1},
+        "inverter": {"kind": kind, "bus": 675, "kw": 1500},
+    }
+    rewards = {"voltage_violation": 100, "violating_share": 5, "loss": 1, "tap_moves": 0.5}
+    scenario = small(devices=[specs[kind]], actions="multidiscrete", levels=5, rewards=rewards)
+    task = scenario.build()
+    count = int(task.encoding.counts[0])
+    assert count == (5 if kind == "inverter" else 3)
+    _, earned = solve_day(task, SUMMER)
+    tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
+    assert earned == pytest.approx(max(tried), abs=1e-6)
+    assert max(tried) > min(tried)

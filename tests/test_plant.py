@@ -211,7 +211,15 @@ def test_cars_leave_full_when_nobody_controls_and_short_when_held_back():
 
 def test_an_island_lives_on_its_generator_and_dies_when_that_trips():
     """The part of bus 48, cut off by a broken line, is fed by the unit there while it can."""
-    env = ZoneEnv(load_cached(SWITCHING, steps=8))
+    scenario = load_scenario(SWITCHING)
+    light = {"load_scale": [0.2, 0.25]}
+    for changes, lives in ((light, True), ({}, False)):
+        env = ZoneEnv(scenario.replace(steps=8, profiles=changes))
+        _start_at_48(env, lives)
+        env.close()
+
+
+def _start_at_48(env, lives):
     feeder, slots = env.task.feeder, env.task.agents.slots
     generators = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "Generators")
     env.reset(seed=0, options={"day": 10, "faults": ["l38"]})
@@ -221,10 +229,16 @@ def test_an_island_lives_on_its_generator_and_dies_when_that_trips():
     units = flat[slots.parts[generators]].reshape(slots.shapes[generators])  # a view
     units[env.task.groups[generators].names.index("generator_48"), 0] = 1.0
     env.step(env.task.encoding.encode(flat))
-    alive = env.after.solution.energised[bus48].all()
-    assert alive, "the unit forms the island"
-    assert env.after.solution.v_pu[bus48] == pytest.approx([1, 1, 1], abs=0.02)
-    env.close()
+    kw = env.after.solution.served_kw[env.task.groups[generators].injections]
+    if lives:
+        assert env.after.solution.energised[bus48].all(), "the unit forms the island"
+        assert env.after.solution.v_pu[bus48] == pytest.approx([1, 1, 1], abs=0.02)
+        assert 50 < kw.sum() < 330
+    else:
+        assert not env.after.solution.energised[bus48].any(), "it trips at once"
+        assert kw.sum() == 0
+        env.step(env.task.encoding.encode(flat))
+        assert not env.after.solution.energised[bus48].any(), "and waits"
 
 
 def test_save_and_load_refuse_another_scenario():

@@ -8,7 +8,7 @@ import pytest
 from common import SCENARIOS, task_of
 
 from dss_marl import OpenDSSEngine, ZoneEnv
-from dss_marl.devices import Switches
+from dss_marl.devices import OpenPoints, Switches
 from dss_marl.rewards import COSTS, REWARDS
 from dss_marl.state import GridState, Setpoints, Solution
 from dss_marl.zones import over_zones
@@ -111,22 +111,28 @@ def test_rewards_punish_and_costs_count(name):
         for before, after in steps(name):
             values = zone_values(term, task, before, after)
             assert np.isfinite(values).all()
-            if label not in ("reward energy_cost", "reward stored"):  # export earns, and so does charging
+            if label not in (
+                "reward energy_cost",
+                "reward excess_cost",
+                "reward stored",
+            ):  # export, saving and charging earn
                 assert (values <= 0).all() if label.startswith("reward") else (values >= 0).all()
             fired[label] |= bool((values != 0).any())
     kinds = {spec["kind"] for spec in task.scenario.devices}
     needs = {
         "capacitor_moves": any(row.kind == "capacitor" for row in task.feeder.switches),
-        "switch_moves": "switch" in kinds,
+        "switch_moves": bool(kinds & {"switch", "open_point"}),
         "tap_moves": "regulator" in kinds or task.scenario.circuit_controls,
-        "curtailment": "inverter" in kinds,
-        "curtailed_kwh": "inverter" in kinds,
+        "curtailment": any(spec.get("curtail") for spec in task.scenario.devices),
+        "curtailed_kwh": any(spec.get("curtail") for spec in task.scenario.devices),
+        "reactive_power": "inverter" in kinds,
         "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unmet": bool(kinds & {"ev_charger", "flexible_load"}),
         "stored": bool(kinds & {"battery", "flexible_load"}),
         "import_excess": False,  # needs a limit and a heavy day; by hand below
-        "battery_use": bool(kinds & {"battery", "ev_charger", "generator"}),
+        "battery_use": bool(kinds & {"battery", "ev_charger"}),
+        **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
     assert {label for label in silent if needs.get(label.split()[1], True)} == set()
@@ -199,7 +205,8 @@ def test_the_teams_sums(name):
         outside = np.maximum(np.maximum(v - 1.05, 0.95 - v), 0) * alive
         moves = np.abs(after.setpoints.tap - before.setpoints.tap).sum()
         banks = [s for s, row in enumerate(task.feeder.switches) if row.kind == "capacitor"]
-        lines = [s for group in task.groups if isinstance(group, Switches) for s in group.switches]
+        movers = [group.switches for group in task.groups if isinstance(group, Switches | OpenPoints)]
+        lines = sorted({int(s) for rows in movers for s in rows.ravel()})
         moved = after.setpoints.closed != before.setpoints.closed
         switchings, openings = moved[banks].sum(), moved[lines].sum()
         lost = (after.forecast[0, units] - after.setpoints.kw[units]).sum()
@@ -213,6 +220,10 @@ def test_the_teams_sums(name):
             ("cost voltage", outside.sum()),
             ("reward switch_moves", -openings),
             ("reward energy_cost", -after.solution.source_kw * after.price[0] * after.dt_h),
+            (
+                "reward excess_cost",
+                -(after.solution.source_kw + after.forecast[0].sum()) * after.price[0] * after.dt_h,
+            ),
             ("cost operations", moves + switchings + openings),
             ("cost curtailed_kwh", lost * after.dt_h),
         ):

@@ -2,12 +2,18 @@
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
+from dss_marl.devices.breaker import Breakers
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev import EVChargers
 from dss_marl.devices.flexible import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
+from dss_marl.devices.open_point import OpenPoints
+from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.stepped import SteppedInverters
+from dss_marl.devices.supply import Supplies
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -19,19 +25,31 @@ KINDS |= {
     "flexible_load": FlexibleLoads,
     "switch": Switches,
     "generator": Generators,
+    "open_point": OpenPoints,
+    "pv": PV,
+    "estimator": Estimators,
+    "supply": Supplies,
+    "breaker": Breakers,
+    "stepped_inverter": SteppedInverters,
 }
 
 __all__ = [
     "KINDS",
+    "PV",
     "Batteries",
+    "Breakers",
     "Capacitors",
     "DeviceGroup",
     "DeviceSpec",
     "EVChargers",
+    "Estimators",
     "FlexibleLoads",
     "Generators",
     "Inverters",
+    "OpenPoints",
     "Regulators",
+    "SteppedInverters",
+    "Supplies",
     "Switches",
     "device_kind",
 ]

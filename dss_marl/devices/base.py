@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.feeder import Feeder, NewInjection, NewSwitch
+from dss_marl.priorities import Priorities
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.zones import imported
 
@@ -45,6 +46,7 @@ class DeviceGroup:
         settles: True if set points follow the voltages that they cause; then ``respond`` is called between solves.
         joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together;
             then what ``legal`` and ``limited`` say of each other holds for one request at a time.
+        trips: True if ``check`` puts devices out of service at once: what follows is the interval without them.
         order: groups act in this order; those of one number in the scenario's.
     """
 
@@ -58,6 +60,7 @@ class DeviceGroup:
     circuit_controls: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    trips: ClassVar[bool] = False
     order: ClassVar[int] = 0
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 
@@ -83,6 +86,13 @@ class DeviceGroup:
             hour: time of day at which the episode starts [h].
         """
         return self.initial()
+
+    def check_start(self, start: Setpoints) -> None:
+        """Whether the devices can begin at these taps and switches.
+
+        Raises:
+            ValueError: they cannot; says why, and the cure.
+        """
 
     def neutral(self) -> Array:
         """(D, A) the action of a device that nobody controls: zeros, unless the kind says otherwise."""
@@ -158,6 +168,10 @@ class DeviceGroup:
             interval: the one between them.
         """
         return np.zeros(after.shape[:-1])
+
+    def informed(self, priorities: Priorities) -> DeviceGroup:
+        """The group where loads have priorities; most kinds do not care."""
+        return self
 
     def stored_kwh(self, memory: Array) -> Array:
         """(..., D) energy in each store, negative where it still has to draw what it put off [kWh]; memory as kept."""

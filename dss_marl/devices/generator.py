@@ -68,7 +68,7 @@ class Generators(DeviceGroup):
     succeed, frequency and transients are not modelled. So the group must act after the switches.
 
     A unit that feeds an island trips where the island asks for more than it has: P outside 0 to kw, S above kva, or a
-    phase above 1.33 times a third of kva. It is off from the next interval on, and stays so for ``restart_h``.
+    phase above 1.33 times a third of kva. It is off at once, and stays so for ``restart_h`` after the interval.
     Memory: runs (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start.
 
     Attributes:
@@ -103,6 +103,7 @@ class Generators(DeviceGroup):
         "runs [0 or 1]", "feeds an island [0 or 1]", "set point over rating [1]", "time to restart, share of it [1]",
     )  # fmt: skip
     memory_size: ClassVar[int] = 4
+    trips: ClassVar[bool] = True
     order: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
 

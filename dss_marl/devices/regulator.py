@@ -115,7 +115,7 @@ class Regulators(DeviceGroup):
     def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; a move beyond an end, too far or too early is a limit."""
         wanted = self._wanted(action[..., 0], setpoints)
-        low, high = self._room(memory, setpoints)
+        low, high = self.room(memory, setpoints)
         moved = np.clip(wanted, low, high)
         setpoints.tap[..., self.taps] += moved[..., self.owner]
         since = np.where(moved != 0, 0.0, memory[..., 0]) + interval.dt_h
@@ -129,7 +129,7 @@ class Regulators(DeviceGroup):
     def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
         wanted = self._wanted(action[..., 0], setpoints)
-        low, high = self._room(memory, setpoints)
+        low, high = self.room(memory, setpoints)
         allowed: BoolArray = ((low <= wanted) & (wanted <= high))[..., None]
         return allowed
 
@@ -147,7 +147,7 @@ class Regulators(DeviceGroup):
         goal = np.rint((entry + 1) / 2 * self._span).astype(np.int64)
         return np.where(self._absolute, goal - place, moves)
 
-    def _room(self, memory: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
+    def room(self, memory: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
         """(..., D) fewest and most moves that are possible; none always is."""
         tap = setpoints.tap[..., self.taps]
         low = np.maximum.reduceat(self.lowest - tap, self.leading, axis=-1)

@@ -13,6 +13,9 @@ from dss_marl.env import ZoneEnv
 class Controller(Protocol):
     """Chooses all agents' actions. May look into the environment, which a learned policy does not.
 
+    One that uses of each zone only what the zone itself could know, and no plan made by all, says so by
+    ``local = True``; see ``is_local``.
+
     Attributes:
         circuit_controls: True if the circuit's own regulator and capacitor controls run beside it.
     """
@@ -30,10 +33,17 @@ class Controller(Protocol):
         """Actions of all agents for the coming interval."""
 
 
+def is_local(controller: Controller) -> bool:
+    """Whether the controller knows of each zone only what that zone could know by itself."""
+    return bool(getattr(controller, "local", False))
+
+
 class NoControl:
     """Every device as if nobody controlled it: all sun, no reactive power, taps and banks where they are, cars at full
     power, batteries idle.
     """
+
+    local = True
 
     def __init__(self, circuit_controls: bool = False) -> None:
         self.circuit_controls = circuit_controls
@@ -50,6 +60,7 @@ class RandomControl:
     """Uniform actions; the stream is that of the seed and the day, so every day repeats."""
 
     circuit_controls = False
+    local = True
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.policies import energy, volt_var
+from dss_marl.policies import energy, levels, reconfiguration, restoration, volt_var
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -26,8 +26,11 @@ class Method(NamedTuple):
 
 
 METHODS: dict[str, Method] = {
+    "levels": Method(levels.refuses, levels.requests),
     "volt_var": Method(volt_var.refuses, volt_var.requests),
     "energy": Method(energy.refuses, energy.requests),
+    "reconfiguration": Method(reconfiguration.refuses, reconfiguration.requests),
+    "restoration": Method(restoration.refuses, restoration.requests),
 }
 
 
@@ -62,7 +65,7 @@ def played(task: Task, day: int, requests: Array) -> float:
     Raises:
         ValueError: a power flow fails.
     """
-    env = ZoneEnv(task)
+    env = ZoneEnv(task, "test")
     env.reset(seed=day, options={"day": day})
     total = 0.0
     for flat in requests:

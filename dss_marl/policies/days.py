@@ -14,6 +14,7 @@ from dss_marl.state import Array, IntArray
 
 _MOST = 400  # places an interval offers: the best found so far
 _SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a place may come earlier or later
+_LITTLE = 1e-6  # gain that is not worth another try
 _PATIENCE = (2.0, 8.0)  # intervals over which a move is paid, of the first paths
 
 
@@ -40,9 +41,10 @@ class DaySearch:
         self._limits = [positions.may_move(step) for step in range(count)]
         self._offers: list[dict[bytes, tuple[IntArray, Choice]]] = [{} for _ in range(count)]
         self._curvatures: list[Array | None] = [None] * count
+        self._settled = [False] * count
         self.path: list[IntArray] = []
         self.total = -np.inf
-        for patience in _PATIENCE:
+        for patience in _PATIENCE if len(prices) else _PATIENCE[:1]:
             self.path = self._forward(patience)
         self._choose()
 
@@ -110,7 +112,7 @@ class DaySearch:
                 break
             better = self._moments.improved(step, position, choice, local, 1)
             gained, choice = better.reward - choice.reward, better
-            if gained < 1e-6:
+            if gained < _LITTLE:
                 break
         return choice
 
@@ -122,17 +124,23 @@ class DaySearch:
     def round(self, around: Callable[[IntArray], Iterable[IntArray]]) -> float:
         """Offer what lies around the path, and take the best path; what was gained."""
         for step, position in enumerate(self.path):
+            if self._settled[step]:
+                continue
+            before = self.choice(step).reward
             self._offer(step, position, self._polished(step, position, self.choice(step), 1))
             start = self.choice(step)
+            if not len(position):  # the intervals do not depend on each other
+                self._settled[step] = start.reward - before < _LITTLE
+                continue
             local = self._model(step, position, start.entries)
             if local is None:
                 continue
             for other in (*around(position), *self._of_neighbours(step)):
                 if other.tobytes() not in self._offers[step]:
                     self._offer(step, other, self._moments.improved(step, other, start, local))
-        before = self.total
+        total = self.total
         self._choose()
-        return self.total - before
+        return self.total - total
 
     def _of_neighbours(self, step: int) -> list[IntArray]:
         """Where the path is in the intervals around, so that a move may come earlier or later."""

@@ -40,22 +40,50 @@ CATEGORY_B = DroopCurve(v_ref_pu=1.0, dead_band_pu=0.02, slope=0.44 / 0.06, limi
 """IEEE 1547-2018, default volt-var settings of category B: 0.44 at 0.92 pu, 0 from 0.98 to 1.02, -0.44 at 1.08."""
 
 
+@dataclass(frozen=True)
+class WattCurve:
+    """A volt-watt curve: the most active power over the panels' peak as a function of the voltage.
+
+    Attributes:
+        v_pu: from which voltage power falls, and to which [pu].
+        share: what is left from there on [1].
+    """
+
+    v_pu: tuple[float, float]
+    share: float
+
+    def kw_per_kw(self, v_pu: Array) -> Array:
+        """Most active power over peak power at these voltages [1]."""
+        return np.interp(v_pu, self.v_pu, (1.0, self.share))
+
+
+WATT_B = WattCurve(v_pu=(1.06, 1.10), share=0.2)
+"""IEEE 1547-2018, default volt-watt settings of category B: all up to 1.06 pu, a fifth of the rating from 1.10 pu."""
+
+
 class Droop:
     """Every inverter on the same curve, settled within the interval; the circuit's own controls run beside it.
+
+    Inverters that may curtail follow a volt-watt curve too.
 
     Inverters respond in seconds, so the curve and the voltage that it causes must agree: a damped fixed-point
     iteration on the power flow. A droop on the voltage of an interval ago would be a broken baseline.
 
     Args:
         curve: the volt-var curve.
+        watt: the volt-watt curve of inverters that may curtail.
         solves: most trial power flows an interval.
         tolerance: of reactive power over rating at which the iteration stops [1].
     """
 
     circuit_controls = True
+    local = True
 
-    def __init__(self, curve: DroopCurve = CATEGORY_B, solves: int = 12, tolerance: float = 0.005) -> None:
+    def __init__(
+        self, curve: DroopCurve = CATEGORY_B, watt: WattCurve = WATT_B, solves: int = 12, tolerance: float = 0.005
+    ) -> None:
         self.curve = curve
+        self.watt = watt
         self.solves = solves
         self.tolerance = tolerance
 
@@ -73,27 +101,29 @@ class Droop:
         assert isinstance(group, Inverters)
         self._group = group
         self._nodes = [np.array(env.task.feeder.injections[j].nodes) for j in group.injections]
-        self._kvar_per_kva = np.zeros(group.size)
+        self._peak_kw = np.array([env.task.feeder.injections[j].kw for j in group.injections])
+        self._kvar_per_kva, self._kw_per_kw = np.zeros(group.size), np.ones(group.size)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Actions at the fixed point of curve and power flow."""
+        """Actions at the fixed point of curves and power flow."""
         assert env.now is not None
-        q, damping, residual = self._kvar_per_kva, 0.5, np.inf
-        kw = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
-        left = np.sqrt(self._group.kva**2 - kw**2) / self._group.kva  # what the circle leaves [1]
+        q, p, damping, residual = self._kvar_per_kva, self._kw_per_kw, 0.5, np.inf
+        sun = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
+        curtails = bool(self._group.may_curtail.any())
         for _ in range(self.solves):
-            wanted = np.clip(
-                self.curve.kvar_per_kva(self._voltages(env.what_if(self._actions(env, q, left)))), -left, left
-            )
-            error = float(np.abs(wanted - q).max())
-            if error > residual:  # overshoot: the curve is steep for this grid
+            v, left = self._voltages(env.what_if(self._actions(env, q, p, sun))), self._left(sun, p)
+            q_off = np.clip(self.curve.kvar_per_kva(v), -left, left) - q
+            p_off = self.watt.kw_per_kw(v) - p if curtails else np.zeros_like(p)
+            error = float(np.maximum(np.abs(q_off), np.abs(p_off)).max())
+            if error > residual:  # overshoot: the curves are steep for this grid
                 damping = max(damping / 2, 0.05)
             residual = error
-            q = q + (wanted - q if error < self.tolerance else damping * (wanted - q))
+            part = 1.0 if error < self.tolerance else damping
+            q, p = q + part * q_off, p + part * p_off
             if error < self.tolerance:
                 break
-        self._kvar_per_kva = q
-        return self._actions(env, q, left)
+        self._kvar_per_kva, self._kw_per_kw = q, p
+        return self._actions(env, q, p, sun)
 
     def _voltages(self, state: GridState) -> Array:
         return np.array([state.solution.v_pu[nodes].mean() for nodes in self._nodes])
@@ -102,11 +132,24 @@ class Droop:
         """(F) what all devices are asked; the inverters' entries are written over."""
         return env.task.neutral.copy()
 
-    def _actions(self, env: ZoneEnv, q: Array, left: Array) -> dict[str, Any]:
+    def _taken(self, sun: Array, p: Array) -> Array:
+        """(D) share of the sun [kW] that is fed in below p times the peak power."""
+        free = np.divide(p * self._peak_kw, sun, out=np.ones_like(sun), where=sun > 1e-9)
+        return np.where(self._group.may_curtail > 0, np.clip(free, 0.0, 1.0), 1.0)
+
+    def _left(self, sun: Array, p: Array) -> Array:
+        """(D) what the circle leaves of the rating for reactive power [1]."""
+        kw = sun * self._taken(sun, p)
+        return np.sqrt(self._group.kva**2 - kw**2) / self._group.kva
+
+    def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
         slots = env.task.agents.slots
         flat = self._others(env)
+        left = self._left(sun, p)
         entries = flat[slots.parts[self._place]].reshape(slots.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)
+        if self._group.may_curtail.any():
+            entries[:, -1] = self._taken(sun, p) - 1
         return env.task.encoding.encode(flat)
 
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, Inverters, Regulators, Switches
+from dss_marl.devices import (
+    Breakers,
+    Capacitors,
+    Generators,
+    Inverters,
+    OpenPoints,
+    Regulators,
+    SteppedInverters,
+    Supplies,
+    Switches,
+)
 from dss_marl.env import ZoneEnv
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, BoolArray, IntArray
 
-_MOVED = (Inverters, Regulators, Capacitors, Switches)
+_MOVED = (
+    Inverters,
+    SteppedInverters,
+    Regulators,
+    Capacitors,
+    Switches,
+    OpenPoints,
+    Supplies,
+    Generators,
+    Breakers,
+)
 _STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
 _NOISE = 1e-5  # of a reward, by what was solved before
 
@@ -45,7 +65,8 @@ class Greedy:
         kinds = [isinstance(group, _MOVED) for group in task.groups]
         if not any(kinds):
             raise ValueError(
-                f"greedy moves inverters, regulators, capacitors and switches; scenario {task.scenario.name!r} has none"
+                f"scenario {task.scenario.name!r} has nothing that greedy moves: inverters, regulators, capacitors, "
+                "switches, open points, supplies, generators, breakers"
             )
         sizes = [part.stop - part.start for part in slots.parts]
         self._moved: BoolArray = np.repeat(kinds, sizes)
@@ -58,23 +79,51 @@ class Greedy:
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests that it found, never worse than holding what it moves."""
         assert env.now is not None
-        trials, now = Trials(env.plant), env.now
-        present = np.where(self._moved, env.plant.present(now), env.task.neutral)
-        choices = _Choices(env, present, self._by_nature)
-        flat = choices.settled(present)
-        best = trials.reward(now, flat)
+        trials, now = Trials(env.plant, env.attack), env.now
+        choices, flat = self._held(env)
         entries = np.flatnonzero(self._moved & env.plant.may_act(now.step))
-        for step in _STEPS:
-            for entry in entries:
-                for value in choices.around(int(entry), flat[entry], 2.0 if self._by_nature[entry] else step):
-                    if trials.spent >= self.solves:
-                        return flat
-                    tried = flat.copy()
-                    tried[entry] = value
-                    earned = trials.reward(now, tried)
-                    if earned > best + _NOISE:
-                        best, flat = earned, tried
-        return flat
+        return climbed(flat, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves)
+
+    def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
+        """What may be chosen now, and (F) what holds what it moves."""
+        assert env.now is not None
+        present = np.where(self._moved, env.plant.present(env.now), env.task.neutral)
+        choices = _Choices(env, present, self._by_nature)
+        return choices, choices.settled(present)
+
+    def _near(self, choices: _Choices) -> Callable[[int, float, float], list[float]]:
+        """Other values of an entry around one, a positions' entry always over its whole range."""
+        return lambda entry, value, step: choices.around(entry, value, 2.0 if self._by_nature[entry] else step)
+
+
+def climbed(
+    flat: Array,
+    entries: IntArray,
+    near: Callable[[int, float, float], list[float]],
+    worth: Callable[[Array], float],
+    solves: int,
+) -> Array:
+    """(F) the best requests that a search by coordinates finds.
+
+    Args:
+        flat: (F) where it begins.
+        entries: that it moves.
+        near: other values of an entry, given its value and how far to look.
+        worth: of requests, for the price of one power flow.
+        solves: most power flows.
+    """
+    best, spent = worth(flat), 1
+    for step in _STEPS:
+        for entry in entries:
+            for value in near(int(entry), float(flat[entry]), step):
+                if spent >= solves:
+                    return flat
+                tried = flat.copy()
+                tried[entry] = value
+                earned, spent = worth(tried), spent + 1
+                if earned > best + _NOISE:
+                    best, flat = earned, tried
+    return flat
 
 
 class _Choices:

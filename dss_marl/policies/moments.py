@@ -19,6 +19,26 @@ _MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
 _CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
 _STEP = 0.1  # of an entry, for slopes
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
+_FEW = 12  # entries up to which each interval's curvature is measured, with n (n + 1) / 2 power flows
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A point, and one step of each entry from it.
+
+    Attributes:
+        base: the interval operated at the point.
+        way: (n) the steps.
+        reached: (n) the interval after each of them.
+        first: (n) what each changes of the smooth cost.
+        kva: (n) what an entry moves per 1 of it [kVA].
+    """
+
+    base: GridState
+    way: Array
+    reached: list[GridState]
+    first: Array
+    kva: Array
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,7 @@ class Moments:
         weights = {term: weight for weight, term in task.rewards.values()}
         self._per_pu = weights.get(voltage_violation, 0.0) / count
         self._per_node = weights.get(violating_share, 0.0) / count
+        self._bend: Array | None = None  # (n, n) of the smooth cost, per kVA of each entry squared
 
     @staticmethod
     def places_of(task: Task) -> IntArray:
@@ -118,26 +139,33 @@ class Moments:
 
         Args:
             step, position, entries: the point.
-            curvature: (n, n) to take instead of measuring it, which needs n (n + 1) / 2 more power flows.
+            curvature: (n, n) to take instead of finding it.
         """
+        probe = self._probe(step, position, entries)
+        if probe is None:
+            return None
+        way, v = probe.way, self._v(probe.base)
+        slopes = np.zeros((len(v), len(entries)))
+        for k, state in enumerate(probe.reached):
+            slopes[:, k] = (self._v(state) - v) / way[k]
+        if curvature is None:  # it changes little from point to point
+            few = len(entries) <= _FEW
+            curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
+        gradient = probe.first / way - np.diag(curvature) * way / 2
+        return Local(v, slopes, self._weight(v), self._band, gradient, curvature)
+
+    def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
+        """One step of each entry; None where a power flow fails."""
         base = self.after(step, position, entries)
         if base is None:
             return None
         way = np.where(entries <= (self.low + self.high) / 2, _STEP, -_STEP)  # twice the step stays within the ends
-        shifts = np.diag(way)
-        reached = [self.after(step, position, entries + shift) for shift in shifts]
+        reached = [self.after(step, position, entries + shift) for shift in np.diag(way)]
         single = [state for state in reached if state is not None]
         if len(single) < len(reached):
             return None
-        v, smooth = self._v(base), self._smooth(base)
-        slopes = np.zeros((len(v), len(entries)))
-        for k, state in enumerate(single):
-            slopes[:, k] = (self._v(state) - v) / way[k]
-        first = np.array([self._smooth(state) for state in single]) - smooth
-        if curvature is None:  # it changes little from point to point
-            curvature = self._curvature(step, position, entries, way, first, smooth)
-        gradient = first / way - np.diag(curvature) * way / 2
-        return Local(v, slopes, self._weight(v), self._band, gradient, curvature)
+        first = np.array([self._smooth(state) for state in single]) - self._smooth(base)
+        return _Probe(base, way, single, first, np.array([_moved_kva(base, one) for one in single]) / _STEP)
 
     def with_moves(self, step: int, position: IntArray, entries: Array, local: Local, prices: Array) -> Local | None:
         """The model with moves of taps and banks (P) as further unknowns; None where a power flow fails.
@@ -181,11 +209,9 @@ class Moments:
         bend = float(ways[0][1][-1] + ways[1][1][-1]) if len(ways) == 2 else 0.0
         return slope, max(bend, 0.0)
 
-    def _curvature(
-        self, step: int, position: IntArray, entries: Array, way: Array, first: Array, smooth: float
-    ) -> Array:
+    def _curvature(self, step: int, position: IntArray, entries: Array, probe: _Probe) -> Array:
         """(n, n) of the smooth cost, made positive definite."""
-        n = len(entries)
+        n, way, smooth = len(entries), probe.way, self._smooth(probe.base)
         result = np.zeros((n, n))
         for i in range(n):
             for j in range(i + 1):
@@ -193,9 +219,25 @@ class Moments:
                 moved[i] += way[i]
                 moved[j] += way[j]
                 both = self._smooth(self.after(step, position, moved)) - smooth
-                result[i, j] = result[j, i] = (both - first[i] - first[j]) / (way[i] * way[j])
+                result[i, j] = result[j, i] = (both - probe.first[i] - probe.first[j]) / (way[i] * way[j])
         values, vectors = np.linalg.eigh(np.nan_to_num(result))
         return (vectors * np.maximum(values, 1e-9)) @ vectors.T
+
+    def _scaled(self, position: IntArray, kva: Array) -> Array:
+        """(n, n) the curvature measured once, in the interval with most sun, where every entry moves something.
+
+        Losses bend with the square of what is fed in, nearly alike at all hours, so an entry counts by the power that
+        it moves (n) [kVA] now.
+        """
+        if self._bend is None:
+            sunniest = int(np.argmax([np.maximum(state.forecast[0], 0).sum() for state in self._states]))
+            neutral = np.clip(np.zeros(len(kva)), self.low, self.high)
+            probe = self._probe(sunniest, position, neutral)
+            if probe is None:
+                return np.eye(len(kva)) * 1e-9
+            per = np.maximum(probe.kva, 1e-9)
+            self._bend = self._curvature(sunniest, position, neutral, probe) / np.outer(per, per)
+        return self._bend * np.outer(kva, kva) + np.eye(len(kva)) * 1e-9
 
     def improved(self, step: int, position: IntArray, start: Choice, local: Local, rounds: int = 2) -> Choice:
         """Entries that earn more at these positions, by steps of the model that the engine confirms.
@@ -237,6 +279,12 @@ class Moments:
             if earned > best.reward + 1e-9:
                 return earned - best.reward, Choice(earned, x), after, part
         return None
+
+
+def _moved_kva(base: GridState, other: GridState) -> float:
+    """How far the injections lie apart [kVA]."""
+    a, b = base.setpoints, other.setpoints
+    return float(np.sqrt(((a.kw - b.kw) ** 2 + (a.kvar - b.kvar) ** 2).sum()))
 
 
 def _ends(task: Task) -> tuple[Array, Array]:

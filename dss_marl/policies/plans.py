@@ -26,6 +26,7 @@ _FREE = {
     "strongest",
     "training",
     "tuned_droop",
+    "costs",
     "observations",
     "observed_voltages",
     "sensing",

@@ -28,7 +28,7 @@ class Programme:
         self._extra: list[tuple[IntArray, Array]] = []
         self._variables = self._rows = 0
 
-    def variables(self, low: Array, high: Array, cost: Array | float = 0.0) -> IntArray:
+    def variables(self, low: Array, high: Array | float, cost: Array | float = 0.0) -> IntArray:
         """Numbers of new variables, in the shape of ``low``; ``cost`` is of one unit of each."""
         low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
         self._low.append(low.ravel())

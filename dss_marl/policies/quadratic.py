@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from dss_marl.state import Array, BoolArray, IntArray
 
 _REACH = 0.01  # rows this close to an end of their band take part from the beginning
+_MANY = 300  # rows from which those that are alike count as one
+_ALIKE = 5e-5  # values and slopes that are rounded to the same multiple are alike
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Local:
 
 def best_change(local: Local, low: Array, high: Array) -> Array | None:
     """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
+    if len(local.value) > _MANY:
+        local = _merged(local)
     beyond = np.stack([local.value - local.band[1], local.band[0] - local.value])
     active = beyond > -_REACH
     change = None
@@ -57,6 +61,15 @@ def best_change(local: Local, low: Array, high: Array) -> Array | None:
             break
         active |= missed  # few rows ever matter, so the others join only when they do
     return change
+
+
+def _merged(local: Local) -> Local:
+    """Rows that are alike, as phases of a balanced feeder or joints of a cable, as one with all their weight."""
+    marks = np.rint(np.column_stack([local.value, local.band.T, local.slopes]) / _ALIKE).astype(np.int64)
+    _, first, group = np.unique(marks, axis=0, return_index=True, return_inverse=True)
+    weight = np.bincount(group.ravel(), local.weight).astype(float)
+    value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
+    return replace(local, value=value, slopes=slopes, weight=weight, band=band)
 
 
 def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:

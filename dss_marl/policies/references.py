@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dss_marl.policies.base import Controller, NoControl, RandomControl
+from dss_marl.policies.branch_exchange import BranchExchange
 from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import Droop, DroopCurve
+from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.linear import Linear
 from dss_marl.policies.plans import Planned, load_plans
 from dss_marl.policies.tariff import TimeOfUse
+from dss_marl.policies.ties import NearestTie
+from dss_marl.policies.zone_greedy import ZoneGreedy
 from dss_marl.scenario import Scenario
 
 
@@ -27,10 +32,19 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
+    "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
+    "zone_greedy": lambda scenario: ZoneGreedy(),
+    "nearest_tie": lambda scenario: NearestTie(),
+    "linear": lambda scenario: Linear(),
     "best_known": lambda scenario: Planned(load_plans(scenario)),
+    "nearest_meter": lambda scenario: NearestMeter(),
+    "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
+    "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
+    "wls": lambda scenario: WeightedLeastSquares(),
 }
-BY_NAME = ("greedy", "best_known")  # seconds for each day, or some days only: they play where they are asked for
+# Seconds for each day, or some days only: they play where they are asked for.
+BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dss_marl.attack import Attack
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.plant import Plant
 from dss_marl.state import Array, GridState
@@ -15,13 +16,15 @@ class Trials:
 
     Args:
         plant: on a day; it is asked, and not moved.
+        attack: what hostile agents do to the requests.
 
     Attributes:
         spent: power flows so far.
     """
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, attack: Attack | None = None) -> None:
         self.plant = plant
+        self.attack = attack
         self.task = plant.task
         self.spent = 0
 
@@ -35,9 +38,23 @@ class Trials:
         after = self.after(now, flat)
         return -np.inf if after is None else self.judged(now, after)
 
+    def zone(self, place: int, now: GridState, flat: Array) -> float:
+        """What one zone's own reward terms would be; -inf where the power flow fails.
+
+        Args:
+            place: of the zone among the task's zones.
+            now, flat: as for ``reward``.
+        """
+        after, zone = self.after(now, flat), self.task.zones[place]
+        if after is None:
+            return -np.inf
+        return sum(weight * float(term(zone, now, after)) for weight, term in self.task.rewards.values())
+
     def after(self, now: GridState, flat: Array) -> GridState | None:
         """The interval as these requests would make it; None where the power flow fails."""
         self.spent += 1
+        if self.attack is not None:
+            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, now)
         try:
             return self.plant.operate(now, flat)[0]
         except PowerFlowError:

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from dss_marl.attack import BLIND
 from dss_marl.devices import Capacitors, Inverters, Regulators
 from dss_marl.engines.opendss import OpenDSSEngine
-from dss_marl.plant import Plant
+from dss_marl.env import ZoneEnv
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
@@ -25,12 +26,16 @@ _ROUNDS = 8  # most rounds of improvement; see DaySearch
 def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
+    Hostile agents are known: those of an episode that has the day as its seed, as evaluation plays it.
+
     Args:
         task: inverters, regulators and capacitors.
         day: of the year.
         thorough: try moves of two devices together too, which takes much longer.
     """
-    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+    env = ZoneEnv(task, "test", OpenDSSEngine(task.feeder, tolerance=_TOLERANCE))
+    env.reset(seed=day, options={"day": day})
+    trials = Trials(env.plant, env.attack)
     positions = Positions(task)
     first = trials.plant.begin(day, task.start)
     steps = range(task.scenario.steps)
@@ -72,8 +77,17 @@ def refuses_moves(task: Task, places: IntArray) -> str:
             problem = "capacitors that must discharge"
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
-    if scenario.attack is not None or scenario.faults:
-        problem = "attacks or faults, which differ from one episode to another"
+    if scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    if scenario.faults:
+        problem = "faults, which differ from one episode to another"
+    attack = task.attack()
+    if attack is not None and attack.spec.policy not in BLIND:
+        problem = (
+            f"attack {attack.spec.policy!r}, which depends on what was asked; of {', '.join(BLIND)} days are planned"
+        )
+    elif attack is not None and attack.open_elsewhere(places, task.agents.slots.size):
+        problem = "attacks on other devices than inverters; name the inverters' kind in the attack's kinds"
     if scenario.reward_sharing != "team":
         problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
     return problem

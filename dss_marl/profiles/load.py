@@ -45,10 +45,12 @@ class Loads:
     Attributes:
         spec: the parameters.
         kw: (L) nominal power of each, positive [kW].
+        buses: (L) where each is; only needed where the spec names buses.
     """
 
     spec: SyntheticProfiles
     kw: Array
+    buses: tuple[str, ...] = ()
 
     @cached_property
     def _draws(self) -> tuple[Array, Array, Array]:
@@ -61,7 +63,11 @@ class Loads:
     def classes(self) -> IntArray:
         """(L) 0 home, 1 shop, 2 factory."""
         limits = np.cumsum([self.spec.commercial_share, self.spec.industrial_share])
-        return np.array([1, 2, 0])[np.searchsorted(limits, self._draws[0], side="right")]
+        result = np.array([1, 2, 0])[np.searchsorted(limits, self._draws[0], side="right")]
+        for k, named in enumerate((self.spec.homes_at, self.spec.shops_at, self.spec.factories_at)):
+            if named:
+                result[np.isin(self.buses, named)] = k
+        return result
 
     @cached_property
     def customers(self) -> Array:

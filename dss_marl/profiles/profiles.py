@@ -44,8 +44,7 @@ class Profiles:
             raise ValueError(
                 f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
             )
-        if not self._generated:
-            self._sources("")  # what is wrong with a file shows now, not at the first reset
+        self._sources("")  # what is wrong with a file, or with a bus that is named, shows now, not at the first reset
 
     @property
     def steps(self) -> int:

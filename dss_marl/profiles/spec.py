@@ -16,6 +16,8 @@ class ProfileData(BaseModel):
 class SyntheticProfiles(ProfileData):
     """The project's own days: class-shaped loads with noise, sun behind passing clouds, temperature, price, outages."""
 
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # buses may be numbers
+
     kind: Literal["synthetic"] = "synthetic"
     seed: int = Field(ge=0, lt=2**32, description="of the year; another seed is another year")
     load_scale: tuple[float, float] = Field(
@@ -25,6 +27,9 @@ class SyntheticProfiles(ProfileData):
     )
     commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are shops and offices")
     industrial_share: float = Field(default=0.0, ge=0, le=1, description="share of loads that are factories")
+    homes_at: tuple[str, ...] = Field(default=(), description="buses whose loads are homes, whatever the shares say")
+    shops_at: tuple[str, ...] = Field(default=(), description="likewise shops and offices")
+    factories_at: tuple[str, ...] = Field(default=(), description="likewise factories")
     kw_per_load: float | None = Field(
         default=None,
         gt=0,
@@ -57,6 +62,14 @@ class SyntheticProfiles(ProfileData):
             raise ValueError(
                 f"commercial_share and industrial_share add up to {total:g}; at most 1, homes are the rest"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _of_one_class(self) -> SyntheticProfiles:
+        named = [*self.homes_at, *self.shops_at, *self.factories_at]
+        twice = sorted({bus for bus in named if named.count(bus) > 1})
+        if twice:
+            raise ValueError(f"bus {twice[0]!r} is named twice in homes_at, shops_at and factories_at; keep one")
         return self
 
     @property

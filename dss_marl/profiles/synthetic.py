@@ -35,11 +35,23 @@ class Synthetic:
         spec: the parameters.
         feeder: whose injections the columns are.
         minutes: length of an interval.
+
+    Raises:
+        ValueError: the spec names a bus without a load.
     """
 
     spec: SyntheticProfiles
     feeder: Feeder
     minutes: int
+
+    def __post_init__(self) -> None:
+        named = {*self.spec.homes_at, *self.spec.shops_at, *self.spec.factories_at}
+        lost = sorted(named - set(self._load_buses))
+        if lost:
+            raise ValueError(
+                f"profiles: homes_at, shops_at or factories_at name bus {lost[0]!r} of feeder {self.feeder.name!r}, "
+                "which has no load; name buses with loads"
+            )
 
     @property
     def seed(self) -> int:
@@ -76,7 +88,11 @@ class Synthetic:
     @cached_property
     def loads(self) -> Loads:
         """The feeder's loads."""
-        return Loads(self.spec, np.abs(self._nominal[0]))
+        return Loads(self.spec, np.abs(self._nominal[0]), self._load_buses)
+
+    @cached_property
+    def _load_buses(self) -> tuple[str, ...]:
+        return tuple(self.feeder.injections[j].bus for j in self.feeder.loads)
 
     @cached_property
     def _along_km(self) -> Array:

@@ -12,15 +12,14 @@ from dss_marl.policies import BY_NAME, REFERENCES, Controller, Droop, DroopCurve
 from dss_marl.scenario import Scenario, scenario_from
 from dss_marl.state import Array, GridState
 from dss_marl.training.controllers import load_policy
-from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day
+from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day, startable
 from dss_marl.training.record import RunRecord, load_run
 
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:
     """The reference controllers that have something to move in this scenario, without those that play only by name."""
-    kinds = {spec["kind"] for spec in scenario.devices}
-    names = [name for name in REFERENCES if name not in BY_NAME and ("droop" not in name or "inverter" in kinds)]
-    return {name: reference(name, scenario) for name in names if name != "tuned_droop" or scenario.tuned_droop}
+    names = [name for name in REFERENCES if name not in BY_NAME]
+    return startable(scenario, names)[0]
 
 
 def compare(

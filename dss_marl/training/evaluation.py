@@ -11,7 +11,7 @@ import numpy as np
 
 from dss_marl.env import ZoneEnv
 from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
-from dss_marl.policies import Controller, Planned
+from dss_marl.policies import Controller, Planned, reference
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, GridState
 
@@ -19,8 +19,53 @@ Watch = Callable[[GridState], None]
 
 
 def environment_for(controller: Controller, scenario: Scenario, split: str) -> ZoneEnv:
-    """The scenario as the controller plays it: with the circuit's own controls where it relies on them."""
-    return ZoneEnv(scenario.under_circuit_controls() if controller.circuit_controls else scenario, split)
+    """The scenario as the controller plays it: with the circuit's own controls where it relies on them.
+
+    Where these take all devices of some zone, the others act one by one instead of by zones.
+    """
+    if not controller.circuit_controls:
+        return ZoneEnv(scenario, split)
+    changed = scenario.under_circuit_controls()
+    try:
+        return ZoneEnv(changed, split)
+    except ValueError:
+        if scenario.agents != "zone":
+            raise
+        return ZoneEnv(changed.replace(agents="device"), split)
+
+
+def startable(
+    scenario: Scenario, names: Iterable[str], day: int | None = None
+) -> tuple[dict[str, Controller], dict[str, str]]:
+    """The reference controllers, of those named, that play the scenario.
+
+    Args:
+        scenario: which.
+        names: of reference controllers.
+        day: on which each is started; None: the first test day.
+
+    Returns:
+        those that start, and why each of the others does not.
+    """
+    found: dict[str, Controller] = {}
+    refused: dict[str, str] = {}
+    envs: dict[bool, ZoneEnv] = {}
+    for name in names:
+        try:
+            controller = reference(name, scenario)
+            kind = bool(controller.circuit_controls)
+            if kind not in envs:
+                envs[kind] = environment_for(controller, scenario, "test")
+                first = envs[kind].days[0] if day is None else day
+                envs[kind].reset(seed=first, options={"day": first})
+            controller.start(envs[kind])
+        except (ValueError, ImportError) as error:
+            refused[name] = str(error)
+        else:
+            found[name] = controller
+    for env in envs.values():
+        env.close()
+    return found, refused
 
 
 def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None = None) -> dict[str, float]:
@@ -63,12 +108,14 @@ class Table:
         split: which days.
         days: the days of the year.
         figures: controller name to one dict of key figures a day.
+        strongest: the controller that scores 1.
     """
 
     scenario: str
     split: str
     days: tuple[int, ...]
     figures: Mapping[str, list[dict[str, float]]]
+    strongest: str = "best_known"
 
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure, day by day."""
@@ -80,10 +127,10 @@ class Table:
 
     @property
     def zero(self) -> str | None:
-        """The controller that scores 0, where the one that scores 1, best_known, is there too and earns more."""
+        """The controller that scores 0, where the one that scores 1, the strongest, is there too and earns more."""
         for name in ("opendss_controls", "no_control"):
-            if name in self.figures and "best_known" in self.figures:
-                gain = self.column("best_known", "team_return").mean() - self.column(name, "team_return").mean()
+            if name in self.figures and self.strongest in self.figures:
+                gain = self.column(self.strongest, "team_return").mean() - self.column(name, "team_return").mean()
                 return name if gain > 0 else None
         return None
 
@@ -94,8 +141,8 @@ class Table:
             ValueError: the controllers that score 0 and 1 are missing.
         """
         if self.zero is None:
-            raise ValueError("a score needs opendss_controls or no_control, and best_known, which earns more")
-        zero, one = self.column(self.zero, "team_return"), self.column("best_known", "team_return")
+            raise ValueError(f"a score needs opendss_controls or no_control, and {self.strongest}, which earns more")
+        zero, one = self.column(self.zero, "team_return"), self.column(self.strongest, "team_return")
         return normalised_score(self.column(controller, "team_return"), zero, one)
 
     def shown(self) -> list[str]:
@@ -111,7 +158,7 @@ class Table:
         names = self.shown()
         heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
         if self.zero is not None:
-            heads.append(f"score (0 {self.zero}, 1 best_known)")
+            heads.append(f"score (0 {self.zero}, 1 {self.strongest})")
         cells = []
         for controller in self.figures:
             row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
@@ -165,4 +212,4 @@ def evaluate_all(
         raise ValueError(f"no {split} day of scenario {scenario.name!r} has a plan; run 'dss-marl solve' for test days")
     days = days[:most_days]
     figures = {name: evaluate(controllers[name], scenario, days, split) for name in progress(controllers)}
-    return Table(scenario.name, split, tuple(days), figures)
+    return Table(scenario.name, split, tuple(days), figures, scenario.strongest)

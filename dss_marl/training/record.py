@@ -67,7 +67,7 @@ def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: s
         route=route,
         num_cpus=num_cpus,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         versions={"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         machine=f"{platform.system()} {platform.machine()}",
     )
@@ -95,7 +95,7 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Commit of the checkout that the code runs from, "+" if it was changed since; "" outside a checkout."""
     try:
         root = data_folder("scenarios").parent

@@ -108,6 +108,7 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
                 **own,
                 **weights,
                 **_units(feeder, own["units"]),
+                load_priority=np.ones(len(own["loads"])),
                 panel_kw=np.array([feeder.injections[j].kw for j in own["panels"]]),
                 tap_nodes=np.array([_regulated_node(feeder, r) for r in own["taps"]], dtype=np.int64),
             )

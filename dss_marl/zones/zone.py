@@ -34,6 +34,7 @@ class Zone:
         nodes: (n) node indices; stacked, zone after zone.
         judged: (n) the nodes that rewards and metrics judge, likewise.
         loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
+        load_priority: (l) weight of energy that each does not get; 1 unless the scenario says otherwise.
         units, unit_weight: (u) indices of the zone's other injections.
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
@@ -49,6 +50,10 @@ class Zone:
         devices, device_weight: (d) indices of its devices, kind after kind.
         actions, action_weight: (w) indices of its devices' entries in the flat action; weight 0 where a slot is unused.
         readings, reading_weight: (m) likewise in the devices' readings.
+        meters, meter_weight: (v) indices of its nodes with a voltage meter.
+        estimated, estimate_weight: (e) indices of the nodes whose voltage its devices estimate.
+        estimates: (e) where in the devices' memory these estimates are.
+        all_estimated: number of estimated nodes on the whole feeder.
         kinds: (k) 1 for each kind of device of the scenario that it has.
         entries: what the rows of ``actions``, ``readings``, ``kinds`` and ``names`` are called.
         starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
@@ -80,12 +85,19 @@ class Zone:
     index: IntArray
     count: int
     all_judged: int
+    load_priority: Array = field(default_factory=_no_weights)
     devices: IntArray = field(default_factory=_no_rows)
     device_weight: Array = field(default_factory=_no_weights)
     actions: IntArray = field(default_factory=_no_rows)
     action_weight: Array = field(default_factory=_no_weights)
     readings: IntArray = field(default_factory=_no_rows)
     reading_weight: Array = field(default_factory=_no_weights)
+    meters: IntArray = field(default_factory=_no_rows)
+    meter_weight: Array = field(default_factory=_no_weights)
+    estimated: IntArray = field(default_factory=_no_rows)
+    estimates: IntArray = field(default_factory=_no_rows)
+    estimate_weight: Array = field(default_factory=_no_weights)
+    all_estimated: int = 0
     kinds: Array = field(default_factory=_no_weights)
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
@@ -127,7 +139,14 @@ PADDED = {
     "switches": "switch_weight",
     "borders": "border_weight",
 }
-_SLOTTED = {"actions": "action_weight", "readings": "reading_weight", "devices": "device_weight"}
+_SLOTTED = {
+    "actions": "action_weight",
+    "readings": "reading_weight",
+    "devices": "device_weight",
+    "meters": "meter_weight",
+    "estimated": "estimate_weight",
+    "estimates": "estimate_weight",
+}
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -166,12 +185,14 @@ def stack(zones: Sequence[Zone]) -> Zone:
     fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
     fields["unit_kw"] = np.ones(shape)
     fields["panel_kw"] = np.ones(fields["panels"].shape)
+    fields["load_priority"] = np.ones(fields["loads"].shape)
     fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
     for z, zone in enumerate(zones):
         own_units = len(zone.units)
         for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
             fields[name][z, :own_units] = getattr(zone, name)
         fields["panel_kw"][z, : len(zone.panels)] = zone.panel_kw
+        fields["load_priority"][z, : len(zone.loads)] = zone.load_priority
         fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
     return Zone(
         name="all",
@@ -182,5 +203,6 @@ def stack(zones: Sequence[Zone]) -> Zone:
         index=np.arange(len(zones)),
         count=len(zones),
         all_judged=zones[0].all_judged,
+        all_estimated=zones[0].all_estimated,
         **fields,
     )

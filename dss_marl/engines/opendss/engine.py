@@ -68,6 +68,18 @@ class OpenDSSEngine:
             self._open()
         return self._attempt(setpoints, controls)
 
+    def element_loss_kw(self) -> float:
+        """What OpenDSS itself adds up over lines and transformers, element by element, for the last solve [kW].
+
+        Independent of the balance of sources, units and loads that gives ``Solution.loss_kw``, and so a check of it.
+
+        Raises:
+            RuntimeError: nothing has been solved.
+        """
+        if self._context is None:
+            raise RuntimeError("element_loss_kw needs a solution; call solve first")
+        return float(self._context.Circuit.Losses()[0]) / 1000
+
     def restart(self) -> None:
         """Forget all history: the solves that follow are bitwise those of a new engine."""
         if self._context is not None:

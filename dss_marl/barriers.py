@@ -1,0 +1,82 @@
+"""Voltage barriers: five ways of weighing how far voltages are from 1 pu, smooth or not, in band or out.
+
+They are those of a published multi-agent benchmark, so that its reward can be had: a barrier with weight 1, and
+``reactive_power`` with 0.1 over the number of inverters. Each is a function of voltages (..., N) [pu], symmetric about
+1 pu; as a reward term it is the zone's share of the mean over the feeder's judged nodes, negated. A de-energised node
+counts as 1 pu.
+
+Source: Wang et al., Multi-agent reinforcement learning for active voltage control on power distribution networks,
+NeurIPS 2021, arXiv:2110.14300, and the constants of its published code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.zones import Zone, all_zones
+
+_BELL = 0.1  # standard deviation of the bowl's bottom [pu]
+
+
+def l1_of(v_pu: Array) -> Array:
+    """|v - 1|: a slope everywhere, in band too."""
+    return np.abs(v_pu - 1)
+
+
+def l2_of(v_pu: Array) -> Array:
+    """2 (v - 1)^2: nearly flat in band."""
+    return 2 * (v_pu - 1) ** 2
+
+
+def bowl_of(v_pu: Array) -> Array:
+    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in it with the normal density N: flat, then steep."""
+    off = np.abs(v_pu - 1)
+    density = np.exp(-((off / _BELL) ** 2) / 2) / (_BELL * np.sqrt(2 * np.pi))
+    return np.where(off > (V_HIGH - V_LOW) / 2, 2 * off - 0.095, 0.04 - 0.01 * density)
+
+
+def bump_of(v_pu: Array) -> Array:
+    """exp(-1 / (1 - v^4)) below 1 pu, the same of 2 - v above: infinitely smooth, 0 at 1 pu and from 2 pu on."""
+    u = np.minimum(np.abs(v_pu), np.abs(v_pu - 2))
+    room = 1 - np.minimum(u, 1.0) ** 4
+    return np.exp(-1 / np.where(room > 0, room, 1.0)) * (room > 0)
+
+
+def courant_beltrami_of(v_pu: Array) -> Array:
+    """max(0, v - 1.05)^2 + max(0, 0.95 - v)^2: nothing in band, and little near it."""
+    return np.maximum(v_pu - V_HIGH, 0) ** 2 + np.maximum(V_LOW - v_pu, 0) ** 2
+
+
+@all_zones
+def l1(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Barrier: mean |v - 1| over the judged nodes, negated [pu]."""
+    return _negated_mean(zone, l1_of(after.solution.v_alive))
+
+
+@all_zones
+def l2(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Barrier: mean 2 (v - 1)^2 over the judged nodes, negated [pu^2]."""
+    return _negated_mean(zone, l2_of(after.solution.v_alive))
+
+
+@all_zones
+def bowl(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Barrier: flat in band, 2 |v - 1| - 0.095 outside; mean over the judged nodes, negated [1]; see ``bowl_of``."""
+    return _negated_mean(zone, bowl_of(after.solution.v_alive))
+
+
+@all_zones
+def bump(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Barrier: infinitely smooth; mean over the judged nodes, negated [1]; see ``bump_of``."""
+    return _negated_mean(zone, bump_of(after.solution.v_alive))
+
+
+@all_zones
+def courant_beltrami(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Barrier: mean squared excursion outside 0.95 to 1.05 pu over the judged nodes, negated [pu^2]."""
+    return _negated_mean(zone, courant_beltrami_of(after.solution.v_alive))
+
+
+def _negated_mean(zone: Zone, barrier: Array) -> Array:
+    return -zone.total(barrier) / zone.all_judged

@@ -1,0 +1,110 @@
+"""Stepped inverters: reactive power raised, held or lowered by a step, from where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
+from dss_marl.devices.units import UnitSpec, new_units, unit_rows
+from dss_marl.feeder import Feeder, NewInjection
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
+
+_ABOVE = 1 / 3  # of an entry's size: a request to move
+
+
+class SteppedInverterSpec(UnitSpec):
+    """A photovoltaic inverter whose reactive power moves by a step. ``kva`` defaults to 1.2 times ``kw``."""
+
+    kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
+    step: float = Field(default=0.1, gt=0, le=1, description="of a move, as a share of the reactive power left")
+
+    @property
+    def rating_kva(self) -> float:
+        """The rating [kVA]."""
+        return self.kva or 1.2 * self.kw
+
+
+@dataclass(frozen=True)
+class SteppedInverters(DeviceGroup):
+    """Inverters that take all sun; an action above 1/3 raises the reactive power by a step, below -1/3 lowers it.
+
+    The set point is a share of what the kVA circle leaves, q = a sqrt(S^2 - P^2), from -1 to 1, 0 at reset. It stays
+    where it is until it is moved, and a move beyond its ends is a limit.
+    Memory: the number of steps from 0.
+
+    Attributes:
+        injections: (D) index of each in the Feeder's injections.
+        kva: (D) rating [kVA].
+        most: (D) steps from 0 to either end, a whole number.
+    """
+
+    injections: IntArray
+    kva: Array
+    most: Array
+
+    action_labels: ClassVar[tuple[str, ...]] = ("raise the reactive power above 1/3, lower it below -1/3",)
+    memory_size: ClassVar[int] = 1
+    Spec: ClassVar[type[DeviceSpec]] = SteppedInverterSpec
+
+    def levels(self) -> IntArray:
+        """See DeviceGroup.levels: lower, hold, raise."""
+        return np.full((self.size, 1), 3)
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; a move beyond the ends is a limit."""
+        wanted = memory[..., 0] + _moves(action[..., 0])
+        place = np.clip(wanted, -self.most, self.most)
+        kept = place[..., None]
+        self.hold(kept, setpoints, interval)
+        return kept, (place != wanted).astype(np.int64)
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """See DeviceGroup.hold."""
+        kw = np.minimum(setpoints.kw[..., self.injections], self.kva)
+        setpoints.kw[..., self.injections] = kw
+        setpoints.kvar[..., self.injections] = memory[..., 0] / self.most * np.sqrt(self.kva**2 - kw * kw)
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        allowed: BoolArray = (np.abs(memory[..., 0] + _moves(action[..., 0])) <= self.most)[..., None]
+        return allowed
+
+    @classmethod
+    def new_injections(cls, specs: Sequence[SteppedInverterSpec]) -> list[NewInjection]:
+        """See DeviceGroup.new_injections.
+
+        Raises:
+            ValueError: a rating is below the peak power, or a step does not divide the way.
+        """
+        for spec in specs:
+            if spec.rating_kva < spec.kw:
+                raise ValueError(f"inverter {spec.label!r}: kva {spec.kva:g} is below kw {spec.kw:g}; raise kva")
+            if abs(1 / spec.step - round(1 / spec.step)) > 1e-6:
+                raise ValueError(
+                    f"inverter {spec.label!r}: step {spec.step:g} does not go into 1 a whole number of times; "
+                    f"take {1 / round(1 / spec.step):.4g}"
+                )
+        return new_units(specs, "inverter")
+
+    @classmethod
+    def build(cls, specs: Sequence[SteppedInverterSpec], feeder: Feeder) -> SteppedInverters:
+        """See DeviceGroup.build."""
+        rows = unit_rows(specs, feeder, "inverter")
+        return cls(
+            names=tuple(spec.label for spec in specs),
+            buses=tuple(feeder.injections[j].bus for j in rows),
+            every=turns([spec.every for spec in specs]),
+            injections=rows,
+            kva=np.array([spec.rating_kva for spec in specs]),
+            most=np.array([float(round(1 / spec.step)) for spec in specs]),
+        )
+
+
+def _moves(entry: Array) -> Array:
+    """-1, 0 or 1."""
+    return np.where(np.abs(entry) > _ABOVE, np.sign(entry), 0.0)

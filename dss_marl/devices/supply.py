@@ -1,0 +1,155 @@
+"""Supplies: ties to other feeders, which give so much and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.feeder import Feeder, NewInjection, find
+from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.topology import Topology
+
+_UNBALANCE = 1.33  # of a third of the limit: what one phase can carry
+_SLACK = 1e-4  # of the limit, for the solver's tolerance
+_ABOUT_0 = 1e-9  # of hours that are left
+
+
+class SupplySpec(DeviceSpec):
+    """A tie to another feeder, at a bus with three phases."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    bus: str
+    kva: float = Field(gt=0, description="what the other feeder can spare [kVA]")
+    name: str = ""
+    restart_h: float = Field(default=0.5, ge=0, description="how long it stays open after a trip [h]")
+
+    @property
+    def label(self) -> str:
+        """The name, or one made of the bus."""
+        return self.name.lower() or f"supply_{self.bus}".lower()
+
+
+@dataclass(frozen=True)
+class Supplies(DeviceGroup):
+    """Ties to other feeders, at 1 pu behind a switch of their own. Above 1/3 closes, below -1/3 opens, between them
+    nothing moves.
+
+    A tie closes onto what is dead, or onto an island, whose generators then follow; never onto what another feeder
+    supplies, nor onto a fault. It trips at once where it is asked for more than ``kva``, or on a phase for more than
+    1.33 times a third of that, and stays open for ``restart_h`` after the interval.
+    Memory: hours until it may close, and what it gave in the last interval [kVA].
+
+    Attributes:
+        formers: (D) index of each in the Feeder's switches.
+        kva: (D) limits [kVA].
+        restart_h: (D) how long a trip lasts [h].
+        topology: what the switches join.
+        places: (D) position of each in Solution.former_kw.
+    """
+
+    formers: IntArray
+    kva: Array
+    restart_h: Array
+    topology: Topology
+    places: IntArray
+
+    action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
+    reading_labels: ClassVar[tuple[str, ...]] = (
+        "closed [0 or 1]", "apparent power over limit [1]", "time to reclose, share of it [1]",
+    )  # fmt: skip
+    memory_size: ClassVar[int] = 2
+    joint: ClassVar[bool] = True
+    trips: ClassVar[bool] = True
+    Spec: ClassVar[type[DeviceSpec]] = SupplySpec
+
+    def levels(self) -> IntArray:
+        """See DeviceGroup.levels: open, stay, close."""
+        return np.full((self.size, 1), 3, np.int64)
+
+    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+        """See DeviceGroup.act; closings are taken in turn, the first being another tie's in every step."""
+        self.hold(memory, setpoints, interval)
+        requests = self._requests(action[..., 0], setpoints)
+        refused = np.zeros(requests.shape, bool)
+        locked = memory[..., 0] > _ABOUT_0
+        for row in np.ndindex(requests.shape[:-1]):
+            closed = setpoints.closed[row]
+            for d in np.roll(np.arange(self.size), -(interval.step % self.size)):
+                if requests[row][d] > 0 and (
+                    locked[row][d] or not self.topology.may_supply(closed, int(self.formers[d]), interval.faulted)
+                ):
+                    refused[(*row, d)] = True
+                elif requests[row][d]:
+                    closed[self.formers[d]] = requests[row][d] > 0
+        kept = memory.copy()
+        kept[..., 0] = np.maximum(memory[..., 0] - interval.dt_h, 0.0)
+        return kept, refused.astype(np.int64)
+
+    def _requests(self, asked: Array, setpoints: Setpoints) -> IntArray:
+        """(..., D) 1 to close what is open, -1 to open what is closed, else 0."""
+        closed = setpoints.closed[..., self.formers]
+        wanted = np.where(np.abs(asked) > 1 / 3, asked > 0, closed)
+        return wanted.astype(np.int64) - closed
+
+    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """See DeviceGroup.hold: what tripped is open."""
+        setpoints.closed[..., self.formers] &= memory[..., 0] <= _ABOUT_0
+
+    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """See DeviceGroup.legal."""
+        tripped = memory[..., 0] > _ABOUT_0
+        held = setpoints.copy()
+        self.hold(memory, held, interval)
+        requests = self._requests(action[..., 0], held)
+        may = np.zeros((*memory.shape[:-2], self.size), bool)
+        for row in np.ndindex(memory.shape[:-2]):
+            may[row] = [
+                self.topology.may_supply(held.closed[row], int(s), interval.faulted) for s in self.formers.tolist()
+            ]
+        return np.array((requests <= 0) | may & ~tripped)[..., None]
+
+    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+        """See DeviceGroup.check: what gives more than it can trips."""
+        kw, kvar = solution.former_kw[..., self.places, :], solution.former_kvar[..., self.places, :]
+        given, most = np.hypot(kw.sum(axis=-1), kvar.sum(axis=-1)), self.kva * (1 + _SLACK)
+        over = (given > most) | (np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * most / 3)
+        memory = memory.copy()
+        memory[..., 0] = np.where(over, self.restart_h, memory[..., 0])
+        memory[..., 1] = given
+        return memory, over.astype(np.int64)
+
+    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.readings."""
+        left = memory[..., 0] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        return np.stack([setpoints.closed[..., self.formers], memory[..., 1] / self.kva, left], axis=-1)
+
+    @classmethod
+    def new_injections(cls, specs: Sequence[SupplySpec]) -> list[NewInjection]:
+        """What stands for each other feeder."""
+        names = unique([spec.label for spec in specs], "supply")
+        return [
+            NewInjection(name, spec.bus, spec.kva, kind="supply", forms=True)
+            for name, spec in zip(names, specs, strict=True)
+        ]
+
+    @classmethod
+    def build(cls, specs: Sequence[SupplySpec], feeder: Feeder) -> Supplies:
+        """See DeviceGroup.build."""
+        rows = [find(feeder.injections, f"generator.{spec.label}", "supply", feeder.name) for spec in specs]
+        formers = [feeder.injections[j].former for j in rows]
+        place = {int(s): g for g, s in enumerate(feeder.formers)}
+        return cls(
+            names=tuple(spec.label for spec in specs),
+            buses=tuple(feeder.injections[j].bus for j in rows),
+            formers=np.array(formers, dtype=np.int64),
+            kva=np.array([spec.kva for spec in specs]),
+            restart_h=np.array([spec.restart_h for spec in specs]),
+            topology=Topology.build(feeder),
+            places=np.array([place[s] for s in formers], dtype=np.int64),
+        )

@@ -1,0 +1,142 @@
+"""Exchanges: an open switch closes while another one, on the ring that this makes, opens; all stays fed, radially."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dss_marl.state import BoolArray
+from dss_marl.topology import Topology
+
+_MOST_KEPT = 10_000  # switch states whose answer is remembered
+Rings = dict[int, frozenset[int]]
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """Which switch may open in place of an open one.
+
+    Attributes:
+        topology: what the switches join.
+    """
+
+    topology: Topology
+    _known: dict[bytes, Rings] = field(default_factory=dict, repr=False, compare=False)
+
+    def rings(self, closed: BoolArray) -> Rings:
+        """Of each open switch, the closed ones that may open as it closes: those that part all its conductors.
+
+        Then every block keeps its supply, and there is no loop. A switch whose closing would make no ring, as one to a
+        dead part, has none; nor has any while there are loops.
+
+        Args:
+            closed: (S) states.
+        """
+        key = closed.tobytes()
+        if key not in self._known:
+            if len(self._known) >= _MOST_KEPT:
+                self._known.clear()
+            self._known[key] = self._found(closed)
+        return self._known[key]
+
+    def _found(self, closed: BoolArray) -> Rings:
+        topology = self.topology
+        lines = [s for s, pairs in enumerate(topology.pairs) if pairs]
+        if topology.loops(closed):
+            return {s: frozenset() for s in lines if not closed[s]}
+        above, by, depth = self._hung(closed, lines)
+        rings: Rings = {}
+        for s in lines:
+            if closed[s]:
+                continue
+            common: set[int] | None = None
+            for a, b in topology.pairs[s]:
+                path = _path(a, b, above, by, depth)
+                common = path if common is None else common & path
+            width = len(topology.pairs[s])
+            rings[s] = frozenset(t for t in common or () if len(topology.pairs[t]) == width)
+        return rings
+
+    def _hung(self, closed: BoolArray, lines: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """Every part as a tree: the block above each block (-1 at the top), the switch between, and the depth."""
+        size = self.topology.size
+        beside: list[list[tuple[int, int]]] = [[] for _ in range(size)]
+        for s in lines:
+            if closed[s]:
+                for a, b in self.topology.pairs[s]:
+                    beside[a].append((b, s))
+                    beside[b].append((a, s))
+        above, by, depth = [-1] * size, [-1] * size, [-1] * size
+        for top in range(size):
+            if depth[top] >= 0:
+                continue
+            depth[top], waiting = 0, deque([top])
+            while waiting:
+                block = waiting.popleft()
+                for other, s in beside[block]:
+                    if depth[other] < 0:
+                        above[other], by[other], depth[other] = block, s, depth[block] + 1
+                        waiting.append(other)
+        return above, by, depth
+
+    def together(
+        self, closed: BoolArray, closing: Sequence[int], opening: Sequence[int], first: int = 0
+    ) -> tuple[BoolArray, BoolArray]:
+        """Exchanges of several at once.
+
+        All are made if together they leave every block its supply and make no loop. Else they are taken one by one, in
+        rounds, each checked against what those before it have left.
+
+        Args:
+            closed: (S) states before.
+            closing: the open switch of each exchange.
+            opening: the closed one that shall open instead.
+            first: the exchange that is tried first; the others follow in their order, round about.
+
+        Returns:
+            the new states (S), and which exchanges were refused.
+        """
+        after = closed.copy()
+        after[list(opening)] = False
+        after[list(closing)] = True
+        if len(set(opening)) == len(opening) and self._as_well_fed(closed, after):
+            return after, np.zeros(len(closing), bool)
+        after, waiting = closed.copy(), [*range(first, len(closing)), *range(first)]
+        done = True
+        while done:
+            done = False
+            for k in list(waiting):
+                if opening[k] in self.rings(after)[closing[k]]:
+                    after[opening[k]], after[closing[k]] = False, True
+                    waiting.remove(k)
+                    done = True
+        refused = np.zeros(len(closing), bool)
+        refused[waiting] = True
+        return after, refused
+
+    def _as_well_fed(self, before: BoolArray, after: BoolArray) -> bool:
+        """Whether each block is supplied as before, by one source, and there is no loop."""
+        topology = self.topology
+        one, two = topology.parts(before), topology.parts(after)
+        if topology.loops(after) or len(set(one.root)) != len(set(two.root)):
+            return False
+        if any(one.supply[a] != two.supply[b] for a, b in zip(one.root, two.root, strict=True)):
+            return False
+        fed = [*topology.sources, *(b for s, blocks in topology.formers.items() if before[s] for b in blocks)]
+        return len({one.root[b] for b in fed}) == len({two.root[b] for b in fed})
+
+
+def _path(a: int, b: int, above: Sequence[int], by: Sequence[int], depth: Sequence[int]) -> set[int]:
+    """The switches between two blocks; none where they are in different parts."""
+    path: set[int] = set()
+    while a != b:
+        if depth[a] < depth[b]:
+            a, b = b, a
+        if above[a] < 0:
+            return set()
+        path.add(by[a])
+        a = above[a]
+    return path

@@ -1,0 +1,99 @@
+"""Feeding: from which side each regulator is fed, with the switches in any state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dss_marl.feeder import Feeder, components
+from dss_marl.state import BoolArray
+
+_MOST_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """A feeder contracted to what neither switches nor regulators part; see Topology.
+
+    Attributes:
+        joints: pairs of blocks that a switch or a regulator joins, and which: below S a row of Feeder.switches, from S
+            on a tap.
+        sources: blocks with a source of the circuit.
+        formers: row of Feeder.switches to the blocks that it feeds.
+        from_blocks: (R) the blocks on the side of each tap's regulator that is to be fed.
+        switches: number S.
+    """
+
+    joints: tuple[tuple[int, int, int], ...]
+    sources: frozenset[int]
+    formers: dict[int, tuple[int, ...]]
+    from_blocks: tuple[frozenset[int], ...]
+    switches: int
+    _kept: dict[bytes, BoolArray] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def build(cls, feeder: Feeder) -> Feeding:
+        """The blocks of this feeder."""
+        count = len(feeder.switches)
+        tap_of = {row.name: count + r for r, row in enumerate(feeder.taps)}
+        first: list[int] = []
+        second: list[int] = []
+        mover: list[int] = []
+        source_side: dict[str, list[int]] = {}
+        for branch in feeder.branches:
+            one, two = branch.nodes1, branch.nodes2
+            if branch.kind in ("transformer", "regulator"):
+                one, two = feeder.through_windings(one, two)
+            if branch.name in tap_of:
+                other = feeder.taps[tap_of[branch.name] - count].bus1
+                source_side[branch.name] = list(branch.nodes1 if branch.bus1 == other else branch.nodes2)
+            first += one
+            second += two
+            mover += [tap_of.get(branch.name, branch.switch if branch.switch >= 0 else -1)] * len(one)
+        a, b, by = np.array(first, np.int64), np.array(second, np.int64), np.array(mover, np.int64)
+        block = components(len(feeder.nodes), a[by < 0], b[by < 0])
+        block = np.unique(block, return_inverse=True)[1].reshape(-1)
+        moving = zip(block[a[by >= 0]].tolist(), block[b[by >= 0]].tolist(), by[by >= 0].tolist(), strict=True)
+        return cls(
+            joints=tuple(dict.fromkeys(moving)),
+            sources=frozenset(block[feeder.source_nodes].tolist()),
+            formers={
+                int(s): tuple(block[nodes].tolist())
+                for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
+            },
+            from_blocks=tuple(frozenset(block[source_side[row.name]].tolist()) for row in feeder.taps),
+            switches=count,
+        )
+
+    def forward(self, closed: BoolArray) -> BoolArray:
+        """(R) which taps are fed from the side that they are meant to be; read-only.
+
+        The others are fed from behind, dangle, or are dead.
+
+        Args:
+            closed: (S) states.
+        """
+        key = closed.tobytes()
+        if key not in self._kept:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = np.array([self._is_forward(r, closed.tolist()) for r in range(len(self.from_blocks))])
+            self._kept[key].flags.writeable = False
+        return self._kept[key]
+
+    def _is_forward(self, tap: int, closed: list[bool]) -> bool:
+        """Whether a source is reached from its first side without going through it."""
+        ways: dict[int, list[int]] = {}
+        for a, b, mover in self.joints:
+            if mover != self.switches + tap and (mover >= self.switches or closed[mover]):
+                ways.setdefault(a, []).append(b)
+                ways.setdefault(b, []).append(a)
+        sources = set(self.sources).union(*(blocks for s, blocks in self.formers.items() if closed[s]))
+        seen, ahead = set(self.from_blocks[tap]), list(self.from_blocks[tap])
+        while ahead:
+            for block in ways.get(ahead.pop(), ()):
+                if block not in seen:
+                    seen.add(block)
+                    ahead.append(block)
+        return bool(seen & sources)

@@ -1,0 +1,102 @@
+"""The known network: what meters would show if injections and taps were such and such, and how that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.state import Array, IntArray, Setpoints, Solution
+from dss_marl.task import Task
+from dss_marl.zones import Zone
+
+_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
+_STEP_KW = 20.0  # of an injection, for slopes
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the network shows in a state.
+
+    Attributes:
+        v_pu: (N) node voltages [pu].
+        zone_kw: (Z) what loads and units of each zone feed into the grid together [kW].
+    """
+
+    v_pu: Array
+    zone_kw: Array
+
+
+class KnownNetwork:
+    """A model of the feeder on an engine of its own, which knows impedances and ratings but nothing of the day.
+
+    Args:
+        task: names the feeder.
+        base_kw: (J) injections around which slopes are taken [kW].
+    """
+
+    def __init__(self, task: Task, base_kw: Array) -> None:
+        feeder = task.feeder
+        self._task = task
+        self._engine = OpenDSSEngine(feeder, tolerance=_TOLERANCE)
+        nominal, kvar = feeder.nominal_kw, feeder.nominal_kvar
+        self._kvar_per_kw = np.divide(kvar, nominal, out=np.zeros_like(kvar), where=nominal != 0)
+        self._kvar_per_kw[np.setdiff1d(np.arange(len(nominal)), feeder.loads)] = 0.0
+        self._members = [np.concatenate([zone.loads, zone.units]) for zone in task.zones]
+        self._slopes(base_kw)
+
+    def show(self, kw: Array, tap: Array) -> Shown:
+        """Of injections (J) [kW], loads at their power factor and units at unity, and taps (R), in fractions too."""
+        whole = np.rint(tap).astype(np.int64)
+        solution = self._solved(kw, whole)
+        shown = self._shown(solution)
+        rest = tap - whole
+        return Shown(shown.v_pu + self.v_per_tap @ rest, shown.zone_kw) if rest.any() else shown
+
+    def slopes(self, nodes: IntArray, zones: Sequence[int], taps: IntArray) -> Array:
+        """(m, J + t) change of voltages at nodes and of power of zones, by injections [1/kW] and by taps [1/step]."""
+        by_power = np.concatenate([self.v_per_kw[nodes], self.zone_per_kw[list(zones)]])
+        by_tap = np.concatenate([self.v_per_tap[nodes][:, taps], np.zeros((len(zones), len(taps)))])
+        return np.hstack([by_power, by_tap])
+
+    def served(self, zone: int, kw: Array) -> Array:
+        """(l) those of the injections (J) that make up a zone's power [kW]."""
+        return np.asarray(kw[self._members[zone]])
+
+    def _slopes(self, base_kw: Array) -> None:
+        start = self._task.start.tap
+        base = self._shown(self._solved(base_kw, start))
+        v, zone = [], []
+        for j in range(len(base_kw)):
+            kw = base_kw.copy()
+            kw[j] += _STEP_KW
+            shown = self._shown(self._solved(kw, start))
+            v.append((shown.v_pu - base.v_pu) / _STEP_KW)
+            zone.append((shown.zone_kw - base.zone_kw) / _STEP_KW)
+        self.v_per_kw, self.zone_per_kw = np.array(v).T, np.array(zone).T  # (N, J), (Z, J)
+        by_tap = []
+        for r, row in enumerate(self._task.feeder.taps):
+            tap = start.copy()
+            move = 1 if tap[r] < row.maximum else -1
+            tap[r] += move
+            by_tap.append((self._shown(self._solved(base_kw, tap)).v_pu - base.v_pu) * move)
+        self.v_per_tap = np.array(by_tap).reshape(len(by_tap), -1).T  # (N, R)
+
+    def _solved(self, kw: Array, tap: IntArray) -> Solution:
+        closed = self._task.start.closed
+        return self._engine.solve(Setpoints(kw, kw * self._kvar_per_kw, tap, closed))
+
+    def _shown(self, solution: Solution) -> Shown:
+        served = solution.served_kw
+        return Shown(solution.v_pu, np.array([served[own].sum() for own in self._members]))
+
+    def close(self) -> None:
+        """Give the engine's context back."""
+        self._engine.close()
+
+
+def rows_of(zones: Sequence[Zone], name: str) -> IntArray:
+    """The rows ``name`` of several zones, one zone after the other."""
+    return np.concatenate([np.zeros(0, np.int64), *(getattr(zone, name) for zone in zones)])

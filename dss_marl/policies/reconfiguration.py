@@ -1,0 +1,161 @@
+"""Reconfigured days: the best sequence of radial configurations, from all that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dss_marl.devices import OpenPoints
+from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.plant import Plant
+from dss_marl.policies.configurations import Configurations
+from dss_marl.policies.paths import best_path
+from dss_marl.policies.screening import Screening
+from dss_marl.policies.trees import all_trees, ring_table, widths
+from dss_marl.policies.trials import Trials
+from dss_marl.state import Array, GridState, IntArray
+from dss_marl.task import Task
+
+_TOLERANCE = 1e-7  # of the power flow, see volt_var
+_SOLVES = 20_000  # power flows for which all configurations are tried in all intervals, without screening
+_BEST = 12  # configurations that a window of the day offers
+_THOROUGH = 40
+_WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96)  # intervals
+_ROUNDS = 4  # of trying what lies around the path
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) the best requests found for a day.
+
+    Where there are few configurations, the engine tries all of them in every interval, and the path is the best there
+    is. Else a linear model ranks them; those that are best in some window of the day, and what lies one exchange from
+    the path, are tried on the engine in every interval.
+
+    Args:
+        task: open points, and nothing else that moves.
+        day: of the year.
+        thorough: let the model offer more.
+    """
+    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+    configurations = Configurations(trials)
+    group, steps = configurations.group, range(task.scenario.steps)
+    first = trials.plant.begin(day, task.start)
+    states = [trials.plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in steps]
+    trees = all_trees(ring_table(group, task.start.closed))
+    search = _Search(configurations, states)
+    if len(trees) * len(states) <= _SOLVES:
+        search.offer(trees)
+    else:
+        scores = _Scores(Screening(task, group, trees), states)
+        search.offer(trees[scores.promising(_THOROUGH if thorough else _BEST)])
+        for _ in range(_ROUNDS):
+            before = search.total
+            search.offer(np.unique(np.concatenate([configurations.neighbours(one) for one in search.path]), axis=0))
+            if search.total <= before:
+                break
+    result = _written(task, configurations, states, search.path)
+    trials.plant.engine.close()
+    return result
+
+
+def refuses(task: Task) -> str:
+    """What of a task this does not plan; "" where it plans all."""
+    scenario, problem = task.scenario, ""
+    others = [group for group in task.groups if not isinstance(group, OpenPoints)]
+    if len(others) == len(task.groups):
+        return "no open points"
+    if others:
+        problem = f"{type(others[0]).__name__} beside open points"
+    for group in task.groups:
+        if isinstance(group, OpenPoints) and len(widths(group)) > 1:
+            problem = "open points over lines of different phases"
+        elif isinstance(group, OpenPoints) and len(set(task.feeder.source_nodes.tolist())) > len(_phases(task)):
+            problem = "several sources"
+    if scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    if scenario.attack is not None or scenario.faults:
+        problem = "attacks or faults, which differ from one episode to another"
+    if scenario.reward_sharing != "team":
+        problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
+    return problem
+
+
+def _phases(task: Task) -> tuple[int, ...]:
+    return task.feeder.bus(task.feeder.source_bus).phases
+
+
+class _Scores:
+    """What the model makes of all configurations, added up over windows of the day."""
+
+    def __init__(self, screening: Screening, states: list[GridState]) -> None:
+        scores = np.array([screening.scores(state) for state in states])
+        self._sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0)])
+
+    def promising(self, count: int) -> IntArray:
+        """The best ones of each window, without repetition."""
+        found: set[int] = set()
+        steps = len(self._sums) - 1
+        for window in (w for w in _WINDOWS if w <= steps):
+            for start in range(0, steps - window + 1, max(window // 4, 1)):
+                total = self._sums[start + window] - self._sums[start]
+                found.update(np.argpartition(-total, min(count, len(total) - 1))[:count].tolist())
+        return np.array(sorted(found))
+
+
+class _Search:
+    """Configurations on offer in every interval, and the best path through them.
+
+    Attributes:
+        path: per interval, (D) open places.
+        total: what it earns.
+    """
+
+    def __init__(self, configurations: Configurations, states: list[GridState]) -> None:
+        self._configurations, self._states = configurations, states
+        self._prices = configurations.prices(states[0])
+        self._home = np.sort(configurations.group.home)
+        self._earned: dict[tuple[int, ...], Array] = {}
+        group = configurations.group
+        every = 1 if group.every is None else int(group.every[0])
+        width = len(group.places)
+        self._limits = [np.full(width, int(t % every == 0)) for t in range(len(states))]
+        self.path: list[IntArray] = []
+        self.total = -np.inf
+        self.offer([self._home])
+
+    def offer(self, trees: Iterable[IntArray]) -> None:
+        """Try more configurations in every interval, and take the best path through all that were tried."""
+        fresh = [one for one in trees if tuple(one.tolist()) not in self._earned]
+        rewards = np.zeros((len(fresh), len(self._states)))
+        for t, state in enumerate(self._states):  # interval by interval: the next solve starts from a near one
+            for k, one in enumerate(fresh):
+                rewards[k, t] = self._configurations.reward(state, one)
+        self._earned |= {tuple(one.tolist()): row for one, row in zip(fresh, rewards, strict=True)}
+        sets = np.array(list(self._earned), np.int64)
+        table = np.array(list(self._earned.values()))
+        shut = np.ones((len(sets), len(self._prices)), np.int64)
+        np.put_along_axis(shut, sets, 0, axis=1)
+        start = np.ones(len(self._prices), np.int64)
+        start[self._home] = 0
+        kept = self._worth_keeping(table)
+        self.total, path = best_path(
+            list(table[kept].T), [shut[kept]] * len(self._states), start, self._limits, self._prices
+        )
+        self.path = [sets[kept][k] for k in path]
+
+    def _worth_keeping(self, table: Array) -> IntArray:
+        """Those that are not so much worse than the best in every interval that two moves there and back would pay."""
+        moves = 4 * len(self._home) * float(self._prices.max(initial=0.0))
+        good = (table >= table.max(axis=0) - moves).any(axis=1)
+        good[0] = True  # home
+        return np.flatnonzero(good)
+
+
+def _written(task: Task, configurations: Configurations, states: list[GridState], path: list[IntArray]) -> Array:
+    """(T, F) the requests that lead along the path."""
+    here, result = configurations.group.home.copy(), []
+    for places in path:
+        here = configurations.goals(here, places)
+        result.append(configurations.asked(task.neutral, here))
+    return np.array(result)

@@ -1,0 +1,106 @@
+"""Ties: a rule for restoration, by which operators begin: close the tie that is nearest to the dark."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.devices import Generators, Supplies, Switches
+from dss_marl.env import ZoneEnv
+from dss_marl.feeder import Feeder
+from dss_marl.state import Array, GridState
+
+
+class NearestTie:
+    """Closes, one a step, the switch or supply that the interlock allows between what is alive and what is dark.
+
+    Of several, the one with fewest branches between it and the broken place: what the fault cut off begins there. When
+    none is left, generators on dark buses start, one a step too, and feed their islands. It never opens a switch, asks
+    neither how much a tie can carry nor how low the voltage gets, and sees no load: local knowledge.
+    """
+
+    circuit_controls = False
+    local = True
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the switches.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not any(isinstance(group, Switches | Supplies) for group in env.task.groups):
+            raise ValueError(f"nearest_tie closes switches; scenario {env.task.scenario.name!r} has none")
+        self._ways = _ways(env.task.feeder)
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Actions of all agents."""
+        return env.task.encoding.encode(self.asked(env))
+
+    def asked(self, env: ZoneEnv) -> Array:
+        """(F) the requests for the coming interval."""
+        now, task = env.now, env.task
+        assert now is not None
+        flat = env.plant.present(now)
+        entries = task.agents.slots.by_group(flat)  # views
+        ones = np.ones_like(flat)
+        legal = task.agents.slots.by_group(env.plant.legal(now, ones[:, None])[:, 0].astype(float))
+        found = []
+        distance = self._distances(task.feeder, now)
+        for k, group in enumerate(task.groups):
+            if isinstance(group, Switches | Supplies):
+                rows = group.switches if isinstance(group, Switches) else group.formers
+                for d, s in enumerate(rows.tolist()):
+                    if not now.setpoints.closed[s] and legal[k][d, 0] and self._lights(task.feeder, now, s):
+                        found.append((distance[task.feeder.bus_index[group.buses[d]]], k, d))
+        if found:
+            _, k, d = min(found)
+            entries[k][d, 0] = 1.0
+            return flat
+        for k, group in enumerate(task.groups):
+            if isinstance(group, Generators):
+                self._form(group, entries[k], now)
+        return flat
+
+    def _lights(self, feeder: Feeder, now: GridState, switch: int) -> bool:
+        """Whether closing it brings dark nodes to what is alive."""
+        closed = now.setpoints.closed.copy()
+        closed[switch] = True
+        return bool(feeder.energised(closed).sum() > now.solution.energised.sum())
+
+    def _form(self, group: Generators, entries: Array, now: GridState) -> None:
+        """Start the first unit that sits in the dark and can feed an island by itself."""
+        for d in np.flatnonzero(group.formers >= 0):
+            nodes = [group.topology.block == block for block in group.blocks[d]]
+            dark = not now.solution.energised[np.logical_or.reduce(nodes)].any()
+            if dark and entries[d, 0] <= -1:
+                entries[d, 0] = 1.0
+                return
+
+    def _distances(self, feeder: Feeder, now: GridState) -> Array:
+        """(buses) branches from the broken places, whatever is open; 0 everywhere where nothing is broken."""
+        if now.faulted is None:
+            return np.zeros(len(feeder.buses))
+        start = set(feeder.node_bus[now.faulted].tolist())
+        result = np.full(len(feeder.buses), np.inf)
+        result[list(start)] = 0
+        ahead = deque(start)
+        while ahead:
+            bus = ahead.popleft()
+            for other in self._ways[bus]:
+                if result[other] == np.inf:
+                    result[other] = result[bus] + 1
+                    ahead.append(other)
+        return result
+
+
+def _ways(feeder: Feeder) -> list[list[int]]:
+    """Per bus, those that a branch leads to."""
+    ways: list[list[int]] = [[] for _ in feeder.buses]
+    for branch in feeder.branches:
+        a, b = feeder.bus_index[branch.bus1], feeder.bus_index[branch.bus2]
+        ways[a].append(b)
+        ways[b].append(a)
+    return ways

@@ -1,0 +1,81 @@
+"""Priorities: which loads matter how much to whoever must choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dss_marl.feeder import Feeder, find
+from dss_marl.state import Array, IntArray
+
+CLASSES = ("critical", "important", "normal")
+NORMAL = len(CLASSES) - 1
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ClassSpec(_Data):
+    """One class: the loads that are named, and others drawn until the class has its share of the feeder's power."""
+
+    weight: float = Field(gt=0, description="of a kWh not served, where that of a normal load counts 1")
+    share: float = Field(default=0.0, ge=0, le=1, description="of the nominal load [1]")
+    loads: tuple[str, ...] = ()
+
+
+class PrioritySpec(_Data):
+    """Critical and important loads; all others are normal and weigh 1."""
+
+    seed: int = Field(default=0, description="of the draw; the same on every day")
+    critical: ClassSpec = ClassSpec(weight=10, share=0.15)
+    important: ClassSpec = ClassSpec(weight=3, share=0.25)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PrioritySpec:
+        if self.critical.share + self.important.share > 1:
+            raise ValueError("the shares of critical and important loads add up to more than 1; lower one")
+        twice = {name.lower() for name in self.critical.loads} & {name.lower() for name in self.important.loads}
+        if twice:
+            raise ValueError(f"load {min(twice)!r} is named as critical and as important; choose one")
+        return self
+
+
+@dataclass(frozen=True)
+class Priorities:
+    """The class of every load.
+
+    Attributes:
+        of: (J) index in CLASSES; units are normal.
+        weight: (J) of a kWh not served.
+        class_weight: (C) the same of each class.
+    """
+
+    of: IntArray
+    weight: Array
+    class_weight: Array
+
+    @classmethod
+    def build(cls, spec: PrioritySpec, feeder: Feeder) -> Priorities:
+        """Name and draw the classes.
+
+        Raises:
+            ValueError: a load that the feeder does not have.
+        """
+        of = np.full(len(feeder.injections), NORMAL, dtype=np.int64)
+        loads = [feeder.injections[j] for j in feeder.loads]
+        kw = np.maximum(-feeder.nominal_kw, 0.0)
+        drawn = [int(j) for j in np.random.default_rng(spec.seed).permutation(feeder.loads)]
+        for number, one in enumerate((spec.critical, spec.important)):
+            named = [int(feeder.loads[find(loads, name, "load", feeder.name)]) for name in one.loads]
+            of[named] = number
+            drawn = [j for j in drawn if j not in named]
+        for number, one in enumerate((spec.critical, spec.important)):
+            short = one.share * kw.sum() - kw[of == number].sum()
+            while drawn and short > kw[drawn[0]] / 2:  # nearest to the share
+                short -= kw[drawn[0]]
+                of[drawn.pop(0)] = number
+        weights = np.array([spec.critical.weight, spec.important.weight, 1.0])
+        return cls(of, weights[of], weights)

@@ -1,0 +1,131 @@
+"""Games: days played by controllers, each once, in environments that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.env import ZoneEnv
+from dss_marl.metrics import TermSums
+from dss_marl.policies import Controller
+from dss_marl.scenario import Scenario
+from dss_marl.state import Array, GridState, Setpoints
+from dss_marl.task import Task
+from dss_marl.training.evaluation import environment_for, run_day
+
+SAMPLES = 24  # intervals of a day whose energy is counted in another way
+
+
+class Game(NamedTuple):
+    """A day that was played.
+
+    Attributes:
+        figures: key figures; see metrics.FIGURES.
+        terms: sums of the single reward terms and costs.
+        lowest, highest: voltage of any energised node in any interval [pu].
+        imbalance: largest difference between the losses by the balance of sources, units and loads and OpenDSS's own
+            sum over the elements, over the power that flows [1]; NaN where not looked at.
+    """
+
+    figures: dict[str, float]
+    terms: dict[str, float]
+    lowest: float
+    highest: float
+    imbalance: float
+
+
+class Games:
+    """Plays a scenario's days.
+
+    Args:
+        scenario: which.
+
+    Attributes:
+        task: the scenario as it is without the circuit's own controls.
+        kept: controller's name to day to what was played.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.task: Task = scenario.build()
+        self.kept: dict[str, dict[int, Game]] = {}
+        self._envs: dict[bool, ZoneEnv] = {}
+
+    def play(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
+        """(days) team returns; a day that the name has played already is not played again.
+
+        Args:
+            name: under which the games are kept.
+            controller: that plays.
+            days: of the year.
+            balance: also look at the energy balance.
+        """
+        own = self.kept.setdefault(name, {})
+        for day in days:
+            if day not in own:
+                own[day] = self.played(controller, day, balance)
+        return self.returns(name, days)
+
+    def returns(self, name: str, days: Sequence[int]) -> Array:
+        """(days) team returns of what was played."""
+        return np.array([self.kept[name][day].figures["team_return"] for day in days])
+
+    def played(self, controller: Controller, day: int, balance: bool = False) -> Game:
+        """One day, kept nowhere."""
+        env = self.environment(controller)
+        sums, seen = TermSums(env.task), _Seen(balance, env.task.scenario.steps)
+
+        def watch(after: GridState) -> None:
+            assert env.before is not None
+            sums.add(env.before, after)
+            seen.add(after)
+
+        figures = run_day(env, controller, day, watch)
+        return Game(figures, sums.sums, seen.lowest, seen.highest, seen.imbalance(env))
+
+    def environment(self, controller: Controller) -> ZoneEnv:
+        """The one that controllers of this sort share."""
+        kind = bool(controller.circuit_controls)
+        if kind not in self._envs:
+            self._envs[kind] = (
+                environment_for(controller, self.scenario, "test") if kind else ZoneEnv(self.task, "test")
+            )
+        return self._envs[kind]
+
+    def close(self) -> None:
+        """Give the solvers back."""
+        for env in self._envs.values():
+            env.close()
+
+
+class _Seen:
+    """What voltages a day had, and some of its intervals to solve once more."""
+
+    def __init__(self, balance: bool, steps: int) -> None:
+        self.lowest, self.highest = np.inf, -np.inf
+        self._wanted = set(np.linspace(0, steps - 1, SAMPLES).round().astype(int).tolist()) if balance else set()
+        self._states: list[tuple[Setpoints, float, float]] = []
+
+    def add(self, after: GridState) -> None:
+        """Look at an interval."""
+        solution = after.solution
+        alive = solution.v_pu if solution.energised.all() else solution.v_pu[solution.energised]
+        self.lowest = min(self.lowest, float(alive.min(initial=np.inf)))
+        self.highest = max(self.highest, float(alive.max(initial=-np.inf)))
+        if after.step in self._wanted:
+            flow = float(np.abs(solution.served_kw).sum() + abs(solution.source_kw))
+            self._states.append((after.setpoints.copy(), float(solution.loss_kw), flow))
+
+    def imbalance(self, env: ZoneEnv) -> float:
+        """See Game; the intervals are solved once more, and OpenDSS is asked for the losses of its elements."""
+        worst = np.nan
+        if not isinstance(env.engine, OpenDSSEngine):
+            return worst
+        for setpoints, loss_kw, flow in self._states:
+            env.engine.solve(setpoints)
+            off = abs(loss_kw - env.engine.element_loss_kw()) / max(flow, 1.0)
+            worst = off if np.isnan(worst) else max(worst, off)
+        return float(worst)

@@ -1,0 +1,162 @@
+"""Picture: one test day under no control, a rule or droop, and the strongest controller, for the check by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dss_marl.devices import Batteries
+from dss_marl.env import ZoneEnv
+from dss_marl.policies import BY_NAME, REFERENCES
+from dss_marl.rewards import unserved_kwh
+from dss_marl.scenario import Scenario
+from dss_marl.state import Array, BoolArray, GridState
+from dss_marl.task import Task
+from dss_marl.training.evaluation import environment_for, run_day, startable
+from dss_marl.validation.scope import frozen_days
+
+_PLAIN = ("tuned_droop", "droop", "opendss_controls")  # where no rule of the task's own plays
+
+
+def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
+    """Draw a day.
+
+    Args:
+        scenario: which.
+        day: of the year; None takes the middle one of the frozen test days.
+        path: PNG to write.
+
+    Raises:
+        ValueError: no controller can play the day.
+        ImportError: matplotlib is missing.
+    """
+    from dss_marl import plots
+    from dss_marl.plots.operation import operation_figure
+
+    task = scenario.build()
+    days = frozen_days(task)
+    day = days[len(days) // 2] if day is None else day
+    names = [name for name in REFERENCES if name not in BY_NAME or name == scenario.strongest]
+    found, refused = startable(scenario, names, day)
+    if scenario.strongest in refused:
+        raise ValueError(f"scenario {scenario.name!r}, day {day}: {refused[scenario.strongest]}")
+    rules = [name for name in found if name not in ("no_control", "random", scenario.strongest, *_PLAIN)]
+    middle = [name for name in (*rules, *_PLAIN) if name in found and name != scenario.strongest][:1]
+    panels = {}
+    for name in ("no_control", *middle, scenario.strongest):
+        env = environment_for(found[name], scenario, "test")
+        states: list[tuple[GridState, GridState]] = []
+
+        def watch(after: GridState, env: ZoneEnv = env, states: list[tuple[GridState, GridState]] = states) -> None:
+            assert env.before is not None
+            states.append((env.before, after))
+
+        figures = run_day(env, found[name], day, watch)
+        panels[f"{name}: return {figures['team_return']:.4g}"] = panels_of(env.task, states)
+        env.close()
+    every = [label for label in _ORDER if _tells(label, list(panels.values()))]
+    played = max(len(next(iter(own["power [kW]"].values()))) for own in panels.values())
+    whole = {name: _filled(own, every, played) for name, own in panels.items()}
+    hours: Array = scenario.start_hour + np.arange(played + 1, dtype=float) * scenario.dt_h
+    title = f"{scenario.name}, test day {day}"
+    return plots.save(operation_figure(whole, hours, title), path)
+
+
+def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict[str, dict[str, Array]]:
+    """What a day's panels show, by label; only what the feeder has.
+
+    Args:
+        task: as it was played.
+        states: before and after each interval.
+    """
+    feeder, after = task.feeder, [state for _, state in states]
+    judged = np.sort(np.concatenate([zone.judged for zone in task.zones]))
+    v = np.array([_band(state.solution.v_pu[judged], state.solution.energised[judged]) for state in after])
+    rows = {kind: [j for j, row in enumerate(feeder.injections) if row.kind == kind] for kind in _kinds(task)}
+    served = np.array([state.solution.served_kw for state in after])
+    power = {"import": np.array([float(state.solution.source_kw) for state in after])}
+    power |= {_PLURAL.get(kind, kind): abs(served[:, own].sum(1)) if kind == "load" else served[:, own].sum(1)
+              for kind, own in rows.items()}  # fmt: skip
+    panels = {"voltage [pu]": dict(zip(("lowest", "median", "highest"), v.T, strict=True)), "power [kW]": power}
+    kvar = np.array([state.setpoints.kvar for state in after])
+    for kind in ("inverter", "battery", "generator"):
+        own = [j for j in rows.get(kind, []) if kvar[:, j].any()]
+        if own:
+            panels[f"{kind} [kvar]"] = _lines(kvar[:, own])
+    for kind in ("battery", "generator"):
+        if rows.get(kind):
+            panels[f"{kind} [kW]"] = _lines(served[:, rows[kind]])
+    charge = _charge(task, after)
+    if charge is not None:
+        panels["state of charge [1]"] = _lines(charge)
+    if len(feeder.taps):
+        panels["tap"] = _lines(np.array([state.setpoints.tap for state in after], float))
+    closed = np.array([state.setpoints.closed for state in after])
+    for kind, label, shut in (("capacitor", "bank steps on", True), ("switch", "switches open", False)):
+        own = [s for s, row in enumerate(feeder.switches) if row.kind == kind]
+        if own:
+            panels[label] = {"_count": (closed[:, own] == shut).sum(1).astype(float)}
+    dark = np.array([float(unserved_kwh(task.stacked, *pair).sum()) / task.scenario.dt_h for pair in states])
+    panels["unserved [kW]"] = {"_unserved": dark}
+    return panels
+
+
+_ORDER = (
+    "voltage [pu]",
+    "power [kW]",
+    *(f"{kind} [{unit}]" for kind in ("inverter", "battery", "generator") for unit in ("kW", "kvar")),
+    "state of charge [1]",
+    "tap",
+    "bank steps on",
+    "switches open",
+    "unserved [kW]",
+)
+
+
+def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
+    """Whether some line of the panel moves, or is not the same under all controllers."""
+    lines = [own[label] for own in panels if label in own]
+    moves = any(np.ptp(line) > 0 for own in lines for line in own.values())
+    return moves or any(own[name][0] != lines[0][name][0] for own in lines for name in own if name in lines[0])
+
+
+def _band(v_pu: Array, alive: BoolArray) -> tuple[float, float, float]:
+    """Lowest, median and highest voltage of what is energised; NaN where nothing is."""
+    v = v_pu[alive]
+    return (float(v.min()), float(np.median(v)), float(v.max())) if v.size else (np.nan, np.nan, np.nan)
+
+
+_PLURAL = {"load": "loads", "inverter": "sun", "battery": "batteries", "ev_charger": "cars", "generator": "generators"}
+
+
+def _kinds(task: Task) -> list[str]:
+    return list(dict.fromkeys(row.kind for row in task.feeder.injections))
+
+
+def _lines(values: Array) -> dict[str, Array]:
+    """(T, n) values as lines without names."""
+    return {f"_{k}": column for k, column in enumerate(values.T)}
+
+
+def _charge(task: Task, states: Sequence[GridState]) -> Array | None:
+    """(T, D) state of charge of the batteries; None where there are none."""
+    place = 0
+    for group in task.groups:
+        width = group.size * len(group.reading_labels)
+        if isinstance(group, Batteries):
+            return np.array([s.readings[place : place + width].reshape(group.size, -1)[:, 0] for s in states])
+        place += width
+    return None
+
+
+def _filled(own: dict[str, dict[str, Array]], labels: Sequence[str], steps: int) -> dict[str, dict[str, Array]]:
+    """The same panels for all; nothing is drawn where one has not what others have, or after a failed power flow."""
+    blank = np.full(steps, np.nan)
+    return {
+        label: {
+            name: np.append(values, blank[len(values) :]) for name, values in own.get(label, {"_none": blank}).items()
+        }
+        for label in labels
+    }

@@ -1,0 +1,106 @@
+"""Proof: all checks of a scenario, and the figures of every controller that played."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dss_marl.policies import BY_NAME, REFERENCES, Controller
+from dss_marl.scenario import Scenario
+from dss_marl.training.evaluation import Table, startable
+from dss_marl.training.record import git_commit
+from dss_marl.validation.games import Games
+from dss_marl.validation.physics import physical
+from dss_marl.validation.ranking import ZEROS, partial_observation, strongest_wins
+from dss_marl.validation.row import Row, failures
+from dss_marl.validation.scope import Scope
+from dss_marl.validation.simple import constants_fall_short, single_devices
+from dss_marl.validation.stress import stress_changes
+from dss_marl.validation.terms import terms_fire
+from dss_marl.validation.variants import constants
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the checks of a scenario found.
+
+    Attributes:
+        scenario: which.
+        scope: on which days.
+        rows: of all checks.
+        games: what was played; its ``kept`` has the figures.
+        controllers: name to each that played.
+        refused: why other reference controllers did not play.
+        commit: of the code that played; "" outside a checkout.
+    """
+
+    scenario: Scenario
+    scope: Scope
+    rows: tuple[Row, ...]
+    games: Games
+    controllers: dict[str, Controller]
+    refused: dict[str, str]
+    commit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not failures(self.rows)
+
+    @property
+    def table(self) -> Table:
+        """The controllers that played all days, the strongest last."""
+        days, kept = self.scope.days, self.games.kept
+        names = [name for name in self.controllers if all(day in kept[name] for day in days)]
+        names.sort(key=lambda name: name == self.scenario.strongest)
+        figures = {name: [kept[name][day].figures for day in days] for name in names}
+        return Table(self.scenario.name, "test", days, figures, self.scenario.strongest)
+
+
+def prove(
+    scenario: Scenario, most_days: int | None = None, quick: bool = False, report: Report = lambda text: None
+) -> Proof:
+    """Play a scenario's reference controllers, constants and single devices, and check what must hold.
+
+    Args:
+        scenario: which.
+        most_days: of the frozen test days; None takes all.
+        quick: two days and few trials, and no statement about intervals.
+        report: told what is being done.
+
+    Raises:
+        ValueError: the strongest controller cannot play.
+    """
+    commit = git_commit()  # now: the checkout may go on while days are played
+    games = Games(scenario)
+    strongest = scenario.strongest
+    scope = Scope.of(games.task, most_days, quick)
+    names = [name for name in REFERENCES if name not in BY_NAME or name == strongest or scope.slow]
+    if strongest not in REFERENCES:
+        raise ValueError(f"scenario {scenario.name!r}: strongest {strongest!r} is none of {', '.join(REFERENCES)}")
+    controllers, refused = startable(scenario, names, scope.days[0])
+    if strongest in refused:
+        raise ValueError(f"scenario {scenario.name!r}: its strongest controller cannot play: {refused[strongest]}")
+    for name, controller in controllers.items():
+        brief = name in BY_NAME and name != strongest
+        report(f"{name}: {len(scope.few if brief else scope.days)} days")
+        games.play(name, controller, scope.few[:2], balance=True)
+        games.play(name, controller, scope.few if brief else scope.days)
+    zero = next(name for name in reversed(ZEROS) if name in controllers)
+    rows = strongest_wins(games, strongest, controllers, scope)
+    report("constants")
+    rows += constants_fall_short(games, strongest, zero, scope)
+    report("single devices")
+    short, moving = single_devices(games, strongest, controllers[strongest], zero, scope)
+    rows += short
+    rows += terms_fire(games, [*controllers, *constants(games.task)], scope)
+    rows += moving
+    report("stress splits")
+    looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
+    rows += stress_changes(games, looked, scope)
+    rows += partial_observation(games, strongest, controllers, scope)
+    rows += physical(games, controllers)
+    games.close()
+    return Proof(scenario, scope, tuple(sorted(rows, key=lambda row: row.check)), games, controllers, refused, commit)

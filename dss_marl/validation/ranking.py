@@ -1,0 +1,93 @@
+"""Ranking: whether the strongest controller wins, and what partial observation costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dss_marl.metrics import mean_interval
+from dss_marl.policies import Controller, is_local
+from dss_marl.state import Array, BoolArray
+from dss_marl.validation.games import Games
+from dss_marl.validation.row import Row, said
+from dss_marl.validation.scope import Scope
+
+MARGIN = 0.02  # of the other's return; the least gain that is worth a task, 40 times what the solver's noise is
+UNBEATEN = 0.95  # share of days
+TIE = 1e-4  # of the return: closer is a tie, and a tie beats nobody
+ZEROS = ("no_control", "opendss_controls")
+
+
+def tied(returns: Array) -> Array:
+    """(days) how far two returns may lie apart and still be a tie."""
+    return TIE * np.maximum(np.abs(returns), 1.0)
+
+
+def played_days(games: Games, name: str, scope: Scope) -> tuple[int, ...]:
+    """The days of the scope that a controller has played."""
+    return tuple(day for day in scope.days if day in games.kept.get(name, {}))
+
+
+def strongest_wins(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:
+    """(a) The strongest gains clearly on doing nothing and on the circuit's own controls, and nobody beats it.
+
+    Args:
+        games: what was played.
+        strongest: its name.
+        names: all controllers that played.
+        scope: which days.
+    """
+    rows = []
+    for zero in ZEROS:
+        if zero in names:
+            rows.append(_gain(games, strongest, zero, scope))
+    unbeaten = np.ones(len(scope.days), bool)
+    for name in names:
+        if name == strongest:
+            continue
+        days = played_days(games, name, scope)
+        top = games.returns(strongest, days)
+        held = top >= games.returns(name, days) - tied(top)
+        unbeaten[np.isin(scope.days, days)] &= held
+        rows.append(_share(f"days not beaten by {name}", held))
+    rows.append(_share("days not beaten by any of them", unbeaten))
+    return rows
+
+
+def _gain(games: Games, strongest: str, zero: str, scope: Scope) -> Row:
+    below = games.returns(zero, scope.days)
+    mean, low, high = mean_interval(games.returns(strongest, scope.days) - below)
+    least = MARGIN * abs(float(below.mean()))
+    passed = mean >= least and (scope.quick or low > 0)
+    demanded = f">= {least:.3g} ({MARGIN:.0%} of its {below.mean():.4g}), interval > 0"
+    return Row("a", f"gain on {zero}", said(mean, low, high), demanded, bool(passed), f"{len(scope.days)} days")
+
+
+def _share(what: str, held: BoolArray) -> Row:
+    enough = held.mean() >= UNBEATEN
+    note = f"closer than {TIE:g} of the return is a tie, and beats nobody"
+    return Row("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
+
+
+def partial_observation(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:
+    """(f) The best controller that knows of each zone only what the zone knows falls short of the strongest.
+
+    Args:
+        games, strongest, names, scope: as for ``strongest_wins``.
+    """
+    if is_local(names[strongest]):
+        why = "the strongest knows no more than each zone does itself; a central controller must be stronger than it"
+        return [Row("f", "the strongest uses more than each zone knows", strongest, "not local", False, why)]
+    short = {}
+    for name, controller in names.items():
+        if is_local(controller):
+            days = played_days(games, name, scope)
+            short[name] = (games.returns(strongest, days) - games.returns(name, days), days)
+    best = min(short, key=lambda name: float(short[name][0].mean()))
+    mean, low, high = mean_interval(short[best][0])
+    passed = mean > 0 and (scope.quick or low > 0)
+    others = ", ".join(f"{name} {lack.mean():.4g}" for name, (lack, _) in short.items() if name != best)
+    note = f"{len(short[best][1])} days" + (f"; others: {others}" if others else "")
+    what = f"{best}, the best that knows its own zone only, falls short by"
+    return [Row("f", what, said(mean, low, high), "interval > 0", bool(passed), note)]

@@ -1,0 +1,138 @@
+"""Results: a proof as files that can be committed, and what of them is stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dss_marl.data import data_folder
+from dss_marl.policies.plans import digest
+from dss_marl.scenario import Scenario
+from dss_marl.training.evaluation import Table
+from dss_marl.validation.proof import Proof
+from dss_marl.validation.row import Row
+
+PROOF, TABLE = "validation.json", "table.json"
+_DIGITS = 6  # of figures
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the two files of a scenario hold.
+
+    Attributes:
+        said: of the circumstances: scenario, digest, version, commit, days and sizes.
+        rows: of the checks.
+        figures: controller to figure to a number for each of its days.
+        played: controller to its days.
+    """
+
+    said: dict[str, Any]
+    rows: tuple[Row, ...]
+    figures: dict[str, dict[str, list[float]]]
+    played: dict[str, list[int]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the proof held."""
+        return bool(self.said["passed"])
+
+    def table(self) -> Table:
+        """The controllers that played all days."""
+        days = tuple(self.said["days"])
+        rows = {
+            name: [{figure: values[k] for figure, values in own.items()} for k in range(len(days))]
+            for name, own in self.figures.items()
+            if tuple(self.played[name]) == days
+        }
+        return Table(self.said["scenario"], "test", days, rows, self.said["strongest"])
+
+
+def stated(scenario: Scenario) -> str:
+    """Short hash of what in a scenario bears on its results: plans, the controller that scores 1, the tuned droop."""
+    said = [digest(scenario), scenario.strongest, scenario.tuned_droop, list(scenario.costs)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save(proof: Proof, folder: Path) -> None:
+    """Write ``validation.json`` and ``table.json`` into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenario, task = proof.scenario, proof.games.task
+    about = {
+        "scenario": scenario.name,
+        "digest": stated(scenario),
+        "version": version("dss_marl"),
+        "commit": proof.commit,
+        "days": list(proof.scope.days),
+    }
+    rows = [row._asdict() for row in proof.rows]
+    (folder / PROOF).write_text(_lines({**about, "passed": proof.passed, "rows": rows}), encoding="utf-8")
+    sizes = {
+        "feeder": task.feeder.name,
+        "agents": len(task.agents.names),
+        "devices": sum(group.size for group in task.groups),
+        "nodes": len(task.feeder.nodes),
+        "steps": scenario.steps,
+        "dt_h": scenario.dt_h,
+    }
+    kept = {}
+    for name in proof.controllers:
+        days = [day for day in proof.scope.days if day in proof.games.kept[name]]
+        games = [proof.games.kept[name][day].figures for day in days]
+        figures = {figure: [float(f"{one[figure]:.{_DIGITS}g}") for one in games] for figure in games[0]}
+        kept[name] = {"days": days, **{name: values for name, values in figures.items() if any(values)}}
+    table = {**about, "strongest": scenario.strongest, **sizes, "controllers": kept}
+    (folder / TABLE).write_text(_lines(table), encoding="utf-8")
+
+
+def _lines(data: Mapping[str, Any]) -> str:
+    """JSON with a line for each key, row and controller."""
+    parts = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in value.items())
+            text = f"{{\n{inner}\n }}"
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
+        else:
+            text = json.dumps(value)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def load(folder: Path) -> Result:
+    """Read what ``save`` wrote.
+
+    Raises:
+        ValueError: a file is missing or is not of this kind; names it.
+    """
+    data = []
+    for name in (PROOF, TABLE):
+        path = folder / name
+        try:
+            data.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{str(path)!r} cannot be read: {error}; 'dss-marl validate' writes it") from None
+    proof, table = data
+    days = {name: own.pop("days") for name, own in table["controllers"].items()}
+    known = {figure for own in table["controllers"].values() for figure in own}
+    figures = {
+        name: {figure: own.get(figure, [0.0] * len(days[name])) for figure in sorted(known)}
+        for name, own in table["controllers"].items()
+    }
+    rows = tuple(Row(**row) for row in proof["rows"])
+    said = {key: value for key, value in {**proof, **table}.items() if key not in ("rows", "controllers")}
+    return Result(said, rows, figures, days)
+
+
+def results_folder(name: str) -> Path | None:
+    """Where the results of a scenario are: one's own in the working folder, else those that ship; None without."""
+    for folder in (Path("results") / name, data_folder("results") / name):
+        if (folder / PROOF).is_file() and (folder / TABLE).is_file():
+            return folder
+    return None

@@ -1,0 +1,71 @@
+"""Scope: how much of a scenario is played for its proof, by what a day costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dss_marl.policies import load_plans, spread
+from dss_marl.task import Task
+
+DAYS = 10
+LARGE = 150_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which days, and how many trials.
+
+    Attributes:
+        days: the frozen test days: those with plans, or ten spread over the split.
+        few: those of them on which constants, single devices and slow controllers play; the first of the spread.
+        slow: whether controllers that take seconds for a small day play at all.
+        stress: days of each stress split, and of the test split beside them: at a first look, and at a second one.
+        tries: further constants that a search tries.
+        quick: no statement about intervals: two days give none.
+    """
+
+    days: tuple[int, ...]
+    few: tuple[int, ...]
+    slow: bool
+    stress: tuple[int, int]
+    tries: int
+    quick: bool
+
+    @classmethod
+    def of(cls, task: Task, most: int | None = None, quick: bool = False) -> Scope:
+        """What a task can afford.
+
+        Args:
+            task: of the scenario.
+            most: days at most; None: all that have plans.
+            quick: two days and few trials.
+
+        Raises:
+            ValueError: the scenario's strongest controller plays plans, and there are none.
+        """
+        days = frozen_days(task)
+        if most is not None and most < 2:
+            raise ValueError(f"--days must be 2 or more, for an interval over days; got {most}")
+        most = 2 if quick else most
+        days = spread(days, min(most or len(days), len(days)))
+        large = len(task.feeder.nodes) * task.scenario.steps > LARGE
+        if quick:
+            return cls(tuple(days), tuple(days[:1]), slow=False, stress=(2, 2), tries=2, quick=True)
+        few = spread(days, 3 if large else 4)
+        return cls(tuple(days), tuple(few), not large, (8, 24) if large else (16, 41), 10 if large else 40, quick=False)
+
+
+def frozen_days(task: Task) -> Sequence[int]:
+    """The test days on which results of a scenario are stated."""
+    test = task.profiles.days("test")
+    if task.scenario.strongest != "best_known":
+        return spread(test, DAYS)
+    solved = load_plans(task.scenario).requests
+    days = [day for day in test if day in solved]
+    if len(days) < 2:
+        raise ValueError(
+            f"scenario {task.scenario.name!r} has plans of {len(days)} test days, too few for a proof; "
+            f"run 'dss-marl solve {task.scenario.name}'"
+        )
+    return days

@@ -1,0 +1,143 @@
+"""Simple: that neither a constant action nor a single device comes near the strongest, and that each device counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dss_marl.metrics import mean_interval
+from dss_marl.policies import Controller
+from dss_marl.state import Array
+from dss_marl.validation.games import Games
+from dss_marl.validation.ranking import tied
+from dss_marl.validation.row import Row, said
+from dss_marl.validation.scope import Scope
+from dss_marl.validation.variants import Constant, Device, Part, constants, devices_of, entry_values, extremes
+
+CLEARLY = 0.1  # of what the strongest gains on the score's zero
+_SCREENED = 3  # single devices, the best of the first days, that play all of the few
+
+
+def constants_fall_short(games: Games, strongest: str, zero: str, scope: Scope) -> list[Row]:
+    """(b) The best constants of a grid, and of a search that goes on from the best of them.
+
+    Args:
+        games: to play.
+        strongest, zero: the controllers that score 1 and 0.
+        scope: which days, and how many tries.
+    """
+    grid = constants(games.task)
+    for name, flat in grid.items():
+        games.play(name, Constant(flat), scope.few)
+    means = {name: float(games.returns(name, scope.few).mean()) for name in grid}
+    ranked = sorted(means, key=lambda name: -means[name])
+    rows = [
+        _short(games, f"constant {name}", games.returns(name, scope.few), strongest, zero, scope) for name in ranked[:3]
+    ]
+    rows[0] = rows[0]._replace(note=f"{rows[0].note}; the best of {len(grid)} constants")
+    best = _searched(games, grid, ranked[0], scope)
+    games.play("constant found", Constant(best), scope.few)
+    row = _short(games, "the best constant found", games.returns("constant found", scope.few), strongest, zero, scope)
+    return [*rows, row._replace(note=f"{row.note}; {scope.tries} changes of single entries tried")]
+
+
+def _searched(games: Games, grid: dict[str, Array], first: str, scope: Scope) -> Array:
+    """(F) a constant that is no worse on two days than the best of the grid or doing nothing, by changes of entries."""
+    task, days, rng = games.task, scope.few[:2], np.random.default_rng(0)
+    start = {tuple(task.neutral): float(games.returns("no_control", days).mean())}
+    start[tuple(grid[first])] = float(games.returns(first, days).mean())
+    best = np.array(max(start, key=lambda flat: start[flat]))
+    earned = max(start.values())
+    values = entry_values(task)
+    rounds = -(-scope.tries // len(best))
+    order = np.concatenate([rng.permutation(len(best)) for _ in range(rounds)])[: scope.tries]
+    for entry in order.tolist():
+        tried = best.copy()
+        tried[entry] = rng.choice([value for value in values[entry] if abs(value - best[entry]) > 1e-9])
+        worth = float(np.mean([games.played(Constant(tried), day).figures["team_return"] for day in days]))
+        if worth > earned:
+            best, earned = tried, worth
+    return best
+
+
+def single_devices(
+    games: Games, strongest: str, controller: Controller, zero: str, scope: Scope
+) -> tuple[list[Row], list[Row]]:
+    """(b) no device alone, on the strongest's requests, comes near it; (d) each device moves the return.
+
+    A device moves the return if, on any of the days, it does so on the strongest's requests while the others are as if
+    nobody controlled them; or asked for an extreme; or if the strongest without it earns something else, as with a tie
+    that may not close before another switch has opened.
+
+    Args:
+        games: to play.
+        strongest: its name.
+        controller: the strongest.
+        zero: the controller that scores 0.
+        scope: which days.
+    """
+    devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
+    returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
+    for d, device in enumerate(devices):
+        name = f"only {device[1]}"
+        try:
+            returns[device] = float(games.play(name, Part(controller, [device]), first).mean())
+        except ValueError:
+            games.kept.pop(name, None)  # under the circuit's controls it is not the strongest's to move
+        way = _way(games, d, device, strongest, controller, scope)
+        if way is None:
+            dead.append(device[1])
+        else:
+            ways[way] += 1
+    best = sorted(returns, key=lambda device: -returns[device])[:_SCREENED]
+    rows = []
+    for device in best:
+        alone = games.play(f"only {device[1]}", Part(controller, [device]), scope.few)
+        rows.append(_short(games, f"only {device[1]} as {strongest} has it", alone, strongest, zero, scope))
+    if rows:
+        rows[0] = rows[0]._replace(note=f"{rows[0].note}; best first, of {len(returns)} single devices")
+    else:
+        rows = [Row("b", "single devices", "none", "", None, f"{strongest} moves none of the devices")]
+    if len(devices) == 1:
+        rows = [Row("b", "single devices", "1 device", "", None, "there is only one device")]
+    how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
+    measured = f"{len(devices) - len(dead)} of {len(devices)}"
+    note = f"without effect: {', '.join(dead)}" if dead else how
+    return rows, [Row("d", "devices that move the return", measured, "all", not dead, note)]
+
+
+def _way(games: Games, d: int, device: Device, strongest: str, controller: Controller, scope: Scope) -> str | None:
+    """How a device was seen to move the return; None if it was not."""
+    nothing, name = "no_control", f"only {device[1]}"
+    alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
+    if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
+        return "alone"
+    for day in scope.few:
+        for flat in extremes(games.task, d):
+            earned = games.played(Constant(flat), day).figures["team_return"]
+            if _differs(np.array([earned]), games.returns(nothing, [day])):
+                return "at an extreme"
+    for day in scope.days:
+        try:
+            earned = games.played(Part(controller, [device], without=True), day).figures["team_return"]
+        except ValueError:
+            return None
+        if _differs(np.array([earned]), games.returns(strongest, [day])):
+            return "by its absence"
+    return None
+
+
+def _differs(one: Array, other: Array) -> bool:
+    return bool((np.abs(one - other) > tied(other)).any())
+
+
+def _short(games: Games, what: str, returns: Array, strongest: str, zero: str, scope: Scope) -> Row:
+    """Whether returns on the few days fall clearly short of the strongest's."""
+    days: Sequence[int] = scope.few
+    top = games.returns(strongest, days)
+    least = CLEARLY * max(float((top - games.returns(zero, days)).mean()), 0.0)
+    mean, low, high = mean_interval(top - returns)
+    passed = mean >= least and mean > 0 and (scope.quick or low > 0)
+    demanded = f">= {least:.3g} ({CLEARLY:.0%} of the gain on {zero}), interval > 0"
+    return Row("b", f"{what}: falls short by", said(mean, low, high), demanded, bool(passed), f"{len(days)} days")

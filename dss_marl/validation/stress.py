@@ -1,0 +1,94 @@
+"""Stress: whether the days that nobody trained on ask for something else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.metrics import FIGURES
+from dss_marl.policies import Controller, spread
+from dss_marl.profiles import STRESS_SPLITS
+from dss_marl.profiles.splits import OFFSET
+from dss_marl.state import Array
+from dss_marl.task import Task
+from dss_marl.validation.games import Games
+from dss_marl.validation.row import Row
+from dss_marl.validation.scope import Scope
+
+_DRAWS = 8000
+
+
+def without_meaning(task: Task, split: str) -> str:
+    """Why a stress split changes nothing that a task has; "" where it does."""
+    profiles = task.profiles
+    for day in profiles.days(split):
+        one, other = profiles.day(day), profiles.day(day % OFFSET)
+        if not (np.array_equal(one.kw, other.kw) and np.array_equal(one.kvar, other.kvar)):
+            return ""
+    return "its days are those of the year" + (": no photovoltaic unit" if split == "more_pv" else "")
+
+
+def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:
+    """(e) Every stress split has other key figures than the test split, under the first controller or the second.
+
+    Mean figures of the split's days and of test days are compared, day by day where the weather is the same. So many
+    figures are looked at that the intervals are as much wider: together they exclude zero by chance once in twenty
+    times.
+
+    Args:
+        games: to play.
+        controllers: name to controller, the first of which needs no more than a look.
+        scope: how many days.
+    """
+    if games.task.scenario.profiles.kind != "synthetic":
+        return [Row("e", "stress splits", "none", "", None, "the days are not generated")]
+    rows = []
+    for split in STRESS_SPLITS:
+        why = without_meaning(games.task, split)
+        if why:
+            rows.append(Row("e", f"{split} against test", "", "", None, why))
+        else:
+            rows.append(_changed(games, controllers, split, scope))
+    return rows
+
+
+def _changed(games: Games, controllers: dict[str, Controller], split: str, scope: Scope) -> Row:
+    what, demanded = f"{split} against test", "a figure whose difference excludes 0"
+    looks = [(count, name) for count in dict.fromkeys(scope.stress) for name in controllers]
+    for count, name in looks:
+        found = _differing(games, name, controllers[name], split, count, len(looks))
+        if found:
+            shown, told = "; ".join(found[:2]), f"{name}, {count} days each, {len(found)} figures differ"
+            return Row("e", what, shown, demanded, True, told)
+    told = f"{' and '.join(controllers)}, {scope.stress[-1]} days each"
+    return Row("e", what, "no difference", demanded, None if scope.quick else False, told)
+
+
+def _differing(games: Games, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
+    """What of the key figures differs between so many days of the split and of test, the largest difference first."""
+    profiles, found = games.task.profiles, []
+    test, days = (spread(profiles.days(one), count) for one in ("test", split))
+    paired = [day % OFFSET for day in days] == test  # the same days of the year, one by one
+    games.play(name, controller, [*test, *days])
+    looked = [figure for figure in FIGURES if figure != "energy_cost" or _priced(games.task)]
+    for figure in looked:
+        unit, heading, _ = FIGURES[figure]
+        here, there = (np.array([games.kept[name][day].figures[figure] for day in chosen]) for chosen in (days, test))
+        low, high = _interval(here, there, 0.05 / (len(looked) * looks), paired)
+        if low > 0 or high < 0:
+            size = abs(here.mean() - there.mean()) / max(here.std() + there.std(), 1e-12)
+            found.append((size, f"{heading} {there.mean():.4g} to {here.mean():.4g} {unit}".strip()))
+    return [text for _, text in sorted(found, reverse=True)]
+
+
+def _priced(task: Task) -> bool:
+    """Whether the bill is the task's business; else it only tells how much load there was."""
+    return "energy_cost" in task.rewards
+
+
+def _interval(one: Array, other: Array, level: float, paired: bool) -> tuple[float, float]:
+    """Bootstrap interval of the difference of the means of two samples, of pairs if they are."""
+    rng = np.random.default_rng(0)
+    samples = [one - other] if paired else [one, -other]
+    drawn = sum(x[rng.integers(0, len(x), (_DRAWS, len(x)))].mean(-1) for x in samples)
+    low, high = np.quantile(drawn, [level / 2, 1 - level / 2])
+    return float(low), float(high)

@@ -1,0 +1,166 @@
+"""Suite: the table of all scenarios, from their committed results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dss_marl.data import known_names
+from dss_marl.metrics import mean_interval
+from dss_marl.scenario import load_scenario
+from dss_marl.training.evaluation import Table
+from dss_marl.validation.results import PROOF, Result, load, stated
+
+START, END = "<!-- suite -->", "<!-- /suite -->"
+COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
+_MORE = "[docs/suite.md](docs/suite.md) has the intervals, the other figures and what was proven.\n"
+_NOTE = (
+    "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
+    "`no_control`), 1 the strongest controller.\n"
+)
+_FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
+
+
+def write_suite(root: Path) -> list[Path]:
+    """Write ``docs/suite.md``, and the block between the markers of ``README.md``, of a checkout.
+
+    Args:
+        root: of the checkout.
+
+    Returns:
+        what was written.
+
+    Raises:
+        ValueError: it is no checkout, the README has no markers, or no scenario has results.
+    """
+    readme = root / "README.md"
+    if not readme.is_file() or not (root / "results").is_dir():
+        raise ValueError(f"{str(root)!r} is no checkout of the package: it lacks README.md or results/")
+    text = readme.read_text(encoding="utf-8")
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(
+            f"{str(readme)!r} must hold the lines {START} and {END} once each, between which the table goes"
+        )
+    results = committed(root / "results")
+    if not results:
+        raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
+    before, rest = text.split(START)
+    readme.write_text(f"{before}{START}\n{brief(results)}\n{_MORE}{END}{rest.split(END)[1]}", encoding="utf-8")
+    page = root / "docs" / "suite.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(whole(results), encoding="utf-8")
+    return [readme, page]
+
+
+def committed(folder: Path) -> dict[str, Result]:
+    """Name to the results of each shipped scenario that has some."""
+    return {name: load(folder / name) for name in known_names("scenarios") if (folder / name / PROOF).is_file()}
+
+
+def brief(results: dict[str, Result]) -> str:
+    """The README's table: a line a scenario, mean return and score of the common controllers."""
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest"]
+    rows = []
+    for name, result in results.items():
+        table, said = result.table(), result.said
+        cells = [_scored(table, one) for one in COMMON]
+        rule = best_rule(table)
+        rows.append(
+            [f"`{name}`", *_sizes(said), *cells, f"{rule}: {_scored(table, rule)}" if rule else "", _strongest(table)]
+        )
+    return f"{_markdown(heads, rows)}\n{_NOTE}"
+
+
+def whole(results: dict[str, Result]) -> str:
+    """The page: for each scenario its controllers, the figures with intervals, and what its proof showed."""
+    parts = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules(), brief(results)]
+    for name, result in results.items():
+        said, scenario = result.said, load_scenario(name)
+        table = result.table()
+        stale = "" if said["digest"] == stated(scenario) else " **The scenario has changed since.**"
+        proof = "passed" if result.passed else "did not pass"
+        commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
+        parts.append(f"## {name}\n\n{scenario.title}.\n")
+        parts.append(
+            f"{said['feeder']}, {said['agents']} agents, {said['devices']} devices, {said['nodes']} nodes, "
+            f"{said['steps']} steps of {said['dt_h']:g} h. Proof {proof} with version {said['version']}{commit}, on "
+            f"test days {', '.join(map(str, said['days']))}.{stale}\n"
+        )
+        figures = [f for f in _FIGURES if any(table.column(c, f).any() for c in table.figures)]
+        rows = []
+        for controller in sorted(table.figures, key=lambda c: table.column(c, "team_return").mean()):
+            cells = [_interval(table, controller, figure) for figure in figures]
+            rows.append([f"`{controller}`", *cells, _score(table, controller)])
+        parts.append(_markdown(["controller", *(_FIGURES[f] for f in figures), "score"], rows))
+        parts.append(_proof(result))
+    return "\n".join(parts)
+
+
+def _rules() -> str:
+    """What the proof demands, as text."""
+    from dss_marl.validation.ranking import MARGIN, TIE, UNBEATEN
+    from dss_marl.validation.simple import CLEARLY
+
+    return (
+        "Each scenario carries its proof, `dss-marl validate NAME`, on frozen test days with 95 % bootstrap intervals "
+        f"over days.\n\n(a) The strongest controller gains at least {MARGIN:.0%} of the return of doing nothing and "
+        "of the circuit's own controls, with an interval above zero, and is not beaten by any other on at least "
+        f"{UNBEATEN:.0%} of the days; returns closer than {TIE:g} of their size are a tie, which beats nobody. The "
+        "margin is one for all: a task that is mostly a bill or a loss has a part that nobody can change. "
+        "(b) The best of a grid of constant actions, the best constant that a search finds from there, and the "
+        "strongest's own actions of any single device fall short of it by at least "
+        f"{CLEARLY:.0%} of what it gains. (c) Every reward term and cost is not zero under some controller, and "
+        "differs between controllers. (d) Every device moves the return. (e) Every stress split has other key figures "
+        "than the test days. (f) The best controller that knows of each zone only what the zone knows falls short. "
+        "(g) Under all reference controllers the voltages of energised nodes stay within 0.5 to 1.5 pu, and the "
+        "energy balances with the losses of OpenDSS's own elements.\n"
+    )
+
+
+def _proof(result: Result) -> str:
+    rows = [
+        [row.check, row.what, row.measured, row.demanded, {True: "pass", False: "FAIL", None: ""}[row.passed], row.note]
+        for row in result.rows
+    ]
+    table = _markdown(["", "what", "measured", "demanded", "", "on what"], rows)
+    return f"<details><summary>The proof</summary>\n\n{table}\n</details>\n"
+
+
+def best_rule(table: Table) -> str:
+    """The task's own rule, a controller that is none of the common ones, with the highest mean return; "" without."""
+    known = ("random", "greedy", "zone_greedy", table.strongest, *COMMON)
+    rules = [name for name in table.figures if name not in known]
+    return max(rules, key=lambda name: float(table.column(name, "team_return").mean()), default="")
+
+
+def _sizes(said: dict[str, object]) -> list[str]:
+    dt_h = float(str(said["dt_h"]))
+    return [str(said[key]) for key in ("agents", "devices", "nodes")] + [f"{said['steps']} x {60 * dt_h:g} min"]
+
+
+def _scored(table: Table, controller: str) -> str:
+    if controller not in table.figures:
+        return ""
+    mean = f"{table.column(controller, 'team_return').mean():.3g}"
+    return f"{mean} ({table.score(controller)[0]:.2f})" if table.zero is not None else mean
+
+
+def _strongest(table: Table) -> str:
+    return f"{table.strongest}: {table.column(table.strongest, 'team_return').mean():.3g}"
+
+
+def _interval(table: Table, controller: str, figure: str) -> str:
+    mean, low, high = mean_interval(table.column(controller, figure))
+    return f"{mean:.4g}" if low == high else f"{mean:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _score(table: Table, controller: str) -> str:
+    if table.zero is None:
+        return ""
+    mean, low, high = table.score(controller)
+    return f"{mean:.2f}" if low == high else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines) + "\n"

@@ -1,0 +1,37 @@
+"""Terms: whether every reward term and every cost channel fires and tells controllers apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dss_marl.validation.games import Games
+from dss_marl.validation.row import Row
+from dss_marl.validation.scope import Scope
+
+_ZERO = 1e-9
+APART = 0.01  # spread of the controllers' means over the largest of them
+
+
+def terms_fire(games: Games, names: Sequence[str], scope: Scope) -> list[Row]:
+    """(c) Every term is not zero under some controller, and not the same under all.
+
+    Args:
+        games: what was played.
+        names: controllers and constants that played the scope's few days.
+        scope: which days.
+    """
+    rows = []
+    for term in next(iter(games.kept["no_control"].values())).terms:
+        sums = {name: float(np.mean([games.kept[name][day].terms[term] for day in scope.few])) for name in names}
+        low, high = min(sums, key=lambda name: sums[name]), max(sums, key=lambda name: sums[name])
+        largest = max(abs(value) for value in sums.values())
+        apart = sums[high] - sums[low]
+        passed = largest > _ZERO and apart >= APART * largest
+        measured = f"{sums[low]:.4g} ({low}) to {sums[high]:.4g} ({high})"
+        demanded = f"not zero, apart by {APART:.0%} of the largest"
+        rows.append(
+            Row("c", f"{term.replace('/', ' ')} of a day", measured, demanded, passed, f"{len(scope.few)} days")
+        )
+    return rows

@@ -1,0 +1,117 @@
+"""Variants: controllers that must not be enough, constant ones and those that move a part of the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.devices import DeviceGroup
+from dss_marl.env import ZoneEnv
+from dss_marl.policies import Controller
+from dss_marl.state import Array
+from dss_marl.task import Task
+
+SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of an entry that is a number
+MOST_POSITIONS = 17  # of an entry that has more by nature, so many are tried, evenly spread
+Device = tuple[str, str]  # class of the kind, and name
+
+
+class Constant:
+    """Asks the same of all devices in every interval.
+
+    Args:
+        flat: (F) in [-1, 1].
+    """
+
+    circuit_controls = False
+
+    def __init__(self, flat: Array) -> None:
+        self.flat = flat
+
+    def start(self, env: ZoneEnv) -> None:
+        """Nothing to prepare."""
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What it always asks."""
+        return env.task.encoding.encode(self.flat)
+
+
+class Part:
+    """Another controller's requests for some devices; the others are as if nobody controlled them.
+
+    Args:
+        whole: whose requests.
+        devices: that act, or that do not.
+        without: True: these devices are the ones that do not.
+    """
+
+    def __init__(self, whole: Controller, devices: Collection[Device], without: bool = False) -> None:
+        self.whole = whole
+        self.devices = frozenset(devices)
+        self.without = without
+        self.circuit_controls = whole.circuit_controls
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the devices' entries.
+
+        Raises:
+            ValueError: the environment has none of the devices; the circuit's own controls may have them.
+        """
+        self.whole.start(env)
+        named = np.array([device in self.devices for device in devices_of(env.task)])
+        if not named.any():
+            raise ValueError(
+                f"none of {sorted(self.devices)} is in scenario {env.task.scenario.name!r} as it is played"
+            )
+        self._acting = (named ^ self.without)[env.task.agents.slots.entry_device]
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """The part's requests, and the neutral ones of the rest."""
+        encoding = env.task.encoding
+        asked = encoding.decode(self.whole.act(env, observations)).flat
+        return encoding.encode(np.where(self._acting, asked, env.task.neutral))
+
+
+def devices_of(task: Task) -> list[Device]:
+    """Every device, kind after kind."""
+    return [(type(group).__name__, name) for group in task.groups for name in group.names]
+
+
+def extremes(task: Task, device: int) -> list[Array]:
+    """(F) each: one device asked for its lowest and for its highest in all entries, the others neutral."""
+    found = []
+    for value in (1.0, -1.0):
+        flat = task.neutral.copy()
+        flat[task.agents.slots.entry_device == device] = value
+        found.append(flat)
+    return found
+
+
+def constants(task: Task) -> dict[str, Array]:
+    """Name to (F): a grid of values for each kind of entry on all devices of the kind, and for all entries together."""
+    found: dict[str, Array] = {}
+    slots = task.agents.slots
+    for group, part, (_, width) in zip(task.groups, slots.parts, slots.shapes, strict=True):
+        for k, label in enumerate(group.action_labels):
+            for value in values_of(group, k):
+                flat = task.neutral.copy()
+                flat[part][k::width] = value
+                found[f"{type(group).__name__}, {label}: {value:.3g}"] = flat
+    for value in SHARES:
+        found[f"every entry: {value:g}"] = np.full(slots.size, value)
+    return {name: flat for name, flat in found.items() if not np.array_equal(flat, task.neutral)}
+
+
+def entry_values(task: Task) -> list[list[float]]:
+    """(F) what is tried of each entry."""
+    return [
+        values_of(group, k) for group in task.groups for _ in range(group.size) for k in range(len(group.action_labels))
+    ]
+
+
+def values_of(group: DeviceGroup, entry: int) -> list[float]:
+    """What is tried of an entry: every position where it has some by nature, else a few shares."""
+    count = int(group.levels()[:, entry].max(initial=0))
+    return np.linspace(-1, 1, min(count, MOST_POSITIONS)).tolist() if count > 1 else list(SHARES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array
+from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
@@ -34,13 +35,22 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     first = trials.plant.begin(day, task.start)
     steps = range(task.scenario.steps)
     states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
-    search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
+    moments = Moments(trials, states, positions)
+    search = DaySearch(moments, positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
+        # Without inverters a place costs one power flow, and nothing but taps makes up for a bank.
+        around = partial(positions.near, pairs=pairs) if len(moments.low) else partial(_wider, positions, pairs)
         for _ in range(_ROUNDS):
-            if search.round(partial(positions.near, pairs=pairs)) < _ENOUGH * abs(search.total):
+            if search.round(around) < _ENOUGH * abs(search.total):
                 break
     trials.plant.engine.close()
     return search.requests()
+
+
+def _wider(positions: Positions, pairs: bool, position: IntArray) -> Iterator[IntArray]:
+    """Places around a position, some of them a few moves away."""
+    yield from positions.near(position, far=(1, 2, 4), pairs=pairs)
+    yield from positions.swaps(position)
 
 
 def refuses(task: Task) -> str:

@@ -255,3 +255,21 @@ def test_one_device_with_levels_is_planned_exactly(kind):
     tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
     assert earned == pytest.approx(max(tried), abs=1e-6)
     assert max(tried) > min(tried)
+
+
+def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
+    """A day on which both banks change over and the regulator makes up for them; all positions are tried."""
+    pytest.importorskip("clarabel")
+    devices = [{"kind": "regulator", "names": ["reg1"], "moves": 16}, {"kind": "capacitor", "names": "all"}]
+    base = dss_marl.load_scenario("ieee13_legacy")
+    zones = {"method": "balanced", "count": 1}
+    task = base.replace(devices=devices, zones=zones, steps=6, start_hour=16.0).build()
+    plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
+    first, trials = plant.begin(4, task.start), Trials(plant)
+    states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(6)]
+    moments = Moments(trials, states, positions)
+    places = np.array(list(product(range(-16, 17), (0, 1), (0, 1))))
+    rewards = [np.array([moments.reward(moments.after(t, at, np.zeros(0))) for at in places]) for t in range(6)]
+    limits = [positions.may_move(t) for t in range(6)]
+    best, _ = best_path(rewards, [places] * 6, positions.start, limits, positions.prices(trials, states[0]))
+    assert solve_day(task, 4)[1] == pytest.approx(best, abs=2e-3)  # of the power flow's tolerance

@@ -145,7 +145,7 @@ def test_requests_of_all_at_once_leave_a_forest(rng):
                 graph.add_edge(branch.bus1, branch.bus2)
         assert nx.is_forest(graph)
         refusals += limited.sum()
-    assert refusals > 20
+    assert refusals > 10
 
 
 def test_the_first_of_two_that_exclude_each_other_changes_from_step_to_step():

@@ -72,7 +72,9 @@ def test_episodes_repeat_bitwise_and_stay_in_range(env):
 def test_reactive_power_of_all_inverters_moves_all_voltages(env):
     env.reset(seed=1)
     task, means = env.task, []
-    place = next(k for k, group in enumerate(task.groups) if isinstance(group, Inverters))
+    place = next((k for k, group in enumerate(task.groups) if isinstance(group, Inverters)), None)
+    if place is None:
+        pytest.skip("a task of taps, banks and batteries")
     for share in (-0.5, 0.5):
         flat = task.neutral.copy()
         flat[task.agents.slots.parts[place]] = share

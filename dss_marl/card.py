@@ -52,7 +52,7 @@ def print_card(task: Task, console: Console, source: str | Path | None = None) -
         else:
             table = Table(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
             for heading in part.heads:
-                table.add_column(heading)
+                table.add_column(heading, no_wrap=heading == "action entries")
             for row in part.rows:
                 table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
             console.print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from dss_marl.policies.paths import best_path
 from dss_marl.policies.screening import Screening
 from dss_marl.policies.trees import all_trees, ring_table, widths
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array, GridState, IntArray
+from dss_marl.state import Array, BoolArray, GridState, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow, see volt_var
@@ -29,8 +29,8 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     Where there are few configurations, the engine tries all of them in every interval, and the path is the best there
-    is. Else a linear model ranks them; those that are best in some window of the day, and what lies one exchange from
-    the path, are tried on the engine in every interval.
+    is. Else a linear model ranks them; those that are best in some window of the day are tried on the engine in every
+    interval, and what lies one exchange from the path in the intervals around.
 
     Args:
         task: open points, and nothing else that moves.
@@ -51,7 +51,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         search.offer(trees[scores.promising(_THOROUGH if thorough else _BEST)])
         for _ in range(_ROUNDS):
             before = search.total
-            search.offer(np.unique(np.concatenate([configurations.neighbours(one) for one in search.path]), axis=0))
+            search.look_around()
             if search.total <= before:
                 break
     result = _written(task, configurations, states, search.path)
@@ -104,7 +104,7 @@ class _Scores:
 
 
 class _Search:
-    """Configurations on offer in every interval, and the best path through them.
+    """Configurations on offer, and the best path through them.
 
     Attributes:
         path: per interval, (D) open places.
@@ -114,42 +114,56 @@ class _Search:
     def __init__(self, configurations: Configurations, states: list[GridState]) -> None:
         self._configurations, self._states = configurations, states
         self._prices = configurations.prices(states[0])
-        self._home = np.sort(configurations.group.home)
-        self._earned: dict[tuple[int, ...], Array] = {}
         group = configurations.group
+        self._home = np.sort(group.home)
+        self._earned: dict[tuple[int, ...], Array] = {}  # (T) by interval, NaN where not tried
         every = 1 if group.every is None else int(group.every[0])
-        width = len(group.places)
-        self._limits = [np.full(width, int(t % every == 0)) for t in range(len(states))]
+        self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
         self.path: list[IntArray] = []
         self.total = -np.inf
         self.offer([self._home])
 
     def offer(self, trees: Iterable[IntArray]) -> None:
         """Try more configurations in every interval, and take the best path through all that were tried."""
-        fresh = [one for one in trees if tuple(one.tolist()) not in self._earned]
-        rewards = np.zeros((len(fresh), len(self._states)))
-        for t, state in enumerate(self._states):  # interval by interval: the next solve starts from a near one
-            for k, one in enumerate(fresh):
-                rewards[k, t] = self._configurations.reward(state, one)
-        self._earned |= {tuple(one.tolist()): row for one, row in zip(fresh, rewards, strict=True)}
-        sets = np.array(list(self._earned), np.int64)
-        table = np.array(list(self._earned.values()))
+        everywhere = np.ones(len(self._states), bool)
+        self._try({tuple(one.tolist()): everywhere for one in trees})
+        self._choose()
+
+    def look_around(self) -> None:
+        """Try what is one exchange from the path where it is, an interval earlier and later, and choose again."""
+        where: dict[tuple[int, ...], BoolArray] = {}
+        count = len(self._states)
+        for t, places in enumerate(self.path):
+            for one in (places, *self._configurations.neighbours(places)):
+                where.setdefault(tuple(one.tolist()), np.zeros(count, bool))[max(t - 1, 0) : t + 2] = True
+        self._try(where)
+        self._choose()
+
+    def _try(self, where: Mapping[tuple[int, ...], BoolArray]) -> None:
+        """Ask the engine in these (T) intervals, unless that was done."""
+        for one in where:
+            self._earned.setdefault(one, np.full(len(self._states), np.nan))
+        for t, state in enumerate(self._states):  # interval by interval: only switches differ from solve to solve
+            for one, wanted in where.items():
+                if wanted[t] and np.isnan(self._earned[one][t]):
+                    self._earned[one][t] = self._configurations.reward(state, np.array(one))
+
+    def _choose(self) -> None:
+        sets, table = np.array(list(self._earned), np.int64), np.array(list(self._earned.values()))
+        table = np.where(np.isnan(table), -np.inf, table)
         shut = np.ones((len(sets), len(self._prices)), np.int64)
         np.put_along_axis(shut, sets, 0, axis=1)
         start = np.ones(len(self._prices), np.int64)
         start[self._home] = 0
-        kept = self._worth_keeping(table)
-        self.total, path = best_path(
-            list(table[kept].T), [shut[kept]] * len(self._states), start, self._limits, self._prices
-        )
-        self.path = [sets[kept][k] for k in path]
-
-    def _worth_keeping(self, table: Array) -> IntArray:
-        """Those that are not so much worse than the best in every interval that two moves there and back would pay."""
-        moves = 4 * len(self._home) * float(self._prices.max(initial=0.0))
-        good = (table >= table.max(axis=0) - moves).any(axis=1)
-        good[0] = True  # home
-        return np.flatnonzero(good)
+        # What earns less than the best of an interval by more than all moves there and back cost is never worth it,
+        # where one may move at any time.
+        free = all(limit.all() for limit in self._limits)
+        worse = 4 * len(self._home) * float(self._prices.max(initial=0.0)) if free else np.inf
+        offers = [np.union1d(np.flatnonzero(column >= column.max() - worse), 0) for column in table.T]  # 0 is home
+        rewards = [column[own] for column, own in zip(table.T, offers, strict=True)]
+        places = [shut[own] for own in offers]
+        self.total, path = best_path(rewards, places, start, self._limits, self._prices)
+        self.path = [sets[own][k] for own, k in zip(offers, path, strict=True)]
 
 
 def _written(task: Task, configurations: Configurations, states: list[GridState], path: list[IntArray]) -> Array:

@@ -85,8 +85,6 @@ def refuses_moves(task: Task, places: IntArray) -> str:
             problem = "capacitors that must discharge"
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
-    if scenario.circuit_controls:
-        problem = "the circuit's own controls"
     if scenario.faults:
         problem = "faults, which differ from one episode to another"
     attack = task.attack()

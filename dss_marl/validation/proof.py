@@ -99,6 +99,8 @@ def prove(
     rows += moving
     report("stress splits")
     looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
+    if strongest not in BY_NAME:  # a quick one, which sees more of a day than those that do nothing
+        looked[strongest] = controllers[strongest]
     rows += stress_changes(games, looked, scope)
     rows += partial_observation(games, strongest, controllers, scope)
     rows += physical(games, controllers)

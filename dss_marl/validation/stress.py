@@ -28,7 +28,7 @@ def without_meaning(task: Task, split: str) -> str:
 
 
 def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:
-    """(e) Every stress split has other key figures than the test split, under the first controller or the second.
+    """(e) Every stress split has other key figures than the test split, under one of the controllers.
 
     Mean figures of the split's days and of test days are compared, day by day where the weather is the same. So many
     figures are looked at that the intervals are as much wider: together they exclude zero by chance once in twenty

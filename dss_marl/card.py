@@ -52,7 +52,7 @@ def print_card(task: Task, console: Console, source: str | Path | None = None) -
         else:
             table = Table(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
             for heading in part.heads:
-                table.add_column(heading)
+                table.add_column(heading, no_wrap=heading == "action entries")
             for row in part.rows:
                 table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
             console.print(table)
@@ -180,7 +180,8 @@ def _difficulties(scenario: Scenario) -> list[str]:
         )
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"
-        lines.append(f"attack: {who} driven by {attack.policy} from step {attack.from_step} on")
+        what = f" (of their devices: {', '.join(attack.kinds)})" if attack.kinds else ""
+        lines.append(f"attack: {who}{what} driven by {attack.policy} from step {attack.from_step} on")
     if scenario.faults:
         what = "the days' own outages" if scenario.faults == "outages" else f"one of {', '.join(scenario.faults)}"
         lines.append(f"broken: {what}")

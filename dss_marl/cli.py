@@ -45,12 +45,11 @@ def list_() -> None:
     from rich import box
 
     table = RichTable(box=box.SIMPLE_HEAD)
-    for heading in ("scenario", "feeder", "agents", "steps", "what it is"):
-        table.add_column(heading)
+    for heading in ("scenario", "steps", "what it is"):
+        table.add_column(heading, no_wrap=heading != "what it is")
     for name in known_names("scenarios"):
-        task = load_scenario(name).build()
-        scenario = task.scenario
-        table.add_row(name, task.feeder.name, str(len(task.agents.names)), str(scenario.steps), scenario.title)
+        scenario = load_scenario(name)
+        table.add_row(name, f"{scenario.steps} x {60 * scenario.dt_h:g} min", scenario.title)
     console.print(table)
 
 

@@ -54,7 +54,8 @@ class Solution:
         energised: (..., N) True where the node has a path to the source.
         tap: (..., R) positions after the solve; differ from the set points only if the circuit's own controls ran.
         closed: (..., S) states after the solve, likewise.
-        currents: gives ``loading`` when it is first asked for; most tasks never ask.
+        currents: gives ``loading`` when it is first asked for; most tasks never ask. Called with
+            ``by_conductor=True`` it gives each conductor's instead of the highest of each branch.
         former_kw, former_kvar: (..., G, 3) what each former gives on each phase, + into the grid [kW, kvar]; 0 where it
             is off. It counts as served by the former's injection, and not as drawn from the source.
     """
@@ -67,7 +68,7 @@ class Solution:
     energised: BoolArray
     tap: IntArray
     closed: BoolArray
-    currents: Callable[[], Array] = field(repr=False, compare=False)
+    currents: Callable[..., Array] = field(repr=False, compare=False)
     former_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
     former_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
 

@@ -21,6 +21,7 @@ _FEEDERS_PER_SUBSTATION = 5
 _TRUNK_OHM_KM = (0.19, 0.39)  # 336 kcmil ACSR
 _SEND_PU, _LOW_PU, _BOOSTED_PU, _STEP = 1.03, 0.997, 1.025, 0.00625
 _POWER_FACTOR = 0.97
+_RATING = 1.1  # of a PV inverter, kVA over peak kW
 
 # Capacitances are nF per km: per length unit, as everything in a linecode.
 _CODES = """\
@@ -141,9 +142,9 @@ def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
     parts = np.array([1 / 3 if phase else 1.0 for _, phase in places])
     sizes = np.round(parts * spec.sun_share * sum(f.kw.sum() for f in feeders) / parts.sum())
     return [
-        f"new pvsystem.{bus} phases=1 bus1={bus}.{phase} kv=7.2 pmpp={kw:g} kva={1.2 * kw:g}"
+        f"new pvsystem.{bus} phases=1 bus1={bus}.{phase} kv=7.2 pmpp={kw:g} kva={_RATING * kw:g}"
         if phase
-        else f"new pvsystem.{bus} phases=3 bus1={bus} kv={_KV} pmpp={kw:g} kva={1.2 * kw:g}"
+        else f"new pvsystem.{bus} phases=3 bus1={bus} kv={_KV} pmpp={kw:g} kva={_RATING * kw:g}"
         for (bus, phase), kw in zip(places, sizes, strict=True)
     ]
 

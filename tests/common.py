@@ -14,7 +14,21 @@ from dss_marl.feeder import NewInjection
 from dss_marl.scenario import load_scenario
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENARIOS = known_names("scenarios")
+EVERY = known_names("scenarios")
+# Seconds to build and a tenth of a second a step: test_large.py has what they are tested for.
+LARGE = [name for name in EVERY if name.startswith(("ieee8500", "synthetic"))]
+QUICK = [name for name in EVERY if name not in LARGE]
+# On these run all tests that take a scenario: every kind of device, of agents and of actions. test_suite.py has QUICK.
+SCENARIOS = [
+    "case33_reconfiguration",
+    "ieee123_hybrid",
+    "ieee123_restoration",
+    "ieee123_state_estimation",
+    "ieee123_switching",
+    "ieee13_legacy",
+    "ieee13_volt_var",
+    "ieee34_volt_var",
+]
 
 # Units that tests add to a feeder, so that every kind of injection is there: (bus, kW, phases).
 UNITS = {

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from common import SCENARIOS
+from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
 from dss_marl.feeder import NewInjection
@@ -172,7 +172,7 @@ def test_a_scenario_that_cannot_be_is_explained(what):
 def test_an_unknown_scenario_is_explained(name):
     with pytest.raises(ValueError, match=f"unknown scenario '{name}'") as caught:
         make(name)
-    assert ", ".join(SCENARIOS) in str(caught.value)
+    assert ", ".join(EVERY) in str(caught.value)
     assert "the path of a YAML file" in str(caught.value)
     assert ("did you mean 'ieee34_volt_var'?" in str(caught.value)) == (name == "ieee34_volt_vra")
 
@@ -239,6 +239,14 @@ def still(env):
     return env.task.encoding.encode(env.task.neutral)
 
 
+def first(env):
+    return env.possible_agents[0]
+
+
+def second(env):
+    return env.possible_agents[1]
+
+
 def refused(env, actions, message):
     """The step is refused and nothing has happened."""
     now, state = env.now, env.state()
@@ -253,9 +261,9 @@ def refused(env, actions, message):
 
 def test_missing_actions_are_refused(env):
     actions = still(env)
-    del actions["zone_2"]
-    refused(env, actions, f"no action for 'zone_2'; needed for each of {', '.join(env.possible_agents)}")
-    refused(env, {}, "no action for 'zone_1'")
+    del actions[second(env)]
+    refused(env, actions, f"no action for {second(env)!r}; needed for each of {', '.join(env.possible_agents)}")
+    refused(env, {}, f"no action for {first(env)!r}")
 
 
 def test_actions_of_unknown_agents_are_refused(env):
@@ -268,45 +276,45 @@ def test_actions_of_unknown_agents_are_refused(env):
 
 @pytest.mark.parametrize("shape", [(), (0,), (1, 1), "one more", "one fewer"])
 def test_actions_of_the_wrong_shape_are_refused(env, shape):
-    width = env.action_space("zone_1").shape[0]
+    width = env.action_space(first(env)).shape[0]
     shape = {"one more": (width + 1,), "one fewer": (width - 1,)}.get(shape, shape)
-    actions = {**still(env), "zone_2": np.zeros(shape)}
-    refused(env, actions, re.escape(f"action of 'zone_2' has shape {shape}; it must be ({width},)"))
+    actions = {**still(env), second(env): np.zeros(shape)}
+    refused(env, actions, re.escape(f"action of {second(env)!r} has shape {shape}; it must be ({width},)"))
 
 
 def test_actions_that_are_all_of_one_wrong_shape_are_refused(env):
-    width = env.action_space("zone_1").shape[0]
+    width = env.action_space(first(env)).shape[0]
     actions = {agent: np.zeros(width + 1) for agent in env.agents}
-    refused(env, actions, re.escape(f"action of 'zone_1' has shape ({width + 1},); it must be ({width},)"))
+    refused(env, actions, re.escape(f"action of {first(env)!r} has shape ({width + 1},); it must be ({width},)"))
 
 
 def test_actions_that_are_not_numbers_are_refused(env):
-    width = env.action_space("zone_1").shape[0]
+    width = env.action_space(first(env)).shape[0]
     for wrong in (None, "up", ["up"] * width, [None] * width, {"a": 1}):
-        with pytest.raises(ValueError, match="action of 'zone_2'"):
-            env.step({**still(env), "zone_2": wrong})
+        with pytest.raises(ValueError, match=f"action of {second(env)!r}"):
+            env.step({**still(env), second(env): wrong})
 
 
 @pytest.mark.parametrize("place", [0, -1])
 def test_nan_is_refused_even_in_padding(env, place):
     actions = still(env)
-    actions["zone_2"][place] = np.nan
-    refused(env, actions, "action of 'zone_2' contains NaN")
+    actions[second(env)][place] = np.nan
+    refused(env, actions, f"action of {second(env)!r} contains NaN")
 
 
 def test_nan_beside_a_value_out_of_range_is_refused(env):
     actions = still(env)
-    actions["zone_1"][0] = 5.0
-    actions["zone_2"][0] = np.nan
-    refused(env, actions, "action of 'zone_2' contains NaN")
+    actions[first(env)][0] = 5.0
+    actions[second(env)][0] = np.nan
+    refused(env, actions, f"action of {second(env)!r} contains NaN")
 
 
 def test_out_of_range_actions_are_clipped_and_counted(env):
     actions = still(env)
-    actions["zone_1"][np.flatnonzero(env.task.agents.slots.used[0])[0]] = 1.001
+    actions[first(env)][np.flatnonzero(env.task.agents.slots.used[0])[0]] = 1.001
     *_, infos = env.step(actions)
-    assert infos["zone_1"]["clipped"] == 1
-    assert infos["zone_2"]["clipped"] == 0
+    assert infos[first(env)]["clipped"] == 1
+    assert infos[second(env)]["clipped"] == 0
 
 
 @pytest.mark.parametrize("day", [-1, 365, 2.5, "3"])

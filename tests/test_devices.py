@@ -24,7 +24,8 @@ def equal(a, b):
 def test_each_kind_is_tested_here():
     """But for those that need a whole feeder, which have such tests in files of their own, and panels: never moved."""
     tested = {type(case.make()) for case in CASES.values()}
-    assert set(KINDS.values()) - tested == {KINDS[name] for name in ("switch", "generator", "open_point", "pv")}
+    whole = ("switch", "generator", "open_point", "pv", "supply", "breaker")
+    assert set(KINDS.values()) - tested == {KINDS[name] for name in whole}
 
 
 @pytest.mark.parametrize("batch", [(100,), (5, 8)])

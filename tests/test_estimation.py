@@ -114,15 +114,13 @@ def test_the_figures_are_the_errors_of_the_day():
 def test_the_sun_on_rooftops_shines_whatever_agents_do(env):
     task = env.task
     env.reset(seed=0, options={"day": 172})
-    assert len(task.groups[1].injections) == sum(spec["kind"] == "rooftop" for spec in task.scenario.devices) > 5
+    units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
+    assert len(units) == sum(spec["kind"] == "pv" for spec in task.scenario.devices) > 5
     for _ in range(50):
         env.step({agent: env.action_space(agent).sample() for agent in env.agents})
-    units = task.groups[1].injections
     sun = task.profiles.day(172).kw[49, units]
     assert (sun > 0).all()
     assert np.array_equal(env.after.setpoints.kw[units], sun)
-    with pytest.raises(ValueError, match=r"'rooftop' have no action.*let agents be 'zone'"):
-        load_scenario(NAME).replace(agents="device").build()
 
 
 @pytest.mark.parametrize(
@@ -228,7 +226,7 @@ def test_references_stand_in_the_order_of_what_they_know():
 
 def test_meters_without_noise_everywhere_give_the_truth():
     """By the power flow equations, not their linear model."""
-    estimated = ["35", "50", "64", "76", "101", "1"]
+    estimated = ["35", "50", "64", "76", "101", "1", "19"]  # one in each zone
     every = sorted({row.bus for row in task_of(NAME).feeder.injections} - set(estimated))
     full, few = (
         error(WeightedLeastSquares(), sensing={}, devices=metered(*buses, nodes=estimated))

@@ -84,16 +84,15 @@ def test_one_kind_of_device_alone_is_planned_too(kept):
 
 def test_many_inverters_are_planned_as_well_with_one_curvature_as_with_each_intervals_own(monkeypatch):
     pytest.importorskip("clarabel")
-    changes = {"steps": 3, "start_hour": 10, "dt_h": 3.0}
-    for name in ("case141_volt_var", "case33_volt_var"):
-        scenario = dss_marl.load_scenario(name)
-        devices = [{**spec, "curtail": k < 2} for k, spec in enumerate(scenario.devices)]
-        task = scenario.replace(**changes, devices=devices, rewards={**scenario.rewards, "curtailment": 3}).build()
-        earned = []
-        for few in (1, 50):
-            monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
-            earned.append(solve_day(task, SUMMER)[1])
-        assert earned[0] == pytest.approx(earned[1], rel=1e-3)
+    scenario = dss_marl.load_scenario("case33_volt_var")
+    devices = [{**spec, "curtail": k < 2} for k, spec in enumerate(scenario.devices)]
+    rewards = {**scenario.rewards, "curtailment": 3}
+    task = scenario.replace(steps=3, start_hour=9, dt_h=3.0, devices=devices, rewards=rewards).build()
+    earned = []
+    for few in (1, 50):
+        monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
+        earned.append(solve_day(task, SUMMER)[1])
+    assert earned[0] == pytest.approx(earned[1], rel=1e-3)
 
 
 def test_rows_that_are_alike_count_with_all_their_weight(monkeypatch):
@@ -202,7 +201,7 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
         ({"actions": "multidiscrete"}, "inverters with levels"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
-        ({"devices": [{"kind": "battery", "bus": 675, "kw": 100, "kwh": 400}]}, "Batteries among the devices"),
+        ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
         ({"devices": [{"kind": "capacitor", "discharge_h": 1}]}, "capacitors that must discharge"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
     ],
@@ -237,3 +236,40 @@ def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say()
         assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
         weaker = reference("tuned_droop" if scenario.tuned_droop else "no_control", scenario)
         assert figures["team_return"] > evaluate(weaker, scenario, [day])[0]["team_return"]
+
+
+@pytest.mark.parametrize("kind", ["stepped_inverter", "regulator", "inverter"])
+def test_one_device_with_levels_is_planned_exactly(kind):
+    """As good as every sequence of three choices, or of five shares of an inverter."""
+    specs = {
+        "stepped_inverter": {"kind": kind, "bus": 675, "kw": 1500, "step": 0.5},
+        "regulator": {"kind": kind, "names": ["reg1"], "moves": 1},
+        "inverter": {"kind": kind, "bus": 675, "kw": 1500},
+    }
+    rewards = {"voltage_violation": 100, "violating_share": 5, "loss": 1, "tap_moves": 0.5}
+    scenario = small(devices=[specs[kind]], actions="multidiscrete", levels=5, rewards=rewards)
+    task = scenario.build()
+    count = int(task.encoding.counts[0])
+    assert count == (5 if kind == "inverter" else 3)
+    _, earned = solve_day(task, SUMMER)
+    tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
+    assert earned == pytest.approx(max(tried), abs=1e-6)
+    assert max(tried) > min(tried)
+
+
+def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
+    """A day on which both banks change over and the regulator makes up for them; all positions are tried."""
+    pytest.importorskip("clarabel")
+    devices = [{"kind": "regulator", "names": ["reg1"], "moves": 16}, {"kind": "capacitor", "names": "all"}]
+    base = dss_marl.load_scenario("ieee13_legacy")
+    zones = {"method": "balanced", "count": 1}
+    task = base.replace(devices=devices, zones=zones, steps=6, start_hour=16.0).build()
+    plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
+    first, trials = plant.begin(4, task.start), Trials(plant)
+    states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(6)]
+    moments = Moments(trials, states, positions)
+    places = np.array(list(product(range(-16, 17), (0, 1), (0, 1))))
+    rewards = [np.array([moments.reward(moments.after(t, at, np.zeros(0))) for at in places]) for t in range(6)]
+    limits = [positions.may_move(t) for t in range(6)]
+    best, _ = best_path(rewards, [places] * 6, positions.start, limits, positions.prices(trials, states[0]))
+    assert solve_day(task, 4)[1] == pytest.approx(best, abs=2e-3)  # of the power flow's tolerance

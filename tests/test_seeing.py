@@ -212,7 +212,42 @@ def test_an_attack_may_begin_later():
     assert [attack.hostile(k).any() for k in range(5)] == [False, False, False, True, True]
 
 
+def test_what_a_hostile_agent_does_in_a_step_repeats():
+    """So that what-if and planned days see what will be."""
+    task = task_of(NAME)
+    env = ZoneEnv(load_scenario(NAME).replace(attack={"policy": "noise", "share": 0.5}))
+    env.reset(seed=1, options={"day": 172})
+    still = env.task.encoding.encode(task.neutral)
+    expected = [env.what_if(still).action for _ in range(2)]
+    env.step(still)
+    assert np.array_equal(expected[0], expected[1])
+    assert np.array_equal(env.after.action, expected[0])
+    assert not np.array_equal(env.after.action, task.neutral)
+    env.close()
+
+
+def test_an_attack_on_one_kind_leaves_the_others_alone():
+    """And draws the same agents where the circuit's own controls have the others."""
+    scenario = load_scenario(NAME).replace(
+        attack={"policy": "full", "share": 0.5, "kinds": ["inverter"]}, agents="device"
+    )
+    drawn = []
+    for one in (scenario, scenario.under_circuit_controls()):
+        env = ZoneEnv(one, "test")
+        env.reset(seed=3)
+        action = env.what_if(env.task.encoding.encode(env.task.neutral)).action
+        inverters = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "Inverters")
+        drawn.append(action[env.task.agents.slots.parts[inverters]])
+        assert action.sum() == drawn[-1].sum() == 3
+        env.close()
+    assert np.array_equal(*drawn)
+    only = scenario.replace(attack={"policy": "full", "share": 0.5, "kinds": ["regulator"]})
+    assert only.under_circuit_controls().attack is None
+
+
 def test_wrong_attacks_are_refused():
+    with pytest.raises(ValueError, match="attack: there is no battery among the devices"):
+        load_scenario(NAME).replace(attack={"policy": "full", "share": 0.5, "kinds": ["battery"]}).build()
     with pytest.raises(ValueError, match="attack: unknown agent 'zone_9'; agents are zone_1"):
         load_scenario(NAME).replace(attack={"policy": "full", "agents": ["zone_9"]}).build()
     with pytest.raises(ValueError, match="either agents or a share"):

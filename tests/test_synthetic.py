@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from dss_marl import OpenDSSEngine
-from dss_marl.synthetic import synthetic_feeder, synthetic_text
+from dss_marl.engines.opendss import read_feeder
+from dss_marl.scenario import load_scenario, scenario_from
+from dss_marl.synthetic import SyntheticSpec, synthetic_feeder, synthetic_path, synthetic_text
 
 
 @pytest.fixture(scope="module", params=[(300, 1), (1_000, 0), (3_000, 4), (10_000, 0)], ids=lambda p: f"{p[0]}-{p[1]}")
@@ -70,3 +72,38 @@ def test_without_a_folder_it_is_kept_for_later():
 def test_too_small_is_refused():
     with pytest.raises(ValueError, match=r"at least 300.*got 20"):
         synthetic_feeder(20)
+
+
+def test_plants_are_where_they_were_asked_for_and_leave_the_grid_as_it_is(tmp_path):
+    plain, sunny = synthetic_text(1_000, 3)[0], synthetic_text(1_000, 3, plants=12, sun_share=0.5)[0]
+    added = [line for line in sunny.splitlines() if line.startswith("new pvsystem")]
+    assert len(added) == 12
+    assert sum("phases=3" in line for line in added) == 6
+    bare = [line for line in sunny.splitlines() if line not in added]
+    assert bare[2:-1] == plain.splitlines()[2:-1]  # but for the circuit's name
+    feeder = read_feeder(synthetic_path(SyntheticSpec(nodes=1_000, seed=3, plants=12, sun_share=0.5), tmp_path))
+    peak = sum(unit.kva for unit in feeder.units) / 1.1
+    assert peak == pytest.approx(-0.5 * feeder.nominal_kw[feeder.loads].sum(), rel=0.03)
+    with pytest.raises(ValueError, match=r"of 300 nodes has room for \d+ plants; ask for fewer"):
+        synthetic_path(SyntheticSpec(nodes=300, plants=500), tmp_path)
+
+
+def test_a_scenario_names_one_feeder_or_makes_one():
+    scenario = load_scenario("ieee34_volt_var")
+    changes = {
+        "devices": [{"kind": "inverter", "names": "circuit"}],
+        "zones": {"method": "balanced", "count": 2},
+        "agents": "device",
+        "observations": ["voltage"],
+        "rewards": {"loss": 1},
+    }
+    data = {**scenario.model_dump(mode="json"), **changes}
+    data["feeder"] = {"synthetic": {"nodes": 400, "seed": 2, "plants": 6}}
+    task = scenario_from(data).build()
+    assert len(task.agents.names) == 6
+    assert len(task.feeder.nodes) == pytest.approx(400, rel=0.05)
+    for wrong in ({}, {"name": "ieee34", "synthetic": {}}):
+        with pytest.raises(ValueError, match="give either name or synthetic"):
+            scenario_from({**data, "feeder": wrong})
+    with pytest.raises(ValueError, match="greater than or equal to 300"):
+        scenario_from({**data, "feeder": {"synthetic": {"nodes": 20}}})

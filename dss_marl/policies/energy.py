@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Batteries, Capacitors, EVChargers, FlexibleLoads, Inverters, Regulators
+from dss_marl.devices import Capacitors, EVChargers, Inverters, Regulators
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.plant import Plant
@@ -15,26 +15,18 @@ from dss_marl.policies import volt_var
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.network import Answer, Network
-from dss_marl.policies.parts import BatteryPart, Columns, EVPart, InverterPart, Outlook, Part
 from dss_marl.policies.positions import Positions
-from dss_marl.policies.programme import Programme
-from dss_marl.policies.shifting import FlexiblePart
+from dss_marl.policies.proposals import proposed
+from dss_marl.policies.stores import PARTS, Stores, places
 from dss_marl.policies.trials import Trials
-from dss_marl.rewards import battery_use, stored, unmet, unserved
-from dss_marl.state import Array, GridState, IntArray, Setpoints
+from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ITERATIONS = 12
-_ENOUGH = 2e-5  # relative gain of an iteration that is worth another
+_ENOUGH = 1e-4  # relative gain of an iteration that is worth another
 _LEAST = 0.02  # of an entry, how far a programme may reach at least
 _TURNS = 2  # of stores, then taps and banks
-_PARTS: dict[type, Any] = {
-    Inverters: InverterPart,
-    Batteries: BatteryPart,
-    EVChargers: EVPart,
-    FlexibleLoads: FlexiblePart,
-}
 
 
 def requests(task: Task, day: int, thorough: bool = False) -> Array:
@@ -68,24 +60,15 @@ def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
     for group in task.groups:
-        if type(group) not in (*_PARTS, Regulators, Capacitors):
+        if type(group) not in (*PARTS, Regulators, Capacitors):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
             problem = "inverters with power factors, curves or var priority"
         elif isinstance(group, EVChargers) and group.every is not None:
             problem = "chargers that do not act at every step"
-    return problem or volt_var.refuses_moves(task, Moved.places(task))
-
-
-class Moved:
-    """The entries that a programme decides: all but those of regulators and capacitors."""
-
-    @staticmethod
-    def places(task: Task) -> IntArray:
-        """(n) their places in the flat vector."""
-        parts, everything = task.agents.slots.parts, np.arange(task.agents.slots.size)
-        own = [everything[part] for part, g in zip(parts, task.groups, strict=True) if type(g) in _PARTS]
-        return np.concatenate([np.zeros(0, np.int64), *own])
+        elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
+            problem = f"{type(group).__name__} beside the circuit's own controls"
+    return problem or volt_var.refuses_moves(task, places(task))
 
 
 class EnergyDay:
@@ -106,29 +89,37 @@ class EnergyDay:
         self.task, self.day = task, day
         self.trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
         self.positions = Positions(task)
-        plant, steps = self.trials.plant, task.scenario.steps
-        first = plant.begin(day, task.start)
-        self._outlook = _outlook(task, day)
-        memories = plant.memories(first.memory)
-        self._parts: list[Part] = [
-            _PARTS[type(group)](group, memory.copy(), self._outlook)
-            for group, memory in zip(task.groups, memories, strict=True)
-            if type(group) in _PARTS
-        ]
-        self._places = Moved.places(task)
-        ends = np.cumsum([part.low.shape[1] for part in self._parts])
-        self._slices = [slice(end - part.low.shape[1], end) for part, end in zip(self._parts, ends, strict=True)]
-        self._network = Network(self.trials, _joined([part.columns for part in self._parts]))
-        self.plan = np.tile(task.neutral, (steps, 1))
+        first = self.trials.plant.begin(day, task.start)
+        self._stores = Stores(task, day, self.trials.plant.memories(first.memory))
+        self._network = Network(self.trials, self._stores.columns)
+        self.plan = np.tile(task.neutral, (task.scenario.steps, 1))
         for flat in self.plan:
             self.positions.write(flat, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.played(self.plan)
+        self._better(self._with(self._stores.start(self._entries)))
+        if not np.isfinite(self.total):
+            raise ValueError(
+                f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
+            )
         heaviest = int(np.argmax([abs(float(after.solution.source_kw)) for after in self._afters]))
         self._network.bend(self._afters[heaviest])
 
+    @property
+    def _entries(self) -> Array:
+        """(T, n) what the stores are asked."""
+        return self.plan[:, self._stores.places]
+
+    def _with(self, entries: Array) -> Array:
+        """(T, F) the plan with other entries of the stores."""
+        plan = self.plan.copy()
+        plan[:, self._stores.places] = entries
+        return plan
+
     def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
         """What (T, F) requests earn, and the states around every step; -inf where a power flow fails."""
-        plant, befores, afters, total = self.trials.plant, [], [], 0.0
+        plant, total = self.trials.plant, 0.0
+        befores: list[GridState] = []
+        afters: list[GridState] = []
         now = plant.begin(self.day, self.task.start)
         for flat in plan:
             after = self.trials.after(now, flat)
@@ -142,17 +133,19 @@ class EnergyDay:
 
     def improve(self) -> float:
         """Better entries at the taps and banks of now; what was gained."""
-        start, radius, answers = self.total, 2.0, None
+        start, radius = self.total, 2.0
+        answers: list[Answer] = []
+        slopes: list[Any] = []
         for _ in range(_ITERATIONS):
-            if answers is None:
+            if not answers:
                 answers, slopes = self._answers(radius)
-            proposed = self._proposed(answers, slopes, radius)
-            if proposed is None:
+            wanted = proposed(self._stores, self._entries, answers, slopes, radius)
+            if wanted is None:
                 break
-            gained, part = self._accept(proposed)
+            gained, part = self._accept(wanted)
             if gained > 0:
-                answers = None
-                radius = max(radius if part == 1 else part * radius, _LEAST)
+                answers = []
+                radius = min(2 * radius, 2.0) if part == 1 else max(part * radius, _LEAST)
                 if gained < _ENOUGH * abs(self.total):
                     break
             else:
@@ -161,71 +154,31 @@ class EnergyDay:
                     break
         return self.total - start
 
-    def _accept(self, proposed: Array) -> tuple[float, float]:
-        """Play it, or a part of the way to it; what was gained, 0 where neither is better, and the part."""
-        now = self.plan[:, self._places]
+    def _accept(self, wanted: Array) -> tuple[float, float]:
+        """Play the entries wanted, or go a part of the way; what was gained, 0 if neither is better, and the part."""
+        now = self._entries
         for part in (1.0, 0.4):
-            plan = self.plan.copy()
-            plan[:, self._places] = now + part * (proposed - now)
-            if self._better(plan) > 0:
-                return self._gain, part
+            gained = self._better(self._with(now + part * (wanted - now)))
+            if gained > 0:
+                return gained, part
         return 0.0, 0.0
 
     def _better(self, plan: Array) -> float:
         """Take a plan if it earns more when it is played; what was gained, or 0."""
         total, befores, afters = self.played(plan)
-        self._gain = max(total - self.total, 0.0)
-        if self._gain > 0:
-            self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
-        return self._gain
+        gained = total - self.total
+        if not gained > 0:  # nor where both fail
+            return 0.0
+        self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
+        return gained
 
     def _answers(self, radius: float) -> tuple[list[Answer], list[Any]]:
         """How each interval answers around the plan, and (T m, T n) how each part's entries move its columns."""
-        entries = self.plan[:, self._places]
-        slopes = [part.slopes(entries[:, own]) for part, own in zip(self._parts, self._slices, strict=True)]
-        steps = self._outlook.steps
-        reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(steps, -1) for slope in slopes])
+        slopes = self._stores.slopes(self._entries)
+        reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
         free, reach = reach > 0, np.minimum(reach * min(radius, 1.0), 2.0)
         rows = zip(self._befores, self._afters, free, reach, strict=True)
         return [self._network.answer(*row) for row in rows], slopes
-
-    def _proposed(self, answers: list[Answer], slopes: list[Any], radius: float) -> Array | None:
-        """(T, n) what the programme wants within the radius; None where the solver gives up."""
-        for part in self._parts:
-            part.free()
-        for _ in range(4):
-            programme, entry = self._programme(answers, slopes, radius)
-            solution = programme.solved()
-            if solution is None:
-                return None
-            if not any([part.impossible(solution) for part in self._parts]):
-                break
-        return solution[entry]
-
-    def _programme(self, answers: list[Answer], slopes: list[Any], radius: float) -> tuple[Programme, IntArray]:
-        programme, now = Programme(), self.plan[:, self._places]
-        low, high = (np.hstack([getattr(part, end) for part in self._parts]) for end in ("low", "high"))
-        inside = np.clip(now, low, high)
-        entry = programme.variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
-        steps, moves = self._outlook.steps, []
-        for part, own, slope in zip(self._parts, self._slices, slopes, strict=True):
-            mine, here = entry[:, own], now[:, own]
-            m = len(part.columns.injection)
-            move = programme.variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
-            entries, at = slope.tocoo(), np.arange(move.size)
-            ends = -(slope @ here.ravel())
-            programme.rows(
-                np.r_[at, entries.row],
-                np.r_[move.ravel(), mine.ravel()[entries.col]],
-                np.r_[np.ones(move.size), -entries.data],
-                ends,
-                ends,
-            )
-            part.couple(programme, mine, here)
-            moves.append(move)
-        for step, answer in enumerate(answers):
-            _write(programme, np.concatenate([move[step] for move in moves]), answer)
-        return programme, entry
 
     def move_taps(self) -> float:
         """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
@@ -237,55 +190,7 @@ class EnergyDay:
 
     def rounded(self) -> Array:
         """(T, F) the plan in half precision; cars are never asked for less than planned."""
-        rounded = self.plan.astype(np.float16)
-        for part, own in zip(self._parts, self._slices, strict=True):
-            if isinstance(part, EVPart):
-                places = self._places[own]
-                less = rounded[:, places] < self.plan[:, places]
-                more = np.nextafter(rounded[:, places], np.float16(1))
-                rounded[:, places] = np.where(less, more, rounded[:, places])
+        rounded, places = self.plan.astype(np.float16), self._stores.never_less()
+        less = rounded[:, places] < self.plan[:, places]
+        rounded[:, places] = np.where(less, np.nextafter(rounded[:, places], np.float16(1)), rounded[:, places])
         return rounded.astype(float)
-
-
-def _write(programme: Programme, move: IntArray, answer: Answer) -> None:
-    """An interval's cost, as a function of how far its columns move (m)."""
-    programme.price(move, answer.gradient)
-    free = np.flatnonzero(answer.curvature.any(1))
-    programme.square(move[free], answer.curvature[np.ix_(free, free)])
-    for rows in answer.rows:
-        count = len(rows.value)
-        beyond = programme.variables(
-            np.zeros(1 if rows.highest else count), np.inf, rows.price[: 1 if rows.highest else count]
-        )
-        row, column = np.nonzero(rows.slopes)
-        at = np.arange(count)
-        programme.rows(
-            np.r_[row, at],
-            np.r_[move[column], np.broadcast_to(beyond, count)],
-            np.r_[rows.slopes[row, column], -np.ones(count)],
-            np.full(count, -np.inf),
-            -rows.value,
-        )
-
-
-def _outlook(task: Task, day: int) -> Outlook:
-    scenario = task.scenario
-    first = round(scenario.start_hour / scenario.dt_h)
-    beyond = max(0, first + scenario.steps - task.profiles.steps)
-    rows, made = slice(first, first + scenario.steps), task.profiles.day(day, beyond)
-    weights = {term: weight for weight, term in task.rewards.values()}
-    return Outlook(
-        setpoints=Setpoints(made.kw[rows], made.kvar[rows], task.start.tap, task.start.closed),
-        dt_h=scenario.dt_h,
-        stored=weights.get(stored, 0.0) / 1000,
-        unmet=(weights.get(unmet, 0.0) + weights.get(unserved, 0.0)) / 1000,
-        through=weights.get(battery_use, 0.0) / 1000,
-    )
-
-
-def _joined(columns: list[Columns]) -> Columns:
-    return Columns(
-        np.concatenate([one.injection for one in columns]),
-        np.hstack([one.kw for one in columns]),
-        np.hstack([one.kvar for one in columns]),
-    )

@@ -103,6 +103,8 @@ class NearestMeter(_Estimating):
     Near is by the impedance of the branches between. Where a zone has no meter, the centre of the estimator's range.
     """
 
+    local = True
+
     def _prepare(self, task: Task) -> None:
         graph = nx.Graph()
         for one, two, edge in task.feeder.graph().edges(data=True):
@@ -141,6 +143,7 @@ class WeightedLeastSquares(_Estimating):
         if hears not in ("all", "own", "none"):
             raise ValueError(f"hears must be all, own or none; got {hears!r}")
         self.hears = hears
+        self.local = hears != "all"
 
     def _prepare(self, task: Task) -> None:
         self._pseudo = PseudoLoads.from_training_days(task.profiles)

@@ -14,12 +14,12 @@ from dss_marl.env import ZoneEnv
 from dss_marl.policies.quadratic import Local, best_change, best_whole
 from dss_marl.policies.trials import Trials
 from dss_marl.rewards import loss, tap_moves, violating_share, voltage_violation
-from dss_marl.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
+from dss_marl.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _STEP = 0.3  # of a rating, for slopes
-_MARGIN = 3e-4  # that the programme keeps from the ends of the band [pu]
+_MARGIN = 5e-4  # that the programme keeps from the ends of the band [pu]
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
@@ -32,7 +32,8 @@ class Linear:
     once; losses are quadratic in kvar as in the linearised branch-flow equations, where the slope of the voltage at k
     by the power at j is the resistance that both ways to the source share (Baran and Wu 1989, 10.1109/61.25627). Each
     solution is tried on the engine and counts only if the scenario's own reward is higher; a second and third
-    programme start from there. It sees the coming interval's load and sun and no further.
+    programme start from there. It knows which inverters are hostile, and sees the coming interval's load and sun and
+    no further.
 
     Args:
         rounds: most programmes an interval.
@@ -40,7 +41,7 @@ class Linear:
 
     circuit_controls = False
 
-    def __init__(self, rounds: int = 3) -> None:
+    def __init__(self, rounds: int = 4) -> None:
         if rounds < 1:
             raise ValueError(f"linear needs at least one programme an interval; got {rounds}")
         self.rounds = rounds
@@ -65,11 +66,12 @@ class Linear:
         moves = np.zeros(len(slopes.tap_price), np.int64)
         after = trials.after(now, slopes.asked(env, kvar, reach, moves))
         best = -np.inf if after is None else trials.judged(now, after)
-        room = slopes.room(env)
+        room, driven = slopes.room(env), slopes.driven(env)
         for number in range(self.rounds if after is not None else 0):
             assert after is not None
             local = slopes.local(after, kvar)
             low, high = np.append(-reach - kvar, room[0] - moves), np.append(reach - kvar, room[1] - moves)
+            low[: len(kvar)][driven] = high[: len(kvar)][driven] = 0.0
             if number:
                 low[len(kvar) :] = high[len(kvar) :] = 0.0
                 change = best_change(local, low, high)
@@ -169,6 +171,7 @@ class _Slopes:
             by_move.append(way * float(moved.loss_kw - at.loss_kw))
         engine.close()
         resistance, n = np.array(by_kw).T, inverters.size
+        own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
         slopes = np.array(volts).T
         phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[judged]
         weight = sum(weight for weight, term in task.rewards.values() if term is tap_moves)
@@ -179,7 +182,7 @@ class _Slopes:
             regulators=regulators,
             volts=slopes,
             by_kw=resistance,
-            offset=np.array(losses) - 2 * resistance.T @ base.kvar,
+            offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
             by_move=np.array(by_move),
             group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
             tap_price=weight * np.array(sizes, dtype=float),
@@ -203,6 +206,15 @@ class _Slopes:
     def _position(self, setpoints: Setpoints) -> IntArray:
         assert self.regulators is not None
         return setpoints.tap[self.regulators.taps][self.regulators.leading]
+
+    def driven(self, env: ZoneEnv) -> BoolArray:
+        """(n) inverters that somebody else drives in the coming interval."""
+        group, slots = self.inverters, self.task.agents.slots
+        if env.attack is None or env.now is None:
+            return np.zeros(group.size, bool)
+        place = next(k for k, one in enumerate(self.task.groups) if one is group)
+        entries = env.attack.entries(slots.entry_agent, env.now.step)[slots.parts[place]]
+        return entries.reshape(slots.shapes[place])[:, 0]
 
     def room(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
         """Per regulator (R), fewest and most moves in the coming interval."""

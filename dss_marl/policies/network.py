@@ -9,13 +9,13 @@ import numpy as np
 from dss_marl.policies.parts import Columns
 from dss_marl.policies.trials import Trials
 from dss_marl.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
-from dss_marl.state import V_HIGH, V_LOW, Array, GridState, Setpoints
+from dss_marl.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
 
 _STEP = 0.05  # of a column's unit, for slopes
 _BEND = 0.1  # likewise, for curvatures
 _MARGIN = 5e-5  # that the model keeps from the ends of the band [pu]
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
-_ALIKE_PU = 3e-4  # nodes that answer alike to within this are one row [pu]
+_ALIKE = 1e-3  # rows that answer alike to within this are one [pu, 1]
 _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_use)
 
 
@@ -44,11 +44,13 @@ class Answer:
         gradient: (m) of the smooth part of the cost.
         curvature: (m, m) of the same, positive semidefinite.
         rows: what costs beyond limits.
+        reach: (m) how far the columns may move.
     """
 
     gradient: Array
     curvature: Array
     rows: tuple[Rows, ...]
+    reach: Array
 
 
 class Network:
@@ -131,7 +133,7 @@ class Network:
         assert self._bend is not None
         curvature = self._bend * self._scale(before, base, smooth, free)
         gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
-        return Answer(gradient, curvature, self._rows(value, slopes, reach * free))
+        return Answer(gradient, curvature, self._rows(value, slopes, reach * free), reach * free)
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
         """How much a unit of the import's curvature costs in this interval; prices differ, and may be negative."""
@@ -144,8 +146,8 @@ class Network:
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
 
     def _values(self, state: GridState) -> Array:
-        """Voltages, import and, where it costs, loading."""
-        loading = state.solution.loading if self._per_loading else np.zeros(0)
+        """Voltages, import and, where it costs, the conductors' loading."""
+        loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
         return np.concatenate([state.solution.v_alive[self._judged], [float(state.solution.source_kw)], loading])
 
     def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[Rows, ...]:
@@ -159,11 +161,12 @@ class Network:
         if self._per_loading:
             beyond, slope = value[n + 1 :] - 1.0, slopes[n + 1 :]
             near = beyond + np.abs(slope) @ reach > 0
-            if near.any():
-                best = np.argsort(-(beyond + np.abs(slope) @ reach)[near])[:40]
-                rows.append(
-                    Rows(beyond[near][best], slope[near][best], np.full(len(best), self._per_loading), highest=True)
-                )
+            if near.any():  # a cable's pieces carry the same current: one of them, the most loaded, stands for all
+                beyond, slope = beyond[near], slope[near]
+                group, count = self._alike(beyond, slope * reach)
+                order = np.argsort(-beyond, kind="stable")
+                first = order[np.unique(group[order], return_index=True)[1]]
+                rows.append(Rows(beyond[first], slope[first], np.full(count, self._per_loading), highest=True))
         return tuple(rows)
 
     def _voltages(self, v: Array, slopes: Array, reach: Array) -> Rows:
@@ -176,11 +179,16 @@ class Network:
         beyond, slope, price = beyond[near], slope[near], price[near]
         if not len(beyond):
             return Rows(beyond, slope, price)
-        key = np.column_stack([beyond, (slope * reach) @ self._mixing])
-        _, group = np.unique(np.rint(key / _ALIKE_PU), axis=0, return_inverse=True)
-        group = group.ravel()
+        group, _ = self._alike(beyond, slope * reach)
         total = np.bincount(group, price)
         weight = price / total[group]
         shared = np.zeros((len(total), slope.shape[1]))
         np.add.at(shared, group, slope * weight[:, None])
-        return Rows(np.bincount(group, beyond * weight), shared, total)
+        return Rows(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
+
+    def _alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
+        """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""
+        key = np.column_stack([value, change @ self._mixing])
+        _, group = np.unique(np.rint(key / _ALIKE), axis=0, return_inverse=True)
+        group = group.ravel()
+        return group, int(group.max()) + 1

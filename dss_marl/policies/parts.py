@@ -72,6 +72,10 @@ class Part:
     def _columns(self) -> Columns:
         raise NotImplementedError
 
+    def start(self, entries: Array) -> Array:
+        """(T, n) entries to begin with, of devices that nobody controls if no better are known: (T, n)."""
+        return entries
+
     def values(self, entries: Array) -> Array:
         """(T, m) how far along its columns everything is, with entries (T, n)."""
         raise NotImplementedError
@@ -247,6 +251,14 @@ class EVPart(_PowerPart):
         """See _PowerPart.power."""
         kw = -(entries[..., 0] + 1) / 2 * self.group.kw * self.stay_h / self.outlook.dt_h
         return kw, 0 * kw
+
+    def start(self, entries: Array) -> Array:
+        """See Part.start: each car evenly over its stay."""
+        stays, entries = self.stays, entries.copy()
+        most = stays.stay_h.sum(1) * self.group.kw[stays.device] * self.group.efficiency[stays.device]
+        for device, share, stay_h in zip(stays.device, stays.kwh / most, stays.stay_h, strict=True):
+            entries[stay_h > 0, device] = 2 * min(share, 1.0) - 1
+        return entries
 
     def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
         """See Part.couple."""

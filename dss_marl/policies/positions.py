@@ -91,6 +91,16 @@ class Positions:
                 for signs in product((-1, 1), repeat=2):
                     yield from self._moved(position, both, signs)
 
+    def swaps(self, position: IntArray, far: tuple[int, ...] = (1, 2, 3)) -> Iterator[IntArray]:
+        """(P) positions with one or two banks switched, and one regulator moved that makes up for their voltage."""
+        bank = self.highest - self.lowest == 1
+        banks, others = np.flatnonzero(bank).tolist(), np.flatnonzero(~bank).tolist()
+        for some in (*combinations(banks, 1), *combinations(banks, 2)):
+            flips = [1 - 2 * int(position[one]) for one in some]
+            yield from self._moved(position, list(some), flips)
+            for p, move, sign in product(others, far, (-1, 1)):
+                yield from self._moved(position, [*some, p], [*flips, sign * move])
+
     def _moved(self, position: IntArray, devices: object, moves: object) -> Iterator[IntArray]:
         other = position.copy()
         other[np.asarray(devices)] += np.asarray(moves)

@@ -10,6 +10,9 @@ import scipy.sparse as sp
 from dss_marl.policies.quadratic import solver_module
 from dss_marl.state import Array, IntArray
 
+_TOLERANCE = 1e-6  # relative; what is proposed is confirmed on the engine, so no digits beyond count
+_USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine judges the rest
+
 
 class Programme:
     """Variables between ends, a linear and a quadratic cost, and rows between ends; solved by Clarabel."""
@@ -25,7 +28,7 @@ class Programme:
         self._extra: list[tuple[IntArray, Array]] = []
         self._variables = self._rows = 0
 
-    def variables(self, low: Array, high: Array, cost: Array | float = 0.0) -> IntArray:
+    def variables(self, low: Array, high: Array | float, cost: Array | float = 0.0) -> IntArray:
         """Numbers of new variables, in the shape of ``low``; ``cost`` is of one unit of each."""
         low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
         self._low.append(low.ravel())
@@ -78,12 +81,13 @@ class Programme:
         clarabel = solver_module()
         settings = clarabel.DefaultSettings()
         settings.verbose = False
+        settings.tol_gap_rel = settings.tol_gap_abs = settings.tol_feas = _TOLERANCE
         cones = [clarabel.ZeroConeT(equal.shape[0]), clarabel.NonnegativeConeT(within.shape[0])]
         everything = sp.csc_matrix(sp.vstack([equal, within]))
         quadratic = sp.csc_matrix(_sparse(self._squares, (n, n)))
         solution = clarabel.DefaultSolver(quadratic, cost, everything, ends, cones, settings).solve()
         x = np.array(solution.x)
-        if str(solution.status) not in ("Solved", "AlmostSolved") or not np.isfinite(x).all():
+        if str(solution.status) not in _USABLE or not np.isfinite(x).all():
             return None
         return np.clip(x, low, high)
 

@@ -67,7 +67,7 @@ def _merged(local: Local) -> Local:
     """Rows that are alike, as phases of a balanced feeder or joints of a cable, as one with all their weight."""
     marks = np.rint(np.column_stack([local.value, local.band.T, local.slopes]) / _ALIKE).astype(np.int64)
     _, first, group = np.unique(marks, axis=0, return_index=True, return_inverse=True)
-    weight = np.bincount(group.ravel(), local.weight)
+    weight = np.bincount(group.ravel(), local.weight).astype(float)
     value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
     return replace(local, value=value, slopes=slopes, weight=weight, band=band)
 

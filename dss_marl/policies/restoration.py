@@ -14,7 +14,8 @@ from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 
 _KINDS = (Switches, Supplies, Generators, Breakers)
-_SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123
+_SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
+_FEWEST = 600  # where each costs much: the first plans, and some changes
 _EARLY = 4  # intervals in which most is decided
 _THOROUGH = 4  # times as many
 _GAIN = 1e-6  # of a return
@@ -38,9 +39,9 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) requests of the best plan found for a day and its fault.
 
     Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. They
-    begin as doing nothing, as the nearest tie and as every section by itself, with generators and breakers in several
-    positions; then entries are changed from some interval on, one by one and a few together, and what earns more over
-    the whole day stays.
+    begin as doing nothing, as the nearest tie and as every dark section by itself, with generators and breakers in
+    several positions; then entries are changed from some interval on, one by one and a few together, and what earns
+    more over the whole day stays.
 
     Args:
         task: that ``refuses`` nothing of.
@@ -50,7 +51,8 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     env = ZoneEnv(task)
     try:
         env.reset(seed=day, options={"day": day})
-        search = PlanSearch(env, _SOLVES * (_THOROUGH if thorough else 1), np.random.default_rng(day))
+        solves = max(_FEWEST, _SOLVES * 286 // max(286, len(task.feeder.nodes))) * (_THOROUGH if thorough else 1)
+        search = PlanSearch(env, solves, np.random.default_rng(day))
         search.run()
         return search.requests()
     finally:
@@ -176,15 +178,24 @@ class PlanSearch:
         An island lives only where section, generator and breaker fit each other, which no single change achieves.
         """
         ties = self._nearest_ties()
-        apart = self.plan.copy()
-        apart[:, self._switching] = -1.0
-        for base in (self.plan.copy(), ties, apart):
+        for base in (self.plan.copy(), ties, self._apart()):
             self._take(0, base)
             for shed in self._shedding():
                 for power, share in _STARTS if self._power.size else ():
                     plan = base.copy()
                     plan[:, self._power], plan[:, self._share], plan[:, self._breakers] = power, share, shed
                     self._take(0, plan)
+
+    def _apart(self) -> Array:
+        """(T, F) every dark section by itself, supplies closed onto their own."""
+        plan, now = self.plan.copy(), self._states[0]
+        ends = {branch.switch: list(branch.nodes1) for branch in self._task.feeder.branches if branch.switch >= 0}
+        for entry, row in self._rows:
+            if row not in ends:
+                plan[:, entry] = 1.0
+            elif not now.solution.energised[ends[row]].any():
+                plan[:, entry] = -1.0
+        return plan
 
     def _shedding(self) -> Array:
         """Positions of all breakers to begin with."""

@@ -23,6 +23,7 @@ class NearestTie:
     """
 
     circuit_controls = False
+    local = True
 
     def start(self, env: ZoneEnv) -> None:
         """Find the switches.

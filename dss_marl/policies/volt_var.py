@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -40,9 +40,11 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     first = trials.plant.begin(day, task.start)
     steps = range(task.scenario.steps)
     states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
-    search = DaySearch(Moments(trials, states, positions), positions, positions.prices(trials, states[0]))
+    moments = Moments(trials, states, positions)
+    search = DaySearch(moments, positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
-        rounds(search, partial(positions.near, pairs=pairs))
+        # Without inverters a place costs one power flow, and nothing but taps makes up for a bank.
+        rounds(search, partial(positions.near if len(moments.low) else partial(_wider, positions), pairs=pairs))
     trials.plant.engine.close()
     return search.requests()
 
@@ -52,6 +54,12 @@ def rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) 
     for _ in range(_ROUNDS):
         if search.round(around) < _ENOUGH * abs(search.total):
             break
+
+
+def _wider(positions: Positions, position: IntArray, pairs: bool) -> Iterator[IntArray]:
+    """Places around a position, some of them a few moves away."""
+    yield from positions.near(position, far=(1, 2, 4), pairs=pairs)
+    yield from positions.swaps(position)
 
 
 def refuses(task: Task) -> str:
@@ -77,8 +85,6 @@ def refuses_moves(task: Task, places: IntArray) -> str:
             problem = "capacitors that must discharge"
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
-    if scenario.circuit_controls:
-        problem = "the circuit's own controls"
     if scenario.faults:
         problem = "faults, which differ from one episode to another"
     attack = task.attack()

@@ -12,7 +12,7 @@ from dss_marl.env import ZoneEnv
 from dss_marl.policies import BY_NAME, REFERENCES
 from dss_marl.rewards import unserved_kwh
 from dss_marl.scenario import Scenario
-from dss_marl.state import Array, GridState
+from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation.scope import frozen_days
@@ -73,8 +73,7 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
     """
     feeder, after = task.feeder, [state for _, state in states]
     judged = np.sort(np.concatenate([zone.judged for zone in task.zones]))
-    alive = [state.solution.v_alive[judged] for state in after]
-    v = np.array([[one.min(), np.median(one), one.max()] for one in alive])
+    v = np.array([_band(state.solution.v_pu[judged], state.solution.energised[judged]) for state in after])
     rows = {kind: [j for j, row in enumerate(feeder.injections) if row.kind == kind] for kind in _kinds(task)}
     served = np.array([state.solution.served_kw for state in after])
     power = {"import": np.array([float(state.solution.source_kw) for state in after])}
@@ -117,8 +116,16 @@ _ORDER = (
 
 
 def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
-    """Whether some line of the panel moves, under any controller."""
-    return any(np.ptp(line) > 0 for own in panels for line in own.get(label, {}).values())
+    """Whether some line of the panel moves, or is not the same under all controllers."""
+    lines = [own[label] for own in panels if label in own]
+    moves = any(np.ptp(line) > 0 for own in lines for line in own.values())
+    return moves or any(own[name][0] != lines[0][name][0] for own in lines for name in own if name in lines[0])
+
+
+def _band(v_pu: Array, alive: BoolArray) -> tuple[float, float, float]:
+    """Lowest, median and highest voltage of what is energised; NaN where nothing is."""
+    v = v_pu[alive]
+    return (float(v.min()), float(np.median(v)), float(v.max())) if v.size else (np.nan, np.nan, np.nan)
 
 
 _PLURAL = {"load": "loads", "inverter": "sun", "battery": "batteries", "ev_charger": "cars", "generator": "generators"}

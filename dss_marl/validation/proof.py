@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dss_marl.policies import BY_NAME, REFERENCES, Controller
 from dss_marl.scenario import Scenario
 from dss_marl.training.evaluation import Table, startable
+from dss_marl.training.record import git_commit
 from dss_marl.validation.games import Games
 from dss_marl.validation.physics import physical
 from dss_marl.validation.ranking import ZEROS, partial_observation, strongest_wins
@@ -32,6 +33,7 @@ class Proof:
         games: what was played; its ``kept`` has the figures.
         controllers: name to each that played.
         refused: why other reference controllers did not play.
+        commit: of the code that played; "" outside a checkout.
     """
 
     scenario: Scenario
@@ -40,6 +42,7 @@ class Proof:
     games: Games
     controllers: dict[str, Controller]
     refused: dict[str, str]
+    commit: str = ""
 
     @property
     def passed(self) -> bool:
@@ -70,6 +73,7 @@ def prove(
     Raises:
         ValueError: the strongest controller cannot play.
     """
+    commit = git_commit()  # now: the checkout may go on while days are played
     games = Games(scenario)
     strongest = scenario.strongest
     scope = Scope.of(games.task, most_days, quick)
@@ -95,8 +99,10 @@ def prove(
     rows += moving
     report("stress splits")
     looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
+    if strongest not in BY_NAME:  # a quick one, which sees more of a day than those that do nothing
+        looked[strongest] = controllers[strongest]
     rows += stress_changes(games, looked, scope)
     rows += partial_observation(games, strongest, controllers, scope)
     rows += physical(games, controllers)
     games.close()
-    return Proof(scenario, scope, tuple(sorted(rows, key=lambda row: row.check)), games, controllers, refused)
+    return Proof(scenario, scope, tuple(sorted(rows, key=lambda row: row.check)), games, controllers, refused, commit)

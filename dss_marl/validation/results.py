@@ -14,7 +14,6 @@ from dss_marl.data import data_folder
 from dss_marl.policies.plans import digest
 from dss_marl.scenario import Scenario
 from dss_marl.training.evaluation import Table
-from dss_marl.training.record import git_commit
 from dss_marl.validation.proof import Proof
 from dss_marl.validation.row import Row
 
@@ -68,7 +67,7 @@ def save(proof: Proof, folder: Path) -> None:
         "scenario": scenario.name,
         "digest": stated(scenario),
         "version": version("dss_marl"),
-        "commit": git_commit(),
+        "commit": proof.commit,
         "days": list(proof.scope.days),
     }
     rows = [row._asdict() for row in proof.rows]

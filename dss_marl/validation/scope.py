@@ -20,7 +20,7 @@ class Scope:
         days: the frozen test days: those with plans, or ten spread over the split.
         few: those of them on which constants, single devices and slow controllers play; the first of the spread.
         slow: whether controllers that take seconds for a small day play at all.
-        stress: days of each stress split, and of the test split beside them.
+        stress: days of each stress split, and of the test split beside them: at a first look, and at a second one.
         tries: further constants that a search tries.
         quick: no statement about intervals: two days give none.
     """
@@ -28,7 +28,7 @@ class Scope:
     days: tuple[int, ...]
     few: tuple[int, ...]
     slow: bool
-    stress: int
+    stress: tuple[int, int]
     tries: int
     quick: bool
 
@@ -51,9 +51,9 @@ class Scope:
         days = spread(days, min(most or len(days), len(days)))
         large = len(task.feeder.nodes) * task.scenario.steps > LARGE
         if quick:
-            return cls(tuple(days), tuple(days[:1]), slow=False, stress=2, tries=2, quick=True)
+            return cls(tuple(days), tuple(days[:1]), slow=False, stress=(2, 2), tries=2, quick=True)
         few = spread(days, 3 if large else 4)
-        return cls(tuple(days), tuple(few), not large, 8 if large else 16, 10 if large else 40, quick=False)
+        return cls(tuple(days), tuple(few), not large, (8, 24) if large else (16, 41), 10 if large else 40, quick=False)
 
 
 def frozen_days(task: Task) -> Sequence[int]:

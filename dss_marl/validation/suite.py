@@ -10,9 +10,15 @@ from dss_marl.metrics import mean_interval
 from dss_marl.scenario import load_scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.results import PROOF, Result, load, stated
+from dss_marl.validation.row import failures
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
+_MORE = "[docs/suite.md](docs/suite.md) has the intervals, the other figures and what was proven.\n"
+_NOTE = (
+    "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
+    "`no_control`), 1 the strongest controller.\n"
+)
 _FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
 
 
@@ -40,7 +46,7 @@ def write_suite(root: Path) -> list[Path]:
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
     before, rest = text.split(START)
-    readme.write_text(f"{before}{START}\n{brief(results)}{END}{rest.split(END)[1]}", encoding="utf-8")
+    readme.write_text(f"{before}{START}\n{brief(results)}\n{_MORE}{END}{rest.split(END)[1]}", encoding="utf-8")
     page = root / "docs" / "suite.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
@@ -54,21 +60,27 @@ def committed(folder: Path) -> dict[str, Result]:
 
 def brief(results: dict[str, Result]) -> str:
     """The README's table: a line a scenario, mean return and score of the common controllers."""
-    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest"]
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest", "proof"]
     rows = []
     for name, result in results.items():
         table, said = result.table(), result.said
         cells = [_scored(table, one) for one in COMMON]
         rule = best_rule(table)
-        rows.append(
-            [f"`{name}`", *_sizes(said), *cells, f"{rule}: {_scored(table, rule)}" if rule else "", _strongest(table)]
-        )
-    note = (
-        "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
-        "`no_control`), 1 the strongest controller. [docs/suite.md](docs/suite.md) has the intervals, the other "
-        "figures and what was proven.\n"
-    )
-    return f"{_markdown(heads, rows)}\n{note}"
+        of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
+        rows.append([f"`{name}`", *_sizes(said), *cells, of_rule, _strongest(table), _verdict(result)])
+    return f"{_markdown(heads, rows)}\n{_NOTE}{_without(results)}"
+
+
+def _verdict(result: Result) -> str:
+    """Passed, or the checks that failed."""
+    failed = sorted({row.check for row in failures(result.rows)})
+    return "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
+
+
+def _without(results: dict[str, Result]) -> str:
+    """The shipped scenarios without results, which are tested to run but not proven to be worth learning."""
+    rest = [f"`{name}`" for name in known_names("scenarios") if name not in results]
+    return f"\nTested to run, but without a proof so far: {', '.join(rest)}.\n" if rest else ""
 
 
 def whole(results: dict[str, Result]) -> str:
@@ -78,7 +90,7 @@ def whole(results: dict[str, Result]) -> str:
         said, scenario = result.said, load_scenario(name)
         table = result.table()
         stale = "" if said["digest"] == stated(scenario) else " **The scenario has changed since.**"
-        proof = "passed" if result.passed else "did not pass"
+        proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
         commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
         parts.append(f"## {name}\n\n{scenario.title}.\n")
         parts.append(

@@ -29,16 +29,17 @@ class Flows:
     entry_tap: IntArray
     row_switch: IntArray
 
-    def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray) -> Array:
+    def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray, by_conductor: bool = False) -> Array:
         """Current over rating.
 
         Args:
             v: (1 + N) node voltages, ground first [V].
             boost: (R) tap ratios less one [1].
             closed: (S) states.
+            by_conductor: all conductors, branch after branch, which change smoothly with the injections.
 
         Returns:
-            (M) highest conductor current at the first terminal over the branch's rating [1].
+            (M) highest conductor current at the first terminal over the branch's rating [1]; or (C) all of them.
         """
         if not self.first_row.size:
             return np.zeros(0)
@@ -46,7 +47,8 @@ class Flows:
         current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
         current /= ratio[self.row_tap]
         current *= np.append(closed, True)[self.row_switch]
-        return np.maximum.reduceat(np.abs(current) * self.row_per_rating, self.first_row)
+        loading = np.abs(current) * self.row_per_rating
+        return loading if by_conductor else np.maximum.reduceat(loading, self.first_row)
 
 
 def read_flows(context: Any, feeder: Feeder) -> Flows:

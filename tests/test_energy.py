@@ -1,0 +1,223 @@
+"""Days with stores: plans against exact answers, and the rules that they must beat."""
+
+import numpy as np
+import pytest
+
+import dss_marl
+from dss_marl.plant import Plant
+from dss_marl.policies import Planned, Plans, TimeOfUse, ValleyFilling, reference
+from dss_marl.policies.best_known import METHODS, played, solve_day
+from dss_marl.policies.charging import _filled
+from dss_marl.policies.plans import digest
+from dss_marl.policies.programme import Programme
+from dss_marl.policies.trials import Trials
+from dss_marl.training import evaluate
+
+WORKDAY = 2
+LEVELS = np.linspace(-1, 1, 7)
+BATTERY = {"kind": "battery", "bus": 675, "kw": 200, "kwh": 400, "kva": 200}
+
+
+def small(devices, **changes):
+    """Four hours from 19 to 23 h on the 13-bus feeder: two dear ones, one at the middle price, one cheap one."""
+    base = dss_marl.load_scenario("ieee13_volt_var")
+    profiles = {"kind": "synthetic", "seed": 3, "tariff": "time_of_use", "mean_price": 0.1}
+    changes = {"rewards": {"energy_cost": 1}, "steps": 4, "start_hour": 19, "dt_h": 1.0, **changes}
+    scenario = {**base.model_dump(), "devices": devices, "zones": {"method": "balanced", "count": 1}, **changes}
+    return dss_marl.Scenario.model_validate({**scenario, "profiles": profiles, "tuned_droop": {}})
+
+
+def exhaustive(task, day, levels):
+    """The best return of all sequences of these requests of a single entry, played on the plant."""
+    trials = Trials(Plant(task, dss_marl.ZoneEnv(task).engine))
+
+    def best(now):
+        if now.step == task.scenario.steps:
+            return 0.0
+        returns = []
+        for value in levels:
+            after = trials.after(now, np.array([value]))
+            then = after.replace(step=now.step + 1)
+            returns.append(trials.judged(now, after) + best(then))
+        return max(returns)
+
+    return best(trials.plant.begin(day, task.start))
+
+
+def idle(scenario, day=WORKDAY):
+    return evaluate(reference("no_control", scenario), scenario, [day])[0]["team_return"]
+
+
+def test_a_programme_finds_the_corner_and_the_middle():
+    pytest.importorskip("clarabel")
+    programme = Programme()
+    x = programme.variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
+    programme.rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
+    programme.square(x, np.diag([0.5, 2.0]))
+    np.testing.assert_allclose(programme.solved()[x], [2.0, 2.0], atol=1e-6)
+    programme.price(x, np.array([-1.0, 0.0]))
+    np.testing.assert_allclose(programme.solved()[x], [3.2, 1.8], atol=1e-5)  # the row binds: equal slopes
+    programme.rows([0, 0], x, [1.0, -1.0], [0.0], [0.0])
+    np.testing.assert_allclose(programme.solved()[x], [2.4, 2.4], atol=1e-5)
+
+
+def test_a_battery_sells_what_it_has_in_the_dear_hours():
+    pytest.importorskip("clarabel")
+    scenario = small([BATTERY])
+    requests, earned = solve_day(scenario.build(), WORKDAY)
+    # 160 kWh above the minimum give 152 kWh to the grid at 0.17 a kWh, and spare a few per cent of losses.
+    assert 1.0 < (earned - idle(scenario)) / (152 * 0.17) < 1.1
+    assert np.maximum(requests[:2, 0], 0).sum() * 200 >= 151
+    assert abs(requests[2:]).max() < 0.01
+    assert earned == pytest.approx(exhaustive(scenario.build(), WORKDAY, LEVELS), abs=0.2)
+
+
+def test_a_battery_buys_what_is_worth_more_at_the_end():
+    pytest.importorskip("clarabel")
+    scenario = small([BATTERY], rewards={"energy_cost": 1, "stored": 130, "battery_use": 5})
+    task = scenario.build()
+    requests, earned = solve_day(task, WORKDAY)
+    best = exhaustive(task, WORKDAY, LEVELS)
+    assert best - 1e-3 <= earned <= best + 0.1 * (best - idle(scenario))  # between the grid's steps, and no more
+    assert requests[0, 0] > 0.1 and requests[3, 0] < -0.5
+
+
+def test_a_store_does_not_burn_energy_where_its_price_is_negative():
+    pytest.importorskip("clarabel")
+    scenario = small([BATTERY], rewards={"energy_cost": -1, "stored": 1})  # drawing is paid
+    task = scenario.build()
+    _, earned = solve_day(task, WORKDAY)
+    best = exhaustive(task, WORKDAY, LEVELS)
+    assert earned >= best - 0.01 * abs(best - idle(scenario))
+
+
+@pytest.mark.parametrize("mode", ["shift", "shed"])
+def test_a_flexible_load_is_as_good_as_trying_everything(mode):
+    pytest.importorskip("clarabel")
+    device = {"kind": "flexible_load", "names": ["671"], "most": 0.5, "mode": mode, "payback": 1.1}
+    task = small([device], rewards={"energy_cost": 1, "unmet": 120, "stored": 80}).build()
+    _, earned = solve_day(task, WORKDAY)
+    best = exhaustive(task, WORKDAY, np.linspace(-1, 1, 7))
+    assert earned >= best - 1e-3 * abs(best)
+
+
+def cars(**changes):
+    homes = [{"kind": "ev_charger", "bus": bus, "kw": 7.4} for bus in (671, 634, 675)]
+    rewards = {"energy_cost": 1, "unmet": 1000}
+    return small(homes, rewards=rewards, steps=24, start_hour=12, **changes)
+
+
+def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
+    pytest.importorskip("clarabel")
+    scenario = cars()
+    task = scenario.build()
+    _, earned = solve_day(task, WORKDAY)
+    plans = Plans(digest(scenario))
+    plans.add(task, WORKDAY, *solve_day(task, WORKDAY))
+    figures = evaluate(Planned(plans), scenario, [WORKDAY])[0]
+    assert figures["team_return"] == pytest.approx(earned, abs=1e-6)
+    assert figures["unserved_kwh"] < 1e-3
+    for name in ("no_control", "valley_filling", "random"):
+        assert earned > evaluate(reference(name, scenario), scenario, [WORKDAY])[0]["team_return"]
+
+
+def test_stays_are_those_that_the_day_brings():
+    task = cars().build()
+    plant = Plant(task, dss_marl.ZoneEnv(task).engine)
+    group, memory = task.groups[0], plant.begin(WORKDAY, task.start).memory.reshape(3, -1)
+    stays = group.stays(memory, 24, 1.0)
+    drawn, unmet = np.zeros(3), np.zeros(3)
+    for step in range(24):
+        setpoints, interval = task.start.copy(), plant.interval(step)
+        before = memory
+        memory, _ = group.act(np.ones((3, 1)), memory, setpoints, interval)
+        drawn -= setpoints.kw[group.injections]
+        unmet += group.unmet_kwh(before, memory, interval)
+    assert unmet.max() < 1e-9
+    assert drawn * group.efficiency == pytest.approx(np.bincount(stays.device, stays.kwh, 3))
+    assert (stays.stay_h.sum(1) * group.kw[stays.device] * 0.95 >= stays.kwh - 1e-9).all()
+
+
+def test_a_valley_is_filled_evenly():
+    power = _filled(np.array([5.0, 1.0, 2.0, 9.0]), np.ones(4), 5.0, 10.0)
+    np.testing.assert_allclose(power, [0, 3, 2, 0], atol=1e-6)
+    np.testing.assert_allclose(_filled(np.zeros(3), np.array([1.0, 1.0, 0.0]), 99.0, 4.0), [4, 4, 0], atol=1e-6)
+
+
+def test_uncontrolled_cars_are_those_of_no_control():
+    """They draw all they can from when they come; filling valleys delivers as much, and lowers the peak."""
+    scenario = cars()
+    peaks, energy = {}, {}
+    for name in ("no_control", "valley_filling"):
+        controller, env = reference(name, scenario), dss_marl.ZoneEnv(scenario)
+        observations, _ = env.reset(options={"day": WORKDAY})
+        controller.start(env)
+        drawn = []
+        while env.agents:
+            observations, *_ = env.step(controller.act(env, observations))
+            own = env.task.groups[0].injections
+            loads = env.after.setpoints.kw[env.task.feeder.loads]
+            drawn.append([-env.after.setpoints.kw[own].sum(), -loads.sum() - env.after.setpoints.kw[own].sum()])
+        peaks[name], energy[name] = np.max(drawn, axis=0)[1], np.sum(drawn, axis=0)[0]
+    assert energy["valley_filling"] == pytest.approx(energy["no_control"], rel=1e-6)
+    assert peaks["valley_filling"] < peaks["no_control"]
+
+
+def hybrid(**changes):
+    """Six hours of an evening with stores, an inverter that may hold back, and taps and a bank that move hourly."""
+    devices = [
+        {"kind": "inverter", "bus": 675, "kw": 900, "curtail": True},
+        {**BATTERY, "kva": 260, "reactive": True},
+        {"kind": "regulator", "names": "all", "moves": 2, "every": 2},
+        {"kind": "capacitor", "names": "all", "every": 2},
+    ]
+    rewards = {"energy_cost": 0.1, "import_excess": 100, "voltage_violation": 100, "violating_share": 5, "stored": 8}
+    rewards |= {"tap_moves": 0.01, "capacitor_moves": 0.05}
+    feeder = {"name": "ieee13", "source_pu": 1.03, "import_limit_kw": 1800}
+    return small(devices, rewards=rewards, feeder=feeder, steps=12, start_hour=15, dt_h=0.5, **changes)
+
+
+def test_a_hybrid_day_beats_the_rules_and_replays():
+    pytest.importorskip("clarabel")
+    scenario = hybrid()
+    task = scenario.build()
+    assert METHODS["volt_var"].refuses(task) and not METHODS["energy"].refuses(task)
+    requests, earned = solve_day(task, WORKDAY)
+    assert played(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
+    for name in ("no_control", "opendss_controls", "time_of_use", "droop", "greedy"):
+        assert earned > evaluate(reference(name, scenario), scenario, [WORKDAY])[0]["team_return"]
+    slots = task.agents.slots
+    for kind in ("Regulators", "Capacitors"):
+        place = next(k for k, group in enumerate(task.groups) if type(group).__name__ == kind)
+        assert not requests[1::2, slots.parts[place]].any(), "they may not move in these steps"
+
+
+def test_a_plan_holds_where_a_store_may_not_act():
+    pytest.importorskip("clarabel")
+    scenario = small([{**BATTERY, "every": 2}])
+    requests, earned = solve_day(scenario.build(), WORKDAY)
+    assert requests[1, 0] == pytest.approx(requests[0, 0], abs=1e-3)
+    assert earned > idle(scenario) + 10
+
+
+@pytest.mark.parametrize(("rule", "text"), [(TimeOfUse, "batteries or flexible loads"), (ValleyFilling, "chargers")])
+def test_a_rule_refuses_what_it_does_not_move(rule, text):
+    env = dss_marl.make("ieee34_volt_var")
+    env.reset(options={"day": 3})
+    with pytest.raises(ValueError, match=text):
+        rule().start(env)
+
+
+def test_a_timetable_charges_cheap_and_sells_dear():
+    scenario = small([BATTERY], steps=24, start_hour=0)
+    env = dss_marl.ZoneEnv(scenario)
+    observations, _ = env.reset(options={"day": WORKDAY})
+    rule, charged, sold = TimeOfUse(), [], []
+    rule.start(env)
+    while env.agents:
+        price = env.now.price[0]
+        observations, *_ = env.step(rule.act(env, observations))
+        kw = float(env.after.setpoints.kw[env.task.groups[0].injections[0]])
+        charged += [price] * (kw < 0)
+        sold += [price] * (kw > 0)
+    assert charged and sold and max(charged) <= 0.1 < max(sold)

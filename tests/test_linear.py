@@ -1,0 +1,61 @@
+"""Linear: against the droop, against planned days, and its slopes against the engine."""
+
+import numpy as np
+import pytest
+from common import task_of
+
+from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
+from dss_marl.policies import load_plans, reference
+from dss_marl.policies.linear import Linear, _Slopes
+from dss_marl.training.evaluation import environment_for, run_day
+
+NAME = "ieee34_volt_var"
+
+
+def test_it_is_near_a_planned_day_and_far_above_the_droop():
+    """It sees one interval, the plan all of them."""
+    scenario = load_scenario(NAME)
+    plans = load_plans(scenario)
+    day = min(plans.returns)
+    earned = {}
+    for name in ("tuned_droop", "linear"):
+        controller = reference(name, scenario)
+        env = environment_for(controller, scenario, "test")
+        earned[name] = run_day(env, controller, day)["team_return"]
+        env.close()
+    best = plans.returns[day]
+    assert earned["tuned_droop"] < earned["linear"] < best + 0.01
+    assert earned["linear"] - earned["tuned_droop"] > 3 * (best - earned["linear"])
+
+
+def test_its_slopes_are_those_of_the_engine():
+    """Voltages and losses under other kvar, all inverters at once: within a tenth of the change."""
+    task = task_of(NAME)
+    slopes = _Slopes.measured(task)
+    engine = OpenDSSEngine(task.feeder, tolerance=1e-7)
+    base = task.start.copy()
+    base.kw[slopes.inverters.injections] = slopes.inverters.kva / 2.4
+    kvar = 0.2 * slopes.inverters.kva * np.array([1, -1, 1, 1, -1, 1])
+    other = base.copy()
+    other.kvar[slopes.inverters.injections] += kvar
+    before, after = engine.solve(base), engine.solve(other)
+    judged = np.concatenate([zone.judged for zone in task.zones])
+    change = (after.v_alive - before.v_alive)[judged]
+    assert slopes.volts[:, : len(kvar)] @ kvar == pytest.approx(change, abs=0.1 * np.abs(change).max())
+    bend = slopes.by_kw[slopes.inverters.injections]
+    gradient = 2 * slopes.by_kw.T @ base.kvar + slopes.offset
+    expected = gradient @ kvar + kvar @ (bend + bend.T) @ kvar / 2
+    assert expected == pytest.approx(after.loss_kw - before.loss_kw, rel=0.15)
+    engine.close()
+
+
+def test_it_refuses_what_it_cannot_move():
+    with pytest.raises(ValueError, match="at least one programme"):
+        Linear(rounds=0)
+    scenario = load_scenario("ieee13_volt_var")
+    others = [spec for spec in scenario.devices if spec["kind"] != "inverter"]
+    env = ZoneEnv(scenario.replace(devices=others, zones={"method": "balanced", "count": 1}, agents="device"))
+    env.reset(seed=1)
+    with pytest.raises(ValueError, match="linear needs inverters"):
+        Linear().start(env)
+    env.close()

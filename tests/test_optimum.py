@@ -257,6 +257,26 @@ def test_one_device_with_levels_is_planned_exactly(kind):
     assert max(tried) > min(tried)
 
 
+def test_an_only_inverter_is_as_good_as_by_trying_everything():
+    """Where nodes leave the band one by one no slope tells the way: at bus 611 of phase 3 in ten early hours."""
+    pytest.importorskip("clarabel")
+    devices = [{"kind": "inverter", "bus": 611, "kw": 800, "phases": [3]}]
+    rewards = {"violating_share": 20, "loss": 1, "voltage_deviation": 300}
+    task = small(devices=devices, rewards=rewards, steps=10, start_hour=3).build()
+    _, earned = solve_day(task, SUMMER)
+    shares = np.linspace(-1, 1, 257)
+    env, hourly = dss_marl.ZoneEnv(task, "test"), []
+    env.reset(seed=SUMMER, options={"day": SUMMER})
+    while env.agents:
+        saved, tried = env.save_state(), []
+        for share in shares:
+            env.load_state(saved)
+            env.step(task.encoding.encode(np.array([share])))
+            tried.append(env.team_reward)
+        hourly.append(max(tried))
+    assert earned >= sum(hourly) - 1e-3
+
+
 def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
     """A day on which both banks change over and the regulator makes up for them; all positions are tried."""
     pytest.importorskip("clarabel")

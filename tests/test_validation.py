@@ -8,7 +8,9 @@ import pytest
 from common import EVERY, ROOT, load_cached, task_of
 from typer.testing import CliRunner
 
+from dss_marl import ZoneEnv
 from dss_marl.cli import app
+from dss_marl.devices import OpenPoints
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.profiles import STRESS_SPLITS
@@ -26,6 +28,12 @@ from dss_marl.validation.terms import terms_fire
 from dss_marl.validation.variants import Constant, Part, constants, devices_of
 
 DAYS = tuple(range(10))
+QUICKLY_PROVEN = (
+    "case33_reconfiguration",
+    "case33_volt_var",
+    "ieee13_legacy",
+    "ieee34_local_pv",
+)
 SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
@@ -339,6 +347,37 @@ def test_the_readme_keeps_what_is_outside_the_markers(tmp_path):
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="once each"):
         write_suite(tmp_path)
+
+
+# Seconds each, and of four families; the proofs on all days are in results/.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in QUICKLY_PROVEN if name in RESULTS])
+def test_a_shipped_scenario_passes_a_quick_proof(name):
+    proof = prove(load_scenario(name), quick=True)
+    assert not failures(proof.rows)
+    assert {row.check for row in proof.rows if row.passed} >= set("abcdfg")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
+)
+def test_pictures_show_what_the_task_is_about(name, label):
+    from dss_marl.validation.picture import panels_of
+
+    env, states = ZoneEnv(task_of(name), "test"), []
+    env.reset(seed=1, options={"day": 4})
+    for _ in range(3):
+        env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+        states.append((env.before, env.after))
+    shown = panels_of(env.task, states)[label]
+    if name == "case33_reconfiguration":
+        places = next(group for group in env.task.groups if isinstance(group, OpenPoints)).places
+        for k, (_, after) in enumerate(states):
+            assert not any(after.setpoints.closed[places[int(line[k])]] for line in shown.values())
+    else:
+        assert (shown["worst"] > 1.5 * shown["mean"]).all() and (shown["mean"] > 0.003).all()
+    env.close()
 
 
 def test_a_picture_of_a_day_is_drawn(tmp_path):

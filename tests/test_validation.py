@@ -40,6 +40,7 @@ SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 def games_of(returns, terms=None):
     """Games that nobody played: controller to returns, day by day."""
     games = Games.__new__(Games)
+    games.task = task_of("ieee13_volt_var")
     games.kept = {
         name: {
             day: Game(
@@ -101,6 +102,17 @@ def test_partial_observation_needs_a_strongest_that_knows_more():
     assert row.passed is False and "not local" in row.demanded
 
 
+@pytest.mark.parametrize(("name", "passed"), [("ieee13_volt_var", False), ("ieee123_single_pv", True)])
+def test_a_search_that_sees_the_only_zone_sees_everything(name, passed):
+    """It falls short of nobody there, and hides nothing from itself."""
+    players = {"no_control": NoControl(), "zone_greedy": ZoneGreedy(), "best_known": Greedy()}
+    best = np.linspace(-4, -3, 10)
+    games = games_of({"no_control": best - 5, "zone_greedy": best, "best_known": best})
+    games.task = task_of(name)
+    (row,) = partial_observation(games, "best_known", players, SCOPE)
+    assert row.passed is passed and ("zone_greedy" in row.what) is not passed
+
+
 def test_a_term_that_never_fires_or_is_the_same_for_all_fails():
     terms = {
         "no_control": {"reward/loss": -2.0, "cost/never": 0.0, "cost/same": 5.0},
@@ -142,7 +154,6 @@ def test_a_stress_split_without_effect_is_found():
         circuit_controls = False
 
     games = games_of({})
-    games.task = task_of("ieee13_volt_var")
     alike = Game(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
     games.played = lambda controller, day, balance=False: alike
     rows = stress_changes(games, {"no_control": Same()}, SCOPE)
@@ -159,7 +170,6 @@ def test_a_stress_split_without_effect_is_found():
 def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
     """A task without cars is not judged more strictly because the suite counts what cars go without."""
     games, rng = games_of({}), np.random.default_rng(0)
-    games.task = task_of("ieee13_volt_var")
     count = 40
     steps = {}  # day to its place in its split
 

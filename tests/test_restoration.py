@@ -301,3 +301,16 @@ def test_several_branches_of_a_fault_break_at_once():
     with pytest.raises(ValueError, match="branch 'l999' does not exist"):
         load_scenario(NAME).replace(faults=["l18+l999"]).build()
     env.close()
+
+
+def test_in_the_season_of_outages_two_of_the_faults_come_at_once():
+    task = load_cached(NAME, faults=("l22", "l43", "l104"))
+    env, single = ZoneEnv(task, "outage_season"), [task.feeder.at_ends([name]) for name in ("l22", "l43", "l104")]
+    seen = set()
+    for seed in range(12):
+        env.reset(seed=seed)
+        broken = [k for k, nodes in enumerate(single) if (env.now.faulted & nodes).sum() == nodes.sum()]
+        assert len(broken) == 2 and env.now.faulted.sum() == sum(single[k].sum() for k in broken)
+        seen.add(tuple(broken))
+    assert len(seen) == 3
+    env.close()

@@ -47,7 +47,7 @@ def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:
-    """Autumn and winter storms: dark days, and lines that fail twenty times as often."""
+    """Autumn and winter storms: dark days, and lines that fail twenty times as often; see also ZoneEnv.reset."""
     return {"climate": "maritime", "outages_per_km": 20 * spec.outages_per_km}
 
 

@@ -272,6 +272,7 @@ def test_a_regulator_fed_from_behind_is_neutral_and_keeps_its_position():
 def test_the_plan_of_a_day_beats_the_rule_and_doing_nothing(monkeypatch):
     """With few power flows; played again it earns what the search says, to the bit of a plan."""
     monkeypatch.setattr(restoration, "_SOLVES", 700)
+    monkeypatch.setattr(restoration, "_FEWEST", 700)
     task = load_cached(NAME, faults=("l7",))
     assert restoration.refuses(task) == ""
     env = ZoneEnv(task, "test")

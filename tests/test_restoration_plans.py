@@ -119,7 +119,7 @@ def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(en
     closed = now.setpoints.closed.copy()
     closed[list(sections.joins)] = False
     closed[group.formers] = True
-    flat = next(pickup.starts(now, env.task.neutral, closed, (1.0,)))
+    flat = next(pickup.starts(now, env.task.neutral, closed, 1))
     kw, part = env.plant.picked_up_kw(now), sections.parts(closed)
     breakers, levels = pickup._breakers, flat[pickup.entries.breakers]
     for s, k in sections.supplies.items():
@@ -157,7 +157,7 @@ def test_screening_serves_every_part_as_well_as_it_can(env, sections):
     for closed, (early, _) in zip(screening.states[::5], screening.worth[::5], strict=True):
         points = now.setpoints
         there = now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
-        flats = pickup.starts(there, env.plant.present(there), closed, (1.0, 0.85, 0.65))
+        flats = pickup.starts(there, env.plant.present(there), closed)
         assert early >= max(pickup.trials.reward(there, flat) for flat in flats) - 1e-6
     best = screening.promising(3)
     top = screening.states[screening.worth[:, 0].argmax()]

@@ -17,7 +17,12 @@ from dss_marl.state import Array, BoolArray, GridState, IntArray
 from dss_marl.zones import build_zones, over_zones, stack
 
 _POWER_FACTOR = 0.9  # of what a tie feeds: kW of its kVA
-_SETTINGS = ((1.0, 0.5), (0.0, 0.5), (1.0, 0.0))  # power and reactive share of all generators
+# Ways to serve a configuration: of what ties and generators have, or of the load, the share that is filled; and the
+# generators' power and reactive share.
+WAYS = (
+    (1.0, 1.0, 0.5), (0.8, 1.0, 0.5), (0.65, 0.0, 0.5), (1.0, 0.0, 0.5), (0.9, 1.0, 0.0), (0.8, 0.0, 0.5),
+    (0.65, 1.0, 0.0), (0.5, 0.0, 0.0),
+)  # fmt: skip
 _GAIN = 1e-6  # of a reward
 _PAIRS = 12  # exchanges that are tried of each part: one section serves less, another one more
 
@@ -64,22 +69,32 @@ class Pickup:
         """(sections) sums of values over the parts, each at the number of its first section."""
         return np.asarray(np.bincount(part, values, self.sections.count), float)
 
-    def starts(self, now: GridState, wanted: Array, closed: BoolArray, shares: tuple[float, ...]) -> Iterator[Array]:
-        """(F) wanted values with the breakers filled up to shares of what the parts have, generators in some settings.
+    def starts(self, now: GridState, wanted: Array, closed: BoolArray, most: int = len(WAYS)) -> Iterator[Array]:
+        """(F) wanted values with breakers and generators as in the first of WAYS, each once.
 
         Args:
             now: whose loads count.
             wanted: the rest.
             closed: (S) states of the switches.
-            shares: of what is there, or of the load where that is less.
+            most: ways, at most.
         """
-        for share in shares if self.entries.breakers.size else shares[:1]:
-            levels = self._filled(now, closed, share)
-            for power, reactive in _SETTINGS if self.entries.power.size else _SETTINGS[:1]:
-                flat = wanted.copy()
-                flat[self.entries.breakers] = levels
-                flat[self.entries.power], flat[self.entries.share] = power, reactive
+        entries, seen = self.entries, set()
+        for share, power, reactive in WAYS[:most]:
+            flat = wanted.copy()
+            flat[entries.breakers] = self._filled(now, closed, share)
+            flat[entries.power], flat[entries.share] = power, reactive
+            if flat.tobytes() not in seen:
+                seen.add(flat.tobytes())
                 yield flat
+
+    def expected_kw(self, now: GridState, closed: BoolArray) -> float:
+        """What a configuration could serve by ratings alone, times its priority."""
+        group = self._breakers
+        if group is None:
+            return 0.0
+        served = group.of <= NORMAL - 1 - self._filled(now, closed, 1.0)[group.owner]
+        kw = self.trials.plant.picked_up_kw(now)[group.injections]
+        return float((kw * group.weight)[served].sum())
 
     def _filled(self, now: GridState, closed: BoolArray, share: float) -> Array:
         """(breakers) positions that serve class after class, near sections first, until a share is reached."""
@@ -119,7 +134,7 @@ class Pickup:
         if trial.failed:
             return wanted
         if first:
-            for flat in self.starts(now, wanted, trial.closed, (1.0, 0.8, 0.6)):
+            for flat in self.starts(now, wanted, trial.closed):
                 trial.offer(flat)
         end = self.trials.spent + most
         while self.trials.spent < end and trial.sweep(self._rng, end):

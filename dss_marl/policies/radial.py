@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from dss_marl.policies.pickup import Pickup
+from dss_marl.policies.pickup import WAYS, Pickup
 from dss_marl.state import Array, BoolArray, GridState, IntArray, Setpoints
 
 _EARLY = 1 / 3  # of a day's worth, what its first interval stands for: loads are cold
-_SHARES = (1.0, 0.85, 0.65)  # of what ties and generators have, or of the load, that is served
 _MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval by which configurations are ranked
 
 
@@ -49,25 +50,41 @@ class Screening:
         return np.array(found)
 
     def _try(self) -> None:
-        """Power flows of as few configurations as have all parts, in both intervals."""
-        seen: set[int] = set()
-        for closed, parts in zip(self.states, self._parts, strict=True):
-            if seen.issuperset(parts.tolist()):
-                continue
-            if self._pickup.trials.spent >= self._most:
-                break
-            seen.update(parts.tolist())
-            for moment, worth in zip(self._moments, self._worth, strict=True):
-                np.maximum.at(worth, parts, self._best(moment, closed))
+        """Power flows of few configurations that have all parts, in both intervals; the more ways the fewer they are.
 
-    def _best(self, moment: GridState, closed: BoolArray) -> Array:
+        Where there are too many even for one way each, those come first that serve most by their ratings.
+        """
+        order = self._covering(range(len(self.states)))
+        if len(order) * len(self._moments) > self._most:
+            expected = [self._pickup.expected_kw(self._moments[0], closed) for closed in self.states]
+            order = self._covering(np.argsort(-np.array(expected), kind="stable").tolist())
+        ways = max(1, min(self._most // max(len(order) * len(self._moments), 1), len(WAYS)))
+        end = self._pickup.trials.spent + self._most
+        for k in order:
+            if self._pickup.trials.spent >= end:
+                break
+            for moment, worth in zip(self._moments, self._worth, strict=True):
+                np.maximum.at(worth, self._parts[k], self._best(moment, self.states[k], ways))
+
+    def _covering(self, order: Iterable[int]) -> list[int]:
+        """Configurations, in this order, that have a part which those before them do not have."""
+        seen: set[int] = set()
+        chosen = []
+        for k in order:
+            parts = self._parts[k].tolist()
+            if not seen.issuperset(parts):
+                chosen.append(k)
+                seen.update(parts)
+        return chosen
+
+    def _best(self, moment: GridState, closed: BoolArray, ways: int) -> Array:
         """(parts) what each part of a configuration earns, by the best of several ways to serve it."""
         pickup, points = self._pickup, moment.setpoints
         there = moment.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
         held = pickup.trials.plant.present(there)
         part = pickup.sections.parts(closed)
         best = np.full(pickup.sections.count, -np.inf)
-        for flat in pickup.starts(there, held, closed, _SHARES):
+        for flat in pickup.starts(there, held, closed, ways):
             after = pickup.trials.after(there, flat)
             if after is not None:
                 np.maximum(best, pickup.by_part(part, pickup.worth(there, after)), out=best)

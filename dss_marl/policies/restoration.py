@@ -14,6 +14,7 @@ from dss_marl.policies.radial import Screening
 from dss_marl.policies.sections import Sections
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.trials import Trials
+from dss_marl.profiles.splits import seed_of
 from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 
@@ -57,7 +58,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """
     env = ZoneEnv(task)
     try:
-        env.reset(seed=day, options={"day": day})
+        env.reset(seed=seed_of(day), options={"day": day})
         solves = max(_FEWEST, _SOLVES * 286 // max(286, len(task.feeder.nodes))) * (_THOROUGH if thorough else 1)
         search = PlanSearch(env, solves, np.random.default_rng(day))
         search.run()

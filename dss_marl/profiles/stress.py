@@ -47,8 +47,14 @@ def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:
+<<<<<<< HEAD
     """Autumn and winter storms: dark days, and lines that fail twenty times as often; see also ZoneEnv.reset."""
     return {"climate": "maritime", "outages_per_km": 20 * spec.outages_per_km}
+=======
+    """Autumn and winter storms: dark days, everybody at home, and lines that fail twenty times as often."""
+    low, high = spec.load_scale
+    return {"climate": "maritime", "load_scale": (0.5 * (low + high), high), "outages_per_km": 20 * spec.outages_per_km}
+>>>>>>> main
 
 
 _CHANGES: dict[str, Callable[[SyntheticProfiles], dict[str, object]]] = {
@@ -58,13 +64,18 @@ _CHANGES: dict[str, Callable[[SyntheticProfiles], dict[str, object]]] = {
     "another_climate": _another_climate,
     "outage_season": _outage_season,
 }
+_SAME_DRAWS = ("more_pv", "another_climate")
 _SEASONAL = ("sunny_low_load", "cold_evening", "outage_season")
 
 
 def stressed(spec: SyntheticProfiles, split: str) -> SyntheticProfiles:
-    """The parameters of a stress split; all but ``more_pv`` have weather and habits of a year of their own."""
+    """The parameters of a stress split.
+
+    ``more_pv`` and ``another_climate`` are the test days themselves, with other panels and elsewhere: the same draws of
+    load and sky, so that a policy's days can be compared one by one. The others have a year of their own.
+    """
     changes = dict(_CHANGES[split](spec))
-    if split != "more_pv":
+    if split not in _SAME_DRAWS:
         changes["seed"] = spec.seed + (1 + STRESS_SPLITS.index(split)) * _SEED_STEP
     return spec.model_copy(update=changes)
 

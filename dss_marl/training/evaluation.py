@@ -12,11 +12,7 @@ import numpy as np
 from dss_marl.env import ZoneEnv
 from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
 from dss_marl.policies import Controller, Planned, reference
-<<<<<<< HEAD
 from dss_marl.profiles.splits import seed_of
-=======
-from dss_marl.profiles.splits import OFFSET
->>>>>>> main
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, GridState
 
@@ -76,16 +72,10 @@ def startable(
 def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None = None) -> dict[str, float]:
     """Key figures of one day; ``watch`` is called with every state operated.
 
-<<<<<<< HEAD
-    The day of the year is also the seed: noise, lost messages, attacks and faults are the same whenever it is played.
-    """
-    observations, _ = env.reset(seed=seed_of(day), options={"day": day})
-=======
     The date is also the seed: noise, lost messages, faults and attacks are the same whenever it is played, and in a
     stress split the same as on the test day of that date.
     """
-    observations, _ = env.reset(seed=int(day) % OFFSET, options={"day": day})
->>>>>>> main
+    observations, _ = env.reset(seed=seed_of(day), options={"day": day})
     controller.start(env)
     figures = EpisodeFigures(env.task)
     while env.agents:

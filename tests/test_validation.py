@@ -147,6 +147,30 @@ def test_a_wrong_loss_is_an_imbalance():
     env.close()
 
 
+def test_energy_balances_where_a_regulator_is_fed_from_behind():
+    env = ZoneEnv(load_cached("ieee123_restoration", faults=("l52",)), "test")
+    env.reset(seed=1, options={"day": 20})
+    rule, seen = reference("nearest_tie", env.task.scenario), _Seen(True, env.task.scenario.steps)
+    rule.start(env)
+    env.step(rule.act(env, {}))
+    seen.add(env.after)
+    assert not np.array_equal(env.after.solution.tap, env.after.setpoints.tap)
+    assert seen.imbalance(env) < 2e-5
+    env.close()
+
+
+def test_a_stress_day_has_the_accidents_of_its_namesake():
+    """Two controllers, or two climates, are compared under the same fault."""
+    env = ZoneEnv(load_cached("ieee123_restoration"), "test")
+    faulted = {}
+    for day in (4, 49, 4004, 4049, 2004):
+        run_day(env, NoControl(), day)
+        faulted[day] = env.now.faulted if env.now is not None else env.after.faulted
+    assert np.array_equal(faulted[4], faulted[4004]) and np.array_equal(faulted[4], faulted[2004])
+    assert np.array_equal(faulted[49], faulted[4049]) and not np.array_equal(faulted[4], faulted[49])
+    env.close()
+
+
 def test_a_stress_split_without_effect_is_found():
     class Same:
         """Every day alike."""

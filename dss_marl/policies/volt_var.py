@@ -15,6 +15,7 @@ from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
+from dss_marl.profiles.splits import seed_of
 from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
@@ -34,7 +35,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: try moves of two devices together too, which takes much longer.
     """
     env = ZoneEnv(task, "test", OpenDSSEngine(task.feeder, tolerance=_TOLERANCE))
-    env.reset(seed=day, options={"day": day})
+    env.reset(seed=seed_of(day), options={"day": day})
     trials = Trials(env.plant, env.attack)
     positions = Positions(task)
     first = trials.plant.begin(day, task.start)

@@ -104,10 +104,11 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         if own:
             panels[label] = {"_count": (closed[:, own] == shut).sum(1).astype(float)}
     dark = np.array([float(unserved_kwh(task.stacked, *pair).sum()) / task.scenario.dt_h for pair in states])
-    panels["unserved [kW]"] = {"_unserved": dark}
+    panels[_UNSERVED[task.priorities is not None]] = {"_unserved": dark}
     return panels
 
 
+_UNSERVED = ("unserved [kW]", "unserved, times priority [kW]")
 _ORDER = (
     "voltage [pu]",
     "power [kW]",
@@ -118,7 +119,7 @@ _ORDER = (
     "tap",
     "bank steps on",
     "switches open",
-    "unserved [kW]",
+    *_UNSERVED,
 )
 
 

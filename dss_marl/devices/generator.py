@@ -16,7 +16,7 @@ from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solu
 from dss_marl.topology import FED, Topology
 
 _JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
-_UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
+UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
 _SLACK = 1e-4  # of the rating, for the solver's tolerance
 _ABOUT_0 = 1e-9  # of hours that are left
 _MOST_KEPT = 10_000
@@ -245,7 +245,7 @@ class Generators(DeviceGroup):
         rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
         over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK)
         over |= np.hypot(total, kvar.sum(axis=-1)) > kva
-        over |= np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * kva / 3
+        over |= np.hypot(kw, kvar).max(axis=-1) > UNBALANCE * kva / 3
         over |= total * memory[..., own, _HOURS] > memory[..., own, _BEFORE] * (1 + _SLACK)
         return total, over
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, EVChargers, Inverters, Regulators
+from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
 from dss_marl.policies.days import DaySearch
+from dss_marl.policies.islands import feed_islands
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.network import Answer, Network
 from dss_marl.policies.positions import Positions
@@ -60,8 +61,10 @@ def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
     for group in task.groups:
-        if type(group) not in (*PARTS, Regulators, Capacitors):
+        if type(group) not in (*PARTS, Regulators, Capacitors, Generators):
             problem = f"{type(group).__name__} among the devices"
+        elif isinstance(group, Generators) and not feed_islands(task, group):
+            problem = "generators that do not run by themselves, each in an island of its own"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
             problem = "inverters with power factors, curves or var priority"
         elif isinstance(group, EVChargers) and group.every is not None:
@@ -97,11 +100,13 @@ class EnergyDay:
             self.positions.write(flat, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.played(self.plan)
         self._better(self._with(self._stores.start(self._entries)))
+        if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
+            self._better(self._with(self._stores.idle()))
         if not np.isfinite(self.total):
             raise ValueError(
                 f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
             )
-        heaviest = int(np.argmax([abs(float(after.solution.source_kw)) for after in self._afters]))
+        heaviest = int(np.argmax([abs(self._network.drawn(after)) for after in self._afters]))
         self._network.bend(self._afters[heaviest])
 
     @property
@@ -116,14 +121,14 @@ class EnergyDay:
         return plan
 
     def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
-        """What (T, F) requests earn, and the states around every step; -inf where a power flow fails."""
+        """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
         plant, total = self.trials.plant, 0.0
         befores: list[GridState] = []
         afters: list[GridState] = []
         now = plant.begin(self.day, self.task.start)
         for flat in plan:
             after = self.trials.after(now, flat)
-            if after is None:
+            if after is None or self._network.islands.dark(after):
                 return -np.inf, befores, afters
             total += self.trials.judged(now, after)
             befores.append(now)
@@ -139,7 +144,7 @@ class EnergyDay:
         for _ in range(_ITERATIONS):
             if not answers:
                 answers, slopes = self._answers(radius)
-            wanted = proposed(self._stores, self._entries, answers, slopes, radius)
+            wanted = proposed(self._stores, self._entries, answers, slopes, radius, self._network.islands)
             if wanted is None:
                 break
             gained, part = self._accept(wanted)

@@ -167,7 +167,7 @@ MOVES = {
     "sunny_low_load": [("violation_node_h", 1.8, np.inf), ("controllable_rate", 0.0, 0.3)],
     "cold_evening": [("violation_node_h", 0.0, 0.5), ("loss_kwh", 1.3, np.inf)],
     "more_pv": [("violation_node_h", 1.1, np.inf), ("team_return", 1.2, np.inf)],
-    "another_climate": [("violation_node_h", 1.15, np.inf), ("loss_kwh", 0.0, 0.95)],
+    "another_climate": [("worst_pu", 1.2, np.inf), ("controllable_rate", 0.0, 0.85)],
     "outage_season": [("violation_node_h", 0.0, 0.75), ("loss_kwh", 1.15, np.inf)],
 }
 

@@ -10,7 +10,8 @@ from dss_marl.rewards import stored, unmet, unserved
 from dss_marl.state import Array, GridState, Interval
 from dss_marl.task import Task
 
-_MARGIN = 0.005  # of a rating and of a tank, for what the programme's slopes miss and half precision rounds
+MARGINS = (0.02, 0.002)  # of a rating, for what the programme's slopes miss: much while steps are large, then little
+_KEPT = 3e-4  # of a tank, for the solver's tolerance: who runs dry a minute early is dark for an interval
 _DEAR = 20.0  # times the dearest load: what a kWh beyond a limit costs, since a trip leaves the whole island dark
 
 
@@ -32,14 +33,16 @@ class Islands:
         per_kwh: what a kWh of fuel costs; (G), 0 where there is no tank.
         dt_h: length of an interval [h].
         beyond_kwh: what a kWh beyond a limit costs in the programme.
+        margin: of the ratings that the programme leaves.
     """
 
     def __init__(self, task: Task) -> None:
         groups = [group for group in task.groups if isinstance(group, Generators)]
         weights = {term: weight for weight, term in task.rewards.values()}
         self._groups, self.dt_h = groups, task.scenario.dt_h
+        self.margin = MARGINS[-1]
         empty = [np.zeros(0)]
-        self.tanks = np.concatenate([*empty, *(group.tank_kwh for group in groups)]) * (1 - _MARGIN)
+        self.tanks = np.concatenate([*empty, *(group.tank_kwh for group in groups)]) * (1 - _KEPT)
         self.per_kwh = np.isfinite(self.tanks) * weights.get(stored, 0.0) / 1000
         priorities = [1.0] if task.priorities is None else task.priorities.class_weight
         self.beyond_kwh = _DEAR * (weights.get(unmet, 0.0) + weights.get(unserved, 0.0)) * float(max(priorities)) / 1000
@@ -69,6 +72,6 @@ class Islands:
             kw, kvar = after.solution.former_kw[group.places], after.solution.former_kvar[group.places]
             total, phase = kw.sum(axis=-1), UNBALANCE * group.kva[:, None] / 3
             over = np.stack([total - group.kw, -total, np.hypot(total, kvar.sum(axis=-1)) - group.kva], axis=-1)
-            found.append((over + _MARGIN * group.kw[:, None]).ravel())
-            found.append((np.hypot(kw, kvar) - (1 - _MARGIN) * phase).ravel())
+            found.append((over + self.margin * group.kw[:, None]).ravel())
+            found.append((np.hypot(kw, kvar) - (1 - self.margin) * phase).ravel())
         return np.concatenate(found)

@@ -228,7 +228,7 @@ def watched(controller, scenario, day=WORKDAY):
 
 @pytest.mark.parametrize("tank_kwh", [1500.0, 9000.0])
 def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
-    """3 h of some 1,800 kW from 900 kW and 1,600 kWh of batteries: little fuel comes to its end, else the rating binds."""
+    """3 h of some 1,800 kW from 900 kW and 1,600 kWh of batteries: little fuel ends, else the rating binds."""
     pytest.importorskip("clarabel")
     scenario = island(tank_kwh)
     task = scenario.build()

@@ -19,7 +19,7 @@ def feed_islands(task: Task, group: Generators) -> bool:
     """Whether every unit of a group feeds an island of its own unless somebody tells it to stop."""
     setpoints = task.start.copy()
     group.hold(group.initial(), setpoints, Interval(0, task.scenario.start_hour, task.scenario.dt_h))
-    return bool(group.running.all() and (group.formers >= 0).all() and setpoints.closed[group.formers].all())
+    return bool((group.formers >= 0).all() and setpoints.closed[group.formers].all())
 
 
 class Islands:

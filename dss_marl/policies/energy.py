@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators
+from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.plant import Plant
@@ -38,6 +38,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
 
     A quadratic programme of the whole day proposes, with slopes from the engine and exact models of the stores; what
     the played day confirms is taken. Taps and banks, where there are any, are sought in turns with it.
+    Switches stay where they are.
 
     Args:
         task: stores, with or without inverters, regulators and capacitors.
@@ -64,8 +65,10 @@ def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
     for group in task.groups:
-        if type(group) not in (*PARTS, Regulators, Capacitors, Generators):
+        if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
             problem = f"{type(group).__name__} among the devices"
+        elif isinstance(group, Switches) and not places(task).size:
+            problem = "Switches among the devices, and no store"
         elif isinstance(group, Generators) and not feed_islands(task, group):
             problem = "generators that do not run by themselves, each in an island of its own"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):

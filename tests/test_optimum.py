@@ -15,7 +15,7 @@ from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
-from dss_marl.policies.quadratic import Local, best_change
+from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -224,6 +224,16 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
         reference("best_known", small(name="ieee13_never"))
     with pytest.raises(ValueError, match="no plans"):
         load_plans(small(name="ieee13_never"))
+
+
+def test_a_programme_is_put_together_as_its_matrices_are_written():
+    rng, n, rows = np.random.default_rng(0), 3, 4
+    slopes, curvature = rng.standard_normal((rows, n)), rng.standard_normal((n, n))
+    none, one = np.zeros((n, rows)), np.eye(n)
+    blocks = [[slopes, -np.eye(rows)], [none.T, -np.eye(rows)], [one, none], [-one, none]]
+    assert np.array_equal(_constraints(slopes).toarray(), np.block(blocks))
+    wanted = np.block([[np.triu(curvature), none], [none.T, np.zeros((rows, rows))]])
+    assert np.array_equal(_upper(curvature, rows).toarray(), wanted)
 
 
 def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say():

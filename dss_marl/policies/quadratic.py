@@ -13,6 +13,8 @@ from dss_marl.state import Array, BoolArray, IntArray
 _REACH = 0.01  # rows this close to an end of their band take part from the beginning
 _MANY = 300  # rows from which those that are alike count as one
 _ALIKE = 5e-5  # values and slopes that are rounded to the same multiple are alike
+_MOST = 600  # rows that a programme of a large feeder has: coarser multiples make fewer
+_WHOLE = 1e-5  # a number so near to a whole one is whole
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,20 @@ def _merged(local: Local) -> Local:
     """Of many rows, those that are alike, as phases of a balanced feeder or joints of a cable, as one of all weight."""
     if len(local.value) <= _MANY:
         return local
-    marks = np.rint(np.column_stack([local.value, local.band.T, local.slopes]) / _ALIKE).astype(np.int64)
-    _, first, group = np.unique(marks, axis=0, return_index=True, return_inverse=True)
+    every, alike = np.column_stack([local.value, local.band.T, local.slopes]), _ALIKE
+    _, first, group = _rounded(every, alike)
+    while len(first) > _MOST:
+        alike *= 2
+        _, first, group = _rounded(every, alike)
     weight = np.bincount(group.ravel(), local.weight).astype(float)
     value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
     return replace(local, value=value, slopes=slopes, weight=weight, band=band)
+
+
+def _rounded(rows: Array, multiple: float) -> tuple[Any, ...]:
+    """The different ones among rows rounded to a multiple, the first of each, and which each row is."""
+    marks = np.rint(rows / multiple).astype(np.int64)
+    return np.unique(marks, axis=0, return_index=True, return_inverse=True)
 
 
 def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:
@@ -89,6 +100,9 @@ def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array 
     for k in sorted(whole, key=lambda k: -float(np.abs(local.slopes[:, k]).sum())):
         if change is None:
             return None
+        if abs(change[k] - round(change[k])) < _WHOLE:  # as most are that want to go as far as they may
+            low[k] = high[k] = round(change[k])
+            continue
         tried = []
         for value in {float(np.floor(change[k] + 0.1)), float(np.ceil(change[k] - 0.1))}:
             low[k] = high[k] = value
@@ -96,7 +110,7 @@ def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array 
         found = [one for one in tried if one is not None]
         change = min(found, key=local.cost) if found else None
         low[k] = high[k] = 0.0 if change is None else round(change[k])
-    return change
+    return None if change is None else np.clip(change, low, high)
 
 
 def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:

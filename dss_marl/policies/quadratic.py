@@ -85,7 +85,8 @@ def _merged(local: Local) -> Local:
 def _rounded(rows: Array, multiple: float) -> tuple[Any, ...]:
     """The different ones among rows rounded to a multiple, the first of each, and which each row is."""
     marks = np.rint(rows / multiple).astype(np.int64)
-    return np.unique(marks, axis=0, return_index=True, return_inverse=True)
+    odd = np.random.default_rng(0).integers(2**62, size=marks.shape[1]) * 2 + 1
+    return np.unique(marks @ odd, return_index=True, return_inverse=True)  # sorting one number a row is much faster
 
 
 def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:

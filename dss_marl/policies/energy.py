@@ -27,7 +27,7 @@ _ITERATIONS = 12
 _ENOUGH = 1e-4  # relative gain of an iteration that is worth another
 _LEAST = 0.02  # of an entry, how far a programme may reach at least
 _TURNS = 2  # of stores, then taps and banks
-_LARGE = 150_000  # nodes times steps: beyond, only the first turn looks for paths anew, which is better and takes most of the time
+_LARGE = 150_000  # nodes times steps: beyond, later turns go on from the taps there are, which is worse but much faster
 
 
 def requests(task: Task, day: int, thorough: bool = False) -> Array:

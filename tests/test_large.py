@@ -42,7 +42,7 @@ def test_a_large_scenario_is_short_data_that_names_its_strongest_controller(name
     assert 10 <= len(text.splitlines()) <= 40
     assert len(loaded.title) > 20
     assert loaded.training
-    assert loaded.strongest in set(REFERENCES) - {"best_known"}
+    assert loaded.strongest in REFERENCES
     feeder = yaml.safe_load(text)["feeder"]
     assert "synthetic" in feeder or feeder["name"] in known_names("feeders")
     assert loaded.strongest in BY_NAME or loaded.tuned_droop

@@ -249,6 +249,25 @@ def test_lost_readings_are_survived():
     assert error(WeightedLeastSquares(), sensing=lossy) < 0.3 * error(NearestMeter(), sensing=lossy)
 
 
+def test_no_tap_is_estimated_beyond_its_end(env):
+    """Meters that read a fifth too much ask for taps that no regulator has."""
+    observations, _ = env.reset(seed=3, options={"day": 10})
+    rule, asked = WeightedLeastSquares(hears="own"), []
+    rule.start(env)
+    show, readings = rule._network.show, seen(env.task, observations)
+
+    def watched(powers, tap):
+        asked.append(tap.copy())
+        return show(powers, tap)
+
+    rule._network.show = watched
+    rule._estimates(env, dataclasses.replace(readings, v_pu=1.2 * readings.v_pu))
+    taps = env.task.feeder.taps
+    low, high = np.min(asked, axis=0), np.max(asked, axis=0)
+    assert all(tap.minimum <= a and b <= tap.maximum for tap, a, b in zip(taps, low, high, strict=True))
+    assert any(b == tap.maximum for tap, b in zip(taps, high, strict=True)), "one comes to its end"
+
+
 def test_the_nearest_meter_is_of_the_same_phase_and_zone(env):
     observations, _ = env.reset(seed=3, options={"day": 10})
     rule = NearestMeter()

@@ -1,6 +1,7 @@
 """The proof of a scenario: checks that fail where they should, and committed results that are still true."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,25 @@ def test_a_stress_split_without_effect_is_found():
         figures={**alike.figures, "loss_kwh": rng.normal(100, 1) + 10 * (day > 1000)}
     )
     assert all(row.passed and "losses" in row.measured for row in stress_changes(games, {"no_control": Same()}, SCOPE))
+
+
+@pytest.mark.parametrize("others_vary", [False, True])
+def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
+    """A task without cars is not judged more strictly because the suite counts what cars go without."""
+    games, rng = games_of({}), np.random.default_rng(0)
+    games.task = task_of("ieee13_volt_var")
+    count = 40
+    steps = {}  # day to its place in its split
+
+    def played(controller, day, balance=False):
+        place = steps.setdefault(day, len(steps))
+        losses = 100.0 if day < 1000 else 100.0 + 2.5 / np.sqrt(count) + (1 if place % 2 else -1)  # 2.5 sigma more
+        figures = {figure: rng.normal() if others_vary else 1.0 for figure in FIGURES} | {"loss_kwh": losses}
+        return Game(figures, {}, 0.9, 1.1, 1e-6)
+
+    games.played = played
+    rows = stress_changes(games, {"no_control": NoControl()}, replace(SCOPE, stress=(count, count)))
+    assert [bool(row.passed) for row in rows] == [not others_vary] * len(STRESS_SPLITS)
 
 
 def test_more_sun_means_nothing_without_panels():

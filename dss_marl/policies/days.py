@@ -115,7 +115,10 @@ class DaySearch:
         return local
 
     def _polished(self, step: int, position: IntArray, choice: Choice, rounds: int) -> Choice:
-        """The inverters' best entries at these positions, with fresh slopes for every round."""
+        """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
+        if len(choice.entries) == 1:
+            found = self._moments.scanned(step, position)
+            return found if found.reward > choice.reward else choice
         for _ in range(rounds):
             local = self._model(step, position, choice.entries)
             if local is None:

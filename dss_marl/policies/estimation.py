@@ -149,6 +149,8 @@ class WeightedLeastSquares(_Estimating):
         self._pseudo = PseudoLoads.from_training_days(task.profiles)
         self._network = KnownNetwork(task, self._pseudo.kw.mean(axis=(0, 1)))
         self._covariances: dict[int, Array] = {}
+        self._lowest = np.array([tap.minimum for tap in task.feeder.taps], float)
+        self._highest = np.array([tap.maximum for tap in task.feeder.taps], float)
         everyone = list(range(len(task.zones)))
         self._parties = [[z] for z in everyone] if self.hears == "own" else [everyone]
 
@@ -189,6 +191,7 @@ class WeightedLeastSquares(_Estimating):
             last = shown.v_pu
             residual = z - np.concatenate([shown.v_pu[nodes], shown.zone_kw[metered]])
             x = fit(x0, covariance, slopes, residual + slopes @ x, sigma).x
+            x[len(mean) :] = np.clip(x[len(mean) :], self._lowest[hidden], self._highest[hidden])  # as far as taps go
         return shown.v_pu
 
     def _sigma(self, task: Task, voltages: int, metered: Sequence[int], mean: Array) -> Array:

@@ -30,16 +30,26 @@ def _more_pv(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
-    """A dry place 14 degrees nearer to the equator; for dry and tropical places a maritime one 18 degrees farther."""
+    """A dry place 14 degrees nearer to the equator, where six in ten more homes and shops are cooled.
+
+    For dry and tropical places a maritime one 18 degrees farther, where six in ten more homes have heat pumps. People
+    live by their climate: with the habits of the old place more sun and more heat were nearly made up for.
+    """
     far = spec.climate in ("dry", "tropical")
     distance = abs(spec.latitude)
     distance = min(distance + 18.0, 66.0) if far else max(distance - 14.0, 5.0)
-    return {"climate": "maritime" if far else "dry", "latitude": -distance if spec.southern else distance}
+    habit = "heat_pump_share" if far else "air_conditioning"
+    return {
+        "climate": "maritime" if far else "dry",
+        "latitude": -distance if spec.southern else distance,
+        habit: min(getattr(spec, habit) + 0.6, 1.0),
+    }
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:
-    """Autumn and winter storms: dark days, and lines that fail twenty times as often."""
-    return {"climate": "maritime", "outages_per_km": 20 * spec.outages_per_km}
+    """Autumn and winter storms: dark days, everybody at home, and lines that fail twenty times as often."""
+    low, high = spec.load_scale
+    return {"climate": "maritime", "load_scale": (0.5 * (low + high), high), "outages_per_km": 20 * spec.outages_per_km}
 
 
 _CHANGES: dict[str, Callable[[SyntheticProfiles], dict[str, object]]] = {
@@ -49,13 +59,18 @@ _CHANGES: dict[str, Callable[[SyntheticProfiles], dict[str, object]]] = {
     "another_climate": _another_climate,
     "outage_season": _outage_season,
 }
+_SAME_DRAWS = ("more_pv", "another_climate")
 _SEASONAL = ("sunny_low_load", "cold_evening", "outage_season")
 
 
 def stressed(spec: SyntheticProfiles, split: str) -> SyntheticProfiles:
-    """The parameters of a stress split; all but ``more_pv`` have weather and habits of a year of their own."""
+    """The parameters of a stress split.
+
+    ``more_pv`` and ``another_climate`` are the test days themselves, with other panels and elsewhere: the same draws of
+    load and sky, so that a policy's days can be compared one by one. The others have a year of their own.
+    """
     changes = dict(_CHANGES[split](spec))
-    if split != "more_pv":
+    if split not in _SAME_DRAWS:
         changes["seed"] = spec.seed + (1 + STRESS_SPLITS.index(split)) * _SEED_STEP
     return spec.model_copy(update=changes)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.devices import Batteries
+from dss_marl.devices import Batteries, DeviceGroup, OpenPoints
 from dss_marl.env import ZoneEnv
 from dss_marl.policies import BY_NAME, REFERENCES
-from dss_marl.rewards import unserved_kwh
+from dss_marl.rewards import estimate_off, unserved_kwh
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
@@ -88,9 +88,14 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
     for kind in ("battery", "generator"):
         if rows.get(kind):
             panels[f"{kind} [kW]"] = _lines(served[:, rows[kind]])
-    charge = _charge(task, after)
+    charge, places = _readings(task, after, Batteries), _readings(task, after, OpenPoints)
     if charge is not None:
-        panels["state of charge [1]"] = _lines(charge)
+        panels["state of charge [1]"] = _lines(charge[..., 0])
+    if places is not None:
+        panels["open place [number]"] = _lines(places.argmax(-1).astype(float))
+    if task.stacked.all_estimated:
+        off = np.array([np.abs(estimate_off(task.stacked, *pair)).ravel() for pair in states])  # 0 where padded
+        panels["estimates off by [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.stacked.all_estimated}
     if len(feeder.taps):
         panels["tap"] = _lines(np.array([state.setpoints.tap for state in after], float))
     closed = np.array([state.setpoints.closed for state in after])
@@ -108,6 +113,8 @@ _ORDER = (
     "power [kW]",
     *(f"{kind} [{unit}]" for kind in ("inverter", "battery", "generator") for unit in ("kW", "kvar")),
     "state of charge [1]",
+    "estimates off by [pu]",
+    "open place [number]",
     "tap",
     "bank steps on",
     "switches open",
@@ -140,13 +147,13 @@ def _lines(values: Array) -> dict[str, Array]:
     return {f"_{k}": column for k, column in enumerate(values.T)}
 
 
-def _charge(task: Task, states: Sequence[GridState]) -> Array | None:
-    """(T, D) state of charge of the batteries; None where there are none."""
+def _readings(task: Task, states: Sequence[GridState], kind: type[DeviceGroup]) -> Array | None:
+    """(T, D, M) what the devices of a kind tell of themselves; None where there are none."""
     place = 0
     for group in task.groups:
         width = group.size * len(group.reading_labels)
-        if isinstance(group, Batteries):
-            return np.array([s.readings[place : place + width].reshape(group.size, -1)[:, 0] for s in states])
+        if isinstance(group, kind):
+            return np.array([s.readings[place : place + width].reshape(group.size, -1) for s in states])
         place += width
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dss_marl.metrics import mean_interval
-from dss_marl.policies import Controller, is_local
+from dss_marl.policies import Controller, ZoneGreedy, is_local
 from dss_marl.state import Array, BoolArray
 from dss_marl.validation.games import Games
 from dss_marl.validation.row import Row, said
@@ -73,15 +73,17 @@ def _share(what: str, held: BoolArray) -> Row:
 def partial_observation(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:
     """(f) The best controller that knows of each zone only what the zone knows falls short of the strongest.
 
+    Where there is one zone, ``zone_greedy`` sees the whole grid, and does not count.
+
     Args:
         games, strongest, names, scope: as for ``strongest_wins``.
     """
     if is_local(names[strongest]):
         why = "the strongest knows no more than each zone does itself; a central controller must be stronger than it"
         return [Row("f", "the strongest uses more than each zone knows", strongest, "not local", False, why)]
-    short = {}
+    short, several = {}, len(games.task.zones) > 1
     for name, controller in names.items():
-        if is_local(controller):
+        if is_local(controller) and (several or not isinstance(controller, ZoneGreedy)):
             days = played_days(games, name, scope)
             short[name] = (games.returns(strongest, days) - games.returns(name, days), days)
     best = min(short, key=lambda name: float(short[name][0].mean()))

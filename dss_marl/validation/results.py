@@ -12,6 +12,8 @@ from typing import Any
 
 from dss_marl.data import data_folder
 from dss_marl.policies.plans import digest
+from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
+from dss_marl.profiles.stress import stressed
 from dss_marl.scenario import Scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.proof import Proof
@@ -54,8 +56,11 @@ class Result:
 
 
 def stated(scenario: Scenario) -> str:
-    """Short hash of what in a scenario bears on its results: plans, the controller that scores 1, the tuned droop."""
-    said = [digest(scenario), scenario.strongest, scenario.tuned_droop, list(scenario.costs)]
+    """Short hash of what in a scenario bears on its results: plans, strongest, tuned droop, costs, stress."""
+    said: list[Any] = [digest(scenario), scenario.strongest, scenario.tuned_droop, list(scenario.costs)]
+    if isinstance(scenario.profiles, SyntheticProfiles):
+        days = [stressed(scenario.profiles, split) for split in STRESS_SPLITS]
+        said.append([spec.model_dump(mode="json", exclude_defaults=True) for spec in days])
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

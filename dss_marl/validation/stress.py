@@ -30,9 +30,9 @@ def without_meaning(task: Task, split: str) -> str:
 def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:
     """(e) Every stress split has other key figures than the test split, under one of the controllers.
 
-    Mean figures of the split's days and of test days are compared, day by day where the weather is the same. So many
-    figures are looked at that the intervals are as much wider: together they exclude zero by chance once in twenty
-    times.
+    Mean figures of the split's days and of test days are compared, pair by pair where the split has the test days'
+    dates. So many figures are looked at that the intervals are as much wider: together they exclude zero by chance once
+    in twenty times. A figure that is the same on all days of both can exclude nothing, and does not count.
 
     Args:
         games: to play.
@@ -69,10 +69,14 @@ def _differing(games: Games, name: str, controller: Controller, split: str, coun
     test, days = (spread(profiles.days(one), count) for one in ("test", split))
     paired = [day % OFFSET for day in days] == test  # the same days of the year, one by one
     games.play(name, controller, [*test, *days])
-    looked = [figure for figure in FIGURES if figure != "energy_cost" or _priced(games.task)]
-    for figure in looked:
-        unit, heading, _ = FIGURES[figure]
+    looked = {}
+    for figure in FIGURES:
         here, there = (np.array([games.kept[name][day].figures[figure] for day in chosen]) for chosen in (days, test))
+        varies = np.ptp(np.concatenate([here, there])) > 0
+        if varies and (figure != "energy_cost" or _priced(games.task)):
+            looked[figure] = here, there
+    for figure, (here, there) in looked.items():
+        unit, heading, _ = FIGURES[figure]
         low, high = _interval(here, there, 0.05 / (len(looked) * looks), paired)
         if low > 0 or high < 0:
             size = abs(here.mean() - there.mean()) / max(here.std() + there.std(), 1e-12)

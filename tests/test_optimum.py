@@ -9,13 +9,14 @@ import pytest
 import dss_marl
 from dss_marl.data import data_folder
 from dss_marl.plant import Plant
-from dss_marl.policies import Planned, Plans, load_plans, reference, spread
-from dss_marl.policies.best_known import played, solve_day
+from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference, spread
+from dss_marl.policies.best_known import METHODS, played, solve_day
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
-from dss_marl.policies.quadratic import Local, best_change
+from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
+from dss_marl.policies.regulated import RegulatedDay
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -224,6 +225,31 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
         reference("best_known", small(name="ieee13_never"))
     with pytest.raises(ValueError, match="no plans"):
         load_plans(small(name="ieee13_never"))
+
+
+def test_regulators_that_run_by_themselves_are_planned_around():
+    pytest.importorskip("clarabel")
+    task = dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10).build()
+    search = RegulatedDay(task, SUMMER, kept=3)
+    flats = search.requests()
+    search.close()
+    weaker = [evaluate(one, task.scenario, [SUMMER])[0]["team_return"] for one in (NoControl(), Droop())]
+    assert played(task, SUMMER, flats) > max(weaker) + 0.01
+    # The best with taps held is not the best: pushing them now pays later.
+    assert np.abs(flats[0]).max() == pytest.approx(1)
+    refuses = METHODS["regulated"].refuses
+    assert not refuses(task) and "Regulators" in refuses(small().build())
+    assert "no controls" in refuses(task.scenario.replace(circuit_controls=False).build())
+
+
+def test_a_programme_is_put_together_as_its_matrices_are_written():
+    rng, n, rows = np.random.default_rng(0), 3, 4
+    slopes, curvature = rng.standard_normal((rows, n)), rng.standard_normal((n, n))
+    none, one = np.zeros((n, rows)), np.eye(n)
+    blocks = [[slopes, -np.eye(rows)], [none.T, -np.eye(rows)], [one, none], [-one, none]]
+    assert np.array_equal(_constraints(slopes).toarray(), np.block(blocks))
+    wanted = np.block([[np.triu(curvature), none], [none.T, np.zeros((rows, rows))]])
+    assert np.array_equal(_upper(curvature, rows).toarray(), wanted)
 
 
 def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say():

@@ -25,7 +25,7 @@ from dss_marl.validation.scope import Scope, frozen_days
 from dss_marl.validation.stress import stress_changes, without_meaning
 from dss_marl.validation.suite import END, START, brief, committed, whole, write_suite
 from dss_marl.validation.terms import terms_fire
-from dss_marl.validation.variants import Constant, Part, constants, devices_of
+from dss_marl.validation.variants import Constant, Part, Recorded, constants, devices_of
 
 DAYS = tuple(range(10))
 QUICKLY_PROVEN = (
@@ -245,6 +245,26 @@ def test_a_part_moves_its_devices_and_no_others():
     with pytest.raises(ValueError, match="none of"):
         part = Part(whole, [("Inverters", "nowhere")])
         part.start(env)
+
+
+def test_a_recorded_controller_thinks_once_a_day_and_asks_the_same_again():
+    task = task_of("ieee123_hybrid")
+
+    class Thinking(RandomControl):
+        """Counts its thoughts."""
+
+        thoughts = 0
+
+        def act(self, env, observations):
+            self.thoughts += 1
+            return super().act(env, observations)
+
+    whole = Thinking()
+    recorded, env = Recorded(whole), environment_for(whole, task.scenario, "test")
+    earned = [run_day(env, controller, 20)["team_return"] for controller in (whole, recorded, recorded)]
+    assert earned[0] == earned[1] == earned[2]
+    assert whole.thoughts == 2 * task.scenario.steps
+    env.close()
 
 
 # --- zone_greedy and what starts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -30,22 +30,32 @@ class DaySearch:
         moments: the intervals.
         positions: of taps and banks.
         prices: (P) of one move.
+        known: per interval, (P) positions to begin with and (n) the inverters' entries there; None finds some.
 
     Attributes:
         path: per interval, (P).
         total: what the path earns.
     """
 
-    def __init__(self, moments: Moments, positions: Positions, prices: Array) -> None:
+    def __init__(
+        self,
+        moments: Moments,
+        positions: Positions,
+        prices: Array,
+        known: Sequence[tuple[IntArray, Array]] | None = None,
+    ) -> None:
         self._moments, self._positions, self._prices = moments, positions, prices
         count = moments.count
         self._limits = [positions.may_move(step) for step in range(count)]
         self._offers: list[dict[bytes, tuple[IntArray, Choice]]] = [{} for _ in range(count)]
         self._curvatures: list[Array | None] = [None] * count
         self._settled = [False] * count
-        self.path: list[IntArray] = []
+        self.path: list[IntArray]
         self.total = -np.inf
-        for patience in _PATIENCE if len(prices) else _PATIENCE[:1]:
+        for step, (position, entries) in enumerate(known or ()):
+            self._offer(step, position, Choice(moments.reward(moments.after(step, position, entries)), entries))
+        self.path = [position for position, _ in known or ()]
+        for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
             self.path = self._forward(patience)
         self._choose()
 

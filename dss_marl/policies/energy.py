@@ -31,6 +31,7 @@ _ITERATIONS = 12
 _ENOUGH = 1e-4  # relative gain of an iteration that is worth another
 _LEAST = 0.02  # of an entry, how far a programme may reach at least
 _TURNS = 2  # of stores, then taps and banks
+_LARGE = 150_000  # nodes times steps: beyond, later turns go on from the taps there are, which is worse but much faster
 
 
 def requests(task: Task, day: int, thorough: bool = False) -> Array:
@@ -51,8 +52,8 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     search = EnergyDay(task, day)
     try:
         search.begin()
-        for _ in range(_TURNS * (1 + thorough) if len(search.positions.start) else 0):
-            if not search.move_taps() or not search.improve():
+        for turn in range(_TURNS * (1 + thorough) if len(search.positions.start) else 0):
+            if not search.move_taps(first=not turn) or not search.improve():
                 break
     except PowerFlowError as error:
         raise ValueError(f"day {day} of scenario {task.scenario.name!r} cannot be planned: {error}") from error
@@ -211,11 +212,15 @@ class EnergyDay:
         rows = zip(self._befores, self._afters, free, reach, strict=True)
         return [self._network.answer(*row) for row in rows], slopes
 
-    def move_taps(self) -> float:
+    def move_taps(self, first: bool) -> float:
         """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
-        positions = self.positions
+        positions, task = self.positions, self.task
         moments = Moments(self.trials, self._befores, positions, self.plan)
-        search = DaySearch(moments, positions, positions.prices(self.trials, self._befores[0]))
+        prices = positions.prices(self.trials, self._befores[0])
+        rows = zip(self._afters, self.plan[:, moments.places], strict=True)
+        anew = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE
+        known = None if anew else [(positions.of(after.setpoints), entries) for after, entries in rows]
+        search = DaySearch(moments, positions, prices, known)
         volt_var.rounds(search, partial(positions.near, pairs=False))
         return self._better(search.requests())
 

@@ -87,7 +87,7 @@ class Scenario(_Data):
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
-        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +); or "
+        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +), two in outage_season; or "
         "the days' own outages",
     )
     priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")

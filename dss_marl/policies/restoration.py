@@ -19,7 +19,7 @@ from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 
 _SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
-_FEWEST = 1500  # where each costs much, a minute's worth on ieee8500
+_FEWEST = 1000  # where each costs much, a minute's worth on ieee8500
 _EARLY = 4  # intervals in which most is decided
 _THOROUGH = 4  # times as many
 _GAIN = 1e-6  # of a return

@@ -9,7 +9,7 @@ from dss_marl.policies import load_plans, spread
 from dss_marl.task import Task
 
 DAYS = 10
-LARGE = 150_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
+LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
 
 
 @dataclass(frozen=True)

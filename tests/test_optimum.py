@@ -9,13 +9,14 @@ import pytest
 import dss_marl
 from dss_marl.data import data_folder
 from dss_marl.plant import Plant
-from dss_marl.policies import Planned, Plans, load_plans, reference, spread
-from dss_marl.policies.best_known import played, solve_day
+from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference, spread
+from dss_marl.policies.best_known import METHODS, played, solve_day
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.plans import digest
 from dss_marl.policies.positions import Positions
-from dss_marl.policies.quadratic import Local, best_change
+from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
+from dss_marl.policies.regulated import RegulatedDay
 from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -202,7 +203,7 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
-        ({"devices": [{"kind": "capacitor", "discharge_h": 1}]}, "capacitors that must discharge"),
+        ({"devices": [{"kind": "capacitor", "discharge_h": 3}]}, "capacitors that must discharge for longer"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
     ],
 )
@@ -224,6 +225,31 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
         reference("best_known", small(name="ieee13_never"))
     with pytest.raises(ValueError, match="no plans"):
         load_plans(small(name="ieee13_never"))
+
+
+def test_regulators_that_run_by_themselves_are_planned_around():
+    pytest.importorskip("clarabel")
+    task = dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10).build()
+    search = RegulatedDay(task, SUMMER, kept=3)
+    flats = search.requests()
+    search.close()
+    weaker = [evaluate(one, task.scenario, [SUMMER])[0]["team_return"] for one in (NoControl(), Droop())]
+    assert played(task, SUMMER, flats) > max(weaker) + 0.01
+    # The best with taps held is not the best: pushing them now pays later.
+    assert np.abs(flats[0]).max() == pytest.approx(1)
+    refuses = METHODS["regulated"].refuses
+    assert not refuses(task) and "Regulators" in refuses(small().build())
+    assert "no controls" in refuses(task.scenario.replace(circuit_controls=False).build())
+
+
+def test_a_programme_is_put_together_as_its_matrices_are_written():
+    rng, n, rows = np.random.default_rng(0), 3, 4
+    slopes, curvature = rng.standard_normal((rows, n)), rng.standard_normal((n, n))
+    none, one = np.zeros((n, rows)), np.eye(n)
+    blocks = [[slopes, -np.eye(rows)], [none.T, -np.eye(rows)], [one, none], [-one, none]]
+    assert np.array_equal(_constraints(slopes).toarray(), np.block(blocks))
+    wanted = np.block([[np.triu(curvature), none], [none.T, np.zeros((rows, rows))]])
+    assert np.array_equal(_upper(curvature, rows).toarray(), wanted)
 
 
 def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say():
@@ -255,6 +281,26 @@ def test_one_device_with_levels_is_planned_exactly(kind):
     tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
     assert earned == pytest.approx(max(tried), abs=1e-6)
     assert max(tried) > min(tried)
+
+
+def test_an_only_inverter_is_as_good_as_by_trying_everything():
+    """Where nodes leave the band one by one no slope tells the way: at bus 611 of phase 3 in ten early hours."""
+    pytest.importorskip("clarabel")
+    devices = [{"kind": "inverter", "bus": 611, "kw": 800, "phases": [3]}]
+    rewards = {"violating_share": 20, "loss": 1, "voltage_deviation": 300}
+    task = small(devices=devices, rewards=rewards, steps=10, start_hour=3).build()
+    _, earned = solve_day(task, SUMMER)
+    shares = np.linspace(-1, 1, 257)
+    env, hourly = dss_marl.ZoneEnv(task, "test"), []
+    env.reset(seed=SUMMER, options={"day": SUMMER})
+    while env.agents:
+        saved, tried = env.save_state(), []
+        for share in shares:
+            env.load_state(saved)
+            env.step(task.encoding.encode(np.array([share])))
+            tried.append(env.team_reward)
+        hourly.append(max(tried))
+    assert earned >= sum(hourly) - 1e-3
 
 
 def test_taps_and_banks_alone_are_as_good_as_the_exact_path():

@@ -190,6 +190,17 @@ def test_capacitors_and_reactors():
     assert nx.is_connected(feeder.graph())
 
 
+def test_a_reactor_given_by_its_impedance_has_no_rating_but_its_own(tmp_path):
+    """OpenDSS would rate it at 100 kvar, whatever it carries: a transmission system of 4.6 A."""
+    reactors = {"by_x": "r=0 x=3", "rated": "r=0 x=3 normamps=138", "by_kvar": "kv=12.47 kvar=900000"}
+    lines = ["clear", "new circuit.c basekv=12.47"]
+    lines += [f"new reactor.{name} bus1=sourcebus bus2={name} phases=3 {how}" for name, how in reactors.items()]
+    path = tmp_path / "reactors.dss"
+    path.write_text("\n".join(lines))
+    amps = {row.name: row.normal_amps for row in read_feeder(path).branches}
+    assert amps == {"reactor.by_x": 0, "reactor.rated": 138, "reactor.by_kvar": pytest.approx(9e5 / 12.47 / 3**0.5)}
+
+
 def test_own_power_is_listed_and_kept():
     feeder = feeder_of("own_power")
     units = rows_by_name(feeder.units)

@@ -8,8 +8,9 @@ import pytest
 from common import EVERY, ROOT, load_cached, task_of
 from typer.testing import CliRunner
 
+from dss_marl import ZoneEnv
 from dss_marl.cli import app
-from dss_marl.env import ZoneEnv
+from dss_marl.devices import OpenPoints
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.profiles import STRESS_SPLITS
@@ -24,15 +25,22 @@ from dss_marl.validation.scope import Scope, frozen_days
 from dss_marl.validation.stress import stress_changes, without_meaning
 from dss_marl.validation.suite import END, START, brief, committed, whole, write_suite
 from dss_marl.validation.terms import terms_fire
-from dss_marl.validation.variants import Constant, Part, constants, devices_of
+from dss_marl.validation.variants import Constant, Part, Recorded, constants, devices_of
 
 DAYS = tuple(range(10))
+QUICKLY_PROVEN = (
+    "case33_reconfiguration",
+    "case33_volt_var",
+    "ieee13_legacy",
+    "ieee34_local_pv",
+)
 SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
 def games_of(returns, terms=None):
     """Games that nobody played: controller to returns, day by day."""
     games = Games.__new__(Games)
+    games.task = task_of("ieee13_volt_var")
     games.kept = {
         name: {
             day: Game(
@@ -92,6 +100,17 @@ def test_partial_observation_needs_a_strongest_that_knows_more():
     assert not partial_observation(games_of(returns), "best_known", players, SCOPE)[0].passed
     (row,) = partial_observation(games_of(returns), "droop", players, SCOPE)
     assert row.passed is False and "not local" in row.demanded
+
+
+@pytest.mark.parametrize(("name", "passed"), [("ieee13_volt_var", False), ("ieee123_single_pv", True)])
+def test_a_search_that_sees_the_only_zone_sees_everything(name, passed):
+    """It falls short of nobody there, and hides nothing from itself."""
+    players = {"no_control": NoControl(), "zone_greedy": ZoneGreedy(), "best_known": Greedy()}
+    best = np.linspace(-4, -3, 10)
+    games = games_of({"no_control": best - 5, "zone_greedy": best, "best_known": best})
+    games.task = task_of(name)
+    (row,) = partial_observation(games, "best_known", players, SCOPE)
+    assert row.passed is passed and ("zone_greedy" in row.what) is not passed
 
 
 def test_a_term_that_never_fires_or_is_the_same_for_all_fails():
@@ -160,7 +179,6 @@ def test_a_stress_split_without_effect_is_found():
         circuit_controls = False
 
     games = games_of({})
-    games.task = task_of("ieee13_volt_var")
     alike = Game(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
     games.played = lambda controller, day, balance=False: alike
     rows = stress_changes(games, {"no_control": Same()}, SCOPE)
@@ -177,7 +195,6 @@ def test_a_stress_split_without_effect_is_found():
 def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
     """A task without cars is not judged more strictly because the suite counts what cars go without."""
     games, rng = games_of({}), np.random.default_rng(0)
-    games.task = task_of("ieee13_volt_var")
     count = 40
     steps = {}  # day to its place in its split
 
@@ -229,6 +246,26 @@ def test_a_part_moves_its_devices_and_no_others():
     with pytest.raises(ValueError, match="none of"):
         part = Part(whole, [("Inverters", "nowhere")])
         part.start(env)
+
+
+def test_a_recorded_controller_thinks_once_a_day_and_asks_the_same_again():
+    task = task_of("ieee123_hybrid")
+
+    class Thinking(RandomControl):
+        """Counts its thoughts."""
+
+        thoughts = 0
+
+        def act(self, env, observations):
+            self.thoughts += 1
+            return super().act(env, observations)
+
+    whole = Thinking()
+    recorded, env = Recorded(whole), environment_for(whole, task.scenario, "test")
+    earned = [run_day(env, controller, 20)["team_return"] for controller in (whole, recorded, recorded)]
+    assert earned[0] == earned[1] == earned[2]
+    assert whole.thoughts == 2 * task.scenario.steps
+    env.close()
 
 
 # --- zone_greedy and what starts
@@ -365,6 +402,37 @@ def test_the_readme_keeps_what_is_outside_the_markers(tmp_path):
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="once each"):
         write_suite(tmp_path)
+
+
+# Seconds each, and of four families; the proofs on all days are in results/.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in QUICKLY_PROVEN if name in RESULTS])
+def test_a_shipped_scenario_passes_a_quick_proof(name):
+    proof = prove(load_scenario(name), quick=True)
+    assert not failures(proof.rows)
+    assert {row.check for row in proof.rows if row.passed} >= set("abcdfg")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
+)
+def test_pictures_show_what_the_task_is_about(name, label):
+    from dss_marl.validation.picture import panels_of
+
+    env, states = ZoneEnv(task_of(name), "test"), []
+    env.reset(seed=1, options={"day": 4})
+    for _ in range(3):
+        env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+        states.append((env.before, env.after))
+    shown = panels_of(env.task, states)[label]
+    if name == "case33_reconfiguration":
+        places = next(group for group in env.task.groups if isinstance(group, OpenPoints)).places
+        for k, (_, after) in enumerate(states):
+            assert not any(after.setpoints.closed[places[int(line[k])]] for line in shown.values())
+    else:
+        assert (shown["worst"] > 1.5 * shown["mean"]).all() and (shown["mean"] > 0.003).all()
+    env.close()
 
 
 def test_a_picture_of_a_day_is_drawn(tmp_path):

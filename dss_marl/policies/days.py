@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from dss_marl.policies.moments import Choice, Moments
+from dss_marl.policies.only_entry import best_only_entry
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.quadratic import Local, best_whole
@@ -29,22 +30,32 @@ class DaySearch:
         moments: the intervals.
         positions: of taps and banks.
         prices: (P) of one move.
+        known: per interval, (P) positions to begin with and (n) the inverters' entries there; None finds some.
 
     Attributes:
         path: per interval, (P).
         total: what the path earns.
     """
 
-    def __init__(self, moments: Moments, positions: Positions, prices: Array) -> None:
+    def __init__(
+        self,
+        moments: Moments,
+        positions: Positions,
+        prices: Array,
+        known: Sequence[tuple[IntArray, Array]] | None = None,
+    ) -> None:
         self._moments, self._positions, self._prices = moments, positions, prices
         count = moments.count
         self._limits = [positions.may_move(step) for step in range(count)]
         self._offers: list[dict[bytes, tuple[IntArray, Choice]]] = [{} for _ in range(count)]
         self._curvatures: list[Array | None] = [None] * count
         self._settled = [False] * count
-        self.path: list[IntArray] = []
+        self.path: list[IntArray]
         self.total = -np.inf
-        for patience in _PATIENCE if len(prices) else _PATIENCE[:1]:
+        for step, (position, entries) in enumerate(known or ()):
+            self._offer(step, position, Choice(moments.reward(moments.after(step, position, entries)), entries))
+        self.path = [position for position, _ in known or ()]
+        for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
             self.path = self._forward(patience)
         self._choose()
 
@@ -107,7 +118,7 @@ class DaySearch:
     def _polished(self, step: int, position: IntArray, choice: Choice, rounds: int) -> Choice:
         """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
         if len(choice.entries) == 1:
-            found = self._moments.scanned(step, position)
+            found = best_only_entry(self._moments, step, position)
             return found if found.reward > choice.reward else choice
         for _ in range(rounds):
             local = self._model(step, position, choice.entries)

@@ -13,6 +13,8 @@ from dss_marl.state import Array, BoolArray, IntArray
 _REACH = 0.01  # rows this close to an end of their band take part from the beginning
 _MANY = 300  # rows from which those that are alike count as one
 _ALIKE = 5e-5  # values and slopes that are rounded to the same multiple are alike
+_MOST = 600  # rows that a programme of a large feeder has: coarser multiples make fewer
+_WHOLE = 1e-5  # a number so near to a whole one is whole
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ class Local:
 
 def best_change(local: Local, low: Array, high: Array) -> Array | None:
     """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
-    if len(local.value) > _MANY:
-        local = _merged(local)
+    return _best(_merged(local), low, high)
+
+
+def _best(local: Local, low: Array, high: Array) -> Array | None:
+    """See best_change; with the rows that join as they are broken."""
     beyond = np.stack([local.value - local.band[1], local.band[0] - local.value])
     active = beyond > -_REACH
     change = None
@@ -64,12 +69,24 @@ def best_change(local: Local, low: Array, high: Array) -> Array | None:
 
 
 def _merged(local: Local) -> Local:
-    """Rows that are alike, as phases of a balanced feeder or joints of a cable, as one with all their weight."""
-    marks = np.rint(np.column_stack([local.value, local.band.T, local.slopes]) / _ALIKE).astype(np.int64)
-    _, first, group = np.unique(marks, axis=0, return_index=True, return_inverse=True)
+    """Of many rows, those that are alike, as phases of a balanced feeder or joints of a cable, as one of all weight."""
+    if len(local.value) <= _MANY:
+        return local
+    every, alike = np.column_stack([local.value, local.band.T, local.slopes]), _ALIKE
+    _, first, group = _rounded(every, alike)
+    while len(first) > _MOST:
+        alike *= 2
+        _, first, group = _rounded(every, alike)
     weight = np.bincount(group.ravel(), local.weight).astype(float)
     value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
     return replace(local, value=value, slopes=slopes, weight=weight, band=band)
+
+
+def _rounded(rows: Array, multiple: float) -> tuple[Any, ...]:
+    """The different ones among rows rounded to a multiple, the first of each, and which each row is."""
+    marks = np.rint(rows / multiple).astype(np.int64)
+    odd = np.random.default_rng(0).integers(2**62, size=marks.shape[1]) * 2 + 1
+    return np.unique(marks @ odd, return_index=True, return_inverse=True)  # sorting one number a row is much faster
 
 
 def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:
@@ -79,19 +96,22 @@ def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array 
         local, low, high: as in ``best_change``.
         whole: which of the n; those that move the rows most are fixed first.
     """
-    low, high = low.copy(), high.copy()
-    change = best_change(local, low, high)
+    low, high, local = low.copy(), high.copy(), _merged(local)
+    change = _best(local, low, high)
     for k in sorted(whole, key=lambda k: -float(np.abs(local.slopes[:, k]).sum())):
         if change is None:
             return None
+        if abs(change[k] - round(change[k])) < _WHOLE:  # as most are that want to go as far as they may
+            low[k] = high[k] = round(change[k])
+            continue
         tried = []
         for value in {float(np.floor(change[k] + 0.1)), float(np.ceil(change[k] - 0.1))}:
             low[k] = high[k] = value
-            tried.append(best_change(local, low, high))
+            tried.append(_best(local, low, high))
         found = [one for one in tried if one is not None]
         change = min(found, key=local.cost) if found else None
         low[k] = high[k] = 0.0 if change is None else round(change[k])
-    return change
+    return None if change is None else np.clip(change, low, high)
 
 
 def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
@@ -100,24 +120,40 @@ def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolAr
     sign, row = np.nonzero(active)
     slopes = np.where(sign == 0, 1.0, -1.0)[:, None] * local.slopes[row]
     n, rows = len(low), len(row)
-    quadratic = np.zeros((n + rows, n + rows))
-    quadratic[:n, :n] = np.triu(local.curvature)
     cost = np.concatenate([local.gradient, local.weight[row]])
-    matrix = np.zeros((2 * rows + 2 * n, n + rows))
-    matrix[:rows, :n] = slopes
-    matrix[:rows, n:] = matrix[rows : 2 * rows, n:] = -np.eye(rows)
-    matrix[2 * rows : 2 * rows + n, :n] = np.eye(n)
-    matrix[2 * rows + n :, :n] = -np.eye(n)
     ends = np.concatenate([-beyond[sign, row], np.zeros(rows), high, -low])
+    quadratic, matrix = _upper(local.curvature, rows), _constraints(slopes)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     cone = [clarabel.NonnegativeConeT(len(ends))]
-    solver = clarabel.DefaultSolver(sp.csc_matrix(quadratic), cost, sp.csc_matrix(matrix), ends, cone, settings)
+    solver = clarabel.DefaultSolver(quadratic, cost, matrix, ends, cone, settings)
     solution = solver.solve()
     x = np.array(solution.x)[:n]
     if str(solution.status) not in ("Solved", "AlmostSolved") or not np.isfinite(x).all():
         return None
     return np.clip(x, low, high)
+
+
+def _upper(curvature: Array, more: int) -> Any:
+    """Upper triangle of (n, n), with so many more unknowns that have none; sparse, put together by columns."""
+    n = len(curvature)
+    column, row = np.tril_indices(n)
+    start = np.concatenate([np.arange(n + 1) * np.arange(1, n + 2) // 2, np.full(more, len(row))])
+    return sp.csc_matrix((curvature[row, column], row, start), shape=(n + more, n + more))
+
+
+def _constraints(slopes: Array) -> Any:
+    """(2 R + 2 n, n + R) slopes x - s, -s, x and -x, of (R, n); sparse, put together by columns."""
+    rows, n = slopes.shape
+    data, row = np.empty((n, rows + 2)), np.empty((n, rows + 2), np.int64)
+    data[:, :rows], data[:, rows], data[:, rows + 1] = slopes.T, 1.0, -1.0
+    row[:, :rows] = np.arange(rows)
+    row[:, rows] = 2 * rows + np.arange(n)
+    row[:, rows + 1] = row[:, rows] + n
+    slack = np.stack([np.arange(rows), rows + np.arange(rows)], axis=1)
+    start = np.concatenate([(rows + 2) * np.arange(n), n * (rows + 2) + 2 * np.arange(rows + 1)])
+    values, places = np.append(data, np.full(2 * rows, -1.0)), np.append(row, slack)
+    return sp.csc_matrix((values, places, start), shape=(2 * (rows + n), n + rows))
 
 
 def solver_module() -> Any:

@@ -13,7 +13,15 @@ from dss_marl.validation.games import Games
 from dss_marl.validation.ranking import tied
 from dss_marl.validation.row import Row, said
 from dss_marl.validation.scope import Scope
-from dss_marl.validation.variants import Constant, Device, Part, constants, devices_of, entry_values, extremes
+from dss_marl.validation.variants import (
+    Constant,
+    Part,
+    Recorded,
+    constants,
+    devices_of,
+    entry_values,
+    extremes,
+)
 
 CLEARLY = 0.1  # of what the strongest gains on the score's zero
 _SCREENED = 3  # single devices, the best of the first days, that play all of the few
@@ -68,7 +76,8 @@ def single_devices(
 
     A device moves the return if, on any of the days, it does so on the strongest's requests while the others are as if
     nobody controlled them; or asked for an extreme; or if the strongest without it earns something else, as with a tie
-    that may not close before another switch has opened.
+    that may not close before another switch has opened. Where days are slow, all devices are tried on the requests
+    that the strongest made when it had them all; the best ones are judged on those that it makes for them alone.
 
     Args:
         games: to play.
@@ -79,13 +88,16 @@ def single_devices(
     """
     devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
     returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
+    asking, title = (controller, "only {}") if scope.slow else (Recorded(controller), "only {}, as recorded")
+    if not scope.slow:
+        games.play("recorded", asking, first)
     for d, device in enumerate(devices):
-        name = f"only {device[1]}"
+        name = title.format(device[1])
         try:
-            returns[device] = float(games.play(name, Part(controller, [device]), first).mean())
+            returns[device] = float(games.play(name, Part(asking, [device]), first).mean())
         except ValueError:
             games.kept.pop(name, None)  # under the circuit's controls it is not the strongest's to move
-        way = _way(games, d, device, strongest, controller, scope)
+        way = _way(games, d, name, strongest, controller, scope)
         if way is None:
             dead.append(device[1])
         else:
@@ -107,9 +119,9 @@ def single_devices(
     return rows, [Row("d", "devices that move the return", measured, "all", not dead, note)]
 
 
-def _way(games: Games, d: int, device: Device, strongest: str, controller: Controller, scope: Scope) -> str | None:
-    """How a device was seen to move the return; None if it was not."""
-    nothing, name = "no_control", f"only {device[1]}"
+def _way(games: Games, d: int, name: str, strongest: str, controller: Controller, scope: Scope) -> str | None:
+    """How a device was seen to move the return; None if it was not. ``name`` is that of its games alone."""
+    nothing, device = "no_control", devices_of(games.task)[d]
     alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
     if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
         return "alone"

@@ -74,6 +74,35 @@ class Part:
         return encoding.encode(np.where(self._acting, asked, env.task.neutral))
 
 
+class Recorded:
+    """Another controller's requests, as it made them when it played the day in full.
+
+    What a part of the devices does on them costs power flows alone, where the other would think for seconds a day.
+
+    Args:
+        whole: whose requests.
+    """
+
+    def __init__(self, whole: Controller) -> None:
+        self.whole = whole
+        self.circuit_controls = whole.circuit_controls
+        self._requests: dict[tuple[int, int], Array] = {}  # by day and step
+
+    def start(self, env: ZoneEnv) -> None:
+        """Prepare the other, if the day is not recorded."""
+        self._known = (env.day, env.task.scenario.steps - 1) in self._requests
+        if not self._known:
+            self.whole.start(env)
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What the other asked in this interval; asked now and kept where it has not played the day."""
+        assert env.now is not None
+        at, encoding = (env.day, env.now.step), env.task.encoding
+        if not self._known:
+            self._requests[at] = encoding.decode(self.whole.act(env, observations)).flat
+        return encoding.encode(self._requests[at])
+
+
 def devices_of(task: Task) -> list[Device]:
     """Every device, kind after kind."""
     return [(type(group).__name__, name) for group in task.groups for name in group.names]

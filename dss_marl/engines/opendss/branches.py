@@ -13,6 +13,7 @@ from dss_marl.engines.opendss.terminals import NOWHERE, Terminal, elements, open
 from dss_marl.facts import Branch
 
 _KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
+_BY_KVAR = 1  # of a reactor's specification types
 # Elements between buses that have no interface of their own in OpenDSS.
 _RARE = {"autotrans": "transformer", "gictransformer": "transformer", "gicline": "line", "upfc": "line",
          "vsconverter": "line", "fault": "reactor"}  # fmt: skip
@@ -47,7 +48,8 @@ def read_branches(
             if openness(context) == "open" or (kind == "capacitor" and not any(context.Capacitors.States())):
                 opened.append(f"{kind}.{own}")
             else:
-                rows += _two_ended(context, f"{kind}.{own}", "reactor", places, marks)
+                amps = _reactor_amps(context) if kind == "reactor" else None
+                rows += _two_ended(context, f"{kind}.{own}", "reactor", places, marks, amps=amps)
     for kind, role in _RARE.items():
         for own in present.get(kind, ()):
             context.Circuit.SetActiveElement(f"{kind}.{own}")
@@ -84,6 +86,16 @@ def _two_ended(
     switch, protection = marks.switches.get(name, -1), marks.protection.get(name, "")
     bus1, bus2 = ends[0].bus, ends[1].bus
     return [Branch(name, kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, switch, protection)]
+
+
+def _reactor_amps(context: Any) -> float:
+    """Rating of the active reactor [A]; 0 where its file gives none.
+
+    OpenDSS then derives one from a reactor's kvar, which is 100 at 12.47 kV, or 4.6 A, where it is given by R and X.
+    """
+    reactor, amps = context.Reactors, context.CktElement.NormalAmps()
+    derived = reactor.kvar() / (reactor.kV() * 3**0.5)
+    return 0.0 if reactor.SpecType() != _BY_KVAR and abs(amps - derived) < 1e-6 * derived else float(amps)
 
 
 def _series_impedance(context: Any, conductors: list[int]) -> complex:

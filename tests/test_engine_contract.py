@@ -847,6 +847,31 @@ def test_a_tap_of_winding_one_works_the_other_way(build, rich):
     assert engine.solve(setpoints).v_pu[rich.node_index["r.1"]] < before - 0.008
 
 
+def test_a_bank_that_its_control_opened_closes_again(build, tmp_path):
+    """A CapControl opens the terminal too, which the bank's states do not close; and what we open it can close."""
+    lines = [
+        "clear",
+        "new circuit.c basekv=12.47 pu=1.06",
+        "new line.b bus1=sourcebus bus2=b r1=0.5 x1=2 length=1",
+        "new load.l bus1=b kv=12.47 kw=900 kvar=100",
+        "new capacitor.bank bus1=b kv=12.47 kvar=900",
+        "new capcontrol.cc capacitor=bank element=line.b terminal=2 type=voltage ptratio=60",
+        "~ onsetting=118 offsetting=120",
+    ]
+    (tmp_path / "bank.dss").write_text("\n".join(lines))
+    feeder = read_feeder(tmp_path / "bank.dss")
+    engine, setpoints = build(feeder), feeder.setpoints()
+    closed = build(feeder).solve(setpoints).v_pu
+    opened = engine.solve(setpoints, controls=True)
+    assert not opened.closed.any() and opened.v_pu.mean() < closed.mean() - 0.002
+    assert np.abs(engine.solve(setpoints).v_pu - closed).max() < 1e-7
+    low = setpoints.copy()
+    low.closed[:] = False
+    low.kw[:], low.kvar[:] = -9000, -4500
+    engine.solve(low)
+    assert engine.solve(low, controls=True).closed.all()
+
+
 def test_capacitor_controls_act_and_are_reported(build, tmp_path):
     """A CapControl on voltage closes the steps that it needs; without controls they stay."""
     control = (

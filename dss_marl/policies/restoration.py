@@ -19,14 +19,15 @@ from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 
 _SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
-_FEWEST = 2500  # where each costs much, one or two minutes' worth on ieee8500
+_FEWEST = 1000  # where each costs much, a minute's worth on ieee8500
 _EARLY = 4  # intervals in which most is decided
 _THOROUGH = 4  # times as many
 _GAIN = 1e-6  # of a return
 _MOST_AT_ONCE = 3  # entries that a random move changes together
 _STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5))  # power and reactive share of all generators
 _SCREENED, _PLANNED = 0.4, 0.4  # shares of the power flows: all configurations, and days with the best of them
-_CONFIGURATIONS = 18  # that are planned
+_CONFIGURATIONS = 18  # that are planned at most, ...
+_EACH = 200  # ... each with as many power flows at least
 _CHANGES = 6  # days with two of them that are tried
 
 
@@ -193,8 +194,9 @@ class PlanSearch:
     def _plan_configurations(self) -> None:
         """Days with the best of all radial configurations, and days that go from one of them to another."""
         screening = Screening(self._pickup, self._states[0], int(_SCREENED * self._solves))
-        states = screening.promising(_CONFIGURATIONS)
-        most = int(_PLANNED * self._solves / max(len(states), 1))
+        flows = int(_PLANNED * self._solves)
+        states = screening.promising(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
+        most = flows // max(len(states), 1)
         plans, earned = [], []
         for closed in states:
             plan, rewards = self._with_configuration(closed, most)

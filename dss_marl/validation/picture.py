@@ -109,7 +109,7 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
     return panels
 
 
-_UNSERVED = ("unserved [kW]", "unserved, times priority [kW]")
+_UNSERVED = ("unserved [kW]", "unserved, weighted [kW]")
 _ORDER = (
     "voltage [pu]",
     "power [kW]",

@@ -9,7 +9,7 @@ from dss_marl.policies import BY_NAME, load_plans, spread
 from dss_marl.task import Task
 
 DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds
-LARGE = 150_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
+LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
 
 
 @dataclass(frozen=True)

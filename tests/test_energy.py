@@ -195,6 +195,36 @@ def test_a_hybrid_day_beats_the_rules_and_replays():
         assert not requests[1::2, slots.parts[place]].any(), "they may not move in these steps"
 
 
+def test_switches_are_held_beside_what_is_planned():
+    pytest.importorskip("clarabel")
+    switched = [BATTERY, {"kind": "switch", "names": "all"}]
+    task = small(switched).build()
+    requests, earned = solve_day(task, WORKDAY)
+    place = next(k for k, group in enumerate(task.groups) if type(group).__name__ == "Switches")
+    assert not requests[:, task.agents.slots.parts[place]].any()
+    assert earned == pytest.approx(solve_day(small([BATTERY]).build(), WORKDAY)[1], abs=1e-6)
+    alone = small(switched[1:]).build()
+    assert "no store" in METHODS["energy"].refuses(alone)
+
+
+@pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])
+def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge_h, planned):
+    """Every other half hour: an hour is over by then."""
+    devices = [BATTERY, {"kind": "capacitor", "names": "all", "every": 2, "discharge_h": discharge_h}]
+    task = small(devices, steps=8, dt_h=0.5).build()
+    assert bool(METHODS["energy"].refuses(task)) != planned
+    if planned:  # a bank that opens in its turn may close in the next
+        env, group = dss_marl.ZoneEnv(task), next(g for g in task.groups if type(g).__name__ == "Capacitors")
+        place = next(k for k, g in enumerate(task.groups) if g is group)
+        env.reset(options={"day": WORKDAY})
+        for entry, closed in ((-1.0, False), (0.0, False), (1.0, True)):
+            flat = task.neutral.copy()
+            flat[task.agents.slots.parts[place]] = entry
+            env.step(task.encoding.encode(flat))
+            assert (env.after.setpoints.closed[group.switches] == closed).all()
+        env.close()
+
+
 def test_a_plan_holds_where_a_store_may_not_act():
     pytest.importorskip("clarabel")
     scenario = small([{**BATTERY, "every": 2}])

@@ -313,7 +313,7 @@ def test_a_scope_plays_frozen_days_and_refuses_one_day():
     with pytest.raises(ValueError, match="2 or more"):
         Scope.of(task, most=1)
     with pytest.raises(ValueError, match="no plans"):
-        frozen_days(task_of("ieee123_hybrid"))
+        frozen_days(noon(name="ieee34_never", strongest="best_known").build())
 
 
 def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):

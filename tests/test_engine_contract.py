@@ -868,3 +868,22 @@ def test_capacitor_controls_act_and_are_reported(build, tmp_path):
     settled = setpoints.copy()
     settled.closed = moved.closed.copy()
     assert np.abs(engine.solve(settled).v_pu - moved.v_pu).max() < 1e-7
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_bank_that_its_control_opened_closes_again(build, tmp_path, steps):
+    """With the last step a CapControl opens the terminal too, which no state of the steps closes."""
+    control = (
+        f"new capacitor.own bus1=b phases=3 kv=12.47 kvar=300 numsteps={steps}\n"
+        "new capcontrol.cc capacitor=own element=line.b terminal=2 type=voltage "
+        "ptratio=1 onsetting=10 offsetting=20\n"
+    )
+    (tmp_path / "rich.dss").write_text(RICH.format(extra=control).replace("new regcontrol", "!"))
+    feeder = read_feeder(tmp_path / "rich.dss")
+    engine, setpoints = build(feeder, 1e-8), feeder.setpoints()
+    own = [s for s, row in enumerate(feeder.switches) if row.element == "capacitor.own"]
+    setpoints.closed[own] = True
+    before = engine.solve(setpoints)
+    opened = engine.solve(setpoints, controls=True)
+    assert not opened.closed[own].any() and opened.v_pu.mean() < before.v_pu.mean() - 1e-4
+    assert np.abs(engine.solve(setpoints).v_pu - before.v_pu).max() < 1e-7

@@ -126,7 +126,6 @@ class OpenDSSEngine:
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
-        self._let_go: set[str] = set()  # banks that a control has opened
         self._ends |= {feeder.switches[s].element: [1] for s in feeder.formers}
         self._former_units = [[row.former for row in feeder.injections].index(s) for s in feeder.formers]
         # Power elements that no set point reaches take part in the balance; controls and meters do not.
@@ -268,10 +267,9 @@ class OpenDSSEngine:
         if element.startswith("capacitor."):
             self._context.Capacitors.Name(element.split(".", 1)[1])
             self._context.Capacitors.States([int(self._closed[s]) for s in steps])
-            if element in self._let_go:
-                self._let_go.remove(element)
-                self._context.Circuit.SetActiveElement(element)
-                self._context.CktElement.Close(1, 0)
+            # A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again.
+            move = self._context.CktElement.Close if self._closed[steps].any() else self._context.CktElement.Open
+            move(1, 0)
             return
         self._context.Circuit.SetActiveElement(element)
         move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open
@@ -290,9 +288,6 @@ class OpenDSSEngine:
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
                 closed[s] = bool(capacitors.States()[row.step - 1])
-        # With a bank's last step a control opens its terminal too, which no later state closes.
-        off = np.flatnonzero(self._closed & ~closed)
-        self._let_go.update(self.feeder.switches[s].element for s in off)
         # A control adds steps up, which leaves the last bit off until a fresh start writes every tap.
         self._tap, self._closed = tap, closed
         return tap

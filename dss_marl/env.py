@@ -16,6 +16,7 @@ from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.judge import Judge
 from dss_marl.messages import Messages
 from dss_marl.plant import Plant
+from dss_marl.profiles.splits import split_of
 from dss_marl.saved import EnvState, kept_of, own_stream
 from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
@@ -162,7 +163,8 @@ class ZoneEnv(ParallelEnv):
             seed: of the stream of days, and of measurement noise, lost messages and attacks, from here on; None goes on
                 with the present stream.
             options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
-                breaks these branches in place of the scenario's, which then must not be energised.
+                breaks these branches in place of the scenario's, which then must not be energised. Of the scenario's
+                one is drawn, on days of the split ``outage_season`` two.
 
         Raises:
             ValueError: no such day or branch.
@@ -173,7 +175,7 @@ class ZoneEnv(ParallelEnv):
         drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
         streams = self._rng.integers(2**63, size=3)
         number = options.pop("day", drawn)
-        faults = options.pop("faults", self._drawn_faults())
+        faults = options.pop("faults", self._drawn_faults(number))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
         self.now = self.plant.begin(number, self.task.start, faults)
@@ -188,12 +190,19 @@ class ZoneEnv(ParallelEnv):
         values[-2] = self._hostile(0)
         return self._seen(), self._infos(values, False)
 
-    def _drawn_faults(self) -> list[str] | None:
-        """The branches that break in the episode that begins; None where the day's own outages do."""
+    def _drawn_faults(self, number: int) -> list[str] | None:
+        """The branches that break in the episode that begins; None where the day's own outages do.
+
+        In the season of outages two of the scenario's faults come at once.
+        """
         candidates = self.task.scenario.faults
         if candidates == "outages":
             return None
-        return broken(candidates[int(self._rng.integers(len(candidates)))]) if candidates else []
+        if not candidates:
+            return []
+        most = 2 if split_of(number)[0] == "outage_season" else 1
+        drawn = self._rng.choice(len(candidates), min(most, len(candidates)), replace=False)
+        return [branch for k in drawn for branch in broken(candidates[int(k)])]
 
     def _look(self) -> None:
         """Agents observe ``now``, and what their devices may do then is found out."""

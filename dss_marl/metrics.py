@@ -132,6 +132,19 @@ def _unmet_weights(task: Task) -> dict[str, Array]:
     return {name: row for name, row in joined.items() if row.any()}
 
 
+def _parts_shed(task: Task) -> Array:
+    """(L, D) plain energy by the weighted one that each flexible load owes, for the loads that are flexible."""
+    result = np.zeros((len(task.feeder.loads), sum(group.size for group in task.groups)))
+    first, place = 0, {int(j): row for row, j in enumerate(task.feeder.loads)}
+    for group in task.groups:
+        if isinstance(group, FlexibleLoads):
+            rows = [place[int(j)] for j in group.injections]
+            weight = np.divide(1.0, group.priority, out=np.zeros(group.size), where=group.priority > 0)
+            result[rows, first + np.arange(group.size)] = weight
+        first += group.size
+    return result
+
+
 @dataclass
 class TermSums:
     """Adds up every weighted reward term and every cost channel of one episode, over all zones.
@@ -166,8 +179,9 @@ class _Darkness:
         self._lost = np.zeros(len(feeder.loads), bool)
         self._faulted: bytes | None = b""
         self._risked = self._restored = 0.0
-        shedding = [isinstance(group, Breakers) for group in task.groups]
-        self._others = ~np.repeat(shedding, [group.size for group in task.groups])  # breakers' loads are counted here
+        shedding = [isinstance(group, Breakers | FlexibleLoads) for group in task.groups]
+        self._others = ~np.repeat(shedding, [group.size for group in task.groups])  # these loads are counted here
+        self._part = _parts_shed(task)
 
     @property
     def restored_share(self) -> float:
@@ -182,9 +196,10 @@ class _Darkness:
         self._restored += float(wanted[self._lost & ~without].sum())
         if self._priorities is not None:
             of = self._priorities.of[self._loads]
+            lost = np.where(without, wanted, np.minimum(self._part @ after.unmet_kwh, wanted))
             for number, name in enumerate(CLASSES):
-                sums[f"unserved_{name}_kwh"] += float(wanted[without & (of == number)].sum())
-            sums["unserved_kwh"] += float(wanted[without].sum() + after.unmet_kwh[self._others].sum())
+                sums[f"unserved_{name}_kwh"] += float(lost[of == number].sum())
+            sums["unserved_kwh"] += float(lost.sum() + after.unmet_kwh[self._others].sum())
 
     def _look(self, before: GridState) -> None:
         """What a new fault has made dark."""

@@ -239,6 +239,19 @@ class Plant:
             solution = self._solved(setpoints, memory.copy(), False)
         return self._state(interval, setpoints, solution, memory, action, self._zeros)
 
+    def picked_up_kw(self, now: GridState) -> Array:
+        """(J) what each load would draw if all were supplied, with what they draw more after the dark, >= 0 [kW]."""
+        kw = np.maximum(-self._wanted(now.step), 0.0)
+        if self._cold is not None:
+            kw[self._cold.loads] *= self._cold.factors(now.memory[self._cold_rows])
+        return kw
+
+    def warm(self, now: GridState, step: int) -> GridState:
+        """The same state in another interval, with no load that was dark; its solution and readings stay."""
+        memory = now.memory.copy()
+        memory[self._cold_rows] = 0.0
+        return now.replace(step=step, memory=memory)
+
     def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:
         """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
         if self._cold is None:

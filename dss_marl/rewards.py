@@ -132,6 +132,17 @@ def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
 
 
 @all_zones
+def generation(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy that the zone's units other than photovoltaic ones feed in, negated: fuel, or a neighbour's bill [MWh].
+
+    A unit that forms an island counts with what the island takes.
+    """
+    given = np.maximum(after.solution.served_kw, 0.0)
+    sun_fed = _taken(given, zone.panels, zone.panel_weight)
+    return -(_taken(given, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
+
+
+@all_zones
 def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
     """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
 
@@ -241,6 +252,7 @@ REWARDS: dict[str, Term] = {
         unserved,
         unmet,
         battery_use,
+        generation,
         estimation_error,
         stored,
         import_excess,

@@ -87,8 +87,8 @@ class Scenario(_Data):
     costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
-        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +); or "
-        "the days' own outages",
+        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +), two "
+        "in the split outage_season; or the days' own outages",
     )
     priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
     cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")

@@ -1,5 +1,7 @@
 """Flexible loads: what is shed is unmet, or taken back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from device_cases import STEP, flexible_loads, setpoints, some_action, switched
@@ -7,6 +9,7 @@ from device_cases import STEP, flexible_loads, setpoints, some_action, switched
 from dss_marl import OpenDSSEngine
 from dss_marl.devices import FlexibleLoads
 from dss_marl.devices.flexible import FlexibleLoadSpec
+from dss_marl.priorities import ClassSpec, Priorities, PrioritySpec
 from dss_marl.state import Interval
 
 
@@ -99,6 +102,28 @@ def test_on_a_dead_bus_the_device_sheds_nothing_and_takes_nothing_back(tmp_path)
         kept, _ = group.act(group.neutral(), kept, feeder.setpoints(), STEP)
     assert kept[:, 1] == pytest.approx(0)
     engine.close()
+
+
+def test_what_is_shed_on_a_dead_bus_is_lost_beside_the_rest(tmp_path):
+    """Half is shed and half is dark: all of it goes without, whichever way the device was asked."""
+    feeder, group, points = switched(tmp_path, FlexibleLoads, [spec()])
+    engine = OpenDSSEngine(feeder)
+    points.closed[:] = False
+    demand = -points.kw[group.injections] * STEP.dt_h
+    for mode in (False, True):
+        one, dark = replace(group, shift=np.full(2, mode)), points.copy()
+        after, _ = one.act(np.zeros((2, 1)), one.initial(), dark, STEP)
+        after, _ = one.check(after, dark, engine.solve(dark))
+        rest = -dark.kw[group.injections] * STEP.dt_h
+        assert one.unmet_kwh(one.initial(), after, STEP) + rest == pytest.approx(demand)
+    engine.close()
+
+
+def test_a_load_weighs_as_its_class_does(tmp_path):
+    feeder, group, _ = switched(tmp_path, FlexibleLoads, [spec(priority=2)])
+    told = PrioritySpec(critical=ClassSpec(weight=10, loads=("small",)), important=ClassSpec(weight=3))
+    informed = group.informed(Priorities.build(told, feeder))
+    assert dict(zip(informed.names, informed.priority, strict=True)) == {"big": 2, "small": 20}
 
 
 def test_flexible_loads_of_a_circuit(tmp_path):

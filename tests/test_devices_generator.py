@@ -254,7 +254,7 @@ def test_the_limits_are_kw_kva_and_zero(kw, kvar, trips):
     solution = replace(engine.solve(feeder.setpoints()), former_kw=power[0], former_kvar=power[1])
     after, tripped = group.check(memory, setpoints, solution)
     assert bool(tripped[d]) == trips and tripped.sum() == trips
-    assert after[d].tolist() == ([0, 0, 0, 0.5] if trips else [1, kw, 0, 0])
+    assert after[d, :4].tolist() == ([0, 0, 0, 0.5] if trips else [1, kw, 0, 0])
 
 
 def test_a_unit_that_would_have_to_take_power_trips():
@@ -264,6 +264,47 @@ def test_a_unit_that_would_have_to_take_power_trips():
     assert grid.kw("48") < -100 and tripped == {"48"}
 
 
+# --- fuel ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tank_gives_what_the_island_took_and_then_the_unit_stops():
+    """The island behind sw3 takes a third of 755 kW, 63 kWh a quarter of an hour: 150 kWh last for two of them."""
+    grid = Grid(scale=1 / 3, tank_kwh=150.0)
+    d, left = grid.units.names.index("dg48"), [150.0]
+    for trips in (set(), set(), {"48"}):
+        _, tripped = grid.step({"48": 0.0}, sw3=OFF)
+        assert tripped == trips
+        left.append(float(grid.units.stored_kwh(grid.memory)[d]))
+        assert left[-2] - left[-1] == pytest.approx(0 if trips else grid.kw("48") / 4)
+    assert left[-1] == pytest.approx(150 - 2 * 63, abs=4)
+    assert grid.units.readings(grid.memory, grid.setpoints, at())[d, 4] == pytest.approx(left[-1] / 150)
+
+
+def test_a_unit_that_follows_gives_no_more_than_its_fuel():
+    """100 kWh are 330 kW for a quarter of an hour and 70 kW for the next."""
+    grid = Grid(tank_kwh=100.0)
+    for kw, cut in ((330.0, False), (70.0, True), (0.0, True)):
+        limited, _ = grid.step({"48": FULL})
+        assert grid.kw("48") == pytest.approx(kw, abs=1e-3) and ("48" in limited) == cut
+
+
+def test_a_unit_that_trips_has_given_nothing():
+    grid = Grid(tank_kwh=500.0)
+    _, tripped = grid.step({"35": FULL, "48": FULL}, sw3=OFF)
+    assert tripped == {"48"} and grid.units.stored_kwh(grid.memory).tolist() == [500] * 6
+
+
+def test_a_unit_that_runs_by_itself_needs_no_agent():
+    grid = Grid(scale=0.3, running=True)
+    assert grid.memory[:, 0].all()
+    assert grid.units.present(grid.memory, grid.setpoints, at()) == pytest.approx(grid.units.neutral())
+    grid.step({"35": OFF}, sw3=OFF)
+    assert grid.forming == {"48"} and grid.volts("44").min() > 0.9
+    assert grid.kw("64") == pytest.approx(545 / 2, abs=1e-3)
+    grid.step({"48": OFF})
+    assert grid.forming == {"35"}
+
+
 # --- the contract of a group ---------------------------------------------------------------------------------------
 
 
@@ -271,7 +312,8 @@ def random_memory(group, rng):
     runs = rng.integers(0, 2, group.size)
     kw = np.where(runs, group.kw_min + rng.random(group.size) * (group.kw - group.kw_min), 0.0)
     wait = np.where(runs, 0.0, rng.choice([0.0, 0.4], group.size))
-    return np.stack([runs, kw, rng.uniform(-1, 1, group.size), wait], axis=-1)
+    left = np.minimum(group.tank_kwh, rng.uniform(0, 60, group.size))
+    return np.stack([runs, kw, rng.uniform(-1, 1, group.size), wait, left, left, np.full(group.size, 0.25)], axis=-1)
 
 
 def random_closed(feeder, rng):
@@ -282,8 +324,9 @@ def random_closed(feeder, rng):
     return setpoints
 
 
-def test_limited_means_not_legal_and_present_means_hold(rng):
-    group, _, feeder, _ = built(ramp_kw_per_h=400.0, kw_min=30.0)
+@pytest.mark.parametrize("tank", [{}, {"tank_kwh": 60.0}])
+def test_limited_means_not_legal_and_present_means_hold(rng, tank):
+    group, _, feeder, _ = built(ramp_kw_per_h=400.0, kw_min=30.0, **tank)
     verdicts = set()
     for _ in range(40):
         memory, setpoints = random_memory(group, rng), random_closed(feeder, rng)

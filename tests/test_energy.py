@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.metrics import EpisodeFigures
 from dss_marl.plant import Plant
-from dss_marl.policies import Planned, Plans, TimeOfUse, ValleyFilling, reference
+from dss_marl.policies import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
+from dss_marl.policies.base import asked
 from dss_marl.policies.best_known import METHODS, played, solve_day
 from dss_marl.policies.charging import _filled
 from dss_marl.policies.plans import digest
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.trials import Trials
+from dss_marl.priorities import CLASSES
 from dss_marl.training import evaluate
 
 WORKDAY = 2
@@ -200,7 +203,68 @@ def test_a_plan_holds_where_a_store_may_not_act():
     assert earned > idle(scenario) + 10
 
 
-@pytest.mark.parametrize(("rule", "text"), [(TimeOfUse, "batteries or flexible loads"), (ValleyFilling, "chargers")])
+def island(tank_kwh, hours=3, **changes):
+    """Hours of an evening on the islanded 13-bus feeder, batteries half full, and so much fuel."""
+    scenario = dss_marl.load_scenario("ieee13_microgrid")
+    diesel, *others = scenario.devices
+    devices = [{**diesel, "tank_kwh": tank_kwh, **changes}, *others]
+    return scenario.replace(devices=devices, steps=2 * hours, dt_h=0.5, start_hour=18, horizon=2)
+
+
+def watched(controller, scenario, day=WORKDAY):
+    """The return, whether all was alive throughout, energy not served by class, and fuel left [kWh]."""
+    env = dss_marl.ZoneEnv(scenario, "test")
+    observations, _ = env.reset(seed=day, options={"day": day})
+    figures, total, alive = EpisodeFigures(env.task), 0.0, True
+    controller.start(env)
+    while env.agents:
+        observations = env.step(controller.act(env, observations))[0]
+        figures.add(env.before, env.after, env.team_reward)
+        total, alive = total + env.team_reward, alive and bool(env.after.solution.energised.all())
+    told = figures.result()
+    env.close()
+    return total, alive, [told[f"unserved_{name}_kwh"] for name in CLASSES], float(env.after.stored_kwh[-1])
+
+
+@pytest.mark.parametrize("tank_kwh", [1500.0, 9000.0])
+def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
+    """3 h of some 1,800 kW from 900 kW and 1,600 kWh of batteries: little fuel ends, else the rating binds."""
+    pytest.importorskip("clarabel")
+    scenario = island(tank_kwh)
+    task = scenario.build()
+    requests, earned = solve_day(task, WORKDAY)
+    plans = Plans(digest(scenario))
+    plans.add(task, WORKDAY, requests, earned)
+    total, alive, (critical, important, normal), left = watched(Planned(plans), scenario)
+    assert total == pytest.approx(earned) and alive
+    assert critical < 1 and important < 1 < normal, "who matters least goes without"
+    assert (left < 0.01 * tank_kwh) == (tank_kwh < 3 * 900)
+    ruled, alive, unserved, _ = watched(Rationing(), scenario)
+    assert earned > ruled and alive and unserved[0] < 1
+    dark, alive, unserved, _ = watched(reference("no_control", scenario), scenario)
+    assert ruled > dark and not alive and unserved[0] > 100
+
+
+def test_what_a_controller_asks_earns_what_it_earns():
+    scenario = island(9000.0, hours=1)
+    task = scenario.build()
+    assert played(task, WORKDAY, asked(task, WORKDAY, Rationing())) == pytest.approx(watched(Rationing(), scenario)[0])
+    assert asked(task, WORKDAY, ValleyFilling()) is None
+
+
+@pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
+def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
+    assert "run by themselves" in METHODS["energy"].refuses(island(9000.0, **changes).build())
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (TimeOfUse, "batteries or flexible loads"),
+        (ValleyFilling, "chargers"),
+        (Rationing, "generators with a tank and flexible loads"),
+    ],
+)
 def test_a_rule_refuses_what_it_does_not_move(rule, text):
     env = dss_marl.make("ieee34_volt_var")
     env.reset(options={"day": 3})

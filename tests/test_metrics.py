@@ -162,3 +162,25 @@ def test_unmet_energy_is_counted_without_its_priority(spec, figure):
         owed += env.after.unmet_kwh.sum()
     assert figures.result()[figure] == pytest.approx(owed / 4) and owed > 0
     env.close()
+
+
+@pytest.mark.parametrize("entry", [0.0, 1.0])
+def test_what_is_shed_in_part_is_counted_once_and_by_class(entry):
+    """Half or all of every load of the islanded feeder: so much of each class's energy goes without."""
+    task = load_cached("ieee13_microgrid")
+    env, figures = ZoneEnv(task), EpisodeFigures(task)
+    env.reset(seed=0, options={"day": 20})
+    flat, wanted = task.neutral.copy(), np.zeros(len(CLASSES))
+    slots = task.agents.slots
+    flat[slots.parts[next(k for k, g in enumerate(task.groups) if type(g).__name__ == "FlexibleLoads")]] = entry
+    for _ in range(3):
+        env.step(task.encoding.encode(flat))
+        figures.add(env.before, env.after, 0.0)
+        assert env.after.solution.energised.all()
+        kwh = -env.after.forecast[0, task.feeder.loads] * 0.25
+        wanted += np.bincount(task.priorities.of[task.feeder.loads], kwh, len(CLASSES))
+    told = figures.result()
+    share = (entry + 1) / 2
+    assert [told[f"unserved_{name}_kwh"] for name in CLASSES] == pytest.approx(share * wanted)
+    assert told["unserved_kwh"] == pytest.approx(share * wanted.sum())
+    env.close()

@@ -272,6 +272,7 @@ def test_a_regulator_fed_from_behind_is_neutral_and_keeps_its_position():
 def test_the_plan_of_a_day_beats_the_rule_and_doing_nothing(monkeypatch):
     """With few power flows; played again it earns what the search says, to the bit of a plan."""
     monkeypatch.setattr(restoration, "_SOLVES", 700)
+    monkeypatch.setattr(restoration, "_FEWEST", 700)
     task = load_cached(NAME, faults=("l7",))
     assert restoration.refuses(task) == ""
     env = ZoneEnv(task, "test")
@@ -300,4 +301,17 @@ def test_several_branches_of_a_fault_break_at_once():
     assert np.array_equal(env.now.faulted, env.task.feeder.at_ends(["l18", "l97"]))
     with pytest.raises(ValueError, match="branch 'l999' does not exist"):
         load_scenario(NAME).replace(faults=["l18+l999"]).build()
+    env.close()
+
+
+def test_in_the_season_of_outages_two_of_the_faults_come_at_once():
+    task = load_cached(NAME, faults=("l22", "l43", "l104"))
+    env, single = ZoneEnv(task, "outage_season"), [task.feeder.at_ends([name]) for name in ("l22", "l43", "l104")]
+    seen = set()
+    for seed in range(12):
+        env.reset(seed=seed)
+        broken = [k for k, nodes in enumerate(single) if (env.now.faulted & nodes).sum() == nodes.sum()]
+        assert len(broken) == 2 and env.now.faulted.sum() == sum(single[k].sum() for k in broken)
+        seen.add(tuple(broken))
+    assert len(seen) == 3
     env.close()

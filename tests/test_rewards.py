@@ -132,6 +132,7 @@ def test_rewards_punish_and_costs_count(name):
         "stored": bool(kinds & {"battery", "flexible_load"}),
         "import_excess": False,  # needs a limit and a heavy day; by hand below
         "battery_use": bool(kinds & {"battery", "ev_charger"}),
+        "generation": bool(kinds & {"battery", "generator", "supply"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misjudged"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
@@ -264,6 +265,24 @@ def test_wear_is_of_units_that_the_sun_does_not_feed():
     points.kw[zone.units] = -40.0
     state = after.replace(setpoints=points)
     assert REWARDS["battery_use"](blind, before, state) == pytest.approx(-40 * len(zone.units) * 0.25 / 1000)
+
+
+def test_fuel_is_burnt_by_units_that_follow_and_by_those_that_form_an_island():
+    task = task_of("ieee123_restoration")
+    env = ZoneEnv(task)
+    env.reset(seed=0, options={"day": 20, "faults": ["l52"]})
+    flat = task.neutral.copy()
+    entries = dict(zip((type(group).__name__ for group in task.groups), task.agents.slots.by_group(flat), strict=True))
+    groups = {type(group).__name__: group for group in task.groups}
+    entries["Switches"][groups["Switches"].names.index("l45"), 0] = -1.0  # 47 to 51 by themselves, ...
+    entries["Breakers"][groups["Breakers"].names.index("section_47"), 0] = 1.0  # ... critical loads alone
+    for unit in ("generator_48", "generator_78", "generator_35"):  # in the island, in the dark, and where the grid is
+        entries["Generators"][groups["Generators"].names.index(unit)] = 0.5, 0.0
+    env.step(task.encoding.encode(flat))
+    given = env.after.solution.served_kw[groups["Generators"].injections]
+    assert np.flatnonzero(given > 20).tolist() == [0, 1]
+    assert zone_values(REWARDS["generation"], task, env.before, env.after).sum() == pytest.approx(-given.sum() / 4000)
+    env.close()
 
 
 def test_a_tap_move_is_counted_in_the_zone_of_its_bus():

@@ -8,7 +8,9 @@ import pytest
 from common import EVERY, ROOT, load_cached, task_of
 from typer.testing import CliRunner
 
+from dss_marl import ZoneEnv
 from dss_marl.cli import app
+from dss_marl.devices import OpenPoints
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.profiles import STRESS_SPLITS
@@ -26,12 +28,19 @@ from dss_marl.validation.terms import terms_fire
 from dss_marl.validation.variants import Constant, Part, Recorded, constants, devices_of
 
 DAYS = tuple(range(10))
+QUICKLY_PROVEN = (
+    "case33_reconfiguration",
+    "case33_volt_var",
+    "ieee13_legacy",
+    "ieee34_local_pv",
+)
 SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
 def games_of(returns, terms=None):
     """Games that nobody played: controller to returns, day by day."""
     games = Games.__new__(Games)
+    games.task = task_of("ieee13_volt_var")
     games.kept = {
         name: {
             day: Game(
@@ -93,6 +102,17 @@ def test_partial_observation_needs_a_strongest_that_knows_more():
     assert row.passed is False and "not local" in row.demanded
 
 
+@pytest.mark.parametrize(("name", "passed"), [("ieee13_volt_var", False), ("ieee123_single_pv", True)])
+def test_a_search_that_sees_the_only_zone_sees_everything(name, passed):
+    """It falls short of nobody there, and hides nothing from itself."""
+    players = {"no_control": NoControl(), "zone_greedy": ZoneGreedy(), "best_known": Greedy()}
+    best = np.linspace(-4, -3, 10)
+    games = games_of({"no_control": best - 5, "zone_greedy": best, "best_known": best})
+    games.task = task_of(name)
+    (row,) = partial_observation(games, "best_known", players, SCOPE)
+    assert row.passed is passed and ("zone_greedy" in row.what) is not passed
+
+
 def test_a_term_that_never_fires_or_is_the_same_for_all_fails():
     terms = {
         "no_control": {"reward/loss": -2.0, "cost/never": 0.0, "cost/same": 5.0},
@@ -127,6 +147,31 @@ def test_a_wrong_loss_is_an_imbalance():
     env.close()
 
 
+def test_energy_balances_where_a_regulator_is_fed_from_behind():
+    env = ZoneEnv(load_cached("ieee123_restoration_central", faults=("l52",)), "test")
+    env.reset(seed=1, options={"day": 4})
+    rule, seen = reference("nearest_tie", env.task.scenario), _Seen(True, env.task.scenario.steps)
+    rule.start(env)
+    for _ in range(2):
+        env.step(rule.act(env, {}))
+        seen.add(env.after)
+    assert not np.array_equal(env.after.solution.tap, env.after.setpoints.tap)
+    assert seen.imbalance(env) < 2e-5
+    env.close()
+
+
+def test_a_stress_day_has_the_accidents_of_its_namesake():
+    """Two controllers, or two climates, are compared under the same fault."""
+    env = ZoneEnv(load_cached("ieee123_restoration"), "test")
+    faulted = {}
+    for day in (4, 49, 4004, 4049, 2004):
+        run_day(env, NoControl(), day)
+        faulted[day] = env.now.faulted if env.now is not None else env.after.faulted
+    assert np.array_equal(faulted[4], faulted[4004]) and np.array_equal(faulted[4], faulted[2004])
+    assert np.array_equal(faulted[49], faulted[4049]) and not np.array_equal(faulted[4], faulted[49])
+    env.close()
+
+
 def test_a_stress_split_without_effect_is_found():
     class Same:
         """Every day alike."""
@@ -134,7 +179,6 @@ def test_a_stress_split_without_effect_is_found():
         circuit_controls = False
 
     games = games_of({})
-    games.task = task_of("ieee13_volt_var")
     alike = Game(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
     games.played = lambda controller, day, balance=False: alike
     rows = stress_changes(games, {"no_control": Same()}, SCOPE)
@@ -151,7 +195,6 @@ def test_a_stress_split_without_effect_is_found():
 def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
     """A task without cars is not judged more strictly because the suite counts what cars go without."""
     games, rng = games_of({}), np.random.default_rng(0)
-    games.task = task_of("ieee13_volt_var")
     count = 40
     steps = {}  # day to its place in its split
 
@@ -359,6 +402,37 @@ def test_the_readme_keeps_what_is_outside_the_markers(tmp_path):
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="once each"):
         write_suite(tmp_path)
+
+
+# Seconds each, and of four families; the proofs on all days are in results/.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in QUICKLY_PROVEN if name in RESULTS])
+def test_a_shipped_scenario_passes_a_quick_proof(name):
+    proof = prove(load_scenario(name), quick=True)
+    assert not failures(proof.rows)
+    assert {row.check for row in proof.rows if row.passed} >= set("abcdfg")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
+)
+def test_pictures_show_what_the_task_is_about(name, label):
+    from dss_marl.validation.picture import panels_of
+
+    env, states = ZoneEnv(task_of(name), "test"), []
+    env.reset(seed=1, options={"day": 4})
+    for _ in range(3):
+        env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+        states.append((env.before, env.after))
+    shown = panels_of(env.task, states)[label]
+    if name == "case33_reconfiguration":
+        places = next(group for group in env.task.groups if isinstance(group, OpenPoints)).places
+        for k, (_, after) in enumerate(states):
+            assert not any(after.setpoints.closed[places[int(line[k])]] for line in shown.values())
+    else:
+        assert (shown["worst"] > 1.5 * shown["mean"]).all() and (shown["mean"] > 0.003).all()
+    env.close()
 
 
 def test_a_picture_of_a_day_is_drawn(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,9 +12,10 @@ from pydantic import Field
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.devices.units import unserved
 from dss_marl.feeder import Feeder, find
+from dss_marl.priorities import Priorities
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
-_ENTRY, _OWED, _PACE, _SHED, _BACK = range(5)  # columns of the memory
+_ENTRY, _OWED, _PACE, _SHED, _BACK, _LOST = range(6)  # columns of the memory
 _NOTHING = 1e-9  # [kWh], what floats leave over
 
 
@@ -35,15 +36,15 @@ class FlexibleLoads(DeviceGroup):
 
     What is shed is unmet; or, where ``shift``, owed. It is then taken back evenly over ``payback_h``, from the next
     interval on, ``payback`` times: energy owed later joins in, at its own pace, until nothing is owed.
-    Memory: the entry; energy owed [kWh], before the rebound; the pace at which it is taken back [kW]; what was shed
-    and what was taken back of it in the last interval [kWh].
+    Memory: the entry; energy owed [kWh], before the rebound; the pace at which it is taken back [kW]; what was shed,
+    what was taken back and what was shed for good in the last interval [kWh].
 
     Attributes:
         injections: (D) index of each in the Feeder's injections.
         most: (D) share that can be shed.
         shift: (D) True where it is taken back.
         payback_h, payback: (D) over how long, and how many times.
-        priority: (D) weight of shed energy.
+        priority: (D) weight of shed energy, times that of the load's class where the scenario has ``priorities``.
         base_kwh: (D) nominal energy that can be shed in ``payback_h``, the unit of the reading [kWh].
     """
 
@@ -56,9 +57,13 @@ class FlexibleLoads(DeviceGroup):
     base_kwh: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("load shed",)
-    memory_size: ClassVar[int] = 5
+    memory_size: ClassVar[int] = 6
     reading_labels: ClassVar[tuple[str, ...]] = ("energy owed [sheddable in payback_h]", "share shed [1]")
     Spec: ClassVar[type[DeviceSpec]] = FlexibleLoadSpec
+
+    def informed(self, priorities: Priorities) -> FlexibleLoads:
+        """See DeviceGroup.informed."""
+        return replace(self, priority=self.priority * priorities.weight[self.injections])
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: nothing shed, nothing owed."""
@@ -76,7 +81,8 @@ class FlexibleLoads(DeviceGroup):
         owed = np.where(self.shift, memory[..., _OWED] - back + shed, 0.0)
         owed = np.where(owed > _NOTHING, owed, 0.0)
         pace = np.where(owed > 0, memory[..., _PACE] + shed / self.payback_h, 0.0)
-        kept = np.stack([np.broadcast_to(action[..., 0], shed.shape), owed, pace, shed, back], -1)
+        lost = np.where(self.shift, 0.0, shed)
+        kept = np.stack([np.broadcast_to(action[..., 0], shed.shape), owed, pace, shed, back, lost], -1)
         return kept, np.zeros(shed.shape, np.int64)
 
     def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
@@ -99,13 +105,14 @@ class FlexibleLoads(DeviceGroup):
         return np.maximum(-kw, 0.0) * share * interval.dt_h, back
 
     def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; on a dead bus it is not the device that sheds, and nothing is taken back."""
+        """See DeviceGroup.check; on a dead bus what was shed is lost beside the rest, and nothing is taken back."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
             memory = memory.copy()
             undone = np.where(self.shift, memory[..., _BACK] - memory[..., _SHED], 0.0)
             memory[..., _OWED] += np.where(dead, undone, 0.0)
             memory[..., _PACE] = np.where(dead, memory[..., _OWED] / self.payback_h, memory[..., _PACE])
+            memory[..., _LOST] = np.where(dead, memory[..., _SHED], memory[..., _LOST])
             memory[..., [_SHED, _BACK]] = np.where(dead[..., None], 0.0, memory[..., [_SHED, _BACK]])
         return memory, np.zeros(memory.shape[:-1], np.int64)
 
@@ -115,7 +122,7 @@ class FlexibleLoads(DeviceGroup):
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """See DeviceGroup.unmet_kwh: what was shed for good."""
-        return np.where(self.shift, 0.0, after[..., _SHED]) * self.priority
+        return np.asarray(after[..., _LOST] * self.priority)
 
     def stored_kwh(self, memory: Array) -> Array:
         """See DeviceGroup.stored_kwh: what it still takes back, the rebound included, negative."""

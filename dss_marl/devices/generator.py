@@ -16,10 +16,11 @@ from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solu
 from dss_marl.topology import FED, Topology
 
 _JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
-_UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
+UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
 _SLACK = 1e-4  # of the rating, for the solver's tolerance
 _ABOUT_0 = 1e-9  # of hours that are left
 _MOST_KEPT = 10_000
+_RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS = range(7)  # columns of the memory
 
 
 class GeneratorSpec(DeviceSpec):
@@ -37,6 +38,8 @@ class GeneratorSpec(DeviceSpec):
     name: str = ""
     forming: bool = Field(default=False, description="can feed an island by itself; needs three phases")
     restart_h: float = Field(default=0.5, ge=0, description="how long it stays off after a trip [h]")
+    running: bool = Field(default=False, description="at half its power, at reset and where nobody controls it")
+    tank_kwh: float = Field(default=0.0, ge=0, description="energy that its fuel gives until the day ends; 0: no end")
 
     @model_validator(mode="after")
     def _consistent(self) -> GeneratorSpec:
@@ -67,9 +70,11 @@ class Generators(DeviceGroup):
     An island that is joined to the grid, or to a larger unit's, follows from that step on: synchronising is taken to
     succeed, frequency and transients are not modelled. So the group must act after the switches.
 
-    A unit that feeds an island trips where the island asks for more than it has: P outside 0 to kw, S above kva, or a
-    phase above 1.33 times a third of kva. It is off at once, and stays so for ``restart_h`` after the interval.
-    Memory: runs (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start.
+    A unit that feeds an island trips where the island asks for more than it has: P outside 0 to kw, S above kva, a
+    phase above 1.33 times a third of kva, or more energy than the fuel left in its tank gives in the interval. It is
+    off at once, and stays so for ``restart_h`` after the interval. A unit that follows gives no more than its fuel.
+    Memory: runs (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start, energy that its
+    fuel still gives and what it was before the last interval [kWh], and how long that was [h].
 
     Attributes:
         injections: (D) index of each in the Feeder's injections.
@@ -81,6 +86,8 @@ class Generators(DeviceGroup):
         topology: what the switches join.
         blocks: (D) the blocks of Topology that each unit connects to.
         places: (D) position of each in Solution.former_kw, -1 where it has none.
+        running: (D) True where a unit runs at reset and if nobody controls it.
+        tank_kwh: (D) energy that the fuel gives [kWh]; inf where it has no end.
     """
 
     injections: IntArray
@@ -94,15 +101,14 @@ class Generators(DeviceGroup):
     topology: Topology
     blocks: tuple[tuple[int, ...], ...]
     places: IntArray
+    running: BoolArray
+    tank_kwh: Array
     _roles: dict[tuple[bytes, bytes, bytes], tuple[BoolArray, BoolArray]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
     action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of the reactive power left")
-    reading_labels: ClassVar[tuple[str, ...]] = (
-        "runs [0 or 1]", "feeds an island [0 or 1]", "set point over rating [1]", "time to restart, share of it [1]",
-    )  # fmt: skip
-    memory_size: ClassVar[int] = 4
+    memory_size: ClassVar[int] = 7
     trips: ClassVar[bool] = True
     order: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
@@ -112,34 +118,54 @@ class Generators(DeviceGroup):
         """Positions of the units that can feed an island."""
         return np.flatnonzero(self.formers >= 0)
 
+    @cached_property
+    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What it does, and the fuel that is left where any of them has a tank."""
+        told = (
+            "runs [0 or 1]",
+            "feeds an island [0 or 1]",
+            "set point over rating [1]",
+            "time to restart, share of it [1]",
+        )
+        return (*told, "fuel left, share of it [1]") if np.isfinite(self.tank_kwh).any() else told
+
+    def initial(self) -> Array:
+        """See DeviceGroup.initial: off, or at half the power, with a full tank."""
+        memory = np.zeros((self.size, self.memory_size))
+        memory[:, _RUNS], memory[:, _KW] = self.running, np.where(self.running, (self.kw_min + self.kw) / 2, 0.0)
+        memory[:, _LEFT] = memory[:, _BEFORE] = self.tank_kwh
+        return memory
+
     def neutral(self) -> Array:
-        """See DeviceGroup.neutral: off."""
-        return np.tile([-1.0, 0.0], (self.size, 1))
+        """See DeviceGroup.neutral: off, or at half the power."""
+        return np.stack([np.where(self.running, 0.0, -1.0), np.zeros(self.size)], axis=-1)
 
     def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act. A start before its time and a change faster than the ramp are limits."""
         wanted, kw = self._dispatch(action[..., 0], memory, interval)
-        locked = memory[..., 3] > _ABOUT_0
+        locked = memory[..., _WAIT] > _ABOUT_0
         runs = (action[..., 0] > -1) & ~locked | (kw > 0)  # what ramps down runs on
-        wait_h = np.maximum(memory[..., 3] - interval.dt_h, 0.0)
-        kept = np.stack([runs.astype(float), kw, action[..., 1], wait_h], axis=-1)
+        kept = memory.copy()
+        kept[..., _RUNS], kept[..., _KW], kept[..., _SHARE] = runs, kw, action[..., 1]
+        kept[..., _WAIT] = np.maximum(memory[..., _WAIT] - interval.dt_h, 0.0)
+        kept[..., _BEFORE], kept[..., _HOURS] = memory[..., _LEFT], interval.dt_h
         self.hold(kept, setpoints, interval)
         return kept, (np.abs(kw - wanted) > _ABOUT_0).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
     def _dispatch(self, asked: Array, memory: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as asked for, and as the ramp and trips allow [kW]."""
         wanted = np.where(asked > -1, self.kw_min + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
-        now, change = memory[..., 1], self.ramp_kw_per_h * interval.dt_h
+        now, change = memory[..., _KW], self.ramp_kw_per_h * interval.dt_h
         lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its least power
         highest = np.maximum(now + change, self.kw_min)
-        kw = np.clip(wanted, lowest, highest)
-        return wanted, np.where(memory[..., 3] > _ABOUT_0, 0.0, kw)
+        kw = np.minimum(np.clip(wanted, lowest, highest), memory[..., _LEFT] / interval.dt_h)
+        return wanted, np.where(memory[..., _WAIT] > _ABOUT_0, 0.0, kw)
 
     def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; who feeds an island is found anew, since switches and faults may have changed."""
         forms = np.zeros(memory.shape[:-1], bool)
         alive = np.zeros(memory.shape[:-1], bool)
-        runs = memory[..., 0] > 0
+        runs = memory[..., _RUNS] > 0
         own = self.formers[self._able]
         if own.size:
             setpoints.closed[..., own] = False
@@ -147,10 +173,10 @@ class Generators(DeviceGroup):
             forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted)
         if own.size:
             setpoints.closed[..., own] = forms[..., self._able]
-        kw = np.where(runs & alive & ~forms, memory[..., 1], 0.0)
+        kw = np.where(runs & alive & ~forms, np.minimum(memory[..., _KW], memory[..., _LEFT] / interval.dt_h), 0.0)
         most = np.where(kw > 0, np.minimum(np.sqrt(self.kva**2 - kw**2), self.kvar_per_kw * kw), 0.0)
         setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = memory[..., 2] * most
+        setpoints.kvar[..., self.injections] = memory[..., _SHARE] * most
 
     def _role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
         """(D) which units feed an island, and which are on live nodes, with all formers off in ``closed`` (S)."""
@@ -179,13 +205,14 @@ class Generators(DeviceGroup):
     def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
         span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
-        share = np.clip(2 * (memory[..., 1] - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
-        return np.stack([np.where(memory[..., 0] > 0, share, -1.0), memory[..., 2]], axis=-1)
+        kw = np.minimum(memory[..., _KW], memory[..., _LEFT] / interval.dt_h)
+        share = np.clip(2 * (kw - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
+        return np.stack([np.where(memory[..., _RUNS] > 0, share, -1.0), memory[..., _SHARE]], axis=-1)
 
     def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal. That an island takes what it needs, and a dead one nothing, is no limit."""
         wanted, kw = self._dispatch(action[..., 0], memory, interval)
-        locked = (action[..., 0] > -1) & (memory[..., 3] > _ABOUT_0)
+        locked = (action[..., 0] > -1) & (memory[..., _WAIT] > _ABOUT_0)
         first = (np.abs(kw - wanted) <= _ABOUT_0) & ~locked
         return np.stack([first, np.ones(first.shape, bool)], axis=-1)
 
@@ -194,27 +221,53 @@ class Generators(DeviceGroup):
         own = self._able
         forms = setpoints.closed[..., self.formers[own]]
         tripped = np.zeros(memory.shape[:-1], bool)
-        if not forms.any():
-            return memory, tripped.astype(np.int64)
+        given = setpoints.kw[..., self.injections]
+        if forms.any():
+            total, over = self._asked(memory, solution)
+            tripped[..., own] = forms & over
+            memory, given = memory.copy(), given.copy()
+            rated = np.clip(total, self.kw_min[own], self.kw[own])
+            memory[..., own, _KW] = np.where(forms, rated, memory[..., own, _KW])
+            memory[..., [_RUNS, _KW]] *= ~tripped[..., None]
+            memory[..., _WAIT] = np.where(tripped, self.restart_h, memory[..., _WAIT])
+            given[..., own] = np.where(forms, total, given[..., own])
+        if np.isfinite(self.tank_kwh).any():
+            again = tripped.any(axis=-1, keepdims=True)  # without what tripped, the interval is solved anew
+            used = np.where(again, 0.0, given * memory[..., _HOURS])
+            memory = memory.copy()
+            memory[..., _LEFT] = np.maximum(memory[..., _BEFORE] - used, 0.0)
+        return memory, tripped.astype(np.int64)
+
+    def _asked(self, memory: Array, solution: Solution) -> tuple[Array, BoolArray]:
+        """Of the units that can feed an island: what each gave [kW], and whether that was more than it has."""
+        own = self._able
         kw, kvar = (x[..., self.places[own], :] for x in (solution.former_kw, solution.former_kvar))
         rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
         over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK)
         over |= np.hypot(total, kvar.sum(axis=-1)) > kva
-        over |= np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * kva / 3
-        tripped[..., own] = forms & over
-        memory = memory.copy()
-        memory[..., own, 1] = np.where(forms, np.clip(total, self.kw_min[own], rated), memory[..., own, 1])
-        memory[..., :2] *= ~tripped[..., None]
-        memory[..., 3] = np.where(tripped, self.restart_h, memory[..., 3])
-        return memory, tripped.astype(np.int64)
+        over |= np.hypot(kw, kvar).max(axis=-1) > UNBALANCE * kva / 3
+        over |= total * memory[..., own, _HOURS] > memory[..., own, _BEFORE] * (1 + _SLACK)
+        return total, over
+
+    def stored_kwh(self, memory: Array) -> Array:
+        """See DeviceGroup.stored_kwh: what the fuel in a tank still gives."""
+        return np.where(np.isfinite(self.tank_kwh), memory[..., _LEFT], 0.0)
 
     def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         own = self._able
         forms = np.zeros(memory.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.formers[own]]
-        left = memory[..., 3] / np.where(self.restart_h > 0, self.restart_h, 1.0)
-        return np.stack([memory[..., 0], forms, memory[..., 1] / self.kw, left], axis=-1)
+        left = memory[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        told = [memory[..., _RUNS], forms, memory[..., _KW] / self.kw, left]
+        if np.isfinite(self.tank_kwh).any():
+            told.append(np.where(np.isfinite(self.tank_kwh), memory[..., _LEFT], 1.0) / self._tank)
+        return np.stack(told, axis=-1)
+
+    @cached_property
+    def _tank(self) -> Array:
+        """(D) unit of the fuel's reading [kWh]; 1 for those without end, which read 1."""
+        return np.where(np.isfinite(self.tank_kwh), self.tank_kwh, 1.0)
 
     @classmethod
     def new_injections(cls, specs: Sequence[GeneratorSpec]) -> list[NewInjection]:
@@ -247,4 +300,6 @@ class Generators(DeviceGroup):
             topology=topology,
             blocks=tuple(tuple(topology.block[list(unit.nodes)].tolist()) for unit in units),
             places=np.array([place.get(unit.former, -1) for unit in units], dtype=np.int64),
+            running=np.array([spec.running for spec in specs]),
+            tank_kwh=np.array([spec.tank_kwh or np.inf for spec in specs]),
         )

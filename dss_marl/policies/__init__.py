@@ -6,6 +6,7 @@ from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.plans import Planned, Plans, load_plans, spread
+from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.references import BY_NAME, REFERENCES, reference
 from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.zone_greedy import ZoneGreedy
@@ -23,6 +24,7 @@ __all__ = [
     "Planned",
     "Plans",
     "RandomControl",
+    "Rationing",
     "TimeOfUse",
     "ValleyFilling",
     "WeightedLeastSquares",

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from dss_marl.env import ZoneEnv
+from dss_marl.state import Array
+from dss_marl.task import Task
 
 
 class Controller(Protocol):
@@ -36,6 +38,29 @@ class Controller(Protocol):
 def is_local(controller: Controller) -> bool:
     """Whether the controller knows of each zone only what that zone could know by itself."""
     return bool(getattr(controller, "local", False))
+
+
+def asked(task: Task, day: int, controller: Controller) -> Array | None:
+    """(T, F) what a controller asks of all entries on a day; None where it cannot play the task.
+
+    Args:
+        task: what there is.
+        day: of the year.
+        controller: that runs without controls of its own beside those of the task.
+    """
+    env, rows = ZoneEnv(task, "test"), []
+    observations, _ = env.reset(seed=day, options={"day": day})
+    try:
+        controller.start(env)
+        while env.agents:
+            actions = controller.act(env, observations)
+            rows.append(task.encoding.decode(actions).flat)
+            observations = env.step(actions)[0]
+    except ValueError:
+        return None
+    finally:
+        env.close()
+    return np.array(rows) if len(rows) == task.scenario.steps else None
 
 
 class NoControl:

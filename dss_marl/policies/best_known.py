@@ -9,6 +9,7 @@ import numpy as np
 
 from dss_marl.env import ZoneEnv
 from dss_marl.policies import energy, levels, reconfiguration, regulated, restoration, volt_var
+from dss_marl.profiles.splits import seed_of
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -67,7 +68,7 @@ def played(task: Task, day: int, requests: Array) -> float:
         ValueError: a power flow fails.
     """
     env = ZoneEnv(task, "test")
-    env.reset(seed=day, options={"day": day})
+    env.reset(seed=seed_of(day), options={"day": day})
     total = 0.0
     for flat in requests:
         _, _, failed, _, _ = env.step(task.encoding.encode(flat))

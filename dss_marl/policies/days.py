@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from dss_marl.policies.moments import Choice, Moments
+from dss_marl.policies.only_entry import best_only_entry
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.quadratic import Local, best_whole
@@ -117,7 +118,7 @@ class DaySearch:
     def _polished(self, step: int, position: IntArray, choice: Choice, rounds: int) -> Choice:
         """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
         if len(choice.entries) == 1:
-            found = self._moments.scanned(step, position)
+            found = best_only_entry(self._moments, step, position)
             return found if found.reward > choice.reward else choice
         for _ in range(rounds):
             local = self._model(step, position, choice.entries)

@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Capacitors, EVChargers, Inverters, Regulators
+from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
+from dss_marl.policies.base import Controller, asked
 from dss_marl.policies.days import DaySearch
+from dss_marl.policies.greedy import Greedy
+from dss_marl.policies.islands import MARGINS, feed_islands
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.network import Answer, Network
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.proposals import proposed
+from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.stores import PARTS, Stores, places
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, GridState
@@ -35,6 +39,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
 
     A quadratic programme of the whole day proposes, with slopes from the engine and exact models of the stores; what
     the played day confirms is taken. Taps and banks, where there are any, are sought in turns with it.
+    Switches stay where they are.
 
     Args:
         task: stores, with or without inverters, regulators and capacitors.
@@ -46,7 +51,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """
     search = EnergyDay(task, day)
     try:
-        search.improve()
+        search.begin()
         for turn in range(_TURNS * (1 + thorough) if len(search.positions.start) else 0):
             if not search.move_taps(first=not turn) or not search.improve():
                 break
@@ -54,15 +59,19 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         raise ValueError(f"day {day} of scenario {task.scenario.name!r} cannot be planned: {error}") from error
     finally:
         search.trials.plant.engine.close()
-    return search.rounded()
+    return search.plan
 
 
 def refuses(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
     for group in task.groups:
-        if type(group) not in (*PARTS, Regulators, Capacitors):
+        if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
             problem = f"{type(group).__name__} among the devices"
+        elif isinstance(group, Switches) and not places(task).size:
+            problem = "Switches among the devices, and no store"
+        elif isinstance(group, Generators) and not feed_islands(task, group):
+            problem = "generators that do not run by themselves, each in an island of its own"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
             problem = "inverters with power factors, curves or var priority"
         elif isinstance(group, EVChargers) and group.every is not None:
@@ -98,12 +107,26 @@ class EnergyDay:
             self.positions.write(flat, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.played(self.plan)
         self._better(self._with(self._stores.start(self._entries)))
+        if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
+            self._better(self._with(self._stores.idle()))
+        for rule in self._rules():
+            plan = asked(task, day, rule)
+            if plan is not None:
+                self._better(plan)
         if not np.isfinite(self.total):
             raise ValueError(
                 f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
             )
-        heaviest = int(np.argmax([abs(float(after.solution.source_kw)) for after in self._afters]))
+        heaviest = int(np.argmax([abs(self._network.drawn(after)) for after in self._afters]))
         self._network.bend(self._afters[heaviest])
+
+    def _rules(self) -> list[Controller]:
+        """Whose days are worth beginning with: an island's, and what looks no further where slopes tell little.
+
+        The circuit's own controls move when a voltage leaves their band, which no slope foresees.
+        """
+        island = [Rationing()] if self._network.islands.size else []
+        return [*island, *([Greedy()] if self.task.scenario.circuit_controls else [])]
 
     @property
     def _entries(self) -> Array:
@@ -117,20 +140,27 @@ class EnergyDay:
         return plan
 
     def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
-        """What (T, F) requests earn, and the states around every step; -inf where a power flow fails."""
+        """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
         plant, total = self.trials.plant, 0.0
         befores: list[GridState] = []
         afters: list[GridState] = []
         now = plant.begin(self.day, self.task.start)
         for flat in plan:
             after = self.trials.after(now, flat)
-            if after is None:
+            if after is None or self._network.islands.dark(after):
                 return -np.inf, befores, afters
             total += self.trials.judged(now, after)
             befores.append(now)
             afters.append(after)
             now = plant.coming(now.step + 1, after.setpoints, after.memory, after.action, after)
         return total, befores, afters
+
+    def begin(self) -> None:
+        """Better entries at the taps and banks at the start; what feeds islands keeps away from its limits at first."""
+        islands = self._network.islands
+        for margin in MARGINS if islands.size else MARGINS[-1:]:
+            islands.margin = margin
+            self.improve()
 
     def improve(self) -> float:
         """Better entries at the taps and banks of now; what was gained."""
@@ -140,7 +170,7 @@ class EnergyDay:
         for _ in range(_ITERATIONS):
             if not answers:
                 answers, slopes = self._answers(radius)
-            wanted = proposed(self._stores, self._entries, answers, slopes, radius)
+            wanted = proposed(self._stores, self._entries, answers, slopes, radius, self._network.islands)
             if wanted is None:
                 break
             gained, part = self._accept(wanted)
@@ -165,7 +195,8 @@ class EnergyDay:
         return 0.0, 0.0
 
     def _better(self, plan: Array) -> float:
-        """Take a plan if it earns more when it is played; what was gained, or 0."""
+        """Take a plan if it earns more when it is played, as it is kept; what was gained, or 0."""
+        plan = self._rounded(plan)
         total, befores, afters = self.played(plan)
         gained = total - self.total
         if not gained > 0:  # nor where both fail
@@ -193,9 +224,9 @@ class EnergyDay:
         volt_var.rounds(search, partial(positions.near, pairs=False))
         return self._better(search.requests())
 
-    def rounded(self) -> Array:
-        """(T, F) the plan in half precision; cars are never asked for less than planned."""
-        rounded, places = self.plan.astype(np.float16), self._stores.never_less()
-        less = rounded[:, places] < self.plan[:, places]
+    def _rounded(self, plan: Array) -> Array:
+        """(T, F) a plan in half precision; cars are never asked for less than planned."""
+        rounded, places = plan.astype(np.float16), self._stores.never_less()
+        less = rounded[:, places] < plan[:, places]
         rounded[:, places] = np.where(less, np.nextafter(rounded[:, places], np.float16(1)), rounded[:, places])
         return rounded.astype(float)

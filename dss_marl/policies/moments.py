@@ -19,7 +19,6 @@ _MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
 _CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
 _STEP = 0.1  # of an entry, for slopes
 _NEAR = 0.002  # excursion over which leaving the band is written off [pu]
-_GRID = 65  # values of an only entry
 _FEW = 12  # entries up to which each interval's curvature is measured, with n (n + 1) / 2 power flows
 
 
@@ -66,6 +65,11 @@ class Moments:
         states: of all intervals, as agents see them.
         positions: of taps and banks.
         given: (T, F) what the other devices are asked; None: to stay as they are.
+
+    Attributes:
+        places: (n) of the inverters' entries in the flat vector.
+        low, high: (n) their ends.
+        band: (2, N) lowest and highest voltage of each judged node, a margin within the limits [pu].
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Moments:
         self.low, self.high = _ends(task)
         self._others = np.setdiff1d(np.arange(task.agents.slots.size), np.append(self.places, positions.places))
         self._judged = np.concatenate([zone.judged for zone in task.zones])
-        self._band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._judged))
+        self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._judged))
         self._rough = frozenset(
             name for name, (_, f) in task.rewards.items() if f in (voltage_violation, violating_share)
         )
@@ -120,14 +124,15 @@ class Moments:
         """
         if after is None:
             return -np.inf
-        v = self._v(after)
+        v = self.voltages(after)
         close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
         return self._trials.judged(after, after) - self._per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:
         return np.nan if after is None else -self._trials.judged(after, after, self._rough)
 
-    def _v(self, after: GridState) -> Array:
+    def voltages(self, after: GridState) -> Array:
+        """(N) of all judged nodes, in the order of ``band`` [pu]."""
         return after.solution.v_alive[self._judged]
 
     def _weight(self, v_pu: Array) -> Array:
@@ -145,15 +150,15 @@ class Moments:
         probe = self._probe(step, position, entries)
         if probe is None:
             return None
-        way, v = probe.way, self._v(probe.base)
+        way, v = probe.way, self.voltages(probe.base)
         slopes = np.zeros((len(v), len(entries)))
         for k, state in enumerate(probe.reached):
-            slopes[:, k] = (self._v(state) - v) / way[k]
+            slopes[:, k] = (self.voltages(state) - v) / way[k]
         if curvature is None:  # it changes little from point to point
             few = len(entries) <= _FEW
             curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
         gradient = probe.first / way - np.diag(curvature) * way / 2
-        return Local(v, slopes, self._weight(v), self._band, gradient, curvature)
+        return Local(v, slopes, self._weight(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
         """One step of each entry; None where a power flow fails."""
@@ -187,7 +192,7 @@ class Moments:
             value=np.append(local.value, np.zeros(count)),
             slopes=np.vstack([np.hstack([local.slopes, slopes[:, :-1].T]), moves]),
             weight=np.append(local.weight, prices),
-            band=np.hstack([self._band, np.zeros((2, count))]),
+            band=np.hstack([self.band, np.zeros((2, count))]),
             gradient=np.append(local.gradient, slopes[:, -1]),
             curvature=block_diag(local.curvature, np.diag([bend for _, bend in found])),
         )
@@ -203,7 +208,7 @@ class Moments:
             after = self.after(step, other, entries) if self._positions.within(other) else None
             if after is not None:
                 smooth = self._smooth(after) - self._smooth(base)
-                ways.append((move, np.append(self._v(after) - self._v(base), smooth)))
+                ways.append((move, np.append(self.voltages(after) - self.voltages(base), smooth)))
         if not ways:
             return None
         slope = np.mean([move * change for move, change in ways], axis=0)
@@ -255,7 +260,7 @@ class Moments:
         for _ in range(rounds if len(x) else 0):
             if after is None:
                 break
-            v = self._v(after)
+            v = self.voltages(after)
             here = replace(local, value=v, gradient=gradient, weight=self._weight(v))
             change = best_change(here, self.low - x, self.high - x)
             if change is None:
@@ -267,18 +272,6 @@ class Moments:
             x, gradient = best.entries, gradient + local.curvature @ (taken * change)
             if gained < 1e-6:
                 break
-        return best
-
-    def scanned(self, step: int, position: IntArray) -> Choice:
-        """The best value of the only entry, by a fine grid and a finer one around its best: no slope leads astray."""
-        best, width = Choice(-np.inf, np.clip(np.zeros(1), self.low, self.high)), self.high - self.low
-        low, high = self.low, self.high
-        for _ in range(2):
-            for entry in np.linspace(low, high, _GRID):
-                earned = self.reward(self.after(step, position, entry))
-                if earned > best.reward:
-                    best = Choice(earned, entry)
-            low, high = (np.clip(best.entries + way * width / (_GRID - 1), self.low, self.high) for way in (-1, 1))
         return best
 
     def _accepted(

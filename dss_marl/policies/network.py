@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.policies.islands import Islands
 from dss_marl.policies.parts import Columns
 from dss_marl.policies.trials import Trials
 from dss_marl.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
@@ -45,12 +46,15 @@ class Answer:
         curvature: (m, m) of the same, positive semidefinite.
         rows: what costs beyond limits.
         reach: (m) how far the columns may move.
+        given, by: (G) what the units that feed islands give [kW], and (G, m) that by the columns.
     """
 
     gradient: Array
     curvature: Array
     rows: tuple[Rows, ...]
     reach: Array
+    given: Array
+    by: Array
 
 
 class Network:
@@ -62,6 +66,9 @@ class Network:
     Args:
         trials: on a plant.
         columns: in which injections move.
+
+    Attributes:
+        islands: what feeds those that the source does not.
     """
 
     def __init__(self, trials: Trials, columns: Columns) -> None:
@@ -74,6 +81,7 @@ class Network:
         self._per_node = weights.get(violating_share, 0.0) / len(self._judged)
         self._per_kw = weights.get(import_excess, 0.0) * task.scenario.dt_h / 1000
         self._per_loading = weights.get(overload, 0.0)
+        self.islands = Islands(task)
         rng = np.random.default_rng(0)
         self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
         self._mixing = rng.standard_normal((len(columns.injection), 3))
@@ -89,22 +97,26 @@ class Network:
         return state.replace(setpoints=setpoints, solution=self._trials.plant.engine.solve(setpoints))
 
     def _smooth(self, before: GridState, after: GridState) -> float:
-        return -self._trials.judged(before, after, self._kinks)
+        return self.islands.cost(after) - self._trials.judged(before, after, self._kinks)
+
+    def drawn(self, state: GridState) -> float:
+        """What the source and all that feeds islands give [kW]."""
+        return float(state.solution.source_kw) + float(self.islands.given(state).sum())
 
     def bend(self, state: GridState) -> None:
-        """Measure how import bends with the injections: losses are nearly the same quadratic at all times.
+        """Measure how what is drawn bends with the injections: losses are nearly the same quadratic at all times.
 
         Raises:
             PowerFlowError: a power flow fails.
         """
         m = len(self._columns.injection)
         unit = _BEND * np.eye(m)
-        base = float(self._moved(state, np.zeros(m)).solution.source_kw)
-        single = [float(self._moved(state, one).solution.source_kw) - base for one in unit]
+        base = self.drawn(self._moved(state, np.zeros(m)))
+        single = [self.drawn(self._moved(state, one)) - base for one in unit]
         result = np.zeros((m, m))
         for i in range(m):
             for j in range(i + 1):
-                both = float(self._moved(state, unit[i] + unit[j]).solution.source_kw) - base
+                both = self.drawn(self._moved(state, unit[i] + unit[j])) - base
                 result[i, j] = result[j, i] = (both - single[i] - single[j]) / _BEND**2
         values, vectors = np.linalg.eigh(result)
         self._bend = (vectors * np.maximum(values, 0.0)) @ vectors.T
@@ -133,10 +145,11 @@ class Network:
         assert self._bend is not None
         curvature = self._bend * self._scale(before, base, smooth, free)
         gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
-        return Answer(gradient, curvature, self._rows(value, slopes, reach * free), reach * free)
+        rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
+        return Answer(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
-        """How much a unit of the import's curvature costs in this interval; prices differ, and may be negative."""
+        """How much a unit of that curvature costs in this interval; prices differ, and may be negative."""
         assert self._bend is not None
         bent, expected = 0.0, 0.0
         for direction in self._directions * free:
@@ -146,20 +159,26 @@ class Network:
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
 
     def _values(self, state: GridState) -> Array:
-        """Voltages, import and, where it costs, the conductors' loading."""
+        """Voltages, import, where it costs the conductors' loading, and what feeds islands: its excess and power."""
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
-        return np.concatenate([state.solution.v_alive[self._judged], [float(state.solution.source_kw)], loading])
+        import_kw, islands = [float(state.solution.source_kw)], self.islands
+        v = state.solution.v_alive[self._judged]
+        return np.concatenate([v, import_kw, loading, islands.beyond(state), islands.given(state)])
 
     def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[Rows, ...]:
-        n = len(self._judged)
+        n, last = len(self._judged), len(value) - 7 * self.islands.size
         rows = []
+        if self.islands.size:
+            end = last + 6 * self.islands.size
+            price = np.full(end - last, self.islands.beyond_kwh * self._trials.task.scenario.dt_h)
+            rows.append(Rows(value[last:end], slopes[last:end], price))
         if self._per_pu or self._per_node:
             rows.append(self._voltages(value[:n], slopes[:n], reach))
         limit = self._trials.task.scenario.feeder.import_limit_kw
         if self._per_kw and limit is not None:
             rows.append(Rows(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
         if self._per_loading:
-            beyond, slope = value[n + 1 :] - 1.0, slopes[n + 1 :]
+            beyond, slope = value[n + 1 : last] - 1.0, slopes[n + 1 : last]
             near = beyond + np.abs(slope) @ reach > 0
             if near.any():  # a cable's pieces carry the same current: one of them, the most loaded, stands for all
                 beyond, slope = beyond[near], slope[near]

@@ -76,6 +76,10 @@ class Part:
         """(T, n) entries to begin with, of devices that nobody controls if no better are known: (T, n)."""
         return entries
 
+    def idle(self) -> Array:
+        """(T, n) entries with which as little as possible flows."""
+        return np.clip(np.zeros(self.low.shape), self.low, self.high)
+
     def values(self, entries: Array) -> Array:
         """(T, m) how far along its columns everything is, with entries (T, n)."""
         raise NotImplementedError
@@ -171,6 +175,13 @@ class InverterPart(_PowerPart):
         if self.width > 1:
             self.low[:, 1::2], self.high[:, 1::2] = -group.may_curtail, 0.0
 
+    def idle(self) -> Array:
+        """See Part.idle."""
+        entries = super().idle()
+        if self.width > 1:
+            entries[:, 1::2] = self.low[:, 1::2]
+        return entries
+
     def power(self, entries: Array) -> tuple[Array, Array]:
         """See _PowerPart.power."""
         before, group = self.outlook.setpoints, self.group
@@ -246,6 +257,10 @@ class EVPart(_PowerPart):
         np.add.at(self.stay_h.T, self.stays.device, self.stays.stay_h)
         everyone = np.ones(group.size, bool)
         super().__init__(group, memory, outlook, everyone, ~everyone, group.kw)
+
+    def idle(self) -> Array:
+        """See Part.idle."""
+        return self.low.copy()
 
     def power(self, entries: Array) -> tuple[Array, Array]:
         """See _PowerPart.power."""

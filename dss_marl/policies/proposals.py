@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.policies.islands import Islands
 from dss_marl.policies.network import Answer
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.stores import Stores
@@ -16,7 +17,9 @@ _WORST = 6  # of them at a time
 _MISSED = 1e-4  # beyond the limit
 
 
-def proposed(stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float) -> Array | None:
+def proposed(
+    stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float, islands: Islands
+) -> Array | None:
     """(T, n) entries that a programme of the whole day wants; None where the solver gives up.
 
     Args:
@@ -25,6 +28,7 @@ def proposed(stores: Stores, now: Array, answers: list[Answer], slopes: list[Any
         answers: of all intervals.
         slopes: of the columns by the entries, part by part.
         radius: how far an entry may go.
+        islands: what feeds them, and may run out of fuel.
     """
     for part in stores.parts:
         part.free()
@@ -34,6 +38,7 @@ def proposed(stores: Stores, now: Array, answers: list[Answer], slopes: list[Any
     wanted = None
     for _ in range(_ROUNDS):
         programme, entry, moves = _programme(stores, now, answers, slopes, radius, active)
+        _ration(programme, moves, answers, islands)
         solution = programme.solved()
         if solution is None:
             return None
@@ -104,4 +109,21 @@ def _write(programme: Programme, move: IntArray, answer: Answer, active: list[Bo
             np.r_[slopes[row, column], -np.ones(count)],
             np.full(count, -np.inf),
             -value,
+        )
+
+
+def _ration(programme: Programme, moves: IntArray, answers: list[Answer], islands: Islands) -> None:
+    """What feeds an island gives no more over the day than its fuel; more is priced, so that a solution exists."""
+    dt_h = islands.dt_h
+    for unit in np.flatnonzero(np.isfinite(islands.tanks)):
+        lacking = programme.variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
+        by = dt_h * np.array([answer.by[unit] for answer in answers])  # (T, m)
+        step, column = np.nonzero(by)
+        left = islands.tanks[unit] - dt_h * sum(float(answer.given[unit]) for answer in answers)
+        programme.rows(
+            np.zeros(len(step) + 1),
+            np.append(moves[step, column], lacking),
+            np.append(by[step, column], -1.0),
+            np.full(1, -np.inf),
+            np.full(1, left),
         )

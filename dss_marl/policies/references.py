@@ -12,6 +12,7 @@ from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
 from dss_marl.policies.linear import Linear
 from dss_marl.policies.plans import Planned, load_plans
+from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.zone_greedy import ZoneGreedy
@@ -30,6 +31,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
+    "rationing": lambda scenario: Rationing(),
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "branch_exchange": lambda scenario: BranchExchange(),

@@ -36,6 +36,10 @@ class FlexiblePart(Part):
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
         return Columns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is less load
 
+    def idle(self) -> Array:
+        """See Part.idle: all is shed."""
+        return self.high.copy()
+
     def values(self, entries: Array) -> Array:
         """See Part.values."""
         return self._played(entries[None])[0][0] / self.columns.kw

@@ -61,6 +61,10 @@ class Stores:
         own = zip(self.parts, self.slices, strict=True)
         return np.hstack([part.start(entries[:, mine]) for part, mine in own])
 
+    def idle(self) -> Array:
+        """(T, n) entries with which nothing flows: no load, no sun, no store; an island's feeder bears that."""
+        return np.hstack([part.idle() for part in self.parts])
+
     def slopes(self, entries: Array) -> list[Any]:
         """Per part, (T m, T n) sparse: how its entries move its columns."""
         return [part.slopes(entries[:, mine]) for part, mine in zip(self.parts, self.slices, strict=True)]

@@ -1,4 +1,4 @@
-"""Typical: what price and load are like by the time of day, from days that an operator has seen."""
+"""Typical: what price, load and sun are like by the time of day, from days that an operator has seen."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class Typical(NamedTuple):
     Attributes:
         price: (T) of energy.
         load_kw: (T) of the whole feeder, before control [kW].
+        sun_kw: (T) likewise, of all inverters.
     """
 
     price: Array
     load_kw: Array
+    sun_kw: Array
 
 
 def typical(task: Task) -> Typical:
@@ -30,7 +32,9 @@ def typical(task: Task) -> Typical:
     profiles, loads = task.profiles, task.feeder.loads
     days = [profiles.day(day, 0) for day in spread(profiles.days("train"), _DAYS)]
     price = np.mean([day.price for day in days], axis=0)
-    return Typical(price, np.mean([-day.kw[:, loads].sum(-1) for day in days], axis=0))
+    panels = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
+    load_kw, sun_kw = (np.mean([day.kw[:, rows].sum(-1) for day in days], axis=0) for rows in (loads, panels))
+    return Typical(price, -load_kw, sun_kw)
 
 
 def intervals(task: Task, step: int, count: int) -> Array:

@@ -15,11 +15,13 @@ from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
+from dss_marl.profiles.splits import seed_of
 from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ENOUGH = 1e-3  # relative gain of a round that is worth another
+_SOON = 1e-9  # [h]
 _ROUNDS = 8  # most rounds of improvement; see DaySearch
 
 
@@ -34,7 +36,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: try moves of two devices together too, which takes much longer.
     """
     env = ZoneEnv(task, "test", OpenDSSEngine(task.feeder, tolerance=_TOLERANCE))
-    env.reset(seed=day, options={"day": day})
+    env.reset(seed=seed_of(day), options={"day": day})
     trials = Trials(env.plant, env.attack)
     positions = Positions(task)
     first = trials.plant.begin(day, task.start)
@@ -81,8 +83,8 @@ def refuses_moves(task: Task, places: IntArray) -> str:
     for group in task.groups:
         if isinstance(group, Regulators) and np.any(group.initial() > 0):
             problem = "regulators that wait between moves"
-        elif isinstance(group, Capacitors) and np.any(group.initial() > 0):
-            problem = "capacitors that must discharge"
+        elif isinstance(group, Capacitors) and _wait_longer(group, scenario.dt_h):
+            problem = "capacitors that must discharge for longer than until their next turn"
     if (task.encoding.counts[places] > 0).any():
         problem = "inverters with levels; take actions: box or native"
     if scenario.faults:
@@ -97,3 +99,9 @@ def refuses_moves(task: Task, places: IntArray) -> str:
     if scenario.reward_sharing != "team":
         problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
     return problem
+
+
+def _wait_longer(group: Capacitors, dt_h: float) -> bool:
+    """Whether a bank must discharge for longer than it takes until it may act again."""
+    turn_h = dt_h * (np.ones(group.size) if group.every is None else group.every)
+    return bool((group.initial()[:, 0] > turn_h + _SOON).any())

@@ -37,6 +37,14 @@ def split_of(number: int) -> tuple[str, int]:
     return (STRESS_SPLITS[block - 1] if block else ""), day
 
 
+def seed_of(number: int) -> int:
+    """The seed of what else happens on a day when controllers are compared: noise, lost messages, attacks, faults.
+
+    It is that of the day of the year, so that a stress day and its namesake differ in the stress alone.
+    """
+    return split_of(number)[1]
+
+
 def splits_sha256(days: dict[str, tuple[int, ...]] | None = None) -> str:
     """SHA-256 of the day numbers, which ``splits.json`` holds too."""
     named = {name: list(numbers) for name, numbers in (days or frozen_splits()).items()}

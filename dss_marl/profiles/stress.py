@@ -47,7 +47,10 @@ def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:
-    """Autumn and winter storms: dark days, everybody at home, and lines that fail twenty times as often."""
+    """Autumn and winter storms: dark days, everybody at home, and lines that fail twenty times as often.
+
+    Where a scenario names its faults, two of them come at once; see ZoneEnv.
+    """
     low, high = spec.load_scale
     return {"climate": "maritime", "load_scale": (0.5 * (low + high), high), "outages_per_km": 20 * spec.outages_per_km}
 

@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl.env import ZoneEnv
 from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
 from dss_marl.policies import Controller, Planned, reference
-from dss_marl.profiles.splits import OFFSET
+from dss_marl.profiles.splits import seed_of
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, GridState
 
@@ -75,7 +75,7 @@ def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None 
     The date is also the seed: noise, lost messages, faults and attacks are the same whenever it is played, and in a
     stress split the same as on the test day of that date.
     """
-    observations, _ = env.reset(seed=int(day) % OFFSET, options={"day": day})
+    observations, _ = env.reset(seed=seed_of(day), options={"day": day})
     controller.start(env)
     figures = EpisodeFigures(env.task)
     while env.agents:

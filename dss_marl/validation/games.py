@@ -117,7 +117,9 @@ class _Seen:
         self.highest = max(self.highest, float(alive.max(initial=-np.inf)))
         if after.step in self._wanted:
             flow = float(np.abs(solution.served_kw).sum() + abs(solution.source_kw))
-            self._states.append((after.setpoints.copy(), float(solution.loss_kw), flow))
+            operated = after.setpoints.copy()
+            operated.tap = solution.tap.copy()  # in neutral where a regulator is fed from behind
+            self._states.append((operated, float(solution.loss_kw), flow))
 
     def imbalance(self, env: ZoneEnv) -> float:
         """See Game; the intervals are solved once more, and OpenDSS is asked for the losses of its elements."""

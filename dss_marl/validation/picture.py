@@ -18,6 +18,7 @@ from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation.scope import frozen_days
 
 _PLAIN = ("tuned_droop", "droop", "opendss_controls")  # where no rule of the task's own plays
+_STILL = 1e-5  # in any unit that is drawn: rounding is no movement
 
 
 def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
@@ -104,10 +105,11 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         if own:
             panels[label] = {"_count": (closed[:, own] == shut).sum(1).astype(float)}
     dark = np.array([float(unserved_kwh(task.stacked, *pair).sum()) / task.scenario.dt_h for pair in states])
-    panels["unserved [kW]"] = {"_unserved": dark}
+    panels[_UNSERVED[task.priorities is not None]] = {"_unserved": dark}
     return panels
 
 
+_UNSERVED = ("unserved [kW]", "unserved, weighted [kW]")
 _ORDER = (
     "voltage [pu]",
     "power [kW]",
@@ -118,14 +120,14 @@ _ORDER = (
     "tap",
     "bank steps on",
     "switches open",
-    "unserved [kW]",
+    *_UNSERVED,
 )
 
 
 def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
     """Whether some line of the panel moves, or is not the same under all controllers."""
     lines = [own[label] for own in panels if label in own]
-    moves = any(np.ptp(line) > 0 for own in lines for line in own.values())
+    moves = any(np.ptp(line) > _STILL for own in lines for line in own.values())
     return moves or any(own[name][0] != lines[0][name][0] for own in lines for name in own if name in lines[0])
 
 

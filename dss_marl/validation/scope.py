@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dss_marl.policies import load_plans, spread
+from dss_marl.policies import BY_NAME, load_plans, spread
 from dss_marl.task import Task
 
-DAYS = 10
-LARGE = 150_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
+DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds
+LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Scope:
     """Which days, and how many trials.
 
     Attributes:
-        days: the frozen test days: those with plans, or ten spread over the split.
+        days: the frozen test days: those with plans, or ten or thirty spread over the split.
         few: those of them on which constants, single devices and slow controllers play; the first of the spread.
         slow: whether controllers that take seconds for a small day play at all.
         stress: days of each stress split, and of the test split beside them: at a first look, and at a second one.
@@ -60,7 +60,7 @@ def frozen_days(task: Task) -> Sequence[int]:
     """The test days on which results of a scenario are stated."""
     test = task.profiles.days("test")
     if task.scenario.strongest != "best_known":
-        return spread(test, DAYS)
+        return spread(test, DAYS if task.scenario.strongest in BY_NAME else MANY_DAYS)
     solved = load_plans(task.scenario).requests
     days = [day for day in test if day in solved]
     if len(days) < 2:

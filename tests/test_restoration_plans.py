@@ -1,0 +1,178 @@
+"""Plans of restoration: sections, their radial configurations, and what is served part by part."""
+
+import numpy as np
+import pytest
+from common import task_of
+
+from dss_marl import ZoneEnv
+from dss_marl.devices import Generators, Supplies
+from dss_marl.policies.entries import Entries
+from dss_marl.policies.pickup import Pickup
+from dss_marl.policies.radial import Screening
+from dss_marl.policies.sections import Sections
+from dss_marl.policies.trials import Trials
+from dss_marl.state import Setpoints
+from dss_marl.topology import Topology
+
+NAME = "ieee123_restoration"
+BEYOND = ("61s", "251", "451", "350", "195")  # behind lines that nobody moves and that are open, or behind the fault
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = ZoneEnv(task_of(NAME))
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def sections(env):
+    return Sections.build(env.task)
+
+
+def begun(env, fault):
+    env.reset(seed=0, options={"day": 20, "faults": fault.split("+")})
+    return env.now
+
+
+def pickup_of(env, sections):
+    entries = Entries.build(env.task, sections)
+    return Pickup(Trials(env.plant), sections, entries, np.random.default_rng(0))
+
+
+def drawn_tree(sections, now, rng):
+    """A random way to feed all sections, edge after edge where it makes no loop; what feeds is one node."""
+    faulted = set(sections.of_node[now.faulted])
+    root = list(range(sections.count + 1))
+
+    def top(k):
+        while root[k] != k:
+            k = root[k]
+        return k
+
+    closed, fed = now.setpoints.closed.copy(), sections.count
+    fixed = [(s, *pair) for s, pair in sections.joins.items() if closed[s] and s not in sections.moved]
+    free = [(s, *pair) for s, pair in sections.joins.items() if s in sections.moved & sections.whole]
+    free += [(s, fed, k) for s, k in sections.supplies.items()] + [(-1, fed, k) for k in sections.formers]
+    closed[[s for s, *_ in free if s >= 0]] = False
+    ways = fixed + [(-1, fed, k) for k in sections.sources] + [free[k] for k in rng.permutation(len(free))]
+    for s, a, b in ways:
+        if not {a, b} & faulted and top(a) != top(b):
+            root[top(a)] = top(b)
+            if s >= 0:
+                closed[s] = True
+    return closed
+
+
+def test_the_radial_configurations_are_all_that_there_are(env, sections, rng):
+    now = begun(env, "l18+l97")
+    found = {closed.tobytes() for closed in sections.radial(now)}
+    assert found == {drawn_tree(sections, now, rng).tobytes() for _ in range(1500)}
+    assert len(found) == 36
+
+
+def test_radial_configurations_have_no_loop_and_feed_what_can_be_fed(env, sections):
+    now = begun(env, "l58")
+    topology, states = Topology.build(env.task.feeder), sections.radial(now)
+    assert len(states) > 1000 and not topology.loops(states).any()
+    faulted = set(sections.of_node[now.faulted])
+    for closed in states[::100]:
+        part, depth = sections.parts(closed), sections.depth(closed)
+        feeding = [*sections.sources, *(k for s, k in sections.supplies.items() if closed[s])]
+        assert len(np.unique(part[feeding])) == len(feeding), "no part has two feeders"
+        dark = {k for k in range(sections.count) if depth[k] == sections.count} - faulted
+        assert dark == {int(sections.of_bus[env.task.feeder.bus_index[bus]]) for bus in BEYOND}
+
+
+def test_sections_share_the_teams_reward(env, sections):
+    now, pickup = begun(env, "l52"), pickup_of(env, sections)
+    flat = env.task.neutral.copy()
+    flat[pickup.entries.breakers[::2]] = 0.0
+    after = pickup.trials.after(now, flat)
+    worth = pickup.worth(now, after)
+    assert worth.sum() == pytest.approx(pickup.trials.judged(now, after), rel=1e-9)
+    assert (worth < 0).sum() > 10
+
+
+def test_parts_that_no_line_joins_do_not_feel_each_other(env, sections):
+    now, pickup = begun(env, "l52"), pickup_of(env, sections)
+    closed = sections.radial(now)[40]
+    there = now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, now.setpoints.tap, closed))
+    part, held = sections.parts(closed), env.plant.present(there)
+    held[pickup.entries.breakers] = 1.0
+    held[pickup.entries.power] = 1.0
+    fed = int(part[next(iter(sections.sources))])
+    one = pickup.trials.after(there, held)
+    changed = held.copy()
+    own = pickup.entries.breakers[part[pickup.entries.section[pickup.entries.breakers]] == fed]
+    changed[own] = -1.0
+    other = pickup.trials.after(there, changed)
+    before, now_worth = (pickup.by_part(part, pickup.worth(there, after)) for after in (one, other))
+    assert abs(now_worth[fed] - before[fed]) > 0.1
+    rest = np.arange(sections.count) != fed
+    assert now_worth[rest] == pytest.approx(before[rest], abs=1e-6)
+
+
+def sections_of(env, group, sections, part):
+    """(D) the part in which each device lies."""
+    return part[sections.of_bus[[env.task.feeder.bus_index[bus] for bus in group.buses]]]
+
+
+def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
+    now, pickup = begun(env, "l52"), pickup_of(env, sections)
+    group = next(group for group in env.task.groups if isinstance(group, Supplies))
+    kw, breakers, bound = env.plant.picked_up_kw(now), pickup._breakers, 0
+    home = pickup.entries.section[pickup.entries.breakers]
+    for closed in sections.radial(now)[::60]:
+        part, levels = sections.parts(closed), next(pickup.starts(now, env.task.neutral, closed, 1))
+        levels = levels[pickup.entries.breakers]
+        assert set(levels) <= {-1.0, 0.0, 1.0}
+        served = breakers.of <= 1 - levels[breakers.owner]
+        for s, k in sections.supplies.items():
+            own = np.isin(breakers.owner, np.flatnonzero(part[home] == part[k]))
+            units = sum(
+                group.kw[sections_of(env, group, sections, part) == part[k]].sum()
+                for group in env.task.groups
+                if isinstance(group, Generators)
+            )
+            given = 0.9 * group.kva[list(group.formers).index(s)] + units
+            asked = kw[breakers.injections][served & own & (breakers.of > 0)].sum()
+            assert not closed[s] or asked <= given + 1e-6
+            bound += bool(closed[s]) and bool((levels[part[home] == part[k]] > -1).any())
+    assert bound > 5
+
+
+def test_a_warm_state_draws_what_the_day_says(env):
+    now = begun(env, "l52")
+    loads, cold = env.task.feeder.loads, env.plant.picked_up_kw(now)
+    assert cold.max() > 0 and (cold[loads] > -1.5 * now.forecast[0, loads]).any()
+    warm = env.plant.warm(now, 6)
+    assert warm.step == 6 and (now.memory != warm.memory).any()
+    assert env.plant.picked_up_kw(warm)[loads] == pytest.approx(-env.plant.coming(
+        6, now.setpoints, warm.memory, now.action, None).forecast[0, loads])  # fmt: skip
+
+
+def test_the_best_of_an_interval_keeps_the_configuration_and_is_no_worse_than_its_start(env, sections):
+    now, pickup = begun(env, "l52"), pickup_of(env, sections)
+    wanted = env.plant.present(now)
+    wanted[pickup.entries.switching] = np.where(sections.radial(now)[7][pickup.entries.switches], 1.0, -1.0)
+    found = pickup.best(now, wanted, True, 60)
+    assert np.array_equal(found[pickup.entries.switching], wanted[pickup.entries.switching])
+    earned = [pickup.trials.reward(now, pickup.entries.request(env.plant, now, one)) for one in (wanted, found)]
+    assert earned[1] > earned[0] + 0.1
+    assert pickup.trials.spent < 100
+
+
+def test_screening_serves_every_part_as_well_as_it_can(env, sections):
+    now, pickup = begun(env, "l18+l97"), pickup_of(env, sections)
+    screening = Screening(pickup, now, 10_000)
+    for closed, (early, _) in zip(screening.states[::5], screening.worth[::5], strict=True):
+        points = now.setpoints
+        there = now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
+        flats = pickup.starts(there, env.plant.present(there), closed)
+        assert early >= max(pickup.trials.reward(there, flat) for flat in flats) - 1e-6
+    best = screening.promising(3)
+    top = screening.states[screening.worth[:, 0].argmax()]
+    assert 1 <= len(best) <= 3 and any(np.array_equal(closed, top) for closed in best)
+    unknown = Screening(pickup_of(env, sections), now, 0)
+    assert not len(unknown.promising(3)), "what was never tried is not offered"

@@ -49,6 +49,24 @@ def test_its_slopes_are_those_of_the_engine():
     engine.close()
 
 
+def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
+    """Started eight steps too high, taps come down though no programme says so, as far as they may in one interval."""
+    monkeypatch.setattr("dss_marl.policies.linear.best_whole", lambda *rows: None)
+    monkeypatch.setattr("dss_marl.policies.linear.best_change", lambda *rows: None)
+    scenario = load_scenario(NAME)
+    taps = {name: tap + 8 for name, tap in scenario.feeder.taps.items()}
+    env = ZoneEnv(scenario.replace(feeder={"taps": taps}, steps=1), "test")
+    env.reset(seed=1)
+    controller, before = Linear(), env.now.setpoints.tap.copy()
+    controller.start(env)
+    env.step(controller.act(env, {}))
+    moved = env.after.setpoints.tap - before
+    assert moved.min() < 0 and np.abs(moved).max() <= 2
+    held = env.plant.operate(env.before, env.task.neutral)[0]
+    assert env.after.solution.excursion.sum() < held.solution.excursion.sum()
+    env.close()
+
+
 def test_it_refuses_what_it_cannot_move():
     with pytest.raises(ValueError, match="at least one programme"):
         Linear(rounds=0)

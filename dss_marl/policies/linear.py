@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,15 +26,24 @@ _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
 
 
+class _Here(NamedTuple):
+    """The best found of an interval: what it is worth, kvar (n), moves (R) and the state that they lead to."""
+
+    earned: float
+    kvar: Array
+    moves: IntArray
+    after: GridState
+
+
 class Linear:
     """Sees all of the feeder and chooses every inverter's kvar, and moves taps, for the least cost of the interval.
 
     A quadratic programme per interval: voltages change linearly with kvar and taps, by slopes measured on the engine
     once; losses are quadratic in kvar as in the linearised branch-flow equations, where the slope of the voltage at k
     by the power at j is the resistance that both ways to the source share (Baran and Wu 1989, 10.1109/61.25627). Each
-    solution is tried on the engine and counts only if the scenario's own reward is higher; a second and third
-    programme start from there. It knows which inverters are hostile, and sees the coming interval's load and sun and
-    no further.
+    solution is tried on the engine and counts only if the scenario's own reward is higher; further programmes start
+    from there, and then single taps are tried. It knows which inverters are hostile, and sees the coming interval's
+    load and sun and no further.
 
     Args:
         rounds: most programmes an interval.
@@ -65,42 +75,74 @@ class Linear:
         kvar = np.clip(self._kvar, -reach, reach)
         moves = np.zeros(len(slopes.tap_price), np.int64)
         after = trials.after(now, slopes.asked(env, kvar, reach, moves))
-        best = -np.inf if after is None else trials.judged(now, after)
-        room, driven = slopes.room(env), slopes.driven(env)
-        for number in range(self.rounds if after is not None else 0):
-            assert after is not None
-            local = slopes.local(after, kvar)
-            low, high = np.append(-reach - kvar, room[0] - moves), np.append(reach - kvar, room[1] - moves)
-            low[: len(kvar)][driven] = high[: len(kvar)][driven] = 0.0
-            if number:
-                low[len(kvar) :] = high[len(kvar) :] = 0.0
+        if after is None:
+            self._kvar = kvar
+            return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
+        here = _Here(trials.judged(now, after), kvar, moves, after)
+        for turn in range(2):
+            here = self._programmed(env, trials, here, reach, taps=not turn)
+            nudged = self._nudged(env, trials, here, reach)
+            if nudged is here:
+                break
+            here = nudged
+        self._kvar = here.kvar
+        return env.task.encoding.encode(slopes.asked(env, here.kvar, reach, here.moves))
+
+    def _programmed(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, taps: bool) -> _Here:
+        """Programmes, each from where the one before led; the first one moves taps too, if asked."""
+        assert self._slopes is not None
+        slopes = self._slopes
+        low_room, high_room = slopes.room(env)
+        driven, n = slopes.driven(env), len(here.kvar)
+        for number in range(self.rounds):
+            local = slopes.local(here.after, here.kvar)
+            low = np.append(-reach - here.kvar, low_room - here.moves)
+            high = np.append(reach - here.kvar, high_room - here.moves)
+            low[:n][driven] = high[:n][driven] = 0.0
+            if number or not taps:
+                low[n:] = high[n:] = 0.0
                 change = best_change(local, low, high)
             else:
-                change = best_whole(local, low, high, np.arange(len(kvar), len(low)))
-            found = None if change is None else self._tried(env, trials, (kvar, moves), reach, change, best)
+                change = best_whole(local, low, high, np.arange(n, len(low)))
+            found = None if change is None else self._tried(env, trials, here, reach, change)
             if found is None:
                 break
-            best, kvar, moves, after = found
-        self._kvar = kvar
-        return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
+            here = found
+        return here
 
-    def _tried(
-        self, env: ZoneEnv, trials: Trials, here: tuple[Array, IntArray], reach: Array, change: Array, best: float
-    ) -> tuple[float, Array, IntArray, GridState] | None:
+    def _tried(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, change: Array) -> _Here | None:
         """The longest of three parts of the change that is worth more; taps move whole or not at all."""
-        assert env.now is not None and self._slopes is not None
-        n = len(here[0])
+        n = len(here.kvar)
         for part in (1.0, 0.4, 0.1):
-            kvar = np.clip(here[0] + part * change[:n], -reach, reach)
-            moves = here[1] + (np.rint(change[n:]).astype(np.int64) if part == 1.0 else 0)
-            after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
-            if after is None:
-                continue
-            earned = trials.judged(env.now, after)
-            earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
-            if earned > best + 1e-6:
-                return earned, kvar, moves, after
+            kvar = np.clip(here.kvar + part * change[:n], -reach, reach)
+            moves = here.moves + (np.rint(change[n:]).astype(np.int64) if part == 1.0 else 0)
+            found = self._better(env, trials, here, kvar, moves, reach)
+            if found is not None:
+                return found
         return None
+
+    def _nudged(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array) -> _Here:
+        """One regulator after the other a step up or down, where that is worth more: a programme may misjudge many."""
+        assert self._slopes is not None
+        low, high = self._slopes.room(env)
+        for r, way in product(range(len(low)), (-1, 1)):
+            moves = here.moves.copy()
+            moves[r] += way
+            if low[r] <= moves[r] <= high[r]:
+                here = self._better(env, trials, here, here.kvar, moves, reach) or here
+        return here
+
+    def _better(
+        self, env: ZoneEnv, trials: Trials, here: _Here, kvar: Array, moves: IntArray, reach: Array
+    ) -> _Here | None:
+        """The interval with these kvar and moves, if it is worth more; a move is paid over a while."""
+        assert env.now is not None and self._slopes is not None
+        after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
+        if after is None:
+            return None
+        earned = trials.judged(env.now, after)
+        earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
+        return _Here(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
 
 
 def _reach(inverters: Inverters, now: GridState) -> Array:

@@ -122,6 +122,16 @@ def test_a_term_that_never_fires_or_is_the_same_for_all_fails():
     assert [named(rows, name).passed for name in ("loss", "never", "same")] == [True, False, False]
 
 
+def test_terms_of_a_day_that_failed_tell_nothing():
+    """A power flow that fails at once leaves sums of 0, which would look like a term that differs."""
+    terms = {name: {"reward/loss": -2.0} for name in ("no_control", "best")} | {"constant": {"reward/loss": 0.0}}
+    games = games_of(dict.fromkeys(terms, np.zeros(10)), terms)
+    assert named(terms_fire(games, list(terms), SCOPE), "loss").passed
+    game = games.kept["constant"][2]
+    games.kept["constant"][2] = game._replace(figures={**game.figures, "failed": 1.0})
+    assert not named(terms_fire(games, list(terms), SCOPE), "loss").passed
+
+
 def test_voltages_are_judged_under_controllers_and_told_under_constants():
     games = games_of({"no_control": np.zeros(3), "constant": np.zeros(3)})
     games.kept["constant"][1] = games.kept["constant"][1]._replace(lowest=0.3)

@@ -17,12 +17,15 @@ APART = 0.01  # spread of the controllers' means over the largest of them
 def terms_fire(games: Games, names: Sequence[str], scope: Scope) -> list[Row]:
     """(c) Every term is not zero under some controller, and not the same under all.
 
+    Those with a power flow that failed do not count: their sums end where they failed.
+
     Args:
         games: what was played.
         names: controllers and constants that played the scope's few days.
         scope: which days.
     """
     rows = []
+    names = [name for name in names if not any(games.kept[name][day].figures["failed"] for day in scope.few)]
     for term in next(iter(games.kept["no_control"].values())).terms:
         sums = {name: float(np.mean([games.kept[name][day].terms[term] for day in scope.few])) for name in names}
         low, high = min(sums, key=lambda name: sums[name]), max(sums, key=lambda name: sums[name])

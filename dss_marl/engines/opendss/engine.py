@@ -268,8 +268,8 @@ class OpenDSSEngine:
             self._context.Capacitors.Name(element.split(".", 1)[1])
             self._context.Capacitors.States([int(self._closed[s]) for s in steps])
             # A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again.
-            move = self._context.CktElement.Close if self._closed[steps].any() else self._context.CktElement.Open
-            move(1, 0)
+            if self._closed[steps].any() and self._context.CktElement.IsOpen(1, 0):
+                self._context.CktElement.Close(1, 0)
             return
         self._context.Circuit.SetActiveElement(element)
         move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open

@@ -67,6 +67,18 @@ def test_compare_writes_table_and_pictures(run):
         assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_a_run_is_compared_with_plans_too(tmp_path):
+    """Which know test days only: the learning curve, of validation days, is drawn without them."""
+    from dss_marl.training.comparison import compare
+
+    pytest.importorskip("matplotlib")
+    scenario = dss_marl.load_scenario("ieee13_legacy")
+    train(scenario.replace(training={**SMALL, "agent_steps": 200, "evaluations": 1}), tmp_path, seed=0)
+    table = compare(tmp_path, ["opendss_controls", "best_known"], most_days=2)
+    assert table.zero == "opendss_controls" and table.score("best_known")[0] == pytest.approx(1)
+    assert (tmp_path / "learning.png").stat().st_size > 5_000
+
+
 def test_a_policy_for_other_spaces_is_refused(run):
     folder, _, _ = run
     env = dss_marl.make("ieee34_volt_var")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.policies import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, reference, tune_droop
+from dss_marl.policies import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, Planned, reference, tune_droop
 from dss_marl.scenario import Scenario, scenario_from
 from dss_marl.state import Array, GridState
 from dss_marl.training.controllers import load_policy
@@ -109,7 +109,9 @@ def draw(folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[
     steps = np.array([row["agent_steps"] for row in run.history])
     scores = np.array([row["score"] for row in run.history])
     levels = {
-        name: float(np.mean(_validation(run, scenario, name, one))) for name, one in shown.items() if name != "learned"
+        name: float(np.mean(_validation(run, scenario, name, one)))
+        for name, one in shown.items()
+        if name != "learned" and not isinstance(one, Planned)  # plans are of test days
     }
     plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
 

@@ -15,7 +15,7 @@ import time
 
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl.data import known_names
-from dss_marl.synthetic import synthetic_feeder
+from dss_marl.engines.opendss.synthetic_feeder import synthetic_feeder
 
 # Limits that the project states: read and open [s], graph [s], memory [MB].
 LIMITS = {"ieee8500": (3.0, 1.0, 250.0), "50000": (60.0, 5.0, 2000.0)}

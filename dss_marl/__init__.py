@@ -8,20 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 from pettingzoo.utils import parallel_to_aec, wrappers
 
-from dss_marl.central import CentralEnv, gym_env
+from dss_marl.central import CentralEnv
 from dss_marl.data import known_names
-from dss_marl.engines.base import Engine, PowerFlowError
-from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
+from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
 from dss_marl.env import ZoneEnv
 from dss_marl.feeder import Feeder
 from dss_marl.observations import feature
-from dss_marl.scenario import Scenario, load_scenario
+from dss_marl.registration import register_all
+from dss_marl.report import feeder_report
+from dss_marl.scenario import Scenario
+from dss_marl.scenario_files import load_scenario
 from dss_marl.state import GridState, Setpoints, Solution
-from dss_marl.synthetic import synthetic_feeder
-from dss_marl.task import Task
+from dss_marl.task import Task, build_task
 from dss_marl.zones import Zone
 
 __version__ = "0.1.0"
@@ -38,12 +38,15 @@ __all__ = [
     "Task",
     "Zone",
     "ZoneEnv",
+    "build_task",
     "env",
     "feature",
+    "feeder_report",
     "gym_env",
     "list_scenarios",
     "load_scenario",
     "make",
+    "open_engine",
     "parallel_env",
     "read_feeder",
     "synthetic_feeder",
@@ -70,7 +73,16 @@ def make(
         ValueError: something named does not exist or does not fit; says what, where and what is known.
     """
     loaded = load_scenario(scenario)
-    return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, render_mode=render_mode)
+    renderer = _renderer(render_mode)
+    return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, render_mode=render_mode, renderer=renderer)
+
+
+def _renderer(render_mode: str | None) -> Any:
+    if render_mode != "rgb_array":
+        return None
+    from dss_marl.plots import render_feeder  # matplotlib is an extra
+
+    return render_feeder
 
 
 def parallel_env(
@@ -87,22 +99,22 @@ def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | N
     return wrappers.OrderEnforcingWrapper(parallel_to_aec(parallel_env(scenario, max_cycles, **options)))
 
 
-def _register() -> None:
-    try:
-        from pettingzoo import register
-    except ImportError:  # before PettingZoo 1.27 there is no registry
-        return
-    for name in list_scenarios():
-        version = load_scenario(name).version
-        for kind, entry in (("parallel", parallel_env), ("aec", env)):
-            register(kind, f"dss_marl/{name}-v{version}", entry, kwargs={"scenario": name})
+def gym_env(
+    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
+) -> CentralEnv:
+    """A scenario for one agent that moves every device, as a Gymnasium environment.
+
+    Args:
+        scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
+        split: where days come from: train, validation or test.
+        render_mode: see ZoneEnv.
+        changes: fields of the scenario to change.
+
+    Raises:
+        ValueError: something named does not exist or does not fit; or ``actions`` are native.
+    """
+    loaded = load_scenario(scenario)
+    return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
 
 
-def _register_gymnasium() -> None:
-    for name in list_scenarios():
-        version = load_scenario(name).version
-        gymnasium.register(f"dss_marl/{name}-v{version}", "dss_marl.central:gym_env", kwargs={"scenario": name})
-
-
-_register()
-_register_gymnasium()
+register_all(parallel_env, env)

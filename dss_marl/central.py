@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -13,29 +12,11 @@ from numpy.typing import NDArray
 
 from dss_marl.env import ZoneEnv
 from dss_marl.rewards import Term
-from dss_marl.scenario import Scenario, load_scenario
+from dss_marl.scenario import Scenario
 from dss_marl.vec.plain import split
 from dss_marl.zones import over_zones
 
 _NOT_SUMMED = ("failed", "day", "TimeLimit.truncated")  # alike for all agents
-
-
-def gym_env(
-    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
-) -> CentralEnv:
-    """A scenario for one agent that moves every device.
-
-    Args:
-        scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
-        split: where days come from: train, validation or test.
-        render_mode: see ZoneEnv.
-        changes: fields of the scenario to change.
-
-    Raises:
-        ValueError: something named does not exist or does not fit; or ``actions`` are native.
-    """
-    loaded = load_scenario(scenario)
-    return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode)
 
 
 class CentralEnv(gymnasium.Env):
@@ -51,7 +32,7 @@ class CentralEnv(gymnasium.Env):
     Args:
         scenario: the task as data.
         split: where days come from.
-        render_mode: see ZoneEnv.
+        render_mode, renderer: see ZoneEnv.
 
     Attributes:
         env: the environment of many agents inside.
@@ -59,13 +40,19 @@ class CentralEnv(gymnasium.Env):
 
     metadata: dict[str, Any] = ZoneEnv.metadata
 
-    def __init__(self, scenario: Scenario, split: str = "train", render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        split: str = "train",
+        render_mode: str | None = None,
+        renderer: Callable[[ZoneEnv], Any] | None = None,
+    ) -> None:
         if scenario.actions == "native":
             raise ValueError(
                 f"scenario {scenario.name!r} has actions 'native', which are no one array; "
                 "for one agent use actions='box' or 'multidiscrete'"
             )
-        self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode)
+        self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)
         task = self.env.task
         self.render_mode = render_mode
         self._used = task.agents.slots.used  # (A, W)

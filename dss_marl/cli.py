@@ -15,7 +15,9 @@ from rich.progress import track as rich_track
 from rich.table import Table as RichTable
 
 from dss_marl.data import known_names
-from dss_marl.scenario import Scenario, load_scenario
+from dss_marl.scenario import Scenario
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",
@@ -62,7 +64,7 @@ def show(
     from dss_marl.card import markdown_card, print_card
 
     with _plain_errors():
-        task = load_scenario(name).build()
+        task = build_task(load_scenario(name))
         if markdown is None:
             print_card(task, console, name)
         else:
@@ -218,7 +220,7 @@ def profiles(
     with _plain_errors():
         from dss_marl.profiles.command import show_profiles
 
-        task = load_scenario(name).build()
+        task = build_task(load_scenario(name))
         show_profiles(console, task.profiles, split, days, plot)
 
 

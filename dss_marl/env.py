@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
-from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.judge import Judge
 from dss_marl.messages import Messages
 from dss_marl.plant import Plant
@@ -22,7 +22,7 @@ from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
 from dss_marl.spaces import Decoded
 from dss_marl.state import Array, BoolArray, GridState
-from dss_marl.task import Task, broken
+from dss_marl.task import Task, broken, build_task
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
@@ -58,8 +58,9 @@ class ZoneEnv(ParallelEnv):
     Args:
         scenario: the task as data, or a Task already built.
         split: where days are drawn from at reset: train, validation or test.
-        engine: a solver for the task's feeder; None makes an OpenDSSEngine.
-        render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder; needs matplotlib).
+        engine: a solver for the task's feeder; None opens OpenDSS.
+        render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
+        renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -75,17 +76,24 @@ class ZoneEnv(ParallelEnv):
         split: str = "train",
         engine: Engine | None = None,
         render_mode: str | None = None,
+        renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
-        task = scenario.build() if isinstance(scenario, Scenario) else scenario
+        task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
         if render_mode not in (None, "human", *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; known: None, ansi, rgb_array")
+        if render_mode == "rgb_array" and renderer is None:
+            raise ValueError(
+                "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use "
+                "dss_marl.make"
+            )
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
-        self.engine: Engine = engine or OpenDSSEngine(task.feeder)
+        self.engine: Engine = engine or open_engine(task.feeder)
         self.plant = Plant(task, self.engine)
         self.judge = Judge(task, self.plant)
         self.render_mode = render_mode
+        self.renderer = renderer
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
         self.possible_agents = list(task.agents.names)
         self.agents: list[str] = []
@@ -346,9 +354,8 @@ class ZoneEnv(ParallelEnv):
         if self.render_mode is None or self.now is None:
             return None
         if self.render_mode == "rgb_array":
-            from dss_marl.plots import feeder_image
-
-            return feeder_image(self.task, self.after or self.now)
+            assert self.renderer is not None
+            return self.renderer(self)
         state = self.after or self.now
         lines = [f"{self.metadata['name']} day {self.day} step {state.step} hour {state.hour:05.2f}"]
         for zone in self.task.zones:

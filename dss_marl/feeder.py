@@ -39,7 +39,7 @@ class Feeder:
     whatever else is grounded take part in the solve but are not nodes here.
 
     ``units`` are the generators, PV systems and batteries of the circuit itself, ``uncontrolled`` the elements that no
-    set point reaches, ``notes`` what is worth a look; see ``report``.
+    set point reaches, ``notes`` what is worth a look; see ``feeder_report``.
     """
 
     name: str
@@ -113,12 +113,6 @@ class Feeder:
             tap=np.array([row.initial for row in self.taps], dtype=np.int64),
             closed=np.array([row.closed for row in self.switches], dtype=bool),
         )
-
-    def report(self) -> str:
-        """What was read, what stays as it is and why, and what is worth a look."""
-        from dss_marl.report import feeder_report  # the text needs the Feeder's own facts only
-
-        return feeder_report(self)
 
     def bus(self, name: str) -> Bus:
         """The bus called ``name``; ValueError if there is none."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dss_marl.feeder import Feeder
+from dss_marl.feeder import Feeder
 
 _WHY = {
     "generator": "keeps its own power",

@@ -1,27 +1,21 @@
-"""Scenario: a task as data, from YAML or Python, checked for what can be known of it alone."""
+"""Scenario: a task as data, checked for what can be known of it alone."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dss_marl.attack import AttackSpec
 from dss_marl.cold_load import ColdLoadSpec
-from dss_marl.data import data_folder, known_names
 from dss_marl.devices import device_kind
+from dss_marl.engines import SyntheticSpec
 from dss_marl.messages import MessageSpec
 from dss_marl.priorities import PrioritySpec
-from dss_marl.profiles import PROFILE_KINDS, ProfilesSpec
+from dss_marl.profiles import ProfilesSpec
 from dss_marl.sensing import SensingSpec
-from dss_marl.synthetic import SyntheticSpec
-
-if TYPE_CHECKING:
-    from dss_marl.task import Task
+from dss_marl.validation_messages import readable
 
 
 class _Data(BaseModel):
@@ -113,7 +107,7 @@ class Scenario(_Data):
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, validated anew; nested fields as ``feeder={"source_pu": 1.0}``."""
-        return scenario_from(_merged(self.model_dump(), changes))
+        return scenario_from(merged(self.model_dump(), changes))
 
     def under_circuit_controls(self) -> Scenario:
         """The same task with its regulators and capacitors left to the circuit's own controls.
@@ -126,16 +120,6 @@ class Scenario(_Data):
         alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
         agents = "device" if alone else self.agents
         return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
-
-    def build(self) -> Task:
-        """Read the feeder and find everything that the scenario names; see Task.
-
-        Raises:
-            ValueError: something named does not exist or does not fit; says what, where and what is known.
-        """
-        from dss_marl.task import build_task  # the task imports this module
-
-        return build_task(self)
 
 
 def scenario_from(data: Mapping[str, Any]) -> Scenario:
@@ -150,58 +134,7 @@ def scenario_from(data: Mapping[str, Any]) -> Scenario:
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}")) from None
 
 
-def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
-    """A shipped scenario by name, or one from a YAML file; a ``base:`` names the scenario that it changes.
-
-    Raises:
-        ValueError: no such scenario or file, or its content is wrong.
-    """
-    if isinstance(name_or_path, Scenario):
-        return name_or_path
-    return scenario_from(_read_yaml(name_or_path))
-
-
-def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    known = known_names("scenarios")
-    path = Path(name_or_path)
-    if str(name_or_path) in known:
-        path = data_folder("scenarios") / f"{name_or_path}.yaml"
-    elif not path.is_file():
-        close = difflib.get_close_matches(str(name_or_path), known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ";"
-        raise ValueError(
-            f"unknown scenario {str(name_or_path)!r}{hint} known: {', '.join(known)}, or the path of a YAML file"
-        )
-    path = path.resolve()
-    if path in above:
-        chain = " -> ".join(p.stem for p in (*above, path))
-        raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{str(path)!r} must hold keys and values, like the shipped scenarios do")
-    data.setdefault("name", path.stem)
-    feeder = data.get("feeder")
-    if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
-        feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
-    zones = data.get("zones")
-    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
-        beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
-        zones["file"] = str(beside) if beside.is_file() else zones["file"]
-    profiles = data.get("profiles")
-    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
-        profiles["path"] = str((path.parent / Path(profiles["path"]).expanduser()).resolve())
-    if "base" in data:
-        base = str(data.pop("base"))
-        beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
-        base = str(beside) if base not in known and beside.is_file() else base
-        return _merged(_read_yaml(base, (*above, path)), data)
-    return data
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Feeder, profiles and training are merged key by key; everything else is replaced whole."""
     result = dict(base)
     for key, value in changes.items():
@@ -214,33 +147,3 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         else:
             result[key] = value
     return result
-
-
-def readable(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Pydantic's complaints as lines that name the place, the key and the known keys."""
-    lines = []
-    for problem in error.errors():
-        loc = problem["loc"]
-        if problem["type"] == "unknown_kind":
-            loc = (*loc, "kind")
-        elif loc[:1] == ("profiles",) and len(loc) > 1 and loc[1] in PROFILE_KINDS:  # pydantic names the kind too
-            loc = (loc[0], *loc[2:])
-        path = ".".join(str(part) for part in loc)
-        message = problem["msg"]
-        if problem["type"] == "extra_forbidden":
-            known = _fields_at(model, problem["loc"][:-1])
-            close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)
-            message = f"unknown key{f'; did you mean {close[0]!r}?' if close else ';'} known: {', '.join(known)}"
-        lines.append(f"{where}: {path}: {message}")
-    return "\n".join(lines)
-
-
-def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    for part in path:
-        if part in PROFILE_KINDS:
-            model = PROFILE_KINDS[str(part)]
-            continue
-        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return sorted(model.model_fields)

@@ -13,18 +13,18 @@ from pydantic import ValidationError
 from dss_marl.agents import Agents, with_devices
 from dss_marl.attack import Attack, AttackSpec, open_to
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
-from dss_marl.engines.opendss import read_feeder
+from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
 from dss_marl.feeder import Feeder, find
 from dss_marl.messages import Messages
 from dss_marl.observations import Observer
 from dss_marl.priorities import Priorities
 from dss_marl.profiles import Profiles
 from dss_marl.rewards import Term, cost_channel, reward_term
-from dss_marl.scenario import FeederSpec, Scenario, readable
+from dss_marl.scenario import FeederSpec, Scenario
 from dss_marl.spaces import Encoding, encoding
 from dss_marl.state import Array, GridState, Setpoints, Solution
-from dss_marl.synthetic import synthetic_path
 from dss_marl.topology import Topology
+from dss_marl.validation_messages import readable
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 
@@ -77,12 +77,18 @@ class Task:
 
 
 def build_task(scenario: Scenario) -> Task:
-    """Read the feeder and find everything that the scenario names; see Scenario.build."""
+    """Read the feeder and find everything that the scenario names; see Task.
+
+    Raises:
+        ValueError: something named does not exist or does not fit; says what, where and what is known.
+    """
     specs = _device_specs(scenario)
     kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
     units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
     switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
-    feeder = read_feeder(_circuit(scenario.feeder), _commands(scenario.feeder), units, switches)
+    spec = scenario.feeder
+    edits = circuit_edits(spec.source_pu, spec.load_v_pu, spec.commands)
+    feeder = read_feeder(_circuit(spec), edits, units, switches)
     built = {kind: _with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
     kinds = [kind for kind in kinds if built[kind].size]  # what only adds to the circuit is no device
     groups = tuple(built[kind] for kind in kinds)
@@ -215,16 +221,6 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
 
 def _circuit(spec: FeederSpec) -> str | Path:
     return spec.name if spec.synthetic is None else synthetic_path(spec.synthetic)
-
-
-def _commands(spec: FeederSpec) -> list[str]:
-    commands = list(spec.commands)
-    if spec.source_pu is not None:
-        commands.append(f"vsource.source.pu={spec.source_pu!r}")
-    if spec.load_v_pu is not None:
-        low, high = spec.load_v_pu
-        commands.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")
-    return commands
 
 
 def _partition(scenario: Scenario, feeder: Feeder) -> Sequence[set[str]]:

@@ -11,7 +11,8 @@ import numpy as np
 from dss_marl.data import known_names
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.feeder import NewInjection
-from dss_marl.scenario import load_scenario
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = known_names("scenarios")
@@ -52,12 +53,12 @@ def feeder_with_units(name):
 @cache
 def task_of(name):
     """A shipped scenario, built; a Task is frozen, so tests share it."""
-    return load_scenario(name).build()
+    return build_task(load_scenario(name))
 
 
 @cache
 def _changed(name, changes):
-    return load_scenario(name).replace(**dict(changes)).build()
+    return build_task(load_scenario(name).replace(**dict(changes)))
 
 
 def load_cached(name, **changes):

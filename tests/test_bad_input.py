@@ -8,6 +8,8 @@ from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
 from dss_marl.feeder import NewInjection
+from dss_marl.report import feeder_report
+from dss_marl.task import build_task
 
 BASE = "ieee34_volt_var"
 INVERTERS = [{"kind": "inverter", "bus": 812, "kw": 280}, {"kind": "inverter", "bus": 848, "kw": 280}]
@@ -26,7 +28,7 @@ def unsorted(graph):
 
 
 def build(**changes):
-    return load_scenario(BASE).replace(**changes).build()
+    return build_task(load_scenario(BASE).replace(**changes))
 
 
 def one_device(**fields):
@@ -221,7 +223,7 @@ def test_a_circuit_without_base_voltages_gets_them(tmp_path):
     path.write_text("clear\nnew circuit.mine basekv=10\nnew line.l bus1=sourcebus bus2=b r1=1 x1=1 length=1\n")
     feeder = read_feeder(path, injections=[NewInjection("pv", "b", 10.0)])
     assert feeder.injections[0].kv == pytest.approx(10)
-    assert "computed" in feeder.report()
+    assert "computed" in feeder_report(feeder)
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

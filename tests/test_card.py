@@ -7,7 +7,8 @@ from common import ROOT, task_of
 
 from dss_marl.card import card, markdown_card
 from dss_marl.reasons import reasons
-from dss_marl.scenario import load_scenario
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 from dss_marl.validation.results import PROOF
 
 
@@ -52,6 +53,6 @@ def test_references_are_shown_while_they_are_of_this_scenario(tmp_path, monkeypa
         pytest.skip("no results are committed")
     scores = {row[0]: row[2] for row in card(task_of(name))[-1].rows}
     assert scores["best_known"] == "1.00" and 0 < float(scores["tuned_droop"]) < 1 and float(scores["random"]) < 0
-    changed = load_scenario(name).replace(rewards={"loss": 1.0}).build()
+    changed = build_task(load_scenario(name).replace(rewards={"loss": 1.0}))
     assert "another version" in card(changed)[-1]
     assert json.loads((ROOT / "results" / name / PROOF).read_text())["passed"]

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import dss_marl
-from dss_marl.central import CentralEnv, gym_env
+from dss_marl import gym_env
+from dss_marl.central import CentralEnv
 
 CASES = [(agents, actions) for agents in ("zone", "kind", "device") for actions in ("box", "multidiscrete")]
 every_case = pytest.mark.parametrize(("agents", "actions"), CASES)

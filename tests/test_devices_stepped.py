@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from device_cases import KVA, KW, STEP, setpoints, stepped
 
-from dss_marl.scenario import load_scenario
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 
 RAISE, HOLD, LOWER = 1.0, 0.0, -1.0
 
@@ -38,4 +39,4 @@ def test_it_takes_all_sun_within_the_circle_and_a_move_beyond_the_end_is_counted
 def test_what_does_not_fit_is_told(spec, told):
     devices = [{"kind": "stepped_inverter", "bus": 890, "kw": 100, **spec}]
     with pytest.raises(ValueError, match=told):
-        load_scenario("ieee34_volt_var").replace(devices=devices, zones={"method": "balanced", "count": 1}).build()
+        build_task(load_scenario("ieee34_volt_var").replace(devices=devices, zones={"method": "balanced", "count": 1}))

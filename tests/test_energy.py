@@ -14,6 +14,7 @@ from dss_marl.policies.plans import digest
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.trials import Trials
 from dss_marl.priorities import CLASSES
+from dss_marl.task import build_task
 from dss_marl.training import evaluate
 
 WORKDAY = 2
@@ -67,18 +68,18 @@ def test_a_programme_finds_the_corner_and_the_middle():
 def test_a_battery_sells_what_it_has_in_the_dear_hours():
     pytest.importorskip("clarabel")
     scenario = small([BATTERY])
-    requests, earned = solve_day(scenario.build(), WORKDAY)
+    requests, earned = solve_day(build_task(scenario), WORKDAY)
     # 160 kWh above the minimum give 152 kWh to the grid at 0.17 a kWh, and spare a few per cent of losses.
     assert 1.0 < (earned - idle(scenario)) / (152 * 0.17) < 1.1
     assert np.maximum(requests[:2, 0], 0).sum() * 200 >= 151
     assert abs(requests[2:]).max() < 0.01
-    assert earned == pytest.approx(exhaustive(scenario.build(), WORKDAY, LEVELS), abs=0.2)
+    assert earned == pytest.approx(exhaustive(build_task(scenario), WORKDAY, LEVELS), abs=0.2)
 
 
 def test_a_battery_buys_what_is_worth_more_at_the_end():
     pytest.importorskip("clarabel")
     scenario = small([BATTERY], rewards={"energy_cost": 1, "stored": 130, "battery_use": 5})
-    task = scenario.build()
+    task = build_task(scenario)
     requests, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, LEVELS)
     assert best - 1e-3 <= earned <= best + 0.1 * (best - idle(scenario))  # between the grid's steps, and no more
@@ -88,7 +89,7 @@ def test_a_battery_buys_what_is_worth_more_at_the_end():
 def test_a_store_does_not_burn_energy_where_its_price_is_negative():
     pytest.importorskip("clarabel")
     scenario = small([BATTERY], rewards={"energy_cost": -1, "stored": 1})  # drawing is paid
-    task = scenario.build()
+    task = build_task(scenario)
     _, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, LEVELS)
     assert earned >= best - 0.01 * abs(best - idle(scenario))
@@ -98,7 +99,7 @@ def test_a_store_does_not_burn_energy_where_its_price_is_negative():
 def test_a_flexible_load_is_as_good_as_trying_everything(mode):
     pytest.importorskip("clarabel")
     device = {"kind": "flexible_load", "names": ["671"], "most": 0.5, "mode": mode, "payback": 1.1}
-    task = small([device], rewards={"energy_cost": 1, "unmet": 120, "stored": 80}).build()
+    task = build_task(small([device], rewards={"energy_cost": 1, "unmet": 120, "stored": 80}))
     _, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, np.linspace(-1, 1, 7))
     assert earned >= best - 1e-3 * abs(best)
@@ -113,7 +114,7 @@ def cars(**changes):
 def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
     pytest.importorskip("clarabel")
     scenario = cars()
-    task = scenario.build()
+    task = build_task(scenario)
     _, earned = solve_day(task, WORKDAY)
     plans = Plans(digest(scenario))
     plans.add(task, WORKDAY, *solve_day(task, WORKDAY))
@@ -125,7 +126,7 @@ def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
 
 
 def test_stays_are_those_that_the_day_brings():
-    task = cars().build()
+    task = build_task(cars())
     plant = Plant(task, dss_marl.ZoneEnv(task).engine)
     group, memory = task.groups[0], plant.begin(WORKDAY, task.start).memory.reshape(3, -1)
     stays = group.stays(memory, 24, 1.0)
@@ -183,7 +184,7 @@ def hybrid(**changes):
 def test_a_hybrid_day_beats_the_rules_and_replays():
     pytest.importorskip("clarabel")
     scenario = hybrid()
-    task = scenario.build()
+    task = build_task(scenario)
     assert METHODS["volt_var"].refuses(task) and not METHODS["energy"].refuses(task)
     requests, earned = solve_day(task, WORKDAY)
     assert played(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
@@ -198,12 +199,12 @@ def test_a_hybrid_day_beats_the_rules_and_replays():
 def test_switches_are_held_beside_what_is_planned():
     pytest.importorskip("clarabel")
     switched = [BATTERY, {"kind": "switch", "names": "all"}]
-    task = small(switched).build()
+    task = build_task(small(switched))
     requests, earned = solve_day(task, WORKDAY)
     place = next(k for k, group in enumerate(task.groups) if type(group).__name__ == "Switches")
     assert not requests[:, task.agents.slots.parts[place]].any()
-    assert earned == pytest.approx(solve_day(small([BATTERY]).build(), WORKDAY)[1], abs=1e-6)
-    alone = small(switched[1:]).build()
+    assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
+    alone = build_task(small(switched[1:]))
     assert "no store" in METHODS["energy"].refuses(alone)
 
 
@@ -211,7 +212,7 @@ def test_switches_are_held_beside_what_is_planned():
 def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge_h, planned):
     """Every other half hour: an hour is over by then."""
     devices = [BATTERY, {"kind": "capacitor", "names": "all", "every": 2, "discharge_h": discharge_h}]
-    task = small(devices, steps=8, dt_h=0.5).build()
+    task = build_task(small(devices, steps=8, dt_h=0.5))
     assert bool(METHODS["energy"].refuses(task)) != planned
     if planned:  # a bank that opens in its turn may close in the next
         env, group = dss_marl.ZoneEnv(task), next(g for g in task.groups if type(g).__name__ == "Capacitors")
@@ -228,7 +229,7 @@ def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge
 def test_a_plan_holds_where_a_store_may_not_act():
     pytest.importorskip("clarabel")
     scenario = small([{**BATTERY, "every": 2}])
-    requests, earned = solve_day(scenario.build(), WORKDAY)
+    requests, earned = solve_day(build_task(scenario), WORKDAY)
     assert requests[1, 0] == pytest.approx(requests[0, 0], abs=1e-3)
     assert earned > idle(scenario) + 10
 
@@ -261,7 +262,7 @@ def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
     """3 h of some 1,800 kW from 900 kW and 1,600 kWh of batteries: little fuel ends, else the rating binds."""
     pytest.importorskip("clarabel")
     scenario = island(tank_kwh)
-    task = scenario.build()
+    task = build_task(scenario)
     requests, earned = solve_day(task, WORKDAY)
     plans = Plans(digest(scenario))
     plans.add(task, WORKDAY, requests, earned)
@@ -277,14 +278,14 @@ def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
 
 def test_what_a_controller_asks_earns_what_it_earns():
     scenario = island(9000.0, hours=1)
-    task = scenario.build()
+    task = build_task(scenario)
     assert played(task, WORKDAY, asked(task, WORKDAY, Rationing())) == pytest.approx(watched(Rationing(), scenario)[0])
     assert asked(task, WORKDAY, ValleyFilling()) is None
 
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in METHODS["energy"].refuses(island(9000.0, **changes).build())
+    assert "run by themselves" in METHODS["energy"].refuses(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(

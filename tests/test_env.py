@@ -18,6 +18,7 @@ from pettingzoo.test.state_test import state_test
 
 import dss_marl
 from dss_marl import OpenDSSEngine, PowerFlowError, ZoneEnv, load_scenario
+from dss_marl.task import build_task
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -486,7 +487,7 @@ def test_agents_see_the_interval_they_act_in(env):
 
 def test_voltages_may_be_observed_late(scenario):
     """``observed_voltages: last`` shows the voltages of the interval just operated, and saves a solve a step."""
-    task = load_scenario(scenario).replace(observed_voltages="last").build()
+    task = build_task(load_scenario(scenario).replace(observed_voltages="last"))
     counting = Failing(OpenDSSEngine(task.feeder), at=-99)
     env = ZoneEnv(task, engine=counting)
     env.reset(seed=1)
@@ -575,7 +576,7 @@ def test_actions_out_of_range_are_clipped_and_counted(new_env):
 
 def test_requests_that_a_limit_cuts_are_counted_in_their_zone(scenario):
     """Regulators pushed up and up reach their end position."""
-    task = load_scenario(scenario).build()
+    task = build_task(load_scenario(scenario))
     regulators = next((g for g in task.groups if type(g).__name__ == "Regulators"), None)
     if regulators is None:
         pytest.skip("no regulators in this scenario")
@@ -658,7 +659,7 @@ def test_a_failed_power_flow_ends_the_episode(scenario, task, moment):
 
 
 def test_a_failure_in_the_last_step_terminates_and_does_not_truncate(task, scenario):
-    short = load_scenario(scenario).replace(steps=3).build()
+    short = build_task(load_scenario(scenario).replace(steps=3))
     env = ZoneEnv(short, engine=Failing(OpenDSSEngine(short.feeder), at=5))
     env.reset(seed=5)
     for _ in range(3):
@@ -671,7 +672,7 @@ def test_a_failure_in_the_last_step_terminates_and_does_not_truncate(task, scena
 
 def test_a_grid_that_collapses_is_a_failure(scenario):
     """A real one: everything times fifty."""
-    task = load_scenario(scenario).replace(profiles={"load_scale": (0.4, 0.4)}, failure_penalty=12.5).build()
+    task = build_task(load_scenario(scenario).replace(profiles={"load_scale": (0.4, 0.4)}, failure_penalty=12.5))
     env = ZoneEnv(task)
     env.reset(seed=1)
     env.plant._day.kw[3:] *= 50

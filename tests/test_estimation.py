@@ -10,6 +10,7 @@ from dss_marl import ZoneEnv, load_scenario
 from dss_marl.policies import NearestMeter, WeightedLeastSquares, reference
 from dss_marl.policies.estimation import seen
 from dss_marl.policies.least_squares import fit
+from dss_marl.task import build_task
 from dss_marl.training.evaluation import run_day
 
 NAME = "ieee123_state_estimation"
@@ -136,7 +137,7 @@ def test_the_sun_on_rooftops_shines_whatever_agents_do(env):
 def test_wrong_estimators_are_explained(changes, message):
     spec = {"kind": "estimator", "meters": ["13", "60"], "nodes": ["7"]} | changes
     with pytest.raises(ValueError, match=message):
-        load_scenario(NAME).replace(devices=[spec]).build()
+        build_task(load_scenario(NAME).replace(devices=[spec]))
 
 
 # --- least squares ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dss_marl import ZoneEnv
 from dss_marl.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
 from dss_marl.priorities import CLASSES
 from dss_marl.rewards import unserved_kwh
+from dss_marl.task import build_task
 
 
 def test_figures_are_the_sums_over_the_day(scenario):
@@ -147,10 +148,8 @@ def test_a_score_needs_two_different_ends():
 )
 def test_unmet_energy_is_counted_without_its_priority(spec, figure):
     devices = [spec] if "names" in spec else [{**spec, "name": f"car{k}"} for k in range(5)]  # not every car comes
-    task = (
-        load_cached("ieee13_volt_var")
-        .scenario.replace(devices=devices, zones={"method": "balanced", "count": 1})
-        .build()
+    task = build_task(
+        load_cached("ieee13_volt_var").scenario.replace(devices=devices, zones={"method": "balanced", "count": 1})
     )
     env, figures = ZoneEnv(task), EpisodeFigures(task)
     env.reset(seed=0, options={"day": 20})

@@ -10,6 +10,7 @@ from test_rewards import stacked, steps, with_voltages
 
 from dss_marl import load_scenario
 from dss_marl.observations import KNOWN, Observer, feature, named_feature
+from dss_marl.task import build_task
 
 every_feature = pytest.mark.parametrize("name", sorted(KNOWN))
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
@@ -63,7 +64,7 @@ def clock(zone, state):
 
 @cache
 def observer(scenario, *names):
-    return load_scenario(scenario).replace(observations=names).build().observer
+    return build_task(load_scenario(scenario).replace(observations=names)).observer
 
 
 # --- every feature ---------------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ def test_features_of_ones_own(scenario):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("voltages", "unknown observation 'voltages'; known: .*voltage.*'package.module:function'"),
+        ("voltages", "unknown observation 'voltages'; known: .*voltage.*'package.module:name'"),
         ("test_observations:nothing", "observation 'test_observations:nothing' cannot be imported"),
         ("test_observations:never_finite", "'test_observations:never_finite' must give a finite vector for each zone"),
         ("test_observations:a_number", r"'test_observations:a_number' must give a finite vector .*\(\)"),

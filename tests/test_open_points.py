@@ -12,6 +12,7 @@ from dss_marl.devices import device_kind
 from dss_marl.policies.screening import Screening
 from dss_marl.policies.trees import all_trees, ring_table
 from dss_marl.state import Interval
+from dss_marl.task import build_task
 
 LINES = {"case33": tuple(f"l{k}" for k in range(2, 33)), "ieee123": ("l13", "l45", "l67", "l101")}
 TIES = {"case33": [], "ieee123": [{"name": "t48", "bus1": 48, "bus2": 25}, {"name": "t54", "bus1": 54, "bus2": 93}]}
@@ -154,7 +155,7 @@ def test_what_cannot_be_is_explained():
         kind.build([kind.Spec(kind="open_point", names=("sw1", "sw7"))], read_feeder("ieee123"))
     scenario = dss_marl.load_scenario("case33_reconfiguration")
     with pytest.raises(ValueError, match="begin where the circuit's own switches are open"):
-        scenario.replace(feeder={"closed": {"l33": True, "l7": False}}).build()
+        build_task(scenario.replace(feeder={"closed": {"l33": True, "l7": False}}))
 
 
 # --- the published configuration --------------------------------------------------------------------------------------
@@ -202,9 +203,9 @@ def test_the_published_configuration_is_the_best_of_all_50751():
     best_kw, lowest = losses_kw(["l7", "l9", "l14", "l32", "l37"])
     assert best_kw == pytest.approx(139.551, abs=2e-3) and lowest == pytest.approx(0.93782, abs=1e-4)
     group, _ = built()
-    task = dss_marl.load_scenario("case33_reconfiguration").replace(
+    task = build_task(dss_marl.load_scenario("case33_reconfiguration").replace(
         feeder={"source_pu": 1.0}, rewards={"loss": 1.0}, devices=[{"kind": "open_point", "lines": LINES["case33"]}]
-    ).build()  # fmt: skip
+    ))  # fmt: skip
     trees = trees_of_case33()
     bounds = -1000 * Screening(task, task.groups[0], trees).scores(task.sample)
     could_be = trees[bounds < best_kw]
@@ -230,4 +231,4 @@ def test_panels_feed_all_their_sun_and_are_nobodys_device():
     assert np.array_equal(after.setpoints.kw[units], after.forecast[0, units])
     assert not after.setpoints.kvar[units].any()
     with pytest.raises(ValueError, match="no device that anybody moves"):
-        task.scenario.replace(devices=[{"kind": "pv", "bus": 18, "kw": 100}]).build()
+        build_task(task.scenario.replace(devices=[{"kind": "pv", "bus": 18, "kw": 100}]))

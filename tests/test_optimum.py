@@ -9,7 +9,7 @@ import pytest
 import dss_marl
 from dss_marl.data import data_folder
 from dss_marl.plant import Plant
-from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference, spread
+from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference
 from dss_marl.policies.best_known import METHODS, played, solve_day
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.paths import best_path
@@ -18,6 +18,8 @@ from dss_marl.policies.positions import Positions
 from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
 from dss_marl.policies.regulated import RegulatedDay
 from dss_marl.policies.trials import Trials
+from dss_marl.profiles.splits import spread_days
+from dss_marl.task import build_task
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
 
@@ -64,7 +66,7 @@ def exhaustive(task, day):
 def test_a_tiny_day_is_as_good_as_trying_everything():
     pytest.importorskip("clarabel")
     for changes in ({}, {"feeder": {"source_pu": 1.05}}):
-        task = small(**changes).build()
+        task = build_task(small(**changes))
         _, earned = solve_day(task, SUMMER)
         assert solve_day(task, SUMMER, thorough=True)[1] >= earned - 1e-5
         best = exhaustive(task, SUMMER)
@@ -78,7 +80,7 @@ def test_one_kind_of_device_alone_is_planned_too(kept):
     devices = [spec for spec in small().devices if spec["kind"] in kept]
     scenario = small(devices=devices)
     held = evaluate(reference("no_control", scenario), scenario, [SUMMER])[0]["team_return"]
-    requests, earned = solve_day(scenario.build(), SUMMER)
+    requests, earned = solve_day(build_task(scenario), SUMMER)
     assert requests.shape == (3, 1)
     assert earned >= held - 1e-4
 
@@ -88,7 +90,7 @@ def test_many_inverters_are_planned_as_well_with_one_curvature_as_with_each_inte
     scenario = dss_marl.load_scenario("case33_volt_var")
     devices = [{**spec, "curtail": k < 2} for k, spec in enumerate(scenario.devices)]
     rewards = {**scenario.rewards, "curtailment": 3}
-    task = scenario.replace(steps=3, start_hour=9, dt_h=3.0, devices=devices, rewards=rewards).build()
+    task = build_task(scenario.replace(steps=3, start_hour=9, dt_h=3.0, devices=devices, rewards=rewards))
     earned = []
     for few in (1, 50):
         monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
@@ -153,7 +155,7 @@ def test_positions_are_reached_by_the_requests_that_they_write(absolute):
 
 def test_a_plan_earns_the_same_again_from_its_file(tmp_path):
     scenario = small()
-    task = scenario.build()
+    task = build_task(scenario)
     requests = np.zeros((3, task.agents.slots.size))
     requests[:, 0] = [0.25, -0.5, 0.75]
     requests[1, 1] = 1.0
@@ -169,7 +171,7 @@ def test_a_plan_earns_the_same_again_from_its_file(tmp_path):
 
 def test_all_controllers_play_the_days_that_have_plans():
     scenario = small()
-    task = scenario.build()
+    task = build_task(scenario)
     plans, day = Plans(digest(scenario)), task.profiles.days("test")[7]
     requests = np.zeros((3, task.agents.slots.size))
     plans.add(task, day, requests, played(task, day, requests))
@@ -183,7 +185,7 @@ def test_all_controllers_play_the_days_that_have_plans():
 
 def test_plans_of_a_changed_scenario_or_day_are_refused():
     scenario = small()
-    task = scenario.build()
+    task = build_task(scenario)
     plans = Plans(digest(scenario))
     plans.add(task, SUMMER, np.zeros((3, task.agents.slots.size)), -1.0)
     with pytest.raises(ValueError, match=r"no plan of day 4, only of 175; run 'dss-marl solve ieee13_volt_var'"):
@@ -209,12 +211,12 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
 )
 def test_what_a_plan_does_not_cover_is_said(changes, problem):
     with pytest.raises(ValueError, match=problem):
-        solve_day(small(**changes).build(), SUMMER)
+        solve_day(build_task(small(**changes)), SUMMER)
 
 
 def test_more_days_only_add_to_fewer():
     days = list(range(0, 360, 9))
-    ten, thirty = spread(days, 10), spread(days, 30)
+    ten, thirty = spread_days(days, 10), spread_days(days, 30)
     assert len(ten) == 10 and set(ten) <= set(thirty) <= set(days)
     assert max(np.diff(ten)) <= 72
 
@@ -229,7 +231,7 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
 
 def test_regulators_that_run_by_themselves_are_planned_around():
     pytest.importorskip("clarabel")
-    task = dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10).build()
+    task = build_task(dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10))
     search = RegulatedDay(task, SUMMER, kept=3)
     flats = search.requests()
     search.close()
@@ -238,8 +240,8 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     # The best with taps held is not the best: pushing them now pays later.
     assert np.abs(flats[0]).max() == pytest.approx(1)
     refuses = METHODS["regulated"].refuses
-    assert not refuses(task) and "Regulators" in refuses(small().build())
-    assert "no controls" in refuses(task.scenario.replace(circuit_controls=False).build())
+    assert not refuses(task) and "Regulators" in refuses(build_task(small()))
+    assert "no controls" in refuses(build_task(task.scenario.replace(circuit_controls=False)))
 
 
 def test_a_programme_is_put_together_as_its_matrices_are_written():
@@ -274,7 +276,7 @@ def test_one_device_with_levels_is_planned_exactly(kind):
     }
     rewards = {"voltage_violation": 100, "violating_share": 5, "loss": 1, "tap_moves": 0.5}
     scenario = small(devices=[specs[kind]], actions="multidiscrete", levels=5, rewards=rewards)
-    task = scenario.build()
+    task = build_task(scenario)
     count = int(task.encoding.counts[0])
     assert count == (5 if kind == "inverter" else 3)
     _, earned = solve_day(task, SUMMER)
@@ -288,7 +290,7 @@ def test_an_only_inverter_is_as_good_as_by_trying_everything():
     pytest.importorskip("clarabel")
     devices = [{"kind": "inverter", "bus": 611, "kw": 800, "phases": [3]}]
     rewards = {"violating_share": 20, "loss": 1, "voltage_deviation": 300}
-    task = small(devices=devices, rewards=rewards, steps=10, start_hour=3).build()
+    task = build_task(small(devices=devices, rewards=rewards, steps=10, start_hour=3))
     _, earned = solve_day(task, SUMMER)
     shares = np.linspace(-1, 1, 257)
     env, hourly = dss_marl.ZoneEnv(task, "test"), []
@@ -309,7 +311,7 @@ def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
     devices = [{"kind": "regulator", "names": ["reg1"], "moves": 16}, {"kind": "capacitor", "names": "all"}]
     base = dss_marl.load_scenario("ieee13_legacy")
     zones = {"method": "balanced", "count": 1}
-    task = base.replace(devices=devices, zones=zones, steps=6, start_hour=16.0).build()
+    task = build_task(base.replace(devices=devices, zones=zones, steps=6, start_hour=16.0))
     plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
     first, trials = plant.begin(4, task.start), Trials(plant)
     states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(6)]

@@ -11,6 +11,7 @@ from common import in_new_process
 
 from dss_marl import load_scenario, read_feeder
 from dss_marl.data import known_names
+from dss_marl.task import build_task
 from dss_marl.zones import (
     METHODS,
     Parts,
@@ -299,10 +300,10 @@ def test_a_scenario_finds_the_file_beside_it(tmp_path, monkeypatch):
     write_mapping(Parts(mapping(graph, zones=HALVES), ["a", "b"]), tmp_path / "my_zones.yaml", graph)
     text = yaml.safe_dump({"base": "ieee13_volt_var", "zones": {"method": "mapping", "file": "my_zones.yaml"}})
     (tmp_path / "mine.yaml").write_text(text)
-    assert [zone.name for zone in load_scenario(tmp_path / "mine.yaml").build().zones] == ["a", "b"]
+    assert [zone.name for zone in build_task(load_scenario(tmp_path / "mine.yaml")).zones] == ["a", "b"]
     monkeypatch.chdir(tmp_path)
     scenario = load_scenario("ieee13_volt_var").replace(zones={"method": "mapping", "file": "my_zones.yaml"})
-    assert len(scenario.build().zones) == 2
+    assert len(build_task(scenario).zones) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from common import load_cached
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
 from dss_marl.profiles import Outage
+from dss_marl.task import build_task
 from dss_marl.topology import Topology
 
 NAME = "ieee34_volt_var"
@@ -64,9 +65,9 @@ def test_forecasts_err_more_the_farther_they_reach():
 def test_times_that_do_not_fit_are_refused():
     plain = load_scenario(NAME)
     with pytest.raises(ValueError, match=r"start_hour 0.1 is no multiple of dt_h 0.25"):
-        plain.replace(start_hour=0.1).build()
+        build_task(plain.replace(start_hour=0.1))
     with pytest.raises(ValueError, match="of 48 at most; lower horizon, steps or start_hour"):
-        plain.replace(start_hour=20, horizon=40).build()
+        build_task(plain.replace(start_hour=20, horizon=40))
 
 
 # --- what breaks -----------------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def test_faults_of_the_option_take_the_place_of_the_scenarios():
 
 def test_faults_that_cannot_be_parted_are_refused_when_building():
     with pytest.raises(ValueError, match=r"fault .reg1a.: no switch parts the fault from the source"):
-        load_scenario(SWITCHING).replace(faults=["l43", "reg1a"]).build()
+        build_task(load_scenario(SWITCHING).replace(faults=["l43", "reg1a"]))
 
 
 def test_outages_of_the_day_begin_and_end_at_their_time(monkeypatch):
@@ -166,7 +167,7 @@ def test_a_volt_var_curve_and_the_voltage_it_causes_agree():
     """What the inverters feed in is what their curve says at the voltage that results."""
     plain = load_scenario(NAME)
     devices = [{**d, "mode": "volt_var"} if d["kind"] == "inverter" else d for d in plain.devices]
-    task = plain.replace(devices=devices, start_hour=11).build()
+    task = build_task(plain.replace(devices=devices, start_hour=11))
     env = ZoneEnv(task, engine=OpenDSSEngine(task.feeder, tolerance=1e-8))
     env.reset(seed=0, options={"day": 172})
     group = next(g for g in task.groups if type(g).__name__ == "Inverters")

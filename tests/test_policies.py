@@ -5,6 +5,7 @@ import pytest
 
 import dss_marl
 from dss_marl.policies import CATEGORY_B, REFERENCES, Droop, DroopCurve, reference, tune_droop
+from dss_marl.task import build_task
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import environment_for
 
@@ -109,7 +110,7 @@ def test_tuning_finds_the_best_of_what_it_tries():
 
 def test_tuned_droop_beats_the_default_on_training_days():
     scenario = dss_marl.load_scenario("ieee34_volt_var")
-    days = scenario.build().profiles.days("train")[5::60]
+    days = build_task(scenario).profiles.days("train")[5::60]
     default, tuned = (
         np.mean([row["team_return"] for row in evaluate(reference(name, scenario), scenario, days, "train")])
         for name in ("droop", "tuned_droop")

@@ -11,7 +11,9 @@ from dss_marl.data import data_folder
 from dss_marl.feeder import NewInjection
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
-from dss_marl.scenario import load_scenario, scenario_from
+from dss_marl.scenario import scenario_from
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 
 FEEDER = """
 clear
@@ -159,7 +161,7 @@ def test_a_scenario_finds_the_table_beside_it(tmp_path):
     shipped = (data_folder("scenarios") / "ieee13_volt_var.yaml").read_text().splitlines()
     lines = [line for line in shipped if not line.startswith("profiles:")]
     (tmp_path / "own.yaml").write_text("\n".join([*lines, "profiles: {kind: csv, path: data.csv}"]))
-    task = load_scenario(tmp_path / "own.yaml").build()
+    task = build_task(load_scenario(tmp_path / "own.yaml"))
     assert task.profiles.day(0).kw[0, task.feeder.loads].tolist() == [-100.0] * len(names)
 
 

@@ -13,6 +13,7 @@ from dss_marl.policies.best_known import played, solve_day
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.trees import all_trees, ring_table
 from dss_marl.policies.trials import Trials
+from dss_marl.task import build_task
 from dss_marl.training import evaluate
 
 SUMMER = 130
@@ -28,7 +29,7 @@ def small(**changes):
 
 @cache
 def begun():
-    task = small().build()
+    task = build_task(small())
     trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=1e-7)))
     first = trials.plant.begin(SUMMER, task.start)
     states = [trials.plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(3)]
@@ -108,4 +109,4 @@ def test_what_is_not_planned_is_said():
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"faults": ["l12"]}, "attacks or faults"),
     ):
-        assert problem in reconfiguration.refuses(small(**changes).build())
+        assert problem in reconfiguration.refuses(build_task(small(**changes)))

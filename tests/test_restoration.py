@@ -17,6 +17,7 @@ from dss_marl.policies.best_known import played
 from dss_marl.priorities import CLASSES, Priorities, PrioritySpec
 from dss_marl.rewards import REWARDS
 from dss_marl.state import Interval
+from dss_marl.task import build_task
 from dss_marl.topology import Topology
 from dss_marl.training.evaluation import run_day
 
@@ -291,7 +292,7 @@ def test_a_plan_of_restoration_says_what_it_does_not_move():
     alone = load_scenario(NAME).replace(
         devices=[{"kind": "breaker"}], faults=[], zones={"method": "balanced", "count": 1}
     )
-    assert "no switch" in restoration.refuses(alone.build())
+    assert "no switch" in restoration.refuses(build_task(alone))
     assert "no faults" in restoration.refuses(load_cached(NAME, faults=()))
 
 
@@ -300,7 +301,7 @@ def test_several_branches_of_a_fault_break_at_once():
     env.reset(seed=3)
     assert np.array_equal(env.now.faulted, env.task.feeder.at_ends(["l18", "l97"]))
     with pytest.raises(ValueError, match="branch 'l999' does not exist"):
-        load_scenario(NAME).replace(faults=["l18+l999"]).build()
+        build_task(load_scenario(NAME).replace(faults=["l18+l999"]))
     env.close()
 
 

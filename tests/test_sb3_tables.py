@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl import load_scenario
-from dss_marl.central import gym_env
+from dss_marl import gym_env, load_scenario
+from dss_marl.task import build_task
 from dss_marl.vec import Plain
 
 pytest.importorskip("sb3_contrib")
@@ -240,7 +240,7 @@ def test_wrapped_rows_learn_on_the_native_route():
         env = dss_marl.make("ieee34_volt_var", agents="device", actions="multidiscrete", steps=4)
         return supersuit.flatten_v0(supersuit.frame_stack_v1(Plain(env), 2))
 
-    width = len(load_scenario("ieee34_volt_var").replace(agents="device").build().observer.low)
+    width = len(build_task(load_scenario("ieee34_volt_var").replace(agents="device")).observer.low)
     with closed(to_sb3(make)) as venv:
         assert venv.observation_space.shape == (2 * width,)
         MaskablePPO("MlpPolicy", venv, **ON, device="cpu", seed=0).learn(96)

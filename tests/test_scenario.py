@@ -13,6 +13,7 @@ from dss_marl import Scenario, ZoneEnv, list_scenarios, load_scenario, make
 from dss_marl.data import data_folder, known_names
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
 from dss_marl.rewards import COSTS, REWARDS
+from dss_marl.task import build_task
 
 SMALL = """\
 title: two zones on a small circuit
@@ -53,7 +54,7 @@ def test_the_scenarios_of_the_issue_ship():
 
 
 def test_shipped_scenarios_give_every_agent_something_to_do(scenario):
-    task = load_scenario(scenario).build()
+    task = build_task(load_scenario(scenario))
     assert len(task.zones) >= 3 or scenario.endswith("_central")
     assert (task.agents.slots.place >= 0).any(axis=1).all()
     slow = {"regulator", "switch", "open_point"}  # what the circuit would operate by itself, or nobody
@@ -186,7 +187,7 @@ def test_what_a_scenario_says_of_the_feeder_happens():
     scenario = load_scenario("ieee34_volt_var").replace(
         feeder={"source_pu": 1.011, "taps": {"reg1b": -7}, "closed": {"c848": False}, "commands": ["load.s890.kw=77"]}
     )
-    task = scenario.build()
+    task = build_task(scenario)
     named = {row.name: r for r, row in enumerate(task.feeder.taps)}
     assert task.start.tap[named["transformer.reg1b"]] == -7
     assert task.start.tap[named["transformer.reg1a"]] == 13  # as in the file
@@ -206,7 +207,7 @@ def test_loads_keep_their_model_in_the_stated_range():
     served = {}
     for limits in ([0.5, 1.5], None):
         heavy = {"load_scale": (1.0, 1.0)}
-        task = load_scenario("ieee34_volt_var").replace(feeder={**low, "load_v_pu": limits}, profiles=heavy).build()
+        task = build_task(load_scenario("ieee34_volt_var").replace(feeder={**low, "load_v_pu": limits}, profiles=heavy))
         env = ZoneEnv(task)
         env.reset(seed=1, options={"day": 4})
         constant = [j for j, row in enumerate(task.feeder.injections) if row.name == "load.s890"]
@@ -293,7 +294,7 @@ def test_rewards_and_costs_of_ones_own(scenario):
 def test_two_terms_of_one_name_are_refused(changes):
     """They would share a key in the infos, and one would be dropped without a word."""
     with pytest.raises(ValueError, match=r"(loss|half)"):
-        load_scenario("ieee34_volt_var").replace(**changes).build()
+        build_task(load_scenario("ieee34_volt_var").replace(**changes))
 
 
 def test_a_device_of_ones_own():

@@ -10,6 +10,7 @@ from dss_marl import ZoneEnv, load_scenario
 from dss_marl.attack import Attack, AttackSpec
 from dss_marl.messages import Messages, MessageSpec
 from dss_marl.sensing import Sensing, SensingSpec
+from dss_marl.task import build_task
 
 NAME = "ieee34_volt_var"
 
@@ -247,13 +248,13 @@ def test_an_attack_on_one_kind_leaves_the_others_alone():
 
 def test_wrong_attacks_are_refused():
     with pytest.raises(ValueError, match="attack: there is no battery among the devices"):
-        load_scenario(NAME).replace(attack={"policy": "full", "share": 0.5, "kinds": ["battery"]}).build()
+        build_task(load_scenario(NAME).replace(attack={"policy": "full", "share": 0.5, "kinds": ["battery"]}))
     with pytest.raises(ValueError, match="attack: unknown agent 'zone_9'; agents are zone_1"):
-        load_scenario(NAME).replace(attack={"policy": "full", "agents": ["zone_9"]}).build()
+        build_task(load_scenario(NAME).replace(attack={"policy": "full", "agents": ["zone_9"]}))
     with pytest.raises(ValueError, match="either agents or a share"):
         load_scenario(NAME).replace(attack={"policy": "full"})
     with pytest.raises(ValueError, match=r"known: .*opposite"):
-        load_scenario(NAME).replace(attack={"policy": "nasty", "share": 0.5}).build()
+        build_task(load_scenario(NAME).replace(attack={"policy": "nasty", "share": 0.5}))
 
 
 # --- in the environment ----------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import pytest
 
 from dss_marl import OpenDSSEngine
 from dss_marl.engines.opendss import read_feeder
-from dss_marl.scenario import load_scenario, scenario_from
-from dss_marl.synthetic import SyntheticSpec, synthetic_feeder, synthetic_path, synthetic_text
+from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path, synthetic_text
+from dss_marl.scenario import scenario_from
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 
 
 @pytest.fixture(scope="module", params=[(300, 1), (1_000, 0), (3_000, 4), (10_000, 0)], ids=lambda p: f"{p[0]}-{p[1]}")
@@ -99,7 +101,7 @@ def test_a_scenario_names_one_feeder_or_makes_one():
     }
     data = {**scenario.model_dump(mode="json"), **changes}
     data["feeder"] = {"synthetic": {"nodes": 400, "seed": 2, "plants": 6}}
-    task = scenario_from(data).build()
+    task = build_task(scenario_from(data))
     assert len(task.agents.names) == 6
     assert len(task.feeder.nodes) == pytest.approx(400, rel=0.05)
     for wrong in ({}, {"name": "ieee34", "synthetic": {}}):

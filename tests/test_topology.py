@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dss_marl import read_feeder
+from dss_marl.engines.opendss.synthetic_feeder import synthetic_feeder
 from dss_marl.feeder import NewInjection, NewSwitch
-from dss_marl.synthetic import synthetic_feeder
 from dss_marl.topology import Topology
 
 SECTIONS = ["l13", "l19", "l24", "l36", "l45", "l53", "l67", "l77", "l88", "l92", "l101", "l105"]

@@ -7,6 +7,7 @@ import pytest
 
 import dss_marl
 from dss_marl.metrics import EpisodeFigures, mean_interval
+from dss_marl.task import build_task
 from dss_marl.training import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
 from dss_marl.training.evaluation import run_day
 
@@ -38,7 +39,7 @@ def test_the_record_repeats_the_run(run, tmp_path):
     record = load_run(folder)
     assert scenario_from(record.scenario) == scenario
     assert record.versions["opendssdirect.py"] != "not installed" and record.versions["torch"]
-    assert record.profiles_sha256 == scenario.build().profiles.sha256()
+    assert record.profiles_sha256 == build_task(scenario).profiles.sha256()
     assert record.agent_steps >= SMALL["agent_steps"] and record.agent_steps_per_second > 0
     again = train(scenario_from(record.scenario), tmp_path, seed=record.seed)
     assert again.history == record.history
@@ -48,7 +49,7 @@ def test_the_saved_policy_is_the_best_on_validation_days(run):
     folder, scenario, reports = run
     record = load_run(folder)
     env = dss_marl.ZoneEnv(scenario, "validation")
-    score = run_day(env, SharedPolicy.load(folder), env.days[0])["team_return"]
+    score = run_day(env, SharedPolicy.load(folder, "ppo"), env.days[0])["team_return"]
     assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
     assert [s for _, s in reports if s is not None] == [row["score"] for row in record.history]
 
@@ -84,7 +85,7 @@ def test_a_policy_for_other_spaces_is_refused(run):
     env = dss_marl.make("ieee34_volt_var")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"shape .* scenario 'ieee34_volt_var'"):
-        SharedPolicy.load(folder).start(env)
+        SharedPolicy.load(folder, "ppo").start(env)
 
 
 TINY = {"agent_steps": 300, "n_envs": 1, "n_steps": 6, "evaluations": 1, "evaluation_days": 1, "n_epochs": 1}
@@ -126,7 +127,7 @@ def test_a_policy_per_kind_repeats_and_compares(kinds, tmp_path):
     table = compare(folder, ["no_control"], most_days=1)
     assert list(table.figures) == ["no_control", "learned"]
     with pytest.raises(ValueError, match=r"no shared policy model\.zip; load_policy"):
-        SharedPolicy.load(folder)
+        SharedPolicy.load(folder, "ppo")
 
 
 def test_policies_of_other_kinds_are_refused(kinds):

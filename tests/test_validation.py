@@ -14,7 +14,8 @@ from dss_marl.devices import OpenPoints
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.profiles import STRESS_SPLITS
-from dss_marl.scenario import load_scenario
+from dss_marl.scenario_files import load_scenario
+from dss_marl.task import build_task
 from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation import failures, prove
 from dss_marl.validation.games import Game, Games, _Seen
@@ -323,7 +324,7 @@ def test_a_scope_plays_frozen_days_and_refuses_one_day():
     with pytest.raises(ValueError, match="2 or more"):
         Scope.of(task, most=1)
     with pytest.raises(ValueError, match="no plans"):
-        frozen_days(noon(name="ieee34_never", strongest="best_known").build())
+        frozen_days(build_task(noon(name="ieee34_never", strongest="best_known")))
 
 
 def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):

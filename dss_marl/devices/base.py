@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from dss_marl._plugins import imported
 from dss_marl.feeder import Feeder, NewInjection, NewSwitch
 from dss_marl.priorities import Priorities
 from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
-from dss_marl.zones import imported
 
 
 class DeviceSpec(BaseModel):

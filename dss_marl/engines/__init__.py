@@ -1,1 +1,25 @@
-"""Engines: set points in, solution out."""
+"""Engines: set points in, solution out. ``open_engine`` opens one; circuits are read here too.
+
+OpenDSS's names, text and calls stand in ``engines.opendss``; what the rest of the package needs of it comes from here.
+"""
+
+from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
+from dss_marl.engines.opendss.edits import circuit_edits
+from dss_marl.engines.opendss.loadshapes import read_load_shapes
+from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
+from dss_marl.engines.registry import ENGINES, open_engine
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "OpenDSSEngine",
+    "PowerFlowError",
+    "SyntheticSpec",
+    "circuit_edits",
+    "open_engine",
+    "read_feeder",
+    "read_load_shapes",
+    "synthetic_feeder",
+    "synthetic_path",
+]

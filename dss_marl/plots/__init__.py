@@ -13,6 +13,7 @@ from dss_marl.plots.days import days_figure
 from dss_marl.plots.feeder_map import feeder_figure, feeder_image, zones_figure
 from dss_marl.plots.layout import bus_positions
 from dss_marl.plots.page import save, zone_colours
+from dss_marl.plots.renderer import render_feeder
 from dss_marl.plots.side_by_side import comparison_figure
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "feeder_figure",
     "feeder_image",
     "learning_curve_figure",
+    "render_feeder",
     "save",
     "voltage_band_figure",
     "zone_colours",

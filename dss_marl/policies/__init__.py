@@ -5,7 +5,7 @@ from dss_marl.policies.charging import ValleyFilling
 from dss_marl.policies.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.policies.estimation import NearestMeter, WeightedLeastSquares
 from dss_marl.policies.greedy import Greedy
-from dss_marl.policies.plans import Planned, Plans, load_plans, spread
+from dss_marl.policies.plans import Planned, Plans, load_plans
 from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.references import BY_NAME, REFERENCES, reference
 from dss_marl.policies.tariff import TimeOfUse
@@ -32,6 +32,5 @@ __all__ = [
     "is_local",
     "load_plans",
     "reference",
-    "spread",
     "tune_droop",
 ]

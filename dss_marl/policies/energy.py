@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
+from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
 from dss_marl.policies.base import Controller, asked
@@ -97,7 +97,7 @@ class EnergyDay:
 
     def __init__(self, task: Task, day: int) -> None:
         self.task, self.day = task, day
-        self.trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+        self.trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
         self.positions = Positions(task)
         first = self.trials.plant.begin(day, task.start)
         self._stores = Stores(task, day, self.trials.plant.memories(first.memory))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.state import Array, IntArray, Setpoints, Solution
 from dss_marl.task import Task
 from dss_marl.zones import Zone
@@ -40,7 +40,7 @@ class KnownNetwork:
     def __init__(self, task: Task, base_kw: Array) -> None:
         feeder = task.feeder
         self._task = task
-        self._engine = OpenDSSEngine(feeder, tolerance=_TOLERANCE)
+        self._engine = open_engine(feeder, tolerance=_TOLERANCE)
         nominal, kvar = feeder.nominal_kw, feeder.nominal_kvar
         self._kvar_per_kw = np.divide(kvar, nominal, out=np.zeros_like(kvar), where=nominal != 0)
         self._kvar_per_kw[np.setdiff1d(np.arange(len(nominal)), feeder.loads)] = 0.0

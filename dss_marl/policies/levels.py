@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.devices import Capacitors, Inverters, Regulators, SteppedInverters
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.plant import Plant
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, GridState
@@ -40,7 +40,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     Raises:
         ValueError: every sequence meets a power flow that fails.
     """
-    trials = Trials(Plant(task, OpenDSSEngine(task.feeder)))
+    trials = Trials(Plant(task, open_engine(task.feeder)))
     plant = trials.plant
     start = plant.begin(day, task.start)
     ways, kept = [_Way(0.0, start, 0, 0.0)], []

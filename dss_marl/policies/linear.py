@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dss_marl.devices import Inverters, Regulators
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.env import ZoneEnv
 from dss_marl.policies.quadratic import Local, best_change, best_whole
 from dss_marl.policies.trials import Trials
@@ -186,7 +186,7 @@ class _Slopes:
             raise ValueError(
                 f"linear needs inverters of mode share and priority watt; scenario {task.scenario.name!r} has none"
             )
-        engine = OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)
+        engine = open_engine(task.feeder, tolerance=_TOLERANCE)
         base = task.start.copy()
         base.kw[inverters.injections] = inverters.kva / 2.4
         at = engine.solve(base)

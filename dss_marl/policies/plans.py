@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -155,9 +155,3 @@ def load_plans(scenario: Scenario) -> Plans:
         if path.is_file():
             return Plans.load(path)
     raise ValueError(f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them")
-
-
-def spread(days: Sequence[int], count: int) -> list[int]:
-    """Some of the days, over the whole year; a larger number only adds to a smaller one's."""
-    order = np.argsort((np.arange(len(days)) * 0.6180339887) % 1, kind="stable")  # the golden ratio's fractions
-    return sorted(int(days[k]) for k in order[:count])

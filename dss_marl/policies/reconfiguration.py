@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from dss_marl.devices import OpenPoints
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.plant import Plant
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.paths import best_path
@@ -37,7 +37,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         day: of the year.
         thorough: let the model offer more.
     """
-    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=_TOLERANCE)))
+    trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
     configurations = Configurations(trials)
     group, steps = configurations.group, range(task.scenario.steps)
     first = trials.plant.begin(day, task.start)

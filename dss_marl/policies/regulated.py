@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.devices import Inverters
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
 from dss_marl.policies.moments import Choice, Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
 from dss_marl.state import Array, GridState, Setpoints
-from dss_marl.task import Task
+from dss_marl.task import Task, build_task
 
 _KEPT = 8  # positions of regulators and banks from which ways go on: those that earned most so far
 _PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to where inverters would be best if no tap moved
@@ -77,8 +77,8 @@ class RegulatedDay:
 
     def __init__(self, task: Task, day: int, kept: int) -> None:
         self._task, self._day, self._kept = task, day, kept
-        held = task.scenario.replace(circuit_controls=False).build()
-        engine = OpenDSSEngine(task.feeder)
+        held = build_task(task.scenario.replace(circuit_controls=False))
+        engine = open_engine(task.feeder)
         self._running, self._held = Trials(Plant(task, engine)), Trials(Plant(held, engine))
         self._positions = Positions(held)
         self._places = Moments.places_of(task)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.policies.plans import spread
+from dss_marl.profiles.splits import spread_days
 from dss_marl.state import Array
 from dss_marl.task import Task
 
@@ -30,7 +30,7 @@ class Typical(NamedTuple):
 def typical(task: Task) -> Typical:
     """The mean of some training days; an operator knows them, and nothing of the day that is played."""
     profiles, loads = task.profiles, task.feeder.loads
-    days = [profiles.day(day, 0) for day in spread(profiles.days("train"), _DAYS)]
+    days = [profiles.day(day, 0) for day in spread_days(profiles.days("train"), _DAYS)]
     price = np.mean([day.price for day in days], axis=0)
     panels = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     load_kw, sun_kw = (np.mean([day.kw[:, rows].sum(-1) for day in days], axis=0) for rows in (loads, panels))

@@ -9,7 +9,7 @@ import numpy as np
 
 from dss_marl.attack import BLIND
 from dss_marl.devices import Capacitors, Inverters, Regulators
-from dss_marl.engines.opendss import OpenDSSEngine
+from dss_marl.engines import open_engine
 from dss_marl.env import ZoneEnv
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
@@ -35,7 +35,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         day: of the year.
         thorough: try moves of two devices together too, which takes much longer.
     """
-    env = ZoneEnv(task, "test", OpenDSSEngine(task.feeder, tolerance=_TOLERANCE))
+    env = ZoneEnv(task, "test", open_engine(task.feeder, tolerance=_TOLERANCE))
     env.reset(seed=seed_of(day), options={"day": day})
     trials = Trials(env.plant, env.attack)
     positions = Positions(task)

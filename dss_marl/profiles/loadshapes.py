@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from dss_marl.engines import read_load_shapes
 from dss_marl.feeder import Feeder
 from dss_marl.profiles.measured import Measured, MeasuredData, check_minutes
 from dss_marl.profiles.synthetic import Synthetic
@@ -27,7 +28,6 @@ def loadshape_days(spec: LoadshapeProfiles, feeder: Feeder, minutes: int) -> Mea
     Raises:
         ValueError: no load has a shape, or the shapes' intervals are uneven, of different length or do not fit.
     """
-    from dss_marl.engines.opendss.loadshapes import read_load_shapes  # only the engine's package knows OpenDSS
 
     shapes = read_load_shapes(feeder, spec.which)
     if not shapes:

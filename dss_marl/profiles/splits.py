@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 SPLITS = ("train", "validation", "test")
 STRESS_SPLITS = ("sunny_low_load", "cold_evening", "more_pv", "another_climate", "outage_season")
@@ -49,3 +52,9 @@ def splits_sha256(days: dict[str, tuple[int, ...]] | None = None) -> str:
     """SHA-256 of the day numbers, which ``splits.json`` holds too."""
     named = {name: list(numbers) for name, numbers in (days or frozen_splits()).items()}
     return hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).hexdigest()
+
+
+def spread_days(days: Sequence[int], count: int) -> list[int]:
+    """Some of the days, over the whole year; a larger number only adds to a smaller one's."""
+    order = np.argsort((np.arange(len(days)) * 0.6180339887) % 1, kind="stable")  # the golden ratio's fractions
+    return sorted(int(days[k]) for k in order[:count])

@@ -11,8 +11,9 @@ import numpy as np
 from dss_marl.policies import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, Planned, reference, tune_droop
 from dss_marl.scenario import Scenario, scenario_from
 from dss_marl.state import Array, GridState
-from dss_marl.training.controllers import load_policy
+from dss_marl.task import build_task
 from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day, startable
+from dss_marl.training.policies import load_policy
 from dss_marl.training.record import RunRecord, load_run
 
 
@@ -103,7 +104,7 @@ def draw(folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[
     shown = {name: one for name, one in controllers.items() if name != "random"}
     voltage, noon = bands(shown, scenario, day)
     title = f"{scenario.name}, learned policy, test day {day}, noon"
-    plots.save(plots.feeder_figure(scenario.build(), noon, title), folder / "feeder.png")
+    plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: band of the judged voltages"
     plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
     steps = np.array([row["agent_steps"] for row in run.history])

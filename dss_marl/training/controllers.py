@@ -10,9 +10,6 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.env import ZoneEnv
-from dss_marl.policies import Controller
-from dss_marl.training.record import load_run
-from dss_marl.training.settings import TrainingSettings
 from dss_marl.vec.plain import action_in, arrayed, flat_mask, split
 
 MODEL = "model.zip"
@@ -31,13 +28,16 @@ class PolicyPerKind:
         self.models = dict(models)
 
     @classmethod
-    def load(cls, folder: Path) -> PolicyPerKind:
+    def load(cls, folder: Path, algorithm: str) -> PolicyPerKind:
         """The best policies of a run.
 
+        Args:
+            folder: of the run.
+            algorithm: that trained them, as the run's settings name it.
+
         Raises:
-            ValueError: no run there, or one of a shared policy.
+            ValueError: no policy per kind is there.
         """
-        algorithm = TrainingSettings.model_validate(load_run(folder).settings).algorithm
         stem, end = MODEL.split(".")
         paths = {path.stem.removeprefix(f"{stem}-"): path for path in sorted(folder.glob(f"{stem}-*.{end}"))}
         if not paths:
@@ -90,13 +90,16 @@ class SharedPolicy(PolicyPerKind):
         self.model = model
 
     @classmethod
-    def load(cls, folder: Path) -> SharedPolicy:
+    def load(cls, folder: Path, algorithm: str) -> SharedPolicy:
         """The best policy of a run.
 
+        Args:
+            folder: of the run.
+            algorithm: that trained it, as the run's settings name it.
+
         Raises:
-            ValueError: no run there, or one with a policy per kind.
+            ValueError: no shared policy is there.
         """
-        algorithm = TrainingSettings.model_validate(load_run(folder).settings).algorithm
         if not (folder / MODEL).is_file():
             raise ValueError(f"{str(folder)!r} has no shared policy {MODEL}; load_policy finds out what a run has")
         return cls(_load(folder / MODEL, algorithm))
@@ -108,16 +111,6 @@ class SharedPolicy(PolicyPerKind):
 
     def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:
         return ("",) * len(env.possible_agents)
-
-
-def load_policy(folder: Path) -> Controller:
-    """The best policy of a run, shared or per kind as its record says.
-
-    Raises:
-        ValueError: no run there.
-    """
-    settings = TrainingSettings.model_validate(load_run(folder).settings)
-    return (SharedPolicy if settings.policies == "shared" else PolicyPerKind).load(folder)
 
 
 def _load(path: Path, algorithm: str) -> Any:

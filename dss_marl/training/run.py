@@ -9,7 +9,7 @@ from typing import Any
 
 from dss_marl.env import ZoneEnv
 from dss_marl.scenario import Scenario
-from dss_marl.task import Task
+from dss_marl.task import Task, build_task
 from dss_marl.training.best import KeepBest, Report
 from dss_marl.training.controllers import PolicyPerKind, SharedPolicy
 from dss_marl.training.record import RunRecord, new_record
@@ -46,7 +46,7 @@ def train(
     import torch  # isort: skip
 
     settings = TrainingSettings.model_validate(scenario.training)
-    task = scenario.build()
+    task = build_task(scenario)
     if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
         raise ValueError(
             f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, and these are "

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dss_marl.policies.best_known import solve_day
-from dss_marl.policies.plans import Plans, digest, plans_path, spread
+from dss_marl.policies.plans import Plans, digest, plans_path
+from dss_marl.profiles.splits import spread_days
 from dss_marl.scenario import Scenario
+from dss_marl.task import build_task
 
 
 def days_to_solve(
@@ -25,7 +27,7 @@ def days_to_solve(
     plans = Plans.load(path) if path.is_file() else Plans(digest(scenario))
     if plans.digest != digest(scenario):
         plans = Plans(digest(scenario))
-    days = spread(scenario.build().profiles.days("test"), count)
+    days = spread_days(build_task(scenario).profiles.days("test"), count)
     return plans, path, [day for day in days if anew or day not in plans.requests]
 
 
@@ -41,7 +43,7 @@ def solved(
     Returns:
         each day and the team's return of its plan.
     """
-    task = scenario.build()
+    task = build_task(scenario)
     for day in days:
         requests, earned = solve_day(task, day, thorough=thorough)
         if earned > plans.returns.get(day, -float("inf")):

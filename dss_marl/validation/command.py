@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dss_marl.scenario import load_scenario
+from dss_marl.scenario_files import load_scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.proof import prove
 from dss_marl.validation.results import save

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.env import ZoneEnv
 from dss_marl.metrics import TermSums
 from dss_marl.policies import Controller
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, GridState, Setpoints
-from dss_marl.task import Task
+from dss_marl.task import Task, build_task
 from dss_marl.training.evaluation import environment_for, run_day
 
 SAMPLES = 24  # intervals of a day whose energy is counted in another way
@@ -50,7 +49,7 @@ class Games:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        self.task: Task = scenario.build()
+        self.task: Task = build_task(scenario)
         self.kept: dict[str, dict[int, Game]] = {}
         self._envs: dict[bool, ZoneEnv] = {}
 
@@ -124,10 +123,11 @@ class _Seen:
     def imbalance(self, env: ZoneEnv) -> float:
         """See Game; the intervals are solved once more, and OpenDSS is asked for the losses of its elements."""
         worst = np.nan
-        if not isinstance(env.engine, OpenDSSEngine):
+        element_loss_kw = getattr(env.engine, "element_loss_kw", None)  # OpenDSS has it; an own engine may not
+        if element_loss_kw is None:
             return worst
         for setpoints, loss_kw, flow in self._states:
             env.engine.solve(setpoints)
-            off = abs(loss_kw - env.engine.element_loss_kw()) / max(flow, 1.0)
+            off = abs(loss_kw - element_loss_kw()) / max(flow, 1.0)
             worst = off if np.isnan(worst) else max(worst, off)
         return float(worst)

@@ -13,7 +13,7 @@ from dss_marl.policies import BY_NAME, REFERENCES
 from dss_marl.rewards import estimate_off, unserved_kwh
 from dss_marl.scenario import Scenario
 from dss_marl.state import Array, BoolArray, GridState
-from dss_marl.task import Task
+from dss_marl.task import Task, build_task
 from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation.scope import frozen_days
 
@@ -36,7 +36,7 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
     from dss_marl import plots
     from dss_marl.plots.operation import operation_figure
 
-    task = scenario.build()
+    task = build_task(scenario)
     days = frozen_days(task)
     day = days[len(days) // 2] if day is None else day
     names = [name for name in REFERENCES if name not in BY_NAME or name == scenario.strongest]

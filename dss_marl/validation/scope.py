@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dss_marl.policies import BY_NAME, load_plans, spread
+from dss_marl.policies import BY_NAME, load_plans
+from dss_marl.profiles.splits import spread_days
 from dss_marl.task import Task
 
 DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds
@@ -48,11 +49,11 @@ class Scope:
         if most is not None and most < 2:
             raise ValueError(f"--days must be 2 or more, for an interval over days; got {most}")
         most = 2 if quick else most
-        days = spread(days, min(most or len(days), len(days)))
+        days = spread_days(days, min(most or len(days), len(days)))
         large = len(task.feeder.nodes) * task.scenario.steps > LARGE
         if quick:
             return cls(tuple(days), tuple(days[:1]), slow=False, stress=(2, 2), tries=2, quick=True)
-        few = spread(days, 3 if large else 4)
+        few = spread_days(days, 3 if large else 4)
         return cls(tuple(days), tuple(few), not large, (8, 24) if large else (16, 41), 10 if large else 40, quick=False)
 
 
@@ -60,7 +61,7 @@ def frozen_days(task: Task) -> Sequence[int]:
     """The test days on which results of a scenario are stated."""
     test = task.profiles.days("test")
     if task.scenario.strongest != "best_known":
-        return spread(test, DAYS if task.scenario.strongest in BY_NAME else MANY_DAYS)
+        return spread_days(test, DAYS if task.scenario.strongest in BY_NAME else MANY_DAYS)
     solved = load_plans(task.scenario).requests
     days = [day for day in test if day in solved]
     if len(days) < 2:

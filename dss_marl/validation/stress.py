@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.metrics import FIGURES
-from dss_marl.policies import Controller, spread
+from dss_marl.policies import Controller
 from dss_marl.profiles import STRESS_SPLITS
-from dss_marl.profiles.splits import OFFSET
+from dss_marl.profiles.splits import OFFSET, spread_days
 from dss_marl.state import Array
 from dss_marl.task import Task
 from dss_marl.validation.games import Games
@@ -66,7 +66,7 @@ def _changed(games: Games, controllers: dict[str, Controller], split: str, scope
 def _differing(games: Games, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
     """What of the key figures differs between so many days of the split and of test, the largest difference first."""
     profiles, found = games.task.profiles, []
-    test, days = (spread(profiles.days(one), count) for one in ("test", split))
+    test, days = (spread_days(profiles.days(one), count) for one in ("test", split))
     paired = [day % OFFSET for day in days] == test  # the same days of the year, one by one
     games.play(name, controller, [*test, *days])
     looked = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dss_marl.zones.build import build_zones, check_partition
 from dss_marl.zones.clusters import communities, electrical
 from dss_marl.zones.cuts import balanced, cut
-from dss_marl.zones.methods import METHODS, imported, partition
+from dss_marl.zones.methods import METHODS, partition
 from dss_marl.zones.neighbours import zone_graph
 from dss_marl.zones.parts import Partition, Parts, feeder_graph
 from dss_marl.zones.quality import partition_quality
@@ -30,7 +30,6 @@ __all__ = [
     "cut",
     "electrical",
     "feeder_graph",
-    "imported",
     "laterals",
     "mapping",
     "over_zones",

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dss_marl.engines.opendss import read_feeder
+from dss_marl.engines import read_feeder
 from dss_marl.export import write_geojson, write_graphml
 from dss_marl.zones.build import build_zones
 from dss_marl.zones.methods import partition

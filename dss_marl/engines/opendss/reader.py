@@ -53,7 +53,7 @@ def read_feeder(
     injections: Sequence[NewInjection] = (),
     switches: Sequence[NewSwitch] = (),
 ) -> Feeder:
-    """Compile a circuit and read its facts; ``Feeder.report()`` tells what was found.
+    """Compile a circuit and read its facts; ``feeder_report`` tells what was found.
 
     Args:
         path_or_name: a shipped feeder's name, or the path of an OpenDSS master file or of the folder of Master.dss.

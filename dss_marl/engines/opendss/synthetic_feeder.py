@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.engines.opendss import read_feeder
+from dss_marl.engines.opendss.reader import read_feeder
 from dss_marl.feeder import Feeder
 
 _KV = 12.47

@@ -1,0 +1,24 @@
+"""Edits of a circuit that a scenario asks for, as OpenDSS commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def circuit_edits(
+    source_pu: float | None = None, load_v_pu: tuple[float, float] | None = None, commands: Sequence[str] = ()
+) -> list[str]:
+    """Commands to run after the circuit's file.
+
+    Args:
+        source_pu: voltage of the source [pu]; None: the file's.
+        load_v_pu: range in which loads keep their model [pu]; None: the file's.
+        commands: the user's own, which run first.
+    """
+    edits = list(commands)
+    if source_pu is not None:
+        edits.append(f"vsource.source.pu={source_pu!r}")
+    if load_v_pu is not None:
+        low, high = load_v_pu
+        edits.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")
+    return edits

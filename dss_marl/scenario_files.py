@@ -1,0 +1,63 @@
+"""Scenario files: shipped scenarios by name, and YAML files with their bases."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dss_marl.data import data_folder, known_names
+from dss_marl.scenario import Scenario, merged, scenario_from
+
+
+def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
+    """A shipped scenario by name, or one from a YAML file; a ``base:`` names the scenario that it changes.
+
+    Raises:
+        ValueError: no such scenario or file, or its content is wrong.
+    """
+    if isinstance(name_or_path, Scenario):
+        return name_or_path
+    return scenario_from(_read_yaml(name_or_path))
+
+
+def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    known = known_names("scenarios")
+    path = Path(name_or_path)
+    if str(name_or_path) in known:
+        path = data_folder("scenarios") / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        close = difflib.get_close_matches(str(name_or_path), known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
+        raise ValueError(
+            f"unknown scenario {str(name_or_path)!r}{hint} known: {', '.join(known)}, or the path of a YAML file"
+        )
+    path = path.resolve()
+    if path in above:
+        chain = " -> ".join(p.stem for p in (*above, path))
+        raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{str(path)!r} must hold keys and values, like the shipped scenarios do")
+    data.setdefault("name", path.stem)
+    feeder = data.get("feeder")
+    if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
+        feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
+    zones = data.get("zones")
+    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
+        beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
+        zones["file"] = str(beside) if beside.is_file() else zones["file"]
+    profiles = data.get("profiles")
+    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
+        profiles["path"] = str((path.parent / Path(profiles["path"]).expanduser()).resolve())
+    if "base" in data:
+        base = str(data.pop("base"))
+        beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
+        base = str(beside) if base not in known and beside.is_file() else base
+        return merged(_read_yaml(base, (*above, path)), data)
+    return data

@@ -1,0 +1,20 @@
+"""Policies of runs, loaded as their records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dss_marl.policies import Controller
+from dss_marl.training.controllers import PolicyPerKind, SharedPolicy
+from dss_marl.training.record import load_run
+from dss_marl.training.settings import TrainingSettings
+
+
+def load_policy(folder: Path) -> Controller:
+    """The best policy of a run, shared or per kind as its record says.
+
+    Raises:
+        ValueError: no run there.
+    """
+    settings = TrainingSettings.model_validate(load_run(folder).settings)
+    return (SharedPolicy if settings.policies == "shared" else PolicyPerKind).load(folder, settings.algorithm)

@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from .vec import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
+from dss_marl.vec import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
 
 MASKS = "action_masks"  # what sb3_contrib calls them
 

@@ -8,8 +8,8 @@ import pickle
 import uuid
 from typing import Any
 
-from .copies import Copy, Infos, MakeEnv, Start
-from .workers import Failure
+from dss_marl.vec.copies import Copy, Infos, MakeEnv, Start
+from dss_marl.vec.workers import Failure
 
 
 class Clone(Copy):

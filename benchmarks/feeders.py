@@ -14,7 +14,7 @@ import sys
 import time
 
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.engines.opendss.synthetic_feeder import synthetic_feeder
 
 # Limits that the project states: read and open [s], graph [s], memory [MB].

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dss_marl import read_feeder
-from dss_marl.facts import Injection
+from dss_marl.grid.elements import Injection
 from dss_marl.profiles import Profiles, SyntheticProfiles
 
 SPEC = SyntheticProfiles(seed=1)

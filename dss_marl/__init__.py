@@ -10,17 +10,17 @@ from typing import Any
 
 from pettingzoo.utils import parallel_to_aec, wrappers
 
+from dss_marl._assets import known_names
 from dss_marl.central import CentralEnv
-from dss_marl.data import known_names
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
 from dss_marl.env import ZoneEnv
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.feeder_report import feeder_report
+from dss_marl.grid.state import GridState, Setpoints, Solution
 from dss_marl.observations import feature
 from dss_marl.registration import register_all
-from dss_marl.report import feeder_report
 from dss_marl.scenario import Scenario
 from dss_marl.scenario_files import load_scenario
-from dss_marl.state import GridState, Setpoints, Solution
 from dss_marl.task import Task, build_task
 from dss_marl.zones import Zone
 

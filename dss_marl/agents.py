@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from dss_marl.devices import DeviceGroup, Estimators
+from dss_marl.grid.state import IntArray
 from dss_marl.spaces.slots import Slots, arranged
-from dss_marl.state import IntArray
 from dss_marl.zones import Zone, stack
 
 How = Literal["zone", "kind", "device"]

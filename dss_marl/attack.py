@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dss_marl._plugins import imported
 from dss_marl.devices import DeviceGroup, device_kind
-from dss_marl.state import Array, BoolArray, GridState, IntArray
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 
 # (what the agents asked for (F), the state that they saw, random numbers) -> what is done instead (F)
 Drive = Callable[[Array, GridState, np.random.Generator], Array]

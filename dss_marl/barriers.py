@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.zones import Zone, all_zones
 
 _BELL = 0.1  # standard deviation of the bowl's bottom [pu]

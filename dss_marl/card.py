@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dss_marl.data import data_folder, known_names
+from dss_marl._assets import data_folder, known_names
 from dss_marl.metrics import mean_interval
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
 from dss_marl.reasons import reasons

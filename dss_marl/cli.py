@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.progress import track as rich_track
 from rich.table import Table as RichTable
 
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.scenario import Scenario
 from dss_marl.scenario_files import load_scenario
 from dss_marl.task import build_task

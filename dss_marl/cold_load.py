@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, BoolArray, Setpoints
-from dss_marl.topology import Topology
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray, Setpoints
+from dss_marl.grid.topology import Topology
 
 _NOTHING = 1e-4  # of the lost diversity: as good as normal
 

@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.judge import Judge
 from dss_marl.messages import Messages
 from dss_marl.plant import Plant
@@ -21,7 +22,6 @@ from dss_marl.saved import EnvState, kept_of, own_stream
 from dss_marl.scenario import Scenario
 from dss_marl.sensing import Sensing
 from dss_marl.spaces import Decoded
-from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task, broken, build_task
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.grid.state import Array, GridState
 from dss_marl.plant import Plant
-from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 from dss_marl.zones import over_zones
 

@@ -9,9 +9,9 @@ import networkx as nx
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.observations import Observer
-from dss_marl.state import Array, BoolArray, GridState, IntArray
 from dss_marl.zones import Zone, stack, zone_graph
 
 

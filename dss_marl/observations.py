@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dss_marl._plugins import imported
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, GridState
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, GridState
 from dss_marl.zones import Zone, all_zones
 
 Function = Callable[[Zone, GridState], Any]

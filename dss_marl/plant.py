@@ -13,11 +13,11 @@ import numpy as np
 from dss_marl.cold_load import ColdLoad
 from dss_marl.devices import DeviceGroup, Supplies, Switches
 from dss_marl.engines.base import Engine
-from dss_marl.feeding import Feeding
+from dss_marl.grid.regulator_direction import Feeding
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.topology import Topology
 from dss_marl.profiles import Day, Forecast
-from dss_marl.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.task import Task
-from dss_marl.topology import Topology
 
 _SETTLED, _MOST_ROUNDS = 0.005, 60  # of reactive power over rating; power flows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from dss_marl.data import data_folder, known_names
+from dss_marl._assets import data_folder, known_names
 
 _ENTRY = re.compile(r"^(\s+)(\"?)([A-Za-z_][\w.:]*)\2:\s*[^#]*?(?:#\s*(.*))?$")
 

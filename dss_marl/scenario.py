@@ -11,8 +11,8 @@ from dss_marl.attack import AttackSpec
 from dss_marl.cold_load import ColdLoadSpec
 from dss_marl.devices import device_kind
 from dss_marl.engines import SyntheticSpec
+from dss_marl.grid.load_priorities import PrioritySpec
 from dss_marl.messages import MessageSpec
-from dss_marl.priorities import PrioritySpec
 from dss_marl.profiles import ProfilesSpec
 from dss_marl.sensing import SensingSpec
 from dss_marl.validation_messages import readable

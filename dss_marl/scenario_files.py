@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dss_marl.data import data_folder, known_names
+from dss_marl._assets import data_folder, known_names
 from dss_marl.scenario import Scenario, merged, scenario_from
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.state import Array, GridState
+from dss_marl.grid.state import Array, GridState
 
 
 class SensingSpec(BaseModel):

@@ -7,7 +7,7 @@ import numpy as np
 
 import dss_marl
 from dss_marl.devices import DeviceGroup, DeviceSpec
-from dss_marl.feeder import find
+from dss_marl.grid.feeder import find
 
 
 class ShedSpec(DeviceSpec):

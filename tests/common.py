@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.engines.opendss import read_feeder
-from dss_marl.feeder import NewInjection
+from dss_marl.grid.feeder import NewInjection
 from dss_marl.scenario_files import load_scenario
 from dss_marl.task import build_task
 

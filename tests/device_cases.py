@@ -20,7 +20,7 @@ from dss_marl.devices import (
 )
 from dss_marl.devices.base import DeviceGroup
 from dss_marl.devices.volt_var import Places
-from dss_marl.state import Interval, Setpoints
+from dss_marl.grid.state import Interval, Setpoints
 
 KVA = np.array([120.0, 60.0, 36.0, 240.0])
 KW = np.array([100.0, 60.0, 30.0, 200.0])

@@ -7,8 +7,8 @@ import pytest
 from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
-from dss_marl.feeder import NewInjection
-from dss_marl.report import feeder_report
+from dss_marl.grid.feeder import NewInjection
+from dss_marl.grid.feeder_report import feeder_report
 from dss_marl.task import build_task
 
 BASE = "ieee34_volt_var"

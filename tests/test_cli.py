@@ -3,8 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
+from dss_marl._assets import known_names
 from dss_marl.cli import app
-from dss_marl.data import known_names
 
 runner = CliRunner()
 

@@ -6,7 +6,7 @@ from device_cases import CASES, STEP, reached, setpoints, some_action
 
 from dss_marl.devices import KINDS, Estimators, FlexibleLoads, Inverters
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
-from dss_marl.state import Interval, Setpoints
+from dss_marl.grid.state import Interval, Setpoints
 
 NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators)  # unless sun is held back that must not be
 FIELDS = ("kw", "kvar", "tap", "closed")

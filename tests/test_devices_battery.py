@@ -7,7 +7,7 @@ from device_cases import STEP, batteries, setpoints, some_action, switched
 from dss_marl import OpenDSSEngine
 from dss_marl.devices import Batteries
 from dss_marl.devices.battery import BatterySpec
-from dss_marl.state import Interval
+from dss_marl.grid.state import Interval
 
 
 def spec(**changes):

@@ -8,8 +8,8 @@ from dss_marl import OpenDSSEngine
 from dss_marl.devices import EVChargers
 from dss_marl.devices import ev as columns
 from dss_marl.devices.ev import EVChargerSpec
+from dss_marl.grid.state import Interval
 from dss_marl.profiles.ev import EvSessions
-from dss_marl.state import Interval
 
 QUARTERS = [Interval(t, t / 4, 0.25) for t in range(96)]
 

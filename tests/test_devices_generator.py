@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl.devices import device_kind
-from dss_marl.state import Interval
+from dss_marl.grid.state import Interval
 
 RATED = {"35": 240, "48": 330, "64": 545, "78": 535, "95": 350, "108": 275}  # kW, the sizes of our study
 OFF, FULL = -1.0, 1.0

@@ -7,7 +7,7 @@ from device_cases import STEP, gangs, reached, regulators, setpoints, some_actio
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl.devices import Regulators
 from dss_marl.devices.regulator import RegulatorSpec
-from dss_marl.state import Interval
+from dss_marl.grid.state import Interval
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl.devices import device_kind
-from dss_marl.state import Interval
+from dss_marl.grid.state import Interval
 
 CLOSE, STAY, OPEN = 1.0, 0.0, -1.0
 TIES = [{"name": "t48", "bus1": 48, "bus2": 25}, {"name": "t54", "bus1": "54", "bus2": "93"}]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.metrics import EpisodeFigures
 from dss_marl.plant import Plant
 from dss_marl.policies import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
@@ -13,7 +14,6 @@ from dss_marl.policies.charging import _filled
 from dss_marl.policies.plans import digest
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.trials import Trials
-from dss_marl.priorities import CLASSES
 from dss_marl.task import build_task
 from dss_marl.training import evaluate
 

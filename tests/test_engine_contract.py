@@ -16,7 +16,7 @@ from common import feeder_with_units, in_new_process, random_setpoints
 
 from dss_marl import OpenDSSEngine, PowerFlowError, read_feeder
 from dss_marl.engines.opendss import context as contexts
-from dss_marl.feeder import NewInjection, NewSwitch
+from dss_marl.grid.feeder import NewInjection, NewSwitch
 
 ENGINES = {"opendss": OpenDSSEngine}  # name: feeder, tolerance -> engine
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]

@@ -10,8 +10,8 @@ import pytest
 import raw
 
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.data import data_folder, known_names
-from dss_marl.feeder import NewInjection
+from dss_marl._assets import data_folder, known_names
+from dss_marl.grid.feeder import NewInjection
 
 FEEDERS = known_names("feeders")
 QUICK = [name for name in FEEDERS if name != "ieee8500"]  # for what takes seconds there

@@ -6,8 +6,8 @@ from common import load_cached, task_of
 from test_rewards import with_voltages
 
 from dss_marl import ZoneEnv
+from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
-from dss_marl.priorities import CLASSES
 from dss_marl.rewards import unserved_kwh
 from dss_marl.task import build_task
 

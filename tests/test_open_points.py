@@ -9,9 +9,9 @@ import pytest
 import dss_marl
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl.devices import device_kind
+from dss_marl.grid.state import Interval
 from dss_marl.policies.screening import Screening
 from dss_marl.policies.trees import all_trees, ring_table
-from dss_marl.state import Interval
 from dss_marl.task import build_task
 
 LINES = {"case33": tuple(f"l{k}" for k in range(2, 33)), "ieee123": ("l13", "l45", "l67", "l101")}

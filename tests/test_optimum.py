@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl.data import data_folder
+from dss_marl._assets import data_folder
 from dss_marl.plant import Plant
 from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference
 from dss_marl.policies.best_known import METHODS, played, solve_day

@@ -10,7 +10,7 @@ import yaml
 from common import in_new_process
 
 from dss_marl import load_scenario, read_feeder
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.task import build_task
 from dss_marl.zones import (
     METHODS,

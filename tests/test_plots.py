@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from dss_marl import plots
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.env import ZoneEnv
 from dss_marl.plots.layout import completed, tree_layout
 from dss_marl.plots.page import spread

@@ -7,8 +7,8 @@ import pytest
 from common import feeder_with_units
 
 from dss_marl import read_feeder
-from dss_marl.data import data_folder
-from dss_marl.feeder import NewInjection
+from dss_marl._assets import data_folder
+from dss_marl.grid.feeder import NewInjection
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
 from dss_marl.scenario import scenario_from

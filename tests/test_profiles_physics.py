@@ -7,7 +7,7 @@ import pytest
 from common import feeder_with_units
 
 from dss_marl import read_feeder
-from dss_marl.facts import Injection, NewInjection
+from dss_marl.grid.elements import Injection, NewInjection
 from dss_marl.profiles import CLIMATES, DAYS, Profiles, SyntheticProfiles, ev_sessions
 from dss_marl.profiles.heat import cooling, heating
 from dss_marl.profiles.load import Loads

@@ -12,9 +12,9 @@ import pytest
 from opendssdirect import dss
 
 from dss_marl import OpenDSSEngine, make, read_feeder
-from dss_marl.data import known_names
-from dss_marl.feeder import NewInjection, NewSwitch, components
-from dss_marl.report import feeder_report
+from dss_marl._assets import known_names
+from dss_marl.grid.feeder import NewInjection, NewSwitch, components
+from dss_marl.grid.feeder_report import feeder_report
 
 FOLDER = Path(__file__).parent / "circuits"
 CIRCUITS = {path.stem: path for path in sorted(FOLDER.glob("*.dss"))} | {"own": FOLDER / "Own Circuit" / "Master.DSS"}

@@ -10,7 +10,7 @@ from common import EVERY, ROOT
 
 import dss_marl
 from dss_marl import Scenario, ZoneEnv, list_scenarios, load_scenario, make
-from dss_marl.data import data_folder, known_names
+from dss_marl._assets import data_folder, known_names
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
 from dss_marl.rewards import COSTS, REWARDS
 from dss_marl.task import build_task

@@ -9,7 +9,7 @@ import yaml
 from common import EVERY, QUICK, SCENARIOS, task_of
 
 from dss_marl import ZoneEnv, load_scenario
-from dss_marl.data import data_folder, known_names
+from dss_marl._assets import data_folder, known_names
 from dss_marl.policies import REFERENCES
 
 STEPS = 4

@@ -8,8 +8,8 @@ import pytest
 
 from dss_marl import read_feeder
 from dss_marl.engines.opendss.synthetic_feeder import synthetic_feeder
-from dss_marl.feeder import NewInjection, NewSwitch
-from dss_marl.topology import Topology
+from dss_marl.grid.feeder import NewInjection, NewSwitch
+from dss_marl.grid.topology import Topology
 
 SECTIONS = ["l13", "l19", "l24", "l36", "l45", "l53", "l67", "l77", "l88", "l92", "l101", "l105"]
 TIES = [NewSwitch("t48", "48", "25"), NewSwitch("t54", "54", "93"), NewSwitch("t_single", "111", "72", (1,))]
@@ -228,7 +228,7 @@ def test_three_regulators_side_by_side_are_no_loop():
 
 
 def test_the_states_that_are_remembered_do_not_grow_without_bound(monkeypatch):
-    monkeypatch.setattr("dss_marl.topology._MOST_KEPT", 5)
+    monkeypatch.setattr("dss_marl.grid.topology._MOST_KEPT", 5)
     feeder = feeder_of("ieee123")
     topology = Topology.build(feeder)
     for closed in random_states(feeder, np.random.default_rng(1), 30):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dss_marl import read_feeder
 from dss_marl.cli import app
-from dss_marl.export import write_geojson, write_graphml
+from dss_marl.grid.export import write_geojson, write_graphml
 from dss_marl.zones import balanced, build_zones, electrical, laterals, mapping, partition_quality, zone_graph
 from dss_marl.zones.quality import QUALITY
 

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl._plugins import imported
-from dss_marl.feeder import Feeder, NewInjection, NewSwitch
-from dss_marl.priorities import Priorities
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder, NewInjection, NewSwitch
+from dss_marl.grid.load_priorities import Priorities
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 
 class DeviceSpec(BaseModel):

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
 from dss_marl.devices.units import UnitSpec, new_units, unit_rows, unserved
-from dss_marl.feeder import Feeder, NewInjection
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SOC, _SOC_BEFORE = 2, 3  # columns of the memory
 

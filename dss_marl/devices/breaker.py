@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
-from dss_marl.feeder import Feeder, components
-from dss_marl.priorities import CLASSES, NORMAL, Priorities
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.grid.feeder import Feeder, components
+from dss_marl.grid.load_priorities import CLASSES, NORMAL, Priorities
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 _LEVELS = len(CLASSES)  # all served; without normal loads; critical ones alone
 

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
-from dss_marl.feeder import Feeder, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class CapacitorSpec(DeviceSpec):

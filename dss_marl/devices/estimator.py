@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, IntArray, Interval, Setpoints
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 
 
 class EstimatorSpec(DeviceSpec):

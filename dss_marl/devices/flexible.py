@@ -11,9 +11,9 @@ from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.devices.units import unserved
-from dss_marl.feeder import Feeder, find
-from dss_marl.priorities import Priorities
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.load_priorities import Priorities
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _ENTRY, _OWED, _PACE, _SHED, _BACK, _LOST = range(6)  # columns of the memory
 _NOTHING = 1e-9  # [kWh], what floats leave over

@@ -11,9 +11,9 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.feeder import Feeder, NewInjection, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
-from dss_marl.topology import FED, Topology
+from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.topology import FED, Topology
 
 _JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
 UNBALANCE = 1.33  # of a third of the rating: what one phase can carry

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from dss_marl.devices import volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
-from dss_marl.feeder import Feeder, NewInjection, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _IN_CIRCUIT = "(of the circuit)"
 

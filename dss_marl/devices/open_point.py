@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
 from dss_marl.devices.switch import TieSpec
-from dss_marl.exchanges import Exchanges
-from dss_marl.feeder import Feeder, NewSwitch, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
-from dss_marl.topology import Topology
+from dss_marl.grid.feeder import Feeder, NewSwitch, find
+from dss_marl.grid.rings import Exchanges
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.grid.topology import Topology
 
 
 class OpenPointSpec(DeviceSpec):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
 from dss_marl.devices.units import UnitSpec, new_units
-from dss_marl.feeder import Feeder, NewInjection
+from dss_marl.grid.feeder import Feeder, NewInjection
 
 
 class PVSpec(UnitSpec):

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
 from dss_marl.devices.units import UnitSpec, new_units, unit_rows
-from dss_marl.feeder import Feeder, NewInjection
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 _ABOVE = 1 / 3  # of an entry's size: a request to move
 

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.feeder import Feeder, NewInjection, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
-from dss_marl.topology import Topology
+from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.topology import Topology
 
 _UNBALANCE = 1.33  # of a third of the limit: what one phase can carry
 _SLACK = 1e-4  # of the limit, for the solver's tolerance

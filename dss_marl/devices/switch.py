@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.feeder import Feeder, NewSwitch, find
-from dss_marl.state import Array, BoolArray, IntArray, Interval, Setpoints
-from dss_marl.topology import Topology
+from dss_marl.grid.feeder import Feeder, NewSwitch, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
+from dss_marl.grid.topology import Topology
 
 _ABOUT_0 = 1e-9  # of hours that are left
 

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices.base import DeviceSpec, unique
-from dss_marl.feeder import Feeder, NewInjection, find
-from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
 
 class UnitSpec(DeviceSpec):

@@ -11,8 +11,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray
 
 PARAMETERS = ("reference voltage", "dead band", "slope")
 MOST = 0.44  # IEEE 1547-2018: where the default curves of category B end, kvar over rating [1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Setpoints, Solution
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Setpoints, Solution
 
 
 class PowerFlowError(RuntimeError):

@@ -8,7 +8,7 @@ from typing import Any
 from dss_marl._plugins import imported
 from dss_marl.engines.base import Engine
 from dss_marl.engines.opendss.engine import OpenDSSEngine
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
 

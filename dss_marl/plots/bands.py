@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
+from dss_marl.grid.state import V_HIGH, V_LOW, Array
 from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure, outside
-from dss_marl.state import V_HIGH, V_LOW, Array
 
 COLUMNS = 3
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)

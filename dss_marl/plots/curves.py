@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from dss_marl.grid.state import Array
 from dss_marl.plots.page import INK, PALETTE, drawn_size, mixed, new_figure, spread
-from dss_marl.state import Array
 
 FAR = 2.5  # a reference farther from the curve than this many of its spans is shown at the edge
 WIDE = 20.0  # a curve whose returns differ by more than this factor is drawn on a logarithmic axis

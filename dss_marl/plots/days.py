@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dss_marl.grid.state import Array
 from dss_marl.plots.page import GREY, INK, PALETTE, fit_width, mixed, new_figure
 from dss_marl.profiles.statistics import Statistics
-from dss_marl.state import Array
 
 SHOWN, SINGLE = 4, 3  # days in columns; loads and units drawn one by one
 LOAD, SUN, PRICE, AIR = PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[7]

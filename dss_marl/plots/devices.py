@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.lines import Line2D
 
+from dss_marl.grid.state import Array
 from dss_marl.plots.chart import Chart
 from dss_marl.plots.layout import free_direction
 from dss_marl.plots.page import INK
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, shunt_symbol
-from dss_marl.state import Array
 
 FEW = 60  # elements of a kind that are drawn one by one
 OFF = "#a8a8a8"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patheffects import withStroke
 
+from dss_marl.grid.state import Array
 from dss_marl.plots.chart import Chart
 from dss_marl.plots.page import drawn_size, mixed
-from dss_marl.state import Array
 
 NAME = "#4d4d4d"
 

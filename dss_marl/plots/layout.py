@@ -10,8 +10,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 
 Places = dict[str, Array]  # bus to (2) position
 

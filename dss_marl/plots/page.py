@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
-from dss_marl.state import V_HIGH, V_LOW, Array, BoolArray
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray
 
 INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
 

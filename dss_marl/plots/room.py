@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 
 class Room:

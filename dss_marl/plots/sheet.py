@@ -9,10 +9,10 @@ from itertools import pairwise
 import networkx as nx
 import numpy as np
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray
 from dss_marl.plots.layout import bus_positions, spanning_tree
 from dss_marl.plots.symbols import SERIES
-from dss_marl.state import Array, BoolArray
 
 MARGIN = 34.0  # round the map, for labels and devices [pt]
 AREA, WIDEST, HIGHEST = 220_000.0, 620.0, 520.0  # of the map [pt^2, pt, pt]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dss_marl.env import ZoneEnv
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 from dss_marl.task import Task
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from dss_marl.devices import OpenPoints
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import IntArray
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.trials import Trials
-from dss_marl.state import IntArray
 
 _NOISE = 1e-5  # of a reward, by what was solved before
 

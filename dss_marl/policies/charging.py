@@ -9,8 +9,8 @@ import numpy as np
 
 from dss_marl.devices import EVChargers
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array
 from dss_marl.policies.typical import Typical, intervals, typical
-from dss_marl.state import Array
 from dss_marl.task import Task
 
 _SOON = 1e-9  # [h]

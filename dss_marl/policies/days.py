@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.policies.moments import Choice, Moments
 from dss_marl.policies.only_entry import best_only_entry
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.quadratic import Local, best_whole
-from dss_marl.state import Array, IntArray
 
 _MOST = 400  # places an interval offers: the best found so far
 _SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a place may come earlier or later

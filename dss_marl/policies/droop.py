@@ -10,7 +10,7 @@ import numpy as np
 
 from dss_marl.devices import Inverters
 from dss_marl.env import ZoneEnv
-from dss_marl.state import Array, GridState
+from dss_marl.grid.state import Array, GridState
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.devices import Breakers, Generators, Supplies, Switches
+from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.plant import Plant
 from dss_marl.policies.sections import Sections
-from dss_marl.state import Array, GridState, IntArray
 from dss_marl.task import Task
 
 KINDS = (Switches, Supplies, Generators, Breakers)

@@ -19,8 +19,8 @@ from dss_marl.devices import (
     Switches,
 )
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array, BoolArray, IntArray
 
 _MOVED = (
     Inverters,

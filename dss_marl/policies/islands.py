@@ -6,8 +6,8 @@ import numpy as np
 
 from dss_marl.devices import Generators
 from dss_marl.devices.generator import UNBALANCE
+from dss_marl.grid.state import Array, GridState, Interval
 from dss_marl.rewards import stored, unmet, unserved
-from dss_marl.state import Array, GridState, Interval
 from dss_marl.task import Task
 
 MARGINS = (0.02, 0.002)  # of a rating, for what the programme's slopes miss: much while steps are large, then little

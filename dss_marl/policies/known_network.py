@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.engines import open_engine
-from dss_marl.state import Array, IntArray, Setpoints, Solution
+from dss_marl.grid.state import Array, IntArray, Setpoints, Solution
 from dss_marl.task import Task
 from dss_marl.zones import Zone
 

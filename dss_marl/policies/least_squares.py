@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.state import Array, BoolArray
+from dss_marl.grid.state import Array, BoolArray
 
 _BAD = 4.0  # normalised residual beyond which a measurement is not believed [1]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from dss_marl.devices import Capacitors, Inverters, Regulators, SteppedInverters
 from dss_marl.engines import open_engine
+from dss_marl.grid.state import Array, GridState
 from dss_marl.plant import Plant
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 
 _KNOWN = (SteppedInverters, Inverters, Regulators, Capacitors)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.policies.moments import Choice, Moments
-from dss_marl.state import Array, IntArray
 
 _GRID = 65  # values of the entry
 _PEAKS = 3  # of all that were tried that are looked at more closely

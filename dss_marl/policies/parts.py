@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from dss_marl.devices import Batteries, DeviceGroup, EVChargers, Inverters
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 from dss_marl.policies.programme import Programme
-from dss_marl.state import Array, BoolArray, IntArray, Setpoints
 
 _STEP = 1e-4  # of an entry, for slopes of formulas
 _BOTH = 1e-3  # share of the power that a store may take and give at once before it is told to decide

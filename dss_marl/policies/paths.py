@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.state import Array, IntArray
 
 
 def best_path(

@@ -9,11 +9,11 @@ import numpy as np
 
 from dss_marl.agents import with_devices
 from dss_marl.devices import Breakers, Generators, Supplies
+from dss_marl.grid.load_priorities import CLASSES, NORMAL
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.policies.entries import Entries
 from dss_marl.policies.sections import Sections
 from dss_marl.policies.trials import Trials
-from dss_marl.priorities import CLASSES, NORMAL
-from dss_marl.state import Array, BoolArray, GridState, IntArray
 from dss_marl.zones import build_zones, over_zones, stack
 
 _POWER_FACTOR = 0.9  # of what a tie feeds: kW of its kVA

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.data import data_folder
+from dss_marl._assets import data_folder
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array
 from dss_marl.scenario import Scenario
-from dss_marl.state import Array
 from dss_marl.task import Task
 
 _FILE = "plans.npz"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.policies.quadratic import solver_module
-from dss_marl.state import Array, IntArray
 
 _TOLERANCE = 1e-6  # relative; what is proposed is confirmed on the engine, so no digits beyond count
 _USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine judges the rest

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.policies.islands import Islands
 from dss_marl.policies.network import Answer
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.stores import Stores
-from dss_marl.state import Array, BoolArray, IntArray
 
 _ROUNDS = 4  # of a programme, in which rows that it broke join it; few rows ever matter
 _WORST = 6  # of them at a time

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.grid.state import Array
 from dss_marl.profiles import Profiles
-from dss_marl.state import Array
 
 _AROUND = 1  # intervals before and after that also tell of how injections vary
 _FLOOR = 0.02, 0.1  # least standard deviation of an injection: of its mean [1], and [kW]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from dss_marl.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 _REACH = 0.01  # rows this close to an end of their band take part from the beginning
 _MANY = 300  # rows from which those that are alike count as one

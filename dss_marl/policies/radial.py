@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.policies.pickup import WAYS, Pickup
-from dss_marl.state import Array, BoolArray, GridState, IntArray, Setpoints
 
 _EARLY = 1 / 3  # of a day's worth, what its first interval stands for: loads are cold
 _MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval by which configurations are ranked

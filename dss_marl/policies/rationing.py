@@ -9,8 +9,8 @@ import numpy as np
 
 from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array, GridState
 from dss_marl.policies.typical import Typical, intervals, typical
-from dss_marl.state import Array, GridState
 from dss_marl.task import Task
 
 _LOSSES = 0.03  # of the load

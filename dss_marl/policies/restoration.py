@@ -8,6 +8,7 @@ import numpy as np
 
 from dss_marl.devices import Supplies, Switches
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.policies.entries import KINDS, Entries
 from dss_marl.policies.pickup import Pickup
 from dss_marl.policies.radial import Screening
@@ -15,7 +16,6 @@ from dss_marl.policies.sections import Sections
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import seed_of
-from dss_marl.state import Array, BoolArray, GridState
 from dss_marl.task import Task
 
 _SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes

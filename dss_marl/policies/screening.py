@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dss_marl.devices import OpenPoints
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.rewards import loss, violating_share, voltage_violation
-from dss_marl.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.task import Task
 
 Single = NDArray[np.float32]  # half the memory, and all the digits that a ranking needs

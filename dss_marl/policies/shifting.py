@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from dss_marl.devices import FlexibleLoads
+from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 from dss_marl.policies.parts import Columns, Outlook, Part
 from dss_marl.policies.programme import Programme
-from dss_marl.state import Array, IntArray, Interval, Setpoints
 
 _SHED = 0.02  # of an entry, for slopes
 

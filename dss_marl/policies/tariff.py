@@ -9,9 +9,9 @@ import numpy as np
 
 from dss_marl.devices import Batteries, FlexibleLoads, Inverters
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array
 from dss_marl.policies.droop import Droop
 from dss_marl.policies.typical import intervals, typical
-from dss_marl.state import Array
 from dss_marl.task import Task
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from dss_marl.devices import Generators, Supplies, Switches
 from dss_marl.env import ZoneEnv
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, GridState
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, GridState
 
 
 class NearestTie:

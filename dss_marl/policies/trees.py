@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 
 from dss_marl.devices import OpenPoints
-from dss_marl.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 MOST = 3_000_000  # sets of open places that are looked at
 _TOGETHER = 200_000  # determinants at a time

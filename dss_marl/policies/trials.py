@@ -6,8 +6,8 @@ import numpy as np
 
 from dss_marl.attack import Attack
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.grid.state import Array, GridState
 from dss_marl.plant import Plant
-from dss_marl.state import Array, GridState
 from dss_marl.zones import over_zones
 
 

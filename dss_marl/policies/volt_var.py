@@ -11,12 +11,12 @@ from dss_marl.attack import BLIND
 from dss_marl.devices import Capacitors, Inverters, Regulators
 from dss_marl.engines import open_engine
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import seed_of
-from dss_marl.state import Array, IntArray
 from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array
 from dss_marl.policies.greedy import Greedy, climbed
 from dss_marl.policies.trials import Trials
-from dss_marl.state import Array
 
 
 class ZoneGreedy(Greedy):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.noise import ar1
-from dss_marl.state import Array, IntArray
 
 # By the day's sky: sun in a cloud's shadow and beside it, how much of the day is shadow (as a limit on noise of unit
 # variance), and how soft an edge is. Broken clouds have sharp edges, and reflect: it is

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.measured import Measured, MeasuredData, matched
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.table import Table, read_table

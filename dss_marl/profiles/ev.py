@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import ar1
-from dss_marl.state import Array, IntArray
 
 # Error of a forecast far ahead (standard deviation over value), and the time after which most of it is there [h]:
 # sun from satellite and weather models, load from last week's and the temperature's, temperature itself [K].

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 HEATING_FROM_C, HEATING_FULL_C = 15.0, -10.0
 COOLING_FROM_C, COOLING_FULL_C = 22.0, 38.0

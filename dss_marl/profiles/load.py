@@ -9,12 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.heat import cooling, heating
 from dss_marl.profiles.noise import QUARTERS, ar1, bridged, series, stream
 from dss_marl.profiles.shapes import CLASSES, shape
 from dss_marl.profiles.spec import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS, daily_means
-from dss_marl.state import Array, IntArray
 
 # By class: nominal power of one customer [kW], and how its use of a quarter of an hour, and of a minute within it,
 # varies around the mean for that time (standard deviation over mean). n customers vary by 1/sqrt(n) of that.

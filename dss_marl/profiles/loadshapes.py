@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from dss_marl.engines import read_load_shapes
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 from dss_marl.profiles.measured import Measured, MeasuredData, check_minutes
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.state import Array
 
 
 class LoadshapeProfiles(MeasuredData):

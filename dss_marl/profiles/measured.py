@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import block_means
 from dss_marl.profiles.outages import Outage
@@ -17,7 +18,6 @@ from dss_marl.profiles.spec import ProfileData, SyntheticProfiles
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.table import Table
 from dss_marl.profiles.weather import DAYS
-from dss_marl.state import Array
 
 
 class MeasuredData(ProfileData):

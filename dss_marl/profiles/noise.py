@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 QUARTERS = 96  # of an hour in a day: what loads, temperature and price are made by
 _PARTS = ("year", "sky", "weather", "midnight", "load", "minute", "sun", "price", "outage", "forecast", "devices")

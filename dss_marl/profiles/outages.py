@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.clouds import length_km
 from dss_marl.profiles.shapes import summer
 

@@ -6,10 +6,10 @@ import functools
 
 import numpy as np
 
+from dss_marl.grid.state import Array
 from dss_marl.profiles.noise import series, stream
 from dss_marl.profiles.shapes import is_weekend
 from dss_marl.profiles.weather import DAYS
-from dss_marl.state import Array
 
 TARIFFS = ("day_ahead", "time_of_use", "flat")
 _LOW, _MIDDLE, _PEAK = 0.6, 1.0, 1.7  # of the mean price

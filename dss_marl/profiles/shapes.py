@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 CLASSES = ("home", "shop", "factory")
 # By the hour from midnight, 1 at the highest of the class's working days. Homes rise twice, at breakfast and from the

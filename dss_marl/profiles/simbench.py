@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.measured import Measured, MeasuredData, check_minutes
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.state import Array, IntArray
 
 LICENCE = (
     "SimBench's profiles are data of their authors under the Open Database License 1.0 (ODbL): name SimBench "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.grid.state import Array
 from dss_marl.profiles.profiles import Profiles
-from dss_marl.state import Array
 
 HOME_KW = 1.5  # nominal power that stands for one home
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 
 def cos_zenith(day: int, hour: Array, latitude: float, longitude: float = 0.0) -> Array:

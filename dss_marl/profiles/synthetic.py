@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.clouds import Clouds, draw_clouds, places_km
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.load import HIGHEST, Loads
@@ -17,7 +18,6 @@ from dss_marl.profiles.price import day_ahead, time_of_use
 from dss_marl.profiles.spec import SyntheticProfiles
 from dss_marl.profiles.sun import clear_sky, cos_zenith
 from dss_marl.profiles.weather import DAYS, sky_classes, temperature
-from dss_marl.state import Array, IntArray
 
 VERSION = 1  # of the generator: the same version makes the same 16-bit values
 _MOST_SUN = 1.2  # over the peak power of the panels that a scenario names

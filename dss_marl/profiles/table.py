@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.state import Array
+from dss_marl.grid.state import Array
 
 _TIMES = ("time", "timestamp", "datetime", "date")
 

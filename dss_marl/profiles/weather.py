@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.noise import series, stream
-from dss_marl.state import Array, IntArray
 
 DAYS = 365
 CLEAR, MIXED, OVERCAST = range(3)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.spaces.encoding import Decoded, Encoding
-from dss_marl.state import Array, BoolArray, IntArray
 
 
 class MultiDiscretes(Encoding):

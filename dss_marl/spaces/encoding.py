@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.spaces.slots import Slots
-from dss_marl.state import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.devices import DeviceGroup
-from dss_marl.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True)

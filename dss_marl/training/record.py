@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from dss_marl.data import data_folder
+from dss_marl._assets import data_folder
 from dss_marl.scenario import Scenario
 
 _PACKAGES = (

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array, GridState, Setpoints
 from dss_marl.metrics import TermSums
 from dss_marl.policies import Controller
 from dss_marl.scenario import Scenario
-from dss_marl.state import Array, GridState, Setpoints
 from dss_marl.task import Task, build_task
 from dss_marl.training.evaluation import environment_for, run_day
 

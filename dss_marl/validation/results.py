@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dss_marl.data import data_folder
+from dss_marl._assets import data_folder
 from dss_marl.policies.plans import digest
 from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
 from dss_marl.profiles.stress import stressed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dss_marl.data import known_names
+from dss_marl._assets import known_names
 from dss_marl.metrics import mean_interval
 from dss_marl.scenario_files import load_scenario
 from dss_marl.training.evaluation import Table

@@ -9,8 +9,8 @@ import numpy as np
 
 from dss_marl.devices import DeviceGroup
 from dss_marl.env import ZoneEnv
+from dss_marl.grid.state import Array
 from dss_marl.policies import Controller
-from dss_marl.state import Array
 from dss_marl.task import Task
 
 SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of an entry that is a number

@@ -8,8 +8,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import IntArray
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import IntArray
 from dss_marl.zones.parts import Partition, closed_graph, zone_names
 from dss_marl.zones.zone import PADDED, Zone
 

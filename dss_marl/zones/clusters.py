@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.zones.parts import (
     Partition,
     check_count,

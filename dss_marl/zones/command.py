@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dss_marl.engines import read_feeder
-from dss_marl.export import write_geojson, write_graphml
+from dss_marl.grid.export import write_geojson, write_graphml
 from dss_marl.zones.build import build_zones
 from dss_marl.zones.methods import partition
 from dss_marl.zones.parts import feeder_graph, zone_names

@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 
 Partition = Sequence[set[str]]
 BASE_MVA = 1.0

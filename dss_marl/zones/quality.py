@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.zones.neighbours import named_parts
 from dss_marl.zones.parts import Partition, live_graph
 from dss_marl.zones.trees import downstream, outward

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import networkx as nx
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 from dss_marl.zones.neighbours import zone_graph
 from dss_marl.zones.quality import QUALITY
 from dss_marl.zones.zone import Zone

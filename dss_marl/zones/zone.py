@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.state import Array, IntArray
 
 
 def _no_rows() -> IntArray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dss_marl.engines.opendss.switchgear import is_series
 from dss_marl.engines.opendss.terminals import NOWHERE, Terminal, elements, openness, terminals
-from dss_marl.facts import Branch
+from dss_marl.grid.elements import Branch
 
 _KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
 _BY_KVAR = 1  # of a reactor's specification types

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.opendss.terminals import elements
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 
 _SHOWN = 5
 _DEFAULT_AMPS = 400.0  # OpenDSS's rating where a file gives none

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.engines.opendss.draws import Draws
-from dss_marl.engines.opendss.flows import read_flows
-from dss_marl.engines.opendss.formers import former_powers
+from dss_marl.engines.opendss.grid_forming import former_powers
+from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.switchgear import close_all
-from dss_marl.feeder import Feeder
-from dss_marl.state import BoolArray, IntArray, Setpoints, Solution
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
 # Current sources count as sources; faults and converters between two buses dissipate, which is loss.
 _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.data import data_folder, known_names
-from dss_marl.engines.opendss.bases import OTHER_CONTROLS, base_commands, by_class, fixed_kvar_loads, snapshot_commands
+from dss_marl._assets import data_folder, known_names
+from dss_marl.engines.opendss.added_switches import refuse_unequal, switchable
 from dss_marl.engines.opendss.branches import Marks, read_branches
 from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
-from dss_marl.engines.opendss.formers import former
-from dss_marl.engines.opendss.loads import Additions, read_loads, read_units
+from dss_marl.engines.opendss.grid_forming import former
+from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE
-from dss_marl.engines.opendss.ties import refuse_unequal, switchable
-from dss_marl.facts import Bus, Injection, NewInjection, NewSwitch
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.engines.opendss.voltage_bases import (
+    OTHER_CONTROLS,
+    base_commands,
+    by_class,
+    fixed_kvar_loads,
+    snapshot_commands,
+)
+from dss_marl.grid.elements import Bus, Injection, NewInjection, NewSwitch
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 
 # A node numbered above 3 below the first, or any other below the second, is a neutral or grounded [pu].
 _NEUTRAL_PU, _GROUNDED_PU = 0.3, 0.1

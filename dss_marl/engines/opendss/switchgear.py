@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements, openness
-from dss_marl.facts import Switch, Tap
+from dss_marl.grid.elements import Switch, Tap
 
 _OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse melts, it is not switched
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.engines.opendss.reader import read_feeder
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 
 _KV = 12.47
 _NODES_PER_FEEDER = 2800  # about 250 service transformers, 3 MW

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.feeder import Feeder, components
-from dss_marl.state import BoolArray, IntArray
+from dss_marl.grid.feeder import Feeder, components
+from dss_marl.grid.state import BoolArray, IntArray
 
 Pairs = tuple[tuple[int, int], ...]
 FORMED, FED = 1, 2  # how strongly a part is supplied: by a former, or by a source of the circuit

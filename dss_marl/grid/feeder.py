@@ -10,8 +10,8 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from dss_marl.facts import Branch, Bus, Injection, NewInjection, NewSwitch, Switch, Tap, Unit, find
-from dss_marl.state import Array, BoolArray, IntArray, Setpoints
+from dss_marl.grid.elements import Branch, Bus, Injection, NewInjection, NewSwitch, Switch, Tap, Unit, find
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
 __all__ = [
     "Branch",

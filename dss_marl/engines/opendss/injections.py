@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements, terminals
-from dss_marl.facts import Bus, Injection, NewInjection, Unit
+from dss_marl.grid.elements import Bus, Injection, NewInjection, Unit
 
 _RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
     "pvsystem": ("pmpp", "kva", ""),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.state import BoolArray
-from dss_marl.topology import Topology
+from dss_marl.grid.state import BoolArray
+from dss_marl.grid.topology import Topology
 
 _MOST_KEPT = 10_000  # switch states whose answer is remembered
 Rings = dict[int, frozenset[int]]

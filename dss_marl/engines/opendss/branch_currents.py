@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, BoolArray, IntArray
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
 
 
 class Draws:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.facts import Bus, Injection, Switch
-from dss_marl.feeder import Feeder
-from dss_marl.state import Array, BoolArray
+from dss_marl.grid.elements import Bus, Injection, Switch
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray
 
 _STIFF = "r1=1e-4 x1=2e-3 r0=1e-4 x0=2e-3"  # weaker sources do not converge where they are overloaded
 _PREFIX = "dss_marl_former_"

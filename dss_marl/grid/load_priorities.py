@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dss_marl.feeder import Feeder, find
-from dss_marl.state import Array, IntArray
+from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.state import Array, IntArray
 
 CLASSES = ("critical", "important", "normal")
 NORMAL = len(CLASSES) - 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.feeder import Feeder, components
-from dss_marl.state import BoolArray
+from dss_marl.grid.feeder import Feeder, components
+from dss_marl.grid.state import BoolArray
 
 _MOST_KEPT = 10_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from dss_marl.feeder import Feeder
+from dss_marl.grid.feeder import Feeder
 
 _WHY = {
     "generator": "keeps its own power",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements
-from dss_marl.facts import Bus, NewSwitch
+from dss_marl.grid.elements import Bus, NewSwitch
 
 _TIE_OHM = 1e-3  # a few feet of cable; much less would cost digits of the solve
 

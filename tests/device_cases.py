@@ -19,7 +19,7 @@ from dss_marl.devices import (
     SteppedInverters,
 )
 from dss_marl.devices.base import DeviceGroup
-from dss_marl.devices.volt_var import Places
+from dss_marl.devices.volt_var_curve import Places
 from dss_marl.grid.state import Interval, Setpoints
 
 KVA = np.array([120.0, 60.0, 36.0, 240.0])

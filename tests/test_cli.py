@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dss_marl._assets import known_names
-from dss_marl.cli import app
+from dss_marl.cli.app import app
 
 runner = CliRunner()
 

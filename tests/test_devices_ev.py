@@ -6,10 +6,10 @@ from device_cases import STEP, chargers, setpoints, some_action, switched
 
 from dss_marl import OpenDSSEngine
 from dss_marl.devices import EVChargers
-from dss_marl.devices import ev as columns
-from dss_marl.devices.ev import EVChargerSpec
+from dss_marl.devices import ev_charger as columns
+from dss_marl.devices.ev_charger import EVChargerSpec
 from dss_marl.grid.state import Interval
-from dss_marl.profiles.ev import EvSessions
+from dss_marl.profiles.ev_sessions import EvSessions
 
 QUARTERS = [Interval(t, t / 4, 0.25) for t in range(96)]
 

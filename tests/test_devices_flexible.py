@@ -8,7 +8,7 @@ from device_cases import STEP, flexible_loads, setpoints, some_action, switched
 
 from dss_marl import OpenDSSEngine
 from dss_marl.devices import FlexibleLoads
-from dss_marl.devices.flexible import FlexibleLoadSpec
+from dss_marl.devices.flexible_load import FlexibleLoadSpec
 from dss_marl.grid.load_priorities import ClassSpec, Priorities, PrioritySpec
 from dss_marl.grid.state import Interval
 

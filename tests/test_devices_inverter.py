@@ -5,7 +5,8 @@ import pytest
 from device_cases import CURTAIL, KVA, KW, STEP, inverters, reached, setpoints, some_action
 
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.devices import Inverters, volt_var
+from dss_marl.devices import Inverters
+from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.inverter import InverterSpec
 
 

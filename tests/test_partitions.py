@@ -28,8 +28,8 @@ from dss_marl.zones import (
     phases,
     write_mapping,
 )
-from dss_marl.zones.clusters import electrical_places
-from dss_marl.zones.parts import live_graph
+from dss_marl.zones.clustering import electrical_places
+from dss_marl.zones.partition import live_graph
 
 SMALL = [name for name in known_names("feeders") if name != "ieee8500"]
 OPTIONS = [

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from dss_marl.profiles.shapes import hourly
-from dss_marl.profiles.sun import clear_sky, cos_zenith
+from dss_marl.profiles.load_shapes import hourly
+from dss_marl.profiles.solar import clear_sky, cos_zenith
 
 PLACES = [(34.0, 0.0), (52.0, 3.0), (-33.0, -5.0), (5.0, 10.0), (63.0, 0.0)]
 

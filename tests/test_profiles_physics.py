@@ -9,10 +9,10 @@ from common import feeder_with_units
 from dss_marl import read_feeder
 from dss_marl.grid.elements import Injection, NewInjection
 from dss_marl.profiles import CLIMATES, DAYS, Profiles, SyntheticProfiles, ev_sessions
-from dss_marl.profiles.heat import cooling, heating
 from dss_marl.profiles.load import Loads
 from dss_marl.profiles.outages import season_factor
-from dss_marl.profiles.sun import clear_sky, cos_zenith
+from dss_marl.profiles.solar import clear_sky, cos_zenith
+from dss_marl.profiles.thermal_demand import cooling, heating
 from dss_marl.profiles.weather import sky_classes, temperature
 
 HOURS = (np.arange(96) + 0.5) / 4

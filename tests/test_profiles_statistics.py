@@ -7,7 +7,7 @@ import pytest
 from common import feeder_with_units, task_of
 from typer.testing import CliRunner
 
-from dss_marl.cli import app
+from dss_marl.cli.app import app
 from dss_marl.profiles import DAYS, Profiles, SyntheticProfiles
 from dss_marl.profiles.statistics import Statistics, statistics
 

@@ -9,7 +9,7 @@ from common import EVERY, ROOT, load_cached, task_of
 from typer.testing import CliRunner
 
 from dss_marl import ZoneEnv
-from dss_marl.cli import app
+from dss_marl.cli.app import app
 from dss_marl.devices import OpenPoints
 from dss_marl.metrics import FIGURES
 from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference

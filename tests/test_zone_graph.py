@@ -10,7 +10,7 @@ from test_partitions import graph_of, path, tree
 from typer.testing import CliRunner
 
 from dss_marl import read_feeder
-from dss_marl.cli import app
+from dss_marl.cli.app import app
 from dss_marl.grid.export import write_geojson, write_graphml
 from dss_marl.zones import balanced, build_zones, electrical, laterals, mapping, partition_quality, zone_graph
 from dss_marl.zones.quality import QUALITY
@@ -70,7 +70,7 @@ def test_quality_of_a_line_by_hand():
 
 def test_modularity_is_networkx_modularity():
     graph = graph_of("case69")
-    from dss_marl.zones.parts import live_graph
+    from dss_marl.zones.partition import live_graph
 
     parts = electrical(graph, 5)
     wanted = nx.community.modularity(live_graph(graph), parts, weight="admittance")

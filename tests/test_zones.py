@@ -7,7 +7,7 @@ from common import feeder_with_units, in_new_process
 
 from dss_marl import read_feeder
 from dss_marl.zones import balanced, build_zones, cut, over_zones, partition, stack
-from dss_marl.zones.parts import live_graph
+from dss_marl.zones.partition import live_graph
 
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33", "case69"]
 SPLITS = [

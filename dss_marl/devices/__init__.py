@@ -5,14 +5,14 @@ from dss_marl.devices.battery import Batteries
 from dss_marl.devices.breaker import Breakers
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.estimator import Estimators
-from dss_marl.devices.ev import EVChargers
-from dss_marl.devices.flexible import FlexibleLoads
+from dss_marl.devices.ev_charger import EVChargers
+from dss_marl.devices.flexible_load import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
-from dss_marl.devices.stepped import SteppedInverters
+from dss_marl.devices.stepped_inverter import SteppedInverters
 from dss_marl.devices.supply import Supplies
 from dss_marl.devices.switch import Switches
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
-from dss_marl.devices.units import UnitSpec, new_units, unit_rows, unserved
+from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
 from dss_marl.grid.feeder import Feeder, NewInjection
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices import volt_var
+from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
 from dss_marl.grid.feeder import Feeder, NewInjection, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
-from dss_marl.devices.units import UnitSpec, new_units
+from dss_marl.devices.unit_specs import UnitSpec, new_units
 from dss_marl.grid.feeder import Feeder, NewInjection
 
 

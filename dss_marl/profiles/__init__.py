@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dss_marl.profiles.csvfile import CsvProfiles
+from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
 from dss_marl.profiles.day import Day
-from dss_marl.profiles.ev import EvSessions, ev_sessions
+from dss_marl.profiles.ev_sessions import EvSessions, ev_sessions
 from dss_marl.profiles.forecast import Forecast
-from dss_marl.profiles.kinds import PROFILE_KINDS, ProfilesSpec
-from dss_marl.profiles.loadshapes import LoadshapeProfiles
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
-from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec
 from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
+from dss_marl.profiles.table_profiles import CsvProfiles
 from dss_marl.profiles.weather import CLIMATES, DAYS
 
 __all__ = [

@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.grid.state import Array, IntArray
-from dss_marl.profiles.heat import cooling, heating
+from dss_marl.profiles.load_shapes import CLASSES, shape
 from dss_marl.profiles.noise import QUARTERS, ar1, bridged, series, stream
-from dss_marl.profiles.shapes import CLASSES, shape
-from dss_marl.profiles.spec import SyntheticProfiles
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
+from dss_marl.profiles.thermal_demand import cooling, heating
 from dss_marl.profiles.weather import DAYS, daily_means
 
 # By class: nominal power of one customer [kW], and how its use of a quarter of an hour, and of a minute within it,

@@ -14,9 +14,9 @@ from dss_marl.grid.state import Array
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import block_means
 from dss_marl.profiles.outages import Outage
-from dss_marl.profiles.spec import ProfileData, SyntheticProfiles
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.profiles.table import Table
+from dss_marl.profiles.synthetic_settings import ProfileData, SyntheticProfiles
+from dss_marl.profiles.time_series import Table
 from dss_marl.profiles.weather import DAYS
 
 

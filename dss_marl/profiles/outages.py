@@ -8,7 +8,7 @@ import numpy as np
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.clouds import length_km
-from dss_marl.profiles.shapes import summer
+from dss_marl.profiles.load_shapes import summer
 
 _MEDIAN_H, _SPREAD = 1.5, 0.8  # of a repair: lognormal
 # Failures over those of spring and autumn, before the year's mean is brought to 1: ice, and thunderstorms.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dss_marl.profiles.spec import SyntheticProfiles
 from dss_marl.profiles.splits import STRESS_SPLITS
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS
 
 _SEED_STEP = 2**32  # seeds given by users are below it: a stress split's year is nobody's training year

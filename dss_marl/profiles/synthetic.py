@@ -14,9 +14,9 @@ from dss_marl.profiles.day import Day
 from dss_marl.profiles.load import HIGHEST, Loads
 from dss_marl.profiles.noise import block_means, stored, stream
 from dss_marl.profiles.outages import Outage, draw_outages, season_factor
-from dss_marl.profiles.price import day_ahead, time_of_use
-from dss_marl.profiles.spec import SyntheticProfiles
-from dss_marl.profiles.sun import clear_sky, cos_zenith
+from dss_marl.profiles.prices import day_ahead, time_of_use
+from dss_marl.profiles.solar import clear_sky, cos_zenith
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS, sky_classes, temperature
 
 VERSION = 1  # of the generator: the same version makes the same 16-bit values

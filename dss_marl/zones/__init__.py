@@ -6,15 +6,15 @@ zones touch, ``partition_quality`` how good a partition is.
 
 from __future__ import annotations
 
-from dss_marl.zones.build import build_zones, check_partition
-from dss_marl.zones.clusters import communities, electrical
-from dss_marl.zones.cuts import balanced, cut
-from dss_marl.zones.methods import METHODS, partition
+from dss_marl.zones.builder import build_zones, check_partition
+from dss_marl.zones.clustering import communities, electrical
+from dss_marl.zones.cutting import balanced, cut
+from dss_marl.zones.mapping_file import mapping, write_mapping
 from dss_marl.zones.neighbours import zone_graph
-from dss_marl.zones.parts import Partition, Parts, feeder_graph
+from dss_marl.zones.partition import Partition, Parts, feeder_graph
 from dss_marl.zones.quality import partition_quality
-from dss_marl.zones.trees import laterals, phases
-from dss_marl.zones.written import mapping, write_mapping
+from dss_marl.zones.registry import METHODS, partition
+from dss_marl.zones.tree_partitions import laterals, phases
 from dss_marl.zones.zone import Zone, all_zones, over_zones, stack
 
 __all__ = [

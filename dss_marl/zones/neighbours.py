@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from dss_marl.zones.parts import Partition, zone_names
+from dss_marl.zones.partition import Partition, zone_names
 from dss_marl.zones.zone import Zone
 
 

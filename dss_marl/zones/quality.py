@@ -11,8 +11,8 @@ import numpy as np
 
 from dss_marl.grid.state import Array, IntArray
 from dss_marl.zones.neighbours import named_parts
-from dss_marl.zones.parts import Partition, live_graph
-from dss_marl.zones.trees import downstream, outward
+from dss_marl.zones.partition import Partition, live_graph
+from dss_marl.zones.tree_partitions import downstream, outward
 from dss_marl.zones.zone import Zone
 
 SAMPLED = 200  # buses from which electrical distances are taken on a larger feeder

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
-from dss_marl.devices.units import UnitSpec, new_units, unit_rows, unserved
+from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
 from dss_marl.grid.feeder import Feeder, NewInjection
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
-from dss_marl.profiles.ev import ev_sessions
+from dss_marl.profiles.ev_sessions import ev_sessions
 
 # Columns of the memory; hours count from the start of the coming interval.
 _ENTRY, _ARRIVAL, _DEPARTURE, _DUE, _KWH, _NEXT_ARRIVAL, _NEXT_DEPARTURE, _NEXT_KWH, _GIVEN, _UNMET, _GONE = range(11)

@@ -8,8 +8,8 @@ from typing import Any
 
 import networkx as nx
 
-from dss_marl.zones.methods import METHODS, partition
-from dss_marl.zones.parts import Partition
+from dss_marl.zones.partition import Partition
+from dss_marl.zones.registry import METHODS, partition
 
 OF_COUNT = ("electrical", "balanced", "communities", "laterals")  # methods that take a number of zones
 

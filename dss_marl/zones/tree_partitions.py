@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import networkx as nx
 
-from dss_marl.zones.parts import Partition, Parts, check_count, completed, live_graph, merged_source, source_of
+from dss_marl.zones.partition import Partition, Parts, check_count, completed, live_graph, merged_source, source_of
 
 MINIMUM = 3  # buses of a lateral with a zone of its own
 

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.grid.state import Array, IntArray
-from dss_marl.zones.parts import (
+from dss_marl.zones.partition import (
     Partition,
     check_count,
     completed,

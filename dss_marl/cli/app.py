@@ -199,7 +199,7 @@ def zones(
 ) -> None:
     """Divide a feeder into zones: what is in each, how good they are, a picture, and a file for a scenario."""
     with _plain_errors():
-        from dss_marl.zones.command import compare_methods, show_zones
+        from dss_marl.cli.zones import compare_methods, show_zones
 
         if compare:
             compare_methods(console, feeder, 6 if count is None else count, cut_at, out)
@@ -218,7 +218,7 @@ def profiles(
 ) -> None:
     """Show a scenario's days: the statistics of load, sun, price and outages, and a picture."""
     with _plain_errors():
-        from dss_marl.profiles.command import show_profiles
+        from dss_marl.cli.profiles import show_profiles
 
         task = build_task(load_scenario(name))
         show_profiles(console, task.profiles, split, days, plot)
@@ -281,7 +281,7 @@ def validate(
             raise ValueError("validate takes the name of a scenario, or --all")
         if every and out is not None:
             raise ValueError("--out is for one scenario; --all writes into results/NAME")
-        from dss_marl.validation.command import validate_named
+        from dss_marl.cli.validate import validate_named
 
         names = known_names("scenarios") if every else [str(name)]
         failed = validate_named(console, names, days, quick, out, pictures, _print_table)

@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import yaml
 
-from dss_marl.zones.parts import Partition, Parts, zone_names
+from dss_marl.zones.partition import Partition, Parts, zone_names
 
 
 def mapping(

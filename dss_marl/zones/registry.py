@@ -8,11 +8,11 @@ from typing import Any
 import networkx as nx
 
 from dss_marl._plugins import imported
-from dss_marl.zones.clusters import communities, electrical
-from dss_marl.zones.cuts import balanced, cut
-from dss_marl.zones.parts import Partition
-from dss_marl.zones.trees import laterals, phases
-from dss_marl.zones.written import mapping
+from dss_marl.zones.clustering import communities, electrical
+from dss_marl.zones.cutting import balanced, cut
+from dss_marl.zones.mapping_file import mapping
+from dss_marl.zones.partition import Partition
+from dss_marl.zones.tree_partitions import laterals, phases
 
 METHODS: dict[str, Callable[..., Partition]] = {
     "balanced": balanced,

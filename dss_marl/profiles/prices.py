@@ -7,8 +7,8 @@ import functools
 import numpy as np
 
 from dss_marl.grid.state import Array
+from dss_marl.profiles.load_shapes import is_weekend
 from dss_marl.profiles.noise import series, stream
-from dss_marl.profiles.shapes import is_weekend
 from dss_marl.profiles.weather import DAYS
 
 TARIFFS = ("day_ahead", "time_of_use", "flat")

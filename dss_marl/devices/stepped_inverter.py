@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
-from dss_marl.devices.units import UnitSpec, new_units, unit_rows
+from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows
 from dss_marl.grid.feeder import Feeder, NewInjection
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import networkx as nx
 
-from dss_marl.zones.parts import Partition, check_count, closed_graph, completed, live_graph, merged_source
+from dss_marl.zones.partition import Partition, check_count, closed_graph, completed, live_graph, merged_source
 
 
 def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branches: Sequence[str] = ()) -> Partition:

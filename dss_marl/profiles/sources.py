@@ -8,13 +8,13 @@ from pydantic import Discriminator, Tag
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
-from dss_marl.profiles.csvfile import CsvProfiles, csv_days
+from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles, loadshape_days
 from dss_marl.profiles.day import Day
-from dss_marl.profiles.loadshapes import LoadshapeProfiles, loadshape_days
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.simbench import SimbenchProfiles, simbench_days
-from dss_marl.profiles.spec import SyntheticProfiles
 from dss_marl.profiles.synthetic import Synthetic
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
+from dss_marl.profiles.table_profiles import CsvProfiles, csv_days
 
 PROFILE_KINDS: dict[str, type[Any]] = {
     "synthetic": SyntheticProfiles,

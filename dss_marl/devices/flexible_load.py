@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
-from dss_marl.devices.units import unserved
+from dss_marl.devices.unit_specs import unserved
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution

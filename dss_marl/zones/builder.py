@@ -10,7 +10,7 @@ import numpy as np
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import IntArray
-from dss_marl.zones.parts import Partition, closed_graph, zone_names
+from dss_marl.zones.partition import Partition, closed_graph, zone_names
 from dss_marl.zones.zone import PADDED, Zone
 
 

@@ -11,15 +11,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
 from dss_marl.grid.export import write_geojson, write_graphml
-from dss_marl.zones.build import build_zones
-from dss_marl.zones.methods import partition
-from dss_marl.zones.parts import feeder_graph, zone_names
+from dss_marl.zones.builder import build_zones
+from dss_marl.zones.mapping_file import write_mapping
+from dss_marl.zones.method_comparison import survey
+from dss_marl.zones.partition import feeder_graph, zone_names
 from dss_marl.zones.quality import QUALITY, partition_quality
-from dss_marl.zones.survey import survey
-from dss_marl.zones.table import Rows, quality_rows, zone_rows
-from dss_marl.zones.written import write_mapping
+from dss_marl.zones.registry import partition
 
 COUNT = 6  # zones where a method needs a number and none is given
 KINDS = ("line", "switch", "transformer", "regulator", "reactor")

@@ -11,7 +11,7 @@ from pydantic import Field
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.measured import Measured, MeasuredData, matched
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.profiles.table import Table, read_table
+from dss_marl.profiles.time_series import Table, read_table
 
 _KW = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
 

@@ -11,17 +11,17 @@ from typing import Any
 from pettingzoo.utils import parallel_to_aec, wrappers
 
 from dss_marl._assets import known_names
-from dss_marl.central import CentralEnv
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.central_env import CentralEnv
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import Task, build_task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.feeder_report import feeder_report
 from dss_marl.grid.state import GridState, Setpoints, Solution
-from dss_marl.observations import feature
+from dss_marl.mdp.observations import feature
 from dss_marl.registration import register_all
-from dss_marl.scenario import Scenario
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import Task, build_task
 from dss_marl.zones import Zone
 
 __version__ = "0.1.0"

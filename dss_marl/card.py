@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dss_marl._assets import data_folder, known_names
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_comments import reasons
+from dss_marl.envs.task import Task
 from dss_marl.metrics import mean_interval
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
-from dss_marl.reasons import reasons
-from dss_marl.scenario import Scenario
-from dss_marl.task import Task
 
 
 def _summary(function: object) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.devices import Breakers, EVChargers, FlexibleLoads
+from dss_marl.envs.task import Task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
-from dss_marl.rewards import estimate_off, unserved_kwh
-from dss_marl.task import Task
+from dss_marl.mdp.rewards import estimate_off, unserved_kwh
 from dss_marl.zones import over_zones
 
 # name: (unit, heading, True if more is better)

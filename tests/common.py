@@ -10,9 +10,9 @@ import numpy as np
 
 from dss_marl._assets import known_names
 from dss_marl.engines.opendss import read_feeder
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 from dss_marl.grid.feeder import NewInjection
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = known_names("scenarios")

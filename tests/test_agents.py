@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from common import load_cached
 
-from dss_marl.agents import Agents, short_kind
+from dss_marl.mdp.agents import Agents, short_kind
 
 HOW = ["zone", "kind", "device"]
 NAMES = ["ieee34_volt_var", "ieee13_volt_var", "ieee123_hybrid"]

@@ -7,9 +7,9 @@ import pytest
 from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
+from dss_marl.envs.task import build_task
 from dss_marl.grid.feeder import NewInjection
 from dss_marl.grid.feeder_report import feeder_report
-from dss_marl.task import build_task
 
 BASE = "ieee34_volt_var"
 INVERTERS = [{"kind": "inverter", "bus": 812, "kw": 280}, {"kind": "inverter", "bus": 848, "kw": 280}]

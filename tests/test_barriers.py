@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl import barriers
+from dss_marl.mdp import voltage_barriers as barriers
 
 FORMULAS = {name: getattr(barriers, f"{name}_of") for name in ("l1", "l2", "bowl", "bump", "courant_beltrami")}
 every = pytest.mark.parametrize("name", FORMULAS)

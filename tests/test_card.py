@@ -6,9 +6,9 @@ import pytest
 from common import ROOT, task_of
 
 from dss_marl.card import card, markdown_card
-from dss_marl.reasons import reasons
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.scenario_comments import reasons
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 from dss_marl.validation.results import PROOF
 
 

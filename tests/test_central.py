@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import dss_marl
 from dss_marl import gym_env
-from dss_marl.central import CentralEnv
+from dss_marl.envs.central_env import CentralEnv
 
 CASES = [(agents, actions) for agents in ("zone", "kind", "device") for actions in ("box", "multidiscrete")]
 every_case = pytest.mark.parametrize(("agents", "actions"), CASES)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from device_cases import KVA, KW, STEP, setpoints, stepped
 
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 
 RAISE, HOLD, LOWER = 1.0, 0.0, -1.0
 

@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
-from dss_marl.spaces import Boxes, MultiDiscretes, Natives, Slots
+from dss_marl.mdp.actions import Boxes, MultiDiscretes, Natives, Slots
 
 
 def group(buses, counts, kind="Kind"):

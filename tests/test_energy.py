@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import build_task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.metrics import EpisodeFigures
-from dss_marl.plant import Plant
 from dss_marl.policies import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
 from dss_marl.policies.base import asked
 from dss_marl.policies.best_known import METHODS, played, solve_day
@@ -14,7 +15,6 @@ from dss_marl.policies.charging import _filled
 from dss_marl.policies.plans import digest
 from dss_marl.policies.programme import Programme
 from dss_marl.policies.trials import Trials
-from dss_marl.task import build_task
 from dss_marl.training import evaluate
 
 WORKDAY = 2

@@ -18,7 +18,7 @@ from pettingzoo.test.state_test import state_test
 
 import dss_marl
 from dss_marl import OpenDSSEngine, PowerFlowError, ZoneEnv, load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -124,22 +124,22 @@ def test_parallel_api(env):
 def test_aec_api(scenario):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        api_test(dss_marl.env(scenario), num_cycles=300)
+        api_test(dss_marl.envs.zone_env(scenario), num_cycles=300)
     told = [str(w.message) for w in caught if "unknown option" not in str(w.message)]
     assert told == []
 
 
 def test_same_seed_same_episode_in_aec(scenario):
-    seed_test(partial(dss_marl.env, scenario), num_cycles=100)
+    seed_test(partial(dss_marl.envs.zone_env, scenario), num_cycles=100)
 
 
 def test_state(scenario):
-    state_test(dss_marl.env(scenario), dss_marl.parallel_env(scenario), num_cycles=100)
+    state_test(dss_marl.envs.zone_env(scenario), dss_marl.parallel_env(scenario), num_cycles=100)
 
 
 def test_max_cycles(scenario):
     module = types.SimpleNamespace(
-        parallel_env=partial(dss_marl.parallel_env, scenario), env=partial(dss_marl.env, scenario)
+        parallel_env=partial(dss_marl.parallel_env, scenario), env=partial(dss_marl.envs.zone_env, scenario)
     )
     max_cycles_test(module)
 

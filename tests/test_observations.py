@@ -9,8 +9,8 @@ from common import SCENARIOS, task_of
 from test_rewards import stacked, steps, with_voltages
 
 from dss_marl import load_scenario
-from dss_marl.observations import KNOWN, Observer, feature, named_feature
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
+from dss_marl.mdp.observations import KNOWN, Observer, feature, named_feature
 
 every_feature = pytest.mark.parametrize("name", sorted(KNOWN))
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)

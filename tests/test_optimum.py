@@ -8,7 +8,8 @@ import pytest
 
 import dss_marl
 from dss_marl._assets import data_folder
-from dss_marl.plant import Plant
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import build_task
 from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference
 from dss_marl.policies.best_known import METHODS, played, solve_day
 from dss_marl.policies.moments import Moments
@@ -19,7 +20,6 @@ from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
 from dss_marl.policies.regulated import RegulatedDay
 from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import spread_days
-from dss_marl.task import build_task
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
 

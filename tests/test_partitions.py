@@ -11,7 +11,7 @@ from common import in_new_process
 
 from dss_marl import load_scenario, read_feeder
 from dss_marl._assets import known_names
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
 from dss_marl.zones import (
     METHODS,
     Parts,

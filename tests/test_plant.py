@@ -7,9 +7,9 @@ import pytest
 from common import load_cached
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
+from dss_marl.envs.task import build_task
 from dss_marl.grid.topology import Topology
 from dss_marl.profiles import Outage
-from dss_marl.task import build_task
 
 NAME = "ieee34_volt_var"
 

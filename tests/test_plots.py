@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from dss_marl import plots
 from dss_marl._assets import known_names
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.plots.layout import completed, tree_layout
 from dss_marl.plots.page import spread
 from dss_marl.plots.room import Room

@@ -8,12 +8,12 @@ from common import feeder_with_units
 
 from dss_marl import read_feeder
 from dss_marl._assets import data_folder
+from dss_marl.envs.scenario import scenario_from
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 from dss_marl.grid.feeder import NewInjection
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
-from dss_marl.scenario import scenario_from
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
 
 FEEDER = """
 clear

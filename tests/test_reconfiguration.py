@@ -7,13 +7,13 @@ import pytest
 
 import dss_marl
 from dss_marl.engines.opendss import OpenDSSEngine
-from dss_marl.plant import Plant
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import build_task
 from dss_marl.policies import reconfiguration, reference
 from dss_marl.policies.best_known import played, solve_day
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.trees import all_trees, ring_table
 from dss_marl.policies.trials import Trials
-from dss_marl.task import build_task
 from dss_marl.training import evaluate
 
 SUMMER = 130

@@ -8,17 +8,17 @@ import pytest
 from common import load_cached, task_of
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario, read_feeder
-from dss_marl.cold_load import ColdLoad, ColdLoadSpec
 from dss_marl.devices import Breakers, Supplies, Switches, device_kind
+from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
+from dss_marl.envs.task import build_task
 from dss_marl.grid.load_priorities import CLASSES, Priorities, PrioritySpec
 from dss_marl.grid.regulator_direction import Feeding
 from dss_marl.grid.state import Interval
 from dss_marl.grid.topology import Topology
+from dss_marl.mdp.rewards import REWARDS
 from dss_marl.metrics import EpisodeFigures
 from dss_marl.policies import reference, restoration
 from dss_marl.policies.best_known import played
-from dss_marl.rewards import REWARDS
-from dss_marl.task import build_task
 from dss_marl.training.evaluation import run_day
 
 NAME = "ieee123_restoration"

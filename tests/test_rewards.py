@@ -10,7 +10,7 @@ from common import SCENARIOS, task_of
 from dss_marl import OpenDSSEngine, ZoneEnv
 from dss_marl.devices import OpenPoints, Switches
 from dss_marl.grid.state import GridState, Setpoints, Solution
-from dss_marl.rewards import COSTS, REWARDS
+from dss_marl.mdp.rewards import COSTS, REWARDS
 from dss_marl.zones import over_zones
 
 TERMS = {**{f"reward {name}": f for name, f in REWARDS.items()}, **{f"cost {name}": f for name, f in COSTS.items()}}

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from ladder import Ladder
 
 import dss_marl
+from dss_marl.envs.flattening import action_in, arrayed, flat_mask, split, width
 from dss_marl.vec import Plain, copy_seeds
-from dss_marl.vec.plain import action_in, arrayed, flat_mask, split, width
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")

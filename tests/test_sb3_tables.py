@@ -13,7 +13,7 @@ import pytest
 
 import dss_marl
 from dss_marl import gym_env, load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
 from dss_marl.vec import Plain
 
 pytest.importorskip("sb3_contrib")

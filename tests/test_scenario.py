@@ -12,8 +12,8 @@ import dss_marl
 from dss_marl import Scenario, ZoneEnv, list_scenarios, load_scenario, make
 from dss_marl._assets import data_folder, known_names
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
-from dss_marl.rewards import COSTS, REWARDS
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
+from dss_marl.mdp.rewards import COSTS, REWARDS
 
 SMALL = """\
 title: two zones on a small circuit

@@ -7,10 +7,10 @@ import pytest
 from common import load_cached, task_of
 
 from dss_marl import ZoneEnv, load_scenario
-from dss_marl.attack import Attack, AttackSpec
-from dss_marl.messages import Messages, MessageSpec
-from dss_marl.sensing import Sensing, SensingSpec
-from dss_marl.task import build_task
+from dss_marl.envs.task import build_task
+from dss_marl.mdp.adversary import Attack, AttackSpec
+from dss_marl.mdp.communication import Messages, MessageSpec
+from dss_marl.mdp.sensing import Sensing, SensingSpec
 
 NAME = "ieee34_volt_var"
 

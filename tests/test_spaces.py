@@ -5,7 +5,7 @@ import pytest
 from common import SCENARIOS, task_of
 
 from dss_marl.devices import DeviceGroup
-from dss_marl.spaces import Boxes, Slots
+from dss_marl.mdp.actions import Boxes, Slots
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 

@@ -7,9 +7,9 @@ import pytest
 from dss_marl import OpenDSSEngine
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path, synthetic_text
-from dss_marl.scenario import scenario_from
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.scenario import scenario_from
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 
 
 @pytest.fixture(scope="module", params=[(300, 1), (1_000, 0), (3_000, 4), (10_000, 0)], ids=lambda p: f"{p[0]}-{p[1]}")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.envs.task import build_task
 from dss_marl.metrics import EpisodeFigures, mean_interval
-from dss_marl.task import build_task
 from dss_marl.training import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
 from dss_marl.training.evaluation import run_day
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 
 def test_the_record_repeats_the_run(run, tmp_path):
-    from dss_marl.scenario import scenario_from
+    from dss_marl.envs.scenario import scenario_from
 
     folder, scenario, _ = run
     record = load_run(folder)

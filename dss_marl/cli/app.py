@@ -15,9 +15,9 @@ from rich.progress import track as rich_track
 from rich.table import Table as RichTable
 
 from dss_marl._assets import known_names
-from dss_marl.scenario import Scenario
-from dss_marl.scenario_files import load_scenario
-from dss_marl.task import build_task
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dss_marl.cli.validation_table import print_proof
-from dss_marl.scenario_files import load_scenario
+from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.proof import prove
 from dss_marl.validation.results import save

@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dss_marl.envs.task import Task
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.plots.chart import Chart, new_chart
@@ -19,7 +20,6 @@ from dss_marl.plots.devices import draw_series, draw_shunts
 from dss_marl.plots.labels import label_zones, name_buses
 from dss_marl.plots.page import ALARM, GREY, INK, drawn_size, mixed, outside
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, SHUNT
-from dss_marl.task import Task
 from dss_marl.zones import Zone
 
 NAMED = 150  # buses that get their names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.plots.feeder_map import feeder_image
 
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
-from dss_marl.task import Task
 
 
 class Controller(Protocol):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 from dss_marl.policies import energy, levels, reconfiguration, regulated, restoration, volt_var
 from dss_marl.profiles.splits import seed_of
-from dss_marl.task import Task
 
 
 class Method(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import OpenPoints
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import IntArray
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.trials import Trials

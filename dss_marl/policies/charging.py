@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import EVChargers
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 from dss_marl.policies.typical import Typical, intervals, typical
-from dss_marl.task import Task
 
 _SOON = 1e-9  # [h]
 

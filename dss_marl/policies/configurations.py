@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 
 from dss_marl.devices import OpenPoints
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task
 
 
 def open_points(task: Task) -> OpenPoints:

@@ -10,8 +10,9 @@ import numpy as np
 from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
-from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
 from dss_marl.policies.base import Controller, asked
 from dss_marl.policies.days import DaySearch
@@ -24,7 +25,6 @@ from dss_marl.policies.proposals import proposed
 from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.stores import PARTS, Stores, places
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ITERATIONS = 12

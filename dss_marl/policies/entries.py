@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.devices import Breakers, Generators, Supplies, Switches
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, IntArray
-from dss_marl.plant import Plant
 from dss_marl.policies.sections import Sections
-from dss_marl.task import Task
 
 KINDS = (Switches, Supplies, Generators, Breakers)
 

@@ -10,12 +10,12 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.devices import Estimators
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 from dss_marl.policies.known_network import KnownNetwork, rows_of
 from dss_marl.policies.least_squares import fit
 from dss_marl.policies.pseudo_loads import PseudoLoads
-from dss_marl.task import Task
 
 _ROUNDS = 4  # most power flows of Gauss-Newton
 _SETTLED = 2e-5  # change of a voltage below which it ends [pu]

@@ -18,7 +18,7 @@ from dss_marl.devices import (
     Supplies,
     Switches,
 )
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.policies.trials import Trials
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from dss_marl.devices import Generators
 from dss_marl.devices.generator import UNBALANCE
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, Interval
-from dss_marl.rewards import stored, unmet, unserved
-from dss_marl.task import Task
+from dss_marl.mdp.rewards import stored, unmet, unserved
 
 MARGINS = (0.02, 0.002)  # of a rating, for what the programme's slopes miss: much while steps are large, then little
 _KEPT = 3e-4  # of a tank, for the solver's tolerance: who runs dry a minute early is dark for an interval

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.engines import open_engine
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, IntArray, Setpoints, Solution
-from dss_marl.task import Task
 from dss_marl.zones import Zone
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions

@@ -8,10 +8,10 @@ import numpy as np
 
 from dss_marl.devices import Capacitors, Inverters, Regulators, SteppedInverters
 from dss_marl.engines import open_engine
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
-from dss_marl.plant import Plant
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task
 
 _KNOWN = (SteppedInverters, Inverters, Regulators, Capacitors)
 _MOST = 100  # choices of the entry

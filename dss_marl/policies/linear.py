@@ -11,12 +11,12 @@ import numpy as np
 
 from dss_marl.devices import Inverters, Regulators
 from dss_marl.engines import open_engine
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
+from dss_marl.mdp.rewards import loss, tap_moves, violating_share, voltage_violation
 from dss_marl.policies.quadratic import Local, best_change, best_whole
 from dss_marl.policies.trials import Trials
-from dss_marl.rewards import loss, tap_moves, violating_share, voltage_violation
-from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _STEP = 0.3  # of a rating, for slopes

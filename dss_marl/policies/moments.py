@@ -8,12 +8,12 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from dss_marl.devices import Inverters
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.mdp.rewards import violating_share, voltage_violation
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.quadratic import Local, best_change
 from dss_marl.policies.trials import Trials
-from dss_marl.rewards import violating_share, voltage_violation
-from dss_marl.task import Task
 
 _MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
 _CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]

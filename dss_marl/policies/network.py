@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
+from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 from dss_marl.policies.islands import Islands
 from dss_marl.policies.parts import Columns
 from dss_marl.policies.trials import Trials
-from dss_marl.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 
 _STEP = 0.05  # of a column's unit, for slopes
 _BEND = 0.1  # likewise, for curvatures

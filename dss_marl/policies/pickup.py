@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from dss_marl.agents import with_devices
 from dss_marl.devices import Breakers, Generators, Supplies
 from dss_marl.grid.load_priorities import CLASSES, NORMAL
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+from dss_marl.mdp.agents import with_devices
 from dss_marl.policies.entries import Entries
 from dss_marl.policies.sections import Sections
 from dss_marl.policies.trials import Trials

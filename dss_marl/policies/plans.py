@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl._assets import data_folder
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
-from dss_marl.scenario import Scenario
-from dss_marl.task import Task
 
 _FILE = "plans.npz"
 # What is said, seen or learned, but changes neither the grid nor the reward.

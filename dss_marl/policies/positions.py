@@ -8,9 +8,9 @@ from itertools import combinations, product
 import numpy as np
 
 from dss_marl.devices import Capacitors, Regulators
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task
 
 
 class Positions:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
 from dss_marl.policies.typical import Typical, intervals, typical
-from dss_marl.task import Task
 
 _LOSSES = 0.03  # of the load
 _FULL = 0.92  # of its rating that a unit is asked for, so that what is not foreseen within the island does not trip it

@@ -8,14 +8,14 @@ import numpy as np
 
 from dss_marl.devices import OpenPoints
 from dss_marl.engines import open_engine
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
-from dss_marl.plant import Plant
 from dss_marl.policies.configurations import Configurations
 from dss_marl.policies.paths import best_path
 from dss_marl.policies.screening import Screening
 from dss_marl.policies.trees import all_trees, ring_table, widths
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow, see volt_var
 _SOLVES = 20_000  # power flows for which all configurations are tried in all intervals, without screening

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dss_marl.envs.scenario import Scenario
 from dss_marl.policies.base import Controller, NoControl, RandomControl
 from dss_marl.policies.branch_exchange import BranchExchange
 from dss_marl.policies.charging import ValleyFilling
@@ -16,7 +17,6 @@ from dss_marl.policies.rationing import Rationing
 from dss_marl.policies.tariff import TimeOfUse
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.zone_greedy import ZoneGreedy
-from dss_marl.scenario import Scenario
 
 
 def _tuned(scenario: Scenario) -> Controller:

@@ -8,13 +8,13 @@ import numpy as np
 
 from dss_marl.devices import Inverters
 from dss_marl.engines import open_engine
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, GridState, Setpoints
-from dss_marl.plant import Plant
 from dss_marl.policies import volt_var
 from dss_marl.policies.moments import Choice, Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
-from dss_marl.task import Task, build_task
 
 _KEPT = 8  # positions of regulators and banks from which ways go on: those that earned most so far
 _PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to where inverters would be best if no tap moved

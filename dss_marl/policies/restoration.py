@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dss_marl.devices import Supplies, Switches
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.policies.entries import KINDS, Entries
 from dss_marl.policies.pickup import Pickup
@@ -16,7 +17,6 @@ from dss_marl.policies.sections import Sections
 from dss_marl.policies.ties import NearestTie
 from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import seed_of
-from dss_marl.task import Task
 
 _SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
 _FEWEST = 1000  # where each costs much, a minute's worth on ieee8500

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dss_marl.devices import OpenPoints
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
-from dss_marl.rewards import loss, violating_share, voltage_violation
-from dss_marl.task import Task
+from dss_marl.mdp.rewards import loss, violating_share, voltage_violation
 
 Single = NDArray[np.float32]  # half the memory, and all the digits that a ranking needs
 _TOGETHER = 5_000  # configurations at a time

@@ -12,9 +12,9 @@ import numpy as np
 
 from dss_marl.devices import Generators, Supplies, Switches
 from dss_marl.devices.breaker import sections
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray, GridState, IntArray
 from dss_marl.policies.trees import MOST, all_trees
-from dss_marl.task import Task
 
 _FED = 0  # the node that stands for whatever feeds; section s is node s + 1
 

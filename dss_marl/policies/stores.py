@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, IntArray, Setpoints
+from dss_marl.mdp.rewards import battery_use, stored, unmet, unserved
 from dss_marl.policies.parts import BatteryPart, Columns, EVPart, InverterPart, Outlook, Part
 from dss_marl.policies.shifting import FlexiblePart
-from dss_marl.rewards import battery_use, stored, unmet, unserved
-from dss_marl.task import Task
 
 PARTS: dict[type, Any] = {
     Inverters: InverterPart,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Batteries, FlexibleLoads, Inverters
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 from dss_marl.policies.droop import Droop
 from dss_marl.policies.typical import intervals, typical
-from dss_marl.task import Task
 
 
 class TimeOfUse(Droop):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Generators, Supplies, Switches
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
 

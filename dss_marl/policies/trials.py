@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.attack import Attack
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.envs.simulator import Plant
 from dss_marl.grid.state import Array, GridState
-from dss_marl.plant import Plant
+from dss_marl.mdp.adversary import Attack
 from dss_marl.zones import over_zones
 
 

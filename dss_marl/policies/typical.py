@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 from dss_marl.profiles.splits import spread_days
-from dss_marl.task import Task
 
 _DAYS = 24  # training days that it is the mean of
 

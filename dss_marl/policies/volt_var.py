@@ -7,17 +7,17 @@ from functools import partial
 
 import numpy as np
 
-from dss_marl.attack import BLIND
 from dss_marl.devices import Capacitors, Inverters, Regulators
 from dss_marl.engines import open_engine
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, IntArray
+from dss_marl.mdp.adversary import BLIND
 from dss_marl.policies.days import DaySearch
 from dss_marl.policies.moments import Moments
 from dss_marl.policies.positions import Positions
 from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import seed_of
-from dss_marl.task import Task
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _ENOUGH = 1e-3  # relative gain of a round that is worth another

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from dss_marl.env import ZoneEnv
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 from dss_marl.policies.greedy import Greedy, climbed
 from dss_marl.policies.trials import Trials

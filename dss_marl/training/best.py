@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.env import ZoneEnv
-from dss_marl.task import Task
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.training.controllers import PolicyPerKind
 from dss_marl.training.evaluation import run_day
 from dss_marl.training.settings import TrainingSettings

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dss_marl.env import ZoneEnv
-from dss_marl.vec.plain import action_in, arrayed, flat_mask, split
+from dss_marl.envs.flattening import action_in, arrayed, flat_mask, split
+from dss_marl.envs.zone_env import ZoneEnv
 
 MODEL = "model.zip"
 

@@ -14,9 +14,9 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from dss_marl.envs.flattening import choices, width
 from dss_marl.sb3 import MASKS, to_sb3
 from dss_marl.vec import MakeEnv, Numbers
-from dss_marl.vec.plain import choices, width
 
 
 def kind_by_name(agents: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from dss_marl.task import Task
+from dss_marl.envs.task import Task
 from dss_marl.training.padded import PaddedPolicy, used_columns
 from dss_marl.training.settings import TrainingSettings
 

@@ -10,8 +10,8 @@ import torch as th
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from dss_marl.observations import has_action
-from dss_marl.task import Task
+from dss_marl.envs.task import Task
+from dss_marl.mdp.observations import has_action
 
 
 class UsedEntries(DiagGaussianDistribution):

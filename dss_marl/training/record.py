@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from dss_marl._assets import data_folder
-from dss_marl.scenario import Scenario
+from dss_marl.envs.scenario import Scenario
 
 _PACKAGES = (
     "dss_marl",

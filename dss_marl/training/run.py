@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dss_marl.env import ZoneEnv
-from dss_marl.scenario import Scenario
-from dss_marl.task import Task, build_task
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.task import Task, build_task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.training.best import KeepBest, Report
 from dss_marl.training.controllers import PolicyPerKind, SharedPolicy
 from dss_marl.training.record import RunRecord, new_record

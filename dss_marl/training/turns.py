@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dss_marl.task import Task
+from dss_marl.envs.task import Task
 from dss_marl.training.best import KeepBest
 from dss_marl.training.kinds import KindRows, Kinds
 from dss_marl.training.models import Falling, new_model

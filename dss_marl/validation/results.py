@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl._assets import data_folder
+from dss_marl.envs.scenario import Scenario
 from dss_marl.policies.plans import digest
 from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
 from dss_marl.profiles.stress import stressed
-from dss_marl.scenario import Scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.proof import Proof
 from dss_marl.validation.row import Row

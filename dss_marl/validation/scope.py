@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dss_marl.envs.task import Task
 from dss_marl.policies import BY_NAME, load_plans
 from dss_marl.profiles.splits import spread_days
-from dss_marl.task import Task
 
 DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds
 LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dss_marl._assets import known_names
+from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.metrics import mean_interval
-from dss_marl.scenario_files import load_scenario
 from dss_marl.training.evaluation import Table
 from dss_marl.validation.results import PROOF, Result, load, stated
 from dss_marl.validation.row import failures

@@ -5,10 +5,10 @@ k * A + A - 1, in the order of `possible_agents`. Masks travel beside the observ
 import this package, so it imports neither torch nor a learning library.
 """
 
+from dss_marl.envs.flattening import Plain
 from dss_marl.vec.clones import Clone
 from dss_marl.vec.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
 from dss_marl.vec.numbers import Numbers
-from dss_marl.vec.plain import Plain
 from dss_marl.vec.workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [

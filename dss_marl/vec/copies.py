@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.vec.plain import plain
+from dss_marl.envs.flattening import plain
 
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset

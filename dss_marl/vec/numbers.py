@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.vec.plain import action_in, plain, width
+from dss_marl.envs.flattening import action_in, plain, width
 
 
 class Numbers(BaseParallelWrapper):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from dss_marl._plugins import imported
-from dss_marl.barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.zones import Zone, all_zones
 
 Term = Callable[[Zone, GridState, GridState], Any]

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from dss_marl.devices import DeviceGroup
-from dss_marl.spaces.boxes import Boxes
-from dss_marl.spaces.choices import MultiDiscretes
-from dss_marl.spaces.encoding import Decoded, Encoding
-from dss_marl.spaces.natives import Natives
-from dss_marl.spaces.slots import Slots
+from dss_marl.mdp.actions.box import Boxes
+from dss_marl.mdp.actions.encoding import Decoded, Encoding
+from dss_marl.mdp.actions.multidiscrete import MultiDiscretes
+from dss_marl.mdp.actions.native import Natives
+from dss_marl.mdp.actions.slots import Slots
 
 __all__ = ["ENCODINGS", "Boxes", "Decoded", "Encoding", "MultiDiscretes", "Natives", "Slots", "encoding"]
 

@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dss_marl.env import ZoneEnv
-from dss_marl.rewards import Term
-from dss_marl.scenario import Scenario
-from dss_marl.vec.plain import split
+from dss_marl.envs.flattening import split
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.mdp.rewards import Term
 from dss_marl.zones import over_zones
 
 _NOT_SUMMED = ("failed", "day", "TimeLimit.truncated")  # alike for all agents

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
-from dss_marl.plant import Plant
-from dss_marl.task import Task
 from dss_marl.zones import over_zones
 
 

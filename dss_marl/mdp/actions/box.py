@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.spaces.encoding import Decoded, Encoding
+from dss_marl.mdp.actions.encoding import Decoded, Encoding
 
 
 class Boxes(Encoding):

@@ -13,16 +13,16 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.envs.reward_assignment import Judge
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.snapshot import EnvState, kept_of, own_stream
+from dss_marl.envs.task import Task, broken, build_task
 from dss_marl.grid.state import Array, BoolArray, GridState
-from dss_marl.judge import Judge
-from dss_marl.messages import Messages
-from dss_marl.plant import Plant
+from dss_marl.mdp.actions import Decoded
+from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.sensing import Sensing
 from dss_marl.profiles.splits import split_of
-from dss_marl.saved import EnvState, kept_of, own_stream
-from dss_marl.scenario import Scenario
-from dss_marl.sensing import Sensing
-from dss_marl.spaces import Decoded
-from dss_marl.task import Task, broken, build_task
 
 _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 

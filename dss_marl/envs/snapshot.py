@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from dss_marl.scenario import Scenario
+from dss_marl.envs.scenario import Scenario
 
 
 @dataclass(frozen=True)

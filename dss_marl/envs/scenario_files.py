@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dss_marl._assets import data_folder, known_names
-from dss_marl.scenario import Scenario, merged, scenario_from
+from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
 
 def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:

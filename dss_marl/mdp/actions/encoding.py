@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.spaces.slots import Slots
+from dss_marl.mdp.actions.slots import Slots
 
 
 @dataclass(frozen=True)

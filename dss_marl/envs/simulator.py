@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.cold_load import ColdLoad
 from dss_marl.devices import DeviceGroup, Supplies, Switches
 from dss_marl.engines.base import Engine
+from dss_marl.envs.cold_load_pickup import ColdLoad
+from dss_marl.envs.task import Task
 from dss_marl.grid.regulator_direction import Feeding
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.profiles import Day, Forecast
-from dss_marl.task import Task
 
 _SETTLED, _MOST_ROUNDS = 0.005, 60  # of reactive power over rating; power flows
 

@@ -10,8 +10,8 @@ from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.spaces.encoding import Decoded, Encoding
-from dss_marl.spaces.slots import Slots
+from dss_marl.mdp.actions.encoding import Decoded, Encoding
+from dss_marl.mdp.actions.slots import Slots
 
 
 class Natives(Encoding):

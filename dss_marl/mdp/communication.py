@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
-from dss_marl.observations import Observer
+from dss_marl.mdp.observations import Observer
 from dss_marl.zones import Zone, stack, zone_graph
 
 

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dss_marl.attack import AttackSpec
-from dss_marl.cold_load import ColdLoadSpec
 from dss_marl.devices import device_kind
 from dss_marl.engines import SyntheticSpec
+from dss_marl.envs.cold_load_pickup import ColdLoadSpec
+from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
-from dss_marl.messages import MessageSpec
+from dss_marl.mdp.adversary import AttackSpec
+from dss_marl.mdp.communication import MessageSpec
+from dss_marl.mdp.sensing import SensingSpec
 from dss_marl.profiles import ProfilesSpec
-from dss_marl.sensing import SensingSpec
-from dss_marl.validation_messages import readable
 
 
 class _Data(BaseModel):

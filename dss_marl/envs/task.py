@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from dss_marl.agents import Agents, with_devices
-from dss_marl.attack import Attack, AttackSpec, open_to
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
+from dss_marl.envs.scenario import FeederSpec, Scenario
+from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, GridState, Setpoints, Solution
 from dss_marl.grid.topology import Topology
-from dss_marl.messages import Messages
-from dss_marl.observations import Observer
+from dss_marl.mdp.actions import Encoding, encoding
+from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
+from dss_marl.mdp.agents import Agents, with_devices
+from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.rewards import Term, cost_channel, reward_term
 from dss_marl.profiles import Profiles
-from dss_marl.rewards import Term, cost_channel, reward_term
-from dss_marl.scenario import FeederSpec, Scenario
-from dss_marl.spaces import Encoding, encoding
-from dss_marl.validation_messages import readable
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 

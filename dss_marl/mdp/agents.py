@@ -11,7 +11,7 @@ import numpy as np
 
 from dss_marl.devices import DeviceGroup, Estimators
 from dss_marl.grid.state import IntArray
-from dss_marl.spaces.slots import Slots, arranged
+from dss_marl.mdp.actions.slots import Slots, arranged
 from dss_marl.zones import Zone, stack
 
 How = Literal["zone", "kind", "device"]

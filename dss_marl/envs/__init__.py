@@ -1,0 +1,1 @@
+"""Environments: a scenario becomes a task, a simulator operates it, and agents step it."""

@@ -1,0 +1,1 @@
+"""The decision process: agents, observations, rewards, costs, sensing, communication, adversary."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 import dss_marl
-from dss_marl.policies import reference
+from dss_marl.controllers import reference
 from dss_marl.training.evaluation import run_day
 
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.controllers import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
+from dss_marl.controllers.base import asked
+from dss_marl.controllers.optimization.sparse_qp import Programme
+from dss_marl.controllers.planning.plan_files import digest
+from dss_marl.controllers.planning.solve import METHODS, played, solve_day
+from dss_marl.controllers.rules.valley_filling import _filled
+from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.metrics import EpisodeFigures
-from dss_marl.policies import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
-from dss_marl.policies.base import asked
-from dss_marl.policies.best_known import METHODS, played, solve_day
-from dss_marl.policies.charging import _filled
-from dss_marl.policies.plans import digest
-from dss_marl.policies.programme import Programme
-from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 
 WORKDAY = 2

@@ -7,10 +7,10 @@ import pytest
 from common import load_cached, task_of
 
 from dss_marl import ZoneEnv, load_scenario
+from dss_marl.controllers import NearestMeter, WeightedLeastSquares, reference
+from dss_marl.controllers.estimation.estimators import seen
+from dss_marl.controllers.estimation.least_squares import fit
 from dss_marl.envs.task import build_task
-from dss_marl.policies import NearestMeter, WeightedLeastSquares, reference
-from dss_marl.policies.estimation import seen
-from dss_marl.policies.least_squares import fit
 from dss_marl.training.evaluation import run_day
 
 NAME = "ieee123_state_estimation"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl.policies import Greedy, NoControl
-from dss_marl.policies.trials import Trials
+from dss_marl.controllers import Greedy, NoControl
+from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.training import evaluate
 
 SUMMER = 175

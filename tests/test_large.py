@@ -7,8 +7,8 @@ from common import LARGE, task_of
 
 from dss_marl import ZoneEnv, load_scenario
 from dss_marl._assets import data_folder, known_names
+from dss_marl.controllers import BY_NAME, REFERENCES, load_plans
 from dss_marl.devices import Inverters
-from dss_marl.policies import BY_NAME, REFERENCES, load_plans
 
 
 @pytest.fixture(params=LARGE, scope="module")

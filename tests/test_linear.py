@@ -5,8 +5,8 @@ import pytest
 from common import task_of
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
-from dss_marl.policies import load_plans, reference
-from dss_marl.policies.linear import Linear, _Slopes
+from dss_marl.controllers import load_plans, reference
+from dss_marl.controllers.search.sensitivity_control import Linear, _Slopes
 from dss_marl.training.evaluation import environment_for, run_day
 
 NAME = "ieee34_volt_var"
@@ -51,8 +51,8 @@ def test_its_slopes_are_those_of_the_engine():
 
 def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
     """Started eight steps too high, taps come down though no programme says so, as far as they may in one interval."""
-    monkeypatch.setattr("dss_marl.policies.linear.best_whole", lambda *rows: None)
-    monkeypatch.setattr("dss_marl.policies.linear.best_change", lambda *rows: None)
+    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.best_whole", lambda *rows: None)
+    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.best_change", lambda *rows: None)
     scenario = load_scenario(NAME)
     taps = {name: tap + 8 for name, tap in scenario.feeder.taps.items()}
     env = ZoneEnv(scenario.replace(feeder={"taps": taps}, steps=1), "test")

@@ -8,11 +8,11 @@ import pytest
 
 import dss_marl
 from dss_marl import OpenDSSEngine, read_feeder
+from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import Screening
+from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
 from dss_marl.devices import device_kind
 from dss_marl.envs.task import build_task
 from dss_marl.grid.state import Interval
-from dss_marl.policies.screening import Screening
-from dss_marl.policies.trees import all_trees, ring_table
 
 LINES = {"case33": tuple(f"l{k}" for k in range(2, 33)), "ieee123": ("l13", "l45", "l67", "l101")}
 TIES = {"case33": [], "ieee123": [{"name": "t48", "bus1": 48, "bus2": 25}, {"name": "t54", "bus1": 54, "bus2": 93}]}

@@ -8,17 +8,17 @@ import pytest
 
 import dss_marl
 from dss_marl._assets import data_folder
+from dss_marl.controllers import Droop, NoControl, Planned, Plans, load_plans, reference
+from dss_marl.controllers.optimization.interval_qp import Local, _constraints, _upper, best_change
+from dss_marl.controllers.optimization.shortest_path import best_path
+from dss_marl.controllers.planning.plan_files import digest
+from dss_marl.controllers.planning.solve import METHODS, played, solve_day
+from dss_marl.controllers.planning.volt_var.beam_search import RegulatedDay
+from dss_marl.controllers.planning.volt_var.interval_model import Moments
+from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
-from dss_marl.policies import Droop, NoControl, Planned, Plans, load_plans, reference
-from dss_marl.policies.best_known import METHODS, played, solve_day
-from dss_marl.policies.moments import Moments
-from dss_marl.policies.paths import best_path
-from dss_marl.policies.plans import digest
-from dss_marl.policies.positions import Positions
-from dss_marl.policies.quadratic import Local, _constraints, _upper, best_change
-from dss_marl.policies.regulated import RegulatedDay
-from dss_marl.policies.trials import Trials
 from dss_marl.profiles.splits import spread_days
 from dss_marl.training import evaluate
 from dss_marl.training.evaluation import evaluate_all
@@ -93,7 +93,7 @@ def test_many_inverters_are_planned_as_well_with_one_curvature_as_with_each_inte
     task = build_task(scenario.replace(steps=3, start_hour=9, dt_h=3.0, devices=devices, rewards=rewards))
     earned = []
     for few in (1, 50):
-        monkeypatch.setattr("dss_marl.policies.moments._FEW", few)
+        monkeypatch.setattr("dss_marl.controllers.planning.volt_var.interval_model._FEW", few)
         earned.append(solve_day(task, SUMMER)[1])
     assert earned[0] == pytest.approx(earned[1], rel=1e-3)
 
@@ -109,7 +109,7 @@ def test_rows_that_are_alike_count_with_all_their_weight(monkeypatch):
     expected = best_change(once, *ends)
     assert np.abs(expected).max() > 0.01
     for many in (300, 10):
-        monkeypatch.setattr("dss_marl.policies.quadratic._MANY", many)
+        monkeypatch.setattr("dss_marl.controllers.optimization.interval_qp._MANY", many)
         assert once.cost(best_change(thrice, *ends)) == pytest.approx(once.cost(expected), rel=1e-4)
 
 

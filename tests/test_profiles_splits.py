@@ -10,7 +10,7 @@ import pytest
 from common import in_new_process, task_of
 
 from dss_marl import ZoneEnv
-from dss_marl.policies import reference
+from dss_marl.controllers import reference
 from dss_marl.profiles import DAYS, SPLITS, STRESS_SPLITS, Profiles
 from dss_marl.profiles.splits import frozen_splits, split_of, splits_sha256
 from dss_marl.profiles.stress import stressed

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.controllers import reference
+from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
+from dss_marl.controllers.planning.solve import played, solve_day
+from dss_marl.controllers.search.radial_configurations import Configurations
+from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
+from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
-from dss_marl.policies import reconfiguration, reference
-from dss_marl.policies.best_known import played, solve_day
-from dss_marl.policies.configurations import Configurations
-from dss_marl.policies.trees import all_trees, ring_table
-from dss_marl.policies.trials import Trials
 from dss_marl.training import evaluate
 
 SUMMER = 130

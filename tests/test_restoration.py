@@ -8,6 +8,9 @@ import pytest
 from common import load_cached, task_of
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario, read_feeder
+from dss_marl.controllers import reference
+from dss_marl.controllers.planning.restoration import plan as restoration
+from dss_marl.controllers.planning.solve import played
 from dss_marl.devices import Breakers, Supplies, Switches, device_kind
 from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
 from dss_marl.envs.task import build_task
@@ -17,8 +20,6 @@ from dss_marl.grid.state import Interval
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.rewards import REWARDS
 from dss_marl.metrics import EpisodeFigures
-from dss_marl.policies import reference, restoration
-from dss_marl.policies.best_known import played
 from dss_marl.training.evaluation import run_day
 
 NAME = "ieee123_restoration"

@@ -5,14 +5,14 @@ import pytest
 from common import task_of
 
 from dss_marl import ZoneEnv
+from dss_marl.controllers.planning.restoration.action_entries import Entries
+from dss_marl.controllers.planning.restoration.configuration_screening import Screening
+from dss_marl.controllers.planning.restoration.section_pickup import Pickup
+from dss_marl.controllers.planning.restoration.sections import Sections
+from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.devices import Generators, Supplies
 from dss_marl.grid.state import Setpoints
 from dss_marl.grid.topology import Topology
-from dss_marl.policies.entries import Entries
-from dss_marl.policies.pickup import Pickup
-from dss_marl.policies.radial import Screening
-from dss_marl.policies.sections import Sections
-from dss_marl.policies.trials import Trials
 
 NAME = "ieee123_restoration"
 BEYOND = ("61s", "251", "451", "350", "195")  # behind lines that nobody moves and that are open, or behind the fault

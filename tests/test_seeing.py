@@ -369,7 +369,7 @@ def test_who_gets_which_reward(agents):
 
 
 def test_the_figures_of_a_day_do_not_depend_on_who_gets_which_reward():
-    from dss_marl.policies import NoControl
+    from dss_marl.controllers import NoControl
     from dss_marl.training import evaluate
 
     found = [

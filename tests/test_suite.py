@@ -10,7 +10,7 @@ from common import EVERY, QUICK, SCENARIOS, task_of
 
 from dss_marl import ZoneEnv, load_scenario
 from dss_marl._assets import data_folder, known_names
-from dss_marl.policies import REFERENCES
+from dss_marl.controllers import REFERENCES
 
 STEPS = 4
 

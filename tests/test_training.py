@@ -192,7 +192,7 @@ def test_padding_does_not_count(tmp_path):
 
 
 def test_a_day_has_the_same_noise_whenever_it_is_played():
-    class Noting(dss_marl.policies.NoControl):
+    class Noting(dss_marl.controllers.NoControl):
         def start(self, env):
             self.seen = []
 
@@ -274,6 +274,6 @@ def test_a_table_with_the_best_known_scores_all_controllers():
 
 def test_evaluate_uses_the_days_asked_for():
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=8)
-    one = evaluate(dss_marl.policies.NoControl(), scenario, [10, 200])
-    two = evaluate(dss_marl.policies.NoControl(), scenario, [200])
+    one = evaluate(dss_marl.controllers.NoControl(), scenario, [10, 200])
+    two = evaluate(dss_marl.controllers.NoControl(), scenario, [200])
     assert one[1] == two[0] and one[0] != one[1]

@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from dss_marl import ZoneEnv
 from dss_marl.cli.app import app
+from dss_marl.controllers import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.metrics import FIGURES
-from dss_marl.policies import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
 from dss_marl.profiles import STRESS_SPLITS
 from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation import failures, prove

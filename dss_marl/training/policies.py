@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dss_marl.policies import Controller
+from dss_marl.controllers import Controller
 from dss_marl.training.controllers import PolicyPerKind, SharedPolicy
 from dss_marl.training.record import load_run
 from dss_marl.training.settings import TrainingSettings

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dss_marl.controllers.planning.plan_files import Plans, digest, plans_path
+from dss_marl.controllers.planning.solve import solve_day
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
-from dss_marl.policies.best_known import solve_day
-from dss_marl.policies.plans import Plans, digest, plans_path
 from dss_marl.profiles.splits import spread_days
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dss_marl.controllers import BY_NAME, REFERENCES
 from dss_marl.devices import Batteries, DeviceGroup, OpenPoints
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.rewards import estimate_off, unserved_kwh
-from dss_marl.policies import BY_NAME, REFERENCES
 from dss_marl.training.evaluation import environment_for, run_day, startable
 from dss_marl.validation.scope import frozen_days
 

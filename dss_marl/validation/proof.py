@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dss_marl.controllers import BY_NAME, REFERENCES, Controller
 from dss_marl.envs.scenario import Scenario
-from dss_marl.policies import BY_NAME, REFERENCES, Controller
 from dss_marl.training.evaluation import Table, startable
 from dss_marl.training.record import git_commit
 from dss_marl.validation.games import Games

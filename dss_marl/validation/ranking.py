@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from dss_marl.controllers import Controller, ZoneGreedy, is_local
 from dss_marl.grid.state import Array, BoolArray
 from dss_marl.metrics import mean_interval
-from dss_marl.policies import Controller, ZoneGreedy, is_local
 from dss_marl.validation.games import Games
 from dss_marl.validation.row import Row, said
 from dss_marl.validation.scope import Scope

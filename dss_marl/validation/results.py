@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl._assets import data_folder
+from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.envs.scenario import Scenario
-from dss_marl.policies.plans import digest
 from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
 from dss_marl.profiles.stress import stressed
 from dss_marl.training.evaluation import Table

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dss_marl.controllers import BY_NAME, load_plans
 from dss_marl.envs.task import Task
-from dss_marl.policies import BY_NAME, load_plans
 from dss_marl.profiles.splits import spread_days
 
 DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dss_marl.controllers import Controller
 from dss_marl.grid.state import Array
 from dss_marl.metrics import mean_interval
-from dss_marl.policies import Controller
 from dss_marl.validation.games import Games
 from dss_marl.validation.ranking import tied
 from dss_marl.validation.row import Row, said

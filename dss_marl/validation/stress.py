@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dss_marl.controllers import Controller
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 from dss_marl.metrics import FIGURES
-from dss_marl.policies import Controller
 from dss_marl.profiles import STRESS_SPLITS
 from dss_marl.profiles.splits import OFFSET, spread_days
 from dss_marl.validation.games import Games

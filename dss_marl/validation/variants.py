@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.controllers import Controller
 from dss_marl.devices import DeviceGroup
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
-from dss_marl.policies import Controller
 
 SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of an entry that is a number
 MOST_POSITIONS = 17  # of an entry that has more by nature, so many are tried, evenly spread

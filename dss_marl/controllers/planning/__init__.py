@@ -1,0 +1,1 @@
+"""Whole days with full foresight."""

@@ -1,0 +1,1 @@
+"""Plans of batteries, flexible loads, chargers and generators."""

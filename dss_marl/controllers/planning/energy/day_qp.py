@@ -1,0 +1,129 @@
+"""Proposals: what a programme of the whole day would have all stores do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.optimization.sparse_qp import Programme
+from dss_marl.controllers.planning.energy.grid_sensitivities import Answer
+from dss_marl.controllers.planning.energy.island_limits import Islands
+from dss_marl.controllers.planning.energy.storage_fleet import Stores
+from dss_marl.grid.state import Array, BoolArray, IntArray
+
+_ROUNDS = 4  # of a programme, in which rows that it broke join it; few rows ever matter
+_WORST = 6  # of them at a time
+_MISSED = 1e-4  # beyond the limit
+
+
+def proposed(
+    stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float, islands: Islands
+) -> Array | None:
+    """(T, n) entries that a programme of the whole day wants; None where the solver gives up.
+
+    Args:
+        stores: the devices.
+        now: (T, n) the entries around which.
+        answers: of all intervals.
+        slopes: of the columns by the entries, part by part.
+        radius: how far an entry may go.
+        islands: what feeds them, and may run out of fuel.
+    """
+    for part in stores.parts:
+        part.free()
+    active = [[np.zeros(len(rows.value), bool) for rows in answer.rows] for answer in answers]
+    for answer, on in zip(answers, active, strict=True):
+        _activate(answer, on, 0.0 * answer.reach)
+    wanted = None
+    for _ in range(_ROUNDS):
+        programme, entry, moves = _programme(stores, now, answers, slopes, radius, active)
+        _ration(programme, moves, answers, islands)
+        solution = programme.solved()
+        if solution is None:
+            return None
+        wanted = np.asarray(solution[entry])
+        impossible = [part.impossible(solution) for part in stores.parts]
+        missed = [_activate(*row) for row in zip(answers, active, solution[moves], strict=True)]
+        if not any(impossible) and not any(missed):
+            break
+    return wanted
+
+
+def _programme(
+    stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float, active: list[list[BoolArray]]
+) -> tuple[Programme, IntArray, IntArray]:
+    """The programme with the active rows, and its variables of entries (T, n) and of columns' moves (T, m)."""
+    programme, low, high = Programme(), stores.low, stores.high
+    inside = np.clip(now, low, high)
+    entry = programme.variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
+    steps, moves = len(now), []
+    for part, own, slope in zip(stores.parts, stores.slices, slopes, strict=True):
+        mine, here = entry[:, own], now[:, own]
+        m = len(part.columns.injection)
+        move = programme.variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
+        entries, at = slope.tocoo(), np.arange(move.size)
+        ends = -(slope @ here.ravel())
+        programme.rows(
+            np.r_[at, entries.row],
+            np.r_[move.ravel(), mine.ravel()[entries.col]],
+            np.r_[np.ones(move.size), -entries.data],
+            ends,
+            ends,
+        )
+        part.couple(programme, mine, here)
+        moves.append(move)
+    together = np.hstack(moves)
+    for move, answer, rows in zip(together, answers, active, strict=True):
+        _write(programme, move, answer, rows)
+    return programme, entry, together
+
+
+def _activate(answer: Answer, active: list[BoolArray], move: Array) -> bool:
+    """Whether rows that take no part are beyond their limit with columns moved by (m); the worst join in."""
+    found = False
+    for rows, on in zip(answer.rows, active, strict=True):
+        paid = np.where(on, 0.0, rows.price * np.maximum(rows.value + rows.slopes @ move, 0.0))
+        worst = np.argsort(-paid)[:_WORST]
+        worst = worst[paid[worst] > _MISSED * rows.price[worst]]
+        on[worst] = True
+        found |= bool(len(worst))
+    return found
+
+
+def _write(programme: Programme, move: IntArray, answer: Answer, active: list[BoolArray]) -> None:
+    """An interval's cost, as a function of how far its columns move (m)."""
+    programme.price(move, answer.gradient)
+    free = np.flatnonzero(answer.curvature.any(1))
+    programme.square(move[free], answer.curvature[np.ix_(free, free)])
+    for rows, on in zip(answer.rows, active, strict=True):
+        value, slopes, count = rows.value[on], rows.slopes[on], int(on.sum())
+        if not count:
+            continue
+        paid = 1 if rows.highest else count
+        beyond = programme.variables(np.zeros(paid), np.full(paid, np.inf), rows.price[on][:paid])
+        row, column = np.nonzero(slopes)
+        programme.rows(
+            np.r_[row, np.arange(count)],
+            np.r_[move[column], np.broadcast_to(beyond, count)],
+            np.r_[slopes[row, column], -np.ones(count)],
+            np.full(count, -np.inf),
+            -value,
+        )
+
+
+def _ration(programme: Programme, moves: IntArray, answers: list[Answer], islands: Islands) -> None:
+    """What feeds an island gives no more over the day than its fuel; more is priced, so that a solution exists."""
+    dt_h = islands.dt_h
+    for unit in np.flatnonzero(np.isfinite(islands.tanks)):
+        lacking = programme.variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
+        by = dt_h * np.array([answer.by[unit] for answer in answers])  # (T, m)
+        step, column = np.nonzero(by)
+        left = islands.tanks[unit] - dt_h * sum(float(answer.given[unit]) for answer in answers)
+        programme.rows(
+            np.zeros(len(step) + 1),
+            np.append(moves[step, column], lacking),
+            np.append(by[step, column], -1.0),
+            np.full(1, -np.inf),
+            np.full(1, left),
+        )

@@ -1,0 +1,299 @@
+"""Parts: devices of one kind in a day's programme, what their entries do to the grid and what their stores allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from dss_marl.controllers.optimization.sparse_qp import Programme
+from dss_marl.devices import Batteries, DeviceGroup, EVChargers, Inverters
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
+
+_STEP = 1e-4  # of an entry, for slopes of formulas
+_BOTH = 1e-3  # share of the power that a store may take and give at once before it is told to decide
+_WASTE = 1e-6  # price of power through a store, so that idle ones do not charge and discharge at once
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Directions in which injections move, in units near their ratings.
+
+    Attributes:
+        injection: (m) index of each in the Feeder's injections.
+        kw, kvar: (T, m) what one unit adds, + into the grid.
+    """
+
+    injection: IntArray
+    kw: Array
+    kvar: Array
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the programme of a day knows.
+
+    Attributes:
+        setpoints: (T, ...) of all intervals before control.
+        dt_h: length of an interval [h].
+        stored, unmet, through: what a kWh at the day's end, undelivered, or through a unit is worth to the team.
+    """
+
+    setpoints: Setpoints
+    dt_h: float
+    stored: float
+    unmet: float
+    through: float
+
+    @property
+    def steps(self) -> int:
+        """Number of intervals T."""
+        return len(self.setpoints.kw)
+
+
+class Part:
+    """Devices of one kind. Their decisions are their entries, (T, n), of which each moves its own device alone.
+
+    Attributes:
+        columns: what they move.
+        low, high: (T, n) ends of the entries.
+    """
+
+    def __init__(self, group: DeviceGroup, memory: Array, outlook: Outlook) -> None:
+        self.outlook, self.memory, self.size = outlook, memory, group.size
+        self.width = len(group.action_labels)
+        self.every = np.ones(group.size, np.int64) if group.every is None else group.every
+        shape = (outlook.steps, group.size * self.width)
+        self.low, self.high = np.full(shape, -1.0), np.ones(shape)
+        self.columns = self._columns()
+
+    def _columns(self) -> Columns:
+        raise NotImplementedError
+
+    def start(self, entries: Array) -> Array:
+        """(T, n) entries to begin with, of devices that nobody controls if no better are known: (T, n)."""
+        return entries
+
+    def idle(self) -> Array:
+        """(T, n) entries with which as little as possible flows."""
+        return np.clip(np.zeros(self.low.shape), self.low, self.high)
+
+    def values(self, entries: Array) -> Array:
+        """(T, m) how far along its columns everything is, with entries (T, n)."""
+        raise NotImplementedError
+
+    def slopes(self, entries: Array) -> Any:
+        """(T m, T n) sparse: of the values by the entries, around entries (T, n)."""
+        n, m = entries.shape[1], len(self.columns.injection)
+        rows, places, slopes = [], [], []
+        for a in range(self.width):
+            own = np.arange(a, n, self.width)
+            up, down = entries.copy(), entries.copy()
+            up[:, own] = np.minimum(up[:, own] + _STEP, self.high[:, own])
+            down[:, own] = np.maximum(down[:, own] - _STEP, self.low[:, own])
+            apart = np.maximum(up[:, own] - down[:, own], 1e-12)[:, self._device]
+            slope = (self.values(up) - self.values(down)) / apart
+            step, column = np.nonzero(slope)
+            rows.append(step * m + column)
+            places.append(step * n + self._device[column] * self.width + a)
+            slopes.append(slope[step, column])
+        size = (self.outlook.steps * m, self.outlook.steps * n)
+        return sp.csr_matrix((np.concatenate(slopes), (np.concatenate(rows), np.concatenate(places))), shape=size)
+
+    @property
+    def _device(self) -> IntArray:
+        """(m) the device of each column."""
+        raise NotImplementedError
+
+    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+        """What holds between intervals, and what the stores are worth.
+
+        Args:
+            programme: to write into.
+            entry: (T, n) the variables of the entries.
+            entries: (T, n) around which.
+        """
+        for step in range(1, self.outlook.steps):
+            waits = np.repeat(step % self.every != 0, self.width)
+            if waits.any():
+                now, before = entry[step, waits], entry[step - 1, waits]
+                row, zero = np.arange(len(now)), np.zeros(len(now))
+                ones = np.ones(len(now))
+                programme.rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
+
+    def free(self) -> None:
+        """Forget what ``impossible`` forbade."""
+
+    def impossible(self, solution: Array) -> bool:
+        """Whether a programme's solution does what the devices cannot; the next ``couple`` forbids it."""
+        return False
+
+
+class _PowerPart(Part):
+    """Devices whose power follows from the interval's entries alone: a kW and a kvar column for those that have them.
+
+    Args:
+        group, memory, outlook: as in Part.
+        moves_kw, moves_kvar: (D) which have.
+        rating: (D) unit of their columns [kW, kvar].
+    """
+
+    def __init__(
+        self, group: Any, memory: Array, outlook: Outlook, moves_kw: BoolArray, moves_kvar: BoolArray, rating: Array
+    ) -> None:
+        self.group, self._kw, self._kvar = group, np.flatnonzero(moves_kw), np.flatnonzero(moves_kvar)
+        self._rating = rating
+        super().__init__(group, memory, outlook)
+
+    @property
+    def _device(self) -> IntArray:
+        return np.concatenate([self._kw, self._kvar])
+
+    def _columns(self) -> Columns:
+        unit = np.tile(self._rating[self._device], (self.outlook.steps, 1))
+        active = np.arange(len(self._device)) < len(self._kw)
+        return Columns(self.group.injections[self._device], unit * active, unit * ~active)
+
+    def values(self, entries: Array) -> Array:
+        """See Part.values."""
+        kw, kvar = self.power(entries.reshape(len(entries), self.size, self.width))
+        return np.concatenate([kw[:, self._kw], kvar[:, self._kvar]], axis=1) / self._rating[self._device]
+
+    def power(self, entries: Array) -> tuple[Array, Array]:
+        """(T, D) kW and kvar, + into the grid, of entries (T, D, A), whatever stores allow."""
+        raise NotImplementedError
+
+
+class InverterPart(_PowerPart):
+    """Inverters: reactive power, and sun held back where they may."""
+
+    def __init__(self, group: Inverters, memory: Array, outlook: Outlook) -> None:
+        holds_back = (group.may_curtail > 0) & (len(group.action_labels) > 1)
+        super().__init__(group, memory, outlook, holds_back, np.ones(group.size, bool), group.kva)
+        if self.width > 1:
+            self.low[:, 1::2], self.high[:, 1::2] = -group.may_curtail, 0.0
+
+    def idle(self) -> Array:
+        """See Part.idle."""
+        entries = super().idle()
+        if self.width > 1:
+            entries[:, 1::2] = self.low[:, 1::2]
+        return entries
+
+    def power(self, entries: Array) -> tuple[Array, Array]:
+        """See _PowerPart.power."""
+        before, group = self.outlook.setpoints, self.group
+        setpoints = Setpoints(before.kw.copy(), before.kvar.copy(), before.tap, before.closed)
+        memory = np.zeros((len(entries), self.size, group.memory_size))
+        memory[..., : self.width] = entries
+        group.hold(memory, setpoints, None)  # inverters do not ask when
+        return setpoints.kw[:, group.injections], setpoints.kvar[:, group.injections]
+
+
+class BatteryPart(_PowerPart):
+    """Batteries: power with its state of charge, and reactive power beside it."""
+
+    def __init__(self, group: Batteries, memory: Array, outlook: Outlook) -> None:
+        reactive = group.reactive & (len(group.action_labels) > 1)
+        super().__init__(group, memory, outlook, np.ones(group.size, bool), reactive, group.kva)
+        self.free()
+
+    def free(self) -> None:
+        """See Part.free."""
+        self._one_way = np.zeros((self.outlook.steps, self.size))
+
+    def impossible(self, solution: Array) -> bool:
+        """See Part.impossible: a store that charges and discharges at once, which pays where prices are below zero."""
+        given, taken = (solution[own] for own in self._both)
+        both = np.minimum(given, taken) > _BOTH
+        self._one_way = np.where(both, np.where(given > taken, 1.0, -1.0), self._one_way)
+        return bool(both.any())
+
+    def power(self, entries: Array) -> tuple[Array, Array]:
+        """See _PowerPart.power."""
+        group, kw = self.group, entries[..., 0] * self.group.kw
+        kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
+        return kw - group.standby_kw, kvar
+
+    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+        """See Part.couple: the state of charge, which is worth something at the end."""
+        super().couple(programme, entry, entries)
+        group, outlook = self.group, self.outlook
+        steps, count, hour = outlook.steps, self.size, outlook.dt_h
+        share = entry.reshape(steps, count, self.width)[..., 0]
+        wear = outlook.through * group.kw * hour + _WASTE
+        zero, ones = np.zeros((steps, count)), np.ones((steps, count))
+        given = programme.variables(zero, ones * (self._one_way >= 0), np.tile(wear, (steps, 1)))
+        taken = programme.variables(zero, ones * (self._one_way <= 0), np.tile(wear, (steps, 1)))
+        self._both = given, taken
+        worth = np.zeros((steps, count))
+        worth[-1] = -outlook.stored * group.kwh
+        soc = programme.variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
+        row = np.arange(steps * count).reshape(steps, count)
+        programme.rows(
+            np.stack([row, row, row]), np.stack([share, given, taken]), np.stack([ones, -ones, ones]), zero, zero
+        )
+        out = group.kw * hour / group.kwh / group.discharging * ones
+        into = group.kw * hour / group.kwh * group.charging * ones
+        start = zero.copy()
+        start[0] = group.stored_kwh(self.memory) / group.kwh
+        programme.rows(
+            np.concatenate([row, row, row, row[1:]]),
+            np.concatenate([soc, given, taken, soc[:-1]]),
+            np.concatenate([ones, out, -into, -ones[1:]]),
+            start,
+            start,
+        )
+
+
+class EVPart(_PowerPart):
+    """Cars that charge while they stay, up to what they need; what they lack when they leave costs."""
+
+    def __init__(self, group: EVChargers, memory: Array, outlook: Outlook) -> None:
+        self.stays = group.stays(memory, outlook.steps, outlook.dt_h)
+        self.stay_h = np.zeros((outlook.steps, group.size))
+        np.add.at(self.stay_h.T, self.stays.device, self.stays.stay_h)
+        everyone = np.ones(group.size, bool)
+        super().__init__(group, memory, outlook, everyone, ~everyone, group.kw)
+
+    def idle(self) -> Array:
+        """See Part.idle."""
+        return self.low.copy()
+
+    def power(self, entries: Array) -> tuple[Array, Array]:
+        """See _PowerPart.power."""
+        kw = -(entries[..., 0] + 1) / 2 * self.group.kw * self.stay_h / self.outlook.dt_h
+        return kw, 0 * kw
+
+    def start(self, entries: Array) -> Array:
+        """See Part.start: each car evenly over its stay."""
+        stays, entries = self.stays, entries.copy()
+        most = stays.stay_h.sum(1) * self.group.kw[stays.device] * self.group.efficiency[stays.device]
+        for device, share, stay_h in zip(stays.device, stays.kwh / most, stays.stay_h, strict=True):
+            entries[stay_h > 0, device] = 2 * min(share, 1.0) - 1
+        return entries
+
+    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+        """See Part.couple."""
+        super().couple(programme, entry, entries)
+        stays, group = self.stays, self.group
+        kwh = stays.stay_h * (group.kw * group.efficiency)[stays.device, None] / 2  # of an entry above -1
+        lacking = programme.variables(
+            np.zeros(len(stays.kwh)),
+            np.full(len(stays.kwh), np.inf),
+            np.where(stays.leaves, self.outlook.unmet * group.priority[stays.device], 0.0),
+        )
+        session, step = np.nonzero(kwh)
+        due = stays.kwh - kwh.sum(1)
+        programme.rows(
+            np.r_[session, np.arange(len(due))],
+            np.r_[entry[step, stays.device[session]], lacking],
+            np.r_[kwh[session, step], np.ones(len(due))],
+            due,
+            due,
+        )
+        if self.outlook.through:
+            drawn = self.outlook.through * group.kw * self.stay_h / 2
+            programme.price(entry, drawn)

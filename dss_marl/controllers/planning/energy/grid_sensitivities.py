@@ -1,0 +1,213 @@
+"""Network: how an interval's reward answers to injections, by differences on the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dss_marl.controllers.planning.energy.device_models import Columns
+from dss_marl.controllers.planning.energy.island_limits import Islands
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
+from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
+
+_STEP = 0.05  # of a column's unit, for slopes
+_BEND = 0.1  # likewise, for curvatures
+_MARGIN = 5e-5  # that the model keeps from the ends of the band [pu]
+_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
+_ALIKE = 1e-3  # rows that answer alike to within this are one [pu, 1]
+_HINGES = (voltage_violation, violating_share, import_excess, overload, battery_use)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Values that cost where they exceed 0: price times the sum, or the highest, of max(value + slopes change, 0).
+
+    Attributes:
+        value: (R) at the point.
+        slopes: (R, m) by the columns.
+        price: (R) of each; of a group only the first counts.
+        highest: True where only the highest of them is paid.
+    """
+
+    value: Array
+    slopes: Array
+    price: Array
+    highest: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An interval around a point.
+
+    Attributes:
+        gradient: (m) of the smooth part of the cost.
+        curvature: (m, m) of the same, positive semidefinite.
+        rows: what costs beyond limits.
+        reach: (m) how far the columns may move.
+        given, by: (G) what the units that feed islands give [kW], and (G, m) that by the columns.
+    """
+
+    gradient: Array
+    curvature: Array
+    rows: tuple[Rows, ...]
+    reach: Array
+    given: Array
+    by: Array
+
+
+class Network:
+    """The grid as the programme sees it.
+
+    What lies beyond limits (voltage, import, loading) is modelled as rows; all other terms of the reward are taken as
+    smooth, whatever they are, and measured.
+
+    Args:
+        trials: on a plant.
+        columns: in which injections move.
+
+    Attributes:
+        islands: what feeds those that the source does not.
+    """
+
+    def __init__(self, trials: Trials, columns: Columns) -> None:
+        self._trials, self._columns = trials, columns
+        task = trials.task
+        self._kinks = frozenset(name for name, (_, term) in task.rewards.items() if term in _HINGES)
+        weights = {term: weight for weight, term in task.rewards.values()}
+        self._judged = np.concatenate([zone.judged for zone in task.zones])
+        self._per_pu = weights.get(voltage_violation, 0.0) / len(self._judged)
+        self._per_node = weights.get(violating_share, 0.0) / len(self._judged)
+        self._per_kw = weights.get(import_excess, 0.0) * task.scenario.dt_h / 1000
+        self._per_loading = weights.get(overload, 0.0)
+        self.islands = Islands(task)
+        rng = np.random.default_rng(0)
+        self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
+        self._mixing = rng.standard_normal((len(columns.injection), 3))
+        self._bend: Array | None = None
+
+    def _moved(self, state: GridState, change: Array) -> GridState:
+        """The interval with (m) changes along the columns, taps and banks where they are."""
+        step, now, columns = state.step, state.setpoints, self._columns
+        setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
+        np.add.at(setpoints.kw, columns.injection, change * columns.kw[step])
+        np.add.at(setpoints.kvar, columns.injection, change * columns.kvar[step])
+        self._trials.spent += 1
+        return state.replace(setpoints=setpoints, solution=self._trials.plant.engine.solve(setpoints))
+
+    def _smooth(self, before: GridState, after: GridState) -> float:
+        return self.islands.cost(after) - self._trials.judged(before, after, self._kinks)
+
+    def drawn(self, state: GridState) -> float:
+        """What the source and all that feeds islands give [kW]."""
+        return float(state.solution.source_kw) + float(self.islands.given(state).sum())
+
+    def bend(self, state: GridState) -> None:
+        """Measure how what is drawn bends with the injections: losses are nearly the same quadratic at all times.
+
+        Raises:
+            PowerFlowError: a power flow fails.
+        """
+        m = len(self._columns.injection)
+        unit = _BEND * np.eye(m)
+        base = self.drawn(self._moved(state, np.zeros(m)))
+        single = [self.drawn(self._moved(state, one)) - base for one in unit]
+        result = np.zeros((m, m))
+        for i in range(m):
+            for j in range(i + 1):
+                both = self.drawn(self._moved(state, unit[i] + unit[j])) - base
+                result[i, j] = result[j, i] = (both - single[i] - single[j]) / _BEND**2
+        values, vectors = np.linalg.eigh(result)
+        self._bend = (vectors * np.maximum(values, 0.0)) @ vectors.T
+
+    def answer(self, before: GridState, after: GridState, free: Array, reach: Array) -> Answer:
+        """The model around an interval as operated.
+
+        Args:
+            before, after: states around the step.
+            free: (m) True for the columns that may move in this interval.
+            reach: (m) how far they may.
+
+        Raises:
+            PowerFlowError: a power flow fails.
+        """
+        m, places = len(free), np.flatnonzero(free)
+        base = self._moved(after, np.zeros(m))
+        smooth, value = self._smooth(before, base), self._values(base)
+        gradient, slopes = np.zeros(m), np.zeros((len(value), m))
+        for k in places:
+            change = np.zeros(m)
+            change[k] = _STEP
+            moved = self._moved(after, change)
+            gradient[k] = (self._smooth(before, moved) - smooth) / _STEP
+            slopes[:, k] = (self._values(moved) - value) / _STEP
+        assert self._bend is not None
+        curvature = self._bend * self._scale(before, base, smooth, free)
+        gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
+        rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
+        return Answer(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
+
+    def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
+        """How much a unit of that curvature costs in this interval; prices differ, and may be negative."""
+        assert self._bend is not None
+        bent, expected = 0.0, 0.0
+        for direction in self._directions * free:
+            both = sum(self._smooth(before, self._moved(base, way * _BEND * direction)) for way in (1, -1))
+            bent += both - 2 * smooth
+            expected += float(direction @ self._bend @ direction) * _BEND**2
+        return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
+
+    def _values(self, state: GridState) -> Array:
+        """Voltages, import, where it costs the conductors' loading, and what feeds islands: its excess and power."""
+        loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
+        import_kw, islands = [float(state.solution.source_kw)], self.islands
+        v = state.solution.v_alive[self._judged]
+        return np.concatenate([v, import_kw, loading, islands.beyond(state), islands.given(state)])
+
+    def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[Rows, ...]:
+        n, last = len(self._judged), len(value) - 7 * self.islands.size
+        rows = []
+        if self.islands.size:
+            end = last + 6 * self.islands.size
+            price = np.full(end - last, self.islands.beyond_kwh * self._trials.task.scenario.dt_h)
+            rows.append(Rows(value[last:end], slopes[last:end], price))
+        if self._per_pu or self._per_node:
+            rows.append(self._voltages(value[:n], slopes[:n], reach))
+        limit = self._trials.task.scenario.feeder.import_limit_kw
+        if self._per_kw and limit is not None:
+            rows.append(Rows(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
+        if self._per_loading:
+            beyond, slope = value[n + 1 : last] - 1.0, slopes[n + 1 : last]
+            near = beyond + np.abs(slope) @ reach > 0
+            if near.any():  # a cable's pieces carry the same current: one of them, the most loaded, stands for all
+                beyond, slope = beyond[near], slope[near]
+                group, count = self._alike(beyond, slope * reach)
+                order = np.argsort(-beyond, kind="stable")
+                first = order[np.unique(group[order], return_index=True)[1]]
+                rows.append(Rows(beyond[first], slope[first], np.full(count, self._per_loading), highest=True))
+        return tuple(rows)
+
+    def _voltages(self, v: Array, slopes: Array, reach: Array) -> Rows:
+        """What nodes beyond the band cost; those that answer alike are one row."""
+        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
+        price = self._per_pu + self._per_node / (out + _NEAR)
+        beyond = np.concatenate([v - (V_HIGH - _MARGIN), (V_LOW + _MARGIN) - v])
+        slope, price = np.concatenate([slopes, -slopes]), np.tile(price, 2)
+        near = beyond + np.abs(slope) @ reach / 2 > 0
+        beyond, slope, price = beyond[near], slope[near], price[near]
+        if not len(beyond):
+            return Rows(beyond, slope, price)
+        group, _ = self._alike(beyond, slope * reach)
+        total = np.bincount(group, price)
+        weight = price / total[group]
+        shared = np.zeros((len(total), slope.shape[1]))
+        np.add.at(shared, group, slope * weight[:, None])
+        return Rows(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
+
+    def _alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
+        """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""
+        key = np.column_stack([value, change @ self._mixing])
+        _, group = np.unique(np.rint(key / _ALIKE), axis=0, return_inverse=True)
+        group = group.ravel()
+        return group, int(group.max()) + 1

@@ -1,0 +1,232 @@
+"""Energy days: batteries, cars and flexible loads planned over the whole day, with inverters, taps and banks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.base import Controller, asked
+from dss_marl.controllers.planning.energy.day_qp import proposed
+from dss_marl.controllers.planning.energy.grid_sensitivities import Answer, Network
+from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
+from dss_marl.controllers.planning.energy.storage_fleet import PARTS, Stores, places
+from dss_marl.controllers.planning.volt_var import plan as volt_var
+from dss_marl.controllers.planning.volt_var.day_search import DaySearch
+from dss_marl.controllers.planning.volt_var.interval_model import Moments
+from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.controllers.rules.load_rationing import Rationing
+from dss_marl.controllers.search.greedy import Greedy
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
+from dss_marl.engines import open_engine
+from dss_marl.engines.base import PowerFlowError
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, GridState
+
+_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
+_ITERATIONS = 12
+_ENOUGH = 1e-4  # relative gain of an iteration that is worth another
+_LEAST = 0.02  # of an entry, how far a programme may reach at least
+_TURNS = 2  # of stores, then taps and banks
+_LARGE = 150_000  # nodes times steps: beyond, later turns go on from the taps there are, which is worse but much faster
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) the best requests found for a day.
+
+    A quadratic programme of the whole day proposes, with slopes from the engine and exact models of the stores; what
+    the played day confirms is taken. Taps and banks, where there are any, are sought in turns with it.
+    Switches stay where they are.
+
+    Args:
+        task: stores, with or without inverters, regulators and capacitors.
+        day: of the year.
+        thorough: more turns.
+
+    Raises:
+        ValueError: the day cannot be operated.
+    """
+    search = EnergyDay(task, day)
+    try:
+        search.begin()
+        for turn in range(_TURNS * (1 + thorough) if len(search.positions.start) else 0):
+            if not search.move_taps(first=not turn) or not search.improve():
+                break
+    except PowerFlowError as error:
+        raise ValueError(f"day {day} of scenario {task.scenario.name!r} cannot be planned: {error}") from error
+    finally:
+        search.trials.plant.engine.close()
+    return search.plan
+
+
+def refuses(task: Task) -> str:
+    """What of a task this does not plan; "" where it plans all."""
+    problem = ""
+    for group in task.groups:
+        if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
+            problem = f"{type(group).__name__} among the devices"
+        elif isinstance(group, Switches) and not places(task).size:
+            problem = "Switches among the devices, and no store"
+        elif isinstance(group, Generators) and not feed_islands(task, group):
+            problem = "generators that do not run by themselves, each in an island of its own"
+        elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
+            problem = "inverters with power factors, curves or var priority"
+        elif isinstance(group, EVChargers) and group.every is not None:
+            problem = "chargers that do not act at every step"
+        elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
+            problem = f"{type(group).__name__} beside the circuit's own controls"
+    return problem or volt_var.refuses_moves(task, places(task))
+
+
+class EnergyDay:
+    """A day's plan, made better by programmes that the played day confirms.
+
+    Args:
+        task: what there is.
+        day: of the year.
+
+    Attributes:
+        trials: on the plant.
+        positions: of taps and banks.
+        plan: (T, F) the best requests so far.
+        total: what they earn.
+    """
+
+    def __init__(self, task: Task, day: int) -> None:
+        self.task, self.day = task, day
+        self.trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
+        self.positions = Positions(task)
+        first = self.trials.plant.begin(day, task.start)
+        self._stores = Stores(task, day, self.trials.plant.memories(first.memory))
+        self._network = Network(self.trials, self._stores.columns)
+        self.plan = np.tile(task.neutral, (task.scenario.steps, 1))
+        for flat in self.plan:
+            self.positions.write(flat, self.positions.start, self.positions.start)
+        self.total, self._befores, self._afters = self.played(self.plan)
+        self._better(self._with(self._stores.start(self._entries)))
+        if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
+            self._better(self._with(self._stores.idle()))
+        for rule in self._rules():
+            plan = asked(task, day, rule)
+            if plan is not None:
+                self._better(plan)
+        if not np.isfinite(self.total):
+            raise ValueError(
+                f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
+            )
+        heaviest = int(np.argmax([abs(self._network.drawn(after)) for after in self._afters]))
+        self._network.bend(self._afters[heaviest])
+
+    def _rules(self) -> list[Controller]:
+        """Whose days are worth beginning with: an island's, and what looks no further where slopes tell little.
+
+        The circuit's own controls move when a voltage leaves their band, which no slope foresees.
+        """
+        island = [Rationing()] if self._network.islands.size else []
+        return [*island, *([Greedy()] if self.task.scenario.circuit_controls else [])]
+
+    @property
+    def _entries(self) -> Array:
+        """(T, n) what the stores are asked."""
+        return self.plan[:, self._stores.places]
+
+    def _with(self, entries: Array) -> Array:
+        """(T, F) the plan with other entries of the stores."""
+        plan = self.plan.copy()
+        plan[:, self._stores.places] = entries
+        return plan
+
+    def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
+        """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
+        plant, total = self.trials.plant, 0.0
+        befores: list[GridState] = []
+        afters: list[GridState] = []
+        now = plant.begin(self.day, self.task.start)
+        for flat in plan:
+            after = self.trials.after(now, flat)
+            if after is None or self._network.islands.dark(after):
+                return -np.inf, befores, afters
+            total += self.trials.judged(now, after)
+            befores.append(now)
+            afters.append(after)
+            now = plant.coming(now.step + 1, after.setpoints, after.memory, after.action, after)
+        return total, befores, afters
+
+    def begin(self) -> None:
+        """Better entries at the taps and banks at the start; what feeds islands keeps away from its limits at first."""
+        islands = self._network.islands
+        for margin in MARGINS if islands.size else MARGINS[-1:]:
+            islands.margin = margin
+            self.improve()
+
+    def improve(self) -> float:
+        """Better entries at the taps and banks of now; what was gained."""
+        start, radius = self.total, 2.0
+        answers: list[Answer] = []
+        slopes: list[Any] = []
+        for _ in range(_ITERATIONS):
+            if not answers:
+                answers, slopes = self._answers(radius)
+            wanted = proposed(self._stores, self._entries, answers, slopes, radius, self._network.islands)
+            if wanted is None:
+                break
+            gained, part = self._accept(wanted)
+            if gained > 0:
+                answers = []
+                radius = min(2 * radius, 2.0) if part == 1 else max(part * radius, _LEAST)
+                if gained < _ENOUGH * abs(self.total):
+                    break
+            else:
+                radius *= 0.3
+                if radius < _LEAST:
+                    break
+        return self.total - start
+
+    def _accept(self, wanted: Array) -> tuple[float, float]:
+        """Play the entries wanted, or go a part of the way; what was gained, 0 if neither is better, and the part."""
+        now = self._entries
+        for part in (1.0, 0.4):
+            gained = self._better(self._with(now + part * (wanted - now)))
+            if gained > 0:
+                return gained, part
+        return 0.0, 0.0
+
+    def _better(self, plan: Array) -> float:
+        """Take a plan if it earns more when it is played, as it is kept; what was gained, or 0."""
+        plan = self._rounded(plan)
+        total, befores, afters = self.played(plan)
+        gained = total - self.total
+        if not gained > 0:  # nor where both fail
+            return 0.0
+        self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
+        return gained
+
+    def _answers(self, radius: float) -> tuple[list[Answer], list[Any]]:
+        """How each interval answers around the plan, and (T m, T n) how each part's entries move its columns."""
+        slopes = self._stores.slopes(self._entries)
+        reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
+        free, reach = reach > 0, np.minimum(reach * min(radius, 1.0), 2.0)
+        rows = zip(self._befores, self._afters, free, reach, strict=True)
+        return [self._network.answer(*row) for row in rows], slopes
+
+    def move_taps(self, first: bool) -> float:
+        """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
+        positions, task = self.positions, self.task
+        moments = Moments(self.trials, self._befores, positions, self.plan)
+        prices = positions.prices(self.trials, self._befores[0])
+        rows = zip(self._afters, self.plan[:, moments.places], strict=True)
+        anew = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE
+        known = None if anew else [(positions.of(after.setpoints), entries) for after, entries in rows]
+        search = DaySearch(moments, positions, prices, known)
+        volt_var.rounds(search, partial(positions.near, pairs=False))
+        return self._better(search.requests())
+
+    def _rounded(self, plan: Array) -> Array:
+        """(T, F) a plan in half precision; cars are never asked for less than planned."""
+        rounded, places = plan.astype(np.float16), self._stores.never_less()
+        less = rounded[:, places] < plan[:, places]
+        rounded[:, places] = np.where(less, np.nextafter(rounded[:, places], np.float16(1)), rounded[:, places])
+        return rounded.astype(float)

@@ -1,0 +1,98 @@
+"""Stores: all devices of a day's programme together, whatever their kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.planning.energy.device_models import BatteryPart, Columns, EVPart, InverterPart, Outlook, Part
+from dss_marl.controllers.planning.energy.flexible_load_model import FlexiblePart
+from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, IntArray, Setpoints
+from dss_marl.mdp.rewards import battery_use, stored, unmet, unserved
+
+PARTS: dict[type, Any] = {
+    Inverters: InverterPart,
+    Batteries: BatteryPart,
+    EVChargers: EVPart,
+    FlexibleLoads: FlexiblePart,
+}
+
+
+class Stores:
+    """The devices that a programme decides: all but regulators and capacitors.
+
+    Args:
+        task: what there is.
+        day: of the year.
+        memories: of each kind, at the beginning of the day.
+
+    Attributes:
+        parts: kind after kind.
+        slices: of each part's entries among those of all.
+        places: (n) of the entries in the flat vector.
+        columns: (m) what they move, part after part.
+        low, high: (T, n) ends of the entries.
+    """
+
+    def __init__(self, task: Task, day: int, memories: list[Array]) -> None:
+        outlook = _outlook(task, day)
+        self.parts: list[Part] = [
+            PARTS[type(group)](group, memory.copy(), outlook)
+            for group, memory in zip(task.groups, memories, strict=True)
+            if type(group) in PARTS
+        ]
+        self.places = places(task)
+        ends = np.cumsum([part.low.shape[1] for part in self.parts])
+        self.slices = [slice(end - part.low.shape[1], end) for part, end in zip(self.parts, ends, strict=True)]
+        columns = [part.columns for part in self.parts]
+        self.columns = Columns(
+            np.concatenate([one.injection for one in columns]),
+            np.hstack([one.kw for one in columns]),
+            np.hstack([one.kvar for one in columns]),
+        )
+        self.low = np.hstack([part.low for part in self.parts])
+        self.high = np.hstack([part.high for part in self.parts])
+
+    def start(self, entries: Array) -> Array:
+        """(T, n) entries to begin with, from those of devices that nobody controls."""
+        own = zip(self.parts, self.slices, strict=True)
+        return np.hstack([part.start(entries[:, mine]) for part, mine in own])
+
+    def idle(self) -> Array:
+        """(T, n) entries with which nothing flows: no load, no sun, no store; an island's feeder bears that."""
+        return np.hstack([part.idle() for part in self.parts])
+
+    def slopes(self, entries: Array) -> list[Any]:
+        """Per part, (T m, T n) sparse: how its entries move its columns."""
+        return [part.slopes(entries[:, mine]) for part, mine in zip(self.parts, self.slices, strict=True)]
+
+    def never_less(self) -> IntArray:
+        """Places of the entries that rounding must not lower: a car would leave with a little less than it needs."""
+        own = zip(self.parts, self.slices, strict=True)
+        cars = [self.places[mine] for part, mine in own if isinstance(part, EVPart)]
+        return np.concatenate([np.zeros(0, np.int64), *cars])
+
+
+def places(task: Task) -> IntArray:
+    """(n) places in the flat vector of the entries that a programme decides."""
+    parts, everything = task.agents.slots.parts, np.arange(task.agents.slots.size)
+    own = [everything[part] for part, g in zip(parts, task.groups, strict=True) if type(g) in PARTS]
+    return np.concatenate([np.zeros(0, np.int64), *own])
+
+
+def _outlook(task: Task, day: int) -> Outlook:
+    scenario = task.scenario
+    first = round(scenario.start_hour / scenario.dt_h)
+    beyond = max(0, first + scenario.steps - task.profiles.steps)
+    rows, made = slice(first, first + scenario.steps), task.profiles.day(day, beyond)
+    weights = {term: weight for weight, term in task.rewards.values()}
+    return Outlook(
+        setpoints=Setpoints(made.kw[rows], made.kvar[rows], task.start.tap, task.start.closed),
+        dt_h=scenario.dt_h,
+        stored=weights.get(stored, 0.0) / 1000,
+        unmet=(weights.get(unmet, 0.0) + weights.get(unserved, 0.0)) / 1000,
+        through=weights.get(battery_use, 0.0) / 1000,
+    )

@@ -1,0 +1,175 @@
+"""Reconfigured days: the best sequence of radial configurations, from all that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from dss_marl.controllers.optimization.shortest_path import best_path
+from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import Screening
+from dss_marl.controllers.search.radial_configurations import Configurations
+from dss_marl.controllers.search.spanning_trees import all_trees, ring_table, widths
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import OpenPoints
+from dss_marl.engines import open_engine
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+
+_TOLERANCE = 1e-7  # of the power flow, see volt_var
+_SOLVES = 20_000  # power flows for which all configurations are tried in all intervals, without screening
+_BEST = 12  # configurations that a window of the day offers
+_THOROUGH = 40
+_WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96)  # intervals
+_ROUNDS = 4  # of trying what lies around the path
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) the best requests found for a day.
+
+    Where there are few configurations, the engine tries all of them in every interval, and the path is the best there
+    is. Else a linear model ranks them; those that are best in some window of the day are tried on the engine in every
+    interval, and what lies one exchange from the path in the intervals around.
+
+    Args:
+        task: open points, and nothing else that moves.
+        day: of the year.
+        thorough: let the model offer more.
+    """
+    trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
+    configurations = Configurations(trials)
+    group, steps = configurations.group, range(task.scenario.steps)
+    first = trials.plant.begin(day, task.start)
+    states = [trials.plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in steps]
+    trees = all_trees(ring_table(group, task.start.closed))
+    search = _Search(configurations, states)
+    if len(trees) * len(states) <= _SOLVES:
+        search.offer(trees)
+    else:
+        scores = _Scores(Screening(task, group, trees), states)
+        search.offer(trees[scores.promising(_THOROUGH if thorough else _BEST)])
+        for _ in range(_ROUNDS):
+            before = search.total
+            search.look_around()
+            if search.total <= before:
+                break
+    result = _written(task, configurations, states, search.path)
+    trials.plant.engine.close()
+    return result
+
+
+def refuses(task: Task) -> str:
+    """What of a task this does not plan; "" where it plans all."""
+    scenario, problem = task.scenario, ""
+    others = [group for group in task.groups if not isinstance(group, OpenPoints)]
+    if len(others) == len(task.groups):
+        return "no open points"
+    if others:
+        problem = f"{type(others[0]).__name__} beside open points"
+    for group in task.groups:
+        if isinstance(group, OpenPoints) and len(widths(group)) > 1:
+            problem = "open points over lines of different phases"
+        elif isinstance(group, OpenPoints) and len(set(task.feeder.source_nodes.tolist())) > len(_phases(task)):
+            problem = "several sources"
+    if scenario.circuit_controls:
+        problem = "the circuit's own controls"
+    if scenario.attack is not None or scenario.faults:
+        problem = "attacks or faults, which differ from one episode to another"
+    if scenario.reward_sharing != "team":
+        problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
+    return problem
+
+
+def _phases(task: Task) -> tuple[int, ...]:
+    return task.feeder.bus(task.feeder.source_bus).phases
+
+
+class _Scores:
+    """What the model makes of all configurations, added up over windows of the day."""
+
+    def __init__(self, screening: Screening, states: list[GridState]) -> None:
+        scores = np.array([screening.scores(state) for state in states])
+        self._sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0)])
+
+    def promising(self, count: int) -> IntArray:
+        """The best ones of each window, without repetition."""
+        found: set[int] = set()
+        steps = len(self._sums) - 1
+        for window in (w for w in _WINDOWS if w <= steps):
+            for start in range(0, steps - window + 1, max(window // 4, 1)):
+                total = self._sums[start + window] - self._sums[start]
+                found.update(np.argpartition(-total, min(count, len(total) - 1))[:count].tolist())
+        return np.array(sorted(found))
+
+
+class _Search:
+    """Configurations on offer, and the best path through them.
+
+    Attributes:
+        path: per interval, (D) open places.
+        total: what it earns.
+    """
+
+    def __init__(self, configurations: Configurations, states: list[GridState]) -> None:
+        self._configurations, self._states = configurations, states
+        self._prices = configurations.prices(states[0])
+        group = configurations.group
+        self._home = np.sort(group.home)
+        self._earned: dict[tuple[int, ...], Array] = {}  # (T) by interval, NaN where not tried
+        every = 1 if group.every is None else int(group.every[0])
+        self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
+        self.path: list[IntArray] = []
+        self.total = -np.inf
+        self.offer([self._home])
+
+    def offer(self, trees: Iterable[IntArray]) -> None:
+        """Try more configurations in every interval, and take the best path through all that were tried."""
+        everywhere = np.ones(len(self._states), bool)
+        self._try({tuple(one.tolist()): everywhere for one in trees})
+        self._choose()
+
+    def look_around(self) -> None:
+        """Try what is one exchange from the path where it is, an interval earlier and later, and choose again."""
+        where: dict[tuple[int, ...], BoolArray] = {}
+        count = len(self._states)
+        for t, places in enumerate(self.path):
+            for one in (places, *self._configurations.neighbours(places)):
+                where.setdefault(tuple(one.tolist()), np.zeros(count, bool))[max(t - 1, 0) : t + 2] = True
+        self._try(where)
+        self._choose()
+
+    def _try(self, where: Mapping[tuple[int, ...], BoolArray]) -> None:
+        """Ask the engine in these (T) intervals, unless that was done."""
+        for one in where:
+            self._earned.setdefault(one, np.full(len(self._states), np.nan))
+        for t, state in enumerate(self._states):  # interval by interval: only switches differ from solve to solve
+            for one, wanted in where.items():
+                if wanted[t] and np.isnan(self._earned[one][t]):
+                    self._earned[one][t] = self._configurations.reward(state, np.array(one))
+
+    def _choose(self) -> None:
+        sets, table = np.array(list(self._earned), np.int64), np.array(list(self._earned.values()))
+        table = np.where(np.isnan(table), -np.inf, table)
+        shut = np.ones((len(sets), len(self._prices)), np.int64)
+        np.put_along_axis(shut, sets, 0, axis=1)
+        start = np.ones(len(self._prices), np.int64)
+        start[self._home] = 0
+        # What earns less than the best of an interval by more than all moves there and back cost is never worth it,
+        # where one may move at any time.
+        free = all(limit.all() for limit in self._limits)
+        worse = 4 * len(self._home) * float(self._prices.max(initial=0.0)) if free else np.inf
+        offers = [np.union1d(np.flatnonzero(column >= column.max() - worse), 0) for column in table.T]  # 0 is home
+        rewards = [column[own] for column, own in zip(table.T, offers, strict=True)]
+        places = [shut[own] for own in offers]
+        self.total, path = best_path(rewards, places, start, self._limits, self._prices)
+        self.path = [sets[own][k] for own, k in zip(offers, path, strict=True)]
+
+
+def _written(task: Task, configurations: Configurations, states: list[GridState], path: list[IntArray]) -> Array:
+    """(T, F) the requests that lead along the path."""
+    here, result = configurations.group.home.copy(), []
+    for places in path:
+        here = configurations.goals(here, places)
+        result.append(configurations.asked(task.neutral, here))
+    return np.array(result)

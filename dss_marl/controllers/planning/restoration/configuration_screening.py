@@ -1,0 +1,107 @@
+"""Radial: which of a day's radial configurations are worth planning, by power flows of all their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dss_marl.controllers.planning.restoration.section_pickup import WAYS, Pickup
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
+
+_EARLY = 1 / 3  # of a day's worth, what its first interval stands for: loads are cold
+_MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval by which configurations are ranked
+
+
+class Screening:
+    """What configurations earn in the first interval, and in a later one when no load is cold any more.
+
+    A configuration is its parts, which do not feel each other, and the same part comes in many configurations: each
+    is tried once in each of the two intervals, with several ways to serve it, and the best way counts.
+
+    Args:
+        pickup: of the day.
+        now: the first interval.
+        most: power flows; parts that would need more are unknown, and so are configurations with them.
+
+    Attributes:
+        states: (K, S) all radial configurations.
+    """
+
+    def __init__(self, pickup: Pickup, now: GridState, most: int) -> None:
+        self._pickup, self._most = pickup, most
+        self.states = pickup.sections.radial(now)
+        late = pickup.trials.plant.warm(now, pickup.trials.task.scenario.steps // 2)
+        self._moments = (now, late)
+        self._number: dict[bytes, int] = {}
+        self._parts = [self._numbered(closed) for closed in self.states]
+        self._worth = np.full((2, len(self._number)), -np.inf)
+        self._try()
+
+    def _numbered(self, closed: BoolArray) -> IntArray:
+        """(parts) numbers of a configuration's parts: which sections, fed how."""
+        sections = self._pickup.sections
+        part, found = sections.parts(closed), []
+        shut = [(s, part[a]) for s, (a, _) in sections.joins.items() if closed[s]]
+        shut += [(s, part[k]) for s, k in sections.supplies.items() if closed[s]]
+        for p in np.unique(part):
+            key = (part == p).tobytes() + np.array([s for s, own in shut if own == p], np.int64).tobytes()
+            found.append(self._number.setdefault(key, len(self._number)))
+        return np.array(found)
+
+    def _try(self) -> None:
+        """Power flows of few configurations that have all parts, in both intervals; the more ways the fewer they are.
+
+        Where there are too many even for one way each, those come first that serve most by their ratings.
+        """
+        order = self._covering(range(len(self.states)))
+        if len(order) * len(self._moments) > self._most:
+            expected = [self._pickup.expected_kw(self._moments[0], closed) for closed in self.states]
+            order = self._covering(np.argsort(-np.array(expected), kind="stable").tolist())
+        ways = max(1, min(self._most // max(len(order) * len(self._moments), 1), len(WAYS)))
+        end = self._pickup.trials.spent + self._most
+        for k in order:
+            if self._pickup.trials.spent >= end:
+                break
+            for moment, worth in zip(self._moments, self._worth, strict=True):
+                np.maximum.at(worth, self._parts[k], self._best(moment, self.states[k], ways))
+
+    def _covering(self, order: Iterable[int]) -> list[int]:
+        """Configurations, in this order, that have a part which those before them do not have."""
+        seen: set[int] = set()
+        chosen = []
+        for k in order:
+            parts = self._parts[k].tolist()
+            if not seen.issuperset(parts):
+                chosen.append(k)
+                seen.update(parts)
+        return chosen
+
+    def _best(self, moment: GridState, closed: BoolArray, ways: int) -> Array:
+        """(parts) what each part of a configuration earns, by the best of several ways to serve it."""
+        pickup, points = self._pickup, moment.setpoints
+        there = moment.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
+        held = pickup.trials.plant.present(there)
+        part = pickup.sections.parts(closed)
+        best = np.full(pickup.sections.count, -np.inf)
+        for flat in pickup.starts(there, held, closed, ways):
+            after = pickup.trials.after(there, flat)
+            if after is not None:
+                np.maximum(best, pickup.by_part(part, pickup.worth(there, after)), out=best)
+        return best[np.unique(part)]
+
+    @property
+    def worth(self) -> Array:
+        """(K, 2) what each configuration earns in the first interval and in the later one; -inf where unknown."""
+        return np.array([self._worth[:, parts].sum(axis=1) for parts in self._parts])
+
+    def promising(self, count: int) -> BoolArray:
+        """(about count, S) the best configurations by the day as a whole, by its beginning and by the rest of it."""
+        if not len(self.states):
+            return self.states
+        worth = self.worth
+        found: dict[int, None] = {}
+        for early in _MIXES:
+            scores = worth @ np.array([early, 1 - early]) if 0 < early < 1 else worth[:, 1 - int(early)]
+            found |= dict.fromkeys(np.argsort(-scores, kind="stable")[: -(-count // len(_MIXES))].tolist())
+        return self.states[[k for k in found if np.isfinite(worth[k]).all()]]

@@ -1,0 +1,275 @@
+"""Restoration: a day with faults, planned with full foresight; switches, supplies, generators and breakers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from dss_marl.controllers.planning.restoration.action_entries import KINDS, Entries
+from dss_marl.controllers.planning.restoration.configuration_screening import Screening
+from dss_marl.controllers.planning.restoration.section_pickup import Pickup
+from dss_marl.controllers.planning.restoration.sections import Sections
+from dss_marl.controllers.rules.nearest_tie import NearestTie
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Supplies, Switches
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.profiles.splits import seed_of
+
+_SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
+_FEWEST = 1000  # where each costs much, a minute's worth on ieee8500
+_EARLY = 4  # intervals in which most is decided
+_THOROUGH = 4  # times as many
+_GAIN = 1e-6  # of a return
+_MOST_AT_ONCE = 3  # entries that a random move changes together
+_STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5))  # power and reactive share of all generators
+_SCREENED, _PLANNED = 0.4, 0.4  # shares of the power flows: all configurations, and days with the best of them
+_CONFIGURATIONS = 18  # that are planned at most, ...
+_EACH = 200  # ... each with as many power flows at least
+_CHANGES = 6  # days with two of them that are tried
+
+
+def refuses(task: Task) -> str:
+    """What a task has that a restoration plan does not move; "" where it fits."""
+    kinds = {type(group).__name__ for group in task.groups if not isinstance(group, KINDS)}
+    if kinds:
+        return f"{', '.join(sorted(kinds))} beside switches, supplies, generators and breakers"
+    if not any(isinstance(group, Switches | Supplies) for group in task.groups):
+        return "no switch to restore with"
+    if not task.scenario.faults:
+        return "no faults to restore from"
+    return ""
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) requests of the best plan found for a day and its fault.
+
+    Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. All
+    radial configurations are screened by power flow; with the best of them days are planned, what is served being
+    chosen interval by interval, and days that go from one to another. What the nearest tie would do and every dark
+    section by itself are tried too. Then entries of the best plan are changed from some interval on, one by one and a
+    few together, and what earns more over the whole day stays.
+
+    Args:
+        task: that ``refuses`` nothing of.
+        day: of the year; its fault is the one that the day's reset draws.
+        thorough: search longer.
+    """
+    env = ZoneEnv(task)
+    try:
+        env.reset(seed=seed_of(day), options={"day": day})
+        solves = max(_FEWEST, _SOLVES * 286 // max(286, len(task.feeder.nodes))) * (_THOROUGH if thorough else 1)
+        search = PlanSearch(env, solves, np.random.default_rng(day))
+        search.run()
+        return search.requests()
+    finally:
+        env.close()
+
+
+class PlanSearch:
+    """Improves a plan of a day, (T, F) wanted values of all entries: 1 or -1 of a switch closed or open.
+
+    Args:
+        env: just reset.
+        solves: most power flows.
+        rng: of the order in which changes are tried.
+    """
+
+    def __init__(self, env: ZoneEnv, solves: int, rng: np.random.Generator) -> None:
+        assert env.now is not None
+        self._env, self._plant, self._trials = env, env.plant, Trials(env.plant)
+        self._task, self._solves, self._rng = env.task, solves, rng
+        self.steps = env.task.scenario.steps
+        sections = Sections.build(env.task)
+        self._entries = Entries.build(env.task, sections)
+        self._pickup = Pickup(self._trials, sections, self._entries, rng)
+        self.plan = np.tile(env.plant.present(env.now), (self.steps, 1))
+        self._configure(self.plan, env.now.setpoints.closed)
+        self.total = -np.inf
+        self._states: list[GridState] = [env.now]
+        self._earned: list[float] = [0.0]
+        self._asked: list[Array] = []
+        self._take(0, self.plan)
+
+    def requests(self) -> Array:
+        """(T, F) what the plan asks, interval by interval."""
+        rest = [np.zeros(self._task.agents.slots.size)] * (self.steps - len(self._asked))
+        return np.array([*self._asked, *rest])
+
+    def _configure(self, wanted: Array, closed: BoolArray) -> None:
+        """Write into (..., F) that the switches are wanted as in (S) ``closed``."""
+        wanted[..., self._entries.switching] = np.where(closed[self._entries.switches], 1.0, -1.0)
+
+    def _take(self, first: int, plan: Array) -> bool:
+        """Play a plan from an interval on; take it over where it earns more."""
+        earned, states, asked = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
+        for step in range(first, self.steps):
+            now = states[step]
+            flat = self._entries.request(self._plant, now, plan[step])
+            after = self._trials.after(now, flat)
+            if after is None:
+                return False
+            total = earned[-1] + self._trials.judged(now, after)
+            if total < self.total + _GAIN:  # no later interval earns more than nothing
+                return False
+            earned.append(total)
+            asked.append(flat)
+            states.append(self._plant.onward(after))
+        self.plan, self.total = plan, earned[-1]
+        self._earned, self._states, self._asked = earned, states, asked
+        return True
+
+    # --- searching -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Search until the power flows are spent, or nothing is left to try."""
+        self._begin()
+        self._plan_configurations()
+        for steps in (1, _EARLY):
+            while self._left and self._sweep(self._singles(steps)):
+                pass
+        self._sweep(self._mixed())
+
+    @property
+    def _left(self) -> bool:
+        return self._trials.spent < self._solves
+
+    def _sweep(self, changes: Iterator[Callable[[Array], int]]) -> bool:
+        """Try changes, each to the plan of now; whether any earned more."""
+        better = False
+        for change in changes:
+            if not self._left:
+                break
+            plan = self.plan.copy()
+            first = change(plan)
+            if first < self.steps and not np.array_equal(plan, self.plan):
+                better |= self._take(first, plan)
+        return better
+
+    # --- first plans -----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """The nearest ties or none, whole or in sections, with generators and breakers in some positions."""
+        parts = self._entries
+        for base in (self.plan.copy(), self._nearest_ties(), self._apart()):
+            self._take(0, base)
+            for shed in self._shedding():
+                for power, share in _STARTS if parts.power.size else ():
+                    plan = base.copy()
+                    plan[:, parts.power], plan[:, parts.share], plan[:, parts.breakers] = power, share, shed
+                    self._take(0, plan)
+
+    def _apart(self) -> Array:
+        """(T, F) every dark section by itself, supplies closed onto their own."""
+        plan, now = self.plan.copy(), self._states[0]
+        ends = {branch.switch: list(branch.nodes1) for branch in self._task.feeder.branches if branch.switch >= 0}
+        for entry, row in zip(self._entries.switching.tolist(), self._entries.switches.tolist(), strict=True):
+            if row not in ends:
+                plan[:, entry] = 1.0
+            elif not now.solution.energised[ends[row]].any():
+                plan[:, entry] = -1.0
+        return plan
+
+    def _shedding(self) -> Array:
+        """Positions of all breakers to begin with."""
+        return np.array([-1.0, 0.0, 1.0]) if self._entries.breakers.size else np.zeros(1)
+
+    def _nearest_ties(self) -> Array:
+        """(T, F) what the rule would have closed in each interval."""
+        rule, plan, env = NearestTie(), self.plan.copy(), self._env
+        saved = env.save_state()
+        rule.start(env)
+        for step in range(self.steps):
+            if not env.agents or env.now is None:
+                break
+            env.step(self._task.encoding.encode(rule.asked(env)))
+            if env.after is not None:
+                plan[step:] = env.after.action
+                self._configure(plan[step:], env.after.setpoints.closed)
+        env.load_state(saved)
+        return plan
+
+    def _plan_configurations(self) -> None:
+        """Days with the best of all radial configurations, and days that go from one of them to another."""
+        screening = Screening(self._pickup, self._states[0], int(_SCREENED * self._solves))
+        flows = int(_PLANNED * self._solves)
+        states = screening.promising(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
+        most = flows // max(len(states), 1)
+        plans, earned = [], []
+        for closed in states:
+            plan, rewards = self._with_configuration(closed, most)
+            self._take(0, plan)
+            plans.append(plan)
+            earned.append(rewards)
+        for first, second, step in _pairs(np.array(earned).reshape(-1, self.steps))[:_CHANGES]:
+            plan = plans[first].copy()
+            plan[step:] = plans[second][step:]
+            self._take(0, plan)
+
+    def _with_configuration(self, closed: BoolArray, most: int) -> tuple[Array, Array]:
+        """(T, F) a plan that goes to a configuration and serves what is best there in each interval; (T) rewards.
+
+        The first interval, when loads are coldest, is given half of the power flows.
+        """
+        now, wanted = self._states[0], self.plan[0].copy()
+        self._configure(wanted, closed)
+        plan, rewards = [], np.full(self.steps, -np.inf)
+        for step in range(self.steps):
+            share = most // 2 if step == 0 else most // (2 * self.steps)
+            wanted = self._pickup.best(now, wanted, step < _EARLY, share)
+            after = self._trials.after(now, self._entries.request(self._plant, now, wanted))
+            plan.append(wanted)
+            if after is None:
+                break
+            rewards[step] = self._trials.judged(now, after)
+            now = self._plant.onward(after)
+        return np.array(plan + [wanted] * (self.steps - len(plan))), rewards
+
+    # --- changes of a plan -----------------------------------------------------------------------------------------
+
+    def _singles(self, steps: int) -> Iterator[Callable[[Array], int]]:
+        """One entry from one of the first intervals on, all of them once."""
+        entries = self._rng.permutation(self._task.agents.slots.size)
+        for first in range(min(steps, self.steps)):
+            for entry in entries:
+                for value in self._entries.values[int(entry)]:
+                    yield _from(first, [(int(entry), float(value))])
+
+    def _mixed(self) -> Iterator[Callable[[Array], int]]:
+        """Several entries, of switches mostly, from an interval on or for some; without end."""
+        size, rng, entries = self._task.agents.slots.size, self._rng, self._entries
+        while True:
+            first = int(self.steps * rng.random() ** 3)  # early ones more often
+            last = self.steps if rng.random() < 0.6 else int(rng.integers(first + 1, self.steps + 1))
+            pairs = []
+            for _ in range(int(rng.integers(2, _MOST_AT_ONCE + 1))):
+                entry = int(rng.choice(entries.switching) if rng.random() < 0.5 else rng.integers(size))
+                pairs.append((entry, float(rng.choice(entries.values[entry]))))
+            yield _from(first, pairs, last)
+
+
+def _pairs(earned: Array) -> list[tuple[int, int, int]]:
+    """Which of the (K, T) plans to begin with, which to end with, and from which interval on; best first."""
+    done = np.concatenate([np.zeros((len(earned), 1)), earned.cumsum(axis=1)], axis=1)
+    steps = earned.shape[1]
+    found = [
+        (done[first, step] + done[second, steps] - done[second, step], first, second, step)
+        for first in range(len(earned))
+        for second in range(len(earned))
+        for step in range(1, steps)
+        if first != second and np.isfinite(done[[first, second], steps]).all()
+    ]
+    return [(first, second, step) for _, first, second, step in sorted(found, reverse=True)]
+
+
+def _from(first: int, pairs: list[tuple[int, float]], last: int | None = None) -> Callable[[Array], int]:
+    """A change of a plan: entries to values from one interval until another; tells where it begins."""
+
+    def change(plan: Array) -> int:
+        for entry, value in pairs:
+            plan[first:last, entry] = value
+        return first
+
+    return change

@@ -1,0 +1,209 @@
+"""Pick-up: what a feeder in a given configuration serves, each part that hangs together tried beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from dss_marl.controllers.planning.restoration.action_entries import Entries
+from dss_marl.controllers.planning.restoration.sections import Sections
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Breakers, Generators, Supplies
+from dss_marl.grid.load_priorities import CLASSES, NORMAL
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+from dss_marl.mdp.agents import with_devices
+from dss_marl.zones import build_zones, over_zones, stack
+
+_POWER_FACTOR = 0.9  # of what a tie feeds: kW of its kVA
+# Ways to serve a configuration: of what ties and generators have, or of the load, the share that is filled; and the
+# generators' power and reactive share.
+WAYS = (
+    (1.0, 1.0, 0.5), (0.8, 1.0, 0.5), (0.65, 0.0, 0.5), (1.0, 0.0, 0.5), (0.9, 1.0, 0.0), (0.8, 0.0, 0.5),
+    (0.65, 1.0, 0.0), (0.5, 0.0, 0.0),
+)  # fmt: skip
+_GAIN = 1e-6  # of a reward
+_PAIRS = 12  # exchanges that are tried of each part: one section serves less, another one more
+
+
+class Pickup:
+    """Serves what is worth most, part by part of a configuration.
+
+    Parts that no closed line joins do not feel each other, so that one power flow tries a change in each of them, and
+    what a part earns is known whatever the others look like.
+
+    Args:
+        trials: on a plant that has begun a day.
+        sections: of its feeder.
+        entries: of its task.
+        rng: of the order in which changes are tried.
+    """
+
+    def __init__(self, trials: Trials, sections: Sections, entries: Entries, rng: np.random.Generator) -> None:
+        self.trials, self.sections, self.entries, self._rng = trials, sections, entries, rng
+        task = trials.task
+        names = np.array([bus.name for bus in task.feeder.buses])
+        zones = build_zones(task.feeder, [set(names[sections.of_bus == k]) for k in range(sections.count)])
+        if task.priorities is not None:
+            zones = tuple(replace(zone, load_priority=task.priorities.weight[zone.loads]) for zone in zones)
+        self._zones = with_devices(zones, task.groups, [type(group).__name__ for group in task.groups])
+        self._stacked = stack(self._zones)
+        self._limit = np.zeros((2, sections.count))  # what ties and generators in each section give [kW]
+        for group in task.groups:
+            at = sections.of_bus[[task.feeder.bus_index[bus] for bus in group.buses]]
+            if isinstance(group, Supplies):
+                np.add.at(self._limit[0], at, group.kva * _POWER_FACTOR)
+            elif isinstance(group, Generators):
+                np.add.at(self._limit[1], at, group.kw)
+        self._breakers = next((group for group in task.groups if isinstance(group, Breakers)), None)
+
+    def worth(self, before: GridState, after: GridState) -> Array:
+        """(sections) what the team's reward owes to each."""
+        total = np.zeros(self.sections.count)
+        for weight, term in self.trials.task.rewards.values():
+            total += weight * np.asarray(over_zones(term, self._zones, self._stacked, before, after), float)
+        return total
+
+    def by_part(self, part: IntArray, values: Array) -> Array:
+        """(sections) sums of values over the parts, each at the number of its first section."""
+        return np.asarray(np.bincount(part, values, self.sections.count), float)
+
+    def starts(self, now: GridState, wanted: Array, closed: BoolArray, most: int = len(WAYS)) -> Iterator[Array]:
+        """(F) wanted values with breakers and generators as in the first of WAYS, each once.
+
+        Args:
+            now: whose loads count.
+            wanted: the rest.
+            closed: (S) states of the switches.
+            most: ways, at most.
+        """
+        entries, seen = self.entries, set()
+        for share, power, reactive in WAYS[:most]:
+            flat = wanted.copy()
+            flat[entries.breakers] = self._filled(now, closed, share)
+            flat[entries.power], flat[entries.share] = power, reactive
+            if flat.tobytes() not in seen:
+                seen.add(flat.tobytes())
+                yield flat
+
+    def expected_kw(self, now: GridState, closed: BoolArray) -> float:
+        """What a configuration could serve by ratings alone, times its priority."""
+        group = self._breakers
+        if group is None:
+            return 0.0
+        served = group.of <= NORMAL - 1 - self._filled(now, closed, 1.0)[group.owner]
+        kw = self.trials.plant.picked_up_kw(now)[group.injections]
+        return float((kw * group.weight)[served].sum())
+
+    def _filled(self, now: GridState, closed: BoolArray, share: float) -> Array:
+        """(breakers) positions that serve class after class, near sections first, until a share is reached."""
+        group = self._breakers
+        if group is None:
+            return np.zeros(0)
+        kw = self.trials.plant.picked_up_kw(now)[group.injections]
+        part, depth = self.sections.parts(closed), self.sections.depth(closed)
+        home = self.entries.section[self.entries.breakers]
+        tie = np.zeros(self.sections.count)
+        fed = [k for s, k in self.sections.supplies.items() if closed[s]]
+        tie[fed] = self._limit[0][fed]
+        left = self.by_part(part, tie + self._limit[1])
+        endless = part[list(self.sections.sources)]
+        asked = self.by_part(part[home][group.owner], kw)
+        left = np.where(np.isin(np.arange(len(left)), endless), asked, np.minimum(left, asked)) * share
+        served = np.zeros((len(CLASSES), len(home)), bool)
+        for number in range(len(CLASSES)):
+            by_section = np.bincount(group.owner[group.of == number], kw[group.of == number], len(home))
+            for d in np.argsort(depth[home], kind="stable"):
+                enough = by_section[d] <= left[part[home[d]]] + _GAIN
+                if (number == 0 or served[number - 1, d]) and (enough or number == 0):
+                    served[number, d] = True
+                    left[part[home[d]]] -= by_section[d]
+        return NORMAL - served.sum(axis=0).astype(float)
+
+    def best(self, now: GridState, wanted: Array, first: bool, most: int) -> Array:
+        """(F) wanted values of an interval, with the switching as it is in ``wanted``.
+
+        Args:
+            now: before the interval.
+            wanted: where to begin.
+            first: begin also with filled breakers.
+            most: power flows, about.
+        """
+        trial = _Trial(self, now, wanted)
+        if trial.failed:
+            return wanted
+        if first:
+            for flat in self.starts(now, wanted, trial.closed):
+                trial.offer(flat)
+        end = self.trials.spent + most
+        while self.trials.spent < end and trial.sweep(self._rng, end):
+            pass
+        return trial.wanted
+
+    def changes(self, part: IntArray, wanted: Array) -> list[list[tuple[int, float]]]:
+        """Changes of single entries of one part (entries), and exchanges between its breakers."""
+        own = np.intersect1d(part, np.concatenate([self.entries.breakers, self.entries.power, self.entries.share]))
+        found = [[(int(e), float(v))] for e in own for v in self.entries.values[e] if abs(v - wanted[e]) > _GAIN]
+        found = [found[k] for k in self._rng.permutation(len(found))]
+        breakers = np.intersect1d(own, self.entries.breakers)
+        shed, kept = breakers[wanted[breakers] > -1], breakers[wanted[breakers] < 1]
+        for _ in range(_PAIRS if shed.size and kept.size else 0):
+            more, less = int(self._rng.choice(shed)), int(self._rng.choice(kept))
+            if more != less:
+                found.append([(more, float(wanted[more]) - 1), (less, float(wanted[less]) + 1)])
+        return found
+
+
+class _Trial:
+    """An interval's best wanted values so far, part by part.
+
+    Args:
+        pickup: whose.
+        now: before the interval.
+        wanted: (F) to begin with.
+    """
+
+    def __init__(self, pickup: Pickup, now: GridState, wanted: Array) -> None:
+        self._pickup, self._now, self.wanted = pickup, now, wanted.copy()
+        after = self._after(wanted)
+        self.failed = after is None
+        if after is not None:
+            self.closed = after.setpoints.closed
+            part = pickup.sections.parts(self.closed)
+            self._of_section, self._of_entry = part, part[pickup.entries.section]
+            self._earned = self._by_part(after)
+
+    def _after(self, wanted: Array) -> GridState | None:
+        trials = self._pickup.trials
+        return trials.after(self._now, self._pickup.entries.request(trials.plant, self._now, wanted))
+
+    def _by_part(self, after: GridState) -> Array:
+        worth = self._pickup.worth(self._now, after)
+        return self._pickup.by_part(self._of_section, worth)
+
+    def offer(self, wanted: Array) -> IntArray:
+        """Take other wanted values over where a part earns more; which parts do."""
+        after = self._after(wanted)
+        if after is None:
+            return np.zeros(0, np.int64)
+        earned = self._by_part(after)
+        better = np.flatnonzero(earned > self._earned + _GAIN)
+        taken = np.isin(self._of_entry, better)
+        self.wanted[taken] = wanted[taken]
+        self._earned[better] = earned[better]
+        return better
+
+    def sweep(self, rng: np.random.Generator, end: int) -> bool:
+        """Try the changes of all parts, those of each part one by one; whether any earned more."""
+        parts = {int(p): np.flatnonzero(self._of_entry == p) for p in np.unique(self._of_entry)}
+        waiting = {p: self._pickup.changes(own, self.wanted) for p, own in parts.items()}
+        gained = False
+        while any(waiting.values()) and self._pickup.trials.spent < end:
+            flat = self.wanted.copy()
+            for changes in waiting.values():
+                if changes:
+                    for entry, value in changes.pop():
+                        flat[entry] = value
+            gained |= bool(self.offer(flat).size)
+        return gained

@@ -1,0 +1,166 @@
+"""Regulated days: inverters planned while the circuit's own regulators and banks run by themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dss_marl.controllers.planning.volt_var import plan as volt_var
+from dss_marl.controllers.planning.volt_var.interval_model import Choice, Moments
+from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Inverters
+from dss_marl.engines import open_engine
+from dss_marl.envs.simulator import Plant
+from dss_marl.envs.task import Task, build_task
+from dss_marl.grid.state import Array, GridState, Setpoints
+
+_KEPT = 8  # positions of regulators and banks from which ways go on: those that earned most so far
+_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to where inverters would be best if no tap moved
+_PUSHES = (0.2, 0.5, 1.0)  # away from there, all together or each to its end, so that taps move and stay moved
+_NONE = np.zeros(0, np.int64)  # positions that a plan decides
+
+
+class _Way(NamedTuple):
+    """The best way to some positions: what it earned, the state there, where it came from, what was asked (n)."""
+
+    total: float
+    state: GridState
+    before: int
+    entries: Array
+
+
+def requests(task: Task, day: int, thorough: bool = False) -> Array:
+    """(T, F) the best requests found for a day.
+
+    Regulators move by themselves as voltages leave their bands, and stay where they are until they leave them again.
+    What comes after an interval thus depends on where they are, so the best way to each of their positions is kept:
+    from each, the inverters are asked for what is best with taps as they are, or as they would become, for less, and
+    for what pushes taps to where it pays later. The engine says where the taps go.
+
+    Args:
+        task: inverters, and nothing else that agents move.
+        day: of the year.
+        thorough: keep four times as many positions.
+
+    Raises:
+        ValueError: every way meets a power flow that fails.
+    """
+    search = RegulatedDay(task, day, _KEPT * (4 if thorough else 1))
+    try:
+        return search.requests()
+    finally:
+        search.close()
+
+
+def refuses(task: Task) -> str:
+    """What of a task this does not plan; "" where it plans all."""
+    for group in task.groups:
+        if not isinstance(group, Inverters):
+            return f"{type(group).__name__} among the devices"
+        if group.settles or group.every is not None:
+            return "inverters on curves, or that do not act at every step"
+    if not task.scenario.circuit_controls:
+        return "no controls of the circuit"
+    return volt_var.refuses_moves(task, Moments.places_of(task))
+
+
+class RegulatedDay:
+    """A day's ways through the positions of the circuit's own controls.
+
+    Args:
+        task: what there is.
+        day: of the year.
+        kept: most positions an interval.
+    """
+
+    def __init__(self, task: Task, day: int, kept: int) -> None:
+        self._task, self._day, self._kept = task, day, kept
+        held = build_task(task.scenario.replace(circuit_controls=False))
+        engine = open_engine(task.feeder)
+        self._running, self._held = Trials(Plant(task, engine)), Trials(Plant(held, engine))
+        self._positions = Positions(held)
+        self._places = Moments.places_of(task)
+        moments = Moments(self._held, [], self._positions)
+        self._low, self._high = moments.low, moments.high
+        together = np.outer(_PUSHES, np.ones(len(self._places)))
+        self._pushes = np.vstack([together, -together, np.eye(len(self._places)), -np.eye(len(self._places))])
+
+    def close(self) -> None:
+        """Give the solver back."""
+        self._running.plant.engine.close()
+
+    def requests(self) -> Array:
+        """(T, F) of the best way."""
+        start = self._running.plant.begin(self._day, self._task.start)
+        self._held.plant.begin(self._day, self._task.start)
+        ways, kept = [_Way(0.0, start, 0, np.zeros(len(self._places)))], []
+        for step in range(self._task.scenario.steps):
+            base = self._running.plant.coming(step, self._task.start, start.memory, start.action, None)
+            reached = self._onward(base, ways)
+            if not reached:
+                where = f"day {self._day} of scenario {self._task.scenario.name!r}"
+                raise ValueError(f"{where}: no power flow of step {step} can be solved")
+            ways = sorted(reached.values(), key=lambda way: -way.total)[: self._kept]
+            kept.append(ways)
+        best, flats = 0, []
+        for row in reversed(kept):
+            flats.append(self._flat(row[best].entries))
+            best = row[best].before
+        return np.array(flats[::-1])
+
+    def _flat(self, entries: Array) -> Array:
+        flat = self._task.neutral.copy()
+        flat[self._places] = entries
+        return flat
+
+    def _onward(self, base: GridState, ways: list[_Way]) -> dict[bytes, _Way]:
+        """The best way to every position that is reached in an interval."""
+        reached: dict[bytes, _Way] = {}
+        curvature: Array | None = None
+        for number, way in enumerate(ways):
+            now = _there(base, way.state.setpoints)
+            wanted, curvature = self._best(now, way.entries, curvature)
+            tried = [np.clip(wanted + push, self._low, self._high) for push in self._pushes]
+            tried += [way.entries + part * (wanted - way.entries) for part in _PARTS]
+            after = self._take(reached, now, way, number, tried)
+            if after is not None and not _same(after.setpoints, now.setpoints):
+                moved, _ = self._best(_there(base, after.setpoints), wanted, curvature)
+                self._take(reached, now, way, number, [moved, (moved + wanted) / 2])
+        return reached
+
+    def _take(
+        self, reached: dict[bytes, _Way], now: GridState, way: _Way, number: int, tried: list[Array]
+    ) -> GridState | None:
+        """Operate the interval with each of the entries (n), keep the better ways; the state after the last ones."""
+        after = None
+        for entries in tried:
+            said = entries.astype(np.float16).astype(float)  # as plans are kept: a control's band has sharp ends
+            after = self._running.after(now, self._flat(said))
+            if after is None:
+                continue
+            total = way.total + self._running.judged(now, after)
+            key = after.setpoints.tap.tobytes() + after.setpoints.closed.tobytes()
+            if key not in reached or total > reached[key].total:
+                reached[key] = _Way(total, after, number, said)
+        return after
+
+    def _best(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
+        """(n) the inverters' best entries with taps and banks as they are, and the cost's curvature (n, n)."""
+        moments = Moments(self._held, [now], self._positions)
+        inside = np.clip(entries, self._low, self._high)
+        local = moments.local(0, _NONE, inside, curvature)
+        if local is None:
+            return inside, curvature
+        return moments.improved(0, _NONE, Choice(-np.inf, inside), local).entries, local.curvature
+
+
+def _there(base: GridState, at: Setpoints) -> GridState:
+    """An interval before control with taps and banks as they are elsewhere."""
+    setpoints = Setpoints(base.setpoints.kw, base.setpoints.kvar, at.tap.copy(), at.closed.copy())
+    return base.replace(setpoints=setpoints)
+
+
+def _same(one: Setpoints, other: Setpoints) -> bool:
+    return np.array_equal(one.tap, other.tap) and np.array_equal(one.closed, other.closed)

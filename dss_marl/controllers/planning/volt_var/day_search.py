@@ -1,0 +1,173 @@
+"""Days: a whole day planned with full foresight, taps and banks over the day, inverters within each interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from dss_marl.controllers.optimization.interval_qp import Local, best_whole
+from dss_marl.controllers.optimization.shortest_path import best_path
+from dss_marl.controllers.planning.volt_var.interval_model import Choice, Moments
+from dss_marl.controllers.planning.volt_var.single_entry import best_only_entry
+from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.grid.state import Array, IntArray
+
+_MOST = 400  # places an interval offers: the best found so far
+_SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a place may come earlier or later
+_LITTLE = 1e-6  # gain that is not worth another try
+_PATIENCE = (2.0, 8.0)  # intervals over which a move is paid, of the first paths
+
+
+class DaySearch:
+    """Sequential improvement of a day's plan.
+
+    Every round offers each interval the places around the path of now, with the inverters' best entries there as the
+    engine confirms them, and takes the best path through all places ever offered. So no round makes it worse, and a
+    move earlier, later, for an hour or for good is one round.
+
+    Args:
+        moments: the intervals.
+        positions: of taps and banks.
+        prices: (P) of one move.
+        known: per interval, (P) positions to begin with and (n) the inverters' entries there; None finds some.
+
+    Attributes:
+        path: per interval, (P).
+        total: what the path earns.
+    """
+
+    def __init__(
+        self,
+        moments: Moments,
+        positions: Positions,
+        prices: Array,
+        known: Sequence[tuple[IntArray, Array]] | None = None,
+    ) -> None:
+        self._moments, self._positions, self._prices = moments, positions, prices
+        count = moments.count
+        self._limits = [positions.may_move(step) for step in range(count)]
+        self._offers: list[dict[bytes, tuple[IntArray, Choice]]] = [{} for _ in range(count)]
+        self._curvatures: list[Array | None] = [None] * count
+        self._settled = [False] * count
+        self.path: list[IntArray]
+        self.total = -np.inf
+        for step, (position, entries) in enumerate(known or ()):
+            self._offer(step, position, Choice(moments.reward(moments.after(step, position, entries)), entries))
+        self.path = [position for position, _ in known or ()]
+        for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
+            self.path = self._forward(patience)
+        self._choose()
+
+    def _forward(self, patience: float) -> list[IntArray]:
+        """A first path, interval after interval, each move paid over so many intervals."""
+        position, m, path = self._positions.start, self._moments, []
+        entries = np.clip(np.zeros(len(m.low)), m.low, m.high)
+        for step, limit in enumerate(self._limits):
+            held = self._polished(step, position, Choice(-np.inf, entries), 2)
+            place, choice = self._dived(step, position, held, limit, self._prices / patience)
+            price = np.abs(place - position) @ self._prices / patience
+            self._offer(step, position, held)
+            if choice.reward - price > held.reward:
+                self._offer(step, place, choice)
+                position, held = place, choice
+            entries = held.entries
+            path.append(position)
+        return path
+
+    def _dived(
+        self, step: int, position: IntArray, start: Choice, limit: IntArray, prices: Array
+    ) -> tuple[IntArray, Choice]:
+        """Where the model with moves wants to be, as the engine sees it; where it is, if that fails."""
+        m = self._moments
+        if not len(position):
+            return position, start
+        local = self._model(step, position, start.entries)
+        whole = None if local is None else m.with_moves(step, position, start.entries, local, prices)
+        if local is None or whole is None:
+            return position, start
+        n = len(start.entries)
+        low = np.append(m.low - start.entries, np.maximum(-limit, self._positions.lowest - position))
+        high = np.append(m.high - start.entries, np.minimum(limit, self._positions.highest - position))
+        change = best_whole(whole, low, high, np.arange(n, len(low)))
+        if change is None:
+            return position, start
+        place = position + np.rint(change[n:]).astype(np.int64)
+        return place, m.improved(step, place, Choice(-np.inf, start.entries + change[:n]), local)
+
+    def choice(self, step: int) -> Choice:
+        """What the interval earns on the path."""
+        return self._offers[step][self.path[step].tobytes()][1]
+
+    def requests(self) -> Array:
+        """(T, F) what all entries are asked on the path."""
+        before, result = self._positions.start, []
+        for step, position in enumerate(self.path):
+            _, flat = self._moments.asked(step, position, self.choice(step).entries)
+            self._positions.write(flat, before, position)
+            result.append(flat)
+            before = position
+        return np.array(result)
+
+    def _model(self, step: int, position: IntArray, entries: Array) -> Local | None:
+        local = self._moments.local(step, position, entries, self._curvatures[step])
+        if local is not None:
+            self._curvatures[step] = local.curvature
+        return local
+
+    def _polished(self, step: int, position: IntArray, choice: Choice, rounds: int) -> Choice:
+        """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
+        if len(choice.entries) == 1:
+            found = best_only_entry(self._moments, step, position)
+            return found if found.reward > choice.reward else choice
+        for _ in range(rounds):
+            local = self._model(step, position, choice.entries)
+            if local is None:
+                break
+            better = self._moments.improved(step, position, choice, local, 1)
+            gained, choice = better.reward - choice.reward, better
+            if gained < _LITTLE:
+                break
+        return choice
+
+    def _offer(self, step: int, position: IntArray, choice: Choice) -> None:
+        known = self._offers[step].get(position.tobytes())
+        if known is None or choice.reward > known[1].reward:
+            self._offers[step][position.tobytes()] = (position, choice)
+
+    def round(self, around: Callable[[IntArray], Iterable[IntArray]]) -> float:
+        """Offer what lies around the path, and take the best path; what was gained."""
+        for step, position in enumerate(self.path):
+            if self._settled[step]:
+                continue
+            before = self.choice(step).reward
+            self._offer(step, position, self._polished(step, position, self.choice(step), 1))
+            start = self.choice(step)
+            if not len(position):  # the intervals do not depend on each other
+                self._settled[step] = start.reward - before < _LITTLE
+                continue
+            local = self._model(step, position, start.entries)
+            if local is None:
+                continue
+            for other in (*around(position), *self._of_neighbours(step)):
+                if other.tobytes() not in self._offers[step]:
+                    self._offer(step, other, self._moments.improved(step, other, start, local))
+        total = self.total
+        self._choose()
+        return self.total - total
+
+    def _of_neighbours(self, step: int) -> list[IntArray]:
+        """Where the path is in the intervals around, so that a move may come earlier or later."""
+        return [self.path[other] for other in (step + shift for shift in _SHIFTS) if 0 <= other < len(self.path)]
+
+    def _choose(self) -> None:
+        rewards, places = [], []
+        for step, offers in enumerate(self._offers):
+            found = sorted(offers.values(), key=lambda offer: -offer[1].reward)[:_MOST]
+            here = self.path[step]
+            if not any(np.array_equal(place, here) for place, _ in found):
+                found.append(offers[here.tobytes()])
+            rewards.append(np.array([choice.reward for _, choice in found]))
+            places.append(np.stack([place for place, _ in found]))
+        self.total, path = best_path(rewards, places, self._positions.start, self._limits, self._prices)
+        self.path = [places[step][k] for step, k in enumerate(path)]

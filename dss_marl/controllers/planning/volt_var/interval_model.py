@@ -1,0 +1,307 @@
+"""Moments: one interval of a known day, and the best that inverters can do in it at given taps and banks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from dss_marl.controllers.optimization.interval_qp import Local, best_change
+from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Inverters
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.mdp.rewards import violating_share, voltage_violation
+
+_MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
+_CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
+_STEP = 0.1  # of an entry, for slopes
+_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
+_FEW = 12  # entries up to which each interval's curvature is measured, with n (n + 1) / 2 power flows
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A point, and one step of each entry from it.
+
+    Attributes:
+        base: the interval operated at the point.
+        way: (n) the steps.
+        reached: (n) the interval after each of them.
+        first: (n) what each changes of the smooth cost.
+        kva: (n) what an entry moves per 1 of it [kVA].
+    """
+
+    base: GridState
+    way: Array
+    reached: list[GridState]
+    first: Array
+    kva: Array
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an interval earns, moves of taps and banks not counted.
+
+    Attributes:
+        reward: of the team.
+        entries: (n) of the inverters.
+    """
+
+    reward: float
+    entries: Array
+
+
+class Moments:
+    """The intervals of a day, each with every inverter's entries as unknowns.
+
+    The reward is the scenario's own, from the engine. What voltages out of band cost is read off its terms
+    ``voltage_violation`` and ``violating_share``; all other terms are taken as smooth, and their slopes are measured.
+
+    Args:
+        trials: on a plant that has begun a day.
+        states: of all intervals, as agents see them.
+        positions: of taps and banks.
+        given: (T, F) what the other devices are asked; None: to stay as they are.
+
+    Attributes:
+        places: (n) of the inverters' entries in the flat vector.
+        low, high: (n) their ends.
+        band: (2, N) lowest and highest voltage of each judged node, a margin within the limits [pu].
+    """
+
+    def __init__(
+        self, trials: Trials, states: list[GridState], positions: Positions, given: Array | None = None
+    ) -> None:
+        self._given = given
+        self._trials, self._states, self._positions = trials, states, positions
+        task = trials.task
+        self.places = self.places_of(task)
+        self.low, self.high = _ends(task)
+        self._others = np.setdiff1d(np.arange(task.agents.slots.size), np.append(self.places, positions.places))
+        self._judged = np.concatenate([zone.judged for zone in task.zones])
+        self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._judged))
+        self._rough = frozenset(
+            name for name, (_, f) in task.rewards.items() if f in (voltage_violation, violating_share)
+        )
+        count = task.zones[0].all_judged
+        weights = {term: weight for weight, term in task.rewards.values()}
+        self._per_pu = weights.get(voltage_violation, 0.0) / count
+        self._per_node = weights.get(violating_share, 0.0) / count
+        self._bend: Array | None = None  # (n, n) of the smooth cost, per kVA of each entry squared
+
+    @staticmethod
+    def places_of(task: Task) -> IntArray:
+        """(n) places of the inverters' entries in the flat vector."""
+        parts, everything = task.agents.slots.parts, np.arange(task.agents.slots.size)
+        own = [everything[part] for part, g in zip(parts, task.groups, strict=True) if isinstance(g, Inverters)]
+        return np.concatenate([np.zeros(0, np.int64), *own])
+
+    @property
+    def count(self) -> int:
+        """Number of intervals."""
+        return len(self._states)
+
+    def asked(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
+        """The interval with taps and banks at these positions, and (F) requests that leave them there."""
+        now = self._positions.at(self._states[step], position)
+        flat = self._trials.plant.present(now)
+        if self._given is not None:
+            flat[self._others] = self._given[step, self._others]
+        flat[self.places] = entries
+        return now, flat
+
+    def after(self, step: int, position: IntArray, entries: Array) -> GridState | None:
+        """The interval operated; None where the power flow fails."""
+        return self._trials.after(*self.asked(step, position, entries))
+
+    def reward(self, after: GridState | None) -> float:
+        """What the team earns in an interval in which nothing moved, -inf where the power flow failed.
+
+        A node at the very end of the band counts as out of it, because it may be when the plan is played.
+        """
+        if after is None:
+            return -np.inf
+        v = self.voltages(after)
+        close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
+        return self._trials.judged(after, after) - self._per_node * int(close.sum())
+
+    def _smooth(self, after: GridState | None) -> float:
+        return np.nan if after is None else -self._trials.judged(after, after, self._rough)
+
+    def voltages(self, after: GridState) -> Array:
+        """(N) of all judged nodes, in the order of ``band`` [pu]."""
+        return after.solution.v_alive[self._judged]
+
+    def _weight(self, v_pu: Array) -> Array:
+        """(N) price of a node's excursion: a node far out has lost its share already, one at the end has not."""
+        out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
+        return self._per_pu + self._per_node / (out + _NEAR)
+
+    def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> Local | None:
+        """The model around a point, by differences on the engine; None where a power flow fails.
+
+        Args:
+            step, position, entries: the point.
+            curvature: (n, n) to take instead of finding it.
+        """
+        probe = self._probe(step, position, entries)
+        if probe is None:
+            return None
+        way, v = probe.way, self.voltages(probe.base)
+        slopes = np.zeros((len(v), len(entries)))
+        for k, state in enumerate(probe.reached):
+            slopes[:, k] = (self.voltages(state) - v) / way[k]
+        if curvature is None:  # it changes little from point to point
+            few = len(entries) <= _FEW
+            curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
+        gradient = probe.first / way - np.diag(curvature) * way / 2
+        return Local(v, slopes, self._weight(v), self.band, gradient, curvature)
+
+    def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
+        """One step of each entry; None where a power flow fails."""
+        base = self.after(step, position, entries)
+        if base is None:
+            return None
+        way = np.where(entries <= (self.low + self.high) / 2, _STEP, -_STEP)  # twice the step stays within the ends
+        reached = [self.after(step, position, entries + shift) for shift in np.diag(way)]
+        single = [state for state in reached if state is not None]
+        if len(single) < len(reached):
+            return None
+        first = np.array([self._smooth(state) for state in single]) - self._smooth(base)
+        return _Probe(base, way, single, first, np.array([_moved_kva(base, one) for one in single]) / _STEP)
+
+    def with_moves(self, step: int, position: IntArray, entries: Array, local: Local, prices: Array) -> Local | None:
+        """The model with moves of taps and banks (P) as further unknowns; None where a power flow fails.
+
+        Args:
+            step, position, entries, local: the point, and its model.
+            prices: (P) of a move.
+        """
+        base = self.after(step, position, entries)
+        columns = [None if base is None else self._column(step, position, entries, base, p) for p in range(len(prices))]
+        found = [column for column in columns if column is not None]
+        if len(found) < len(columns):
+            return None
+        count, n = len(prices), len(entries)
+        slopes = np.array([slope for slope, _ in found]).reshape(count, -1)
+        moves = np.eye(n + count)[n:]
+        return Local(
+            value=np.append(local.value, np.zeros(count)),
+            slopes=np.vstack([np.hstack([local.slopes, slopes[:, :-1].T]), moves]),
+            weight=np.append(local.weight, prices),
+            band=np.hstack([self.band, np.zeros((2, count))]),
+            gradient=np.append(local.gradient, slopes[:, -1]),
+            curvature=block_diag(local.curvature, np.diag([bend for _, bend in found])),
+        )
+
+    def _column(
+        self, step: int, position: IntArray, entries: Array, base: GridState, device: int
+    ) -> tuple[Array, float] | None:
+        """(N + 1) slopes of the voltages and of the smooth cost by a device's move, and the cost's curvature."""
+        ways = []
+        for move in (1, -1):
+            other = position.copy()
+            other[device] += move
+            after = self.after(step, other, entries) if self._positions.within(other) else None
+            if after is not None:
+                smooth = self._smooth(after) - self._smooth(base)
+                ways.append((move, np.append(self.voltages(after) - self.voltages(base), smooth)))
+        if not ways:
+            return None
+        slope = np.mean([move * change for move, change in ways], axis=0)
+        bend = float(ways[0][1][-1] + ways[1][1][-1]) if len(ways) == 2 else 0.0
+        return slope, max(bend, 0.0)
+
+    def _curvature(self, step: int, position: IntArray, entries: Array, probe: _Probe) -> Array:
+        """(n, n) of the smooth cost, made positive definite."""
+        n, way, smooth = len(entries), probe.way, self._smooth(probe.base)
+        result = np.zeros((n, n))
+        for i in range(n):
+            for j in range(i + 1):
+                moved = entries.copy()
+                moved[i] += way[i]
+                moved[j] += way[j]
+                both = self._smooth(self.after(step, position, moved)) - smooth
+                result[i, j] = result[j, i] = (both - probe.first[i] - probe.first[j]) / (way[i] * way[j])
+        values, vectors = np.linalg.eigh(np.nan_to_num(result))
+        return (vectors * np.maximum(values, 1e-9)) @ vectors.T
+
+    def _scaled(self, position: IntArray, kva: Array) -> Array:
+        """(n, n) the curvature measured once, in the interval with most sun, where every entry moves something.
+
+        Losses bend with the square of what is fed in, nearly alike at all hours, so an entry counts by the power that
+        it moves (n) [kVA] now.
+        """
+        if self._bend is None:
+            sunniest = int(np.argmax([np.maximum(state.forecast[0], 0).sum() for state in self._states]))
+            neutral = np.clip(np.zeros(len(kva)), self.low, self.high)
+            probe = self._probe(sunniest, position, neutral)
+            if probe is None:
+                return np.eye(len(kva)) * 1e-9
+            per = np.maximum(probe.kva, 1e-9)
+            self._bend = self._curvature(sunniest, position, neutral, probe) / np.outer(per, per)
+        return self._bend * np.outer(kva, kva) + np.eye(len(kva)) * 1e-9
+
+    def improved(self, step: int, position: IntArray, start: Choice, local: Local, rounds: int = 2) -> Choice:
+        """Entries that earn more at these positions, by steps of the model that the engine confirms.
+
+        Args:
+            step, position: which interval, and where taps and banks are.
+            start: entries to begin with; its reward may be of other positions, and is measured anew.
+            local: of a point near by; its voltages and gradient are moved along, its slopes kept.
+            rounds: most steps.
+        """
+        x, after = start.entries, self.after(step, position, start.entries)
+        best = Choice(self.reward(after), x)
+        gradient = local.gradient
+        for _ in range(rounds if len(x) else 0):
+            if after is None:
+                break
+            v = self.voltages(after)
+            here = replace(local, value=v, gradient=gradient, weight=self._weight(v))
+            change = best_change(here, self.low - x, self.high - x)
+            if change is None:
+                break
+            better = self._accepted(step, position, best, change)
+            if better is None:
+                break
+            gained, best, after, taken = better
+            x, gradient = best.entries, gradient + local.curvature @ (taken * change)
+            if gained < 1e-6:
+                break
+        return best
+
+    def _accepted(
+        self, step: int, position: IntArray, best: Choice, change: Array
+    ) -> tuple[float, Choice, GridState | None, float] | None:
+        """The longest of three parts of the change that earns more; None where none does."""
+        for part in (1.0, 0.4, 0.1):
+            x = best.entries + part * change
+            after = self.after(step, position, x)
+            earned = self.reward(after)
+            if earned > best.reward + 1e-9:
+                return earned - best.reward, Choice(earned, x), after, part
+        return None
+
+
+def _moved_kva(base: GridState, other: GridState) -> float:
+    """How far the injections lie apart [kVA]."""
+    a, b = base.setpoints, other.setpoints
+    return float(np.sqrt(((a.kw - b.kw) ** 2 + (a.kvar - b.kvar) ** 2).sum()))
+
+
+def _ends(task: Task) -> tuple[Array, Array]:
+    """(n) ends of the inverters' entries: a share either way, and sun held back but not added."""
+    low, high = [np.zeros(0)], [np.zeros(0)]
+    for group in task.groups:
+        if isinstance(group, Inverters):
+            width = len(group.action_labels)
+            ends = np.tile([-1.0, 1.0], (group.size, width, 1))
+            if width == 2:
+                ends[:, 1, 0], ends[:, 1, 1] = -group.may_curtail, 0.0
+            low.append(ends[..., 0].ravel())
+            high.append(ends[..., 1].ravel())
+    return np.concatenate(low), np.concatenate(high)

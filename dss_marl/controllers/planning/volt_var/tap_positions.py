@@ -1,0 +1,127 @@
+"""Positions: where taps and capacitor banks are, as one vector that a plan moves through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, product
+
+import numpy as np
+
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Capacitors, Regulators
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
+
+
+class Positions:
+    """All regulators and banks of a task, (P) integers: the first tap of each regulator, then 1 for a closed bank.
+
+    Attributes:
+        start: (P) at reset.
+        lowest, highest: (P) ends.
+        moves: (P) most moves in a step.
+        every: (P) each moves at every so many-th step.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        groups = [(k, group) for k, group in enumerate(task.groups) if isinstance(group, Regulators | Capacitors)]
+        ends = np.cumsum([0, *(group.size for _, group in groups)])
+        self._kinds = [(k, group, slice(a, a + group.size)) for (k, group), a in zip(groups, ends[:-1], strict=True)]
+        bounds = [np.zeros((5, 0), np.int64), *(_bounds(group, task.start) for _, group in groups)]
+        self.start, self.lowest, self.highest, self.moves, self.every = np.concatenate(bounds, axis=1)
+
+    @property
+    def places(self) -> IntArray:
+        """Places of their entries in the flat vector."""
+        everything = np.arange(self._task.agents.slots.size)
+        own = [everything[self._task.agents.slots.parts[k]] for k, _, _ in self._kinds]
+        return np.concatenate([np.zeros(0, np.int64), *own])
+
+    def may_move(self, step: int) -> IntArray:
+        """(P) most moves in this step; 0 where a device waits for a later one."""
+        return np.where(step % self.every == 0, self.moves, 0)
+
+    def within(self, position: IntArray) -> bool:
+        """Whether all (P) are within their ends."""
+        return bool(((self.lowest <= position) & (position <= self.highest)).all())
+
+    def at(self, now: GridState, position: IntArray) -> GridState:
+        """The same state with taps and banks at (P) positions; its solution stays as it was."""
+        start, tap, closed = self._task.start, now.setpoints.tap.copy(), now.setpoints.closed.copy()
+        for _, group, own in self._kinds:
+            if isinstance(group, Capacitors):
+                closed[group.switches] = position[own] > 0
+            else:
+                tap[group.taps] = start.tap[group.taps] + (position - self.start)[own][group.owner]
+        return now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, tap, closed))
+
+    def write(self, flat: Array, before: IntArray, after: IntArray) -> None:
+        """Into (F) requests, in place: those that move all from (P) one place to another."""
+        slots = self._task.agents.slots
+        for k, group, own in self._kinds:
+            if isinstance(group, Capacitors):
+                entries = (after - before)[own].astype(float)
+            else:
+                entries = group.request(before[own], after[own]).ravel()
+            flat[slots.parts[k]] = entries
+
+    def prices(self, trials: Trials, after: GridState) -> Array:
+        """(P) what the team's reward loses by one move of each, found by asking the reward; no power flow is spent."""
+        here = self.of(after.setpoints)
+        still = trials.judged(after, after)
+        result = np.zeros(len(here))
+        for p in range(len(here)):
+            other = here.copy()
+            other[p] += 1 if here[p] < self.highest[p] else -1
+            result[p] = still - trials.judged(self.at(after, other), after)
+        return result
+
+    def of(self, setpoints: Setpoints) -> IntArray:
+        """(P) where they are."""
+        return np.concatenate([np.zeros(0, np.int64), *(_position(group, setpoints) for _, group, _ in self._kinds)])
+
+    def near(self, position: IntArray, far: tuple[int, ...] = (1,), pairs: bool = False) -> Iterator[IntArray]:
+        """(P) positions so many moves of one device away, and one move of each of two devices if asked."""
+        count = len(position)
+        for p, move, sign in product(range(count), far, (-1, 1)):
+            yield from self._moved(position, [p], [sign * move])
+        if pairs:
+            for both in combinations(range(count), 2):
+                for signs in product((-1, 1), repeat=2):
+                    yield from self._moved(position, both, signs)
+
+    def swaps(self, position: IntArray, far: tuple[int, ...] = (1, 2, 3)) -> Iterator[IntArray]:
+        """(P) positions with one or two banks switched, and one regulator moved that makes up for their voltage."""
+        bank = self.highest - self.lowest == 1
+        banks, others = np.flatnonzero(bank).tolist(), np.flatnonzero(~bank).tolist()
+        for some in (*combinations(banks, 1), *combinations(banks, 2)):
+            flips = [1 - 2 * int(position[one]) for one in some]
+            yield from self._moved(position, list(some), flips)
+            for p, move, sign in product(others, far, (-1, 1)):
+                yield from self._moved(position, [*some, p], [*flips, sign * move])
+
+    def _moved(self, position: IntArray, devices: object, moves: object) -> Iterator[IntArray]:
+        other = position.copy()
+        other[np.asarray(devices)] += np.asarray(moves)
+        if self.within(other):
+            yield other
+
+
+def _position(group: Regulators | Capacitors, setpoints: Setpoints) -> IntArray:
+    if isinstance(group, Capacitors):
+        return setpoints.closed[group.switches].astype(np.int64)
+    return setpoints.tap[group.taps][group.leading]
+
+
+def _bounds(group: Regulators | Capacitors, start: Setpoints) -> IntArray:
+    """(5, D) start, lowest, highest, moves, every."""
+    every = np.ones(group.size, np.int64) if group.every is None else group.every
+    here = _position(group, start)
+    if isinstance(group, Capacitors):
+        ones = np.ones(group.size, np.int64)
+        return np.stack([here, 0 * ones, ones, ones, every])
+    tap = start.tap[group.taps]
+    down = np.maximum.reduceat(group.lowest - tap, group.leading)
+    up = np.minimum.reduceat(group.highest - tap, group.leading)
+    return np.stack([here, here + down, here + up, group.moves, every])

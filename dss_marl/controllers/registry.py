@@ -1,0 +1,60 @@
+"""The reference controllers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dss_marl.controllers.base import Controller, NoControl, RandomControl
+from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
+from dss_marl.controllers.planning.plan_files import Planned, load_plans
+from dss_marl.controllers.rules.droop import Droop, DroopCurve
+from dss_marl.controllers.rules.load_rationing import Rationing
+from dss_marl.controllers.rules.nearest_tie import NearestTie
+from dss_marl.controllers.rules.time_of_use import TimeOfUse
+from dss_marl.controllers.rules.valley_filling import ValleyFilling
+from dss_marl.controllers.search.branch_exchange import BranchExchange
+from dss_marl.controllers.search.greedy import Greedy
+from dss_marl.controllers.search.sensitivity_control import Linear
+from dss_marl.controllers.search.zone_greedy import ZoneGreedy
+from dss_marl.envs.scenario import Scenario
+
+
+def _tuned(scenario: Scenario) -> Controller:
+    if not scenario.tuned_droop:
+        raise ValueError(f"scenario {scenario.name!r} has no tuned_droop; 'dss-marl tune {scenario.name}' finds one")
+    return Droop(DroopCurve(**scenario.tuned_droop))
+
+
+REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
+    "no_control": lambda scenario: NoControl(),
+    "random": lambda scenario: RandomControl(),
+    "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
+    "droop": lambda scenario: Droop(),
+    "tuned_droop": _tuned,
+    "rationing": lambda scenario: Rationing(),
+    "time_of_use": lambda scenario: TimeOfUse(),
+    "valley_filling": lambda scenario: ValleyFilling(),
+    "branch_exchange": lambda scenario: BranchExchange(),
+    "greedy": lambda scenario: Greedy(),
+    "zone_greedy": lambda scenario: ZoneGreedy(),
+    "nearest_tie": lambda scenario: NearestTie(),
+    "linear": lambda scenario: Linear(),
+    "best_known": lambda scenario: Planned(load_plans(scenario)),
+    "nearest_meter": lambda scenario: NearestMeter(),
+    "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
+    "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
+    "wls": lambda scenario: WeightedLeastSquares(),
+}
+# Seconds for each day, or some days only: they play where they are asked for.
+BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
+
+
+def reference(name: str, scenario: Scenario) -> Controller:
+    """The reference controller called ``name``, set up for a scenario.
+
+    Raises:
+        ValueError: unknown, or the scenario lacks what it needs.
+    """
+    if name not in REFERENCES:
+        raise ValueError(f"unknown controller {name!r}; known: {', '.join(REFERENCES)}")
+    return REFERENCES[name](scenario)

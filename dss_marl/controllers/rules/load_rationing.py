@@ -1,0 +1,138 @@
+"""Rationing: the rule of a microgrid's controller, which makes fuel last and sheds what matters least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.rules.typical_day import Typical, intervals, typical
+from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.grid.state import Array, GridState
+
+_LOSSES = 0.03  # of the load
+_FULL = 0.92  # of its rating that a unit is asked for, so that what is not foreseen within the island does not trip it
+_LEAST = 0.05  # likewise: what it gives at least, lest sun flows back into it
+
+
+class Rationing:
+    """Serves by priority what sun, batteries and the feeding units' fuel can give, as evenly as can be until the end.
+
+    What the fuel and the batteries lack for the rest of the day, by the load and sun as forecast and beyond that as
+    typical, is shed in every interval to the same share; so is what exceeds the units' rating. Batteries take surplus
+    sun and give above the rating; the rest of the sun is held back. All share the reactive load by what they have left.
+    """
+
+    circuit_controls = False
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the devices.
+
+        Raises:
+            ValueError: no unit with fuel feeds an island, or no load can be shed.
+        """
+        task = env.task
+        self._units = [g for g in task.groups if isinstance(g, Generators) and np.isfinite(g.tank_kwh).all()]
+        if not self._units or not any(isinstance(group, FlexibleLoads) for group in task.groups):
+            raise ValueError(
+                f"rationing needs generators with a tank and flexible loads; scenario {task.scenario.name!r} lacks one"
+            )
+        if getattr(self, "_task", None) is not task:
+            self._task: Task = task
+            self._typical: Typical = typical(task)
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What all devices are asked in the coming interval."""
+        assert env.now is not None
+        task, now, dt_h = env.task, env.now, env.task.scenario.dt_h
+        flat = task.neutral.copy()
+        parts = task.agents.slots.by_group(flat)  # views
+        memories = env.plant.memories(now.memory)
+        load, sun = (float(x[0]) for x in self._ahead(now, 1))
+        rating = float(sum(unit.kw.sum() for unit in self._units))
+        net = load * (1 + _LOSSES) - sun
+        fuel, kept, need = self._energy(env, memories)
+        scarce = fuel + kept < need
+        shed = max(net, 0.0) * (1 - (fuel + kept) / need) if scarce else 0.0
+        spare = net - shed  # for units and batteries
+        most = min(_FULL * rating, max(spare, 0.0) * fuel / max(fuel + kept, 1e-9)) if scarce else _FULL * rating
+        for group, entries, memory in zip(task.groups, parts, memories, strict=True):
+            if isinstance(group, Batteries):
+                wanted = max(spare - most, 0.0) + min(spare - _LEAST * rating, 0.0)
+                entries[:, 0], given = _shared(group, wanted, memory, dt_h)
+                spare -= given
+        shed += max(spare - _FULL * rating, 0.0)
+        held_back = max(_LEAST * rating - spare, 0.0)
+        for group, entries in zip(task.groups, parts, strict=True):
+            if isinstance(group, FlexibleLoads):
+                entries[:, 0] = 2 * self._cut(group, now, shed) - 1
+            elif isinstance(group, Inverters) and group.may_curtail.any() and sun > 0:
+                entries[:, -1] = -group.may_curtail * min(held_back / sun, 1.0)
+        self._share_kvar(now, parts, shed / load if load > 0 else 0.0)
+        return task.encoding.encode(flat)
+
+    def _ahead(self, now: GridState, count: int) -> tuple[Array, Array]:
+        """(count) load and sun of the coming intervals: as forecast, and beyond that as on typical days [kW]."""
+        task = self._task
+        places = intervals(task, now.step, count)
+        load, sun = self._typical.load_kw[places].astype(float), self._typical.sun_kw[places].astype(float)
+        known = now.forecast[:count]
+        own = [group.injections for group in task.groups if isinstance(group, Inverters)]
+        load[: len(known)] = -known[:, task.feeder.loads].sum(-1)
+        sun[: len(known)] = known[:, np.concatenate([np.zeros(0, np.int64), *own])].sum(-1)
+        return load, sun
+
+    def _energy(self, env: ZoneEnv, memories: list[Array]) -> tuple[float, float, float]:
+        """What fuel and batteries still give, and what loads lack beside the sun until the day ends [kWh]."""
+        assert env.now is not None
+        task, now = env.task, env.now
+        load, sun = self._ahead(now, task.scenario.steps - now.step)
+        need = np.maximum(load * (1 + _LOSSES) - sun, 0.0).sum() * task.scenario.dt_h
+        fuel = kept = 0.0
+        for group, memory in zip(task.groups, memories, strict=True):
+            if isinstance(group, Batteries):
+                kept += float(((group.stored_kwh(memory) - group.minimum * group.kwh) * group.discharging).sum())
+            elif isinstance(group, Generators):
+                fuel += float(group.stored_kwh(memory).sum())
+        return fuel, kept, float(need)
+
+    def _share_kvar(self, now: GridState, parts: list[Array], shed: float) -> None:
+        """Reactive power of batteries and inverters: of what loads draw, each as much as it and the units have left."""
+        left = [np.sqrt(unit.kva**2 - (_FULL * unit.kw) ** 2).sum() for unit in self._units]
+        able = []
+        for group, entries in zip(self._task.groups, parts, strict=True):
+            if isinstance(group, Inverters):
+                sun = np.minimum(now.forecast[0, group.injections], group.kva)
+                left.append(np.sqrt(group.kva**2 - sun**2).sum())
+                able.append(entries[:, 0])
+            elif isinstance(group, Batteries) and group.reactive.all():
+                left.append(np.sqrt(group.kva**2 - (entries[:, 0] * group.kw) ** 2).sum())
+                able.append(entries[:, 1])
+        drawn = -float(now.setpoints.kvar[self._task.feeder.loads].sum()) * (1 - shed)
+        for entry in able:
+            entry[:] = np.clip(drawn / sum(left), -1.0, 1.0)
+
+    def _cut(self, group: FlexibleLoads, now: GridState, shed: float) -> Array:
+        """(D) share of what each load may shed, so that they shed so much together [kW]: the least important first."""
+        possible = np.maximum(-now.forecast[0, group.injections], 0.0) * group.most
+        cut = np.zeros(group.size)
+        for priority in np.unique(group.priority):
+            mine = group.priority == priority
+            total = float(possible[mine].sum())
+            share = min(shed / total, 1.0) if total > 0 else 0.0
+            cut[mine], shed = share, shed - share * total
+        return cut
+
+
+def _shared(group: Batteries, kw: float, memory: Array, dt_h: float) -> tuple[Array, float]:
+    """(D) shares of power by which batteries give so much together, or take it where negative, and what they give."""
+    soc = group.stored_kwh(memory) / group.kwh
+    if kw >= 0:
+        most = np.minimum(group.kw, np.maximum(soc - group.minimum, 0) * group.kwh * group.discharging / dt_h)
+    else:
+        most = -np.minimum(group.kw, np.maximum(group.maximum - soc, 0) * group.kwh / group.charging / dt_h)
+    part = min(kw / most.sum(), 1.0) if abs(most.sum()) > 0 else 0.0
+    return part * most / group.kw, float(part * most.sum())

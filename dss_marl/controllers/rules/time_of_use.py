@@ -1,0 +1,73 @@
+"""Tariff: the rule that most home and grid batteries follow, charging when energy is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.rules.droop import Droop
+from dss_marl.controllers.rules.typical_day import intervals, typical
+from dss_marl.devices import Batteries, FlexibleLoads, Inverters
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.grid.state import Array
+
+
+class TimeOfUse(Droop):
+    """A fixed timetable by the typical price: batteries charge in its cheapest intervals and discharge in its dearest.
+
+    Each is given as many as it takes to fill or empty it. Flexible loads shed in the dearest hour and a half of the
+    morning and of the evening. Inverters follow their droop, where there are any; the circuit's own controls run.
+    """
+
+    def start(self, env: ZoneEnv) -> None:
+        """Make the timetable.
+
+        Raises:
+            ValueError: the scenario has neither batteries nor flexible loads.
+        """
+        groups = env.task.groups
+        if not any(isinstance(group, Batteries | FlexibleLoads) for group in groups):
+            raise ValueError(
+                f"time_of_use needs batteries or flexible loads; scenario {env.task.scenario.name!r} has neither"
+            )
+        self._inverters = any(isinstance(group, Inverters) for group in groups)
+        if self._inverters:
+            super().start(env)
+        if getattr(self, "_task", None) is not env.task:
+            self._task, self._timetable = env.task, _timetable(env.task)
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What the timetable says for the interval, and the inverters' fixed point beside it."""
+        return super().act(env, observations) if self._inverters else env.task.encoding.encode(self._others(env))
+
+    def _others(self, env: ZoneEnv) -> Array:
+        assert env.now is not None
+        return self._timetable[intervals(env.task, env.now.step, 1)[0]].copy()
+
+
+def _timetable(task: Task) -> Array:
+    """(T, F) requests by the interval of the day from midnight."""
+    price, dt_h = typical(task).price, task.scenario.dt_h
+    table = np.tile(task.neutral, (len(price), 1))
+    for part, shape, group in zip(task.agents.slots.parts, task.agents.slots.shapes, task.groups, strict=True):
+        entries = table[:, part].reshape(len(price), *shape)  # a view
+        if isinstance(group, Batteries):
+            usable = (group.maximum - group.minimum) * group.kwh / group.kw / dt_h  # intervals at full power
+            for d in range(group.size):
+                entries[_cheapest(price, usable[d] / group.charging[d]), d, 0] = -1.0
+                entries[_cheapest(-price, usable[d] * group.discharging[d]), d, 0] = 1.0
+        elif isinstance(group, FlexibleLoads):
+            half = len(price) // 2
+            count = 1.5 / dt_h
+            dear = np.r_[_cheapest(-price[:half], count), half + _cheapest(-price[half:], count)]
+            entries[dear] = 1.0
+        table[:, part] = entries.reshape(len(price), -1)
+    return table
+
+
+def _cheapest(price: Array, count: float) -> Any:
+    """The intervals with the lowest price, so many rounded up, at most half of them."""
+    return np.argsort(price, kind="stable")[: min(int(np.ceil(count)), len(price) // 2)]

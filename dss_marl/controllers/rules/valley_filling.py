@@ -1,0 +1,88 @@
+"""Charging: cars that fill the valleys of the load before they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.controllers.rules.typical_day import Typical, intervals, typical
+from dss_marl.devices import EVChargers
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.grid.state import Array
+
+_SOON = 1e-9  # [h]
+
+
+class ValleyFilling:
+    """Every connected car's energy is laid where the feeder's load is lowest before it leaves, again in each interval.
+
+    It knows the cars that are there, what they need and when they leave, and the load as forecast, beyond that as it
+    typically is; nothing of cars to come. The car that leaves first is laid first.
+    """
+
+    circuit_controls = False
+
+    def start(self, env: ZoneEnv) -> None:
+        """Find the chargers.
+
+        Raises:
+            ValueError: the scenario has none.
+        """
+        task = env.task
+        places = [k for k, group in enumerate(task.groups) if isinstance(group, EVChargers)]
+        if not places:
+            raise ValueError(f"valley_filling needs chargers; scenario {task.scenario.name!r} has none")
+        self._place = places[0]
+        if getattr(self, "_task", None) is not task:
+            self._task: Task = task
+            self._typical: Typical = typical(task)
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Power for each car in the coming interval, so that all the coming ones are as even as can be."""
+        assert env.now is not None
+        task, now, slots = env.task, env.now, env.task.agents.slots
+        group, dt_h = task.groups[self._place], task.scenario.dt_h
+        assert isinstance(group, EVChargers)
+        own = env.plant.memories(now.memory)[self._place]
+        there, _, left, needed = group.readings(own, now.setpoints, now).T
+        stay_h = 24 * left
+        kwh = needed * stay_h * group.kw  # from the grid
+        steps = max(int(np.ceil(stay_h.max() / dt_h - _SOON)), 1)
+        load = self._load(env, steps)
+        share = np.zeros(group.size)
+        for d in sorted(np.flatnonzero((there > 0) & (kwh > 0)), key=lambda d: stay_h[d]):
+            hours = np.clip(stay_h[d] - dt_h * np.arange(steps), 0.0, dt_h)
+            power = _filled(load, hours, kwh[d], group.kw[d])
+            load += power * hours / dt_h
+            share[d] = power[0] / group.kw[d]
+        flat = task.neutral.copy()
+        flat[slots.parts[self._place]] = 2 * share - 1
+        return task.encoding.encode(flat)
+
+    def _load(self, env: ZoneEnv, steps: int) -> Array:
+        """(steps) the feeder's load in the coming intervals: the forecast, and typical days beyond it [kW]."""
+        assert env.now is not None
+        load = self._typical.load_kw[intervals(env.task, env.now.step, steps)].astype(float)
+        known = -env.now.forecast[:steps, env.task.feeder.loads].sum(-1)
+        load[: len(known)] = known
+        return load
+
+
+def _filled(load: Array, hours: Array, kwh: float, kw: float) -> Array:
+    """(S) power that fills the valleys of a load up to one level, by bisection.
+
+    Args:
+        load: (S) that is there [kW].
+        hours: (S) for which the car is connected in each interval [h].
+        kwh: to be drawn in all; all that is possible, if that is less [kWh].
+        kw: most.
+    """
+    low, high = float(load.min()), float(load.max()) + kw
+    for _ in range(40):
+        level = (low + high) / 2
+        enough = np.clip(level - load, 0.0, kw) @ hours >= kwh
+        low, high = (low, level) if enough else (level, high)
+    return np.asarray(np.clip(high - load, 0.0, kw) * (hours > 0))

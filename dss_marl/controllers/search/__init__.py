@@ -1,0 +1,1 @@
+"""Search one interval ahead, tried on the engine."""

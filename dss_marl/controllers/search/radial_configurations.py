@@ -1,0 +1,112 @@
+"""Configurations: a task's open points moved at will, and what each configuration earns in an interval."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import OpenPoints
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
+
+
+def open_points(task: Task) -> OpenPoints:
+    """The open points of a task.
+
+    Raises:
+        ValueError: there are none.
+    """
+    for group in task.groups:
+        if isinstance(group, OpenPoints):
+            return group
+    raise ValueError(f"scenario {task.scenario.name!r} has no open points")
+
+
+class Configurations:
+    """Radial configurations by the places that are open, ascending.
+
+    Args:
+        trials: on a plant that has begun a day.
+
+    Attributes:
+        group: the open points.
+        slot: where their entries lie in the flat action.
+    """
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials, self._task = trials, trials.task
+        self.group = open_points(trials.task)
+        self.slot = trials.task.agents.slots.parts[list(trials.task.groups).index(self.group)]
+
+    def closed(self, places: IntArray) -> BoolArray:
+        """(S) states with these (D) places open and all others closed."""
+        closed = self._task.start.closed.copy()
+        closed[self.group.places] = True
+        closed[self.group.places[places]] = False
+        return closed
+
+    def at(self, now: GridState, places: IntArray) -> GridState:
+        """The same state with these (D) places open; its solution stays as it was."""
+        points = now.setpoints
+        return now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, self.closed(places)))
+
+    def reward(self, now: GridState, places: IntArray) -> float:
+        """What the team earns if these (D) places have been open already; -inf where the power flow fails."""
+        there = self.at(now, places)
+        return self._trials.reward(there, self._trials.plant.present(there))
+
+    def prices(self, now: GridState) -> Array:
+        """(W) what the team's reward loses by one switching of each place, found by asking the reward."""
+        still = self._trials.judged(now, now)
+        result = np.zeros(len(self.group.places))
+        for k, s in enumerate(self.group.places):
+            other = now.setpoints.copy()
+            other.closed[s] = not other.closed[s]
+            result[k] = still - self._trials.judged(now.replace(setpoints=other), now)  # the state after is the same
+        return result
+
+    def here(self, now: GridState) -> IntArray:
+        """(D) the place of each device."""
+        return self.group.here(self.memory(now), now.setpoints.closed)
+
+    def memory(self, now: GridState) -> Array:
+        """(D, 1) of the open points."""
+        return self._trials.plant.memories(now.memory)[list(self._task.groups).index(self.group)]
+
+    def asked(self, flat: Array, goals: IntArray) -> Array:
+        """(F) the requests, with each device asked for its (D) place."""
+        result = flat.copy()
+        result[self.slot] = self.group.request(goals).ravel()
+        return result
+
+    def goals(self, here: IntArray, places: IntArray) -> IntArray:
+        """(D) where each device goes so that (D) places are open, each by a move that is legal by itself.
+
+        Such a division always exists: it is a perfect matching between the places that close and those that open.
+        """
+        closing = [d for d, place in enumerate(here) if place not in places]
+        opening = [int(place) for place in places if place not in here]
+        rings = self.group.exchanges.rings(self.closed(np.sort(here)))
+        fits = [{k for k in opening if int(self.group.places[k]) in rings[int(self.group.places[here[d]])]}
+                for d in closing]  # fmt: skip
+        goals = here.copy()
+        for order in permutations(opening):
+            if all(k in fit for k, fit in zip(order, fits, strict=True)):
+                goals[closing] = order
+                return goals
+        raise ValueError(f"no exchanges lead from open places {here.tolist()} to {places.tolist()}")
+
+    def neighbours(self, places: IntArray) -> list[IntArray]:
+        """All configurations one exchange away."""
+        rings, own = self.group.exchanges.rings(self.closed(places)), self.group.places.tolist()
+        result = []
+        for d, place in enumerate(places):
+            ring = rings[own[place]]
+            for k, s in enumerate(own):
+                if s in ring:
+                    other = places.copy()
+                    other[d] = k
+                    result.append(np.sort(other))
+        return result

@@ -1,0 +1,312 @@
+"""Linear: a central controller for large feeders, by slopes measured once and quadratic programmes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dss_marl.controllers.optimization.interval_qp import Local, best_change, best_whole
+from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.devices import Inverters, Regulators
+from dss_marl.engines import open_engine
+from dss_marl.envs.task import Task
+from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
+from dss_marl.mdp.rewards import loss, tap_moves, violating_share, voltage_violation
+
+_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
+_STEP = 0.3  # of a rating, for slopes
+_MARGIN = 5e-4  # that the programme keeps from the ends of the band [pu]
+_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
+_ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
+_PATIENCE = 8.0  # intervals over which a tap move is paid
+
+
+class _Here(NamedTuple):
+    """The best found of an interval: what it is worth, kvar (n), moves (R) and the state that they lead to."""
+
+    earned: float
+    kvar: Array
+    moves: IntArray
+    after: GridState
+
+
+class Linear:
+    """Sees all of the feeder and chooses every inverter's kvar, and moves taps, for the least cost of the interval.
+
+    A quadratic programme per interval: voltages change linearly with kvar and taps, by slopes measured on the engine
+    once; losses are quadratic in kvar as in the linearised branch-flow equations, where the slope of the voltage at k
+    by the power at j is the resistance that both ways to the source share (Baran and Wu 1989, 10.1109/61.25627). Each
+    solution is tried on the engine and counts only if the scenario's own reward is higher; further programmes start
+    from there, and then single taps are tried. It knows which inverters are hostile, and sees the coming interval's
+    load and sun and no further.
+
+    Args:
+        rounds: most programmes an interval.
+    """
+
+    circuit_controls = False
+
+    def __init__(self, rounds: int = 4) -> None:
+        if rounds < 1:
+            raise ValueError(f"linear needs at least one programme an interval; got {rounds}")
+        self.rounds = rounds
+        self._slopes: _Slopes | None = None
+
+    def start(self, env: ZoneEnv) -> None:
+        """Measure the slopes, for the first day of a task.
+
+        Raises:
+            ValueError: no inverters, or some whose entry is not a share of the kvar there is.
+        """
+        if self._slopes is None or self._slopes.task is not env.task:
+            self._slopes = _Slopes.measured(env.task)
+        self._kvar = np.zeros(len(self._slopes.inverters.injections))
+
+    def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """The best that the programmes found."""
+        assert env.now is not None and self._slopes is not None
+        slopes, now, trials = self._slopes, env.now, Trials(env.plant, env.attack)
+        reach = _reach(slopes.inverters, now)
+        kvar = np.clip(self._kvar, -reach, reach)
+        moves = np.zeros(len(slopes.tap_price), np.int64)
+        after = trials.after(now, slopes.asked(env, kvar, reach, moves))
+        if after is None:
+            self._kvar = kvar
+            return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
+        here = _Here(trials.judged(now, after), kvar, moves, after)
+        for turn in range(2):
+            here = self._programmed(env, trials, here, reach, taps=not turn)
+            nudged = self._nudged(env, trials, here, reach)
+            if nudged is here:
+                break
+            here = nudged
+        self._kvar = here.kvar
+        return env.task.encoding.encode(slopes.asked(env, here.kvar, reach, here.moves))
+
+    def _programmed(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, taps: bool) -> _Here:
+        """Programmes, each from where the one before led; the first one moves taps too, if asked."""
+        assert self._slopes is not None
+        slopes = self._slopes
+        low_room, high_room = slopes.room(env)
+        driven, n = slopes.driven(env), len(here.kvar)
+        for number in range(self.rounds):
+            local = slopes.local(here.after, here.kvar)
+            low = np.append(-reach - here.kvar, low_room - here.moves)
+            high = np.append(reach - here.kvar, high_room - here.moves)
+            low[:n][driven] = high[:n][driven] = 0.0
+            if number or not taps:
+                low[n:] = high[n:] = 0.0
+                change = best_change(local, low, high)
+            else:
+                change = best_whole(local, low, high, np.arange(n, len(low)))
+            found = None if change is None else self._tried(env, trials, here, reach, change)
+            if found is None:
+                break
+            here = found
+        return here
+
+    def _tried(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, change: Array) -> _Here | None:
+        """The longest of three parts of the change that is worth more; taps move whole or not at all."""
+        n = len(here.kvar)
+        for part in (1.0, 0.4, 0.1):
+            kvar = np.clip(here.kvar + part * change[:n], -reach, reach)
+            moves = here.moves + (np.rint(change[n:]).astype(np.int64) if part == 1.0 else 0)
+            found = self._better(env, trials, here, kvar, moves, reach)
+            if found is not None:
+                return found
+        return None
+
+    def _nudged(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array) -> _Here:
+        """One regulator after the other a step up or down, where that is worth more: a programme may misjudge many."""
+        assert self._slopes is not None
+        low, high = self._slopes.room(env)
+        for r, way in product(range(len(low)), (-1, 1)):
+            moves = here.moves.copy()
+            moves[r] += way
+            if low[r] <= moves[r] <= high[r]:
+                here = self._better(env, trials, here, here.kvar, moves, reach) or here
+        return here
+
+    def _better(
+        self, env: ZoneEnv, trials: Trials, here: _Here, kvar: Array, moves: IntArray, reach: Array
+    ) -> _Here | None:
+        """The interval with these kvar and moves, if it is worth more; a move is paid over a while."""
+        assert env.now is not None and self._slopes is not None
+        after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
+        if after is None:
+            return None
+        earned = trials.judged(env.now, after)
+        earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
+        return _Here(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
+
+
+def _reach(inverters: Inverters, now: GridState) -> Array:
+    """(n) most kvar either way beside the coming sun."""
+    sun = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva)
+    left = np.minimum(np.sqrt(inverters.kva**2 - sun**2), np.minimum(inverters.given, inverters.taken))
+    return np.where(inverters.night | (sun > 0), left, 0.0)
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """What the engine does by kvar of n inverters and by moves of R regulators, linearised.
+
+    Attributes:
+        task: that it was measured for.
+        inverters, regulators: its groups; None where it has no regulators.
+        volts: (J, n + R) of the judged nodes' voltages [pu/kvar, pu/move].
+        by_kw: (I, n) of the mean voltage at each injection, by the inverters' power [pu/kW].
+        offset: (n) of the losses, what capacitors and transformers add to the model [kW/kvar].
+        by_move: (R) of the losses [kW/move].
+        group: (J) nodes that the same inverter moves most, on the same phase, have the same number.
+        tap_price: (R) of one move, in reward.
+    """
+
+    task: Task
+    inverters: Inverters
+    regulators: Regulators | None
+    volts: Array
+    by_kw: Array
+    offset: Array
+    by_move: Array
+    group: IntArray
+    tap_price: Array
+
+    @classmethod
+    def measured(cls, task: Task) -> _Slopes:
+        """By differences from nominal load with half the sun."""
+        inverters = next((g for g in task.groups if isinstance(g, Inverters)), None)
+        regulators = next((g for g in task.groups if isinstance(g, Regulators)), None)
+        if inverters is None or inverters.mode != "share" or np.any(inverters.var_first):
+            raise ValueError(
+                f"linear needs inverters of mode share and priority watt; scenario {task.scenario.name!r} has none"
+            )
+        engine = open_engine(task.feeder, tolerance=_TOLERANCE)
+        base = task.start.copy()
+        base.kw[inverters.injections] = inverters.kva / 2.4
+        at = engine.solve(base)
+        rows = [list(row.nodes) for row in task.feeder.injections]
+        judged = np.concatenate([zone.judged for zone in task.zones])
+        volts, by_kw, losses = [], [], []
+        for j, kva in zip(inverters.injections, inverters.kva, strict=True):
+            other = base.copy()
+            other.kvar[j] += _STEP * kva
+            moved = engine.solve(other)
+            volts.append((moved.v_alive - at.v_alive)[judged] / (_STEP * kva))
+            losses.append(float(moved.loss_kw - at.loss_kw) / (_STEP * kva))
+            other = base.copy()
+            other.kw[j] += _STEP * kva
+            rise = (engine.solve(other).v_alive - at.v_alive) / (_STEP * kva)
+            by_kw.append([rise[row].mean() if row else 0.0 for row in rows])
+        by_move = []
+        for own in [] if regulators is None else _taps_of(regulators):
+            other = base.copy()
+            way = 1 if (other.tap[own] < np.array([task.feeder.taps[r].maximum for r in own])).all() else -1
+            other.tap[own] += way
+            moved = engine.solve(other)
+            volts.append(way * (moved.v_alive - at.v_alive)[judged])
+            by_move.append(way * float(moved.loss_kw - at.loss_kw))
+        engine.close()
+        resistance, n = np.array(by_kw).T, inverters.size
+        own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
+        slopes = np.array(volts).T
+        phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[judged]
+        weight = sum(weight for weight, term in task.rewards.values() if term is tap_moves)
+        sizes = [] if regulators is None else [len(own) for own in _taps_of(regulators)]
+        return cls(
+            task=task,
+            inverters=inverters,
+            regulators=regulators,
+            volts=slopes,
+            by_kw=resistance,
+            offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
+            by_move=np.array(by_move),
+            group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
+            tap_price=weight * np.array(sizes, dtype=float),
+        )
+
+    def asked(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
+        """(F) requests for kvar (n) and moves (R); all else holds."""
+        assert env.now is not None
+        flat = env.plant.present(env.now)
+        slots = self.task.agents.slots
+        for k, group in enumerate(self.task.groups):
+            entries = flat[slots.parts[k]].reshape(slots.shapes[k])  # a view
+            if group is self.inverters:
+                entries[:, 0] = np.divide(kvar, reach, out=np.zeros_like(kvar), where=reach > 1e-9)
+                entries[:, 1:] = 0.0
+            elif group is self.regulators:
+                here = self._position(env.now.setpoints)
+                entries[:] = group.request(here, here + moves)
+        return flat
+
+    def _position(self, setpoints: Setpoints) -> IntArray:
+        assert self.regulators is not None
+        return setpoints.tap[self.regulators.taps][self.regulators.leading]
+
+    def driven(self, env: ZoneEnv) -> BoolArray:
+        """(n) inverters that somebody else drives in the coming interval."""
+        group, slots = self.inverters, self.task.agents.slots
+        if env.attack is None or env.now is None:
+            return np.zeros(group.size, bool)
+        place = next(k for k, one in enumerate(self.task.groups) if one is group)
+        entries = env.attack.entries(slots.entry_agent, env.now.step)[slots.parts[place]]
+        return entries.reshape(slots.shapes[place])[:, 0]
+
+    def room(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
+        """Per regulator (R), fewest and most moves in the coming interval."""
+        group, now = self.regulators, env.now
+        if group is None or now is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        place = next(k for k, one in enumerate(self.task.groups) if one is group)
+        may = env.plant.may_act(now.step)[self.task.agents.slots.parts[place]]
+        low, high = group.room(env.plant.memories(now.memory)[place], now.setpoints)
+        return np.where(may, low, 0), np.where(may, high, 0)
+
+    def local(self, after: GridState, kvar: Array) -> Local:
+        """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
+        n, count = len(kvar), len(self.tap_price)
+        weights = {term: weight for weight, term in self.task.rewards.values()}
+        per_kw = weights.get(loss, 0.0) / 1000
+        bend = 2 * self.by_kw[self.inverters.injections]
+        bend = (bend + bend.T) / 2
+        curvature = np.zeros((n + count, n + count))
+        curvature[:n, :n] = per_kw * bend
+        curvature[np.diag_indices(n + count)] += 1e-9
+        gradient = per_kw * np.append(2 * self.by_kw.T @ after.setpoints.kvar + self.offset, self.by_move)
+        value, rows, price = self._worst(after, weights)
+        moves = np.eye(n + count)[n:]
+        return Local(
+            value=np.append(value, np.zeros(count)),
+            slopes=np.vstack([self.volts[rows], moves]),
+            weight=np.append(price, self.tap_price / _PATIENCE),
+            band=np.hstack([np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(rows)), np.zeros((2, count))]),
+            gradient=gradient,
+            curvature=curvature,
+        )
+
+    def _worst(self, after: GridState, weights: Mapping[Any, float]) -> tuple[Array, IntArray, Array]:
+        """Of each group of nodes the highest and the lowest voltage, where it is, and what leaving the band costs."""
+        judged = np.concatenate([zone.judged for zone in self.task.zones])
+        v, count = after.solution.v_alive[judged], self.task.zones[0].all_judged
+        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
+        per_node = (weights.get(voltage_violation, 0.0) + weights.get(violating_share, 0.0) / (out + _NEAR)) / count
+        rows, prices = [], []
+        for sign in (1.0, -1.0):
+            order = np.lexsort((-sign * v, self.group))
+            first = order[np.append(True, np.diff(self.group[order]) > 0)]
+            alike = np.abs(v - v[first][self.group]) < _ALIKE
+            rows.append(first)
+            prices.append(np.bincount(self.group, per_node * alike))
+        every = np.concatenate(rows)
+        return v[every], every, np.concatenate(prices)
+
+
+def _taps_of(regulators: Regulators) -> list[IntArray]:
+    """Of each regulator, its taps."""
+    return [regulators.taps[regulators.owner == r] for r in range(regulators.size)]

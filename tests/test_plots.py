@@ -16,10 +16,10 @@ from matplotlib.text import Text
 from dss_marl import plots
 from dss_marl._assets import known_names
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.plots.layout import completed, tree_layout
-from dss_marl.plots.page import spread
-from dss_marl.plots.room import Room
-from dss_marl.plots.sheet import MANY, MARGIN, sheet_of
+from dss_marl.plots.bus_layout import completed, tree_layout
+from dss_marl.plots.label_placement import Room
+from dss_marl.plots.map_geometry import MANY, MARGIN, sheet_of
+from dss_marl.plots.style import spread
 
 NAME = "ieee34_volt_var"
 

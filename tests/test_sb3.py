@@ -38,8 +38,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 import dss_marl
-from dss_marl.sb3 import to_sb3
-from dss_marl.vec import ParallelCopies, WorkerError, copy_seeds
+from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.vector import ParallelCopies, WorkerError, copy_seeds
 
 ROUTES = ["native", "supersuit"]
 both_routes = pytest.mark.parametrize("route", ROUTES)
@@ -419,21 +419,21 @@ def test_actions_for_other_rows_are_refused():
 
 
 def test_without_sb3_the_cure_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "dss_marl.sb3")
+    monkeypatch.delitem(sys.modules, "dss_marl.integrations.sb3.vec_env")
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
     with pytest.raises(ImportError, match=r"pip install 'dss_marl\[train\]'"):
-        importlib.import_module("dss_marl.sb3")
+        importlib.import_module("dss_marl.integrations.sb3.vec_env")
 
 
 def test_workers_need_neither_torch_nor_sb3(build):
     venv = VecMonitor(build(Modules, num_cpus=1))
     loaded = venv.env_method("modules", indices=0)[0]
-    assert "dss_marl.vec" in loaded
+    assert "dss_marl.integrations.vector" in loaded
     assert not loaded & {"torch", "stable_baselines3", "supersuit"}
 
 
 SCRIPT = """
-from dss_marl.vec import ParallelCopies
+from dss_marl.integrations.vector import ParallelCopies
 from dummies import Team
 
 print("the script runs")

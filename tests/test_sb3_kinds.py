@@ -8,14 +8,14 @@ import pytest
 from gymnasium import spaces
 
 import dss_marl
-from dss_marl.vec import Numbers, Plain, copy_seeds
+from dss_marl.integrations.vector import Numbers, Plain, copy_seeds
 
 pytest.importorskip("stable_baselines3")
 
 from stable_baselines3 import DQN, SAC
 
-from dss_marl.training.kinds import Kinds, kind_by_name, predicted
-from dss_marl.training.models import Falling
+from dss_marl.integrations.sb3.models import Falling
+from dss_marl.integrations.sb3.per_kind import Kinds, kind_by_name, predicted
 
 SHORT = functools.partial(dss_marl.make, "ieee34_volt_var", steps=4, start_hour=10.0)
 NATIVE = functools.partial(SHORT, agents="device", actions="native")

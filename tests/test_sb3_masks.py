@@ -9,7 +9,7 @@ from ladder import Ladder
 
 import dss_marl
 from dss_marl.envs.flattening import action_in, arrayed, flat_mask, split, width
-from dss_marl.vec import Plain, copy_seeds
+from dss_marl.integrations.vector import Plain, copy_seeds
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
@@ -18,7 +18,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
-from dss_marl.sb3 import to_sb3
+from dss_marl.integrations.sb3.vec_env import to_sb3
 
 places = pytest.mark.parametrize(("route", "num_cpus"), [("native", 0), ("native", 2), ("supersuit", 0)])
 

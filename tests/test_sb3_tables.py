@@ -14,7 +14,7 @@ import pytest
 import dss_marl
 from dss_marl import gym_env, load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.vec import Plain
+from dss_marl.integrations.vector import Plain
 
 pytest.importorskip("sb3_contrib")
 pytest.importorskip("supersuit")
@@ -24,8 +24,8 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
-from dss_marl.sb3 import to_sb3
-from dss_marl.training.kinds import Kinds
+from dss_marl.integrations.sb3.per_kind import Kinds
+from dss_marl.integrations.sb3.vec_env import to_sb3
 
 PAGE = Path(__file__).parents[1] / "docs" / "learning.md"
 ON, OFF = {"n_steps": 4, "batch_size": 4, "n_epochs": 1}, {"learning_starts": 4, "batch_size": 4, "buffer_size": 200}

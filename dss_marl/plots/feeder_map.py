@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from dss_marl.envs.task import Task
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
-from dss_marl.plots.chart import Chart, new_chart
-from dss_marl.plots.devices import draw_series, draw_shunts
-from dss_marl.plots.labels import label_zones, name_buses
-from dss_marl.plots.page import ALARM, GREY, INK, drawn_size, mixed, outside
+from dss_marl.plots.map_canvas import Chart, new_chart
+from dss_marl.plots.map_devices import draw_series, draw_shunts
+from dss_marl.plots.map_labels import label_zones, name_buses
+from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, mixed, outside
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, SHUNT
 from dss_marl.zones import Zone
 

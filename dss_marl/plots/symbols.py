@@ -10,7 +10,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from dss_marl.plots.page import INK
+from dss_marl.plots.style import INK
 
 
 def _circle(x: float, y: float, radius: float) -> Path:

@@ -10,10 +10,10 @@ from typing import Any
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.integrations.sb3.settings import TrainingSettings
+from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 from dss_marl.training.best import KeepBest, Report
-from dss_marl.training.controllers import PolicyPerKind, SharedPolicy
 from dss_marl.training.record import RunRecord, new_record
-from dss_marl.training.settings import TrainingSettings
 
 
 def train(
@@ -41,7 +41,7 @@ def train(
         ValueError: settings that do not exist or do not go together.
         ImportError: the extra ``train`` is not installed.
     """
-    import dss_marl.sb3  # noqa: F401  # first, as its ImportError names the cure
+    import dss_marl.integrations.sb3.vec_env  # noqa: F401  # first, as its ImportError names the cure
 
     import torch  # isort: skip
 
@@ -71,8 +71,8 @@ def _shared(
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from dss_marl.sb3 import to_sb3
-    from dss_marl.training.models import new_model
+    from dss_marl.integrations.sb3.models import new_model
+    from dss_marl.integrations.sb3.vec_env import to_sb3
 
     class Trying(BaseCallback):
         def _on_step(self) -> bool:
@@ -104,7 +104,7 @@ def _per_kind(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
 ) -> tuple[int, float, KeepBest]:
     """Agent-steps, seconds, and what was tried."""
-    from dss_marl.training.kinds import Kinds
+    from dss_marl.integrations.sb3.per_kind import Kinds
     from dss_marl.training.turns import learn_in_turns, models_per_kind
 
     kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))

@@ -34,7 +34,7 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
         ImportError: matplotlib is missing.
     """
     from dss_marl import plots
-    from dss_marl.plots.operation import operation_figure
+    from dss_marl.plots.operation_day import operation_figure
 
     task = build_task(scenario)
     days = frozen_days(task)

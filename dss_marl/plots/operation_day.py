@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure
 
 Lines = dict[str, Array]  # what a line is called to its (T,) values; a name that begins with "_" gets no entry
 BAND = mixed(PALETTE[0], "white", 0.6)

@@ -9,8 +9,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.envs.task import Task
-from dss_marl.training.padded import PaddedPolicy, used_columns
-from dss_marl.training.settings import TrainingSettings
+from dss_marl.integrations.sb3.padded_policy import PaddedPolicy, used_columns
+from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
 class Falling:

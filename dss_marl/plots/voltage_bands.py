@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.page import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure, outside
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure, outside
 
 COLUMNS = 3
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)

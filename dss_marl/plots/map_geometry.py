@@ -11,7 +11,7 @@ import numpy as np
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray
-from dss_marl.plots.layout import bus_positions, spanning_tree
+from dss_marl.plots.bus_layout import bus_positions, spanning_tree
 from dss_marl.plots.symbols import SERIES
 
 MARGIN = 34.0  # round the map, for labels and devices [pt]

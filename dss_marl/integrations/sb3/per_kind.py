@@ -15,8 +15,8 @@ from pettingzoo import ParallelEnv
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from dss_marl.envs.flattening import choices, width
-from dss_marl.sb3 import MASKS, to_sb3
-from dss_marl.vec import MakeEnv, Numbers
+from dss_marl.integrations.sb3.vec_env import MASKS, to_sb3
+from dss_marl.integrations.vector import MakeEnv, Numbers
 
 
 def kind_by_name(agents: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """PettingZoo environments for Stable-Baselines3: every agent of every copy is one row of a VecEnv.
 
-SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over dss_marl.vec,
+SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over dss_marl.integrations.vector,
 and "supersuit" over SuperSuit's converters with what they leave out put right. Where actions are choices, rows show
 plain observations, and `action_masks` what is allowed, for sb3_contrib's MaskablePPO.
 """
@@ -16,14 +16,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dss_marl.vec import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
+from dss_marl.integrations.vector import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
 
 MASKS = "action_masks"  # what sb3_contrib calls them
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
-    raise ImportError("dss_marl.sb3 needs Stable-Baselines3; get it with: pip install 'dss_marl[train]'") from error
+    raise ImportError(
+        "dss_marl.integrations.sb3.vec_env needs Stable-Baselines3; get it with: pip install 'dss_marl[train]'"
+    ) from error
 
 
 def to_sb3(
@@ -152,11 +154,11 @@ class RowVecEnv(VecEnv):
 
     @abstractmethod
     def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
-        """Put one of dss_marl.vec's questions to some copies; the answer of each."""
+        """Put one of dss_marl.integrations.vector's questions to some copies; the answer of each."""
 
 
 class NativeVecEnv(RowVecEnv):
-    """Rows over dss_marl.vec."""
+    """Rows over dss_marl.integrations.vector."""
 
     def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
         self.copies = ParallelCopies(make_env, n_envs, num_cpus)

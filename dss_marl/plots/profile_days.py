@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.page import GREY, INK, PALETTE, fit_width, mixed, new_figure
+from dss_marl.plots.style import GREY, INK, PALETTE, fit_width, mixed, new_figure
 from dss_marl.profiles.statistics import Statistics
 
 SHOWN, SINGLE = 4, 3  # days in columns; loads and units drawn one by one

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.page import INK, PALETTE, drawn_size, mixed, new_figure, spread
+from dss_marl.plots.style import INK, PALETTE, drawn_size, mixed, new_figure, spread
 
 FAR = 2.5  # a reference farther from the curve than this many of its spans is shown at the edge
 WIDE = 20.0  # a curve whose returns differ by more than this factor is drawn on a logarithmic axis

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.chart import Chart
-from dss_marl.plots.layout import free_direction
-from dss_marl.plots.page import INK
+from dss_marl.plots.bus_layout import free_direction
+from dss_marl.plots.map_canvas import Chart
+from dss_marl.plots.style import INK
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, shunt_symbol
 
 FEW = 60  # elements of a kind that are drawn one by one

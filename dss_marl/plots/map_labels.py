@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.chart import Chart
-from dss_marl.plots.page import drawn_size, mixed
+from dss_marl.plots.map_canvas import Chart
+from dss_marl.plots.style import drawn_size, mixed
 
 NAME = "#4d4d4d"
 

@@ -6,10 +6,10 @@ import this package, so it imports neither torch nor a learning library.
 """
 
 from dss_marl.envs.flattening import Plain
-from dss_marl.vec.clones import Clone
-from dss_marl.vec.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
-from dss_marl.vec.numbers import Numbers
-from dss_marl.vec.workers import Failure, ParallelCopies, WorkerError, pickled
+from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
+from dss_marl.integrations.vector.numeric_actions import Numbers
+from dss_marl.integrations.vector.supersuit_copies import Clone
+from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
     "Block",

@@ -116,14 +116,14 @@ class SharedPolicy(PolicyPerKind):
 def _load(path: Path, algorithm: str) -> Any:
     from stable_baselines3.common.save_util import load_from_zip_file
 
-    from dss_marl.training.models import algorithm_for
+    from dss_marl.integrations.sb3.models import algorithm_for
 
     data = load_from_zip_file(path, load_data=True, device="cpu")[0] or {}
     return algorithm_for(algorithm, data["action_space"]).load(path, device="cpu")
 
 
 def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[str, Any]) -> dict[str, Any]:
-    from dss_marl.training.kinds import predicted, takes_masks
+    from dss_marl.integrations.sb3.per_kind import predicted, takes_masks
 
     seen = [split(observations[agent]) for agent in agents]
     masks = None

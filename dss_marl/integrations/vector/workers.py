@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import cloudpickle
 import numpy as np
 
-from dss_marl.vec.copies import Block, Infos, Layout, MakeEnv, Start, gather
+from dss_marl.integrations.vector.copies import Block, Infos, Layout, MakeEnv, Start, gather
 
 
 class WorkerError(RuntimeError):

@@ -8,8 +8,8 @@ import pickle
 import uuid
 from typing import Any
 
-from dss_marl.vec.copies import Copy, Infos, MakeEnv, Start
-from dss_marl.vec.workers import Failure
+from dss_marl.integrations.vector.copies import Copy, Infos, MakeEnv, Start
+from dss_marl.integrations.vector.workers import Failure
 
 
 class Clone(Copy):

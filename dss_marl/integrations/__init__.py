@@ -1,0 +1,1 @@
+"""Other libraries; nothing below imports this package."""

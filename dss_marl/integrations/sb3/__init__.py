@@ -1,0 +1,1 @@
+"""Stable-Baselines3: vectorised environments, models, trained policies as controllers."""

@@ -5,11 +5,11 @@ import json
 import pytest
 from common import ROOT, task_of
 
-from dss_marl.card import card, markdown_card
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.validation.results import PROOF
+from dss_marl.experiments.reports.scenario_card import card, markdown_card
+from dss_marl.experiments.validation.result_files import PROOF
 
 
 def test_reasons_are_the_comments_beside_the_keys_and_of_the_base_where_it_has_them(tmp_path):

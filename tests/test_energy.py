@@ -13,9 +13,9 @@ from dss_marl.controllers.rules.valley_filling import _filled
 from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
+from dss_marl.experiments import evaluate
+from dss_marl.experiments.metrics import EpisodeFigures
 from dss_marl.grid.load_priorities import CLASSES
-from dss_marl.metrics import EpisodeFigures
-from dss_marl.training import evaluate
 
 WORKDAY = 2
 LEVELS = np.linspace(-1, 1, 7)

@@ -11,7 +11,7 @@ from dss_marl.controllers import NearestMeter, WeightedLeastSquares, reference
 from dss_marl.controllers.estimation.estimators import seen
 from dss_marl.controllers.estimation.least_squares import fit
 from dss_marl.envs.task import build_task
-from dss_marl.training.evaluation import run_day
+from dss_marl.experiments.evaluation import run_day
 
 NAME = "ieee123_state_estimation"
 

@@ -6,7 +6,7 @@ import pytest
 import dss_marl
 from dss_marl.controllers import Greedy, NoControl
 from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.training import evaluate
+from dss_marl.experiments import evaluate
 
 SUMMER = 175
 

@@ -7,7 +7,7 @@ from common import task_of
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
 from dss_marl.controllers import load_plans, reference
 from dss_marl.controllers.search.sensitivity_control import Linear, _Slopes
-from dss_marl.training.evaluation import environment_for, run_day
+from dss_marl.experiments.evaluation import environment_for, run_day
 
 NAME = "ieee34_volt_var"
 

@@ -7,9 +7,9 @@ from test_rewards import with_voltages
 
 from dss_marl import ZoneEnv
 from dss_marl.envs.task import build_task
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.mdp.rewards import unserved_kwh
-from dss_marl.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
 
 
 def test_figures_are_the_sums_over_the_day(scenario):

@@ -19,9 +19,9 @@ from dss_marl.controllers.planning.volt_var.tap_positions import Positions
 from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
+from dss_marl.experiments import evaluate
+from dss_marl.experiments.evaluation import evaluate_all
 from dss_marl.profiles.splits import spread_days
-from dss_marl.training import evaluate
-from dss_marl.training.evaluation import evaluate_all
 
 SUMMER = 175
 

@@ -6,8 +6,8 @@ import pytest
 import dss_marl
 from dss_marl.controllers import CATEGORY_B, REFERENCES, Droop, DroopCurve, reference, tune_droop
 from dss_marl.envs.task import build_task
-from dss_marl.training import evaluate
-from dss_marl.training.evaluation import environment_for
+from dss_marl.experiments import evaluate
+from dss_marl.experiments.evaluation import environment_for
 
 SUMMER = 175
 

@@ -11,10 +11,10 @@ from common import in_new_process, task_of
 
 from dss_marl import ZoneEnv
 from dss_marl.controllers import reference
+from dss_marl.experiments.evaluation import evaluate, run_day
 from dss_marl.profiles import DAYS, SPLITS, STRESS_SPLITS, Profiles
 from dss_marl.profiles.splits import frozen_splits, split_of, splits_sha256
 from dss_marl.profiles.stress import stressed
-from dss_marl.training.evaluation import evaluate, run_day
 
 HASHES = Path(__file__).parent / "data" / "profile_hashes.json"
 

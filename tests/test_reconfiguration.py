@@ -15,7 +15,7 @@ from dss_marl.controllers.search.trial_solves import Trials
 from dss_marl.engines.opendss import OpenDSSEngine
 from dss_marl.envs.simulator import Plant
 from dss_marl.envs.task import build_task
-from dss_marl.training import evaluate
+from dss_marl.experiments import evaluate
 
 SUMMER = 130
 LINES = ["l6", "l7", "l8", "l9", "l10", "l11", "l14", "l28"]

@@ -14,13 +14,13 @@ from dss_marl.controllers.planning.solve import played
 from dss_marl.devices import Breakers, Supplies, Switches, device_kind
 from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
 from dss_marl.envs.task import build_task
+from dss_marl.experiments.evaluation import run_day
+from dss_marl.experiments.metrics import EpisodeFigures
 from dss_marl.grid.load_priorities import CLASSES, Priorities, PrioritySpec
 from dss_marl.grid.regulator_direction import Feeding
 from dss_marl.grid.state import Interval
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.rewards import REWARDS
-from dss_marl.metrics import EpisodeFigures
-from dss_marl.training.evaluation import run_day
 
 NAME = "ieee123_restoration"
 

@@ -370,7 +370,7 @@ def test_who_gets_which_reward(agents):
 
 def test_the_figures_of_a_day_do_not_depend_on_who_gets_which_reward():
     from dss_marl.controllers import NoControl
-    from dss_marl.training import evaluate
+    from dss_marl.experiments import evaluate
 
     found = [
         evaluate(NoControl(), load_scenario(NAME).replace(reward_sharing=way, steps=8), [100])[0]

@@ -7,9 +7,9 @@ import pytest
 
 import dss_marl
 from dss_marl.envs.task import build_task
-from dss_marl.metrics import EpisodeFigures, mean_interval
-from dss_marl.training import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
-from dss_marl.training.evaluation import run_day
+from dss_marl.experiments import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
+from dss_marl.experiments.evaluation import run_day
+from dss_marl.experiments.metrics import EpisodeFigures, mean_interval
 
 pytest.importorskip("stable_baselines3")
 
@@ -55,7 +55,7 @@ def test_the_saved_policy_is_the_best_on_validation_days(run):
 
 
 def test_compare_writes_table_and_pictures(run):
-    from dss_marl.training.comparison import compare
+    from dss_marl.experiments.comparison import compare
 
     folder, _, _ = run
     table = compare(folder, ["no_control", "opendss_controls"], most_days=2)
@@ -70,7 +70,7 @@ def test_compare_writes_table_and_pictures(run):
 
 def test_a_run_is_compared_with_plans_too(tmp_path):
     """Which know test days only: the learning curve, of validation days, is drawn without them."""
-    from dss_marl.training.comparison import compare
+    from dss_marl.experiments.comparison import compare
 
     pytest.importorskip("matplotlib")
     scenario = dss_marl.load_scenario("ieee13_legacy")
@@ -120,7 +120,7 @@ def test_a_policy_per_kind_is_saved_found_and_scored_alike(kinds):
 
 
 def test_a_policy_per_kind_repeats_and_compares(kinds, tmp_path):
-    from dss_marl.training.comparison import compare
+    from dss_marl.experiments.comparison import compare
 
     folder, scenario, record = kinds
     assert train(scenario, tmp_path, seed=3).history == record.history

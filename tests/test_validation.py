@@ -14,19 +14,19 @@ from dss_marl.controllers import Greedy, NoControl, RandomControl, ZoneGreedy, i
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.metrics import FIGURES
+from dss_marl.experiments.evaluation import environment_for, run_day, startable
+from dss_marl.experiments.metrics import FIGURES
+from dss_marl.experiments.reports.suite_table import END, START, brief, committed, whole, write_suite
+from dss_marl.experiments.validation import failures, prove
+from dss_marl.experiments.validation.ablations import Constant, Part, Recorded, constants, devices_of
+from dss_marl.experiments.validation.budget import Scope, frozen_days
+from dss_marl.experiments.validation.episodes import Game, Games, _Seen
+from dss_marl.experiments.validation.physics import physical
+from dss_marl.experiments.validation.ranking import partial_observation, strongest_wins
+from dss_marl.experiments.validation.result_files import PROOF, load, save, stated
+from dss_marl.experiments.validation.reward_terms import terms_fire
+from dss_marl.experiments.validation.stress_splits import stress_changes, without_meaning
 from dss_marl.profiles import STRESS_SPLITS
-from dss_marl.training.evaluation import environment_for, run_day, startable
-from dss_marl.validation import failures, prove
-from dss_marl.validation.games import Game, Games, _Seen
-from dss_marl.validation.physics import physical
-from dss_marl.validation.ranking import partial_observation, strongest_wins
-from dss_marl.validation.results import PROOF, load, save, stated
-from dss_marl.validation.scope import Scope, frozen_days
-from dss_marl.validation.stress import stress_changes, without_meaning
-from dss_marl.validation.suite import END, START, brief, committed, whole, write_suite
-from dss_marl.validation.terms import terms_fire
-from dss_marl.validation.variants import Constant, Part, Recorded, constants, devices_of
 
 DAYS = tuple(range(10))
 QUICKLY_PROVEN = (
@@ -429,7 +429,7 @@ def test_a_shipped_scenario_passes_a_quick_proof(name):
     [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
 )
 def test_pictures_show_what_the_task_is_about(name, label):
-    from dss_marl.validation.picture import panels_of
+    from dss_marl.experiments.validation.day_figure import panels_of
 
     env, states = ZoneEnv(task_of(name), "test"), []
     env.reset(seed=1, options={"day": 4})
@@ -448,7 +448,7 @@ def test_pictures_show_what_the_task_is_about(name, label):
 
 def test_a_picture_of_a_day_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    from dss_marl.validation.picture import picture
+    from dss_marl.experiments.validation.day_figure import picture
 
     path = picture(noon(), 175, tmp_path / "day.png")
     assert path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 20_000

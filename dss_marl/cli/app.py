@@ -61,7 +61,7 @@ def show(
     markdown: Annotated[Path | None, typer.Option(help="Write the card as Markdown into this file instead.")] = None,
 ) -> None:
     """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
-    from dss_marl.card import markdown_card, print_card
+    from dss_marl.experiments.reports.scenario_card import markdown_card, print_card
 
     with _plain_errors():
         task = build_task(load_scenario(name))
@@ -95,8 +95,8 @@ def train(
 
 
 def _train(scenario: Scenario, folder: Path, seed: int, num_cpus: int, route: str) -> None:
-    from dss_marl.training import TrainingSettings
-    from dss_marl.training import train as train_shared
+    from dss_marl.experiments import TrainingSettings
+    from dss_marl.experiments import train as train_shared
 
     columns = (
         TextColumn("{task.description}"),
@@ -137,7 +137,7 @@ def evaluate(
 ) -> None:
     """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
     with _plain_errors():
-        from dss_marl.training.comparison import compare
+        from dss_marl.experiments.comparison import compare
 
         folder = Path(run_or_name)
         is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
@@ -155,7 +155,7 @@ def evaluate(
 def _print_table(table: Any, compared: str | None) -> None:
     from rich import box
 
-    from dss_marl.metrics import FIGURES
+    from dss_marl.experiments.metrics import FIGURES
 
     names = table.shown()
     heads, rows = table.rows(compared)
@@ -233,7 +233,7 @@ def tune(
 ) -> None:
     """Find the droop curve with the best return on training days: the 'tuned_droop' of a scenario's YAML."""
     with _plain_errors():
-        from dss_marl.training.comparison import tuned_droop
+        from dss_marl.experiments.comparison import tuned_droop
 
         scenario = load_scenario(name)
         with Progress(console=console) as progress:
@@ -254,7 +254,7 @@ def solve(
 ) -> None:
     """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
     with _plain_errors():
-        from dss_marl.training.solving import days_to_solve, solved
+        from dss_marl.experiments.solve_days import days_to_solve, solved
 
         scenario = load_scenario(name)
         plans, path, todo = days_to_solve(scenario, days, anew, out)
@@ -300,7 +300,7 @@ def picture(
 ) -> None:
     """Draw a test day under no control, a rule or droop, and the strongest controller."""
     with _plain_errors():
-        from dss_marl.validation.picture import picture as drawn
+        from dss_marl.experiments.validation.day_figure import picture as drawn
 
         scenario = load_scenario(name)
         path = drawn(scenario, day, out or Path(f"{scenario.name}.png"))
@@ -315,7 +315,7 @@ def suite() -> None:
 
 
 def _suite(root: Path) -> None:
-    from dss_marl.validation.suite import write_suite
+    from dss_marl.experiments.reports.suite_table import write_suite
 
     for path in write_suite(root):
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from dss_marl.cli.validation_table import print_proof
 from dss_marl.envs.scenario_files import load_scenario
-from dss_marl.training.evaluation import Table
-from dss_marl.validation.proof import prove
-from dss_marl.validation.results import save
+from dss_marl.experiments.evaluation import Table
+from dss_marl.experiments.validation.proof import prove
+from dss_marl.experiments.validation.result_files import save
 
 
 def validate_named(
@@ -65,7 +65,7 @@ def validate_named(
             save(proof, folder)
             console.print(f"saved {folder}", highlight=False, soft_wrap=True)
         if pictures is not None:
-            from dss_marl.validation.picture import picture
+            from dss_marl.experiments.validation.day_figure import picture
 
             path = picture(scenario, None, pictures / f"{scenario.name}.png")
             console.print(f"saved {path}", highlight=False, soft_wrap=True)

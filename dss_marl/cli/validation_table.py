@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dss_marl.validation.proof import Proof
-from dss_marl.validation.row import CHECKS, failures
+from dss_marl.experiments.validation.check import CHECKS, failures
+from dss_marl.experiments.validation.proof import Proof
 
 _MARKS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]", None: "-"}
 

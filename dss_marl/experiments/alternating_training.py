@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl.envs.task import Task
+from dss_marl.experiments.checkpointing import KeepBest
 from dss_marl.integrations.sb3.models import Falling, new_model
 from dss_marl.integrations.sb3.per_kind import KindRows, Kinds
 from dss_marl.integrations.sb3.settings import TrainingSettings
-from dss_marl.training.best import KeepBest
 
 
 def models_per_kind(game: Kinds, task: Task, settings: TrainingSettings, seed: int, folder: Path) -> dict[str, Falling]:

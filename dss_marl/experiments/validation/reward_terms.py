@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dss_marl.validation.games import Games
-from dss_marl.validation.row import Row
-from dss_marl.validation.scope import Scope
+from dss_marl.experiments.validation.budget import Scope
+from dss_marl.experiments.validation.check import Row
+from dss_marl.experiments.validation.episodes import Games
 
 _ZERO = 1e-9
 APART = 0.01  # spread of the controllers' means over the largest of them

@@ -10,10 +10,10 @@ from typing import Any
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.checkpointing import KeepBest, Report
+from dss_marl.experiments.run_record import RunRecord, new_record
 from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
-from dss_marl.training.best import KeepBest, Report
-from dss_marl.training.record import RunRecord, new_record
 
 
 def train(
@@ -104,8 +104,8 @@ def _per_kind(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
 ) -> tuple[int, float, KeepBest]:
     """Agent-steps, seconds, and what was tried."""
+    from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
     from dss_marl.integrations.sb3.per_kind import Kinds
-    from dss_marl.training.turns import learn_in_turns, models_per_kind
 
     kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
     game = Kinds(functools.partial(ZoneEnv, task), **place, kinds=kinds)

@@ -12,8 +12,8 @@ import numpy as np
 from dss_marl.controllers import Controller, Planned, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
 from dss_marl.grid.state import Array, GridState
-from dss_marl.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
 from dss_marl.profiles.splits import seed_of
 
 Watch = Callable[[GridState], None]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dss_marl._assets import known_names
 from dss_marl.envs.scenario_files import load_scenario
-from dss_marl.metrics import mean_interval
-from dss_marl.training.evaluation import Table
-from dss_marl.validation.results import PROOF, Result, load, stated
-from dss_marl.validation.row import failures
+from dss_marl.experiments.evaluation import Table
+from dss_marl.experiments.metrics import mean_interval
+from dss_marl.experiments.validation.check import failures
+from dss_marl.experiments.validation.result_files import PROOF, Result, load, stated
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
@@ -110,8 +110,8 @@ def whole(results: dict[str, Result]) -> str:
 
 def _rules() -> str:
     """What the proof demands, as text."""
-    from dss_marl.validation.ranking import MARGIN, TIE, UNBEATEN
-    from dss_marl.validation.simple import CLEARLY
+    from dss_marl.experiments.validation.ranking import MARGIN, TIE, UNBEATEN
+    from dss_marl.experiments.validation.trivial_policies import CLEARLY
 
     return (
         "Each scenario carries its proof, `dss-marl validate NAME`, on frozen test days with 95 % bootstrap intervals "

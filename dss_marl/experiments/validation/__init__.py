@@ -1,6 +1,6 @@
 """Validation: the proof that a scenario is worth learning, and the suite's table made of such proofs."""
 
-from dss_marl.validation.proof import Proof, prove
-from dss_marl.validation.row import CHECKS, Row, failures
+from dss_marl.experiments.validation.check import CHECKS, Row, failures
+from dss_marl.experiments.validation.proof import Proof, prove
 
 __all__ = ["CHECKS", "Proof", "Row", "failures", "prove"]

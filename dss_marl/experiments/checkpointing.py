@@ -10,9 +10,9 @@ import numpy as np
 
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.evaluation import run_day
 from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
-from dss_marl.training.evaluation import run_day
 
 Report = Callable[[int, float | None], None]
 

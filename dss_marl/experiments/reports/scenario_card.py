@@ -15,7 +15,7 @@ from dss_marl._assets import data_folder, known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
-from dss_marl.metrics import mean_interval
+from dss_marl.experiments.metrics import mean_interval
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
 
 
@@ -124,7 +124,7 @@ def origin(task: Task) -> list[str]:
 
 def _stress(task: Task) -> list[str]:
     """The stress splits whose days differ from those of the year, which more panels do only where there are some."""
-    from dss_marl.validation.stress import without_meaning
+    from dss_marl.experiments.validation.stress_splits import without_meaning
 
     return [split for split in STRESS_SPLITS if not without_meaning(task, split)]
 
@@ -136,7 +136,11 @@ def _why(why: dict[str, str], short: str) -> str:
 
 def _references(scenario: Scenario) -> Card:
     """The controller that scores 1, and what all reached on the frozen days, where results are there."""
-    from dss_marl.validation.results import load, results_folder, stated  # it needs controllers, which a card does not
+    from dss_marl.experiments.validation.result_files import (  # it needs controllers, which a card does not
+        load,
+        results_folder,
+        stated,
+    )
 
     parts: Card = [f"the controller that scores 1: {scenario.strongest}"]
     folder = results_folder(scenario.name)

@@ -6,13 +6,13 @@ import numpy as np
 
 from dss_marl.controllers import Controller
 from dss_marl.envs.task import Task
+from dss_marl.experiments.metrics import FIGURES
+from dss_marl.experiments.validation.budget import Scope
+from dss_marl.experiments.validation.check import Row
+from dss_marl.experiments.validation.episodes import Games
 from dss_marl.grid.state import Array
-from dss_marl.metrics import FIGURES
 from dss_marl.profiles import STRESS_SPLITS
 from dss_marl.profiles.splits import OFFSET, spread_days
-from dss_marl.validation.games import Games
-from dss_marl.validation.row import Row
-from dss_marl.validation.scope import Scope
 
 _DRAWS = 8000
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from dss_marl.validation.games import Games
-from dss_marl.validation.row import Row
+from dss_marl.experiments.validation.check import Row
+from dss_marl.experiments.validation.episodes import Games
 
 LOWEST, HIGHEST = 0.5, 1.5  # [pu]
 UNBALANCED = 1e-4  # of the power that flows: ten times the solver's relative tolerance

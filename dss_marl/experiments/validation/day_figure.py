@@ -12,10 +12,10 @@ from dss_marl.devices import Batteries, DeviceGroup, OpenPoints
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.evaluation import environment_for, run_day, startable
+from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.rewards import estimate_off, unserved_kwh
-from dss_marl.training.evaluation import environment_for, run_day, startable
-from dss_marl.validation.scope import frozen_days
 
 _PLAIN = ("tuned_droop", "droop", "opendss_controls")  # where no rule of the task's own plays
 _STILL = 1e-5  # in any unit that is drawn: rounding is no movement

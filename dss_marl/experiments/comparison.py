@@ -11,10 +11,10 @@ import numpy as np
 from dss_marl.controllers import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, Planned, reference, tune_droop
 from dss_marl.envs.scenario import Scenario, scenario_from
 from dss_marl.envs.task import build_task
+from dss_marl.experiments.evaluation import Table, environment_for, evaluate_all, run_day, startable
+from dss_marl.experiments.policies import load_policy
+from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
-from dss_marl.training.evaluation import Table, environment_for, evaluate_all, run_day, startable
-from dss_marl.training.policies import load_policy
-from dss_marl.training.record import RunRecord, load_run
 
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:

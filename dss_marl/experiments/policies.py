@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dss_marl.controllers import Controller
+from dss_marl.experiments.run_record import load_run
 from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
-from dss_marl.training.record import load_run
 
 
 def load_policy(folder: Path) -> Controller:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from dss_marl.controllers import Controller, ZoneGreedy, is_local
+from dss_marl.experiments.metrics import mean_interval
+from dss_marl.experiments.validation.budget import Scope
+from dss_marl.experiments.validation.check import Row, said
+from dss_marl.experiments.validation.episodes import Games
 from dss_marl.grid.state import Array, BoolArray
-from dss_marl.metrics import mean_interval
-from dss_marl.validation.games import Games
-from dss_marl.validation.row import Row, said
-from dss_marl.validation.scope import Scope
 
 MARGIN = 0.02  # of the other's return; the least gain that is worth a task, 40 times what the solver's noise is
 UNBEATEN = 0.95  # share of days

@@ -7,13 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dss_marl.controllers import Controller
-from dss_marl.grid.state import Array
-from dss_marl.metrics import mean_interval
-from dss_marl.validation.games import Games
-from dss_marl.validation.ranking import tied
-from dss_marl.validation.row import Row, said
-from dss_marl.validation.scope import Scope
-from dss_marl.validation.variants import (
+from dss_marl.experiments.metrics import mean_interval
+from dss_marl.experiments.validation.ablations import (
     Constant,
     Part,
     Recorded,
@@ -22,6 +17,11 @@ from dss_marl.validation.variants import (
     entry_values,
     extremes,
 )
+from dss_marl.experiments.validation.budget import Scope
+from dss_marl.experiments.validation.check import Row, said
+from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.ranking import tied
+from dss_marl.grid.state import Array
 
 CLEARLY = 0.1  # of what the strongest gains on the score's zero
 _SCREENED = 3  # single devices, the best of the first days, that play all of the few

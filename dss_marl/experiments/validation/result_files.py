@@ -13,11 +13,11 @@ from typing import Any
 from dss_marl._assets import data_folder
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.envs.scenario import Scenario
+from dss_marl.experiments.evaluation import Table
+from dss_marl.experiments.validation.check import Row
+from dss_marl.experiments.validation.proof import Proof
 from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
 from dss_marl.profiles.stress import stressed
-from dss_marl.training.evaluation import Table
-from dss_marl.validation.proof import Proof
-from dss_marl.validation.row import Row
 
 PROOF, TABLE = "validation.json", "table.json"
 _DIGITS = 6  # of figures

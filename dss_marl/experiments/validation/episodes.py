@@ -11,9 +11,9 @@ from dss_marl.controllers import Controller
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.evaluation import environment_for, run_day
+from dss_marl.experiments.metrics import TermSums
 from dss_marl.grid.state import Array, GridState, Setpoints
-from dss_marl.metrics import TermSums
-from dss_marl.training.evaluation import environment_for, run_day
 
 SAMPLES = 24  # intervals of a day whose energy is counted in another way
 

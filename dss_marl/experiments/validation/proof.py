@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from dss_marl.controllers import BY_NAME, REFERENCES, Controller
 from dss_marl.envs.scenario import Scenario
-from dss_marl.training.evaluation import Table, startable
-from dss_marl.training.record import git_commit
-from dss_marl.validation.games import Games
-from dss_marl.validation.physics import physical
-from dss_marl.validation.ranking import ZEROS, partial_observation, strongest_wins
-from dss_marl.validation.row import Row, failures
-from dss_marl.validation.scope import Scope
-from dss_marl.validation.simple import constants_fall_short, single_devices
-from dss_marl.validation.stress import stress_changes
-from dss_marl.validation.terms import terms_fire
-from dss_marl.validation.variants import constants
+from dss_marl.experiments.evaluation import Table, startable
+from dss_marl.experiments.run_record import git_commit
+from dss_marl.experiments.validation.ablations import constants
+from dss_marl.experiments.validation.budget import Scope
+from dss_marl.experiments.validation.check import Row, failures
+from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.physics import physical
+from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, strongest_wins
+from dss_marl.experiments.validation.reward_terms import terms_fire
+from dss_marl.experiments.validation.stress_splits import stress_changes
+from dss_marl.experiments.validation.trivial_policies import constants_fall_short, single_devices
 
 Report = Callable[[str], None]
 

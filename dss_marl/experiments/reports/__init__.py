@@ -1,0 +1,1 @@
+"""Reports: the card of a scenario and the table of the suite."""

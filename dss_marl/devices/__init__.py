@@ -2,7 +2,7 @@
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
-from dss_marl.devices.breaker import Breakers
+from dss_marl.devices.load_shedder import Breakers
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev_charger import EVChargers
@@ -13,7 +13,7 @@ from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
 from dss_marl.devices.stepped_inverter import SteppedInverters
-from dss_marl.devices.supply import Supplies
+from dss_marl.devices.feeder_tie import Supplies
 from dss_marl.devices.switch import Switches
 
 KINDS |= {

@@ -12,7 +12,7 @@ import numpy as np
 
 from dss_marl.controllers.search.spanning_trees import MOST, all_trees
 from dss_marl.devices import Generators, Supplies, Switches
-from dss_marl.devices.breaker import sections
+from dss_marl.devices.load_shedder import sections
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray, GridState, IntArray
 

@@ -22,7 +22,7 @@ def blocks(name: str, rounds: int) -> None:
     task = env.task
     rng = np.random.default_rng(0)
     moved = np.zeros(task.agents.slots.size, bool)  # reactive power only: a tap or a switch would rebuild Y
-    for group, part in zip(task.groups, task.agents.slots.parts, strict=True):
+    for group, part in zip(task.device_groups, task.agents.slots.parts, strict=True):
         if isinstance(group, Inverters):
             moved[part.start : part.stop : len(group.action_labels)] = True
     first, nobody = round(task.scenario.start_hour / task.scenario.dt_h), np.empty(0, np.int64)
@@ -34,7 +34,7 @@ def blocks(name: str, rounds: int) -> None:
     for number in range(rounds):
         day = task.profiles.day(task.profiles.days("train")[number], task.profiles.steps)
         shares = rng.uniform(-1, 1, (task.scenario.steps, len(moved)))
-        actions = [task.encoding.encode(np.where(moved, row, task.neutral)) for row in shares]
+        actions = [task.encoding.encode(np.where(moved, row, task.default_action)) for row in shares]
 
         def floor() -> None:
             for t in range(task.scenario.steps):

@@ -23,11 +23,11 @@ class SheddableLoads(DeviceGroup):
     action_labels: ClassVar[tuple[str, ...]] = ("share shed where positive",)
     Spec: ClassVar[type[DeviceSpec]] = ShedSpec
 
-    def act(self, action, memory, setpoints, interval):
+    def act(self, action, state, setpoints, interval):
         kept = 1 - self.most * np.maximum(action[..., 0], 0)
         setpoints.kw[..., self.injections] *= kept
         setpoints.kvar[..., self.injections] *= kept
-        return memory, np.zeros(kept.shape, dtype=int)
+        return state, np.zeros(kept.shape, dtype=int)
 
     @classmethod
     def build(cls, specs, feeder):

@@ -12,8 +12,8 @@ class ZoneMean:
 
     circuit_controls = False  # the scenario decides whether the circuit's own regulators act
 
-    def start(self, env):
-        self.span_pu = env.task.groups[0].span_pu[0]  # an action entry of 1 says 1 + span_pu
+    def reset(self, env):
+        self.span_pu = env.task.device_groups[0].span_pu[0]  # an action entry of 1 says 1 + span_pu
 
     def act(self, env, observations):
         actions = {}

@@ -12,7 +12,7 @@ from dss_marl._assets import known_names
 from dss_marl.engines.opendss import read_feeder
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.grid.feeder import NewInjection
+from dss_marl.grid.feeder import AddedUnit
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = known_names("scenarios")
@@ -46,7 +46,7 @@ def feeder_with_units(name):
 
     In ieee37 some loads jump where they turn into impedances, so that a power flow can have two solutions.
     """
-    units = [NewInjection(f"unit{i}", bus, kw, phases) for i, (bus, kw, phases) in enumerate(UNITS.get(name, []))]
+    units = [AddedUnit(f"unit{i}", bus, kw, phases) for i, (bus, kw, phases) in enumerate(UNITS.get(name, []))]
     return read_feeder(name, ["batchedit load..* vminpu=0.8 vmaxpu=1.2"], units)
 
 

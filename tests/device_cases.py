@@ -139,46 +139,46 @@ def some_action(group, rng, *batch):
 
 def reached(group, rng, *batch, steps=6):
     """Memory and set points after a few random steps from a random day, before the next interval's control."""
-    memory = np.empty((*batch, group.size, group.memory_size))
+    state = np.empty((*batch, group.size, group.state_size))
     for k in np.ndindex(batch):
-        memory[k] = group.start(rng, bool(rng.random() < 0.3), rng.uniform(0, 24))
+        state[k] = group.start(rng, bool(rng.random() < 0.3), rng.uniform(0, 24))
     points = setpoints(rng, *batch)
     for t in range(rng.integers(0, steps + 1)):
         coming = setpoints(rng, *batch)
         coming.tap, coming.closed = points.tap, points.closed
-        memory, _ = group.act(some_action(group, rng, *batch), memory, coming, Interval(t, 0.0, rng.uniform(0.05, 1.5)))
+        state, _ = group.act(some_action(group, rng, *batch), state, coming, Interval(t, 0.0, rng.uniform(0.05, 1.5)))
         points = coming
     coming = setpoints(rng, *batch)
     coming.tap, coming.closed = points.tap, points.closed
-    return memory, coming
+    return state, coming
 
 
-def sun_asked(group, action, memory, before, interval):
+def sun_asked(group, action, state, before, interval):
     """The kW after curtailment as if everyone may; without what the circle cuts, which no entry asks for."""
     held_back = np.minimum(action[..., -1], 0) if group.may_curtail.any() else 0 * action[..., 0]
     return held_back[..., None]
 
 
-def sun_done(group, memory, before, after):
-    return memory[..., len(group.action_labels) - 1 : len(group.action_labels)] if group.may_curtail.any() else (
-        0 * memory[..., :1]
+def sun_done(group, state, before, after):
+    return state[..., len(group.action_labels) - 1 : len(group.action_labels)] if group.may_curtail.any() else (
+        0 * state[..., :1]
     )  # fmt: skip
 
 
-def steps_asked(group, action, memory, before, interval):
+def steps_asked(group, action, state, before, interval):
     moves = np.where(np.abs(action[..., 0]) > 1 / 3, np.sign(action[..., 0]), 0)
-    return (memory[..., 0] + moves)[..., None]
+    return (state[..., 0] + moves)[..., None]
 
 
-def steps_done(group, memory, before, after):
+def steps_done(group, state, before, after):
     """By what is set, where the circle leaves anything."""
     kw, kvar = after.kw[..., group.injections], after.kvar[..., group.injections]
     left = np.sqrt(np.maximum(group.kva**2 - kw**2, 0))
-    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), memory[..., 0] / group.most)
+    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), state[..., 0] / group.most)
     return (share * group.most)[..., None]
 
 
-def taps_asked(group, action, memory, before, interval):
+def taps_asked(group, action, state, before, interval):
     """(..., T) positions."""
     first = [0, 1, 2] if group.first is None else group.first
     absolute = np.zeros(group.size, bool) if group.absolute is None else group.absolute
@@ -189,54 +189,54 @@ def taps_asked(group, action, memory, before, interval):
     return np.stack([moves, moves], -1)
 
 
-def taps_done(group, memory, before, after):
+def taps_done(group, state, before, after):
     first = [0, 1, 2] if group.first is None else list(group.first)
     last = [*(f - 1 for f in first[1:]), len(group.taps) - 1]
     moves = (after.tap - before.tap)[..., group.taps]
     return np.stack([moves[..., first], moves[..., last]], -1)
 
 
-def states_asked(group, action, memory, before, interval):
+def states_asked(group, action, state, before, interval):
     now = before.closed[..., group.switches]
     return np.where(action[..., 0] > 1 / 3, True, np.where(action[..., 0] < -1 / 3, False, now))[..., None]
 
 
-def states_done(group, memory, before, after):
+def states_done(group, state, before, after):
     return after.closed[..., group.switches][..., None]
 
 
-def storage_asked(group, action, memory, before, interval):
+def storage_asked(group, action, state, before, interval):
     """kW and share of the kvar."""
     wanted = [action[..., 0] * group.kw - group.standby_kw]
     return np.stack([*wanted, action[..., 1]] if group.reactive.any() else wanted, -1)
 
 
-def storage_done(group, memory, before, after):
+def storage_done(group, state, before, after):
     """The share by what is set, where the circle leaves anything."""
     kw, kvar = after.kw[..., group.injections], after.kvar[..., group.injections]
     left = np.sqrt(np.maximum(group.kva**2 - (kw + group.standby_kw) ** 2, 0))
-    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), memory[..., 1])
+    share = np.where(left > 1e-6, kvar / np.maximum(left, 1e-6), state[..., 1])
     return np.stack([kw, share] if group.reactive.any() else [kw], -1)
 
 
-def charge_asked(group, action, memory, before, interval):
+def charge_asked(group, action, state, before, interval):
     """kW by the share of the interval during which a car is there; without one, as if it were there all the time."""
-    stay = np.minimum(memory[..., 2], interval.dt_h) - np.maximum(memory[..., 1], 0)
+    stay = np.minimum(state[..., 2], interval.dt_h) - np.maximum(state[..., 1], 0)
     part = np.where(stay > 0, stay / interval.dt_h, 1.0)
     return -((action[..., 0] + 1) / 2 * group.kw * part)[..., None]
 
 
-def charge_done(group, memory, before, after):
+def charge_done(group, state, before, after):
     return after.kw[..., group.injections][..., None]
 
 
-def shed_asked(group, action, memory, before, interval):
+def shed_asked(group, action, state, before, interval):
     return (-before.kw[..., group.injections] * (action[..., 0] + 1) / 2 * group.most * interval.dt_h)[..., None]
 
 
-def shed_done(group, memory, before, after):
+def shed_done(group, state, before, after):
     """By what is set, less what is taken back."""
-    back = memory[..., 4] * group.payback
+    back = state[..., 4] * group.payback
     return ((after.kw - before.kw)[..., group.injections] * STEP.dt_h + back)[..., None]
 
 
@@ -258,8 +258,8 @@ CASES = {
     "flexible_load": Case(flexible_loads, shed_asked, shed_done),
     "estimator": Case(
         estimators,
-        lambda group, action, memory, before, interval: (group.v_centre_pu + group.span_pu * action[..., 0])[..., None],
-        lambda group, memory, before, after: memory,
+        lambda group, action, state, before, interval: (group.v_centre_pu + group.span_pu * action[..., 0])[..., None],
+        lambda group, state, before, after: state,
     ),
 }
 
@@ -278,5 +278,5 @@ calcvoltagebases
 def switched(folder, kind, specs):
     """Feeder of this circuit with the devices, their group, and set points."""
     (folder / "switched.dss").write_text(SWITCHED)
-    feeder = read_feeder(folder / "switched.dss", injections=kind.new_injections(specs))
+    feeder = read_feeder(folder / "switched.dss", injections=kind.added_units(specs))
     return feeder, kind.build(specs, feeder), feeder.setpoints()

@@ -29,7 +29,7 @@ class Ladder(ParallelEnv):
         bits = int(sum(row))
         return np.array([1, bits & 1, bits >> 1 & 1], np.int8), np.array([1, bits >> 2 & 1], np.int8)
 
-    def look(self):
+    def maybe_evaluate(self):
         rows = [np.array([self.episode, self.now, a], np.float32) for a in range(2)]
         seen = [{"observation": row, "action_mask": self.mask(row)} for row in rows]
         return dict(zip(self.possible_agents, seen, strict=True))
@@ -37,10 +37,16 @@ class Ladder(ParallelEnv):
     def reset(self, seed=None, options=None):
         self.agents, self.now = list(self.possible_agents), 0
         self.episode += 1
-        return self.look(), {agent: {} for agent in self.agents}
+        return self.maybe_evaluate(), {agent: {} for agent in self.agents}
 
     def step(self, actions):
         self.now += 1
         agents, no, end = self.agents, dict.fromkeys(self.agents, False), self.now == self.horizon
         self.agents = [] if end else agents
-        return self.look(), dict.fromkeys(agents, 1.0), no, dict.fromkeys(agents, end), {a: {} for a in agents}
+        return (
+            self.maybe_evaluate(),
+            dict.fromkeys(agents, 1.0),
+            no,
+            dict.fromkeys(agents, end),
+            {a: {} for a in agents},
+        )

@@ -18,7 +18,7 @@ def task(request):
 
 def devices(task):
     """(kind, name, bus) of every device, kind after kind."""
-    return [(type(g), name, bus) for g in task.groups for name, bus in zip(g.names, g.buses, strict=True)]
+    return [(type(g), name, bus) for g in task.device_groups for name, bus in zip(g.names, g.buses, strict=True)]
 
 
 def test_every_device_has_one_agent_that_looks_at_its_zone(task):
@@ -29,7 +29,7 @@ def test_every_device_has_one_agent_that_looks_at_its_zone(task):
         for d in view.devices:
             assert devices(task)[d][2] in task.zones[zone].buses
         assert view.buses == task.zones[zone].buses
-        assert np.array_equal(view.judged, task.zones[zone].judged)
+        assert np.array_equal(view.scored_nodes, task.zones[zone].scored_nodes)
 
 
 def test_how_many_agents_there_are(task):
@@ -49,17 +49,17 @@ def test_how_many_agents_there_are(task):
 
 
 def test_entries_reach_the_agents_own_devices(task):
-    slots = task.agents.slots
-    assert sorted(slots.place[slots.used]) == list(range(slots.size))
+    action_layout = task.agents.action_layout
+    assert sorted(action_layout.place[action_layout.used]) == list(range(action_layout.size))
     first = 0
-    for group, part in zip(task.groups, slots.parts, strict=True):
+    for group, part in zip(task.device_groups, action_layout.parts, strict=True):
         for d in range(group.size):
             own = range(part.start + d * len(group.action_labels), part.start + (d + 1) * len(group.action_labels))
             for k in own:
-                assert slots.entry_device[k] == first + d
-                assert slots.entry_agent[k] == slots.device_agent[first + d]
-                a, w = np.argwhere(slots.place == k)[0]
-                assert (a, slots.labels[a][w].split(":")[0]) == (slots.entry_agent[k], group.names[d])
+                assert action_layout.entry_device[k] == first + d
+                assert action_layout.entry_agent[k] == action_layout.device_agent[first + d]
+                a, w = np.argwhere(action_layout.place == k)[0]
+                assert (a, action_layout.labels[a][w].split(":")[0]) == (action_layout.entry_agent[k], group.names[d])
         first += group.size
 
 
@@ -71,7 +71,7 @@ def test_what_is_its_own_comes_first(task):
     for view, zone in zip(task.agents.views, task.agents.zone, strict=True):
         whole = task.zones[zone]
         kind, first, own = None, 0, []
-        for group in task.groups:
+        for group in task.device_groups:
             inside = [d - first for d in view.devices if first <= d < first + group.size]
             if inside:
                 kind, own = group, inside
@@ -104,7 +104,7 @@ def test_ones_own_kind_gets_a_plain_name():
 
 def test_zones_without_a_device_are_refused_for_zone_agents_only():
     task = load_cached("ieee34_volt_var")
-    some = [task.groups[0]]  # inverters only: every zone has one, so leave one out
+    some = [task.device_groups[0]]  # inverters only: every zone has one, so leave one out
     import dataclasses
 
     fewer = dataclasses.replace(

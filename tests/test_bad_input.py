@@ -8,7 +8,7 @@ from common import EVERY
 
 from dss_marl import ZoneEnv, load_scenario, make, read_feeder
 from dss_marl.envs.task import build_task
-from dss_marl.grid.feeder import NewInjection
+from dss_marl.grid.feeder import AddedUnit
 from dss_marl.grid.feeder_report import feeder_report
 
 BASE = "ieee34_volt_var"
@@ -69,7 +69,7 @@ CASES = {
         "regulator 'reg9' does not exist on feeder 'ieee34'; known:.*reg1a",
     ),
     "starting switch": ({"feeder": {"closed": {"sw9": True}}}, "'sw9' does not exist on feeder 'ieee34'; known:.*c844"),
-    "unjudged bus": ({"unjudged": ["999"]}, "bus '999' does not exist on feeder 'ieee34'; known:.*800"),
+    "excluded_buses bus": ({"excluded_buses": ["999"]}, "bus '999' does not exist on feeder 'ieee34'; known:.*800"),
     "zone branch": (
         {"zones": {"method": "cut", "branches": ["l99"]}},
         "branch 'l99' does not exist on 'ieee34'; known:",
@@ -221,7 +221,7 @@ def test_a_circuit_without_base_voltages_gets_them(tmp_path):
     """From its sources and windings; read_feeder's own tests have more of this."""
     path = tmp_path / "mine.dss"
     path.write_text("clear\nnew circuit.mine basekv=10\nnew line.l bus1=sourcebus bus2=b r1=1 x1=1 length=1\n")
-    feeder = read_feeder(path, injections=[NewInjection("pv", "b", 10.0)])
+    feeder = read_feeder(path, injections=[AddedUnit("pv", "b", 10.0)])
     assert feeder.injections[0].kv == pytest.approx(10)
     assert "computed" in feeder_report(feeder)
 
@@ -238,7 +238,7 @@ def env(scenario):
 
 
 def still(env):
-    return env.task.encoding.encode(env.task.neutral)
+    return env.task.encoding.encode(env.task.default_action)
 
 
 def first(env):
@@ -313,7 +313,7 @@ def test_nan_beside_a_value_out_of_range_is_refused(env):
 
 def test_out_of_range_actions_are_clipped_and_counted(env):
     actions = still(env)
-    actions[first(env)][np.flatnonzero(env.task.agents.slots.used[0])[0]] = 1.001
+    actions[first(env)][np.flatnonzero(env.task.agents.action_layout.used[0])[0]] = 1.001
     *_, infos = env.step(actions)
     assert infos[first(env)]["clipped"] == 1
     assert infos[second(env)]["clipped"] == 0

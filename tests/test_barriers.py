@@ -45,12 +45,12 @@ def test_a_bump_ends_at_2_pu_and_at_none():
 
 
 @every
-def test_a_barrier_is_chosen_by_name_and_is_a_mean_over_the_judged_nodes(name):
+def test_a_barrier_is_chosen_by_name_and_is_a_mean_over_the_scored_nodes(name):
     env = dss_marl.make("case33_volt_var", rewards={name: 1.0, "reactive_power": 0.1 / 6}, split="test")
     env.reset(seed=0)
     env.step({agent: env.action_space(agent).sample() for agent in env.agents})
-    judged = np.concatenate([zone.judged for zone in env.task.zones])
-    units = env.task.groups[0].injections
+    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
+    units = env.task.device_groups[0].injections
     expected = FORMULAS[name](env.after.solution.v_pu[judged]).mean()
     expected += 0.1 * np.abs(env.after.setpoints.kvar[units]).mean() / 1000
     assert env.team_reward == pytest.approx(-expected, rel=1e-9)

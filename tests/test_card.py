@@ -32,7 +32,7 @@ def test_a_page_says_what_the_screen_says(task):
         assert f"| {term} | {weight:g} |" in page
     assert f"horizon {task.scenario.steps} steps" in page and "circuit: " in page
     assert all(f"| {cost} |" in page for cost in task.costs)
-    assert f"scores 1: {task.scenario.strongest}" in page
+    assert f"scores 1: {task.scenario.reference_controller}" in page
     widths, title = {}, ""  # every table has one width
     for line in page.splitlines():
         if line.startswith("|"):

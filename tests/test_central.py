@@ -69,7 +69,7 @@ def test_every_entry_of_the_action_moves_one_device():
     for entry in range(12):
         low, high = np.full(12, 2), np.full(12, 2)
         low[entry], high[entry] = 1, 3
-        flats = [env.env.task.encoding.decode(env.actions(action)).flat for action in (low, high)]
+        flats = [env.env.task.encoding.decode(env.actions(action)).joint_action for action in (low, high)]
         moved |= set(np.flatnonzero(flats[0] != flats[1]).tolist())
     assert moved == set(range(12))
 

@@ -94,7 +94,7 @@ def test_all_is_inside_its_space(env):
 def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
     """And where all entries are choices, one that the mask forbids is held and counted, never an error."""
     asked = 0
-    trips = any(type(group).__name__ == "Generators" for group in env.task.groups)
+    trips = any(type(group).__name__ == "Generators" for group in env.task.device_groups)
     for observations, _, _, _, infos in episode(env, 2)[1:]:
         if all(mask_of(seen) is not None for seen in observations.values()):
             asked += 1
@@ -113,7 +113,7 @@ def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
         level = env.task.encoding.decode(chosen).level
         forbidden = ~env._allowed[np.arange(len(level)), level]
         *_, infos = env.step(chosen)
-        per_agent = np.bincount(env.task.agents.slots.entry_agent, forbidden, len(env.possible_agents))
+        per_agent = np.bincount(env.task.agents.action_layout.entry_agent, forbidden, len(env.possible_agents))
         assert [infos[a]["illegal"] for a in env.possible_agents] == per_agent.tolist()
         counted += per_agent.sum()
     assert counted > 0 or not env.task.scenario.name.startswith("ieee123")  # where much is forbidden at any time
@@ -122,15 +122,15 @@ def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
 def test_what_is_encoded_is_decoded(env, rng):
     env.reset(seed=1)
     encoding = env.task.encoding
-    flat = rng.uniform(-1, 1, len(encoding.counts))
-    actions = encoding.encode(flat)
+    joint_action = rng.uniform(-1, 1, len(encoding.counts))
+    actions = encoding.encode(joint_action)
     for agent in env.possible_agents:
         assert env.action_space(agent).contains(actions[agent]), agent
     back = encoding.decode(actions)
     step = np.where(encoding.counts > 0, 1 / np.maximum(encoding.counts - 1, 1), 1e-6)
-    assert (np.abs(back.flat - flat) <= step + 1e-9).all()
-    again = encoding.decode(encoding.encode(back.flat))
-    assert np.allclose(again.flat, back.flat, atol=1e-6)
+    assert (np.abs(back.joint_action - joint_action) <= step + 1e-9).all()
+    again = encoding.decode(encoding.encode(back.joint_action))
+    assert np.allclose(again.joint_action, back.joint_action, atol=1e-6)
 
 
 def test_every_entry_has_a_label(env):
@@ -141,7 +141,7 @@ def test_every_entry_has_a_label(env):
         assert len(labels["observation"]) == box.shape[0]
         named = [label for label in labels["observation"] if label != "-"]
         assert len(set(named)) == len(named), "labels occur twice"
-        used = env.task.agents.slots.used[a]
+        used = env.task.agents.action_layout.used[a]
         assert [label != "-" for label in labels["action"]] == used.tolist()
 
 

@@ -17,19 +17,19 @@ def spec(**changes):
 def test_energy_is_conserved(rng):
     """Drawn from the grid = stored + lost in conversion + standby, in every interval of any length."""
     group = batteries()
-    memory = np.tile(group.initial(), (50, 1, 1))
+    state = np.tile(group.initial(), (50, 1, 1))
     cut = 0
     for t in range(200):
-        points, before = setpoints(rng, 50), memory[..., 2]
+        points, before = setpoints(rng, 50), state[..., 2]
         dt_h = rng.uniform(0.05, 2)
-        memory, limited = group.act(some_action(group, rng, 50), memory, points, Interval(t, 0.0, dt_h))
+        state, limited = group.act(some_action(group, rng, 50), state, points, Interval(t, 0.0, dt_h))
         kw = points.kw[..., group.injections] + group.standby_kw
-        stored = (memory[..., 2] - before) * group.kwh
+        stored = (state[..., 2] - before) * group.kwh
         lost = np.where(kw > 0, kw * (1 / group.discharging - 1), -kw * (1 - group.charging)) * dt_h
         drawn = -points.kw[..., group.injections] * dt_h
         assert drawn == pytest.approx(stored + lost + group.standby_kw * dt_h, abs=1e-9)
-        assert (memory[..., 2] >= group.minimum).all()
-        assert (memory[..., 2] <= group.maximum).all()
+        assert (state[..., 2] >= group.minimum).all()
+        assert (state[..., 2] <= group.maximum).all()
         assert (np.hypot(kw, points.kvar[..., group.injections]) <= group.kva * (1 + 1e-12)).all()
         cut += limited.sum()
     assert cut > 1000
@@ -38,38 +38,38 @@ def test_energy_is_conserved(rng):
 def test_a_request_beyond_the_end_is_done_until_there():
     """160 kWh from 10 % to 90 %: at 100 kW and 95 % that is full after 80 / 95 h from the middle."""
     group = batteries()
-    memory, hour = group.initial()[None], Interval(0, 0.0, 1.0)
+    state, hour = group.initial()[None], Interval(0, 0.0, 1.0)
     points = setpoints(np.random.default_rng(0), 1)
     action = np.full((1, 4, 2), [-1.0, 0.0])
-    memory, limited = group.act(action, memory, points, hour)
+    state, limited = group.act(action, state, points, hour)
     assert points.kw[0, group.injections[0]] == pytest.approx(-80 / 0.95)
-    assert memory[0, 0, 2] == pytest.approx(0.9)
+    assert state[0, 0, 2] == pytest.approx(0.9)
     assert limited[0, 0] == 1
-    group.hold(memory, points, hour)
+    group.hold(state, points, hour)
     assert points.kw[0, group.injections[0]] == pytest.approx(0)
 
 
 def test_a_round_trip_costs_both_efficiencies():
     group = batteries()
-    memory = group.initial()
+    state = group.initial()
     points = setpoints(np.random.default_rng(0))
     drawn = given = 0.0
     for share in [-0.5] * 4 + [0.5] * 6:
-        memory, _ = group.act(np.full((4, 2), [share, 0.0]), memory, points, STEP)
+        state, _ = group.act(np.full((4, 2), [share, 0.0]), state, points, STEP)
         kw = points.kw[group.injections[0]]
         drawn, given = drawn + max(-kw, 0) * 0.25, given + max(kw, 0) * 0.25
-        if memory[0, 2] == pytest.approx(0.5):
+        if state[0, 2] == pytest.approx(0.5):
             break
-    points_left = (memory[0, 2] - 0.5) * 200 * 0.95  # what could still be given
+    points_left = (state[0, 2] - 0.5) * 200 * 0.95  # what could still be given
     assert (given + points_left) / drawn == pytest.approx(0.95 * 0.95)
 
 
 def test_the_standby_power_is_drawn_beside_what_is_asked():
     group = batteries()
     points = setpoints(np.random.default_rng(0))
-    memory, _ = group.act(np.zeros((4, 2)), group.initial(), points, STEP)
+    state, _ = group.act(np.zeros((4, 2)), group.initial(), points, STEP)
     assert points.kw[group.injections].tolist() == [0.0, -0.5, -0.1, -2.0]
-    assert memory[:, 2].tolist() == group.start_soc.tolist()
+    assert state[:, 2].tolist() == group.start_soc.tolist()
 
 
 def test_reactive_power_is_refused_where_there_is_none():
@@ -82,7 +82,7 @@ def test_reactive_power_is_refused_where_there_is_none():
 
 def test_the_state_of_charge_is_read():
     group = batteries()
-    assert group.readings(group.initial(), None, STEP)[:, 0].tolist() == [0.5, 0.2, 0.0, 0.9]
+    assert group.telemetry(group.initial(), None, STEP)[:, 0].tolist() == [0.5, 0.2, 0.0, 0.9]
 
 
 def test_opendss_delivers_what_batteries_set(tmp_path):
@@ -108,9 +108,9 @@ def test_nothing_is_stored_from_a_dead_bus(tmp_path):
     feeder, group, points = switched(tmp_path, Batteries, [spec(), spec(name="idle", bus="sourcebus")])
     engine = OpenDSSEngine(feeder)
     points.closed[:] = False
-    memory, _ = group.act(np.array([[-1.0], [-1.0]]), group.initial(), points, STEP)
-    kept, _ = group.check(memory, points, engine.solve(points))
-    assert memory[:, 2] == pytest.approx([0.5 + 25 * 0.95 / 200] * 2)
+    state, _ = group.act(np.array([[-1.0], [-1.0]]), group.initial(), points, STEP)
+    kept, _ = group.check(state, points, engine.solve(points))
+    assert state[:, 2] == pytest.approx([0.5 + 25 * 0.95 / 200] * 2)
     assert kept[:, 2] == pytest.approx([0.5, 0.5 + 25 * 0.95 / 200])
     engine.close()
 
@@ -133,14 +133,14 @@ def test_a_battery_that_cannot_be_is_refused(wrong, message):
 
 
 def test_batteries_of_a_circuit(tmp_path):
-    specs = [spec(bus="B", every=4), spec(name="Second", kva=150)]
+    specs = [spec(bus="B", act_every=4), spec(name="Second", kva=150)]
     _, group, _ = switched(tmp_path, Batteries, specs)
     assert group.names == ("battery_b", "second")
     assert group.buses == ("b", "b")
     assert group.kva.tolist() == [100, 150]
-    assert group.every.tolist() == [4, 1]
+    assert group.act_every.tolist() == [4, 1]
     assert group.action_labels == ("share of the power, + discharges",)
     with pytest.raises(ValueError, match="'battery_b' is given twice"):
-        Batteries.new_injections([spec(), spec()])
+        Batteries.added_units([spec(), spec()])
     with pytest.raises(ValueError, match="does not exist"):
         switched(tmp_path, Batteries, [spec(bus="nowhere")])

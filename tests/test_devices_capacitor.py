@@ -69,13 +69,13 @@ def test_capacitors_of_a_circuit():
 def test_a_capacitor_discharges_before_it_closes_again():
     """It may open at any time; opened for half an hour, it refuses to close for two quarters."""
     group = capacitors(discharge_h=np.array([0.5, 0.0]))
-    points, memory = setpoints(np.random.default_rng(0)), group.initial()
+    points, state = setpoints(np.random.default_rng(0)), group.initial()
     points.closed[:] = True
     seen = []
     for asked in (-1, 1, 1, -1, 0, 1):
         action = np.full((2, 1), float(asked))
-        allowed = group.legal(action, memory, points, STEP)[:, 0]
-        memory, limited = group.act(action, memory, points, STEP)
+        allowed = group.feasible(action, state, points, STEP)[:, 0]
+        state, limited = group.act(action, state, points, STEP)
         seen.append((points.closed[group.switches].tolist(), limited.tolist()))
         assert (allowed == (limited == 0)).all()
     assert seen == [
@@ -86,8 +86,8 @@ def test_a_capacitor_discharges_before_it_closes_again():
         ([False, False], [0, 0]),
         ([True, True], [0, 0]),
     ]
-    assert group.readings(memory, points, STEP).tolist() == [[0.0], [0.0]]
-    assert group.levels().tolist() == [[3], [3]]
+    assert group.telemetry(state, points, STEP).tolist() == [[0.0], [0.0]]
+    assert group.n_levels().tolist() == [[3], [3]]
 
 
 def test_a_step_of_a_bank_is_found_by_its_own_name(tmp_path):
@@ -95,6 +95,6 @@ def test_a_step_of_a_bank_is_found_by_its_own_name(tmp_path):
     text = BANK.replace("new load", "new line.tie bus1=b bus2=c switch=yes\nnew load")
     (tmp_path / "bank.dss").write_text(text)
     feeder = read_feeder(tmp_path / "bank.dss")
-    group = Capacitors.build([CapacitorSpec(kind="capacitor", names=("bank.2",), every=2)], feeder)
+    group = Capacitors.build([CapacitorSpec(kind="capacitor", names=("bank.2",), act_every=2)], feeder)
     assert [feeder.switches[s].name for s in group.switches] == ["capacitor.bank.2"]
-    assert group.every.tolist() == [2]
+    assert group.act_every.tolist() == [2]

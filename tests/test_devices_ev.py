@@ -20,47 +20,47 @@ def spec(**changes):
 
 def session(group, arrival, departure, kwh):
     """Memory in which all chargers wait for the same car."""
-    memory = group.initial()
-    memory[:, [columns._ARRIVAL, columns._DEPARTURE]] = arrival, departure
-    memory[:, [columns._DUE, columns._KWH]] = kwh
-    return memory
+    state = group.initial()
+    state[:, [columns._ARRIVAL, columns._DEPARTURE]] = arrival, departure
+    state[:, [columns._DUE, columns._KWH]] = kwh
+    return state
 
 
-def drive(group, memory, action, intervals, rng):
+def drive(group, state, action, intervals, rng):
     """(T, D) energy into the cars and unmet energy, and the last memory."""
     given, unmet = [], []
     for interval in intervals:
-        points, before = setpoints(rng), memory
-        memory, _ = group.act(action(interval), memory, points, interval)
+        points, before = setpoints(rng), state
+        state, _ = group.act(action(interval), state, points, interval)
         given.append(-points.kw[group.injections] * interval.dt_h * group.efficiency)
-        unmet.append(group.unmet_kwh(before, memory, interval))
-    return np.array(given), np.array(unmet), memory
+        unmet.append(group.unmet_kwh(before, state, interval))
+    return np.array(given), np.array(unmet), state
 
 
 def test_at_midnight_the_cars_of_last_evening_are_there_with_part_of_their_energy_due(rng):
     group, came = chargers(), []
     for _ in range(50):
-        memory = group.start(rng, False, 0.0)
-        readings = group.readings(memory, None, STEP)
-        there = readings[:, 0] == 1
+        state = group.start(rng, False, 0.0)
+        telemetry = group.telemetry(state, None, STEP)
+        there = telemetry[:, 0] == 1
         came.append(there.mean())
-        _, due, left, urgency = readings[there].T
+        _, due, left, urgency = telemetry[there].T
         assert ((due > 0) & (due < 1)).all()
         assert ((left > 2 / 24) & (left < 13.1 / 24)).all()
         assert (urgency <= 1 + 1e-9).all()
-        assert (readings[~there] == 0).all(), "who stayed away shows nothing"
+        assert (telemetry[~there] == 0).all(), "who stayed away shows nothing"
     assert np.mean(came) == pytest.approx(0.85, abs=0.08)
 
 
 def test_at_noon_the_whole_session_is_to_come(rng):
     group = chargers()
     for _ in range(50):
-        memory = group.start(rng, False, 12.0)
-        waiting = memory[:, columns._ARRIVAL] > 0
-        assert (memory[waiting, columns._DUE] == memory[waiting, columns._KWH]).all()
+        state = group.start(rng, False, 12.0)
+        waiting = state[:, columns._ARRIVAL] > 0
+        assert (state[waiting, columns._DUE] == state[waiting, columns._KWH]).all()
         assert waiting.sum() >= 3  # few have come by then
-        there = memory[:, columns._ARRIVAL] <= 0
-        assert (memory[:, columns._DUE][there] < memory[:, columns._KWH][there]).all()
+        there = state[:, columns._ARRIVAL] <= 0
+        assert (state[:, columns._DUE][there] < state[:, columns._KWH][there]).all()
 
 
 @pytest.mark.parametrize("hour", [0.0, 7.5, 12.0, 18.0, 23.0])
@@ -68,10 +68,10 @@ def test_uncontrolled_cars_leave_with_all_they_need(hour, rng):
     """A day's energy into the cars is that of the sessions that lie in it; nothing is unmet."""
     group = chargers()
     for _ in range(5):
-        memory = group.start(rng, True, hour)
-        sure = memory[:, columns._DUE] * (memory[:, columns._DEPARTURE] < 24)
-        most = memory[:, columns._DUE] + memory[:, columns._NEXT_KWH]
-        given, unmet, _ = drive(group, memory, lambda _: group.neutral(), QUARTERS, rng)
+        state = group.start(rng, True, hour)
+        sure = state[:, columns._DUE] * (state[:, columns._DEPARTURE] < 24)
+        most = state[:, columns._DUE] + state[:, columns._NEXT_KWH]
+        given, unmet, _ = drive(group, state, lambda _: group.default_action(), QUARTERS, rng)
         assert (given.sum(0) >= sure - 1e-6).all()
         assert (given.sum(0) <= most + 1e-6).all()
         assert (unmet < 1e-6).all()
@@ -79,9 +79,9 @@ def test_uncontrolled_cars_leave_with_all_they_need(hour, rng):
 
 def test_a_car_that_is_never_charged_leaves_with_all_unmet_once(rng):
     group = chargers()
-    memory = group.start(rng, False, 0.0)
-    due, hours = memory[:, columns._DUE].copy(), memory[:, columns._DEPARTURE].copy()
-    _, unmet, _ = drive(group, memory, lambda _: np.full((4, 1), -1.0), QUARTERS, rng)
+    state = group.start(rng, False, 0.0)
+    due, hours = state[:, columns._DUE].copy(), state[:, columns._DEPARTURE].copy()
+    _, unmet, _ = drive(group, state, lambda _: np.full((4, 1), -1.0), QUARTERS, rng)
     assert unmet.sum(0) == pytest.approx(due * group.priority)
     assert ((unmet > 0).sum(0) == (group.priority > 0)).all()
     assert (np.argmax(unmet > 0, 0) == np.where(group.priority > 0, np.ceil(hours * 4) - 1, 0)).all()
@@ -90,9 +90,9 @@ def test_a_car_that_is_never_charged_leaves_with_all_unmet_once(rng):
 def test_no_action_pushes_more_into_a_car_than_it_needs(rng):
     group = chargers()
     for _ in range(10):
-        memory = group.start(rng, False, rng.uniform(0, 24))
-        most = memory[:, columns._DUE] + memory[:, columns._NEXT_KWH]
-        given, unmet, _ = drive(group, memory, lambda _: some_action(group, rng), QUARTERS, rng)
+        state = group.start(rng, False, rng.uniform(0, 24))
+        most = state[:, columns._DUE] + state[:, columns._NEXT_KWH]
+        given, unmet, _ = drive(group, state, lambda _: some_action(group, rng), QUARTERS, rng)
         assert (given.sum(0) <= most + 1e-9).all()
         assert (given >= 0).all()
         assert (unmet >= 0).all()
@@ -100,8 +100,8 @@ def test_no_action_pushes_more_into_a_car_than_it_needs(rng):
 
 def test_energy_given_due_and_unmet_add_up(rng):
     group = chargers()
-    memory = session(group, 0.0, 5.0, 12.0)
-    given, unmet, _ = drive(group, memory, lambda _: np.full((4, 1), -0.6), QUARTERS[:40], rng)
+    state = session(group, 0.0, 5.0, 12.0)
+    given, unmet, _ = drive(group, state, lambda _: np.full((4, 1), -0.6), QUARTERS[:40], rng)
     owed = unmet.sum(0) / np.where(group.priority > 0, group.priority, 1)
     expected = np.minimum(0.2 * group.kw * group.efficiency * 5, 12.0)
     assert given.sum(0) == pytest.approx(expected)
@@ -111,20 +111,20 @@ def test_energy_given_due_and_unmet_add_up(rng):
 def test_a_car_that_comes_or_goes_within_an_interval_draws_in_proportion():
     """It is there for 0.1 h of the first quarter hour and 0.05 h of the last."""
     group = chargers()
-    memory = session(group, 0.15, 0.55, 100.0)
+    state = session(group, 0.15, 0.55, 100.0)
     seen = []
     for interval in QUARTERS[:4]:
         points = setpoints(np.random.default_rng(0))
-        memory, _ = group.act(np.ones((4, 1)), memory, points, interval)
+        state, _ = group.act(np.ones((4, 1)), state, points, interval)
         seen.append(-points.kw[group.injections] / group.kw)
     assert np.array(seen) == pytest.approx(np.array([[0.4] * 4, [1.0] * 4, [0.2] * 4, [0.0] * 4]))
 
 
 def test_the_next_car_comes_after_the_first():
     group = chargers()
-    memory = session(group, 0.0, 0.4, 0.1)
-    memory[:, columns._NEXT] = 1.0, 2.0, 0.5
-    given, unmet, last = drive(group, memory, lambda _: group.neutral(), QUARTERS[:12], np.random.default_rng(0))
+    state = session(group, 0.0, 0.4, 0.1)
+    state[:, columns._NEXT] = 1.0, 2.0, 0.5
+    given, unmet, last = drive(group, state, lambda _: group.default_action(), QUARTERS[:12], np.random.default_rng(0))
     assert given.sum(0) == pytest.approx([0.6] * 4)
     assert given[:2].sum(0) == pytest.approx([0.1] * 4)
     assert (unmet == 0).all()
@@ -134,11 +134,11 @@ def test_the_next_car_comes_after_the_first():
 def test_a_charger_that_is_held_serves_the_car_that_comes_as_last_asked():
     """Held by its present action, which without a car is the lowest, from the second interval on."""
     group = chargers()
-    memory, seen = session(group, 0.5, 9.0, 100.0), []
+    state, seen = session(group, 0.5, 9.0, 100.0), []
     for interval in QUARTERS[:4]:
         points = setpoints(np.random.default_rng(0))
-        action = np.zeros((4, 1)) if interval.step == 0 else group.present(memory, points, interval)
-        memory, _ = group.act(action, memory, points, interval)
+        action = np.zeros((4, 1)) if interval.step == 0 else group.hold_action(state, points, interval)
+        state, _ = group.act(action, state, points, interval)
         seen.append(-points.kw[group.injections] / group.kw)
     assert np.array(seen) == pytest.approx(np.array([[0.0] * 4, [0.0] * 4, [0.5] * 4, [0.5] * 4]))
 
@@ -149,14 +149,14 @@ def test_readings_and_masks_know_nothing_of_cars_to_come(rng):
     tried = np.linspace(-1, 1, 11)[:, None, None] * np.ones((4, 1))
     told = []
     for arrival, kwh in ((0.25, 5.0), (3.0, 20.0), (900.0, 1.0)):
-        memory = session(group, arrival, arrival + 5, kwh)
-        memory[:, columns._NEXT] = arrival + 9, arrival + 12, kwh
+        state = session(group, arrival, arrival + 5, kwh)
+        state[:, columns._NEXT] = arrival + 9, arrival + 12, kwh
         there = session(group, -1.0, 5.0, 8.0)
         there[:, columns._NEXT] = arrival + 9, arrival + 12, kwh
-        for state in (memory, there):
-            told.append(group.readings(state, points, STEP))
-            told.append(group.legal(tried, state, points, STEP))
-            told.append(group.present(state, points, STEP))
+        for one in (state, there):
+            told.append(group.telemetry(one, points, STEP))
+            told.append(group.feasible(tried, one, points, STEP))
+            told.append(group.hold_action(state, points, STEP))
     for k in range(6):
         assert np.array_equal(told[k], told[k + 6])
         assert np.array_equal(told[k], told[k + 12])
@@ -166,9 +166,9 @@ def test_readings_and_masks_know_nothing_of_cars_to_come(rng):
 def test_readings_of_a_car_that_is_there():
     """4 of 8 kWh due, six hours left; the 22 kW charger needs 4 / 20.9 h."""
     group = chargers()
-    memory = session(group, -1.0, 6.0, 8.0)
-    memory[:, columns._DUE] = 4.0
-    assert group.readings(memory, None, STEP)[3] == pytest.approx([1, 0.5, 0.25, 4 / 20.9 / 6])
+    state = session(group, -1.0, 6.0, 8.0)
+    state[:, columns._DUE] = 4.0
+    assert group.telemetry(state, None, STEP)[3] == pytest.approx([1, 0.5, 0.25, 4 / 20.9 / 6])
 
 
 def test_opendss_delivers_what_chargers_set(tmp_path):
@@ -176,8 +176,8 @@ def test_opendss_delivers_what_chargers_set(tmp_path):
     assert [row.kind for row in feeder.injections[-2:]] == ["ev_charger", "ev_charger"]
     engine = OpenDSSEngine(feeder, tolerance=1e-9)
     rest = engine.solve(points)
-    memory = session(group, 0.0, 5.0, 50.0)
-    group.act(np.array([[1.0], [0.0]]), memory, points, STEP)
+    state = session(group, 0.0, 5.0, 50.0)
+    group.act(np.array([[1.0], [0.0]]), state, points, STEP)
     solution = engine.solve(points)
     assert solution.served_kw[group.injections] == pytest.approx([-10, -5])
     more = (solution.source_kw - solution.loss_kw) - (rest.source_kw - rest.loss_kw)
@@ -192,13 +192,13 @@ def test_nothing_is_charged_from_a_dead_bus(tmp_path):
     feeder, group, points = switched(tmp_path, EVChargers, [spec(), spec(name="two", priority=3.0)])
     engine = OpenDSSEngine(feeder)
     points.closed[:] = False
-    memory = session(group, 0.0, 5.0, 2.0)
-    memory[1, columns._DEPARTURE] = 0.25
-    after, _ = group.act(group.neutral(), memory, points, STEP)
+    state = session(group, 0.0, 5.0, 2.0)
+    state[1, columns._DEPARTURE] = 0.25
+    after, _ = group.act(group.default_action(), state, points, STEP)
     assert after[0, columns._DUE] < 2
     kept, _ = group.check(after, points, engine.solve(points))
     assert kept[0, columns._DUE] == pytest.approx(2)
-    assert group.unmet_kwh(memory, kept, STEP) == pytest.approx([0, 6])
+    assert group.unmet_kwh(state, kept, STEP) == pytest.approx([0, 6])
     points.closed[:] = True
     fed, _ = group.check(after, points, engine.solve(points))
     assert np.array_equal(fed, after)
@@ -210,12 +210,12 @@ def test_one_car_at_a_time_and_no_more_than_its_stay_allows(monkeypatch):
     every_day = EvSessions(np.full(4, 12.0), np.full(4, 38.0), np.full(4, 500.0))
     monkeypatch.setattr(columns, "ev_sessions", lambda rng, count, weekend: every_day)
     group = chargers()
-    memory = group.start(np.random.default_rng(0), False, 8.0)
-    assert memory[:, [columns._ARRIVAL, columns._DEPARTURE]].tolist() == [[-20, 6]] * 4
-    assert memory[:, [columns._NEXT_ARRIVAL, columns._NEXT_DEPARTURE]].tolist() == [[6, 30]] * 4
-    assert memory[0, columns._KWH] == pytest.approx(3.7 * 0.95 * 26)
-    assert memory[:, columns._DUE] == pytest.approx(memory[:, columns._KWH] * 6 / 26)
-    assert memory[0, columns._NEXT_KWH] == pytest.approx(3.7 * 0.95 * 24)
+    state = group.start(np.random.default_rng(0), False, 8.0)
+    assert state[:, [columns._ARRIVAL, columns._DEPARTURE]].tolist() == [[-20, 6]] * 4
+    assert state[:, [columns._NEXT_ARRIVAL, columns._NEXT_DEPARTURE]].tolist() == [[6, 30]] * 4
+    assert state[0, columns._KWH] == pytest.approx(3.7 * 0.95 * 26)
+    assert state[:, columns._DUE] == pytest.approx(state[:, columns._KWH] * 6 / 26)
+    assert state[0, columns._NEXT_KWH] == pytest.approx(3.7 * 0.95 * 24)
 
 
 def test_the_days_differ_and_repeat():

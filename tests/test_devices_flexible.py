@@ -25,17 +25,19 @@ def test_shed_energy_is_unmet_times_its_priority(rng):
     share = 0.5 * group.most
     assert -points.kw[group.injections] == pytest.approx(demand * (1 - share))
     assert group.unmet_kwh(group.initial(), kept, STEP) == pytest.approx([3 * demand[0] * 0.5 * 0.25, 0, 0])
-    assert group.readings(kept, points, STEP)[:, 0] == pytest.approx([0, *(demand * share * 0.25 / group.base_kwh)[1:]])
-    assert group.readings(kept, points, STEP)[:, 1] == pytest.approx(share)
+    assert group.telemetry(kept, points, STEP)[:, 0] == pytest.approx(
+        [0, *(demand * share * 0.25 / group.base_kwh)[1:]]
+    )
+    assert group.telemetry(kept, points, STEP)[:, 1] == pytest.approx(share)
 
 
 def test_reactive_power_follows_active_power(rng):
     group = flexible_loads()
-    memory = np.tile(group.initial(), (50, 1, 1))
+    state = np.tile(group.initial(), (50, 1, 1))
     for _ in range(5):
         points = setpoints(rng, 50)
         ratio = points.kvar[..., group.injections] / points.kw[..., group.injections]
-        memory, _ = group.act(some_action(group, rng, 50), memory, points, STEP)
+        state, _ = group.act(some_action(group, rng, 50), state, points, STEP)
         kw, kvar = points.kw[..., group.injections], points.kvar[..., group.injections]
         assert kvar == pytest.approx(ratio * kw)
 
@@ -43,19 +45,19 @@ def test_reactive_power_follows_active_power(rng):
 def test_shifted_energy_is_taken_back_with_its_rebound(rng):
     """After any sheds, once the payback time has passed, all that was shed has been drawn, times the rebound."""
     group = flexible_loads()
-    memory = group.initial()
+    state = group.initial()
     demand, drawn, shed, back = (np.zeros(3) for _ in range(4))
     for t in range(60):
         points = setpoints(rng)
         wanted = -points.kw[group.injections] * 0.25
-        action = some_action(group, rng) if t < 20 else group.neutral()
-        memory, _ = group.act(action, memory, points, Interval(t, t / 4, 0.25))
+        action = some_action(group, rng) if t < 20 else group.default_action()
+        state, _ = group.act(action, state, points, Interval(t, t / 4, 0.25))
         taken = -points.kw[group.injections] * 0.25
         demand, drawn = demand + wanted, drawn + taken
         cut = wanted * (action[:, 0] + 1) / 2 * group.most
         shed, back = shed + cut, back + taken - wanted + cut
         if t >= 20 + 8:  # payback times are 2 h and less
-            assert (memory[:, 1] == 0).all()
+            assert (state[:, 1] == 0).all()
             assert taken == pytest.approx(wanted)
     assert back[0] == pytest.approx(0)
     assert back[1:] == pytest.approx((shed * group.payback)[1:])
@@ -66,11 +68,11 @@ def test_shifted_energy_is_taken_back_with_its_rebound(rng):
 def test_one_shed_is_taken_back_evenly():
     """Half of 40 kW for a quarter hour: 5 kWh, over two hours 2.5 kW, and then nothing; and the same again."""
     group = flexible_loads()
-    memory, seen = group.initial(), []
+    state, seen = group.initial(), []
     for t in range(20):
         points = setpoints(np.random.default_rng(0))
         points.kw[group.injections] = -40.0
-        memory, _ = group.act(np.full((3, 1), 1.0 if t in (0, 10) else -1.0), memory, points, STEP)
+        state, _ = group.act(np.full((3, 1), 1.0 if t in (0, 10) else -1.0), state, points, STEP)
         seen.append(-points.kw[group.injections][1] - 40)
     assert seen == pytest.approx(2 * ([-20] + [2.5] * 8 + [0]))
 
@@ -91,15 +93,15 @@ def test_opendss_serves_what_is_left(tmp_path):
 def test_on_a_dead_bus_the_device_sheds_nothing_and_takes_nothing_back(tmp_path):
     feeder, group, points = switched(tmp_path, FlexibleLoads, [spec(mode="shift")])
     engine = OpenDSSEngine(feeder)
-    memory, _ = group.act(np.zeros((2, 1)), group.initial(), feeder.setpoints(), STEP)
-    owed = memory[:, 1].copy()
+    state, _ = group.act(np.zeros((2, 1)), group.initial(), feeder.setpoints(), STEP)
+    owed = state[:, 1].copy()
     assert owed == pytest.approx([62.5, 12.5])
     points.closed[:] = False
-    after, _ = group.act(np.zeros((2, 1)), memory, points, STEP)
+    after, _ = group.act(np.zeros((2, 1)), state, points, STEP)
     kept, _ = group.check(after, points, engine.solve(points))
     assert kept[:, 1] == pytest.approx(owed)
     for _ in range(8):
-        kept, _ = group.act(group.neutral(), kept, feeder.setpoints(), STEP)
+        kept, _ = group.act(group.default_action(), kept, feeder.setpoints(), STEP)
     assert kept[:, 1] == pytest.approx(0)
     engine.close()
 
@@ -122,16 +124,16 @@ def test_what_is_shed_on_a_dead_bus_is_lost_beside_the_rest(tmp_path):
 def test_a_load_weighs_as_its_class_does(tmp_path):
     feeder, group, _ = switched(tmp_path, FlexibleLoads, [spec(priority=2)])
     told = PrioritySpec(critical=ClassSpec(weight=10, loads=("small",)), important=ClassSpec(weight=3))
-    informed = group.informed(Priorities.build(told, feeder))
+    informed = group.with_priorities(Priorities.build(told, feeder))
     assert dict(zip(informed.names, informed.priority, strict=True)) == {"big": 2, "small": 20}
 
 
 def test_flexible_loads_of_a_circuit(tmp_path):
-    feeder, group, _ = switched(tmp_path, FlexibleLoads, [spec(names=("Small",), most=0.5, every=2)])
+    feeder, group, _ = switched(tmp_path, FlexibleLoads, [spec(names=("Small",), most=0.5, act_every=2)])
     assert group.names == ("small",)
     assert group.buses == ("b",)
     assert group.base_kwh.tolist() == [100]
-    assert group.every.tolist() == [2]
+    assert group.act_every.tolist() == [2]
     with pytest.raises(ValueError, match="'huge' does not exist"):
         FlexibleLoads.build([spec(names=("huge",))], feeder)
     with pytest.raises(ValueError, match="given twice"):

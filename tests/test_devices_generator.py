@@ -26,7 +26,7 @@ def built(**changes):
         for bus, kw in RATED.items()
     ]
     lines = [kinds[1].Spec(kind="switch")]
-    feeder = read_feeder("ieee123", ["batchedit load..* vminpu=0.5 vmaxpu=1.3"], kinds[0].new_injections(units))
+    feeder = read_feeder("ieee123", ["batchedit load..* vminpu=0.5 vmaxpu=1.3"], kinds[0].added_units(units))
     return kinds[0].build(units, feeder), kinds[1].build(lines, feeder), feeder, OpenDSSEngine(feeder, 1e-8)
 
 
@@ -39,7 +39,7 @@ class Grid:
 
     def __init__(self, scale=1.0, **changes):
         self.units, self.switches, self.feeder, self.engine = built(**changes)
-        self.setpoints, self.memory = self.feeder.setpoints(), self.units.initial()
+        self.setpoints, self.state = self.feeder.setpoints(), self.units.initial()
         self.setpoints.kw[self.feeder.loads] *= scale
         self.setpoints.kvar[self.feeder.loads] *= scale
         self.step_number = 0
@@ -52,12 +52,12 @@ class Grid:
         for name, value in lines.items():
             asked[self.switches.names.index(name)] = value
         _, refused = self.switches.act(asked, self.switches.initial(), self.setpoints, interval)
-        action = self.units.neutral()
+        action = self.units.default_action()
         for bus, value in dict(run).items():
             action[self.units.names.index(f"dg{bus}")] = value if isinstance(value, tuple) else (value, 0.0)
-        self.memory, limited = self.units.act(action, self.memory, self.setpoints, interval)
+        self.state, limited = self.units.act(action, self.state, self.setpoints, interval)
         self.solution = self.engine.solve(self.setpoints)
-        self.memory, tripped = self.units.check(self.memory, self.setpoints, self.solution)
+        self.state, tripped = self.units.check(self.state, self.setpoints, self.solution)
         assert not refused.any()
         return self.named(limited), self.named(tripped)
 
@@ -66,7 +66,7 @@ class Grid:
 
     @property
     def forming(self):
-        return self.named(self.setpoints.closed[self.units.formers])
+        return self.named(self.setpoints.closed[self.units.grid_forming_units])
 
     def kw(self, bus):
         return self.solution.served_kw[self.units.injections[self.units.names.index(f"dg{bus}")]]
@@ -130,7 +130,7 @@ def test_power_balances_over_the_grid_and_its_islands():
     grid = Grid(scale=0.4)
     _, tripped = grid.step({"48": FULL, "64": FULL, "78": FULL, "95": -0.5}, sw2=OFF, sw3=OFF, sw4=OFF)
     assert grid.forming == {"48", "64", "78"} and not tripped
-    given = grid.solution.source_kw + grid.solution.former_kw.sum() + grid.kw("95")
+    given = grid.solution.source_kw + grid.solution.grid_forming_kw.sum() + grid.kw("95")
     loads = -grid.solution.served_kw[grid.feeder.loads].sum()
     assert given == pytest.approx(loads + grid.solution.loss_kw, abs=0.01)
     assert 0 < grid.solution.loss_kw < 0.02 * loads
@@ -142,7 +142,7 @@ def test_without_a_running_former_an_island_is_dead_and_its_units_give_nothing()
     grid.step({}, sw3=OFF)
     assert grid.volts("48").tolist() == [0, 0, 0] and grid.kw("48") == 0
     group, _, feeder, engine = built(forming=False)
-    assert feeder.formers.size == 0
+    assert feeder.grid_forming_units.size == 0
     setpoints = feeder.setpoints()
     setpoints.closed[[row.name for row in feeder.switches].index("line.sw3")] = False
     group.act(np.ones((group.size, 2)), group.initial(), setpoints, at())
@@ -165,7 +165,7 @@ def test_joining_the_grid_makes_a_follower_in_the_same_step_at_what_it_gave():
     grid.step({"48": FULL}, sw3=OFF)
     given = float(grid.kw("48"))
     assert grid.forming == {"48"}
-    held = grid.units.present(grid.memory, grid.setpoints, at(0))[grid.units.names.index("dg48")]
+    held = grid.units.hold_action(grid.state, grid.setpoints, at(0))[grid.units.names.index("dg48")]
     grid.step({"48": tuple(held)}, sw3=FULL)
     assert grid.forming == set()
     assert grid.kw("48") == pytest.approx(given, abs=1e-3)
@@ -217,8 +217,8 @@ def test_a_trip_hands_the_island_to_the_next_unit_or_to_the_dark():
     _, tripped = grid.step({"35": FULL, "48": FULL}, sw3=OFF)
     assert tripped == {"48"}
     coming = grid.setpoints.copy()
-    grid.units.hold(grid.memory, coming, at(1))
-    assert grid.named(coming.closed[grid.units.formers]) == {"35"}
+    grid.units.hold(grid.state, coming, at(1))
+    assert grid.named(coming.closed[grid.units.grid_forming_units]) == {"35"}
 
 
 @pytest.mark.parametrize(("scale", "trips"), [(1.0, False), (1.1, True)])
@@ -232,7 +232,7 @@ def test_one_phase_may_overload_before_the_whole_does(scale, trips):
     _, tripped = grid.step({"48": FULL}, sw3=OFF)
     d = grid.units.names.index("dg48")
     g = grid.units.places[d]
-    phase = np.hypot(grid.solution.former_kw[g], grid.solution.former_kvar[g])
+    phase = np.hypot(grid.solution.grid_forming_kw[g], grid.solution.grid_forming_kvar[g])
     assert grid.kw("48") < 330 and phase.sum() < grid.units.kva[d]
     assert phase[0] == pytest.approx(177 * scale, rel=0.01) and phase[1:].max() < 1
     assert tripped == ({"48"} if trips else set())
@@ -245,14 +245,14 @@ def test_one_phase_may_overload_before_the_whole_does(scale, trips):
 def test_the_limits_are_kw_kva_and_zero(kw, kvar, trips):
     """A unit of 330 kW and 412.5 kVA, evenly loaded."""
     group, _, feeder, engine = built()
-    setpoints, memory = feeder.setpoints(), group.initial()
+    setpoints, state = feeder.setpoints(), group.initial()
     d = group.names.index("dg48")
-    setpoints.closed[group.formers[d]] = True
-    memory[d, :2] = 1, 100
-    power = np.zeros((2, len(feeder.formers), 3))
+    setpoints.closed[group.grid_forming_units[d]] = True
+    state[d, :2] = 1, 100
+    power = np.zeros((2, len(feeder.grid_forming_units), 3))
     power[:, group.places[d]] = np.array([[kw], [kvar]]) / 3
-    solution = replace(engine.solve(feeder.setpoints()), former_kw=power[0], former_kvar=power[1])
-    after, tripped = group.check(memory, setpoints, solution)
+    solution = replace(engine.solve(feeder.setpoints()), grid_forming_kw=power[0], grid_forming_kvar=power[1])
+    after, tripped = group.check(state, setpoints, solution)
     assert bool(tripped[d]) == trips and tripped.sum() == trips
     assert after[d, :4].tolist() == ([0, 0, 0, 0.5] if trips else [1, kw, 0, 0])
 
@@ -274,10 +274,10 @@ def test_a_tank_gives_what_the_island_took_and_then_the_unit_stops():
     for trips in (set(), set(), {"48"}):
         _, tripped = grid.step({"48": 0.0}, sw3=OFF)
         assert tripped == trips
-        left.append(float(grid.units.stored_kwh(grid.memory)[d]))
+        left.append(float(grid.units.stored_kwh(grid.state)[d]))
         assert left[-2] - left[-1] == pytest.approx(0 if trips else grid.kw("48") / 4)
     assert left[-1] == pytest.approx(150 - 2 * 63, abs=4)
-    assert grid.units.readings(grid.memory, grid.setpoints, at())[d, 4] == pytest.approx(left[-1] / 150)
+    assert grid.units.telemetry(grid.state, grid.setpoints, at())[d, 4] == pytest.approx(left[-1] / 150)
 
 
 def test_a_unit_that_follows_gives_no_more_than_its_fuel():
@@ -291,13 +291,13 @@ def test_a_unit_that_follows_gives_no_more_than_its_fuel():
 def test_a_unit_that_trips_has_given_nothing():
     grid = Grid(tank_kwh=500.0)
     _, tripped = grid.step({"35": FULL, "48": FULL}, sw3=OFF)
-    assert tripped == {"48"} and grid.units.stored_kwh(grid.memory).tolist() == [500] * 6
+    assert tripped == {"48"} and grid.units.stored_kwh(grid.state).tolist() == [500] * 6
 
 
 def test_a_unit_that_runs_by_itself_needs_no_agent():
     grid = Grid(scale=0.3, running=True)
-    assert grid.memory[:, 0].all()
-    assert grid.units.present(grid.memory, grid.setpoints, at()) == pytest.approx(grid.units.neutral())
+    assert grid.state[:, 0].all()
+    assert grid.units.hold_action(grid.state, grid.setpoints, at()) == pytest.approx(grid.units.default_action())
     grid.step({"35": OFF}, sw3=OFF)
     assert grid.forming == {"48"} and grid.volts("44").min() > 0.9
     assert grid.kw("64") == pytest.approx(545 / 2, abs=1e-3)
@@ -329,16 +329,16 @@ def test_limited_means_not_legal_and_present_means_hold(rng, tank):
     group, _, feeder, _ = built(ramp_kw_per_h=400.0, kw_min=30.0, **tank)
     verdicts = set()
     for _ in range(40):
-        memory, setpoints = random_memory(group, rng), random_closed(feeder, rng)
+        state, setpoints = random_memory(group, rng), random_closed(feeder, rng)
         action = rng.choice([-1.0, -0.99, 0.0, 1.0, rng.uniform(-1, 1)], (group.size, 2))
-        legal = group.legal(action, memory, setpoints, at())
+        legal = group.feasible(action, state, setpoints, at())
         acted = setpoints.copy()
-        kept, limited = group.act(action, memory, acted, at())
+        kept, limited = group.act(action, state, acted, at())
         assert np.array_equal(limited == 1, ~legal.all(axis=-1))
         verdicts |= set(limited.tolist())
         held, again = acted.copy(), acted.copy()
         group.hold(kept, held, at(1))
-        group.act(group.present(kept, acted, at(1)).astype(np.float32), kept, again, at(1))
+        group.act(group.hold_action(kept, acted, at(1)).astype(np.float32), kept, again, at(1))
         assert again.kw == pytest.approx(held.kw, abs=1e-4)
         assert again.kvar == pytest.approx(held.kvar, abs=1e-2)
         assert np.array_equal(again.closed, held.closed)
@@ -350,12 +350,12 @@ def test_a_batch_is_its_rows(rng):
     states = [random_closed(feeder, rng) for _ in range(3)]
     for setpoints in states:
         setpoints.kw[feeder.loads] *= 0.3
-    memory = np.stack([random_memory(group, rng) for _ in range(3)])
+    state = np.stack([random_memory(group, rng) for _ in range(3)])
     action = rng.uniform(-1, 1, (3, group.size, 2))
     batch = type(states[0])(*(np.stack([getattr(s, name) for s in states]) for name in ("kw", "kvar", "tap", "closed")))
-    kept, limited = group.act(action, memory, batch, at())
+    kept, limited = group.act(action, state, batch, at())
     for k, setpoints in enumerate(states):
-        one_kept, one_limited = group.act(action[k], memory[k], setpoints, at())
+        one_kept, one_limited = group.act(action[k], state[k], setpoints, at())
         assert np.array_equal(kept[k], one_kept) and np.array_equal(limited[k], one_limited)
         assert np.array_equal(batch.kw[k], setpoints.kw) and np.array_equal(batch.closed[k], setpoints.closed)
     solved = [engine.solve(setpoints) for setpoints in states]
@@ -371,21 +371,21 @@ def test_a_batch_is_its_rows(rng):
     for k, setpoints in enumerate(states):
         one_after, one_tripped = group.check(kept[k], setpoints, solved[k])
         assert np.array_equal(after[k], one_after) and np.array_equal(tripped[k], one_tripped)
-    assert group.readings(after, batch, at()).shape == (3, group.size, 4)
+    assert group.telemetry(after, batch, at()).shape == (3, group.size, 4)
 
 
 def test_generators_act_after_switches():
-    assert device_kind("generator").order > device_kind("switch").order
+    assert device_kind("generator").dispatch_order > device_kind("switch").dispatch_order
 
 
 def test_readings_tell_who_runs_who_feeds_an_island_and_who_waits():
     grid = Grid(restart_h=0.5)
     grid.step({"35": 0.0, "48": FULL}, sw3=OFF)
     coming = grid.setpoints.copy()
-    grid.units.hold(grid.memory, coming, at(1))
-    readings = dict(zip(RATED, grid.units.readings(grid.memory, coming, at(1)).tolist(), strict=True))
-    assert readings["48"] == [0, 0, 0, 1]
-    assert readings["35"] == [1, 1, pytest.approx(0.5), 0]
+    grid.units.hold(grid.state, coming, at(1))
+    telemetry = dict(zip(RATED, grid.units.telemetry(grid.state, coming, at(1)).tolist(), strict=True))
+    assert telemetry["48"] == [0, 0, 0, 1]
+    assert telemetry["35"] == [1, 1, pytest.approx(0.5), 0]
 
 
 WRONG = {

@@ -88,7 +88,7 @@ def test_opendss_delivers_what_inverters_set():
         InverterSpec(kind="inverter", bus=848, kw=100),
         InverterSpec(kind="inverter", bus="822", kw=50, phases=(1,)),
     ]
-    feeder = read_feeder("ieee34", injections=Inverters.new_injections(specs))
+    feeder = read_feeder("ieee34", injections=Inverters.added_units(specs))
     group = Inverters.build(specs, feeder)
     assert group.names == ("inverter_848", "inverter_822_1")
     assert group.kva.tolist() == [120, 60]
@@ -113,7 +113,7 @@ def built(**rest):
         InverterSpec(kind="inverter", bus="848", kw=300, **rest),
         InverterSpec(kind="inverter", bus="822", kw=50, phases=(1,), **rest),
     ]
-    feeder = read_feeder("ieee34", injections=Inverters.new_injections(specs))
+    feeder = read_feeder("ieee34", injections=Inverters.added_units(specs))
     return Inverters.build(specs, feeder), feeder
 
 
@@ -122,13 +122,13 @@ def built(**rest):
 @pytest.mark.parametrize("priority", ["watt", "var"])
 def test_circle_and_category_hold_in_every_mode(category, given, taken, mode, priority, rng):
     group, feeder = built(category=category, mode=mode, priority=priority, curtail=True, power_factor_min=0.5)
-    memory = rng.uniform(-1, 1, (500, 2, group.memory_size))
+    state = rng.uniform(-1, 1, (500, 2, group.state_size))
     action = some_action(group, rng, 500)
     points = feeder.setpoints()
     points.kw, points.kvar = np.zeros((500, points.kw.size)), np.zeros((500, points.kw.size))
     sun = group.kva * rng.choice([0, 0.3, 0.8, 0.95, 1.0, 1.3], (500, 2))
     points.kw[:, group.injections] = sun
-    group.act(action, memory, points, STEP)
+    group.act(action, state, points, STEP)
     kw, kvar = points.kw[:, group.injections], points.kvar[:, group.injections]
     assert (np.hypot(kw, kvar) <= group.kva * (1 + 1e-12)).all()
     assert (kvar <= given * group.kva * (1 + 1e-12)).all()
@@ -204,11 +204,11 @@ def test_the_entries_move_the_curve(entries, v, share):
     assert volt_var.kvar_share(np.array([entries], float), np.array([v])) == pytest.approx([share], abs=1e-12)
 
 
-def settled(group, engine, points, memory, solves=200, tolerance=1e-4):
+def settled(group, engine, points, state, solves=200, tolerance=1e-4):
     """The solution at which the set points agree with the voltages, and how many solves it took."""
     for count in range(solves):
         solution = engine.solve(points)
-        if group.respond(memory, points, solution) < tolerance:
+        if group.respond(state, points, solution) < tolerance:
             return solution, count
     raise AssertionError("did not settle")
 
@@ -222,21 +222,21 @@ def test_the_kvar_settles_on_the_curve(steepness, rating):
         InverterSpec(kind="inverter", bus=bus, kw=rating * (20 if phases else 100), phases=phases, mode="volt_var")
         for bus, phases in places
     ]
-    feeder = read_feeder("ieee34", ["batchedit load..* vminpu=0.8 vmaxpu=1.2"], Inverters.new_injections(specs))
+    feeder = read_feeder("ieee34", ["batchedit load..* vminpu=0.8 vmaxpu=1.2"], Inverters.added_units(specs))
     group = Inverters.build(specs, feeder)
-    assert group.settles
+    assert group.voltage_dependent
     points = feeder.setpoints()
     points.kw[group.injections] = 0.1 * group.kva / rating
     action = np.tile([0.0, -1.0, steepness], (5, 1))
-    memory, _ = group.act(action, group.initial(), points, STEP)
+    state, _ = group.act(action, group.initial(), points, STEP)
     engine = OpenDSSEngine(feeder, tolerance=1e-8)
-    solution, count = settled(group, engine, points, memory)
+    solution, count = settled(group, engine, points, state)
     assert count < 60
     for d, j in enumerate(group.injections):
         v = solution.v_pu[list(feeder.injections[j].nodes)].mean()
         share = points.kvar[j] / group.kva[d]
         assert share == pytest.approx(volt_var.kvar_share(action[d : d + 1], np.array([v]))[0], abs=2e-4)
-    kept, exceeded = group.check(memory, points, solution)
+    kept, exceeded = group.check(state, points, solution)
     assert (exceeded == 0).all()
     again = feeder.setpoints()
     again.kw[group.injections] = 0.1 * group.kva / rating
@@ -251,15 +251,15 @@ def test_inverters_of_one_scenario_share_a_mode():
         InverterSpec(kind="inverter", bus="848", kw=300),
         InverterSpec(kind="inverter", bus="890", kw=300, mode="volt_var"),
     ]
-    feeder = read_feeder("ieee34", injections=Inverters.new_injections(specs))
+    feeder = read_feeder("ieee34", injections=Inverters.added_units(specs))
     with pytest.raises(ValueError, match="give all of a scenario the same mode"):
         Inverters.build(specs, feeder)
 
 
 def test_a_mode_that_does_not_follow_voltages_does_not_settle(rng):
     group = inverters()
-    memory, points = reached(group, rng)
+    state, points = reached(group, rng)
     before = points.kvar.copy()
-    assert not group.settles
-    assert group.respond(memory, points, None) == 0.0
+    assert not group.voltage_dependent
+    assert group.respond(state, points, None) == 0.0
     assert np.array_equal(points.kvar, before)

@@ -61,17 +61,17 @@ def test_a_position_is_approached_by_the_moves_of_a_step():
     feeder = read_feeder("ieee34")
     group = Regulators.build([spec], feeder)
     assert group.action_labels == ("tap position",)
-    assert group.levels().tolist() == [[33]]
-    points, memory = feeder.setpoints(), group.initial()
+    assert group.n_levels().tolist() == [[33]]
+    points, state = feeder.setpoints(), group.initial()
     points.tap[group.taps] = 0
-    assert group.present(memory, points, STEP).tolist() == [[0.0]]
+    assert group.hold_action(state, points, STEP).tolist() == [[0.0]]
     action = np.array([[10 / 16]])
     seen = []
     for _ in range(5):
-        memory, limited = group.act(action, memory, points, STEP)
+        state, limited = group.act(action, state, points, STEP)
         seen.append((int(points.tap[group.taps][0]), int(limited[0])))
     assert seen == [(3, 1), (6, 1), (9, 1), (10, 0), (10, 0)]
-    assert group.present(memory, points, STEP) == pytest.approx(10 / 16)
+    assert group.hold_action(state, points, STEP) == pytest.approx(10 / 16)
 
 
 def test_an_absolute_regulator_that_nobody_controls_stays_where_the_circuit_has_it():
@@ -80,17 +80,17 @@ def test_an_absolute_regulator_that_nobody_controls_stays_where_the_circuit_has_
     points = feeder.setpoints()
     assert points.tap.any()
     before = points.tap.copy()
-    _, limited = group.act(group.neutral(), group.initial(), points, STEP)
+    _, limited = group.act(group.default_action(), group.initial(), points, STEP)
     assert np.array_equal(points.tap, before)
     assert (limited == 0).all()
 
 
 def test_ganged_taps_move_together_until_the_first_meets_its_end(rng):
     group = gangs()
-    memory, points = reached(group, rng)
+    state, points = reached(group, rng)
     apart = np.diff(points.tap[group.taps[:3]])
     for _ in range(100):
-        memory, _ = group.act(some_action(group, rng), memory, points, STEP)
+        state, _ = group.act(some_action(group, rng), state, points, STEP)
         assert np.diff(points.tap[group.taps[:3]]).tolist() == apart.tolist()
         assert (group.lowest <= points.tap[group.taps]).all()
         assert (points.tap[group.taps] <= group.highest).all()
@@ -101,12 +101,12 @@ def test_a_gang_of_a_circuit_is_one_device():
     feeder = read_feeder("ieee34")
     specs = [
         RegulatorSpec(kind="regulator", names=("reg1a", "reg1b", "reg1c"), ganged=True, name="head"),
-        RegulatorSpec(kind="regulator", names=("reg2a", "reg2b"), every=4),
+        RegulatorSpec(kind="regulator", names=("reg2a", "reg2b"), act_every=4),
     ]
     group = Regulators.build(specs, feeder)
     assert group.names == ("head", "reg2a", "reg2b")
     assert group.size == 3
-    assert group.every.tolist() == [1, 4, 4]
+    assert group.act_every.tolist() == [1, 4, 4]
     points = feeder.setpoints()
     points.tap[:] = 0
     engine = OpenDSSEngine(feeder, tolerance=1e-8)
@@ -122,27 +122,27 @@ def test_a_gang_of_a_circuit_is_one_device():
 def test_a_regulator_waits_between_moves():
     """Half an hour: of five moves asked for in quarter hours, every second is made."""
     group = regulators(min_time_h=np.array([0.5, 0.0, 0.5]))
-    points, memory = setpoints(np.random.default_rng(0)), group.initial()
+    points, state = setpoints(np.random.default_rng(0)), group.initial()
     points.tap[:] = -5
     made, waited = [], []
     for _ in range(5):
         before = points.tap[group.taps]
-        memory, limited = group.act(np.ones((3, 1)), memory, points, STEP)
+        state, limited = group.act(np.ones((3, 1)), state, points, STEP)
         made.append((points.tap[group.taps] - before).tolist())
         waited.append(limited.tolist())
     assert made == [[1, 2, 5], [0, 2, 0], [1, 2, 5], [0, 2, 0], [1, 2, 5]]
     assert waited == [[0, 0, 0], [1, 0, 1], [0, 0, 0], [1, 0, 1], [0, 0, 0]]
-    assert group.readings(memory, points, STEP).tolist() == [[0.5], [0.0], [0.5]]
+    assert group.telemetry(state, points, STEP).tolist() == [[0.5], [0.0], [0.5]]
 
 
 def test_waiting_times_that_add_up_inexactly_are_over_when_they_are_over():
     """Ten times 0.1 h is less than 1 h in floats."""
     group, tenth = regulators(min_time_h=np.ones(3)), Interval(0, 0.0, 0.1)
-    points, memory = setpoints(np.random.default_rng(0)), group.initial()
+    points, state = setpoints(np.random.default_rng(0)), group.initial()
     points.tap[:] = -8
     cut = []
     for _ in range(21):
-        memory, limited = group.act(np.ones((3, 1)), memory, points, tenth)
+        state, limited = group.act(np.ones((3, 1)), state, points, tenth)
         cut.append(int(limited[0]))
     assert cut == [0, *[1] * 9, 0, *[1] * 9, 0]
 

@@ -12,22 +12,22 @@ RAISE, HOLD, LOWER = 1.0, 0.0, -1.0
 
 def test_a_set_point_goes_up_by_steps_stays_and_comes_back():
     group = stepped()
-    memory, places = group.initial(), []
+    state, places = group.initial(), []
     for entry in (RAISE, RAISE, HOLD, HOLD, LOWER, LOWER, LOWER):
         points = setpoints(np.random.default_rng(1))
         points.kw[group.injections] = 0.5 * KW
-        memory, _ = group.act(np.full((4, 1), entry), memory, points, STEP)
+        state, _ = group.act(np.full((4, 1), entry), state, points, STEP)
         places.append(points.kvar[group.injections[0]] / np.sqrt(KVA[0] ** 2 - (0.5 * KW[0]) ** 2))
     assert places == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.0, -0.2])
 
 
 def test_it_takes_all_sun_within_the_circle_and_a_move_beyond_the_end_is_counted(rng):
-    group, memory = stepped(), None
-    memory = group.initial()
+    group, state = stepped(), None
+    state = group.initial()
     for k in range(12):
         points = setpoints(rng)
         sun = points.kw[group.injections].copy()
-        memory, limited = group.act(np.full((4, 1), RAISE), memory, points, STEP)
+        state, limited = group.act(np.full((4, 1), RAISE), state, points, STEP)
         kw, kvar = points.kw[group.injections], points.kvar[group.injections]
         assert np.array_equal(kw, sun)
         assert (kw**2 + kvar**2 <= KVA**2 * (1 + 1e-12)).all()

@@ -23,7 +23,7 @@ def built(feeder="ieee123", **changes):
         changes["ties"] = TIES[: changes["ties"]]
     kind = device_kind("switch")
     specs = [kind.Spec.model_validate({"kind": "switch", **changes})]
-    read = read_feeder(feeder, switches=kind.new_switches(specs))
+    read = read_feeder(feeder, switches=kind.added_switches(specs))
     return kind.build(specs, read), read
 
 
@@ -39,11 +39,11 @@ def asking(group, **wanted):
     return action
 
 
-def acted(group, feeder, setpoints=None, memory=None, interval=None, **wanted):
+def acted(group, feeder, setpoints=None, state=None, interval=None, **wanted):
     setpoints = feeder.setpoints() if setpoints is None else setpoints
-    memory = group.initial() if memory is None else memory
-    memory, limited = group.act(asking(group, **wanted), memory, setpoints, interval or at())
-    return setpoints, memory, dict(zip(group.names, limited, strict=True))
+    state = group.initial() if state is None else state
+    state, limited = group.act(asking(group, **wanted), state, setpoints, interval or at())
+    return setpoints, state, dict(zip(group.names, limited, strict=True))
 
 
 def state_of(group, setpoints):
@@ -54,7 +54,7 @@ def test_all_means_the_circuits_the_lines_and_the_ties():
     group, _ = built(lines=tuple(SECTIONS), ties=2)
     assert set(group.names) == {f"sw{k}" for k in range(1, 13)} | set(SECTIONS) | {"t48", "t54"}
     assert group.buses[group.names.index("t54")] == "54"
-    assert (group.levels() == 3).all() and group.levels().shape == (group.size, 1)
+    assert (group.n_levels() == 3).all() and group.n_levels().shape == (group.size, 1)
     some, _ = built(names=("sw2",), lines=("l13",), ties=1)
     assert set(some.names) == {"sw2", "l13", "t48"}
 
@@ -78,7 +78,7 @@ def test_a_closing_that_makes_a_loop_is_refused_and_counted():
 
 def test_without_the_interlock_all_is_legal_and_the_loop_carries_current():
     group, feeder = built(interlock=False)
-    assert group.legal(asking(group, sw7=CLOSE), group.initial(), feeder.setpoints(), at()).all()
+    assert group.feasible(asking(group, sw7=CLOSE), group.initial(), feeder.setpoints(), at()).all()
     setpoints, _, limited = acted(group, feeder, sw7=CLOSE, sw3=OPEN)
     assert state_of(group, setpoints)["sw7"] and not state_of(group, setpoints)["sw3"] and not any(limited.values())
     meshed = acted(group, feeder, sw7=CLOSE)[0]
@@ -93,7 +93,7 @@ def test_a_dead_part_comes_back_over_a_tie_and_no_fault_is_energised():
     engine = OpenDSSEngine(feeder)
     dark = engine.solve(setpoints)
     faulted = np.isin(feeder.node_bus, [feeder.bus_index["76"]])
-    assert not group.legal(asking(group, sw7=CLOSE), group.initial(), setpoints, at(faulted=faulted)).all()
+    assert not group.feasible(asking(group, sw7=CLOSE), group.initial(), setpoints, at(faulted=faulted)).all()
     kept, _, limited = acted(group, feeder, setpoints.copy(), interval=at(faulted=faulted), sw7=CLOSE)
     assert limited["sw7"] and np.array_equal(kept.closed, setpoints.closed)
     restored = acted(group, feeder, setpoints.copy(), sw7=CLOSE)[0]
@@ -108,13 +108,13 @@ def test_limited_means_not_legal_for_one_request_at_a_time(rng):
     for k in range(40):
         setpoints = feeder.setpoints()
         setpoints.closed[group.switches] = rng.random(group.size) < 0.7
-        memory = rng.choice([0.0, 0.0, 0.3], (group.size, 1))
+        state = rng.choice([0.0, 0.0, 0.3], (group.size, 1))
         interval = at(k, np.isin(feeder.node_bus, rng.choice(len(feeder.buses), 1)))
         action = np.zeros((group.size, 1))
         one = rng.integers(group.size)
         action[one] = rng.choice([CLOSE, OPEN])
-        legal = group.legal(action, memory, setpoints, interval)
-        _, limited = group.act(action, memory, setpoints, interval)
+        legal = group.feasible(action, state, setpoints, interval)
+        _, limited = group.act(action, state, setpoints, interval)
         assert np.array_equal(limited == 1, ~legal[:, 0])
         seen.add(bool(legal[one, 0]))
     assert seen == {True, False}
@@ -125,7 +125,7 @@ def test_staying_is_what_present_neutral_and_hold_do(rng):
     setpoints = feeder.setpoints()
     setpoints.closed[group.switches] = rng.random(group.size) < 0.5
     before = setpoints.closed.copy()
-    for action in (group.present(group.initial(), setpoints, Interval(0, 0.0, 0.25)), group.neutral()):
+    for action in (group.hold_action(group.initial(), setpoints, Interval(0, 0.0, 0.25)), group.default_action()):
         _, limited = group.act(action, group.initial(), setpoints, at())
         assert not limited.any()
     group.hold(group.initial(), setpoints, at())
@@ -135,10 +135,10 @@ def test_staying_is_what_present_neutral_and_hold_do(rng):
 def test_requests_of_all_at_once_leave_a_forest(rng):
     """Actions drawn at random, all switches in every step, for an episode; networkx on the buses finds no loop."""
     group, feeder = built(lines=tuple(SECTIONS), ties=2)
-    setpoints, memory = feeder.setpoints(), group.initial()
+    setpoints, state = feeder.setpoints(), group.initial()
     refusals = 0
     for step in range(60):
-        memory, limited = group.act(rng.uniform(-1, 1, (group.size, 1)), memory, setpoints, at(step))
+        state, limited = group.act(rng.uniform(-1, 1, (group.size, 1)), state, setpoints, at(step))
         graph = nx.Graph()
         for branch in feeder.branches:
             if branch.switch < 0 or setpoints.closed[branch.switch]:
@@ -153,7 +153,7 @@ def test_the_first_of_two_that_exclude_each_other_changes_from_step_to_step():
     group, feeder = built(ties=2)
     setpoints = acted(group, feeder, sw4=OPEN)[0]
     both = asking(group, sw7=CLOSE, t54=CLOSE)
-    assert group.legal(both, group.initial(), setpoints, at()).all()
+    assert group.feasible(both, group.initial(), setpoints, at()).all()
     winners = set()
     for step in range(group.size):
         tried = setpoints.copy()
@@ -166,12 +166,12 @@ def test_the_first_of_two_that_exclude_each_other_changes_from_step_to_step():
 def test_a_switch_that_moved_waits_out_its_lockout():
     """Half an hour is two intervals: the next two requests after that of step 0 come at 0.25 h and 0.5 h."""
     group, feeder = built(lockout_h=0.5)
-    setpoints, memory, _ = acted(group, feeder, sw2=OPEN)
-    assert group.readings(memory, setpoints, at(1))[group.names.index("sw2")].tolist() == [0.5]
-    assert not group.legal(asking(group, sw2=CLOSE), memory, setpoints, at(1))[group.names.index("sw2"), 0]
-    setpoints, memory, limited = acted(group, feeder, setpoints, memory, at(1), sw2=CLOSE)
+    setpoints, state, _ = acted(group, feeder, sw2=OPEN)
+    assert group.telemetry(state, setpoints, at(1))[group.names.index("sw2")].tolist() == [0.5]
+    assert not group.feasible(asking(group, sw2=CLOSE), state, setpoints, at(1))[group.names.index("sw2"), 0]
+    setpoints, state, limited = acted(group, feeder, setpoints, state, at(1), sw2=CLOSE)
     assert limited["sw2"] and not state_of(group, setpoints)["sw2"]
-    setpoints, memory, limited = acted(group, feeder, setpoints, memory, at(2), sw2=CLOSE)
+    setpoints, state, limited = acted(group, feeder, setpoints, state, at(2), sw2=CLOSE)
     assert not limited["sw2"] and state_of(group, setpoints)["sw2"]
 
 
@@ -180,15 +180,15 @@ def test_a_batch_acts_as_its_rows_do(rng):
     states = [feeder.setpoints() for _ in range(4)]
     for setpoints in states:
         setpoints.closed[group.switches] = rng.random(group.size) < 0.7
-    memory = rng.choice([0.0, 0.3], (4, group.size, 1))
+    state = rng.choice([0.0, 0.3], (4, group.size, 1))
     action = rng.uniform(-1, 1, (4, group.size, 1))
     batch = feeder.setpoints()
     batch.closed = np.stack([setpoints.closed for setpoints in states])
-    legal = group.legal(action, memory, batch, at(3))
-    kept, limited = group.act(action, memory, batch, at(3))
+    legal = group.feasible(action, state, batch, at(3))
+    kept, limited = group.act(action, state, batch, at(3))
     for k, setpoints in enumerate(states):
-        assert np.array_equal(legal[k], group.legal(action[k], memory[k], setpoints, at(3)))
-        one_kept, one_limited = group.act(action[k], memory[k], setpoints, at(3))
+        assert np.array_equal(legal[k], group.feasible(action[k], state[k], setpoints, at(3)))
+        one_kept, one_limited = group.act(action[k], state[k], setpoints, at(3))
         assert np.array_equal(kept[k], one_kept) and np.array_equal(limited[k], one_limited)
         assert np.array_equal(batch.closed[k], setpoints.closed)
 
@@ -196,7 +196,7 @@ def test_a_batch_acts_as_its_rows_do(rng):
 def test_many_actions_are_tried_on_one_state():
     group, feeder = built()
     levels = np.array([OPEN, STAY, CLOSE])[:, None, None] * np.ones((group.size, 1))
-    mask = group.legal(levels, group.initial(), feeder.setpoints(), at())
+    mask = group.feasible(levels, group.initial(), feeder.setpoints(), at())
     assert mask.shape == (3, group.size, 1) and mask[:2].all() and not mask[2].all()
 
 

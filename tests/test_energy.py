@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl.controllers import Planned, Plans, Rationing, TimeOfUse, ValleyFilling, reference
-from dss_marl.controllers.base import asked
-from dss_marl.controllers.optimization.sparse_qp import Programme
+from dss_marl.controllers import LoadRationing, PlanReplay, Plans, TimeOfUse, ValleyFilling, reference
+from dss_marl.controllers.base import record_requests
+from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.controllers.planning.plan_files import digest
-from dss_marl.controllers.planning.solve import METHODS, played, solve_day
+from dss_marl.controllers.planning.solve import METHODS, play_plan, solve_day
 from dss_marl.controllers.rules.valley_filling import _filled
-from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.envs.simulator import Plant
+from dss_marl.controllers.search.trial_solves import TrialSolver
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import evaluate
 from dss_marl.experiments.metrics import EpisodeFigures
@@ -32,8 +32,8 @@ def small(devices, **changes):
 
 
 def exhaustive(task, day, levels):
-    """The best return of all sequences of these requests of a single entry, played on the plant."""
-    trials = Trials(Plant(task, dss_marl.ZoneEnv(task).engine))
+    """The best return of all sequences of these requests of a single entry, play_plan on the plant."""
+    trials = TrialSolver(Simulator(task, dss_marl.ZoneEnv(task).engine))
 
     def best(now):
         if now.step == task.scenario.steps:
@@ -42,10 +42,10 @@ def exhaustive(task, day, levels):
         for value in levels:
             after = trials.after(now, np.array([value]))
             then = after.replace(step=now.step + 1)
-            returns.append(trials.judged(now, after) + best(then))
+            returns.append(trials.team_reward(now, after) + best(then))
         return max(returns)
 
-    return best(trials.plant.begin(day, task.start))
+    return best(trials.simulator.begin(day, task.start))
 
 
 def idle(scenario, day=WORKDAY):
@@ -54,7 +54,7 @@ def idle(scenario, day=WORKDAY):
 
 def test_a_programme_finds_the_corner_and_the_middle():
     pytest.importorskip("clarabel")
-    programme = Programme()
+    programme = SparseQP()
     x = programme.variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
     programme.rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
     programme.square(x, np.diag([0.5, 2.0]))
@@ -78,7 +78,7 @@ def test_a_battery_sells_what_it_has_in_the_dear_hours():
 
 def test_a_battery_buys_what_is_worth_more_at_the_end():
     pytest.importorskip("clarabel")
-    scenario = small([BATTERY], rewards={"energy_cost": 1, "stored": 130, "battery_use": 5})
+    scenario = small([BATTERY], rewards={"energy_cost": 1, "stored_energy": 130, "battery_use": 5})
     task = build_task(scenario)
     requests, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, LEVELS)
@@ -88,7 +88,7 @@ def test_a_battery_buys_what_is_worth_more_at_the_end():
 
 def test_a_store_does_not_burn_energy_where_its_price_is_negative():
     pytest.importorskip("clarabel")
-    scenario = small([BATTERY], rewards={"energy_cost": -1, "stored": 1})  # drawing is paid
+    scenario = small([BATTERY], rewards={"energy_cost": -1, "stored_energy": 1})  # drawing is paid
     task = build_task(scenario)
     _, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, LEVELS)
@@ -99,7 +99,7 @@ def test_a_store_does_not_burn_energy_where_its_price_is_negative():
 def test_a_flexible_load_is_as_good_as_trying_everything(mode):
     pytest.importorskip("clarabel")
     device = {"kind": "flexible_load", "names": ["671"], "most": 0.5, "mode": mode, "payback": 1.1}
-    task = build_task(small([device], rewards={"energy_cost": 1, "unmet": 120, "stored": 80}))
+    task = build_task(small([device], rewards={"energy_cost": 1, "unserved_device_energy": 120, "stored_energy": 80}))
     _, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, np.linspace(-1, 1, 7))
     assert earned >= best - 1e-3 * abs(best)
@@ -107,7 +107,7 @@ def test_a_flexible_load_is_as_good_as_trying_everything(mode):
 
 def cars(**changes):
     homes = [{"kind": "ev_charger", "bus": bus, "kw": 7.4} for bus in (671, 634, 675)]
-    rewards = {"energy_cost": 1, "unmet": 1000}
+    rewards = {"energy_cost": 1, "unserved_device_energy": 1000}
     return small(homes, rewards=rewards, steps=24, start_hour=12, **changes)
 
 
@@ -118,7 +118,7 @@ def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
     _, earned = solve_day(task, WORKDAY)
     plans = Plans(digest(scenario))
     plans.add(task, WORKDAY, *solve_day(task, WORKDAY))
-    figures = evaluate(Planned(plans), scenario, [WORKDAY])[0]
+    figures = evaluate(PlanReplay(plans), scenario, [WORKDAY])[0]
     assert figures["team_return"] == pytest.approx(earned, abs=1e-6)
     assert figures["unserved_kwh"] < 1e-3
     for name in ("no_control", "valley_filling", "random"):
@@ -127,16 +127,16 @@ def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
 
 def test_stays_are_those_that_the_day_brings():
     task = build_task(cars())
-    plant = Plant(task, dss_marl.ZoneEnv(task).engine)
-    group, memory = task.groups[0], plant.begin(WORKDAY, task.start).memory.reshape(3, -1)
-    stays = group.stays(memory, 24, 1.0)
+    simulator = Simulator(task, dss_marl.ZoneEnv(task).engine)
+    group, device_state = task.device_groups[0], simulator.begin(WORKDAY, task.start).device_state.reshape(3, -1)
+    stays = group.stays(device_state, 24, 1.0)
     drawn, unmet = np.zeros(3), np.zeros(3)
     for step in range(24):
-        setpoints, interval = task.start.copy(), plant.interval(step)
-        before = memory
-        memory, _ = group.act(np.ones((3, 1)), memory, setpoints, interval)
+        setpoints, interval = task.start.copy(), simulator.interval(step)
+        before = device_state
+        device_state, _ = group.act(np.ones((3, 1)), device_state, setpoints, interval)
         drawn -= setpoints.kw[group.injections]
-        unmet += group.unmet_kwh(before, memory, interval)
+        unmet += group.unmet_kwh(before, device_state, interval)
     assert unmet.max() < 1e-9
     assert drawn * group.efficiency == pytest.approx(np.bincount(stays.device, stays.kwh, 3))
     assert (stays.stay_h.sum(1) * group.kw[stays.device] * 0.95 >= stays.kwh - 1e-9).all()
@@ -155,11 +155,11 @@ def test_uncontrolled_cars_are_those_of_no_control():
     for name in ("no_control", "valley_filling"):
         controller, env = reference(name, scenario), dss_marl.ZoneEnv(scenario)
         observations, _ = env.reset(options={"day": WORKDAY})
-        controller.start(env)
+        controller.reset(env)
         drawn = []
         while env.agents:
             observations, *_ = env.step(controller.act(env, observations))
-            own = env.task.groups[0].injections
+            own = env.task.device_groups[0].injections
             loads = env.after.setpoints.kw[env.task.feeder.loads]
             drawn.append([-env.after.setpoints.kw[own].sum(), -loads.sum() - env.after.setpoints.kw[own].sum()])
         peaks[name], energy[name] = np.max(drawn, axis=0)[1], np.sum(drawn, axis=0)[0]
@@ -172,10 +172,16 @@ def hybrid(**changes):
     devices = [
         {"kind": "inverter", "bus": 675, "kw": 900, "curtail": True},
         {**BATTERY, "kva": 260, "reactive": True},
-        {"kind": "regulator", "names": "all", "moves": 2, "every": 2},
-        {"kind": "capacitor", "names": "all", "every": 2},
+        {"kind": "regulator", "names": "all", "moves": 2, "act_every": 2},
+        {"kind": "capacitor", "names": "all", "act_every": 2},
     ]
-    rewards = {"energy_cost": 0.1, "import_excess": 100, "voltage_violation": 100, "violating_share": 5, "stored": 8}
+    rewards = {
+        "energy_cost": 0.1,
+        "import_excess": 100,
+        "voltage_violation": 100,
+        "violating_share": 5,
+        "stored_energy": 8,
+    }
     rewards |= {"tap_moves": 0.01, "capacitor_moves": 0.05}
     feeder = {"name": "ieee13", "source_pu": 1.03, "import_limit_kw": 1800}
     return small(devices, rewards=rewards, feeder=feeder, steps=12, start_hour=15, dt_h=0.5, **changes)
@@ -185,15 +191,15 @@ def test_a_hybrid_day_beats_the_rules_and_replays():
     pytest.importorskip("clarabel")
     scenario = hybrid()
     task = build_task(scenario)
-    assert METHODS["volt_var"].refuses(task) and not METHODS["energy"].refuses(task)
+    assert METHODS["volt_var"].unsupported_reason(task) and not METHODS["energy"].unsupported_reason(task)
     requests, earned = solve_day(task, WORKDAY)
-    assert played(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
+    assert play_plan(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
     for name in ("no_control", "opendss_controls", "time_of_use", "droop", "greedy"):
         assert earned > evaluate(reference(name, scenario), scenario, [WORKDAY])[0]["team_return"]
-    slots = task.agents.slots
+    action_layout = task.agents.action_layout
     for kind in ("Regulators", "Capacitors"):
-        place = next(k for k, group in enumerate(task.groups) if type(group).__name__ == kind)
-        assert not requests[1::2, slots.parts[place]].any(), "they may not move in these steps"
+        place = next(k for k, group in enumerate(task.device_groups) if type(group).__name__ == kind)
+        assert not requests[1::2, action_layout.parts[place]].any(), "they may not move in these steps"
 
 
 def test_switches_are_held_beside_what_is_planned():
@@ -201,26 +207,26 @@ def test_switches_are_held_beside_what_is_planned():
     switched = [BATTERY, {"kind": "switch", "names": "all"}]
     task = build_task(small(switched))
     requests, earned = solve_day(task, WORKDAY)
-    place = next(k for k, group in enumerate(task.groups) if type(group).__name__ == "Switches")
-    assert not requests[:, task.agents.slots.parts[place]].any()
+    place = next(k for k, group in enumerate(task.device_groups) if type(group).__name__ == "Switches")
+    assert not requests[:, task.agents.action_layout.parts[place]].any()
     assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
     alone = build_task(small(switched[1:]))
-    assert "no store" in METHODS["energy"].refuses(alone)
+    assert "no store" in METHODS["energy"].unsupported_reason(alone)
 
 
 @pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])
 def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge_h, planned):
     """Every other half hour: an hour is over by then."""
-    devices = [BATTERY, {"kind": "capacitor", "names": "all", "every": 2, "discharge_h": discharge_h}]
+    devices = [BATTERY, {"kind": "capacitor", "names": "all", "act_every": 2, "discharge_h": discharge_h}]
     task = build_task(small(devices, steps=8, dt_h=0.5))
-    assert bool(METHODS["energy"].refuses(task)) != planned
+    assert bool(METHODS["energy"].unsupported_reason(task)) != planned
     if planned:  # a bank that opens in its turn may close in the next
-        env, group = dss_marl.ZoneEnv(task), next(g for g in task.groups if type(g).__name__ == "Capacitors")
-        place = next(k for k, g in enumerate(task.groups) if g is group)
+        env, group = dss_marl.ZoneEnv(task), next(g for g in task.device_groups if type(g).__name__ == "Capacitors")
+        place = next(k for k, g in enumerate(task.device_groups) if g is group)
         env.reset(options={"day": WORKDAY})
         for entry, closed in ((-1.0, False), (0.0, False), (1.0, True)):
-            flat = task.neutral.copy()
-            flat[task.agents.slots.parts[place]] = entry
+            flat = task.default_action.copy()
+            flat[task.agents.action_layout.parts[place]] = entry
             env.step(task.encoding.encode(flat))
             assert (env.after.setpoints.closed[group.switches] == closed).all()
         env.close()
@@ -228,7 +234,7 @@ def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge
 
 def test_a_plan_holds_where_a_store_may_not_act():
     pytest.importorskip("clarabel")
-    scenario = small([{**BATTERY, "every": 2}])
+    scenario = small([{**BATTERY, "act_every": 2}])
     requests, earned = solve_day(build_task(scenario), WORKDAY)
     assert requests[1, 0] == pytest.approx(requests[0, 0], abs=1e-3)
     assert earned > idle(scenario) + 10
@@ -247,7 +253,7 @@ def watched(controller, scenario, day=WORKDAY):
     env = dss_marl.ZoneEnv(scenario, "test")
     observations, _ = env.reset(seed=day, options={"day": day})
     figures, total, alive = EpisodeFigures(env.task), 0.0, True
-    controller.start(env)
+    controller.reset(env)
     while env.agents:
         observations = env.step(controller.act(env, observations))[0]
         figures.add(env.before, env.after, env.team_reward)
@@ -266,11 +272,11 @@ def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
     requests, earned = solve_day(task, WORKDAY)
     plans = Plans(digest(scenario))
     plans.add(task, WORKDAY, requests, earned)
-    total, alive, (critical, important, normal), left = watched(Planned(plans), scenario)
+    total, alive, (critical, important, normal), left = watched(PlanReplay(plans), scenario)
     assert total == pytest.approx(earned) and alive
     assert critical < 1 and important < 1 < normal, "who matters least goes without"
     assert (left < 0.01 * tank_kwh) == (tank_kwh < 3 * 900)
-    ruled, alive, unserved, _ = watched(Rationing(), scenario)
+    ruled, alive, unserved, _ = watched(LoadRationing(), scenario)
     assert earned > ruled and alive and unserved[0] < 1
     dark, alive, unserved, _ = watched(reference("no_control", scenario), scenario)
     assert ruled > dark and not alive and unserved[0] > 100
@@ -279,13 +285,15 @@ def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
 def test_what_a_controller_asks_earns_what_it_earns():
     scenario = island(9000.0, hours=1)
     task = build_task(scenario)
-    assert played(task, WORKDAY, asked(task, WORKDAY, Rationing())) == pytest.approx(watched(Rationing(), scenario)[0])
-    assert asked(task, WORKDAY, ValleyFilling()) is None
+    assert play_plan(task, WORKDAY, record_requests(task, WORKDAY, LoadRationing())) == pytest.approx(
+        watched(LoadRationing(), scenario)[0]
+    )
+    assert record_requests(task, WORKDAY, ValleyFilling()) is None
 
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in METHODS["energy"].refuses(build_task(island(9000.0, **changes)))
+    assert "run by themselves" in METHODS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(
@@ -293,14 +301,14 @@ def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes)
     [
         (TimeOfUse, "batteries or flexible loads"),
         (ValleyFilling, "chargers"),
-        (Rationing, "generators with a tank and flexible loads"),
+        (LoadRationing, "generators with a tank and flexible loads"),
     ],
 )
 def test_a_rule_refuses_what_it_does_not_move(rule, text):
     env = dss_marl.make("ieee34_volt_var")
     env.reset(options={"day": 3})
     with pytest.raises(ValueError, match=text):
-        rule().start(env)
+        rule().reset(env)
 
 
 def test_a_timetable_charges_cheap_and_sells_dear():
@@ -308,11 +316,11 @@ def test_a_timetable_charges_cheap_and_sells_dear():
     env = dss_marl.ZoneEnv(scenario)
     observations, _ = env.reset(options={"day": WORKDAY})
     rule, charged, sold = TimeOfUse(), [], []
-    rule.start(env)
+    rule.reset(env)
     while env.agents:
         price = env.now.price[0]
         observations, *_ = env.step(rule.act(env, observations))
-        kw = float(env.after.setpoints.kw[env.task.groups[0].injections[0]])
+        kw = float(env.after.setpoints.kw[env.task.device_groups[0].injections[0]])
         charged += [price] * (kw < 0)
         sold += [price] * (kw > 0)
     assert charged and sold and max(charged) <= 0.1 < max(sold)

@@ -16,7 +16,7 @@ from common import feeder_with_units, in_new_process, random_setpoints
 
 from dss_marl import OpenDSSEngine, PowerFlowError, read_feeder
 from dss_marl.engines.opendss import context as contexts
-from dss_marl.grid.feeder import NewInjection, NewSwitch
+from dss_marl.grid.feeder import AddedSwitch, AddedUnit
 
 ENGINES = {"opendss": OpenDSSEngine}  # name: feeder, tolerance -> engine
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]
@@ -125,7 +125,7 @@ def test_units_deliver_what_they_are_asked(build):
 
 def test_a_three_phase_unit_works_on_an_ungrounded_feeder(build):
     """ieee37 is a delta: what a unit gives may not return through ground."""
-    feeder = read_feeder("ieee37", injections=[NewInjection("pv", "741", 150.0)])
+    feeder = read_feeder("ieee37", injections=[AddedUnit("pv", "741", 150.0)])
     setpoints = feeder.setpoints()
     setpoints.kw[-1], setpoints.kvar[-1] = 100.0, 40.0
     engine = build(feeder)
@@ -569,7 +569,7 @@ def test_a_load_with_a_dead_phase_is_off(build):
 def test_random_switching_always_solves_and_the_live_nodes_are_those_with_a_voltage(build, rng):
     """Dead phases float up to 0.34 pu behind capacitors and delta loads, so 0.5 parts the two."""
     sections = ["l13", "l19", "l24", "l36", "l45", "l53", "l67", "l77", "l88", "l92", "l101", "l105"]
-    feeder = read_feeder("ieee123", switches=[*map(NewSwitch, sections), NewSwitch("t", "54", "93")])
+    feeder = read_feeder("ieee123", switches=[*map(AddedSwitch, sections), AddedSwitch("t", "54", "93")])
     engine, lines = build(feeder, 1e-5), switch_indices(feeder)
     for share in rng.choice([0.5, 0.8, 0.95], 60):
         setpoints = feeder.setpoints()
@@ -596,16 +596,16 @@ RATED = {"35": 240, "48": 330, "64": 545, "78": 535, "95": 350, "108": 275}  # f
 @pytest.fixture(scope="module")
 def forming():
     """ieee123 with units that may form islands, its loads at constant power as far as 0.5 pu."""
-    units = [NewInjection(f"dg{bus}", bus, kw, kind="generator", forms=True) for bus, kw in RATED.items()]
+    units = [AddedUnit(f"dg{bus}", bus, kw, kind="generator", forms=True) for bus, kw in RATED.items()]
     return read_feeder("ieee123", ["batchedit load..* vminpu=0.5 vmaxpu=1.3"], units)
 
 
-def switched(feeder, opened=(), formers=(), kw=()):
+def switched(feeder, opened=(), grid_forming_units=(), kw=()):
     """Set points with these lines open, these formers on and these followers at (kW, kvar)."""
     setpoints = feeder.setpoints()
     row = {switch.name.split(".")[1]: s for s, switch in enumerate(feeder.switches)}
     setpoints.closed[[row[name] for name in opened]] = False
-    setpoints.closed[[row[f"dg{bus}"] for bus in formers]] = True
+    setpoints.closed[[row[f"dg{bus}"] for bus in grid_forming_units]] = True
     for bus, (p, q) in dict(kw).items():
         j = [unit.name for unit in feeder.injections].index(f"generator.dg{bus}")
         setpoints.kw[j], setpoints.kvar[j] = p, q
@@ -618,11 +618,11 @@ def test_a_feeder_in_four_parts_balances_in_each(build, forming):
         forming, ["sw2", "sw3", "sw4"], ["48", "64", "78"], {"35": (120, 60), "95": (300, 0), "108": (240, 0)}
     )
     solution, truth = build(forming).solve(setpoints), raw.solve(forming, setpoints)
-    given = dict(zip(RATED, solution.former_kw.sum(axis=-1), strict=True))
+    given = dict(zip(RATED, solution.grid_forming_kw.sum(axis=-1), strict=True))
     assert given == pytest.approx({"35": 0, "48": 635, "64": 551, "78": 887, "95": 0, "108": 0}, abs=0.5)
     assert solution.source_kw == pytest.approx(781.7, abs=0.5)
-    assert solution.source_kw + solution.former_kw.sum() == pytest.approx(truth.source_kw, abs=0.01)
-    assert solution.source_kvar + solution.former_kvar.sum() == pytest.approx(truth.source_kvar, abs=0.01)
+    assert solution.source_kw + solution.grid_forming_kw.sum() == pytest.approx(truth.source_kw, abs=0.01)
+    assert solution.source_kvar + solution.grid_forming_kvar.sum() == pytest.approx(truth.source_kvar, abs=0.01)
     assert solution.source_kw + solution.served_kw.sum() == pytest.approx(truth.loss_kw, abs=0.01)
     assert solution.loss_kw == pytest.approx(truth.loss_kw, abs=0.01)
     assert np.abs(solution.v_pu - truth.v_pu)[solution.energised].max() < 1e-6
@@ -637,11 +637,11 @@ def test_a_feeder_in_four_parts_balances_in_each(build, forming):
 def test_a_former_beside_another_source_fails(build, forming):
     """OpenDSS would solve it, and circulate as much as the impedance between the two lets pass."""
     engine = build(forming)
-    with pytest.raises(PowerFlowError, match=r"former.dg48 is on"):
-        engine.solve(switched(forming, formers=["48"]))
-    with pytest.raises(PowerFlowError, match=r"former.dg48 is on"):
+    with pytest.raises(PowerFlowError, match=r"grid_forming.dg48 is on"):
+        engine.solve(switched(forming, grid_forming_units=["48"]))
+    with pytest.raises(PowerFlowError, match=r"grid_forming.dg48 is on"):
         engine.solve(switched(forming, ["sw3"], ["35", "48"]))
-    assert engine.solve(switched(forming, ["sw3"], ["35"])).former_kw[0].sum() > 100
+    assert engine.solve(switched(forming, ["sw3"], ["35"])).grid_forming_kw[0].sum() > 100
 
 
 def test_formers_leave_no_trace(build, forming):
@@ -665,7 +665,7 @@ def test_formers_leave_no_trace(build, forming):
 def test_without_formers_there_are_none(build):
     feeder = feeder_with_units("ieee13")
     solution = build(feeder).solve(feeder.setpoints())
-    assert solution.former_kw.shape == solution.former_kvar.shape == (0, 3)
+    assert solution.grid_forming_kw.shape == solution.grid_forming_kvar.shape == (0, 3)
 
 
 # --- resources and errors --------------------------------------------------------------------------------------------
@@ -814,7 +814,7 @@ def rich(request, tmp_path):
     """A circuit with what the published ones lack: see the script."""
     (tmp_path / "rich.dss").write_text(RICH.format(extra=request.param))
     wide = "batchedit load..* vminpu=0.8 vmaxpu=1.2"
-    return read_feeder(tmp_path / "rich.dss", [wide], [NewInjection("pv", "d", 300.0), NewInjection("roof", "c", 40.0)])
+    return read_feeder(tmp_path / "rich.dss", [wide], [AddedUnit("pv", "d", 300.0), AddedUnit("roof", "c", 40.0)])
 
 
 def test_an_odd_circuit_is_solved_like_any(build, rich):

@@ -124,22 +124,22 @@ def test_parallel_api(env):
 def test_aec_api(scenario):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        api_test(dss_marl.envs.zone_env(scenario), num_cycles=300)
+        api_test(dss_marl.env(scenario), num_cycles=300)
     told = [str(w.message) for w in caught if "unknown option" not in str(w.message)]
     assert told == []
 
 
 def test_same_seed_same_episode_in_aec(scenario):
-    seed_test(partial(dss_marl.envs.zone_env, scenario), num_cycles=100)
+    seed_test(partial(dss_marl.env, scenario), num_cycles=100)
 
 
 def test_state(scenario):
-    state_test(dss_marl.envs.zone_env(scenario), dss_marl.parallel_env(scenario), num_cycles=100)
+    state_test(dss_marl.env(scenario), dss_marl.parallel_env(scenario), num_cycles=100)
 
 
 def test_max_cycles(scenario):
     module = types.SimpleNamespace(
-        parallel_env=partial(dss_marl.parallel_env, scenario), env=partial(dss_marl.envs.zone_env, scenario)
+        parallel_env=partial(dss_marl.parallel_env, scenario), env=partial(dss_marl.env, scenario)
     )
     max_cycles_test(module)
 
@@ -481,7 +481,7 @@ def test_agents_see_the_interval_they_act_in(env):
         assert np.array_equal(env.after.setpoints.kw[loads], day.kw[first + step][loads])
         assert np.array_equal(env.now.setpoints.tap, env.after.setpoints.tap), "devices stay where they were put"
         assert np.array_equal(env.now.setpoints.closed, env.after.setpoints.closed)
-        assert np.array_equal(env.now.memory, env.after.memory)
+        assert np.array_equal(env.now.device_state, env.after.device_state)
     fresh.close()
 
 
@@ -508,7 +508,7 @@ def test_what_if_commits_nothing(new_env):
     for _ in range(10):
         actions, others = random_actions(asked, rng), random_actions(asked, rng)
         now, state, agents = asked.now, asked.state(), list(asked.agents)
-        held = now.setpoints.copy(), now.memory.copy(), now.solution.v_pu.copy(), now.forecast.copy()
+        held = now.setpoints.copy(), now.device_state.copy(), now.solution.v_pu.copy(), now.forecast.copy()
         asked.what_if(others)
         promised = asked.what_if(actions)
         assert asked.now is now
@@ -517,7 +517,8 @@ def test_what_if_commits_nothing(new_env):
         for name in ("kw", "kvar", "tap", "closed"):
             assert np.array_equal(getattr(now.setpoints, name), getattr(held[0], name))
         assert all(
-            np.array_equal(a, b) for a, b in zip((now.memory, now.solution.v_pu, now.forecast), held[1:], strict=True)
+            np.array_equal(a, b)
+            for a, b in zip((now.device_state, now.solution.v_pu, now.forecast), held[1:], strict=True)
         )
         reward, expected = (
             asked.step(actions)[1][asked.possible_agents[0]],
@@ -547,13 +548,15 @@ def test_every_slot_with_a_label_moves_the_grid_and_no_other_does(new_env, task)
                 actions[agent][slot] = value
                 after = env.what_if(actions)
                 moved = max(moved, np.abs(after.solution.v_pu - at_rest.solution.v_pu).max())
-                moved = max(moved, np.abs(after.memory - at_rest.memory)[told].max(initial=0.0))  # by what agents say
+                moved = max(
+                    moved, np.abs(after.device_state - at_rest.device_state)[told].max(initial=0.0)
+                )  # by what agents say
             if label == "-":
                 assert moved < 1e-7, f"{agent}: padding moves the grid"
             elif moved <= 1e-4:  # a closing that would make a loop, curtailment without the right to it
-                place = task.agents.slots.place[env.possible_agents.index(agent), slot]
-                values = np.tile([-1.0, 1.0], (task.agents.slots.size, 1))
-                assert not env.plant.legal(env.now, values)[place].all(), f"{agent}: {label} moves nothing"
+                place = task.agents.action_layout.place[env.possible_agents.index(agent), slot]
+                values = np.tile([-1.0, 1.0], (task.agents.action_layout.size, 1))
+                assert not env.simulator.feasible(env.now, values)[place].all(), f"{agent}: {label} moves nothing"
 
 
 def test_actions_out_of_range_are_clipped_and_counted(new_env):
@@ -577,7 +580,7 @@ def test_actions_out_of_range_are_clipped_and_counted(new_env):
 def test_requests_that_a_limit_cuts_are_counted_in_their_zone(scenario):
     """Regulators pushed up and up reach their end position."""
     task = build_task(load_scenario(scenario))
-    regulators = next((g for g in task.groups if type(g).__name__ == "Regulators"), None)
+    regulators = next((g for g in task.device_groups if type(g).__name__ == "Regulators"), None)
     if regulators is None:
         pytest.skip("no regulators in this scenario")
     env = ZoneEnv(task, engine=Calm(task.feeder))
@@ -588,7 +591,7 @@ def test_requests_that_a_limit_cuts_are_counted_in_their_zone(scenario):
         actions = {agent: np.where(moves[agent], 1.0, 0.0).astype(np.float32) for agent in moves}
         counted.append([info["limited"] for info in env.step(actions)[4].values()])
     assert sum(counted[0]) == 0
-    every = 1 if regulators.every is None else int(regulators.every[0])
+    every = 1 if regulators.act_every is None else int(regulators.act_every[0])
     assert counted[(len(counted) - 1) // every * every] == [sum(moves[agent]) for agent in moves]
     assert np.array_equal(env.after.setpoints.tap[regulators.taps], regulators.highest)
 
@@ -620,7 +623,7 @@ def test_any_engine_will_do(task):
     env.reset(seed=1)
     while env.agents:
         _, _, _, _, infos = env.step(still(env))
-        assert all(info.get("cost/voltage", 0) == 0 for info in infos.values())
+        assert all(info.get("cost/voltage_violation_sum", 0) == 0 for info in infos.values())
 
 
 # --- failure ---------------------------------------------------------------------------------------------------------
@@ -675,8 +678,8 @@ def test_a_grid_that_collapses_is_a_failure(scenario):
     task = build_task(load_scenario(scenario).replace(profiles={"load_scale": (0.4, 0.4)}, failure_penalty=12.5))
     env = ZoneEnv(task)
     env.reset(seed=1)
-    env.plant._day.kw[3:] *= 50
-    env.plant._day.kvar[3:] *= 50
+    env.simulator._day.kw[3:] *= 50
+    env.simulator._day.kvar[3:] *= 50
     rewards = {}
     while env.agents:
         _, rewards, terminations, _, _ = env.step(still(env))
@@ -689,8 +692,8 @@ def test_a_grid_that_collapses_is_a_failure(scenario):
 
 
 def in_trouble(env):
-    """Whether a judged node is outside 0.95 to 1.05 pu in the interval just operated."""
-    judged = np.concatenate([zone.judged for zone in env.task.zones])
+    """Whether a scored node is outside 0.95 to 1.05 pu in the interval just operated."""
+    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
     v = env.after.solution.v_pu[judged][env.after.solution.energised[judged]]
     return bool((v < 0.95).any() or (v > 1.05).any())
 
@@ -718,9 +721,9 @@ def test_doing_nothing_violates_the_band_or_the_import_limit_on_most_days(new_en
 
 
 def test_the_trouble_is_where_agents_can_do_something(env):
-    """A judged node that no action moves, such as one just behind the source, is never outside the band."""
+    """A scored node that no action moves, such as one just behind the source, is never outside the band."""
     about_voltages(env)
-    judged = np.concatenate([zone.judged for zone in env.task.zones])
+    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
     low, high = ({a: np.full(x.shape, s, np.float32) for a, x in still(env).items()} for s in (-1, 1))
     worst = np.zeros(len(judged))
     moved = np.zeros(len(judged))
@@ -745,7 +748,7 @@ def test_voltage_trouble_shows_in_reward_and_cost(env):
         env.reset(seed=1, options={"day": day})
         while env.agents:
             _, _, _, _, infos = env.step(still(env))
-            cost = sum(info["cost/voltage"] for info in infos.values())
+            cost = sum(info["cost/voltage_violation_sum"] for info in infos.values())
             assert (cost > 0) == in_trouble(env)
             for term in terms:
                 assert (sum(info[f"reward/{term}"] for info in infos.values()) < 0) == (cost > 0)

@@ -24,7 +24,7 @@ def env():
 
 
 def estimators(task):
-    return task.groups[task.scenario.devices[0]["kind"] != "estimator"]
+    return task.device_groups[task.scenario.devices[0]["kind"] != "estimator"]
 
 
 def shifted(state, nodes, by):
@@ -66,7 +66,7 @@ def test_estimates_move_nothing():
         env.reset(seed=0, options={"day": 172})
         states = []
         while env.agents:
-            env.step(env.task.encoding.encode(size * rng.uniform(-1, 1, env.task.agents.slots.size)))
+            env.step(env.task.encoding.encode(size * rng.uniform(-1, 1, env.task.agents.action_layout.size)))
             states.append((env.after.solution.v_pu, env.after.setpoints.tap, env.now.solution.v_pu))
         ways.append(states)
     for still, moved in zip(*ways, strict=True):
@@ -80,34 +80,36 @@ def test_the_reward_is_the_mean_error_over_nodes_and_the_truth_earns_nothing():
     for noise in (0.0, 0.01, 0.03):
         truth = env.now.solution.v_pu[group.nodes]
         told = truth + noise * rng.standard_normal(group.size)
-        flat = env.task.neutral.copy()
-        flat[env.task.agents.slots.parts[0]] = group.entries(told)
-        _, rewards, _, _, infos = env.step(env.task.encoding.encode(flat))
-        told = group.v_centre_pu + group.span_pu * flat[env.task.agents.slots.parts[0]]  # what the span lets through
+        joint_action = env.task.default_action.copy()
+        joint_action[env.task.agents.action_layout.parts[0]] = group.entries(told)
+        _, rewards, _, _, infos = env.step(env.task.encoding.encode(joint_action))
+        told = (
+            group.v_centre_pu + group.span_pu * joint_action[env.task.agents.action_layout.parts[0]]
+        )  # what the span lets through
         assert env.team_reward == pytest.approx(-weight * np.mean(np.abs(told - truth)), abs=1e-5)
         assert sum(rewards.values()) == pytest.approx(env.team_reward)
         worst = max(info["cost/estimation_worst"] for info in infos.values())
         assert worst == pytest.approx(np.abs(told - truth).max(), abs=1e-7)
         wrong = ((told < 0.95) != (truth < 0.95)) | ((told > 1.05) != (truth > 1.05))
-        assert sum(info["cost/misjudged"] for info in infos.values()) == wrong.sum()
+        assert sum(info["cost/misclassified_nodes"] for info in infos.values()) == wrong.sum()
 
 
 def test_the_figures_are_the_errors_of_the_day():
     env, rng = ZoneEnv(load_cached(NAME, steps=5)), np.random.default_rng(0)
     group, errors = estimators(env.task), []
 
-    class Recorded:
+    class ReplayController:
         circuit_controls = False
 
-        def start(self, env):
+        def reset(self, env):
             pass
 
         def act(self, env, observations):
-            flat = rng.uniform(-0.5, 0.5, env.task.agents.slots.size)
-            errors.append(group.v_centre_pu + group.span_pu * flat - env.now.solution.v_pu[group.nodes])
-            return env.task.encoding.encode(flat)
+            joint_action = rng.uniform(-0.5, 0.5, env.task.agents.action_layout.size)
+            errors.append(group.v_centre_pu + group.span_pu * joint_action - env.now.solution.v_pu[group.nodes])
+            return env.task.encoding.encode(joint_action)
 
-    figures = run_day(env, Recorded(), 100)
+    figures = run_day(env, ReplayController(), 100)
     assert figures["estimation_error_pu"] == pytest.approx(np.sqrt(np.mean(np.square(errors))))
     assert figures["estimation_worst_pu"] == pytest.approx(np.abs(errors).max())
 
@@ -254,15 +256,15 @@ def test_no_tap_is_estimated_beyond_its_end(env):
     """Meters that read a fifth too much ask for taps that no regulator has."""
     observations, _ = env.reset(seed=3, options={"day": 10})
     rule, asked = WeightedLeastSquares(hears="own"), []
-    rule.start(env)
-    show, readings = rule._network.show, seen(env.task, observations)
+    rule.reset(env)
+    show, telemetry = rule._network.show, seen(env.task, observations)
 
     def watched(powers, tap):
         asked.append(tap.copy())
         return show(powers, tap)
 
     rule._network.show = watched
-    rule._estimates(env, dataclasses.replace(readings, v_pu=1.2 * readings.v_pu))
+    rule._estimates(env, dataclasses.replace(telemetry, v_pu=1.2 * telemetry.v_pu))
     taps = env.task.feeder.taps
     low, high = np.min(asked, axis=0), np.max(asked, axis=0)
     assert all(tap.minimum <= a and b <= tap.maximum for tap, a, b in zip(taps, low, high, strict=True))
@@ -272,34 +274,34 @@ def test_no_tap_is_estimated_beyond_its_end(env):
 def test_the_nearest_meter_is_of_the_same_phase_and_zone(env):
     observations, _ = env.reset(seed=3, options={"day": 10})
     rule = NearestMeter()
-    rule.start(env)
+    rule.reset(env)
     actions = rule.act(env, observations)
-    readings = seen(env.task, observations).v_pu
+    telemetry = seen(env.task, observations).v_pu
     group, names = estimators(env.task), env.task.feeder.nodes
-    flat = env.task.encoding.decode(actions).flat[env.task.agents.slots.parts[0]]
-    told = group.v_centre_pu + group.span_pu * flat
+    joint_action = env.task.encoding.decode(actions).joint_action[env.task.agents.action_layout.parts[0]]
+    told = group.v_centre_pu + group.span_pu * joint_action
     home = {node: zone for zone in env.task.zones for node in zone.nodes.tolist()}
     for node, v in zip(group.nodes.tolist(), told, strict=True):
         same = [m for m in home[node].meters if names[m][-1] == names[node][-1]]
-        assert np.isclose(readings[same], v, atol=1e-6).any()
+        assert np.isclose(telemetry[same], v, atol=1e-6).any()
 
 
 def test_what_agents_saw_is_read_back_with_its_noise(env):
     observations, _ = env.reset(seed=3, options={"day": 10})
-    readings = seen(env.task, observations)
+    telemetry = seen(env.task, observations)
     group = estimators(env.task)
-    off = readings.v_pu[group.metered] - env.now.solution.v_pu[group.metered]
+    off = telemetry.v_pu[group.metered] - env.now.solution.v_pu[group.metered]
     assert 0.0005 < off.std() < 0.004
-    assert np.isnan(np.delete(readings.v_pu, group.metered)).all()
-    assert np.array_equal(readings.tap, env.now.setpoints.tap)
+    assert np.isnan(np.delete(telemetry.v_pu, group.metered)).all()
+    assert np.array_equal(telemetry.tap, env.now.setpoints.tap)
     net = [env.now.solution.served_kw[np.r_[zone.loads, zone.units]].sum() for zone in env.task.zones]
-    assert np.allclose(readings.zone_kw, net, rtol=0.1, atol=5)
+    assert np.allclose(telemetry.zone_kw, net, rtol=0.1, atol=5)
 
 
 def test_estimating_needs_estimators_and_meters():
     with pytest.raises(ValueError, match="ieee13_volt_var' has none"):
-        WeightedLeastSquares().start(ZoneEnv(task_of("ieee13_volt_var")))
+        WeightedLeastSquares().reset(ZoneEnv(task_of("ieee13_volt_var")))
     with pytest.raises(ValueError, match="reads 'meters'"):
-        NearestMeter().start(ZoneEnv(load_scenario(NAME).replace(observations=["clock"])))
+        NearestMeter().reset(ZoneEnv(load_scenario(NAME).replace(observations=["time_of_day"])))
     with pytest.raises(ValueError, match="hears must be all, own or none"):
         WeightedLeastSquares(hears="some")

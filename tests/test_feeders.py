@@ -11,7 +11,7 @@ import raw
 
 from dss_marl import OpenDSSEngine, read_feeder
 from dss_marl._assets import data_folder, known_names
-from dss_marl.grid.feeder import NewInjection
+from dss_marl.grid.feeder import AddedUnit
 
 FEEDERS = known_names("feeders")
 QUICK = [name for name in FEEDERS if name != "ieee8500"]  # for what takes seconds there
@@ -110,8 +110,8 @@ def test_the_inventory_in_the_document_is_the_circuits(name):
     lines = (feeder.path.parent / "SOURCE.md").read_text(encoding="utf-8").splitlines()
     head = next(k for k, line in enumerate(lines) if line.startswith("| buses | nodes |"))
     titles, cells = ([cell.strip() for cell in lines[k].strip("|").split("|")] for k in (head, head + 2))
-    stated = dict(zip(titles, cells, strict=True))
-    first = {title: float(re.match(r"[\d.]+", cell)[0]) for title, cell in stated.items()}
+    scenario_digest = dict(zip(titles, cells, strict=True))
+    first = {title: float(re.match(r"[\d.]+", cell)[0]) for title, cell in scenario_digest.items()}
     switches = [row for row in feeder.switches if row.kind == "switch"]
     assert first["buses"] == len(feeder.buses)
     assert first["nodes"] == len(feeder.nodes)
@@ -121,7 +121,7 @@ def test_the_inventory_in_the_document_is_the_circuits(name):
     assert first["lines"] == expected(name)["solution"]["counts"]["lines"]
     assert first["regulators"] == len(feeder.taps)
     assert first["capacitors"] == len({row.element for row in feeder.switches if row.kind == "capacitor"})
-    states = {word: int(number) for number, word in re.findall(r"(\d+) (closed|open)", stated["switches"])}
+    states = {word: int(number) for number, word in re.findall(r"(\d+) (closed|open)", scenario_digest["switches"])}
     assert states.get("closed", 0) == sum(row.closed for row in switches)
     assert states.get("open", 0) == sum(not row.closed for row in switches)
 
@@ -346,9 +346,9 @@ def test_units_are_placed_on_all_phases_or_the_named_ones():
     feeder = read_feeder(
         "ieee34",
         injections=[
-            NewInjection("a", "848", 100.0),
-            NewInjection("b", "822", 50.0, (1,)),
-            NewInjection("C", "890", 9.0),
+            AddedUnit("a", "848", 100.0),
+            AddedUnit("b", "822", 50.0, (1,)),
+            AddedUnit("C", "890", 9.0),
         ],
     )
     a, b, c = feeder.injections[-3:]

@@ -5,7 +5,7 @@ import pytest
 
 import dss_marl
 from dss_marl.controllers import Greedy, NoControl
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.experiments import evaluate
 
 SUMMER = 175
@@ -25,16 +25,16 @@ def test_the_next_interval_is_never_worse_than_under_holding(name, changes):
     scenario = dss_marl.load_scenario(name).replace(start_hour=11, steps=3, **changes)
     env, greedy = dss_marl.ZoneEnv(scenario, "test"), Greedy(solves=60)
     observations, _ = env.reset(seed=0, options={"day": SUMMER})
-    greedy.start(env)
+    greedy.reset(env)
     while env.agents:
         now = env.now
-        kinds = [type(group).__name__ == "Batteries" for group in env.task.groups]
-        idle = np.repeat(kinds, [part.stop - part.start for part in env.task.agents.slots.parts])
-        held = np.where(idle, env.task.neutral, env.plant.present(now))
+        kinds = [type(group).__name__ == "Batteries" for group in env.task.device_groups]
+        idle = np.repeat(kinds, [part.stop - part.start for part in env.task.agents.action_layout.parts])
+        held = np.where(idle, env.task.default_action, env.simulator.hold_action(now))
         if scenario.actions == "multidiscrete":  # what agents can say that is nearest to holding
             held = env._admitted(env.task.encoding.decode(env.task.encoding.encode(held)))[0]
-        worst = Trials(env.plant).reward(now, held)
-        expected = Trials(env.plant).reward(now, greedy.best(env))
+        worst = TrialSolver(env.simulator).reward(now, held)
+        expected = TrialSolver(env.simulator).reward(now, greedy.best(env))
         observations, rewards, *_ = env.step(greedy.act(env, observations))
         assert expected >= worst - 1e-4  # what was solved before shows in the last digits
         np.testing.assert_allclose(next(iter(rewards.values())), expected, atol=1e-3)  # float32 actions
@@ -43,12 +43,12 @@ def test_the_next_interval_is_never_worse_than_under_holding(name, changes):
 
 def test_a_step_spends_no_more_power_flows_than_allowed(monkeypatch):
     spent = []
-    judged = Trials.reward
-    monkeypatch.setattr(Trials, "reward", lambda self, *given: spent.append(1) or judged(self, *given))
+    judged = TrialSolver.reward
+    monkeypatch.setattr(TrialSolver, "reward", lambda self, *given: spent.append(1) or judged(self, *given))
     env = dss_marl.ZoneEnv(dss_marl.load_scenario("ieee34_volt_var"), "test")
     env.reset(seed=0)
     greedy = Greedy(solves=25)
-    greedy.start(env)
+    greedy.reset(env)
     greedy.best(env)
     assert len(spent) == 25
 
@@ -68,4 +68,4 @@ def test_nothing_to_move_is_an_error():
     env = dss_marl.ZoneEnv(scenario)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="has nothing that greedy moves"):
-        Greedy().start(env)
+        Greedy().reset(env)

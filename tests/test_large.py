@@ -7,7 +7,7 @@ from common import LARGE, task_of
 
 from dss_marl import ZoneEnv, load_scenario
 from dss_marl._assets import data_folder, known_names
-from dss_marl.controllers import BY_NAME, REFERENCES, load_plans
+from dss_marl.controllers import OPT_IN, REFERENCES, load_plans
 from dss_marl.devices import Inverters
 
 
@@ -28,7 +28,7 @@ def played(env, seed, steps):
     rng, observations, result = np.random.default_rng(seed), env.reset(seed=seed)[0], []
     for _ in range(steps):
         assert all(env.observation_space(a).contains(seen) for a, seen in observations.items())
-        actions = env.task.encoding.encode(rng.uniform(-0.5, 0.5, env.task.agents.slots.size))
+        actions = env.task.encoding.encode(rng.uniform(-0.5, 0.5, env.task.agents.action_layout.size))
         observations, rewards, terminations, _, _ = env.step(actions)
         assert not any(terminations.values())
         seen = [o["observation"] if isinstance(o, dict) else o for o in observations.values()]
@@ -42,17 +42,17 @@ def test_a_large_scenario_is_short_data_that_names_its_strongest_controller(name
     assert 10 <= len(text.splitlines()) <= 45
     assert len(loaded.title) > 20
     assert loaded.training
-    assert loaded.strongest in REFERENCES
-    assert loaded.strongest != "best_known" or len(load_plans(loaded).requests) >= 10
+    assert loaded.reference_controller in REFERENCES
+    assert loaded.reference_controller != "best_known" or len(load_plans(loaded).requests) >= 10
     feeder = yaml.safe_load(text)["feeder"]
     assert "synthetic" in feeder or feeder["name"] in known_names("feeders")
-    assert loaded.strongest in BY_NAME or loaded.tuned_droop
+    assert loaded.reference_controller in OPT_IN or loaded.tuned_droop
 
 
 def test_every_agent_has_something_to_do(name):
     task = task_of(name)
     assert len(task.zones) >= 3
-    assert (task.agents.slots.place >= 0).any(axis=1).all()
+    assert (task.agents.action_layout.place >= 0).any(axis=1).all()
     assert len(task.feeder.nodes) > 8000
 
 
@@ -73,12 +73,12 @@ def test_episodes_repeat_bitwise_and_stay_in_range(env):
 def test_reactive_power_of_all_inverters_moves_all_voltages(env):
     env.reset(seed=1)
     task, means = env.task, []
-    place = next((k for k, group in enumerate(task.groups) if isinstance(group, Inverters)), None)
+    place = next((k for k, group in enumerate(task.device_groups) if isinstance(group, Inverters)), None)
     if place is None:
         pytest.skip("a task of taps, banks and batteries")
     for share in (-0.5, 0.5):
-        flat = task.neutral.copy()
-        flat[task.agents.slots.parts[place]] = share
+        flat = task.default_action.copy()
+        flat[task.agents.action_layout.parts[place]] = share
         v = env.what_if(task.encoding.encode(flat)).solution.v_pu
-        means.append([v[zone.judged].mean() for zone in task.zones if len(zone.judged)])
+        means.append([v[zone.scored_nodes].mean() for zone in task.zones if len(zone.scored_nodes)])
     assert (np.diff(means, axis=0) > 0).all()

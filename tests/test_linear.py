@@ -6,7 +6,7 @@ from common import task_of
 
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario
 from dss_marl.controllers import load_plans, reference
-from dss_marl.controllers.search.sensitivity_control import Linear, _Slopes
+from dss_marl.controllers.search.sensitivity_control import SensitivityControl, _Slopes
 from dss_marl.experiments.evaluation import environment_for, run_day
 
 NAME = "ieee34_volt_var"
@@ -39,7 +39,7 @@ def test_its_slopes_are_those_of_the_engine():
     other = base.copy()
     other.kvar[slopes.inverters.injections] += kvar
     before, after = engine.solve(base), engine.solve(other)
-    judged = np.concatenate([zone.judged for zone in task.zones])
+    judged = np.concatenate([zone.scored_nodes for zone in task.zones])
     change = (after.v_alive - before.v_alive)[judged]
     assert slopes.volts[:, : len(kvar)] @ kvar == pytest.approx(change, abs=0.1 * np.abs(change).max())
     bend = slopes.by_kw[slopes.inverters.injections]
@@ -51,29 +51,29 @@ def test_its_slopes_are_those_of_the_engine():
 
 def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
     """Started eight steps too high, taps come down though no programme says so, as far as they may in one interval."""
-    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.best_whole", lambda *rows: None)
-    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.best_change", lambda *rows: None)
+    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.solve_miqp", lambda *rows: None)
+    monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.solve_qp", lambda *rows: None)
     scenario = load_scenario(NAME)
     taps = {name: tap + 8 for name, tap in scenario.feeder.taps.items()}
     env = ZoneEnv(scenario.replace(feeder={"taps": taps}, steps=1), "test")
     env.reset(seed=1)
-    controller, before = Linear(), env.now.setpoints.tap.copy()
-    controller.start(env)
+    controller, before = SensitivityControl(), env.now.setpoints.tap.copy()
+    controller.reset(env)
     env.step(controller.act(env, {}))
     moved = env.after.setpoints.tap - before
     assert moved.min() < 0 and np.abs(moved).max() <= 2
-    held = env.plant.operate(env.before, env.task.neutral)[0]
+    held = env.simulator.operate(env.before, env.task.default_action)[0]
     assert env.after.solution.excursion.sum() < held.solution.excursion.sum()
     env.close()
 
 
 def test_it_refuses_what_it_cannot_move():
     with pytest.raises(ValueError, match="at least one programme"):
-        Linear(rounds=0)
+        SensitivityControl(rounds=0)
     scenario = load_scenario("ieee13_volt_var")
     others = [spec for spec in scenario.devices if spec["kind"] != "inverter"]
     env = ZoneEnv(scenario.replace(devices=others, zones={"method": "balanced", "count": 1}, agents="device"))
     env.reset(seed=1)
     with pytest.raises(ValueError, match="linear needs inverters"):
-        Linear().start(env)
+        SensitivityControl().reset(env)
     env.close()

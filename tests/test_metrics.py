@@ -23,9 +23,11 @@ def test_figures_are_the_sums_over_the_day(scenario):
     units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     first = round(task.scenario.start_hour / task.scenario.dt_h)
     sun = task.profiles.day(20).kw[first:, units]
-    slots = task.agents.slots
+    action_layout = task.agents.action_layout
     while env.agents:  # half of the day still, so that some steps are in band
-        flat = rng.uniform(-1, 1, slots.size) if env.now.step > task.scenario.steps // 2 else task.neutral
+        flat = (
+            rng.uniform(-1, 1, action_layout.size) if env.now.step > task.scenario.steps // 2 else task.default_action
+        )
         env.step(task.encoding.encode(flat))
         figures.add(env.before, env.after, env.team_reward)
         terms.add(env.before, env.after)
@@ -38,7 +40,9 @@ def test_figures_are_the_sums_over_the_day(scenario):
         states.append(env.after.setpoints.closed)
         rewards.append(env.team_reward)
         lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
-    judged = [n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.unjudged) for n in task.feeder.nodes]
+    judged = [
+        n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.excluded_buses) for n in task.feeder.nodes
+    ]
     seen = np.array(v)[:, judged]
     outside = (seen > 1.05) | (seen < 0.95)
     found = figures.result()
@@ -73,10 +77,10 @@ def test_a_dead_node_does_not_violate_and_the_source_does_not_count(scenario):
     task = task_of(scenario)
     env = ZoneEnv(task)
     env.reset(seed=1)
-    env.step(task.encoding.encode(task.neutral))
+    env.step(task.encoding.encode(task.default_action))
     at_source = np.array([n.rsplit(".", 1)[0] == task.feeder.source_bus for n in task.feeder.nodes])
     v, alive = np.where(at_source, 1.3, 1.0), np.ones(len(at_source), bool)
-    node = task.zones[0].judged[0]
+    node = task.zones[0].scored_nodes[0]
     v[node], alive[node] = 0.0, False
     figures = EpisodeFigures(task)
     figures.add(env.before, with_voltages(env.after, v, alive), 0.0)
@@ -93,7 +97,7 @@ def test_a_failure_does_not_hide_the_steps_that_were_not_played(scenario):
     task = task_of(scenario)
     env = ZoneEnv(task)
     env.reset(seed=1)
-    env.step(task.encoding.encode(task.neutral))
+    env.step(task.encoding.encode(task.default_action))
     good = with_voltages(env.after, np.ones(len(task.feeder.nodes)))
     figures = EpisodeFigures(task)
     for _ in range(3):
@@ -169,9 +173,11 @@ def test_what_is_shed_in_part_is_counted_once_and_by_class(entry):
     task = load_cached("ieee13_microgrid")
     env, figures = ZoneEnv(task), EpisodeFigures(task)
     env.reset(seed=0, options={"day": 20})
-    flat, wanted = task.neutral.copy(), np.zeros(len(CLASSES))
-    slots = task.agents.slots
-    flat[slots.parts[next(k for k, g in enumerate(task.groups) if type(g).__name__ == "FlexibleLoads")]] = entry
+    flat, wanted = task.default_action.copy(), np.zeros(len(CLASSES))
+    action_layout = task.agents.action_layout
+    flat[
+        action_layout.parts[next(k for k, g in enumerate(task.device_groups) if type(g).__name__ == "FlexibleLoads")]
+    ] = entry
     for _ in range(3):
         env.step(task.encoding.encode(flat))
         figures.add(env.before, env.after, 0.0)

@@ -22,7 +22,7 @@ def states(scenario):
 
 def lowest_and_count(zone, state):
     """A feature of one's own, unregistered."""
-    v = state.solution.v_pu[zone.judged]
+    v = state.solution.v_pu[zone.scored_nodes]
     return [v.min(), 0.01 * len(v)]
 
 
@@ -57,7 +57,7 @@ def net_power(zone, state):
     return [state.setpoints.kw[np.concatenate([zone.loads, zone.units])].sum() / 1000]
 
 
-def clock(zone, state):
+def time_of_day(zone, state):
     """A feature of one's own that has the name of a known one."""
     return [0.123]
 
@@ -88,9 +88,9 @@ def test_one_call_for_all_zones_gives_what_each_gives(name, scenario):
 def test_many_states_at_once_give_what_each_gives(name, scenario):
     task, several = task_of(scenario), states(scenario)
     function, together = KNOWN[name].function, stacked(states(scenario))
-    if name == "clock":  # the hour is one for all states
+    if name == "time_of_day":  # the hour is one for all states
         several = [replace(state, hour=together.hour) for state in several]
-    for zone in (*task.zones, task.stacked):
+    for zone in (*task.zones, task.all_zones):
         expected = np.stack(
             [np.broadcast_to(function(zone, state), _shape(function, zone, state)) for state in several]
         )
@@ -114,7 +114,7 @@ def test_labels_are_as_many_as_entries(name, scenario):
         own = len(np.atleast_1d(KNOWN[name].function(zone, states(scenario)[0])))
         told = [label for label in labels if label != "-"]
         assert all(label.endswith(f"[{KNOWN[name].unit}]") for label in told)
-        rows = {"actions": zone.action_weight, "readings": zone.reading_weight}.get(KNOWN[name].per, np.ones(own))
+        rows = {"actions": zone.action_weight, "telemetry": zone.telemetry_weight}.get(KNOWN[name].per, np.ones(own))
         assert [label != "-" for label in labels] == [*(rows > 0), *[False] * (len(labels) - own)]
 
 
@@ -122,12 +122,15 @@ def test_labels_are_as_many_as_entries(name, scenario):
 def test_a_zone_with_nothing_of_a_kind_has_no_label_for_it(scenario):
     """Padding is padding also where a zone has none of the things."""
     task = task_of(scenario)
-    for name in ("tap", "banks", "closed", "unit_voltage"):
+    for name in ("tap_position", "capacitor_closed", "switch_closed", "unit_voltage"):
         built = observer(scenario, name)
         for zone in task.zones:
-            rows = {"tap": zone.taps, "banks": zone.capacitors, "closed": zone.switches, "unit_voltage": zone.units}[
-                name
-            ]
+            rows = {
+                "tap_position": zone.taps,
+                "capacitor_closed": zone.capacitors,
+                "switch_closed": zone.switches,
+                "unit_voltage": zone.units,
+            }[name]
             assert [label != "-" for label in built.labels(zone, task.feeder)].count(True) == len(rows)
 
 
@@ -166,15 +169,15 @@ def test_voltages_by_hand(scenario):
     task, state = task_of(scenario), states(scenario)[0]
     zone = task.zones[-1]
     v = np.ones(len(task.feeder.nodes))
-    v[zone.judged[:3]] = 0.95, 1.04, 0.0
+    v[zone.scored_nodes[:3]] = 0.95, 1.04, 0.0
     alive = np.ones(len(v), bool)
-    alive[zone.judged[2]] = False
-    row = seen(scenario, "voltage", with_voltages(state, v, alive), -1)
-    assert row == pytest.approx([-1.0, 20 * -0.01 / len(zone.judged), 0.8], abs=1e-6)
+    alive[zone.scored_nodes[2]] = False
+    row = seen(scenario, "zone_voltage", with_voltages(state, v, alive), -1)
+    assert row == pytest.approx([-1.0, 20 * -0.01 / len(zone.scored_nodes), 0.8], abs=1e-6)
     outside = with_voltages(state, np.where(np.isin(np.arange(len(v)), zone.nodes), 1.0, 0.9))
-    assert seen(scenario, "voltage", outside, -1) == pytest.approx([0, 0, 0], abs=1e-6), "only one's own zone"
+    assert seen(scenario, "zone_voltage", outside, -1) == pytest.approx([0, 0, 0], abs=1e-6), "only one's own zone"
     both = np.ones(len(v))
-    both[task.zones[0].judged[0]], both[task.zones[-1].judged[0]] = 0.98, 1.03
+    both[task.zones[0].scored_nodes[0]], both[task.zones[-1].scored_nodes[0]] = 0.98, 1.03
     for z in range(len(task.zones)):
         assert seen(scenario, "feeder_voltage", with_voltages(state, both), z) == pytest.approx([-0.4, 0.6], abs=1e-6)
 
@@ -194,8 +197,8 @@ def test_units_by_hand(scenario):
             moved = state.replace(setpoints=points, forecast=forecast)
             assert seen(scenario, "unit_kvar", moved, z)[u] == pytest.approx(-0.5)
             if unit.kind == "inverter":
-                panel = zone.panels.tolist().index(j)
-                assert seen(scenario, "sun", moved, z)[panel] == pytest.approx(0.7)
+                panel = zone.pv_units.tolist().index(j)
+                assert seen(scenario, "pv_available", moved, z)[panel] == pytest.approx(0.7)
 
 
 @every_scenario
@@ -208,17 +211,21 @@ def test_load_clock_taps_states_and_identity_by_hand(scenario):
         points.tap = np.arange(len(points.tap)) - 2
         points.closed = np.arange(len(points.closed)) % 2 == 0
         moved = state.replace(setpoints=points)
-        assert seen(scenario, "tap", moved, z)[: len(zone.taps)] == pytest.approx((zone.taps - 2) / 8)
+        assert seen(scenario, "tap_position", moved, z)[: len(zone.taps)] == pytest.approx((zone.taps - 2) / 8)
         v = np.ones(len(task.feeder.nodes))
         behind = [task.feeder.node_index[f"{tap.bus2}.{tap.phases[0]}"] for tap in task.feeder.taps]
         v[behind] = 1.01 + 0.002 * np.arange(len(behind))
         regulated = seen(scenario, "tap_voltage", with_voltages(state, v), z)
         assert regulated[: len(zone.taps)] == pytest.approx(0.2 + 0.04 * zone.taps, abs=1e-5)
-        assert seen(scenario, "banks", moved, z)[: len(zone.capacitors)] == pytest.approx(1.0 - zone.capacitors % 2)
-        assert seen(scenario, "closed", moved, z)[: len(zone.switches)] == pytest.approx(1.0 - zone.switches % 2)
+        assert seen(scenario, "capacitor_closed", moved, z)[: len(zone.capacitors)] == pytest.approx(
+            1.0 - zone.capacitors % 2
+        )
+        assert seen(scenario, "switch_closed", moved, z)[: len(zone.switches)] == pytest.approx(1.0 - zone.switches % 2)
         assert seen(scenario, "identity", state, z).tolist() == np.eye(count)[z].tolist()
         for hour, sine, cosine in ((0.0, 0, 1), (6.0, 1, 0), (12.0, 0, -1), (18.0, -1, 0)):
-            assert seen(scenario, "clock", replace(state, hour=hour), z) == pytest.approx([sine, cosine], abs=1e-6)
+            assert seen(scenario, "time_of_day", replace(state, hour=hour), z) == pytest.approx(
+                [sine, cosine], abs=1e-6
+            )
 
 
 @every_scenario
@@ -226,7 +233,7 @@ def test_forecasts_powers_and_last_actions_by_hand(scenario, rng):
     task = task_of(scenario)
     ahead = rng.uniform(-100, 100, (4, len(task.feeder.injections)))
     price = rng.uniform(0, 1, 4)
-    action = rng.uniform(-1, 1, task.agents.slots.size)
+    action = rng.uniform(-1, 1, task.agents.action_layout.size)
     served = rng.uniform(-50, 50, len(task.feeder.injections))
     state = states(scenario)[0]
     loading = rng.uniform(0, 2, len(task.feeder.branches))
@@ -234,12 +241,12 @@ def test_forecasts_powers_and_last_actions_by_hand(scenario, rng):
     solution = replace(state.solution, served_kw=served, currents=lambda: loading, energised=alive)
     state = state.replace(forecast=ahead, price=price, action=action, solution=solution)
     for z, zone in enumerate(task.zones):
-        load = Observer.build(["load_ahead"], task.zones, task.stacked, state).observe(state)[z]
+        load = Observer.build(["load_forecast"], task.zones, task.all_zones, state).observe(state)[z]
         assert load == pytest.approx(np.clip(-ahead[:, zone.loads].sum(-1) / 100, 0, 50), rel=1e-5)
-        sun = Observer.build(["sun_ahead"], task.zones, task.stacked, state).observe(state)[z]
-        rated = zone.panel_kw.sum() if len(zone.panels) else 1.0
-        assert sun == pytest.approx(np.clip(ahead[:, zone.panels].sum(-1) / rated, 0, 1.2), rel=1e-5)
-        prices = Observer.build(["price_ahead"], task.zones, task.stacked, state).observe(state)[z]
+        sun = Observer.build(["pv_forecast"], task.zones, task.all_zones, state).observe(state)[z]
+        rated = zone.pv_unit_kw.sum() if len(zone.pv_units) else 1.0
+        assert sun == pytest.approx(np.clip(ahead[:, zone.pv_units].sum(-1) / rated, 0, 1.2), rel=1e-5)
+        prices = Observer.build(["price_forecast"], task.zones, task.all_zones, state).observe(state)[z]
         assert prices == pytest.approx(10 * price, rel=1e-5)
         both = np.concatenate([zone.loads, zone.units])
         assert seen(scenario, "zone_power", state, z) == pytest.approx([served[both].sum() / 100], rel=1e-4)
@@ -247,19 +254,19 @@ def test_forecasts_powers_and_last_actions_by_hand(scenario, rng):
         kw = state.setpoints.kw[zone.units] / zone.unit_kw
         assert power == pytest.approx(kw, abs=1e-5)
         last = seen(scenario, "last_action", state, z)
-        used = task.agents.slots.used[z]
-        assert last[used] == pytest.approx(action[task.agents.slots.place[z][used]], abs=1e-6)
+        used = task.agents.action_layout.used[z]
+        assert last[used] == pytest.approx(action[task.agents.action_layout.place[z][used]], abs=1e-6)
         assert (last[~used] == 0).all()
         assert seen(scenario, "has_action", state, z).tolist() == used.astype(float).tolist()
-        assert seen(scenario, "kind", state, z).sum() == len(
-            {k for k, g in enumerate(task.groups) for bus in g.buses if bus in zone.buses}
+        assert seen(scenario, "device_kind", state, z).sum() == len(
+            {k for k, g in enumerate(task.device_groups) for bus in g.buses if bus in zone.buses}
         )
         border = seen(scenario, "border_loading", state, z)[: len(zone.borders)]
         assert border == pytest.approx(loading[zone.borders], rel=1e-5)
         crossing = [b for b in task.feeder.branches if (b.bus1 in zone.buses) != (b.bus2 in zone.buses)]
         assert len(zone.borders) == len(crossing)
-        share = np.mean(alive[zone.judged])
-        assert seen(scenario, "alive", state, z) == pytest.approx([share], abs=1e-5)
+        share = np.mean(alive[zone.scored_nodes])
+        assert seen(scenario, "energised_share", state, z) == pytest.approx([share], abs=1e-5)
 
 
 # --- one's own -------------------------------------------------------------------------------------------------------
@@ -269,7 +276,7 @@ def test_forecasts_powers_and_last_actions_by_hand(scenario, rng):
 def test_features_of_ones_own(scenario):
     """Three lines, named module:function; registered or not, also of different length in each zone."""
     task, state = task_of(scenario), states(scenario)[0]
-    names = ["clock", "test_observations:lowest_and_count", "net_power", "test_observations:as_many_as_taps"]
+    names = ["time_of_day", "test_observations:lowest_and_count", "net_power", "test_observations:as_many_as_taps"]
     built = observer(scenario, *names)
     most = max(len(zone.taps) for zone in task.zones)
     assert built.widths == (2, 2, 1, most)
@@ -312,11 +319,11 @@ def test_a_feature_that_fails_later_is_named():
 
 
 def test_a_feature_of_ones_own_may_have_a_known_name():
-    built = observer(SCENARIOS[0], "test_observations:clock")
+    built = observer(SCENARIOS[0], "test_observations:time_of_day")
     assert built.observe(states(SCENARIOS[0])[0])[:, 0] == pytest.approx(0.123)
 
 
 def test_known_features_are_found_by_name():
     for name in KNOWN:
         assert named_feature(name) is KNOWN[name]
-    assert isinstance(observer(SCENARIOS[0], "voltage"), Observer)
+    assert isinstance(observer(SCENARIOS[0], "zone_voltage"), Observer)

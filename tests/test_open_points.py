@@ -8,7 +8,7 @@ import pytest
 
 import dss_marl
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import Screening
+from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import LinDistFlowScreening
 from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
 from dss_marl.devices import device_kind
 from dss_marl.envs.task import build_task
@@ -24,7 +24,7 @@ def built(feeder="case33"):
     kind = device_kind("open_point")
     said = {"kind": "open_point", "lines": LINES[feeder], "ties": TIES[feeder], "names": NAMES[feeder]}
     specs = [kind.Spec.model_validate(said)]
-    read = read_feeder(feeder, switches=kind.new_switches(specs))
+    read = read_feeder(feeder, switches=kind.added_switches(specs))
     return kind.build(specs, read), read
 
 
@@ -51,20 +51,20 @@ def is_radial_and_whole(feeder, closed):
 
 def wandered(group, feeder, rng, steps, requests=None):
     """Yield states of an episode in which every device asks for any place in each step."""
-    memory, points = group.initial(), feeder.setpoints()
+    device_state, points = group.initial(), feeder.setpoints()
     for step in range(steps):
-        yield memory, points
-        goals = rng.integers(0, len(group.places), group.size) if requests is None else requests(memory, points)
-        memory, _ = group.act(group.request(goals), memory, points, at(step))
+        yield device_state, points
+        goals = rng.integers(0, len(group.places), group.size) if requests is None else requests(device_state, points)
+        device_state, _ = group.act(group.request(goals), device_state, points, at(step))
 
 
 @pytest.mark.parametrize("name", ["case33", "ieee123"])
 def test_whatever_is_asked_all_stays_fed_and_radial(name, rng):
     group, feeder = built(name)
     seen = set()
-    for memory, points in wandered(group, feeder, rng, 60):
+    for device_state, points in wandered(group, feeder, rng, 60):
         assert is_radial_and_whole(feeder, points.closed)
-        here = group.here(memory, points.closed)
+        here = group.here(device_state, points.closed)
         assert sorted(here) == np.flatnonzero(~points.closed[group.places]).tolist()
         seen.add(points.closed.tobytes())
     assert len(seen) > 20
@@ -74,11 +74,11 @@ def test_whatever_is_asked_all_stays_fed_and_radial(name, rng):
 def test_a_place_is_legal_exactly_where_the_exchange_leaves_a_fed_tree_and_then_it_is_done(name, rng):
     group, feeder = built(name)
     verdicts = []
-    for memory, points in wandered(group, feeder, rng, 6):
+    for device_state, points in wandered(group, feeder, rng, 6):
         levels = group.request(np.arange(len(group.places))[:, None] * np.ones(group.size, int))
-        mask = group.legal(levels, memory, points, at())
+        mask = group.feasible(levels, device_state, points, at())
         assert mask.shape == (len(group.places), group.size, 1)
-        here = group.here(memory, points.closed)
+        here = group.here(device_state, points.closed)
         for place in range(len(group.places)):
             for d in range(group.size):
                 after = points.closed.copy()
@@ -90,7 +90,7 @@ def test_a_place_is_legal_exactly_where_the_exchange_leaves_a_fed_tree_and_then_
                 verdicts.append(fine)
                 goals, done = here.copy(), points.copy()
                 goals[d] = place
-                _, limited = group.act(group.request(goals), memory, done, at())
+                _, limited = group.act(group.request(goals), device_state, done, at())
                 assert limited.tolist() == [int(k == d and not fine) for k in range(group.size)]
                 assert np.array_equal(done.closed, after if fine else points.closed)
     assert {True, False} == set(verdicts)
@@ -98,14 +98,14 @@ def test_a_place_is_legal_exactly_where_the_exchange_leaves_a_fed_tree_and_then_
 
 def test_present_and_neutral_say_where_they_are_and_home(rng):
     group, feeder = built()
-    for memory, points in wandered(group, feeder, rng, 8):
+    for device_state, points in wandered(group, feeder, rng, 8):
         before = points.closed.copy()
-        kept, limited = group.act(group.present(memory, points, at()), memory, points, at())
+        kept, limited = group.act(group.hold_action(device_state, points, at()), device_state, points, at())
         assert np.array_equal(points.closed, before) and not limited.any()
-        assert np.array_equal(group.here(kept, before), group.here(memory, before))
-        assert (group.readings(kept, points, at()).argmax(-1) == group.here(kept, before)).all()
+        assert np.array_equal(group.here(kept, before), group.here(device_state, before))
+        assert (group.telemetry(kept, points, at()).argmax(-1) == group.here(kept, before)).all()
     points = feeder.setpoints()
-    group.act(group.neutral(), group.initial(), points, at())
+    group.act(group.default_action(), group.initial(), points, at())
     assert np.array_equal(points.closed, feeder.setpoints().closed)
 
 
@@ -114,7 +114,7 @@ def test_two_that_want_one_place_take_turns():
     group, feeder = built()
     goals = group.home.copy()
     place = group.place_names.index("l11")
-    rivals = [d for d in range(group.size) if group.legal(
+    rivals = [d for d in range(group.size) if group.feasible(
         group.request(np.where(np.arange(group.size) == d, place, group.home)), group.initial(), feeder.setpoints(),
         at())[d, 0]]  # fmt: skip
     assert len(rivals) >= 2
@@ -133,13 +133,13 @@ def test_a_batch_acts_as_its_rows_do(rng):
     rows = [(m.copy(), p.copy()) for m, p in wandered(group, feeder, rng, 4)]
     batch = feeder.setpoints()
     batch.closed = np.stack([points.closed for _, points in rows])
-    memory = np.stack([m for m, _ in rows])
+    device_state = np.stack([m for m, _ in rows])
     action = group.request(rng.integers(0, len(group.places), (4, group.size)))
-    legal, present = group.legal(action, memory, batch, at(2)), group.present(memory, batch, at(2))
-    kept, limited = group.act(action, memory, batch, at(2))
+    legal, present = group.feasible(action, device_state, batch, at(2)), group.hold_action(device_state, batch, at(2))
+    kept, limited = group.act(action, device_state, batch, at(2))
     for k, (own, points) in enumerate(rows):
-        assert np.array_equal(legal[k], group.legal(action[k], own, points, at(2)))
-        assert np.array_equal(present[k], group.present(own, points, at(2)))
+        assert np.array_equal(legal[k], group.feasible(action[k], own, points, at(2)))
+        assert np.array_equal(present[k], group.hold_action(own, points, at(2)))
         one_kept, one_limited = group.act(action[k], own, points, at(2))
         assert np.array_equal(kept[k], one_kept) and np.array_equal(limited[k], one_limited)
         assert np.array_equal(batch.closed[k], points.closed)
@@ -207,7 +207,7 @@ def test_the_published_configuration_is_the_best_of_all_50751():
         feeder={"source_pu": 1.0}, rewards={"loss": 1.0}, devices=[{"kind": "open_point", "lines": LINES["case33"]}]
     ))  # fmt: skip
     trees = trees_of_case33()
-    bounds = -1000 * Screening(task, task.groups[0], trees).scores(task.sample)
+    bounds = -1000 * LinDistFlowScreening(task, task.device_groups[0], trees).scores(task.sample)
     could_be = trees[bounds < best_kw]
     assert 10 < len(could_be) < 1000
     others = [losses_kw([group.place_names[k] for k in tree])[0] for tree in could_be]
@@ -223,9 +223,9 @@ def test_panels_feed_all_their_sun_and_are_nobodys_device():
     env.reset(options={"day": 175})
     task = env.task
     units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
-    assert len(units) == 3 and [type(group).__name__ for group in task.groups] == ["OpenPoints"]
+    assert len(units) == 3 and [type(group).__name__ for group in task.device_groups] == ["OpenPoints"]
     for _ in range(13):
-        env.step(task.encoding.encode(task.neutral))
+        env.step(task.encoding.encode(task.default_action))
     after = env.after
     assert after.setpoints.kw[units].min() > 500
     assert np.array_equal(after.setpoints.kw[units], after.forecast[0, units])

@@ -8,16 +8,16 @@ import pytest
 
 import dss_marl
 from dss_marl._assets import data_folder
-from dss_marl.controllers import Droop, NoControl, Planned, Plans, load_plans, reference
-from dss_marl.controllers.optimization.interval_qp import Local, _constraints, _upper, best_change
+from dss_marl.controllers import Droop, NoControl, PlanReplay, Plans, load_plans, reference
+from dss_marl.controllers.optimization.interval_qp import LocalModel, _constraints, _upper, solve_qp
 from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.plan_files import digest
-from dss_marl.controllers.planning.solve import METHODS, played, solve_day
+from dss_marl.controllers.planning.solve import METHODS, play_plan, solve_day
 from dss_marl.controllers.planning.volt_var.beam_search import RegulatedDay
-from dss_marl.controllers.planning.volt_var.interval_model import Moments
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
-from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.envs.simulator import Plant
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.search.trial_solves import TrialSolver
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import evaluate
 from dss_marl.experiments.evaluation import evaluate_all
@@ -40,10 +40,13 @@ def small(**changes):
 
 def exhaustive(task, day):
     """The best of all sequences of taps and banks, with 41 shares of the inverter in each interval."""
-    plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
-    first, trials = plant.begin(day, task.start), Trials(plant)
-    states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(task.scenario.steps)]
-    moments = Moments(trials, states, positions)
+    simulator, positions = Simulator(task, dss_marl.ZoneEnv(task).engine), TapPositions(task)
+    first, trials = simulator.begin(day, task.start), TrialSolver(simulator)
+    states = [
+        simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None)
+        for t in range(task.scenario.steps)
+    ]
+    moments = IntervalModel(trials, states, positions)
     prices = positions.prices(trials, states[0])
     tap, bank = positions.start
     earned = {}
@@ -102,15 +105,15 @@ def test_rows_that_are_alike_count_with_all_their_weight(monkeypatch):
     pytest.importorskip("clarabel")
     rng = np.random.default_rng(3)
     value, slopes, weight = rng.uniform(1.03, 1.07, 5), rng.normal(0, 0.02, (5, 3)), rng.uniform(0.1, 1, 5)
-    once = Local(value, slopes, 3 * weight, np.tile([[0.95], [1.05]], 5), rng.normal(0, 0.01, 3), 0.1 * np.eye(3))
+    once = LocalModel(value, slopes, 3 * weight, np.tile([[0.95], [1.05]], 5), rng.normal(0, 0.01, 3), 0.1 * np.eye(3))
     thrice = replace(once, value=np.tile(value, 3), slopes=np.tile(slopes, (3, 1)), weight=np.tile(weight, 3))
     thrice = replace(thrice, band=np.tile([[0.95], [1.05]], 15))
     ends = -np.ones(3), np.ones(3)
-    expected = best_change(once, *ends)
+    expected = solve_qp(once, *ends)
     assert np.abs(expected).max() > 0.01
     for many in (300, 10):
         monkeypatch.setattr("dss_marl.controllers.optimization.interval_qp._MANY", many)
-        assert once.cost(best_change(thrice, *ends)) == pytest.approx(once.cost(expected), rel=1e-4)
+        assert once.cost(solve_qp(thrice, *ends)) == pytest.approx(once.cost(expected), rel=1e-4)
 
 
 def test_a_path_is_the_best_of_all():
@@ -141,12 +144,12 @@ def test_positions_are_reached_by_the_requests_that_they_write(absolute):
     ]
     env = dss_marl.ZoneEnv(small(devices=devices))
     env.reset(options={"day": SUMMER})
-    positions, flat = Positions(env.task), env.task.neutral.copy()
+    positions, joint_action = TapPositions(env.task), env.task.default_action.copy()
     goal = positions.start.copy()
     goal[0] += 3
     goal[1:] = 1 - goal[1:]
-    positions.write(flat, positions.start, goal)
-    after = env.what_if(env.task.encoding.encode(flat))
+    positions.write(joint_action, positions.start, goal)
+    after = env.what_if(env.task.encoding.encode(joint_action))
     np.testing.assert_array_equal(positions.of(after.setpoints), goal)
     shown = positions.at(env.now, goal).setpoints
     np.testing.assert_array_equal(shown.tap, after.setpoints.tap)
@@ -156,15 +159,15 @@ def test_positions_are_reached_by_the_requests_that_they_write(absolute):
 def test_a_plan_earns_the_same_again_from_its_file(tmp_path):
     scenario = small()
     task = build_task(scenario)
-    requests = np.zeros((3, task.agents.slots.size))
+    requests = np.zeros((3, task.agents.action_layout.size))
     requests[:, 0] = [0.25, -0.5, 0.75]
     requests[1, 1] = 1.0
     plans = Plans(digest(scenario))
-    plans.add(task, SUMMER, requests, played(task, SUMMER, requests))
+    plans.add(task, SUMMER, requests, play_plan(task, SUMMER, requests))
     plans.save(tmp_path / "plans.npz")
     again = Plans.load(tmp_path / "plans.npz")
     np.testing.assert_array_equal(again.requests[SUMMER], requests)
-    figures = evaluate(Planned(again), scenario, [SUMMER])[0]
+    figures = evaluate(PlanReplay(again), scenario, [SUMMER])[0]
     assert figures["team_return"] == plans.returns[SUMMER]
     assert figures["tap_moves"] == 1
 
@@ -173,9 +176,9 @@ def test_all_controllers_play_the_days_that_have_plans():
     scenario = small()
     task = build_task(scenario)
     plans, day = Plans(digest(scenario)), task.profiles.days("test")[7]
-    requests = np.zeros((3, task.agents.slots.size))
-    plans.add(task, day, requests, played(task, day, requests))
-    controllers = {"best_known": Planned(plans), "no_control": reference("no_control", scenario)}
+    requests = np.zeros((3, task.agents.action_layout.size))
+    plans.add(task, day, requests, play_plan(task, day, requests))
+    controllers = {"best_known": PlanReplay(plans), "no_control": reference("no_control", scenario)}
     table = evaluate_all(controllers, scenario)
     assert table.days == (day,)
     np.testing.assert_allclose(*(table.column(name, "team_return") for name in controllers), atol=1e-6)
@@ -187,15 +190,15 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
     scenario = small()
     task = build_task(scenario)
     plans = Plans(digest(scenario))
-    plans.add(task, SUMMER, np.zeros((3, task.agents.slots.size)), -1.0)
+    plans.add(task, SUMMER, np.zeros((3, task.agents.action_layout.size)), -1.0)
     with pytest.raises(ValueError, match=r"no plan of day 4, only of 175; run 'dss-marl solve ieee13_volt_var'"):
-        evaluate(Planned(plans), scenario, [4])
+        evaluate(PlanReplay(plans), scenario, [4])
     with pytest.raises(ValueError, match="solved before it was changed"):
-        evaluate(Planned(plans), scenario.replace(rewards={"loss": 2}), [SUMMER])
+        evaluate(PlanReplay(plans), scenario.replace(rewards={"loss": 2}), [SUMMER])
     plans.drawn_kwh[SUMMER] *= 1.001
     with pytest.raises(ValueError, match=r"day 175 .* has changed since"):
-        evaluate(Planned(plans), scenario, [SUMMER])
-    assert digest(scenario.replace(observations=["voltage"])) == digest(scenario)
+        evaluate(PlanReplay(plans), scenario, [SUMMER])
+    assert digest(scenario.replace(observations=["zone_voltage"])) == digest(scenario)
 
 
 @pytest.mark.parametrize(
@@ -233,15 +236,15 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     pytest.importorskip("clarabel")
     task = build_task(dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10))
     search = RegulatedDay(task, SUMMER, kept=3)
-    flats = search.requests()
+    flats = search.plan_day()
     search.close()
     weaker = [evaluate(one, task.scenario, [SUMMER])[0]["team_return"] for one in (NoControl(), Droop())]
-    assert played(task, SUMMER, flats) > max(weaker) + 0.01
+    assert play_plan(task, SUMMER, flats) > max(weaker) + 0.01
     # The best with taps held is not the best: pushing them now pays later.
     assert np.abs(flats[0]).max() == pytest.approx(1)
-    refuses = METHODS["regulated"].refuses
-    assert not refuses(task) and "Regulators" in refuses(build_task(small()))
-    assert "no controls" in refuses(build_task(task.scenario.replace(circuit_controls=False)))
+    unsupported_reason = METHODS["regulated"].unsupported_reason
+    assert not unsupported_reason(task) and "Regulators" in unsupported_reason(build_task(small()))
+    assert "no controls" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
 
 
 def test_a_programme_is_put_together_as_its_matrices_are_written():
@@ -260,7 +263,7 @@ def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say()
         plans = Plans.load(path)
         assert len(plans.requests) >= 10
         day = sorted(plans.requests)[len(plans.requests) // 2]
-        figures = evaluate(Planned(plans), scenario, [day])[0]
+        figures = evaluate(PlanReplay(plans), scenario, [day])[0]
         assert figures["team_return"] == pytest.approx(plans.returns[day], abs=1e-4)
         weaker = reference("tuned_droop" if scenario.tuned_droop else "no_control", scenario)
         assert figures["team_return"] > evaluate(weaker, scenario, [day])[0]["team_return"]
@@ -280,7 +283,7 @@ def test_one_device_with_levels_is_planned_exactly(kind):
     count = int(task.encoding.counts[0])
     assert count == (5 if kind == "inverter" else 3)
     _, earned = solve_day(task, SUMMER)
-    tried = [played(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
+    tried = [play_plan(task, SUMMER, np.array(way)[:, None]) for way in product(np.linspace(-1, 1, count), repeat=3)]
     assert earned == pytest.approx(max(tried), abs=1e-6)
     assert max(tried) > min(tried)
 
@@ -312,10 +315,10 @@ def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
     base = dss_marl.load_scenario("ieee13_legacy")
     zones = {"method": "balanced", "count": 1}
     task = build_task(base.replace(devices=devices, zones=zones, steps=6, start_hour=16.0))
-    plant, positions = Plant(task, dss_marl.ZoneEnv(task).engine), Positions(task)
-    first, trials = plant.begin(4, task.start), Trials(plant)
-    states = [plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(6)]
-    moments = Moments(trials, states, positions)
+    simulator, positions = Simulator(task, dss_marl.ZoneEnv(task).engine), TapPositions(task)
+    first, trials = simulator.begin(4, task.start), TrialSolver(simulator)
+    states = [simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in range(6)]
+    moments = IntervalModel(trials, states, positions)
     places = np.array(list(product(range(-16, 17), (0, 1), (0, 1))))
     rewards = [np.array([moments.reward(moments.after(t, at, np.zeros(0))) for at in places]) for t in range(6)]
     limits = [positions.may_move(t) for t in range(6)]

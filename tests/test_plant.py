@@ -1,4 +1,4 @@
-"""Plant: a day's load and sun in the right rows, forecasts, faults, slow devices and those that settle."""
+"""Simulator: a day's load and sun in the right rows, forecasts, faults, slow devices and those that settle."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ NAME = "ieee34_volt_var"
 
 
 def still(env):
-    return env.task.encoding.encode(env.task.neutral)
+    return env.task.encoding.encode(env.task.default_action)
 
 
 def played(env, steps, day=100):
@@ -132,7 +132,7 @@ def test_outages_of_the_day_begin_and_end_at_their_time(monkeypatch):
             assert np.array_equal(state.setpoints.closed, env.task.start.closed)
         if step == 13:  # repaired, but nobody has closed the switches yet
             assert not state.solution.energised[one].any()
-            assert env.task.groups[0].topology.may_close(state.setpoints.closed, state.faulted).any()
+            assert env.task.device_groups[0].topology.may_close(state.setpoints.closed, state.faulted).any()
     env.close()
 
 
@@ -170,16 +170,16 @@ def test_a_volt_var_curve_and_the_voltage_it_causes_agree():
     task = build_task(plain.replace(devices=devices, start_hour=11))
     env = ZoneEnv(task, engine=OpenDSSEngine(task.feeder, tolerance=1e-8))
     env.reset(seed=0, options={"day": 172})
-    group = next(g for g in task.groups if type(g).__name__ == "Inverters")
+    group = next(g for g in task.device_groups if type(g).__name__ == "Inverters")
     rng = np.random.default_rng(0)
     moved = []
     for _ in range(6):
-        flat = rng.uniform(-1, 1, task.agents.slots.size)
+        flat = rng.uniform(-1, 1, task.agents.action_layout.size)
         env.step(task.encoding.encode(flat))
         points = env.after.setpoints.copy()
-        memory = env.plant.memories(env.after.memory)[task.groups.index(group)].copy()
+        device_state = env.simulator.device_states(env.after.device_state)[task.device_groups.index(group)].copy()
         moved.append(points.kvar[group.injections].copy())
-        assert group.respond(memory, points, env.after.solution) < 0.01
+        assert group.respond(device_state, points, env.after.solution) < 0.01
     assert np.ptp(moved, axis=0).max() > 20
     env.close()
 
@@ -189,21 +189,24 @@ def test_cars_leave_full_when_nobody_controls_and_short_when_held_back():
     cars = [{"kind": "ev_charger", "bus": "671", "phases": [p], "kw": 11, "name": f"car{p}{k}"}
             for p in (1, 2, 3) for k in range(5)]  # fmt: skip
     scenario = plain.replace(
-        devices=[*plain.devices, *cars], start_hour=12, rewards={"unmet": 100, "loss": 1}, observations=["readings"]
+        devices=[*plain.devices, *cars],
+        start_hour=12,
+        rewards={"unserved_device_energy": 100, "loss": 1},
+        observations=["telemetry"],
     )
     env = ZoneEnv(scenario)
-    chargers = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "EVChargers")
+    chargers = next(k for k, g in enumerate(env.task.device_groups) if type(g).__name__ == "EVChargers")
     owed = {}
     for how in ("free", "held"):
         env.reset(seed=0, options={"day": 100})
-        flat = env.task.neutral.copy()
+        flat = env.task.default_action.copy()
         if how == "held":
-            flat[env.task.agents.slots.parts[chargers]] = -0.9
+            flat[env.task.agents.action_layout.parts[chargers]] = -0.9
         owed[how] = given = 0.0
         while env.agents:
             _, _, _, _, infos = env.step(env.task.encoding.encode(flat))
-            owed[how] -= sum(info["reward/unmet"] for info in infos.values()) * 10
-            given -= env.after.setpoints.kw[env.task.groups[chargers].injections].sum() * 0.25
+            owed[how] -= sum(info["reward/unserved_device_energy"] for info in infos.values()) * 10
+            given -= env.after.setpoints.kw[env.task.device_groups[chargers].injections].sum() * 0.25
         if how == "free":
             assert 60 < given < 300, "some ten kWh a car"
     assert owed["free"] == pytest.approx(0, abs=1e-6)
@@ -222,16 +225,16 @@ def test_an_island_lives_on_its_generator_and_dies_when_that_trips():
 
 
 def _start_at_48(env, lives):
-    feeder, slots = env.task.feeder, env.task.agents.slots
-    generators = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "Generators")
+    feeder, action_layout = env.task.feeder, env.task.agents.action_layout
+    generators = next(k for k, g in enumerate(env.task.device_groups) if type(g).__name__ == "Generators")
     env.reset(seed=0, options={"day": 10, "faults": ["l38"]})
     bus48 = [feeder.node_index[f"48.{p}"] for p in (1, 2, 3)]
     assert not env.now.solution.energised[bus48].any()
-    flat = env.task.neutral.copy()
-    units = flat[slots.parts[generators]].reshape(slots.shapes[generators])  # a view
-    units[env.task.groups[generators].names.index("generator_48"), 0] = 1.0
+    flat = env.task.default_action.copy()
+    units = flat[action_layout.parts[generators]].reshape(action_layout.shapes[generators])  # a view
+    units[env.task.device_groups[generators].names.index("generator_48"), 0] = 1.0
     env.step(env.task.encoding.encode(flat))
-    kw = env.after.solution.served_kw[env.task.groups[generators].injections]
+    kw = env.after.solution.served_kw[env.task.device_groups[generators].injections]
     if lives:
         assert env.after.solution.energised[bus48].all(), "the unit forms the island"
         assert env.after.solution.v_pu[bus48] == pytest.approx([1, 1, 1], abs=0.02)

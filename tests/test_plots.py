@@ -17,7 +17,7 @@ from dss_marl import plots
 from dss_marl._assets import known_names
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.plots.bus_layout import completed, tree_layout
-from dss_marl.plots.label_placement import Room
+from dss_marl.plots.label_placement import OccupancyGrid
 from dss_marl.plots.map_geometry import MANY, MARGIN, sheet_of
 from dss_marl.plots.style import spread
 
@@ -214,7 +214,7 @@ def test_spread_moves_only_what_is_too_close():
 
 
 def test_a_room_counts_what_a_box_would_cover():
-    room = Room(100, 50)
+    room = OccupancyGrid(100, 50)
     room.take_lines(np.array([[10.0, 10.0]]), np.array([[90.0, 10.0]]))
     covered = room.covered(np.array([[50.0, 10.0], [50.0, 30.0], [99.0, 30.0]]), 10, 6)
     assert covered[0] > 0 and covered[1] == 0 and np.isinf(covered[2])

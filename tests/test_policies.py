@@ -23,8 +23,8 @@ def test_droop_is_at_its_fixed_point_after_the_step():
     droop = Droop()
     env = environment_for(droop, scenario, "test")
     observations, _ = env.reset(options={"day": SUMMER})
-    droop.start(env)
-    group = env.task.groups[0]
+    droop.reset(env)
+    group = env.task.device_groups[0]
     distances = []
     for _ in range(60):
         observations, *_ = env.step(droop.act(env, observations))
@@ -45,8 +45,8 @@ def test_droop_holds_back_sun_where_the_standard_says_so():
     scenario = scenario.replace(devices=devices, feeder={"source_pu": 1.05}, start_hour=11, steps=8)
     env, droop = environment_for(Droop(), scenario, "test"), Droop(solves=60, tolerance=1e-4)
     observations, _ = env.reset(options={"day": SUMMER})
-    droop.start(env)
-    group, held = env.task.groups[0], []
+    droop.reset(env)
+    group, held = env.task.device_groups[0], []
     peak = np.array([env.task.feeder.injections[j].kw for j in group.injections])
     for _ in range(8):
         observations, *_ = env.step(droop.act(env, observations))
@@ -128,4 +128,4 @@ def test_unknown_controller_and_missing_devices_are_errors():
     env = dss_marl.ZoneEnv(without)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="droop needs inverters"):
-        Droop().start(env)
+        Droop().reset(env)

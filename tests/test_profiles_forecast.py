@@ -43,8 +43,8 @@ def test_the_error_grows_with_lead_time_as_stated(kind, far):
     assert spread[0] < spread[1] < spread[2]
     assert spread[0] < 0.5 * spread[2]
     if kind == "load":
-        stated = [far * np.sqrt(1 - np.exp(-2 * 0.25 * lead / LOAD_H)) for lead in (1, 4, 12, 23)]
-        assert spread == pytest.approx(stated, rel=0.2)
+        scenario_digest = [far * np.sqrt(1 - np.exp(-2 * 0.25 * lead / LOAD_H)) for lead in (1, 4, 12, 23)]
+        assert spread == pytest.approx(scenario_digest, rel=0.2)
     assert 0.5 * far < spread[-1] < 1.1 * far
 
 

@@ -11,7 +11,7 @@ from dss_marl._assets import data_folder
 from dss_marl.envs.scenario import scenario_from
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.grid.feeder import NewInjection
+from dss_marl.grid.feeder import AddedUnit
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
 
@@ -35,7 +35,7 @@ WORKS = [0.25] * 12 + [0.75] * 12
 def small(tmp_path, inverter=True, text=FEEDER):
     path = tmp_path / "small.dss"
     path.write_text(text.format(shape=" ".join(map(str, HOUSE)), other=" ".join(map(str, WORKS))))
-    return read_feeder(path, [], [NewInjection("roof", "b", 50.0)] if inverter else [])
+    return read_feeder(path, [], [AddedUnit("roof", "b", 50.0)] if inverter else [])
 
 
 def rows(days=10, minutes=60, start="2024-03-01 00:00", **columns):

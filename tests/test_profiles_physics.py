@@ -7,7 +7,7 @@ import pytest
 from common import feeder_with_units
 
 from dss_marl import read_feeder
-from dss_marl.grid.elements import Injection, NewInjection
+from dss_marl.grid.elements import AddedUnit, Injection
 from dss_marl.profiles import CLIMATES, DAYS, Profiles, SyntheticProfiles, ev_sessions
 from dss_marl.profiles.load import Loads
 from dss_marl.profiles.outages import season_factor
@@ -212,8 +212,8 @@ def test_more_panels_fill_the_day_but_not_the_inverter():
 
 def test_units_that_no_sun_drives_rest():
     """Batteries and chargers get zero here: their agents decide."""
-    battery = NewInjection("store", "890", 100.0, (), "battery")
-    feeder = read_feeder("ieee34", [], [NewInjection("roof", "848", 50.0), battery])
+    battery = AddedUnit("store", "890", 100.0, (), "battery")
+    feeder = read_feeder("ieee34", [], [AddedUnit("roof", "848", 50.0), battery])
     day = Profiles(spec(), feeder).day(172)
     kinds = [row.kind for row in feeder.injections]
     assert (day.kw[:, kinds.index("battery")] == 0).all()

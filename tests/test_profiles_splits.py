@@ -181,11 +181,11 @@ def test_a_stress_day_has_the_noise_of_its_date(number):
     class Seeded:
         circuit_controls = False
 
-        def start(self, env):
+        def reset(self, env):
             seeds.append(float(env._rng.random()))
 
         def act(self, env, observations):
-            return env.task.encoding.encode(env.task.neutral)
+            return env.task.encoding.encode(env.task.default_action)
 
     run_day(ZoneEnv(task, "test"), Seeded(), number)
     env = ZoneEnv(task, "test")

@@ -13,7 +13,7 @@ from opendssdirect import dss
 
 from dss_marl import OpenDSSEngine, make, read_feeder
 from dss_marl._assets import known_names
-from dss_marl.grid.feeder import NewInjection, NewSwitch, components
+from dss_marl.grid.feeder import AddedSwitch, AddedUnit, components
 from dss_marl.grid.feeder_report import feeder_report
 
 FOLDER = Path(__file__).parent / "circuits"
@@ -34,7 +34,7 @@ def context():
 
 
 @dataclass
-class Plain:
+class FlattenedEnv:
     v: dict  # |V| of every node [V]
     loads_kw: dict
     own_kw: float
@@ -70,7 +70,7 @@ def plain(path, commands=()):
         if made.CktElement.Enabled() and name.lower().startswith(("line.", "transformer.", "reactor.", "capacitor.")):
             loss += made.CktElement.Losses()[0] / 1000  # Circuit.Losses leaves out what stands to ground
     source = -made.Circuit.TotalPower()[0]  # current sources are among the sources
-    return Plain(v, loads, own, loss, source)
+    return FlattenedEnv(v, loads, own, loss, source)
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
@@ -308,7 +308,7 @@ def test_base_voltages_are_computed_where_the_file_has_none():
     kv = {bus.name: bus.kv_base * 3**0.5 for bus in feeder.buses}
     assert kv == pytest.approx({"sourcebus": 66, "s": 4.16, "a": 4.16, "t": 0.12 * 3**0.5}, rel=1e-4)
     assert "computed" in feeder_report(feeder)
-    placed = read_feeder(CIRCUITS["no_bases"], injections=[NewInjection("pv", "a", 10.0)])
+    placed = read_feeder(CIRCUITS["no_bases"], injections=[AddedUnit("pv", "a", 10.0)])
     assert placed.injections[-1].kv == pytest.approx(4.16)
 
 
@@ -335,8 +335,8 @@ def test_odd_names():
     assert {row.name for row in feeder.branches} == {"line.line one", "line.l.2.x", "transformer.reg.1"}
     assert {row.name for row in feeder.injections} == {"load.house 1.a", "load.house.1", "load.line.x"}
     assert {bus.name for bus in feeder.buses} == {"sourcebus", "bus a", "b-2_#3", "r"}
-    unit = NewInjection("My Unit", "Bus A", 30.0)
-    more = read_feeder(CIRCUITS["odd_names"], injections=[unit, NewInjection(replaces="pvsystem.My.Roof")])
+    unit = AddedUnit("My Unit", "Bus A", 30.0)
+    more = read_feeder(CIRCUITS["odd_names"], injections=[unit, AddedUnit(replaces="pvsystem.My.Roof")])
     assert [row.name for row in more.injections[-2:]] == ["generator.my unit", "generator.my.roof"]
     engine, setpoints = OpenDSSEngine(more, tolerance=1e-9), more.setpoints()
     setpoints.kw[-2:], setpoints.tap[0], setpoints.closed[:] = 20, 3, True
@@ -496,7 +496,7 @@ def test_a_load_on_a_disabled_lines_bus_is_dead_and_no_error(tmp_path):
 def test_pv_systems_are_taken_over():
     """Each by a unit at its bus, phases and rating; the PVSystem is off, and nobody else is."""
     path = CIRCUITS["own_power"]
-    feeder = read_feeder(path, injections=[NewInjection(replaces="pvsystem.*")])
+    feeder = read_feeder(path, injections=[AddedUnit(replaces="pvsystem.*")])
     units = {unit.name: unit for unit in feeder.units}
     assert {name: unit.injection for name, unit in units.items() if unit.injection} == {
         "pvsystem.pv1": "generator.pvsystem_pv1",  # a generator has the name
@@ -523,7 +523,7 @@ def scenario_on(path, **changes):
         "ieee34_volt_var",
         feeder={"name": str(path), "taps": {}, "source_pu": None, "closed": {}},
         zones={"method": "balanced", "count": 1},
-        unjudged=[],
+        excluded_buses=[],
         **changes,
     )
 
@@ -531,7 +531,7 @@ def scenario_on(path, **changes):
 def test_devices_of_the_circuit_are_picked_up_without_naming_each():
     devices = [{"kind": "inverter", "names": ["roof3"], "curtail": True}, {"kind": "inverter", "names": "circuit"}]
     env = scenario_on(CIRCUITS["own_power"], devices=devices)
-    (group,) = env.task.groups
+    (group,) = env.task.device_groups
     assert group.names == ("roof3", "pvsystem_pv1", "roof 2")
     assert group.kva.tolist() == [36, 240, 24]
     assert group.may_curtail.tolist() == [1, 0, 0]
@@ -539,7 +539,7 @@ def test_devices_of_the_circuit_are_picked_up_without_naming_each():
     env.step({agent: env.action_space(agent).sample() for agent in env.agents})
     env.close()
     env = scenario_on(CIRCUITS["regulators"], devices=[{"kind": "regulator"}])
-    assert len(env.task.groups[0].names) == 5
+    assert len(env.task.device_groups[0].names) == 5
     env.close()
 
 
@@ -563,7 +563,7 @@ def test_a_line_that_becomes_a_switch_keeps_its_impedance_and_the_solution():
     """`switch=yes` would write r = x = 1 over it."""
     plain_one, feeder = (
         read_feeder("ieee123"),
-        read_feeder("ieee123", switches=[NewSwitch("l67"), NewSwitch("Line.L13")]),
+        read_feeder("ieee123", switches=[AddedSwitch("l67"), AddedSwitch("Line.L13")]),
     )
     old, new = rows_by_name(plain_one.branches), rows_by_name(feeder.branches)
     for name in ("line.l67", "line.l13"):
@@ -581,7 +581,9 @@ def test_a_line_that_becomes_a_switch_keeps_its_impedance_and_the_solution():
 
 def test_a_tie_is_open_and_makes_no_node():
     plain_one = read_feeder("ieee123")
-    feeder = read_feeder("ieee123", switches=[NewSwitch("spare", "54", "94"), NewSwitch("t", "48", "25", (2, 3), 123)])
+    feeder = read_feeder(
+        "ieee123", switches=[AddedSwitch("spare", "54", "94"), AddedSwitch("t", "48", "25", (2, 3), 123)]
+    )
     assert feeder.nodes == plain_one.nodes
     rows = rows_by_name(feeder.switches)
     assert not rows["line.spare"].closed and rows["line.spare"].phases == (1,)  # bus 94 has no other
@@ -596,14 +598,14 @@ def test_a_tie_is_open_and_makes_no_node():
 
 
 WRONG_SWITCHES = {
-    "line": (NewSwitch("l999"), "line 'l999' does not exist"),
-    "bus": (NewSwitch("t", "48", "nowhere"), "bus 'nowhere' does not exist"),
-    "phases": (NewSwitch("t", "54", "94", (1, 2, 3)), "has phases [1]"),
-    "no phase in common": (NewSwitch("t", "94", "107"), "not at both buses"),
-    "one bus": (NewSwitch("t", "48"), "needs two buses"),
-    "to itself": (NewSwitch("t", "48", "48"), "to itself"),
-    "name": (NewSwitch("l13", "48", "25"), "choose another"),
-    "voltage": (NewSwitch("t", "61", "610"), "one voltage"),
+    "line": (AddedSwitch("l999"), "line 'l999' does not exist"),
+    "bus": (AddedSwitch("t", "48", "nowhere"), "bus 'nowhere' does not exist"),
+    "phases": (AddedSwitch("t", "54", "94", (1, 2, 3)), "has phases [1]"),
+    "no phase in common": (AddedSwitch("t", "94", "107"), "not at both buses"),
+    "one bus": (AddedSwitch("t", "48"), "needs two buses"),
+    "to itself": (AddedSwitch("t", "48", "48"), "to itself"),
+    "name": (AddedSwitch("l13", "48", "25"), "choose another"),
+    "voltage": (AddedSwitch("t", "61", "610"), "one voltage"),
 }
 
 
@@ -616,15 +618,15 @@ def test_a_switch_that_cannot_be_is_explained(what):
 
 def test_a_former_is_a_row_of_its_unit_and_nothing_else_shows():
     """Its source and its bus are OpenDSS's alone."""
-    units = [NewInjection("dg", "48", 300, kind="generator", forms=True), NewInjection("pv", "65", 50)]
+    units = [AddedUnit("dg", "48", 300, kind="generator", forms=True), AddedUnit("pv", "65", 50)]
     feeder, plain_one = read_feeder("ieee123", injections=units), read_feeder("ieee123")
     unit, pv = feeder.injections[-2:]
-    assert feeder.switches[unit.former].name == "former.dg" and pv.former == -1
-    assert feeder.formers.tolist() == [unit.former]
+    assert feeder.switches[unit.grid_forming_switch].name == "grid_forming.dg" and pv.grid_forming_switch == -1
+    assert feeder.grid_forming_units.tolist() == [unit.grid_forming_switch]
     assert feeder.nodes == plain_one.nodes and feeder.buses == plain_one.buses
     assert feeder.branches == plain_one.branches and feeder.other_sources == ()
     with pytest.raises(ValueError, match="needs three"):
-        read_feeder("ieee123", injections=[NewInjection("dg", "94", 300, forms=True)])
+        read_feeder("ieee123", injections=[AddedUnit("dg", "94", 300, forms=True)])
 
 
 def test_what_one_phase_feeds_is_alive_on_that_phase_only():

@@ -8,12 +8,12 @@ import pytest
 import dss_marl
 from dss_marl.controllers import reference
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
-from dss_marl.controllers.planning.solve import played, solve_day
+from dss_marl.controllers.planning.solve import play_plan, solve_day
 from dss_marl.controllers.search.radial_configurations import Configurations
 from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.engines.opendss import OpenDSSEngine
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import evaluate
 
@@ -31,9 +31,11 @@ def small(**changes):
 @cache
 def begun():
     task = build_task(small())
-    trials = Trials(Plant(task, OpenDSSEngine(task.feeder, tolerance=1e-7)))
-    first = trials.plant.begin(SUMMER, task.start)
-    states = [trials.plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in range(3)]
+    trials = TrialSolver(Simulator(task, OpenDSSEngine(task.feeder, tolerance=1e-7)))
+    first = trials.simulator.begin(SUMMER, task.start)
+    states = [
+        trials.simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in range(3)
+    ]
     search = Configurations(trials)
     return task, states, search, all_trees(ring_table(search.group, task.start.closed))
 
@@ -50,7 +52,7 @@ def test_no_sequence_earns_more_than_the_path():
     best = (best.max(0) + worth[2][None] - between).max()
     requests, earned = solve_day(task, SUMMER)
     assert requests.shape == (3, 5)
-    assert earned == pytest.approx(best, abs=1e-4)  # played to a looser tolerance
+    assert earned == pytest.approx(best, abs=1e-4)  # play_plan to a looser tolerance
 
 
 def test_screening_finds_the_same_path(monkeypatch):
@@ -70,7 +72,7 @@ def test_every_configuration_is_reached_in_one_interval_by_moves_that_masks_allo
         here = group.home
         for goal in (trees[one], trees[two]):
             here = search.goals(here, goal)
-            actions = env.task.encoding.encode(search.asked(task.neutral, here))
+            actions = env.task.encoding.encode(search.asked(task.default_action, here))
             for agent, place in actions.items():
                 assert observations[agent]["action_mask"][place]
             observations, _, _, _, infos = env.step(actions)
@@ -92,7 +94,7 @@ def test_branch_exchange_lies_between_doing_nothing_and_the_best():
     done = {
         name: evaluate(reference(name, scenario), scenario, [SUMMER])[0] for name in ("no_control", "branch_exchange")
     }
-    best = played(begun()[0], SUMMER, solve_day(begun()[0], SUMMER)[0])
+    best = play_plan(begun()[0], SUMMER, solve_day(begun()[0], SUMMER)[0])
     assert (
         done["no_control"]["team_return"] < done["branch_exchange"]["team_return"] <= best + 2e-4
     )  # the solver stops at 1e-5
@@ -110,4 +112,4 @@ def test_what_is_not_planned_is_said():
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"faults": ["l12"]}, "attacks or faults"),
     ):
-        assert problem in reconfiguration.refuses(build_task(small(**changes)))
+        assert problem in reconfiguration.unsupported_reason(build_task(small(**changes)))

@@ -10,14 +10,14 @@ from common import load_cached, task_of
 from dss_marl import OpenDSSEngine, ZoneEnv, load_scenario, read_feeder
 from dss_marl.controllers import reference
 from dss_marl.controllers.planning.restoration import plan as restoration
-from dss_marl.controllers.planning.solve import played
-from dss_marl.devices import Breakers, Supplies, Switches, device_kind
+from dss_marl.controllers.planning.solve import play_plan
+from dss_marl.devices import FeederTies, LoadShedders, Switches, device_kind
 from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.evaluation import run_day
 from dss_marl.experiments.metrics import EpisodeFigures
 from dss_marl.grid.load_priorities import CLASSES, Priorities, PrioritySpec
-from dss_marl.grid.regulator_direction import Feeding
+from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.state import Interval
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.rewards import REWARDS
@@ -55,7 +55,7 @@ def test_unserved_energy_counts_by_its_priority_and_the_figures_are_plain():
     task = task_of(NAME)
     env, figures = ZoneEnv(task), EpisodeFigures(task)
     env.reset(seed=0, options={"day": 20, "faults": ["l52"]})
-    env.step(task.encoding.encode(task.neutral))
+    env.step(task.encoding.encode(task.default_action))
     figures.add(env.before, env.after, env.team_reward)
     kwh = np.where(env.after.solution.served_kw[task.feeder.loads] == 0, -env.after.forecast[0, task.feeder.loads], 0)
     kwh *= env.after.dt_h
@@ -65,7 +65,7 @@ def test_unserved_energy_counts_by_its_priority_and_the_figures_are_plain():
     found = figures.result()
     assert [found[f"unserved_{name}_kwh"] for name in CLASSES] == pytest.approx(by_class)
     assert found["unserved_kwh"] == pytest.approx(kwh.sum())
-    weighted = -1000 * REWARDS["unserved"](task.stacked, env.before, env.after).sum()
+    weighted = -1000 * REWARDS["unserved"](task.all_zones, env.before, env.after).sum()
     assert weighted == pytest.approx(np.dot(by_class, [10, 3, 1]))
     assert found["restored_share"] == 0
     env.close()
@@ -85,30 +85,30 @@ def test_cold_load_rises_in_the_dark_holds_and_falls(cold):
     """1 - exp(-u / rise) of the diversity is lost, held for half of u at most 0.25 h, then times exp(-t / fall)."""
     count = len(cold.loads)
     dark, lit = np.zeros(count, bool), np.ones(count, bool)
-    memory = np.zeros(cold.size)
+    device_state = np.zeros(cold.size)
     for _ in range(4):
-        memory = cold.after(memory, dark, 0.25)
+        device_state = cold.after(device_state, dark, 0.25)
     lost = 1 - math.exp(-1)
-    assert cold.factors(memory) == pytest.approx(1 + 1.5 * lost)
-    memory = cold.after(memory, lit, 0.25)
-    assert cold.factors(memory) == pytest.approx(1 + 1.5 * lost), "held for 0.25 h"
-    memory = cold.after(memory, lit, 0.25)
-    assert cold.factors(memory) == pytest.approx(1 + 1.5 * lost * math.exp(-0.5))
-    again = cold.after(memory, dark, 0.25)
-    assert (cold.factors(again) > cold.factors(memory)).all(), "interrupted again it goes on from there"
+    assert cold.factors(device_state) == pytest.approx(1 + 1.5 * lost)
+    device_state = cold.after(device_state, lit, 0.25)
+    assert cold.factors(device_state) == pytest.approx(1 + 1.5 * lost), "held for 0.25 h"
+    device_state = cold.after(device_state, lit, 0.25)
+    assert cold.factors(device_state) == pytest.approx(1 + 1.5 * lost * math.exp(-0.5))
+    again = cold.after(device_state, dark, 0.25)
+    assert (cold.factors(again) > cold.factors(device_state)).all(), "interrupted again it goes on from there"
     for _ in range(60):
-        memory = cold.after(memory, lit, 0.25)
-    assert (cold.factors(memory) == 1).all(), "to the bit, in the end"
+        device_state = cold.after(device_state, lit, 0.25)
+    assert (cold.factors(device_state) == 1).all(), "to the bit, in the end"
 
 
 @pytest.mark.parametrize("dt_h", [0.05, 0.25, 0.5])
 def test_cold_load_does_not_depend_on_the_interval(cold, dt_h):
-    memory = np.zeros(cold.size)
+    device_state = np.zeros(cold.size)
     for supplied, hours in ((False, 1.0), (True, 1.0)):
         for _ in range(round(hours / dt_h)):
-            memory = cold.after(memory, np.full(len(cold.loads), supplied), dt_h)
+            device_state = cold.after(device_state, np.full(len(cold.loads), supplied), dt_h)
     expected = 1 + 1.5 * (1 - math.exp(-1)) * math.exp(-0.75 / 0.5)
-    assert cold.factors(memory) == pytest.approx(expected)
+    assert cold.factors(device_state) == pytest.approx(expected)
 
 
 def test_what_comes_back_draws_more_and_what_stays_lit_does_not():
@@ -116,11 +116,11 @@ def test_what_comes_back_draws_more_and_what_stays_lit_does_not():
     env = ZoneEnv(task)
     env.reset(seed=0, options={"day": 20, "faults": ["l52"]})
     dark = ~env.now.solution.energised
-    group = next(group for group in task.groups if isinstance(group, Switches))
-    flat = task.neutral.copy()
-    entries = task.agents.slots.by_group(flat)[task.groups.index(group)]  # a view
+    group = next(group for group in task.device_groups if isinstance(group, Switches))
+    joint_action = task.default_action.copy()
+    entries = task.agents.action_layout.by_group(joint_action)[task.device_groups.index(group)]  # a view
     entries[group.names.index("sw7"), 0] = 1.0
-    env.step(task.encoding.encode(flat))
+    env.step(task.encoding.encode(joint_action))
     after, loads = env.after, task.feeder.loads
     ratio = after.setpoints.kw[loads] / after.forecast[0, loads]
     was_dark = np.array([dark[list(task.feeder.injections[j].nodes)].any() for j in loads])
@@ -135,9 +135,9 @@ def test_what_comes_back_draws_more_and_what_stays_lit_does_not():
 
 
 def built(kva=900.0):
-    specs = [device_kind("supply").Spec(kind="supply", bus=bus, kva=kva) for bus in ("250", "450")]
-    feeder = read_feeder("ieee123", injections=Supplies.new_injections(specs))
-    return Supplies.build(specs, feeder), feeder, {row.name.split(".")[1]: s for s, row in enumerate(feeder.switches)}
+    specs = [device_kind("feeder_tie").Spec(kind="feeder_tie", bus=bus, kva=kva) for bus in ("250", "450")]
+    feeder = read_feeder("ieee123", injections=FeederTies.added_units(specs))
+    return FeederTies.build(specs, feeder), feeder, {row.name.split(".")[1]: s for s, row in enumerate(feeder.switches)}
 
 
 def at(step=0, faulted=None):
@@ -148,21 +148,21 @@ def test_a_supply_feeds_what_is_dark_and_nothing_that_is_fed():
     group, feeder, row = built()
     setpoints = feeder.setpoints()
     close = np.array([[0.0], [1.0]])
-    assert not group.legal(close, group.initial(), setpoints, at())[1, 0], "the feeder is fed"
+    assert not group.feasible(close, group.initial(), setpoints, at())[1, 0], "the feeder is fed"
     _, limited = group.act(close, group.initial(), setpoints, at())
-    assert limited.tolist() == [0, 1] and not setpoints.closed[group.formers].any()
+    assert limited.tolist() == [0, 1] and not setpoints.closed[group.grid_forming_units].any()
     setpoints.closed[row["sw4"]] = False  # what 450 lies in
     held = setpoints.copy()
     faulted = np.isin(feeder.node_bus, [feeder.bus_index["76"]])
-    assert not group.legal(close, group.initial(), setpoints, at(faulted=faulted))[1, 0]
+    assert not group.feasible(close, group.initial(), setpoints, at(faulted=faulted))[1, 0]
     _, limited = group.act(close, group.initial(), setpoints, at())
-    assert limited.tolist() == [0, 0] and setpoints.closed[group.formers].tolist() == [False, True]
+    assert limited.tolist() == [0, 0] and setpoints.closed[group.grid_forming_units].tolist() == [False, True]
     topology = Topology.build(feeder)
     assert not topology.may_close(setpoints.closed)[row["sw4"]], "two feeders must not meet"
     engine = OpenDSSEngine(feeder)
     dark, lit = engine.solve(held), engine.solve(setpoints)
     assert lit.energised.sum() > dark.energised.sum() + 80
-    given = lit.former_kw[group.places[1]].sum()
+    given = lit.grid_forming_kw[group.places[1]].sum()
     assert given > 900 and lit.source_kw == pytest.approx(dark.source_kw, abs=1)
     assert lit.loss_kw == pytest.approx(lit.served_kw.sum() + lit.source_kw, abs=0.1)
 
@@ -171,16 +171,16 @@ def test_a_supply_that_gives_too_much_trips_and_waits():
     group, feeder, row = built(kva=900.0)
     setpoints = feeder.setpoints()
     setpoints.closed[row["sw4"]] = False
-    memory, _ = group.act(np.array([[0.0], [1.0]]), group.initial(), setpoints, at())
+    device_state, _ = group.act(np.array([[0.0], [1.0]]), group.initial(), setpoints, at())
     solution = OpenDSSEngine(feeder).solve(setpoints)
-    memory, over = group.check(memory, setpoints, solution)
+    device_state, over = group.check(device_state, setpoints, solution)
     assert over.tolist() == [0, 1]
     again = np.array([[0.0], [1.0]])
     for step, possible in ((1, False), (2, False), (3, True)):
-        assert group.legal(again, memory, setpoints, at(step))[1, 0] == possible
+        assert group.feasible(again, device_state, setpoints, at(step))[1, 0] == possible
         tried = setpoints.copy()
-        memory, limited = group.act(again, memory, tried, at(step))
-        assert bool(limited[1]) != possible and tried.closed[group.formers[1]] == possible
+        device_state, limited = group.act(again, device_state, tried, at(step))
+        assert bool(limited[1]) != possible and tried.closed[group.grid_forming_units[1]] == possible
 
 
 # --- breakers --------------------------------------------------------------------------------------------------------
@@ -188,34 +188,34 @@ def test_a_supply_that_gives_too_much_trips_and_waits():
 
 def test_breakers_shed_class_by_class(rng):
     feeder = read_feeder("ieee123")
-    group = Breakers.build([device_kind("breaker").Spec(kind="breaker", buses=("7", "47"))], feeder)
+    group = LoadShedders.build([device_kind("load_shedder").Spec(kind="load_shedder", buses=("7", "47"))], feeder)
     assert group.size == 2
     priorities = Priorities.build(PrioritySpec(seed=1), feeder)
-    group = group.informed(priorities)
+    group = group.with_priorities(priorities)
     before = feeder.setpoints()
     for position, kept in ((-1.0, (0, 1, 2)), (0.0, (0, 1)), (1.0, (0,))):
         setpoints = before.copy()
-        memory, limited = group.act(np.full((group.size, 1), position), group.initial(), setpoints, at())
+        device_state, limited = group.act(np.full((group.size, 1), position), group.initial(), setpoints, at())
         own = np.isin(np.arange(len(before.kw)), group.injections)
         stays = ~own | np.isin(priorities.of, kept)
         assert np.array_equal(setpoints.kw, np.where(stays, before.kw, 0))
         assert np.array_equal(setpoints.kvar, np.where(stays, before.kvar, 0))
         shed = ((setpoints.kw - before.kw) * priorities.weight).sum() * 0.25
-        assert group.unmet_kwh(group.initial(), memory, at()).sum() == pytest.approx(shed)
+        assert group.unmet_kwh(group.initial(), device_state, at()).sum() == pytest.approx(shed)
         held = before.copy()
-        group.hold(memory, held, at())
+        group.hold(device_state, held, at())
         assert np.array_equal(held.kw, setpoints.kw) and not limited.any()
-        assert np.array_equal(group.present(memory, before, at())[:, 0], np.full(group.size, position))
+        assert np.array_equal(group.hold_action(device_state, before, at())[:, 0], np.full(group.size, position))
 
 
 def test_breakers_name_sections_of_the_feeder():
-    feeder, spec = read_feeder("ieee123"), device_kind("breaker").Spec
-    every = Breakers.build([spec(kind="breaker")], feeder)
+    feeder, spec = read_feeder("ieee123"), device_kind("load_shedder").Spec
+    every = LoadShedders.build([spec(kind="load_shedder")], feeder)
     assert len(every.injections) == len(feeder.loads)
     with pytest.raises(ValueError, match="is named twice"):
-        Breakers.build([spec(kind="breaker", buses=("1", "7"))], feeder)
+        LoadShedders.build([spec(kind="load_shedder", buses=("1", "7"))], feeder)
     with pytest.raises(ValueError, match=r"section of bus '610' .* has no load"):
-        Breakers.build([spec(kind="breaker", buses=("610",))], feeder)
+        LoadShedders.build([spec(kind="load_shedder", buses=("610",))], feeder)
 
 
 # --- regulators ------------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_a_regulator_is_forward_where_a_source_is_on_its_first_side(rng):
     """Against networkx on the buses, for states without a loop."""
     task = task_of(NAME)
     feeder = task.feeder
-    feeding, topology = Feeding.build(feeder), Topology.build(feeder)
+    feeding, topology = RegulatorDirection.build(feeder), Topology.build(feeder)
     lines = np.array([s for s, row in enumerate(feeder.switches) if row.kind == "switch"])
     seen = set()
     for _ in range(30):
@@ -246,8 +246,8 @@ def test_a_regulator_is_forward_where_a_source_is_on_its_first_side(rng):
             # A one-phase tie reaches phase a only; the buses' graph does not know that.
             if closed[[row.name for row in feeder.switches].index("line.sw8")]:
                 continue
-            assert feeding.forward(closed)[r] == nx.has_path(others, tap.bus1, feeder.source_bus)
-            seen.add(bool(feeding.forward(closed)[r]))
+            assert feeding.fed_forward(closed)[r] == nx.has_path(others, tap.bus1, feeder.source_bus)
+            seen.add(bool(feeding.fed_forward(closed)[r]))
     assert seen == {True, False}
 
 
@@ -256,11 +256,11 @@ def test_a_regulator_fed_from_behind_is_neutral_and_keeps_its_position():
     feeder = env.task.feeder
     env.reset(seed=0, options={"day": 20, "faults": ["l52"]})
     rule = reference("nearest_tie", env.task.scenario)
-    rule.start(env)
+    rule.reset(env)
     turned = 0
     for _ in range(4):
         env.step(rule.act(env, {}))
-        forward = Feeding.build(feeder).forward(env.after.setpoints.closed)
+        forward = RegulatorDirection.build(feeder).fed_forward(env.after.setpoints.closed)
         assert np.array_equal(env.after.solution.tap, np.where(forward, env.task.start.tap, 0))
         assert np.array_equal(env.after.setpoints.tap, env.task.start.tap)
         turned += int((~forward & (env.task.start.tap != 0)).sum())
@@ -272,15 +272,15 @@ def test_a_regulator_fed_from_behind_is_neutral_and_keeps_its_position():
 
 
 def test_the_plan_of_a_day_beats_the_rule_and_doing_nothing(monkeypatch):
-    """With few power flows; played again it earns what the search says, to the bit of a plan."""
+    """With few power flows; play_plan again it earns what the search says, to the bit of a plan."""
     monkeypatch.setattr(restoration, "_SOLVES", 700)
     monkeypatch.setattr(restoration, "_FEWEST", 700)
     task = load_cached(NAME, faults=("l7",))
-    assert restoration.refuses(task) == ""
+    assert restoration.unsupported_reason(task) == ""
     env = ZoneEnv(task, "test")
     day = env.days[0]
-    requests = restoration.requests(task, day)
-    earned = played(task, day, requests.astype(np.float16).astype(float))
+    requests = restoration.plan_day(task, day)
+    earned = play_plan(task, day, requests.astype(np.float16).astype(float))
     rule, still = (
         run_day(env, reference(name, task.scenario), day)["team_return"] for name in ("nearest_tie", "no_control")
     )
@@ -289,12 +289,12 @@ def test_the_plan_of_a_day_beats_the_rule_and_doing_nothing(monkeypatch):
 
 
 def test_a_plan_of_restoration_says_what_it_does_not_move():
-    assert "Inverters" in restoration.refuses(task_of("ieee123_hybrid"))
+    assert "Inverters" in restoration.unsupported_reason(task_of("ieee123_hybrid"))
     alone = load_scenario(NAME).replace(
-        devices=[{"kind": "breaker"}], faults=[], zones={"method": "balanced", "count": 1}
+        devices=[{"kind": "load_shedder"}], faults=[], zones={"method": "balanced", "count": 1}
     )
-    assert "no switch" in restoration.refuses(build_task(alone))
-    assert "no faults" in restoration.refuses(load_cached(NAME, faults=()))
+    assert "no switch" in restoration.unsupported_reason(build_task(alone))
+    assert "no faults" in restoration.unsupported_reason(load_cached(NAME, faults=()))
 
 
 def test_several_branches_of_a_fault_break_at_once():

@@ -5,12 +5,12 @@ import pytest
 from common import task_of
 
 from dss_marl import ZoneEnv
-from dss_marl.controllers.planning.restoration.action_entries import Entries
-from dss_marl.controllers.planning.restoration.configuration_screening import Screening
-from dss_marl.controllers.planning.restoration.section_pickup import Pickup
-from dss_marl.controllers.planning.restoration.sections import Sections
-from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.devices import Generators, Supplies
+from dss_marl.controllers.planning.restoration.action_entries import ActionEntries
+from dss_marl.controllers.planning.restoration.configuration_screening import ConfigurationScreening
+from dss_marl.controllers.planning.restoration.section_pickup import SectionPickup
+from dss_marl.controllers.planning.restoration.sections import FeederSections
+from dss_marl.controllers.search.trial_solves import TrialSolver
+from dss_marl.devices import FeederTies, Generators
 from dss_marl.grid.state import Setpoints
 from dss_marl.grid.topology import Topology
 
@@ -27,7 +27,7 @@ def env():
 
 @pytest.fixture(scope="module")
 def sections(env):
-    return Sections.build(env.task)
+    return FeederSections.build(env.task)
 
 
 def begun(env, fault):
@@ -36,8 +36,8 @@ def begun(env, fault):
 
 
 def pickup_of(env, sections):
-    entries = Entries.build(env.task, sections)
-    return Pickup(Trials(env.plant), sections, entries, np.random.default_rng(0))
+    entries = ActionEntries.build(env.task, sections)
+    return SectionPickup(TrialSolver(env.simulator), sections, entries, np.random.default_rng(0))
 
 
 def drawn_tree(sections, now, rng):
@@ -53,7 +53,7 @@ def drawn_tree(sections, now, rng):
     closed, fed = now.setpoints.closed.copy(), sections.count
     fixed = [(s, *pair) for s, pair in sections.joins.items() if closed[s] and s not in sections.moved]
     free = [(s, *pair) for s, pair in sections.joins.items() if s in sections.moved & sections.whole]
-    free += [(s, fed, k) for s, k in sections.supplies.items()] + [(-1, fed, k) for k in sections.formers]
+    free += [(s, fed, k) for s, k in sections.supplies.items()] + [(-1, fed, k) for k in sections.grid_forming_units]
     closed[[s for s, *_ in free if s >= 0]] = False
     ways = fixed + [(-1, fed, k) for k in sections.sources] + [free[k] for k in rng.permutation(len(free))]
     for s, a, b in ways:
@@ -86,11 +86,11 @@ def test_radial_configurations_have_no_loop_and_feed_what_can_be_fed(env, sectio
 
 def test_sections_share_the_teams_reward(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
-    flat = env.task.neutral.copy()
-    flat[pickup.entries.breakers[::2]] = 0.0
-    after = pickup.trials.after(now, flat)
+    joint_action = env.task.default_action.copy()
+    joint_action[pickup.entries.breakers[::2]] = 0.0
+    after = pickup.trials.after(now, joint_action)
     worth = pickup.worth(now, after)
-    assert worth.sum() == pytest.approx(pickup.trials.judged(now, after), rel=1e-9)
+    assert worth.sum() == pytest.approx(pickup.trials.team_reward(now, after), rel=1e-9)
     assert (worth < 0).sum() > 10
 
 
@@ -98,7 +98,7 @@ def test_parts_that_no_line_joins_do_not_feel_each_other(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     closed = sections.radial(now)[40]
     there = now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, now.setpoints.tap, closed))
-    part, held = sections.parts(closed), env.plant.present(there)
+    part, held = sections.parts(closed), env.simulator.hold_action(there)
     held[pickup.entries.breakers] = 1.0
     held[pickup.entries.power] = 1.0
     fed = int(part[next(iter(sections.sources))])
@@ -120,11 +120,11 @@ def sections_of(env, group, sections, part):
 
 def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
-    group = next(group for group in env.task.groups if isinstance(group, Supplies))
-    kw, breakers, bound = env.plant.picked_up_kw(now), pickup._breakers, 0
+    group = next(group for group in env.task.device_groups if isinstance(group, FeederTies))
+    kw, breakers, bound = env.simulator.picked_up_kw(now), pickup._breakers, 0
     home = pickup.entries.section[pickup.entries.breakers]
     for closed in sections.radial(now)[::60]:
-        part, levels = sections.parts(closed), next(pickup.starts(now, env.task.neutral, closed, 1))
+        part, levels = sections.parts(closed), next(pickup.starts(now, env.task.default_action, closed, 1))
         levels = levels[pickup.entries.breakers]
         assert set(levels) <= {-1.0, 0.0, 1.0}
         served = breakers.of <= 1 - levels[breakers.owner]
@@ -132,10 +132,10 @@ def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(en
             own = np.isin(breakers.owner, np.flatnonzero(part[home] == part[k]))
             units = sum(
                 group.kw[sections_of(env, group, sections, part) == part[k]].sum()
-                for group in env.task.groups
+                for group in env.task.device_groups
                 if isinstance(group, Generators)
             )
-            given = 0.9 * group.kva[list(group.formers).index(s)] + units
+            given = 0.9 * group.kva[list(group.grid_forming_units).index(s)] + units
             asked = kw[breakers.injections][served & own & (breakers.of > 0)].sum()
             assert not closed[s] or asked <= given + 1e-6
             bound += bool(closed[s]) and bool((levels[part[home] == part[k]] > -1).any())
@@ -144,35 +144,35 @@ def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(en
 
 def test_a_warm_state_draws_what_the_day_says(env):
     now = begun(env, "l52")
-    loads, cold = env.task.feeder.loads, env.plant.picked_up_kw(now)
+    loads, cold = env.task.feeder.loads, env.simulator.picked_up_kw(now)
     assert cold.max() > 0 and (cold[loads] > -1.5 * now.forecast[0, loads]).any()
-    warm = env.plant.warm(now, 6)
-    assert warm.step == 6 and (now.memory != warm.memory).any()
-    assert env.plant.picked_up_kw(warm)[loads] == pytest.approx(-env.plant.coming(
-        6, now.setpoints, warm.memory, now.action, None).forecast[0, loads])  # fmt: skip
+    warm = env.simulator.without_pickup(now, 6)
+    assert warm.step == 6 and (now.device_state != warm.device_state).any()
+    assert env.simulator.picked_up_kw(warm)[loads] == pytest.approx(-env.simulator.observe(
+        6, now.setpoints, warm.device_state, now.action, None).forecast[0, loads])  # fmt: skip
 
 
 def test_the_best_of_an_interval_keeps_the_configuration_and_is_no_worse_than_its_start(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
-    wanted = env.plant.present(now)
+    wanted = env.simulator.hold_action(now)
     wanted[pickup.entries.switching] = np.where(sections.radial(now)[7][pickup.entries.switches], 1.0, -1.0)
     found = pickup.best(now, wanted, True, 60)
     assert np.array_equal(found[pickup.entries.switching], wanted[pickup.entries.switching])
-    earned = [pickup.trials.reward(now, pickup.entries.request(env.plant, now, one)) for one in (wanted, found)]
+    earned = [pickup.trials.reward(now, pickup.entries.request(env.simulator, now, one)) for one in (wanted, found)]
     assert earned[1] > earned[0] + 0.1
-    assert pickup.trials.spent < 100
+    assert pickup.trials.solves < 100
 
 
 def test_screening_serves_every_part_as_well_as_it_can(env, sections):
     now, pickup = begun(env, "l18+l97"), pickup_of(env, sections)
-    screening = Screening(pickup, now, 10_000)
+    screening = ConfigurationScreening(pickup, now, 10_000)
     for closed, (early, _) in zip(screening.states[::5], screening.worth[::5], strict=True):
         points = now.setpoints
         there = now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
-        flats = pickup.starts(there, env.plant.present(there), closed)
-        assert early >= max(pickup.trials.reward(there, flat) for flat in flats) - 1e-6
+        flats = pickup.starts(there, env.simulator.hold_action(there), closed)
+        assert early >= max(pickup.trials.reward(there, joint_action) for joint_action in flats) - 1e-6
     best = screening.promising(3)
     top = screening.states[screening.worth[:, 0].argmax()]
     assert 1 <= len(best) <= 3 and any(np.array_equal(closed, top) for closed in best)
-    unknown = Screening(pickup_of(env, sections), now, 0)
+    unknown = ConfigurationScreening(pickup_of(env, sections), now, 0)
     assert not len(unknown.promising(3)), "what was never tried is not offered"

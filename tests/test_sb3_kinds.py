@@ -8,14 +8,14 @@ import pytest
 from gymnasium import spaces
 
 import dss_marl
-from dss_marl.integrations.vector import Numbers, Plain, copy_seeds
+from dss_marl.integrations.vector import FlattenedEnv, UniformSpaces, copy_seeds
 
 pytest.importorskip("stable_baselines3")
 
 from stable_baselines3 import DQN, SAC
 
-from dss_marl.integrations.sb3.models import Falling
-from dss_marl.integrations.sb3.per_kind import Kinds, kind_by_name, predicted
+from dss_marl.integrations.sb3.models import LinearSchedule
+from dss_marl.integrations.sb3.per_kind import PerKindGame, kind_by_name, predicted
 
 SHORT = functools.partial(dss_marl.make, "ieee34_volt_var", steps=4, start_hour=10.0)
 NATIVE = functools.partial(SHORT, agents="device", actions="native")
@@ -34,7 +34,7 @@ class Fixed:
 
 @pytest.fixture
 def game():
-    game = Kinds(NATIVE, n_envs=2, seed=0)
+    game = PerKindGame(NATIVE, n_envs=2, seed=0)
     game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(3, np.int64)}
     yield game
     game.close()
@@ -97,33 +97,33 @@ def test_a_kind_without_a_model_is_named(game):
 def test_agents_of_one_kind_with_different_spaces_are_refused():
     make = functools.partial(dss_marl.make, "ieee13_volt_var", agents="kind", actions="native")
     with pytest.raises(ValueError, match=r"kind 'inverter' needs one action space, but 'inverter_1'.*agents='device'"):
-        Kinds(make)
+        PerKindGame(make)
     mixed = functools.partial(dss_marl.make, "ieee34_volt_var", agents="zone", actions="native")
     with pytest.raises(ValueError, match=r"'zone_2' has the space Dict.*SB3's algorithms do not take.*multidiscrete"):
-        Kinds(mixed)
+        PerKindGame(mixed)
 
 
 def test_a_dict_of_choices_is_one_multidiscrete_for_its_kind():
-    game = Kinds(functools.partial(SHORT, agents="kind", actions="native"))
+    game = PerKindGame(functools.partial(SHORT, agents="kind", actions="native"))
     assert game.views["regulator"].action_space == spaces.MultiDiscrete([5, 5, 5])
     game.close()
 
 
 def test_rows_of_numbers_say_any_action():
-    env = Numbers(NATIVE())
+    env = UniformSpaces(NATIVE())
     env.reset(seed=0)
     given = {}
     env.env.step = lambda actions: given.update(actions) or ({}, {}, {}, {}, {})
     env.step({agent: np.array([3.0]) if "regulator" in agent else np.array([-0.25]) for agent in env.agents})
     assert all(env.env.action_space(agent).contains(action) for agent, action in given.items())
     assert given["regulator_2"] == 3 and given["inverter_1"] == -0.25
-    assert isinstance(env.env, Plain)
+    assert isinstance(env.env, FlattenedEnv)
 
 
 @pytest.mark.parametrize("route", ["native", "supersuit"])
 def test_other_algorithms_learn_beside_a_fixed_kind(route):
     """SAC moves the inverters, DQN the regulators: each its own kind, while the other stays as it is."""
-    game = Kinds(NATIVE, n_envs=1, route=route, seed=0)
+    game = PerKindGame(NATIVE, n_envs=1, route=route, seed=0)
     game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(2, np.int64)}
     small = {"learning_starts": 12, "batch_size": 8, "buffer_size": 500}
     for algorithm, kind in ((SAC, "inverter"), (DQN, "regulator")):
@@ -149,7 +149,7 @@ def test_masks_go_to_models_that_ask_for_them():
 
 
 def test_the_learning_rate_falls_over_the_whole_training():
-    rate = Falling(1.0, 0.1)
+    rate = LinearSchedule(1.0, 0.1)
     assert rate(1.0) == 1.0 and rate(0.5) == pytest.approx(0.55) and rate(-0.2) == 0.1
     rate.left = 0.5
     assert rate(0.0) == pytest.approx(0.55), "a turn that ends is not the end of the training"
@@ -160,7 +160,7 @@ def test_models_take_turns_in_one_running_game(tmp_path):
     from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
 
     settings = TrainingSettings(agent_steps=200, n_envs=1, n_steps=3, n_epochs=1, batch_size=9, net_arch=(8,))
-    game = Kinds(NATIVE, seed=0)
+    game = PerKindGame(NATIVE, seed=0)
     rates = models_per_kind(game, NATIVE().task, settings, 0, tmp_path)
     first = {kind: model.policy.state_dict()["action_net.weight"].clone() for kind, model in game.models.items()}
     resets, looked, asked = [], [], []
@@ -178,7 +178,7 @@ def test_models_take_turns_in_one_running_game(tmp_path):
         present.append(np.array_equal(game.models[kind]._last_episode_starts, game.began[game.views[kind].rows])),
         inner(kind, actions),
     )[-1]
-    keeper = SimpleNamespace(look=looked.append, try_now=looked.append)
+    keeper = SimpleNamespace(maybe_evaluate=looked.append, evaluate=looked.append)
     done = learn_in_turns(game, rates, settings, keeper)
     assert done == 216 and looked == [0, 36, 72, 108, 144, 180, 216], "12 agents x 3 steps a turn, whole rounds"
     assert [kind for kind, _ in asked] == ["inverter", "regulator"] * 3

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from ladder import Ladder
 
 import dss_marl
-from dss_marl.envs.flattening import action_in, arrayed, flat_mask, split, width
-from dss_marl.integrations.vector import Plain, copy_seeds
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split, width
+from dss_marl.integrations.vector import FlattenedEnv, copy_seeds
 
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
@@ -44,8 +44,8 @@ class HalfMasked(Ladder):
     def observation_space(self, agent):
         return self.seen if agent == "pole_1" else self.seen["observation"]
 
-    def look(self):
-        seen = super().look()
+    def maybe_evaluate(self):
+        seen = super().maybe_evaluate()
         return {**seen, "pole_2": seen["pole_2"]["observation"]}
 
 
@@ -68,7 +68,7 @@ def test_masks_before_a_reset_are_an_error():
 def test_a_wrapper_around_plain_keeps_its_masks():
     from supersuit import frame_stack_v1
 
-    venv = to_sb3(lambda: frame_stack_v1(Plain(Ladder()), 2))
+    venv = to_sb3(lambda: frame_stack_v1(FlattenedEnv(Ladder()), 2))
     assert venv.reset().shape == (2, 6)
     assert np.array_equal(venv.env_method("action_masks")[1], np.concatenate(Ladder.mask([1, 0, 1])).astype(bool))
     venv.close()
@@ -79,11 +79,11 @@ REAL = spaces.Dict(b=spaces.Box(-1, 1, (1,)), a=spaces.Tuple([spaces.Box(-2, 2, 
 
 
 def test_dict_actions_become_arrays_and_come_back():
-    choices, numbers = arrayed(NESTED), arrayed(REAL)
+    choices, numbers = flatten_space(NESTED), flatten_space(REAL)
     assert choices == spaces.MultiDiscrete([3, 2, 4]) and width(NESTED) == 3
     assert numbers == spaces.Box(np.array([-1, -2, -2], np.float32), np.array([1, 2, 2], np.float32))
     mixed = spaces.Dict(a=spaces.Discrete(2), b=spaces.Box(-1, 1, (1,)))
-    assert arrayed(mixed) is mixed
+    assert flatten_space(mixed) is mixed
     for space, plain in ((NESTED, choices), (REAL, numbers), (mixed, spaces.Box(0, 1, (2,)))):
         assert space.contains(action_in(space, plain.sample()))
     assert action_in(NESTED, [2, 1, 3]) == {"a": pytest.approx([1, 3]), "b": 2}

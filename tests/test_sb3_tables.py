@@ -14,7 +14,7 @@ import pytest
 import dss_marl
 from dss_marl import gym_env, load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.integrations.vector import Plain
+from dss_marl.integrations.vector import FlattenedEnv
 
 pytest.importorskip("sb3_contrib")
 pytest.importorskip("supersuit")
@@ -24,7 +24,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
-from dss_marl.integrations.sb3.per_kind import Kinds
+from dss_marl.integrations.sb3.per_kind import PerKindGame
 from dss_marl.integrations.sb3.vec_env import to_sb3
 
 PAGE = Path(__file__).parents[1] / "docs" / "learning.md"
@@ -62,7 +62,7 @@ def closed(venv):
 
 @contextlib.contextmanager
 def kind_of(agents, kind):
-    game = Kinds(functools.partial(dss_marl.make, "ieee34_volt_var", agents=agents, actions="native", steps=3))
+    game = PerKindGame(functools.partial(dss_marl.make, "ieee34_volt_var", agents=agents, actions="native", steps=3))
     game.models = {name: Drawing(view.action_space) for name, view in game.views.items()}
     yield game.views[kind]
     game.close()
@@ -109,7 +109,7 @@ def supersuit_route(way):
     agents, actions, *per_kind = way.split(", ")
     make = functools.partial(dss_marl.make, "ieee34_volt_var", agents=agents, actions=actions, steps=3)
     try:
-        (Kinds(make, route="supersuit") if per_kind else to_sb3(make, route="supersuit")).close()
+        (PerKindGame(make, route="supersuit") if per_kind else to_sb3(make, route="supersuit")).close()
     except ValueError:
         return "no"
     return "yes"
@@ -143,7 +143,7 @@ WRAPPERS = {
     "clip_reward_v0": supersuit.clip_reward_v0,
     "black_death_v3": supersuit.black_death_v3,
     "nan_noop_v0": lambda env: supersuit.nan_noop_v0(
-        env, env.task.encoding.encode(env.task.neutral)[env.possible_agents[0]]
+        env, env.task.encoding.encode(env.task.default_action)[env.possible_agents[0]]
     ),
     "nan_random_v0": supersuit.nan_random_v0,
     "nan_zeros_v0": supersuit.nan_zeros_v0,
@@ -158,7 +158,7 @@ def applies(wrapper, view):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _played(WRAPPERS[wrapper](Plain(env) if view.startswith("Plain") else env), wrapper, steps)
+            return _played(WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("Plain") else env), wrapper, steps)
         except Exception as error:
             return f"no: {type(error).__name__}"
 
@@ -238,7 +238,7 @@ def test_wrapped_rows_learn_on_the_native_route():
 
     def make():
         env = dss_marl.make("ieee34_volt_var", agents="device", actions="multidiscrete", steps=4)
-        return supersuit.flatten_v0(supersuit.frame_stack_v1(Plain(env), 2))
+        return supersuit.flatten_v0(supersuit.frame_stack_v1(FlattenedEnv(env), 2))
 
     width = len(build_task(load_scenario("ieee34_volt_var").replace(agents="device")).observer.low)
     with closed(to_sb3(make)) as venv:

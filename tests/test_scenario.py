@@ -21,7 +21,7 @@ feeder: {name: small.dss}
 devices: [{kind: inverter, bus: end, kw: 300}, {kind: capacitor, names: all}]
 zones: {method: cut, kinds: [], branches: [middle]}
 profiles: {kind: synthetic, seed: 1}
-observations: [voltage, clock]
+observations: [zone_voltage, time_of_day]
 rewards: {voltage_violation: 10}
 """
 CIRCUIT = """\
@@ -56,7 +56,7 @@ def test_the_scenarios_of_the_issue_ship():
 def test_shipped_scenarios_give_every_agent_something_to_do(scenario):
     task = build_task(load_scenario(scenario))
     assert len(task.zones) >= 3 or scenario.endswith("_central")
-    assert (task.agents.slots.place >= 0).any(axis=1).all()
+    assert (task.agents.action_layout.place >= 0).any(axis=1).all()
     slow = {"regulator", "switch", "open_point"}  # what the circuit would operate by itself, or nobody
     moved = task.scenario.circuit_controls or any(spec["kind"] in slow for spec in task.scenario.devices)
     assert moved or not task.feeder.taps
@@ -248,9 +248,9 @@ class Sheddable(DeviceGroup):
     action_labels = ("share shed where positive",)
     Spec = SheddableSpec
 
-    def act(self, action, memory, setpoints, dt_h):
+    def act(self, action, device_state, setpoints, dt_h):
         setpoints.kw[..., self.loads] *= 1 - np.maximum(action[..., 0], 0)
-        return memory, np.zeros(action.shape[:-1], int)
+        return device_state, np.zeros(action.shape[:-1], int)
 
     @classmethod
     def build(cls, specs, feeder):
@@ -272,11 +272,11 @@ def test_rewards_and_costs_of_ones_own(scenario):
     env = make(
         scenario,
         rewards={"test_scenario:reactive_use": 2.0, "loss": 1.0},
-        costs=["test_scenario:half", "voltage"],
+        costs=["test_scenario:half", "voltage_violation_sum"],
         reward_sharing="team",
     )
     env.reset(seed=1)
-    _, rewards, _, _, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
+    _, rewards, _, _, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.action_layout.size)))
     for agent, zone in zip(env.possible_agents, env.task.zones, strict=True):
         used = np.abs(env.after.setpoints.kvar[zone.units]).sum()
         assert infos[agent]["reward/reactive_use"] == pytest.approx(-0.002 * used)
@@ -320,7 +320,7 @@ def test_a_device_of_ones_own():
 def test_every_term_of_the_package_can_be_named(scenario):
     env = make(scenario, rewards=dict.fromkeys(REWARDS, 1.0), costs=list(COSTS), steps=2)
     env.reset(seed=1)
-    *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
+    *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.action_layout.size)))
     assert {f"reward/{name}" for name in REWARDS} | {f"cost/{name}" for name in COSTS} <= set(
         infos[env.possible_agents[0]]
     )
@@ -330,7 +330,7 @@ def test_every_term_of_the_package_can_be_named(scenario):
 def test_no_costs_is_allowed(scenario):
     env = make(scenario, costs=[], steps=2)
     env.reset(seed=1)
-    *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
+    *_, infos = env.step(env.task.encoding.encode(np.ones(env.task.agents.action_layout.size)))
     assert not [key for key in infos[env.possible_agents[0]] if key.startswith("cost/")]
     env.close()
 

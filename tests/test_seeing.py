@@ -22,7 +22,7 @@ def states(count=6, **changes):
     rng = np.random.default_rng(0)
     result = [env.now]
     while len(result) < count:
-        env.step(env.task.encoding.encode(rng.uniform(-1, 1, env.task.agents.slots.size)))
+        env.step(env.task.encoding.encode(rng.uniform(-1, 1, env.task.agents.action_layout.size)))
         result.append(env.now)
     env.close()
     return result
@@ -125,7 +125,7 @@ def test_who_hears_of_whom_follows_the_zone_graph():
 
 def test_messages_are_what_the_senders_see(truth):
     task = task_of(NAME)
-    box = mailbox(hops="all", share=["voltage", "load"])
+    box = mailbox(hops="all", share=["zone_voltage", "load"])
     box.reset(np.random.default_rng(0))
     received = box.received(truth[0]).reshape(len(task.zones), -1, 4)
     told = box.observer.observe(truth[0])
@@ -173,7 +173,7 @@ def attacked(policy, **who):
     task = task_of(NAME)
     attack = Attack(AttackSpec(policy=policy, **who), task.agents.names)
     attack.reset(np.random.default_rng(1))
-    return attack, task.agents.slots
+    return attack, task.agents.action_layout
 
 
 @pytest.mark.parametrize(
@@ -186,11 +186,11 @@ def attacked(policy, **who):
     ],
 )
 def test_hostile_agents_do_something_else_and_no_other_does(policy, expected, truth, rng):
-    attack, slots = attacked(policy, agents=("zone_2", "zone_5"))
-    asked = rng.uniform(-1, 1, slots.size)
+    attack, action_layout = attacked(policy, agents=("zone_2", "zone_5"))
+    asked = rng.uniform(-1, 1, action_layout.size)
     for state in truth[2:4]:
-        done = attack.act(asked, slots.entry_agent, state)
-        hostile = np.isin(slots.entry_agent, [1, 4])
+        done = attack.act(asked, action_layout.entry_agent, state)
+        hostile = np.isin(action_layout.entry_agent, [1, 4])
         assert np.array_equal(done[~hostile], asked[~hostile])
         assert np.array_equal(done[hostile], expected(asked, state)[hostile])
 
@@ -218,12 +218,12 @@ def test_what_a_hostile_agent_does_in_a_step_repeats():
     task = task_of(NAME)
     env = ZoneEnv(load_scenario(NAME).replace(attack={"policy": "noise", "share": 0.5}))
     env.reset(seed=1, options={"day": 172})
-    still = env.task.encoding.encode(task.neutral)
+    still = env.task.encoding.encode(task.default_action)
     expected = [env.what_if(still).action for _ in range(2)]
     env.step(still)
     assert np.array_equal(expected[0], expected[1])
     assert np.array_equal(env.after.action, expected[0])
-    assert not np.array_equal(env.after.action, task.neutral)
+    assert not np.array_equal(env.after.action, task.default_action)
     env.close()
 
 
@@ -236,9 +236,9 @@ def test_an_attack_on_one_kind_leaves_the_others_alone():
     for one in (scenario, scenario.under_circuit_controls()):
         env = ZoneEnv(one, "test")
         env.reset(seed=3)
-        action = env.what_if(env.task.encoding.encode(env.task.neutral)).action
-        inverters = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "Inverters")
-        drawn.append(action[env.task.agents.slots.parts[inverters]])
+        action = env.what_if(env.task.encoding.encode(env.task.default_action)).action
+        inverters = next(k for k, g in enumerate(env.task.device_groups) if type(g).__name__ == "Inverters")
+        drawn.append(action[env.task.agents.action_layout.parts[inverters]])
         assert action.sum() == drawn[-1].sum() == 3
         env.close()
     assert np.array_equal(*drawn)
@@ -271,7 +271,9 @@ def rollout(env, seed):
     rng = np.random.default_rng(0)
     result = [np.stack(list(observations.values()))]
     for _ in range(6):
-        observations, *_, infos = env.step(env.task.encoding.encode(rng.uniform(-1, 1, env.task.agents.slots.size)))
+        observations, *_, infos = env.step(
+            env.task.encoding.encode(rng.uniform(-1, 1, env.task.agents.action_layout.size))
+        )
         result.append(np.stack(list(observations.values())))
     return np.array(result), infos
 
@@ -291,7 +293,7 @@ def test_a_saved_episode_goes_on_with_the_same_noise_losses_and_attacks():
     """Again and again, here and in another environment: each goes on from the streams as they were."""
     env, other = (ZoneEnv(load_scenario(NAME).replace(start_hour=10, **HARD)) for _ in range(2))
     env.reset(seed=3)
-    still = env.task.encoding.encode(env.task.neutral)
+    still = env.task.encoding.encode(env.task.default_action)
     for _ in range(3):
         env.step(still)
     saved = env.save_state()
@@ -325,7 +327,7 @@ def test_each_alone_changes_what_happens(key):
 
 
 def test_labels_of_messages():
-    env = ZoneEnv(load_cached(NAME).scenario.replace(messages={"hops": 1, "share": ["voltage"], "loss": 0.1}))
+    env = ZoneEnv(load_cached(NAME).scenario.replace(messages={"hops": 1, "share": ["zone_voltage"], "loss": 0.1}))
     labels = env.labels("zone_1")["observation"]
     assert len(labels) == env.observation_space("zone_1").shape[0]
     assert "zone_2: lowest voltage [(v_pu - 1) * 20]" in labels
@@ -341,10 +343,10 @@ def played(actions_rng=0, **changes):
     env.reset(seed=0, options={"day": 172})
     rng = np.random.default_rng(actions_rng)
     for _ in range(3):
-        flat = rng.uniform(-1, 1, env.task.agents.slots.size)
+        joint_action = rng.uniform(-1, 1, env.task.agents.action_layout.size)
         before = env.save_state()
-        _, rewards, *_, infos = env.step(env.task.encoding.encode(flat))
-    return env, rewards, infos, flat, before
+        _, rewards, *_, infos = env.step(env.task.encoding.encode(joint_action))
+    return env, rewards, infos, joint_action, before
 
 
 @pytest.mark.parametrize("agents", ["zone", "device"])
@@ -381,15 +383,17 @@ def test_the_figures_of_a_day_do_not_depend_on_who_gets_which_reward():
 
 
 def test_a_difference_reward_is_what_is_lost_had_the_agent_held():
-    env, difference, _, flat, before = played(agents="device", reward_sharing="difference")
+    env, difference, _, joint_action, before = played(agents="device", reward_sharing="difference")
     env.load_state(before)
     team = env.task.scenario
     whole = ZoneEnv(env.task.scenario.replace(reward_sharing="team"))
     for a, agent in enumerate(env.possible_agents):
         whole.load_state(dataclasses.replace(before, scenario=whole.task.scenario))
-        actual = whole.step(env.task.encoding.encode(flat))[1][agent]
+        actual = whole.step(env.task.encoding.encode(joint_action))[1][agent]
         whole.load_state(dataclasses.replace(before, scenario=whole.task.scenario))
-        held = np.where(env.task.agents.slots.entry_agent == a, whole.plant.present(whole.now), flat)
+        held = np.where(
+            env.task.agents.action_layout.entry_agent == a, whole.simulator.hold_action(whole.now), joint_action
+        )
         without = whole.step(env.task.encoding.encode(held))[1][agent]
         assert difference[agent] == pytest.approx(actual - without, abs=2e-4)
     assert len({round(x, 6) for x in difference.values()}) > 3
@@ -404,20 +408,20 @@ def test_a_difference_reward_is_what_is_lost_had_the_agent_held():
 @pytest.mark.parametrize("actions", ["box", "multidiscrete"])
 def test_slow_devices_act_only_at_their_steps(actions):
     plain = load_scenario(NAME)
-    devices = [{**d, "every": 4} if d["kind"] == "regulator" else d for d in plain.devices]
+    devices = [{**d, "act_every": 4} if d["kind"] == "regulator" else d for d in plain.devices]
     env = ZoneEnv(plain.replace(devices=devices, actions=actions))
     env.reset(seed=0)
-    regulators = next(k for k, g in enumerate(env.task.groups) if type(g).__name__ == "Regulators")
-    part = env.task.agents.slots.parts[regulators]
+    regulators = next(k for k, g in enumerate(env.task.device_groups) if type(g).__name__ == "Regulators")
+    part = env.task.agents.action_layout.parts[regulators]
     moved = []
     for step in range(12):
         tap = env.now.setpoints.tap.copy()
-        flat = np.zeros(env.task.agents.slots.size)
-        flat[part] = 1.0 if step % 8 < 4 else -1.0
+        joint_action = np.zeros(env.task.agents.action_layout.size)
+        joint_action[part] = 1.0 if step % 8 < 4 else -1.0
         if actions == "multidiscrete":
             allowed = env._allowed[part].sum(-1)
             assert (allowed == 1).all() if step % 4 else (allowed > 1).all()
-        *_, infos = env.step(env.task.encoding.encode(flat))
+        *_, infos = env.step(env.task.encoding.encode(joint_action))
         moved.append(bool((env.now.setpoints.tap != tap).any()))
         assert all(info["limited"] == 0 for info in infos.values()) or step % 4 == 0
     assert moved == [True, False, False, False] * 3

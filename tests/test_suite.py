@@ -47,7 +47,7 @@ def test_a_shipped_scenario_is_short_data_with_a_title(name):
     assert loaded.name == name
     assert len(loaded.title) > 20
     assert loaded.training, "states the settings that train it"
-    assert loaded.strongest in REFERENCES
+    assert loaded.reference_controller in REFERENCES
     data = yaml.safe_load(text)
     if "base" in data:
         assert data["base"] in EVERY
@@ -57,7 +57,7 @@ def test_a_shipped_scenario_is_short_data_with_a_title(name):
 
 def test_every_agent_has_something_to_do(name):
     task = task_of(name)
-    assert (task.agents.slots.place >= 0).any(axis=1).all()
+    assert (task.agents.action_layout.place >= 0).any(axis=1).all()
     assert len(task.agents.names) == len(set(task.agents.names))
 
 

@@ -96,7 +96,7 @@ def test_a_scenario_names_one_feeder_or_makes_one():
         "devices": [{"kind": "inverter", "names": "circuit"}],
         "zones": {"method": "balanced", "count": 2},
         "agents": "device",
-        "observations": ["voltage"],
+        "observations": ["zone_voltage"],
         "rewards": {"loss": 1},
     }
     data = {**scenario.model_dump(mode="json"), **changes}

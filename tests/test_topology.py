@@ -8,22 +8,22 @@ import pytest
 
 from dss_marl import read_feeder
 from dss_marl.engines.opendss.synthetic_feeder import synthetic_feeder
-from dss_marl.grid.feeder import NewInjection, NewSwitch
+from dss_marl.grid.feeder import AddedSwitch, AddedUnit
 from dss_marl.grid.topology import Topology
 
 SECTIONS = ["l13", "l19", "l24", "l36", "l45", "l53", "l67", "l77", "l88", "l92", "l101", "l105"]
-TIES = [NewSwitch("t48", "48", "25"), NewSwitch("t54", "54", "93"), NewSwitch("t_single", "111", "72", (1,))]
+TIES = [AddedSwitch("t48", "48", "25"), AddedSwitch("t54", "54", "93"), AddedSwitch("t_single", "111", "72", (1,))]
 SUPPLIES = [f"new vsource.s{bus} bus1={bus} basekv=4.16 pu=1 r1=0.02 x1=0.2" for bus in ("251", "451")]
 
 
 @cache
 def feeder_of(name):
     if name == "ieee123 in sections":
-        return read_feeder("ieee123", switches=[*map(NewSwitch, SECTIONS), *TIES])
+        return read_feeder("ieee123", switches=[*map(AddedSwitch, SECTIONS), *TIES])
     if name == "ieee123, three supplies":
-        return read_feeder("ieee123", SUPPLIES, switches=[*map(NewSwitch, SECTIONS[:6]), *TIES])
+        return read_feeder("ieee123", SUPPLIES, switches=[*map(AddedSwitch, SECTIONS[:6]), *TIES])
     if name == "case33 in sections":
-        return read_feeder("case33", switches=[NewSwitch(f"l{k}") for k in range(4, 33, 3)])
+        return read_feeder("case33", switches=[AddedSwitch(f"l{k}") for k in range(4, 33, 3)])
     if name == "synthetic":
         grown = synthetic_feeder(500, 3)
         rng = np.random.default_rng(0)
@@ -32,8 +32,8 @@ def feeder_of(name):
         lines = [rows[i].name for rows in (trunk, spans) for i in rng.choice(len(rows), 6, replace=False)]
         buses = [b.name for b in grown.buses if len(b.phases) == 3 and abs(b.kv_base - 7.2) < 0.1]
         ends = rng.choice(buses, (4, 2), replace=False)
-        ties = [NewSwitch(f"t{k}", str(a), str(b), (1, 2, 3)[: 3 - k % 3]) for k, (a, b) in enumerate(ends)]
-        return read_feeder(grown.path, switches=[*map(NewSwitch, lines), *ties])
+        ties = [AddedSwitch(f"t{k}", str(a), str(b), (1, 2, 3)[: 3 - k % 3]) for k, (a, b) in enumerate(ends)]
+        return read_feeder(grown.path, switches=[*map(AddedSwitch, lines), *ties])
     return read_feeder(name)
 
 
@@ -189,7 +189,7 @@ def test_a_single_legal_request_is_never_refused_and_an_illegal_one_always(name,
 
 def test_whoever_comes_first_wins_and_the_order_rotates():
     """case33 has five ties; with a branch open in the ring of l33 and l35, say, one of the two may close."""
-    feeder = read_feeder("case33", switches=[NewSwitch("l11")])
+    feeder = read_feeder("case33", switches=[AddedSwitch("l11")])
     topology, names = Topology.build(feeder), [row.name for row in feeder.switches]
     closed = feeder.setpoints().closed
     closed[names.index("line.l11")] = False
@@ -202,7 +202,7 @@ def test_whoever_comes_first_wins_and_the_order_rotates():
 
 
 def test_a_loop_may_be_opened_and_closed_elsewhere_in_one_step_whoever_comes_first():
-    feeder = read_feeder("case33", switches=[NewSwitch("l7")])
+    feeder = read_feeder("case33", switches=[AddedSwitch("l7")])
     topology, names = Topology.build(feeder), [row.name for row in feeder.switches]
     pair = [names.index("line.l7"), names.index("line.l33")]
     for first in range(2):
@@ -242,7 +242,7 @@ def test_the_states_that_are_remembered_do_not_grow_without_bound(monkeypatch):
 @pytest.fixture(scope="module")
 def islands():
     """ieee123 with forming units at 48 (behind sw3) and 95 (behind sw4); a switch's row by name."""
-    units = [NewInjection(f"dg{bus}", bus, 300, kind="generator", forms=True) for bus in ("48", "95")]
+    units = [AddedUnit(f"dg{bus}", bus, 300, kind="generator", forms=True) for bus in ("48", "95")]
     feeder = read_feeder("ieee123", injections=units, switches=TIES)
     return feeder, Topology.build(feeder), {row.name.split(".")[1]: s for s, row in enumerate(feeder.switches)}
 

@@ -7,7 +7,7 @@ import pytest
 
 import dss_marl
 from dss_marl.envs.task import build_task
-from dss_marl.experiments import PolicyPerKind, SharedPolicy, Table, evaluate, load_policy, load_run, train
+from dss_marl.experiments import ComparisonTable, PolicyPerKind, SharedPolicy, evaluate, load_policy, load_run, train
 from dss_marl.experiments.evaluation import run_day
 from dss_marl.experiments.metrics import EpisodeFigures, mean_interval
 
@@ -85,7 +85,7 @@ def test_a_policy_for_other_spaces_is_refused(run):
     env = dss_marl.make("ieee34_volt_var")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"shape .* scenario 'ieee34_volt_var'"):
-        SharedPolicy.load(folder, "ppo").start(env)
+        SharedPolicy.load(folder, "ppo").reset(env)
 
 
 TINY = {"agent_steps": 300, "n_envs": 1, "n_steps": 6, "evaluations": 1, "evaluation_days": 1, "n_epochs": 1}
@@ -134,11 +134,11 @@ def test_policies_of_other_kinds_are_refused(kinds):
     env = dss_marl.make("ieee13_volt_var", agents="zone")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"no model for kind 'zone' \(zone_1\), only for capacitor, inverter"):
-        load_policy(kinds[0]).start(env)
+        load_policy(kinds[0]).reset(env)
     env = dss_marl.make("ieee13_volt_var", agents="device", actions="multidiscrete")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"the model's action has shape.*'inverter_1'"):
-        load_policy(kinds[0]).start(env)
+        load_policy(kinds[0]).reset(env)
 
 
 @pytest.mark.parametrize("policies", ["shared", "per_kind"])
@@ -151,7 +151,7 @@ def test_maskable_policies_play_a_day_without_an_illegal_choice(tmp_path, polici
     for model in policy.models.values():
         model.policy.action_net.bias.data[-1] = 50.0  # they want the last choice, which only inverters have
     observations, _ = env.reset(seed=0)
-    policy.start(env)
+    policy.reset(env)
     forbidden = 0
     while env.agents:
         forbidden += sum(int((1 - seen["action_mask"]).sum()) for seen in observations.values())
@@ -177,7 +177,7 @@ def test_padding_does_not_count(tmp_path):
     env = dss_marl.ZoneEnv(scenario)
     observations, _ = env.reset(seed=0)
     seen = torch.as_tensor(np.stack([observations[agent] for agent in env.agents]))
-    used = torch.as_tensor(env.task.agents.slots.used)
+    used = torch.as_tensor(env.task.agents.action_layout.used)
     assert not used.all() and torch.equal(seen[:, policy.columns] > 0, used)
     actions = torch.zeros(used.shape)
     _, plain, entropy = policy.evaluate_actions(seen, actions)
@@ -186,14 +186,14 @@ def test_padding_does_not_count(tmp_path):
     assert torch.equal(plain, padded) and (plain > moved).all()
     assert entropy[0] < entropy[1], "one entry against four"
     blind = [name for name in base.observations if name != "has_action"]
-    with pytest.raises(ValueError, match="ignore_padding needs the observation 'has_action', and has voltage"):
+    with pytest.raises(ValueError, match="ignore_padding needs the observation 'has_action', and has zone_voltage"):
         train(scenario.replace(observations=blind), tmp_path)
     train(scenario.replace(actions="multidiscrete"), tmp_path)  # where masks leave padding no choice
 
 
 def test_a_day_has_the_same_noise_whenever_it_is_played():
     class Noting(dss_marl.controllers.NoControl):
-        def start(self, env):
+        def reset(self, env):
             self.seen = []
 
         def act(self, env, observations):
@@ -228,7 +228,7 @@ def test_figures_count_what_they_say():
     good, total = 0, 0.0
     rng = np.random.default_rng(0)
     while env.agents:
-        actions = {a: rng.uniform(-1, 1, env.task.agents.slots.width) for a in env.agents}
+        actions = {a: rng.uniform(-1, 1, env.task.agents.action_layout.width) for a in env.agents}
         _, rewards, *_ = env.step(actions)
         figures.add(env.before, env.after, rewards["zone_1"])
         v = env.after.solution.v_pu[judged]
@@ -258,16 +258,20 @@ def test_the_interval_covers_the_mean_and_shrinks_with_days():
 
 def test_table_pairs_by_day():
     rows = {"a": [{"team_return": x} for x in (1.0, 2.0, 3.0)], "b": [{"team_return": x} for x in (0.0, 5.0, 1.0)]}
-    table = Table("s", "test", (1, 2, 3), rows)
+    table = ComparisonTable("s", "test", (1, 2, 3), rows)
     assert table.better_days("a", "b") == pytest.approx(2 / 3)
     assert table.better_days("b", "a") == pytest.approx(1 / 3)
 
 
 def test_a_table_with_the_best_known_scores_all_controllers():
     returns = {"opendss_controls": (-6.0, -8.0), "droop": (-4.0, -5.0), "best_known": (-2.0, -2.0)}
-    table = Table("s", "test", (1, 2), {name: [{"team_return": x} for x in row] for name, row in returns.items()})
+    table = ComparisonTable(
+        "s", "test", (1, 2), {name: [{"team_return": x} for x in row] for name, row in returns.items()}
+    )
     assert [table.score(name)[0] for name in returns] == pytest.approx([0.0, 0.5, 1.0])
-    without = Table("s", "test", (1, 2), {name: table.figures[name] for name in ("opendss_controls", "droop")})
+    without = ComparisonTable(
+        "s", "test", (1, 2), {name: table.figures[name] for name in ("opendss_controls", "droop")}
+    )
     with pytest.raises(ValueError, match="needs opendss_controls or no_control, and best_known"):
         without.score("droop")
 

@@ -14,16 +14,22 @@ from dss_marl.controllers import Greedy, NoControl, RandomControl, ZoneGreedy, i
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.experiments.evaluation import environment_for, run_day, startable
+from dss_marl.experiments.evaluation import available_controllers, environment_for, run_day
 from dss_marl.experiments.metrics import FIGURES
 from dss_marl.experiments.reports.suite_table import END, START, brief, committed, whole, write_suite
 from dss_marl.experiments.validation import failures, prove
-from dss_marl.experiments.validation.ablations import Constant, Part, Recorded, constants, devices_of
-from dss_marl.experiments.validation.budget import Scope, frozen_days
-from dss_marl.experiments.validation.episodes import Game, Games, _Seen
+from dss_marl.experiments.validation.ablations import (
+    ConstantController,
+    PartialController,
+    ReplayController,
+    constants,
+    devices_of,
+)
+from dss_marl.experiments.validation.budget import ValidationBudget, frozen_days
+from dss_marl.experiments.validation.episodes import EpisodeCache, EpisodeResult, _Seen
 from dss_marl.experiments.validation.physics import physical
 from dss_marl.experiments.validation.ranking import partial_observation, strongest_wins
-from dss_marl.experiments.validation.result_files import PROOF, load, save, stated
+from dss_marl.experiments.validation.result_files import PROOF, load, save, scenario_digest
 from dss_marl.experiments.validation.reward_terms import terms_fire
 from dss_marl.experiments.validation.stress_splits import stress_changes, without_meaning
 from dss_marl.profiles import STRESS_SPLITS
@@ -35,16 +41,16 @@ QUICKLY_PROVEN = (
     "ieee13_legacy",
     "ieee34_local_pv",
 )
-SCOPE = Scope(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
+SCOPE = ValidationBudget(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
 def games_of(returns, terms=None):
     """Games that nobody played: controller to returns, day by day."""
-    games = Games.__new__(Games)
+    games = EpisodeCache.__new__(EpisodeCache)
     games.task = task_of("ieee13_volt_var")
     games.kept = {
         name: {
-            day: Game(
+            day: EpisodeResult(
                 dict.fromkeys(FIGURES, 0.0) | {"team_return": earned}, (terms or {}).get(name, {}), 0.9, 1.1, 1e-6
             )
             for day, earned in enumerate(row)
@@ -61,7 +67,7 @@ def named(rows, text):
 
 def noon(**changes):
     """Four noon hours of the 13-bus task, which greedy plays best."""
-    base = {"steps": 4, "start_hour": 11, "dt_h": 1.0, "strongest": "greedy", "tuned_droop": {}}
+    base = {"steps": 4, "start_hour": 11, "dt_h": 1.0, "reference_controller": "greedy", "tuned_droop": {}}
     return load_scenario("ieee13_volt_var").replace(**{**base, **changes})
 
 
@@ -133,7 +139,7 @@ def test_terms_of_a_day_that_failed_tell_nothing():
     assert not named(terms_fire(games, list(terms), SCOPE), "loss").passed
 
 
-def test_voltages_are_judged_under_controllers_and_told_under_constants():
+def test_voltages_are_scored_under_controllers_and_told_under_constants():
     games = games_of({"no_control": np.zeros(3), "constant": np.zeros(3)})
     games.kept["constant"][1] = games.kept["constant"][1]._replace(lowest=0.3)
     assert not failures(physical(games, ["no_control"]))
@@ -148,7 +154,7 @@ def test_voltages_are_judged_under_controllers_and_told_under_constants():
 def test_a_wrong_loss_is_an_imbalance():
     env = environment_for(NoControl(), load_cached("ieee123_hybrid").scenario, "test")
     env.reset(seed=1, options={"day": 20})
-    env.step(env.task.encoding.encode(np.ones(env.task.agents.slots.size)))
+    env.step(env.task.encoding.encode(np.ones(env.task.agents.action_layout.size)))
     for wrong, low, high in ((0.0, 0.0, 2e-5), (5.0, 1e-3, 1.0)):
         seen, solution = _Seen(True, 1), env.after.solution
         fields = {name: getattr(solution, name) for name in solution.__dataclass_fields__}
@@ -162,7 +168,7 @@ def test_energy_balances_where_a_regulator_is_fed_from_behind():
     env = ZoneEnv(load_cached("ieee123_restoration_central", faults=("l52",)), "test")
     env.reset(seed=1, options={"day": 4})
     rule, seen = reference("nearest_tie", env.task.scenario), _Seen(True, env.task.scenario.steps)
-    rule.start(env)
+    rule.reset(env)
     for _ in range(2):
         env.step(rule.act(env, {}))
         seen.add(env.after)
@@ -190,7 +196,7 @@ def test_a_stress_split_without_effect_is_found():
         circuit_controls = False
 
     games = games_of({})
-    alike = Game(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
+    alike = EpisodeResult(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
     games.played = lambda controller, day, balance=False: alike
     rows = stress_changes(games, {"no_control": Same()}, SCOPE)
     assert [row.passed for row in rows] == [False] * len(STRESS_SPLITS)
@@ -213,7 +219,7 @@ def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
         place = steps.setdefault(day, len(steps))
         losses = 100.0 if day < 1000 else 100.0 + 2.5 / np.sqrt(count) + (1 if place % 2 else -1)  # 2.5 sigma more
         figures = {figure: rng.normal() if others_vary else 1.0 for figure in FIGURES} | {"loss_kwh": losses}
-        return Game(figures, {}, 0.9, 1.1, 1e-6)
+        return EpisodeResult(figures, {}, 0.9, 1.1, 1e-6)
 
     games.played = played
     rows = stress_changes(games, {"no_control": NoControl()}, replace(SCOPE, stress=(count, count)))
@@ -232,31 +238,31 @@ def test_more_sun_means_nothing_without_panels():
 def test_constants_cover_every_kind_of_entry_and_every_position():
     task = task_of("ieee123_hybrid")
     found = constants(task)
-    assert not any(np.array_equal(flat, task.neutral) for flat in found.values())
-    slots = task.agents.slots
-    for group, part, (_, width) in zip(task.groups, slots.parts, slots.shapes, strict=True):
+    assert not any(np.array_equal(joint_action, task.default_action) for joint_action in found.values())
+    action_layout = task.agents.action_layout
+    for group, part, (_, width) in zip(task.device_groups, action_layout.parts, action_layout.shapes, strict=True):
         for k in range(width):
-            values = {flat[part][k] for flat in found.values()}
-            assert values >= set(np.linspace(-1, 1, min(int(group.levels()[0, k]) or 3, 17)))
+            values = {joint_action[part][k] for joint_action in found.values()}
+            assert values >= set(np.linspace(-1, 1, min(int(group.n_levels()[0, k]) or 3, 17)))
 
 
 def test_a_part_moves_its_devices_and_no_others():
     task = task_of("ieee123_hybrid")
-    whole = Constant(np.full(task.agents.slots.size, 0.5))
+    whole = ConstantController(np.full(task.agents.action_layout.size, 0.5))
     device = devices_of(task)[3]
     for without in (False, True):
         env = environment_for(whole, task.scenario, "test")
-        part = Part(whole, [device], without)
+        part = PartialController(whole, [device], without)
         env.reset(seed=0, options={"day": 20})
-        part.start(env)
+        part.reset(env)
         env.step(part.act(env, {}))
-        own = task.agents.slots.entry_device == 3
+        own = task.agents.action_layout.entry_device == 3
         np.testing.assert_allclose(env.after.action[own ^ without], 0.5)
-        np.testing.assert_allclose(env.after.action[~(own ^ without)], task.neutral[~(own ^ without)])
+        np.testing.assert_allclose(env.after.action[~(own ^ without)], task.default_action[~(own ^ without)])
         env.close()
     with pytest.raises(ValueError, match="none of"):
-        part = Part(whole, [("Inverters", "nowhere")])
-        part.start(env)
+        part = PartialController(whole, [("Inverters", "nowhere")])
+        part.reset(env)
 
 
 def test_a_recorded_controller_thinks_once_a_day_and_asks_the_same_again():
@@ -272,7 +278,7 @@ def test_a_recorded_controller_thinks_once_a_day_and_asks_the_same_again():
             return super().act(env, observations)
 
     whole = Thinking()
-    recorded, env = Recorded(whole), environment_for(whole, task.scenario, "test")
+    recorded, env = ReplayController(whole), environment_for(whole, task.scenario, "test")
     earned = [run_day(env, controller, 20)["team_return"] for controller in (whole, recorded, recorded)]
     assert earned[0] == earned[1] == earned[2]
     assert whole.thoughts == 2 * task.scenario.steps
@@ -301,7 +307,7 @@ def test_what_is_local_says_so():
 
 
 def test_only_what_starts_plays_and_the_rest_says_why(tmp_path):
-    found, refused = startable(load_scenario("ieee123_switching"), ["no_control", "droop", "tuned_droop"])
+    found, refused = available_controllers(load_scenario("ieee123_switching"), ["no_control", "droop", "tuned_droop"])
     assert list(found) == ["no_control"]
     assert "needs inverters" in refused["droop"] and "no tuned_droop" in refused["tuned_droop"]
 
@@ -319,24 +325,24 @@ def test_circuit_controls_may_take_all_devices_of_a_zone():
 def test_a_scope_plays_frozen_days_and_refuses_one_day():
     task = task_of("ieee34_volt_var")
     days = frozen_days(task)
-    assert len(days) >= 10 and set(Scope.of(task).few) < set(days) == set(Scope.of(task).days)
-    assert len(frozen_days(load_cached("ieee34_volt_var", strongest="greedy"))) == 10
+    assert len(days) >= 10 and set(ValidationBudget.of(task).few) < set(days) == set(ValidationBudget.of(task).days)
+    assert len(frozen_days(load_cached("ieee34_volt_var", reference_controller="greedy"))) == 10
     with pytest.raises(ValueError, match="2 or more"):
-        Scope.of(task, most=1)
+        ValidationBudget.of(task, most=1)
     with pytest.raises(ValueError, match="no plans"):
-        frozen_days(build_task(noon(name="ieee34_never", strongest="best_known")))
+        frozen_days(build_task(noon(name="ieee34_never", reference_controller="best_known")))
 
 
 def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
     proof = prove(noon(), quick=True)
     assert {row.check for row in proof.rows} == set("abcdefg")
     assert named(proof.rows, "gain on no_control").passed and named(proof.rows, "devices that move").passed
-    assert named(proof.rows, "cost thermal").check == "c" and named(proof.rows, "energy imbalance").passed
+    assert named(proof.rows, "cost thermal_overload").check == "c" and named(proof.rows, "energy imbalance").passed
     assert list(proof.table.figures)[-1] == "greedy" and proof.table.zero == "opendss_controls"
     save(proof, tmp_path)
     result = load(tmp_path)
     assert result.rows == proof.rows and result.passed == proof.passed
-    assert result.said["digest"] == stated(noon()) != stated(noon(tuned_droop={"v_ref_pu": 1.0}))
+    assert result.said["digest"] == scenario_digest(noon()) != scenario_digest(noon(tuned_droop={"v_ref_pu": 1.0}))
     for name in proof.table.figures:
         for figure in ("team_return", "loss_kwh"):
             np.testing.assert_allclose(result.table().column(name, figure), proof.table.column(name, figure), rtol=1e-4)
@@ -348,8 +354,8 @@ def test_a_task_that_needs_no_agents_fails_and_says_so(tmp_path):
     """Regulators that the circuit moves as well by itself, judged by a cost that cannot fire."""
     path = tmp_path / "idle.yaml"
     path.write_text(
-        "base: ieee13_volt_var\nsteps: 3\nstart_hour: 11\ndt_h: 1.0\nstrongest: opendss_controls\n"
-        "costs: [voltage, unserved_kwh]\n"
+        "base: ieee13_volt_var\nsteps: 3\nstart_hour: 11\ndt_h: 1.0\nreference_controller: opendss_controls\n"
+        "costs: [voltage_violation_sum, unserved_kwh]\n"
     )
     result = CliRunner().invoke(app, ["validate", str(path), "--quick", "--out", str(tmp_path)], env={"COLUMNS": "200"})
     assert result.exit_code == 1, result.output
@@ -373,13 +379,16 @@ RESULTS = {name: ROOT / "results" / name for name in EVERY if (ROOT / "results" 
 @pytest.mark.parametrize("name", RESULTS)
 def test_committed_results_are_of_this_scenario_and_can_be_played_again(name):
     result, scenario = load(RESULTS[name]), load_scenario(name)
-    assert result.said["digest"] == stated(scenario), f"stale; run 'dss-marl validate {name}'"
+    assert result.said["digest"] == scenario_digest(scenario), f"stale; run 'dss-marl validate {name}'"
     assert result.passed == (not failures(result.rows))
     assert f"`{name}`" in (ROOT / "docs" / "suite.md").read_text()  # which tells a proof that failed, and by how much
     assert set(result.said["days"]) == set(frozen_days(task_of(name)))
-    assert result.said["strongest"] == scenario.strongest and scenario.strongest in result.figures
+    assert (
+        result.said["reference_controller"] == scenario.reference_controller
+        and scenario.reference_controller in result.figures
+    )
     day = result.said["days"][0]
-    for controller in {"no_control", scenario.strongest} & {"no_control", "best_known"}:
+    for controller in {"no_control", scenario.reference_controller} & {"no_control", "best_known"}:
         own = reference(controller, scenario)
         env = environment_for(own, scenario, "test")
         again = run_day(env, own, day)
@@ -438,7 +447,7 @@ def test_pictures_show_what_the_task_is_about(name, label):
         states.append((env.before, env.after))
     shown = panels_of(env.task, states)[label]
     if name == "case33_reconfiguration":
-        places = next(group for group in env.task.groups if isinstance(group, OpenPoints)).places
+        places = next(group for group in env.task.device_groups if isinstance(group, OpenPoints)).places
         for k, (_, after) in enumerate(states):
             assert not any(after.setpoints.closed[places[int(line[k])]] for line in shown.values())
     else:

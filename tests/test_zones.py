@@ -202,7 +202,7 @@ def test_a_zone_joined_by_an_open_switch_only_is_not_connected():
         build_zones(feeder, [ends, *map(set, nx.connected_components(rest))])
 
 
-def test_an_unjudged_bus_must_exist():
+def test_an_excluded_buses_bus_must_exist():
     feeder = read_feeder("ieee13")
     with pytest.raises(ValueError, match=r"bus 'atlantis' does not exist on feeder 'ieee13'; known: .*671"):
         build_zones(feeder, parts_of_ieee13(), ["atlantis"])
@@ -211,7 +211,7 @@ def test_an_unjudged_bus_must_exist():
 def test_a_zone_with_nothing_to_judge_is_refused():
     """The source bus is never judged: a zone of its own would have an agent with nothing to see."""
     feeder = read_feeder("ieee13")
-    with pytest.raises(ValueError, match="zone_1 has no judged node, only sourcebus"):
+    with pytest.raises(ValueError, match="zone_1 has no scored node, only sourcebus"):
         build_zones(feeder, [{"sourcebus"}, set(feeder.graph()) - {"sourcebus"}])
 
 
@@ -235,7 +235,7 @@ def test_everything_is_in_exactly_one_zone(name):
         "taps": range(len(feeder.taps)),
         "capacitors": [s for s, row in enumerate(feeder.switches) if row.kind == "capacitor"],
         "switches": [s for s, row in enumerate(feeder.switches) if row.kind == "switch"],
-        "panels": [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"],
+        "pv_units": [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"],
     }
     for field, wanted in everything.items():
         assert sorted(np.concatenate([getattr(zone, field) for zone in zones])) == sorted(wanted), field
@@ -261,13 +261,13 @@ def test_everything_lies_at_a_bus_of_its_zone(name):
             assert zone.unit_kw[u] == own.kw
 
 
-def test_nobody_is_judged_by_the_source_or_by_named_buses():
+def test_nobody_is_scored_by_the_source_or_by_named_buses():
     feeder = read_feeder("ieee13")
     zones = build_zones(feeder, parts_of_ieee13(), ["634"])
-    judged = {feeder.nodes[n].split(".")[0] for zone in zones for n in zone.judged}
+    judged = {feeder.nodes[n].split(".")[0] for zone in zones for n in zone.scored_nodes}
     assert judged == {bus.name for bus in feeder.buses} - {"sourcebus", "634"}
-    assert sum(len(zone.judged) for zone in zones) == 41 - 2 * 3
-    assert {zone.all_judged for zone in zones} == {35}
+    assert sum(len(zone.scored_nodes) for zone in zones) == 41 - 2 * 3
+    assert {zone.n_scored_nodes for zone in zones} == {35}
 
 
 def test_stacked_zones_have_the_rows_of_each_and_weigh_nothing_else():
@@ -295,7 +295,7 @@ def test_node_values_reduce_alike_for_one_zone_and_for_all(reduction, batch, rng
     function = {"lowest": np.min, "mean": np.mean, "highest": np.max, "total": np.sum}[reduction]
     assert together.shape == (*batch, 3)
     for z, zone in enumerate(zones):
-        expected = function(x[..., zone.judged], axis=-1)
+        expected = function(x[..., zone.scored_nodes], axis=-1)
         assert getattr(zone, reduction)(x) == pytest.approx(expected)
         assert together[..., z] == pytest.approx(expected)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dss_marl.cli.validation_table import print_proof
 from dss_marl.envs.scenario_files import load_scenario
-from dss_marl.experiments.evaluation import Table
+from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.validation.proof import prove
 from dss_marl.experiments.validation.result_files import save
 
@@ -21,7 +21,7 @@ def validate_named(
     quick: bool,
     out: Path | None,
     pictures: Path | None,
-    show: Callable[[Table, str | None], None],
+    show: Callable[[ComparisonTable, str | None], None],
 ) -> list[str]:
     """Prove scenarios one after the other; a scenario that cannot be played fails and does not stop the others.
 

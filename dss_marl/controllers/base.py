@@ -24,7 +24,7 @@ class Controller(Protocol):
 
     circuit_controls: bool
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Called after each reset.
 
         Raises:
@@ -40,7 +40,7 @@ def is_local(controller: Controller) -> bool:
     return bool(getattr(controller, "local", False))
 
 
-def asked(task: Task, day: int, controller: Controller) -> Array | None:
+def record_requests(task: Task, day: int, controller: Controller) -> Array | None:
     """(T, F) what a controller asks of all entries on a day; None where it cannot play the task.
 
     Args:
@@ -51,10 +51,10 @@ def asked(task: Task, day: int, controller: Controller) -> Array | None:
     env, rows = ZoneEnv(task, "test"), []
     observations, _ = env.reset(seed=day, options={"day": day})
     try:
-        controller.start(env)
+        controller.reset(env)
         while env.agents:
             actions = controller.act(env, observations)
-            rows.append(task.encoding.decode(actions).flat)
+            rows.append(task.encoding.decode(actions).joint_action)
             observations = env.step(actions)[0]
     except ValueError:
         return None
@@ -73,12 +73,12 @@ class NoControl:
     def __init__(self, circuit_controls: bool = False) -> None:
         self.circuit_controls = circuit_controls
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Nothing to prepare."""
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Each kind's neutral action."""
-        return env.task.encoding.encode(env.task.neutral)
+        return env.task.encoding.encode(env.task.default_action)
 
 
 class RandomControl:
@@ -91,10 +91,10 @@ class RandomControl:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Begin the day's stream."""
         self._rng = np.random.default_rng([self.seed, env.day])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Uniform in [-1, 1], at the nearest level where an entry has levels."""
-        return env.task.encoding.encode(self._rng.uniform(-1, 1, env.task.agents.slots.size))
+        return env.task.encoding.encode(self._rng.uniform(-1, 1, env.task.agents.action_layout.size))

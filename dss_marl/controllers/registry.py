@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
-from dss_marl.controllers.planning.plan_files import Planned, load_plans
+from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.droop import Droop, DroopCurve
-from dss_marl.controllers.rules.load_rationing import Rationing
+from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.search.branch_exchange import BranchExchange
 from dss_marl.controllers.search.greedy import Greedy
-from dss_marl.controllers.search.sensitivity_control import Linear
+from dss_marl.controllers.search.sensitivity_control import SensitivityControl
 from dss_marl.controllers.search.zone_greedy import ZoneGreedy
 from dss_marl.envs.scenario import Scenario
 
@@ -31,22 +31,22 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "opendss_controls": lambda scenario: NoControl(circuit_controls=True),
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
-    "rationing": lambda scenario: Rationing(),
+    "rationing": lambda scenario: LoadRationing(),
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
-    "linear": lambda scenario: Linear(),
-    "best_known": lambda scenario: Planned(load_plans(scenario)),
+    "linear": lambda scenario: SensitivityControl(),
+    "best_known": lambda scenario: PlanReplay(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
     "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
     "wls": lambda scenario: WeightedLeastSquares(),
 }
 # Seconds for each day, or some days only: they play where they are asked for.
-BY_NAME = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
+OPT_IN = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
 
 
 def reference(name: str, scenario: Scenario) -> Controller:

@@ -2,18 +2,18 @@
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
-from dss_marl.devices.load_shedder import Breakers
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev_charger import EVChargers
+from dss_marl.devices.feeder_tie import FeederTies
 from dss_marl.devices.flexible_load import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
+from dss_marl.devices.load_shedder import LoadShedders
 from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
 from dss_marl.devices.stepped_inverter import SteppedInverters
-from dss_marl.devices.feeder_tie import Supplies
 from dss_marl.devices.switch import Switches
 
 KINDS |= {
@@ -28,8 +28,8 @@ KINDS |= {
     "open_point": OpenPoints,
     "pv": PV,
     "estimator": Estimators,
-    "supply": Supplies,
-    "breaker": Breakers,
+    "feeder_tie": FeederTies,
+    "load_shedder": LoadShedders,
     "stepped_inverter": SteppedInverters,
 }
 
@@ -37,19 +37,19 @@ __all__ = [
     "KINDS",
     "PV",
     "Batteries",
-    "Breakers",
     "Capacitors",
     "DeviceGroup",
     "DeviceSpec",
     "EVChargers",
     "Estimators",
+    "FeederTies",
     "FlexibleLoads",
     "Generators",
     "Inverters",
+    "LoadShedders",
     "OpenPoints",
     "Regulators",
     "SteppedInverters",
-    "Supplies",
     "Switches",
     "device_kind",
 ]

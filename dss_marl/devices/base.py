@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl._plugins import imported
-from dss_marl.grid.feeder import Feeder, NewInjection, NewSwitch
+from dss_marl.grid.feeder import AddedSwitch, AddedUnit, Feeder
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
@@ -21,7 +21,7 @@ class DeviceSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
-    every: int = Field(default=1, ge=1, description="acts only at every so many-th step, the first included")
+    act_every: int = Field(default=1, ge=1, description="acts only at every so many-th step, the first included")
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class DeviceGroup:
 
     names: tuple[str, ...]
     buses: tuple[str, ...]
-    every: IntArray | None = field(default=None, kw_only=True)
+    act_every: IntArray | None = field(default=None, kw_only=True)
 
     action_labels: ClassVar[tuple[str, ...]] = ()
-    memory_size: ClassVar[int] = 0
-    reading_labels: ClassVar[tuple[str, ...]] = ()
+    state_size: ClassVar[int] = 0
+    telemetry_labels: ClassVar[tuple[str, ...]] = ()
     circuit_controls: ClassVar[bool] = False
-    settles: ClassVar[bool] = False
-    joint: ClassVar[bool] = False
+    voltage_dependent: ClassVar[bool] = False
+    coupled: ClassVar[bool] = False
     trips: ClassVar[bool] = False
-    order: ClassVar[int] = 0
+    dispatch_order: ClassVar[int] = 0
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 
     @property
@@ -69,13 +69,13 @@ class DeviceGroup:
         """Number of devices D."""
         return len(self.names)
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """(D, A) number of positions that an entry has by nature, evenly over [-1, 1]; 0 where it is continuous."""
         return np.zeros((self.size, len(self.action_labels)), np.int64)
 
     def initial(self) -> Array:
         """(D, K) memory at reset."""
-        return np.zeros((self.size, self.memory_size))
+        return np.zeros((self.size, self.state_size))
 
     def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
         """(D, K) memory at reset where a day differs from another: arrivals of cars, say. By default ``initial``.
@@ -94,11 +94,11 @@ class DeviceGroup:
             ValueError: they cannot; says why, and the cure.
         """
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """(D, A) the action of a device that nobody controls: zeros, unless the kind says otherwise."""
         return np.zeros((self.size, len(self.action_labels)))
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """Write the set points that the action asks for, within the limits.
 
         Args:
@@ -113,7 +113,7 @@ class DeviceGroup:
         """
         raise TypeError(f"{type(self).__name__} must define act(action, memory, setpoints, interval)")
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """Write the set points of devices that stay as they are; taps and switches do so by themselves.
 
         Args:
@@ -122,15 +122,15 @@ class DeviceGroup:
             interval: the one that comes.
         """
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., D, A) the action that keeps each device as it is, as far as the coming interval's limits allow.
 
         Args:
             memory, setpoints, interval: as in ``act``; not changed. How much a store can give depends on how long.
         """
-        return np.zeros((*memory.shape[:-1], len(self.action_labels)))
+        return np.zeros((*state.shape[:-1], len(self.action_labels)))
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """(..., D, A) whether the device would do just what each entry asks, whatever the other entries are.
 
         Args:
@@ -139,7 +139,7 @@ class DeviceGroup:
         """
         return np.ones(action.shape, bool)
 
-    def respond(self, memory: Array, setpoints: Setpoints, solution: Solution) -> float:
+    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> float:
         """Follow the voltages: move the set points towards what they call for; only where ``settles``.
 
         Args:
@@ -152,13 +152,13 @@ class DeviceGroup:
         """
         return 0.0
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """After the last solve of an interval: the memory (..., D, K), and (..., D) 1 where a rating was exceeded."""
-        return memory, np.zeros(memory.shape[:-1], np.int64)
+        return state, np.zeros(state.shape[:-1], np.int64)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., D, M) what each device tells of itself, of order 1."""
-        return np.zeros((*memory.shape[:-1], len(self.reading_labels)))
+        return np.zeros((*state.shape[:-1], len(self.telemetry_labels)))
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """(..., D) energy owed in the interval and not delivered, times the device's priority [kWh].
@@ -169,21 +169,21 @@ class DeviceGroup:
         """
         return np.zeros(after.shape[:-1])
 
-    def informed(self, priorities: Priorities) -> DeviceGroup:
+    def with_priorities(self, priorities: Priorities) -> DeviceGroup:
         """The group where loads have priorities; most kinds do not care."""
         return self
 
-    def stored_kwh(self, memory: Array) -> Array:
+    def stored_kwh(self, state: Array) -> Array:
         """(..., D) energy in each store, negative where it still has to draw what it put off [kWh]; memory as kept."""
-        return np.zeros(memory.shape[:-1])
+        return np.zeros(state.shape[:-1])
 
     @classmethod
-    def new_injections(cls, specs: Sequence[Any]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[Any]) -> list[AddedUnit]:
         """Units that the kind adds to the circuit."""
         return []
 
     @classmethod
-    def new_switches(cls, specs: Sequence[Any]) -> list[NewSwitch]:
+    def added_switches(cls, specs: Sequence[Any]) -> list[AddedSwitch]:
         """Ties that the kind adds to the circuit, and lines that it makes switches."""
         return []
 
@@ -212,12 +212,12 @@ def device_kind(name: str) -> type[DeviceGroup]:
     return kind
 
 
-def turns(every: Sequence[int]) -> IntArray | None:
+def act_periods(act_every: Sequence[int]) -> IntArray | None:
     """(D) for the group's ``every``; None where all act at each step."""
-    return np.array(every, np.int64) if any(number != 1 for number in every) else None
+    return np.array(act_every, np.int64) if any(number != 1 for number in act_every) else None
 
 
-def unique(names: Sequence[str], kind: str) -> tuple[str, ...]:
+def unique_names(names: Sequence[str], kind: str) -> tuple[str, ...]:
     """The names as a tuple.
 
     Raises:

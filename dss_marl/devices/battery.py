@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
-from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SOC, _SOC_BEFORE = 2, 3  # columns of the memory
@@ -80,8 +80,8 @@ class Batteries(DeviceGroup):
     maximum: Array
     reactive: BoolArray
 
-    memory_size: ClassVar[int] = 4
-    reading_labels: ClassVar[tuple[str, ...]] = ("state of charge [1]",)
+    state_size: ClassVar[int] = 4
+    telemetry_labels: ClassVar[tuple[str, ...]] = ("state of charge [1]",)
     Spec: ClassVar[type[DeviceSpec]] = BatterySpec
 
     @cached_property
@@ -95,34 +95,34 @@ class Batteries(DeviceGroup):
         idle = np.zeros(self.size)
         return np.stack([idle, idle, self.start_soc, self.start_soc], -1)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; power that the store cannot give or take is a limit, so is kvar without ``reactive``."""
-        share, kvar_share = self._within(action, memory, interval)
+        share, kvar_share = self._within(action, state, interval)
         cut = share != action[..., 0]
         if action.shape[-1] > 1:
             cut |= kvar_share != action[..., 1]
         self._write(share, kvar_share, setpoints)
-        soc = memory[..., _SOC]
+        soc = state[..., _SOC]
         after = np.clip(soc - self._drained(share, interval) / self.kwh, self.minimum, self.maximum)
         return np.stack([share, kvar_share, after, soc], -1), cut.astype(np.int64)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; it goes on as far as the store lasts."""
-        self._write(*self._within(memory, memory, interval), setpoints)
+        self._write(*self._within(state, state, interval), setpoints)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return np.stack(self._within(memory, memory, interval), -1)[..., : len(self.action_labels)]
+        return np.stack(self._within(state, state, interval), -1)[..., : len(self.action_labels)]
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        possible = np.stack(self._within(action, memory, interval), -1)
+        possible = np.stack(self._within(action, state, interval), -1)
         allowed: BoolArray = possible[..., : action.shape[-1]] == action
         return allowed
 
-    def _within(self, entries: Array, memory: Array, interval: Interval) -> tuple[Array, Array]:
+    def _within(self, entries: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) shares of power and of reactive power, as near to the entries (..., D, 1 or more) as possible."""
-        soc = memory[..., _SOC]
+        soc = state[..., _SOC]
         most_kwh = self.kw * interval.dt_h
         give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
         take = (self.maximum - soc) * self.kwh / self.charging / most_kwh
@@ -141,24 +141,24 @@ class Batteries(DeviceGroup):
         setpoints.kw[..., self.injections] = kw - self.standby_kw
         setpoints.kvar[..., self.injections] = kvar_share * np.sqrt(self.kva**2 - kw * kw)
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a dead bus nothing flowed, so the charge is what it was."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
-            memory = memory.copy()
-            memory[..., _SOC] = np.where(dead, memory[..., _SOC_BEFORE], memory[..., _SOC])
-        return memory, np.zeros(memory.shape[:-1], np.int64)
+            state = state.copy()
+            state[..., _SOC] = np.where(dead, state[..., _SOC_BEFORE], state[..., _SOC])
+        return state, np.zeros(state.shape[:-1], np.int64)
 
-    def stored_kwh(self, memory: Array) -> Array:
+    def stored_kwh(self, state: Array) -> Array:
         """See DeviceGroup.stored_kwh."""
-        return np.asarray(memory[..., _SOC] * self.kwh)
+        return np.asarray(state[..., _SOC] * self.kwh)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        return memory[..., _SOC : _SOC + 1].copy()
+        return state[..., _SOC : _SOC + 1].copy()
 
     @classmethod
-    def new_injections(cls, specs: Sequence[BatterySpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[BatterySpec]) -> list[AddedUnit]:
         """See DeviceGroup.new_injections."""
         return new_units(specs, "battery")
 
@@ -169,7 +169,7 @@ class Batteries(DeviceGroup):
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            every=turns([spec.every for spec in specs]),
+            act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
             kw=np.array([spec.kw for spec in specs]),
             kva=np.array([spec.kva or spec.kw for spec in specs]),

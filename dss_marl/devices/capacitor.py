@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
@@ -38,12 +38,12 @@ class Capacitors(DeviceGroup):
     discharge_h: Array | None = None
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
-    memory_size: ClassVar[int] = 1
+    state_size: ClassVar[int] = 1
     circuit_controls: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = CapacitorSpec
 
     @property
-    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The time to wait, where one must."""
         return ("time to wait before closing [discharge_h]",) if self._wait.any() else ()
 
@@ -51,7 +51,7 @@ class Capacitors(DeviceGroup):
     def _wait(self) -> Array:
         return np.zeros(self.size) if self.discharge_h is None else self.discharge_h
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: open, hold, close."""
         return np.full((self.size, 1), 3)
 
@@ -59,30 +59,30 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.initial: all are discharged."""
         return self._wait[:, None].copy()
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; closing before it is discharged is a limit."""
         before = setpoints.closed[..., self.switches]
-        allowed = self._allowed(action[..., 0], memory, before)
+        allowed = self._allowed(action[..., 0], state, before)
         asked = np.where(allowed, action[..., 0], 0.0)
         after = np.where(np.abs(asked) > 1 / 3, asked > 0, before)
         setpoints.closed[..., self.switches] = after
-        since = np.where(before & ~after, 0.0, memory[..., 0]) + interval.dt_h
+        since = np.where(before & ~after, 0.0, state[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        return self._allowed(action[..., 0], memory, setpoints.closed[..., self.switches])[..., None]
+        return self._allowed(action[..., 0], state, setpoints.closed[..., self.switches])[..., None]
 
-    def _allowed(self, asked: Array, memory: Array, closed: BoolArray) -> BoolArray:
-        waiting = ~closed & (memory[..., 0] < self._wait - 1e-9)  # hours add up inexactly
+    def _allowed(self, asked: Array, state: Array, closed: BoolArray) -> BoolArray:
+        waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours add up inexactly
         allowed: BoolArray = ~((asked > 1 / 3) & waiting)
         return allowed
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         waits = (self._wait > 0) & ~setpoints.closed[..., self.switches]
-        left = np.where(waits, 1 - memory[..., 0] / np.where(self._wait > 0, self._wait, 1.0), 0.0)
-        return left[..., None][..., : len(self.reading_labels)]
+        left = np.where(waits, 1 - state[..., 0] / np.where(self._wait > 0, self._wait, 1.0), 0.0)
+        return left[..., None][..., : len(self.telemetry_labels)]
 
     @classmethod
     def build(cls, specs: Sequence[CapacitorSpec], feeder: Feeder) -> Capacitors:
@@ -99,9 +99,9 @@ class Capacitors(DeviceGroup):
             raise ValueError(f"feeder {feeder.name!r} has no capacitor; leave the kind out")
         found = [feeder.switches[i] for i in rows]
         return cls(
-            names=unique([row.name.split(".", 1)[1] for row in found], "capacitor"),
+            names=unique_names([row.name.split(".", 1)[1] for row in found], "capacitor"),
             buses=tuple(row.bus for row in found),
-            every=turns([spec.every for spec in said]),
+            act_every=act_periods([spec.act_every for spec in said]),
             switches=np.array(rows, dtype=np.int64),
             discharge_h=np.array([spec.discharge_h for spec in said]),
         )

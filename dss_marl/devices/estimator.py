@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 
@@ -45,21 +45,21 @@ class Estimators(DeviceGroup):
     span_pu: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("estimated voltage",)
-    memory_size: ClassVar[int] = 1
+    state_size: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = EstimatorSpec
 
     def initial(self) -> Array:
         """See DeviceGroup.initial."""
         return self.v_centre_pu[:, None].copy()
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; writes no set point."""
         estimate = self.v_centre_pu + self.span_pu * action[..., 0]
         return estimate[..., None], np.zeros(estimate.shape, np.int64)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return self.entries(memory[..., 0])[..., None]
+        return self.entries(state[..., 0])[..., None]
 
     def entries(self, v_pu: Array) -> Array:
         """(..., D) the action entries that say these voltages (..., D), as far as the span reaches."""
@@ -86,9 +86,9 @@ class Estimators(DeviceGroup):
             said += [spec] * len(own)
         names = [f"v_{feeder.nodes[node]}" for node in nodes]
         return cls(
-            names=unique(names, "estimator of node"),
+            names=unique_names(names, "estimator of node"),
             buses=tuple(feeder.buses[feeder.node_bus[node]].name for node in nodes),
-            every=turns([spec.every for spec in said]),
+            act_every=act_periods([spec.act_every for spec in said]),
             nodes=np.array(nodes, np.int64),
             metered=np.array(sorted(metered), np.int64),
             v_centre_pu=np.array([spec.v_centre_pu for spec in said]),

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
-from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.profiles.ev_sessions import ev_sessions
 
@@ -71,8 +71,8 @@ class EVChargers(DeviceGroup):
     priority: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("charging power",)
-    memory_size: ClassVar[int] = 11
-    reading_labels: ClassVar[tuple[str, ...]] = (
+    state_size: ClassVar[int] = 11
+    telemetry_labels: ClassVar[tuple[str, ...]] = (
         "car connected",
         "energy still due [session]",
         "time until departure [24 h]",
@@ -82,10 +82,10 @@ class EVChargers(DeviceGroup):
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: no car ever comes."""
-        memory = np.zeros((self.size, self.memory_size))
-        memory[:, _ENTRY] = 1.0
-        memory[:, [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] = _NEVER
-        return memory
+        state = np.zeros((self.size, self.state_size))
+        state[:, _ENTRY] = 1.0
+        state[:, [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] = _NEVER
+        return state
 
     def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
         """See DeviceGroup.start.
@@ -105,27 +105,27 @@ class EVChargers(DeviceGroup):
         sessions = np.array([*days, [np.full(self.size, _NEVER)] * 2 + [np.zeros(self.size)]])  # (4, 3, D)
         now = np.argmax(sessions[:, 1] > 0, axis=0)  # the first that is not over
         arrival, departure, kwh = sessions[now, :, np.arange(self.size)].T
-        memory = self.initial()
+        state = self.initial()
         left = np.clip(departure / np.maximum(departure - arrival, _DONE), 0.0, 1.0)
         for column, value in ((_ARRIVAL, arrival), (_DEPARTURE, departure), (_DUE, kwh * left), (_KWH, kwh)):
-            memory[:, column] = value
-        memory[:, _NEXT] = sessions[np.minimum(now + 1, 3), :, np.arange(self.size)]
-        return memory
+            state[:, column] = value
+        state[:, _NEXT] = sessions[np.minimum(now + 1, 3), :, np.arange(self.size)]
+        return state
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: full power while a car is connected."""
         return np.ones((self.size, 1))
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; more than the car needs, or anything without a car, is a limit."""
-        asked, most = action[..., 0], self._most(memory, interval)
+        asked, most = action[..., 0], self._most(state, interval)
         possible = np.minimum(asked, most)
-        kw = self._write(possible, memory, setpoints, interval)
-        kept = memory.copy()
+        kw = self._write(possible, state, setpoints, interval)
+        kept = state.copy()
         # Who asks for what is so already leaves the setting alone, for cars that come while nobody acts.
-        kept[..., _ENTRY] = np.where(asked == np.minimum(memory[..., _ENTRY], most), memory[..., _ENTRY], asked)
-        given = np.minimum(kw * interval.dt_h * self.efficiency, memory[..., _DUE])
-        due = memory[..., _DUE] - given
+        kept[..., _ENTRY] = np.where(asked == np.minimum(state[..., _ENTRY], most), state[..., _ENTRY], asked)
+        given = np.minimum(kw * interval.dt_h * self.efficiency, state[..., _DUE])
+        due = state[..., _DUE] - given
         kept[..., _GIVEN], kept[..., _DUE] = given, np.where(due > _DONE, due, 0.0)
         kept[..., [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] -= interval.dt_h
         self._let_go(kept)
@@ -141,45 +141,45 @@ class EVChargers(DeviceGroup):
         kept[..., _ARRIVAL : _KWH + 1] = np.where(gone[..., None], session, kept[..., _ARRIVAL : _KWH + 1])
         kept[..., _NEXT] = np.where(gone[..., None], [_NEVER, _NEVER, 0.0], coming)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; a car that has come draws what was last asked, as far as it needs it."""
-        self._write(self.present(memory, setpoints, interval)[..., 0], memory, setpoints, interval)
+        self._write(self.hold_action(state, setpoints, interval)[..., 0], state, setpoints, interval)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return np.minimum(memory[..., _ENTRY], self._most(memory, interval))[..., None]
+        return np.minimum(state[..., _ENTRY], self._most(state, interval))[..., None]
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        allowed: BoolArray = action <= self._most(memory, interval)[..., None]
+        allowed: BoolArray = action <= self._most(state, interval)[..., None]
         return allowed
 
-    def _stay(self, memory: Array, interval: Interval) -> Array:
+    def _stay(self, state: Array, interval: Interval) -> Array:
         """(..., D) hours of the interval during which a car is connected."""
-        until = np.minimum(memory[..., _DEPARTURE], interval.dt_h)
-        return np.maximum(until - np.maximum(memory[..., _ARRIVAL], 0.0), 0.0)
+        until = np.minimum(state[..., _DEPARTURE], interval.dt_h)
+        return np.maximum(until - np.maximum(state[..., _ARRIVAL], 0.0), 0.0)
 
-    def _most(self, memory: Array, interval: Interval) -> Array:
+    def _most(self, state: Array, interval: Interval) -> Array:
         """(..., D) the largest entry that does not give more than is due."""
-        full = self.kw * self.efficiency * self._stay(memory, interval)  # kWh at full power
-        share = np.divide(memory[..., _DUE], full, out=np.zeros(full.shape), where=full > 0)
+        full = self.kw * self.efficiency * self._stay(state, interval)  # kWh at full power
+        share = np.divide(state[..., _DUE], full, out=np.zeros(full.shape), where=full > 0)
         return np.minimum(2 * share - 1, 1.0)
 
-    def _write(self, entry: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def _write(self, entry: Array, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., D) mean power in the interval [kW], which is also set."""
-        kw: Array = (entry + 1) / 2 * self.kw * self._stay(memory, interval) / interval.dt_h
+        kw: Array = (entry + 1) / 2 * self.kw * self._stay(state, interval) / interval.dt_h
         setpoints.kw[..., self.injections] = -kw
         setpoints.kvar[..., self.injections] = 0.0
         return kw
 
-    def stays(self, memory: Array, steps: int, dt_h: float) -> Stays:
+    def stays(self, state: Array, steps: int, dt_h: float) -> Stays:
         """The stays of cars in the coming intervals, as they come about.
 
         Args:
             memory: (D, K) before the first interval.
             steps, dt_h: how many intervals, of what length.
         """
-        kept, number, most = memory.copy(), np.zeros(self.size, np.int64), 3  # one now, one known, and none
+        kept, number, most = state.copy(), np.zeros(self.size, np.int64), 3  # one now, one known, and none
         stay_h = np.zeros((most, self.size, steps))
         kwh, leaves = np.zeros((most, self.size)), np.zeros((most, self.size), bool)
         everyone = np.arange(self.size)
@@ -193,27 +193,27 @@ class EVChargers(DeviceGroup):
         there = stay_h.any(-1)
         return Stays(np.nonzero(there)[1], kwh[there], stay_h[there], leaves[there])
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a dead bus nothing flowed, so it is due still, or unmet where the car has left."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
-            memory = memory.copy()
-            back = np.where(dead, memory[..., _GIVEN], 0.0)
-            left = memory[..., _GONE] > 0
-            memory[..., _DUE] += np.where(left, 0.0, back)
-            memory[..., _UNMET] += np.where(left, back, 0.0)
-            memory[..., _GIVEN] -= back
-        return memory, np.zeros(memory.shape[:-1], np.int64)
+            state = state.copy()
+            back = np.where(dead, state[..., _GIVEN], 0.0)
+            left = state[..., _GONE] > 0
+            state[..., _DUE] += np.where(left, 0.0, back)
+            state[..., _UNMET] += np.where(left, back, 0.0)
+            state[..., _GIVEN] -= back
+        return state, np.zeros(state.shape[:-1], np.int64)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings; of a car that is there in the interval, and nothing of those that come later."""
-        there = self._stay(memory, interval) > 0
-        hours = np.where(there, memory[..., _DEPARTURE], 1.0)
-        due = np.where(there, memory[..., _DUE], 0.0)
+        there = self._stay(state, interval) > 0
+        hours = np.where(there, state[..., _DEPARTURE], 1.0)
+        due = np.where(there, state[..., _DUE], 0.0)
         needed = due / (self.kw * self.efficiency)
         told = (
             there,
-            due / np.maximum(memory[..., _KWH], _DONE),
+            due / np.maximum(state[..., _KWH], _DONE),
             np.where(there, hours / 24, 0.0),
             np.clip(needed / np.maximum(hours, _DONE), 0.0, 1.0),
         )
@@ -224,7 +224,7 @@ class EVChargers(DeviceGroup):
         return after[..., _UNMET] * self.priority
 
     @classmethod
-    def new_injections(cls, specs: Sequence[EVChargerSpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[EVChargerSpec]) -> list[AddedUnit]:
         """See DeviceGroup.new_injections."""
         return new_units(specs, "ev_charger")
 
@@ -235,7 +235,7 @@ class EVChargers(DeviceGroup):
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            every=turns([spec.every for spec in specs]),
+            act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
             kw=np.array([spec.kw for spec in specs]),
             efficiency=np.array([spec.efficiency for spec in specs]),

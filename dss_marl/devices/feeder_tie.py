@@ -1,4 +1,4 @@
-"""Supplies: ties to other feeders, which give so much and no more."""
+"""FeederTies: ties to other feeders, which give so much and no more."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 
@@ -36,7 +36,7 @@ class SupplySpec(DeviceSpec):
 
 
 @dataclass(frozen=True)
-class Supplies(DeviceGroup):
+class FeederTies(DeviceGroup):
     """Ties to other feeders, at 1 pu behind a switch of their own. Above 1/3 closes, below -1/3 opens, between them
     nothing moves.
 
@@ -53,103 +53,105 @@ class Supplies(DeviceGroup):
         places: (D) position of each in Solution.former_kw.
     """
 
-    formers: IntArray
+    grid_forming_units: IntArray
     kva: Array
     restart_h: Array
     topology: Topology
     places: IntArray
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
-    reading_labels: ClassVar[tuple[str, ...]] = (
+    telemetry_labels: ClassVar[tuple[str, ...]] = (
         "closed [0 or 1]", "apparent power over limit [1]", "time to reclose, share of it [1]",
     )  # fmt: skip
-    memory_size: ClassVar[int] = 2
-    joint: ClassVar[bool] = True
+    state_size: ClassVar[int] = 2
+    coupled: ClassVar[bool] = True
     trips: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = SupplySpec
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: open, stay, close."""
         return np.full((self.size, 1), 3, np.int64)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; closings are taken in turn, the first being another tie's in every step."""
-        self.hold(memory, setpoints, interval)
+        self.hold(state, setpoints, interval)
         requests = self._requests(action[..., 0], setpoints)
         refused = np.zeros(requests.shape, bool)
-        locked = memory[..., 0] > _ABOUT_0
+        locked = state[..., 0] > _ABOUT_0
         for row in np.ndindex(requests.shape[:-1]):
             closed = setpoints.closed[row]
             for d in np.roll(np.arange(self.size), -(interval.step % self.size)):
                 if requests[row][d] > 0 and (
-                    locked[row][d] or not self.topology.may_supply(closed, int(self.formers[d]), interval.faulted)
+                    locked[row][d]
+                    or not self.topology.may_supply(closed, int(self.grid_forming_units[d]), interval.faulted)
                 ):
                     refused[(*row, d)] = True
                 elif requests[row][d]:
-                    closed[self.formers[d]] = requests[row][d] > 0
-        kept = memory.copy()
-        kept[..., 0] = np.maximum(memory[..., 0] - interval.dt_h, 0.0)
+                    closed[self.grid_forming_units[d]] = requests[row][d] > 0
+        kept = state.copy()
+        kept[..., 0] = np.maximum(state[..., 0] - interval.dt_h, 0.0)
         return kept, refused.astype(np.int64)
 
     def _requests(self, asked: Array, setpoints: Setpoints) -> IntArray:
         """(..., D) 1 to close what is open, -1 to open what is closed, else 0."""
-        closed = setpoints.closed[..., self.formers]
+        closed = setpoints.closed[..., self.grid_forming_units]
         wanted = np.where(np.abs(asked) > 1 / 3, asked > 0, closed)
         return wanted.astype(np.int64) - closed
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold: what tripped is open."""
-        setpoints.closed[..., self.formers] &= memory[..., 0] <= _ABOUT_0
+        setpoints.closed[..., self.grid_forming_units] &= state[..., 0] <= _ABOUT_0
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        tripped = memory[..., 0] > _ABOUT_0
+        tripped = state[..., 0] > _ABOUT_0
         held = setpoints.copy()
-        self.hold(memory, held, interval)
+        self.hold(state, held, interval)
         requests = self._requests(action[..., 0], held)
-        may = np.zeros((*memory.shape[:-2], self.size), bool)
-        for row in np.ndindex(memory.shape[:-2]):
+        may = np.zeros((*state.shape[:-2], self.size), bool)
+        for row in np.ndindex(state.shape[:-2]):
             may[row] = [
-                self.topology.may_supply(held.closed[row], int(s), interval.faulted) for s in self.formers.tolist()
+                self.topology.may_supply(held.closed[row], int(s), interval.faulted)
+                for s in self.grid_forming_units.tolist()
             ]
         return np.array((requests <= 0) | may & ~tripped)[..., None]
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: what gives more than it can trips."""
-        kw, kvar = solution.former_kw[..., self.places, :], solution.former_kvar[..., self.places, :]
+        kw, kvar = solution.grid_forming_kw[..., self.places, :], solution.grid_forming_kvar[..., self.places, :]
         given, most = np.hypot(kw.sum(axis=-1), kvar.sum(axis=-1)), self.kva * (1 + _SLACK)
         over = (given > most) | (np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * most / 3)
-        memory = memory.copy()
-        memory[..., 0] = np.where(over, self.restart_h, memory[..., 0])
-        memory[..., 1] = given
-        return memory, over.astype(np.int64)
+        state = state.copy()
+        state[..., 0] = np.where(over, self.restart_h, state[..., 0])
+        state[..., 1] = given
+        return state, over.astype(np.int64)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        left = memory[..., 0] / np.where(self.restart_h > 0, self.restart_h, 1.0)
-        return np.stack([setpoints.closed[..., self.formers], memory[..., 1] / self.kva, left], axis=-1)
+        left = state[..., 0] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        return np.stack([setpoints.closed[..., self.grid_forming_units], state[..., 1] / self.kva, left], axis=-1)
 
     @classmethod
-    def new_injections(cls, specs: Sequence[SupplySpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[SupplySpec]) -> list[AddedUnit]:
         """What stands for each other feeder."""
-        names = unique([spec.label for spec in specs], "supply")
+        names = unique_names([spec.label for spec in specs], "feeder_tie")
         return [
-            NewInjection(name, spec.bus, spec.kva, kind="supply", forms=True)
+            AddedUnit(name, spec.bus, spec.kva, kind="feeder_tie", forms=True)
             for name, spec in zip(names, specs, strict=True)
         ]
 
     @classmethod
-    def build(cls, specs: Sequence[SupplySpec], feeder: Feeder) -> Supplies:
+    def build(cls, specs: Sequence[SupplySpec], feeder: Feeder) -> FeederTies:
         """See DeviceGroup.build."""
-        rows = [find(feeder.injections, f"generator.{spec.label}", "supply", feeder.name) for spec in specs]
-        formers = [feeder.injections[j].former for j in rows]
-        place = {int(s): g for g, s in enumerate(feeder.formers)}
+        rows = [find(feeder.injections, f"generator.{spec.label}", "feeder_tie", feeder.name) for spec in specs]
+        grid_forming_units = [feeder.injections[j].grid_forming_switch for j in rows]
+        place = {int(s): g for g, s in enumerate(feeder.grid_forming_units)}
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            formers=np.array(formers, dtype=np.int64),
+            grid_forming_units=np.array(grid_forming_units, dtype=np.int64),
             kva=np.array([spec.kva for spec in specs]),
             restart_h=np.array([spec.restart_h for spec in specs]),
             topology=Topology.build(feeder),
-            places=np.array([place[s] for s in formers], dtype=np.int64),
+            places=np.array([place[s] for s in grid_forming_units], dtype=np.int64),
         )

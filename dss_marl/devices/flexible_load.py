@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.devices.unit_specs import unserved
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.load_priorities import Priorities
@@ -57,76 +57,76 @@ class FlexibleLoads(DeviceGroup):
     base_kwh: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("load shed",)
-    memory_size: ClassVar[int] = 6
-    reading_labels: ClassVar[tuple[str, ...]] = ("energy owed [sheddable in payback_h]", "share shed [1]")
+    state_size: ClassVar[int] = 6
+    telemetry_labels: ClassVar[tuple[str, ...]] = ("energy owed [sheddable in payback_h]", "share shed [1]")
     Spec: ClassVar[type[DeviceSpec]] = FlexibleLoadSpec
 
-    def informed(self, priorities: Priorities) -> FlexibleLoads:
+    def with_priorities(self, priorities: Priorities) -> FlexibleLoads:
         """See DeviceGroup.informed."""
         return replace(self, priority=self.priority * priorities.weight[self.injections])
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: nothing shed, nothing owed."""
-        memory = np.zeros((self.size, self.memory_size))
-        memory[:, _ENTRY] = -1.0
-        return memory
+        state = np.zeros((self.size, self.state_size))
+        state[:, _ENTRY] = -1.0
+        return state
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: nothing shed."""
         return np.full((self.size, 1), -1.0)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; nothing is refused."""
-        shed, back = self._write(action[..., 0], memory, setpoints, interval)
-        owed = np.where(self.shift, memory[..., _OWED] - back + shed, 0.0)
+        shed, back = self._write(action[..., 0], state, setpoints, interval)
+        owed = np.where(self.shift, state[..., _OWED] - back + shed, 0.0)
         owed = np.where(owed > _NOTHING, owed, 0.0)
-        pace = np.where(owed > 0, memory[..., _PACE] + shed / self.payback_h, 0.0)
+        pace = np.where(owed > 0, state[..., _PACE] + shed / self.payback_h, 0.0)
         lost = np.where(self.shift, 0.0, shed)
         kept = np.stack([np.broadcast_to(action[..., 0], shed.shape), owed, pace, shed, back, lost], -1)
         return kept, np.zeros(shed.shape, np.int64)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        self._write(memory[..., _ENTRY], memory, setpoints, interval)
+        self._write(state[..., _ENTRY], state, setpoints, interval)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return memory[..., _ENTRY : _ENTRY + 1].copy()
+        return state[..., _ENTRY : _ENTRY + 1].copy()
 
-    def _write(self, entry: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, Array]:
+    def _write(self, entry: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, Array]:
         """(..., D) energy shed and taken back in the interval, the latter without rebound [kWh]; the loads are set."""
         kw, kvar = setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections]
         share = (entry + 1) / 2 * self.most
-        back = np.minimum(memory[..., _OWED], memory[..., _PACE] * interval.dt_h)
+        back = np.minimum(state[..., _OWED], state[..., _PACE] * interval.dt_h)
         after = kw * (1 - share) - back * self.payback / interval.dt_h
         ratio = np.divide(after, kw, out=1 - share, where=kw < 0)
         setpoints.kw[..., self.injections] = after
         setpoints.kvar[..., self.injections] = kvar * ratio
         return np.maximum(-kw, 0.0) * share * interval.dt_h, back
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a dead bus what was shed is lost beside the rest, and nothing is taken back."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
-            memory = memory.copy()
-            undone = np.where(self.shift, memory[..., _BACK] - memory[..., _SHED], 0.0)
-            memory[..., _OWED] += np.where(dead, undone, 0.0)
-            memory[..., _PACE] = np.where(dead, memory[..., _OWED] / self.payback_h, memory[..., _PACE])
-            memory[..., _LOST] = np.where(dead, memory[..., _SHED], memory[..., _LOST])
-            memory[..., [_SHED, _BACK]] = np.where(dead[..., None], 0.0, memory[..., [_SHED, _BACK]])
-        return memory, np.zeros(memory.shape[:-1], np.int64)
+            state = state.copy()
+            undone = np.where(self.shift, state[..., _BACK] - state[..., _SHED], 0.0)
+            state[..., _OWED] += np.where(dead, undone, 0.0)
+            state[..., _PACE] = np.where(dead, state[..., _OWED] / self.payback_h, state[..., _PACE])
+            state[..., _LOST] = np.where(dead, state[..., _SHED], state[..., _LOST])
+            state[..., [_SHED, _BACK]] = np.where(dead[..., None], 0.0, state[..., [_SHED, _BACK]])
+        return state, np.zeros(state.shape[:-1], np.int64)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        return np.stack([memory[..., _OWED] / self.base_kwh, (memory[..., _ENTRY] + 1) / 2 * self.most], -1)
+        return np.stack([state[..., _OWED] / self.base_kwh, (state[..., _ENTRY] + 1) / 2 * self.most], -1)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """See DeviceGroup.unmet_kwh: what was shed for good."""
         return np.asarray(after[..., _LOST] * self.priority)
 
-    def stored_kwh(self, memory: Array) -> Array:
+    def stored_kwh(self, state: Array) -> Array:
         """See DeviceGroup.stored_kwh: what it still takes back, the rebound included, negative."""
-        return -memory[..., _OWED] * self.payback
+        return -state[..., _OWED] * self.payback
 
     @classmethod
     def build(cls, specs: Sequence[FlexibleLoadSpec], feeder: Feeder) -> FlexibleLoads:
@@ -143,9 +143,9 @@ class FlexibleLoads(DeviceGroup):
         payback_h, most = np.array([spec.payback_h for spec in said]), np.array([spec.most for spec in said])
         nominal = most * np.maximum(-feeder.nominal_kw[rows], 0.0) * payback_h
         return cls(
-            names=unique([feeder.injections[j].name.split(".", 1)[1] for j in rows], "flexible load"),
+            names=unique_names([feeder.injections[j].name.split(".", 1)[1] for j in rows], "flexible load"),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            every=turns([spec.every for spec in said]),
+            act_every=act_periods([spec.act_every for spec in said]),
             injections=np.array(rows, dtype=np.int64),
             most=most,
             shift=np.array([spec.mode == "shift" for spec in said]),

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import FED, Topology
 
@@ -91,7 +91,7 @@ class Generators(DeviceGroup):
     """
 
     injections: IntArray
-    formers: IntArray
+    grid_forming_units: IntArray
     kw: Array
     kva: Array
     kw_min: Array
@@ -108,18 +108,18 @@ class Generators(DeviceGroup):
     )
 
     action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of the reactive power left")
-    memory_size: ClassVar[int] = 7
+    state_size: ClassVar[int] = 7
     trips: ClassVar[bool] = True
-    order: ClassVar[int] = 1
+    dispatch_order: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
 
     @cached_property
     def _able(self) -> IntArray:
         """Positions of the units that can feed an island."""
-        return np.flatnonzero(self.formers >= 0)
+        return np.flatnonzero(self.grid_forming_units >= 0)
 
     @cached_property
-    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """What it does, and the fuel that is left where any of them has a tank."""
         told = (
             "runs [0 or 1]",
@@ -131,52 +131,52 @@ class Generators(DeviceGroup):
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: off, or at half the power, with a full tank."""
-        memory = np.zeros((self.size, self.memory_size))
-        memory[:, _RUNS], memory[:, _KW] = self.running, np.where(self.running, (self.kw_min + self.kw) / 2, 0.0)
-        memory[:, _LEFT] = memory[:, _BEFORE] = self.tank_kwh
-        return memory
+        state = np.zeros((self.size, self.state_size))
+        state[:, _RUNS], state[:, _KW] = self.running, np.where(self.running, (self.kw_min + self.kw) / 2, 0.0)
+        state[:, _LEFT] = state[:, _BEFORE] = self.tank_kwh
+        return state
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: off, or at half the power."""
         return np.stack([np.where(self.running, 0.0, -1.0), np.zeros(self.size)], axis=-1)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act. A start before its time and a change faster than the ramp are limits."""
-        wanted, kw = self._dispatch(action[..., 0], memory, interval)
-        locked = memory[..., _WAIT] > _ABOUT_0
+        wanted, kw = self._dispatch(action[..., 0], state, interval)
+        locked = state[..., _WAIT] > _ABOUT_0
         runs = (action[..., 0] > -1) & ~locked | (kw > 0)  # what ramps down runs on
-        kept = memory.copy()
+        kept = state.copy()
         kept[..., _RUNS], kept[..., _KW], kept[..., _SHARE] = runs, kw, action[..., 1]
-        kept[..., _WAIT] = np.maximum(memory[..., _WAIT] - interval.dt_h, 0.0)
-        kept[..., _BEFORE], kept[..., _HOURS] = memory[..., _LEFT], interval.dt_h
+        kept[..., _WAIT] = np.maximum(state[..., _WAIT] - interval.dt_h, 0.0)
+        kept[..., _BEFORE], kept[..., _HOURS] = state[..., _LEFT], interval.dt_h
         self.hold(kept, setpoints, interval)
         return kept, (np.abs(kw - wanted) > _ABOUT_0).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
-    def _dispatch(self, asked: Array, memory: Array, interval: Interval) -> tuple[Array, Array]:
+    def _dispatch(self, asked: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as asked for, and as the ramp and trips allow [kW]."""
         wanted = np.where(asked > -1, self.kw_min + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
-        now, change = memory[..., _KW], self.ramp_kw_per_h * interval.dt_h
+        now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
         lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its least power
         highest = np.maximum(now + change, self.kw_min)
-        kw = np.minimum(np.clip(wanted, lowest, highest), memory[..., _LEFT] / interval.dt_h)
-        return wanted, np.where(memory[..., _WAIT] > _ABOUT_0, 0.0, kw)
+        kw = np.minimum(np.clip(wanted, lowest, highest), state[..., _LEFT] / interval.dt_h)
+        return wanted, np.where(state[..., _WAIT] > _ABOUT_0, 0.0, kw)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; who feeds an island is found anew, since switches and faults may have changed."""
-        forms = np.zeros(memory.shape[:-1], bool)
-        alive = np.zeros(memory.shape[:-1], bool)
-        runs = memory[..., _RUNS] > 0
-        own = self.formers[self._able]
+        forms = np.zeros(state.shape[:-1], bool)
+        alive = np.zeros(state.shape[:-1], bool)
+        runs = state[..., _RUNS] > 0
+        own = self.grid_forming_units[self._able]
         if own.size:
             setpoints.closed[..., own] = False
-        for row in np.ndindex(memory.shape[:-2]):
+        for row in np.ndindex(state.shape[:-2]):
             forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted)
         if own.size:
             setpoints.closed[..., own] = forms[..., self._able]
-        kw = np.where(runs & alive & ~forms, np.minimum(memory[..., _KW], memory[..., _LEFT] / interval.dt_h), 0.0)
+        kw = np.where(runs & alive & ~forms, np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h), 0.0)
         most = np.where(kw > 0, np.minimum(np.sqrt(self.kva**2 - kw**2), self.kvar_per_kw * kw), 0.0)
         setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = memory[..., _SHARE] * most
+        setpoints.kvar[..., self.injections] = state[..., _SHARE] * most
 
     def _role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
         """(D) which units feed an island, and which are on live nodes, with all formers off in ``closed`` (S)."""
@@ -195,73 +195,73 @@ class Generators(DeviceGroup):
         forms = np.zeros(self.size, bool)
         for d in np.argsort(-self.kw, kind="stable"):
             own = {root[block] for block in self.blocks[d]}
-            if runs[d] and self.formers[d] >= 0 and not own & taken:
+            if runs[d] and self.grid_forming_units[d] >= 0 and not own & taken:
                 forms[d] = True
                 taken |= own
                 live |= own
         alive = np.array([all(root[block] in live for block in blocks) for blocks in self.blocks], bool)
         return forms, alive
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
         span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
-        kw = np.minimum(memory[..., _KW], memory[..., _LEFT] / interval.dt_h)
+        kw = np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h)
         share = np.clip(2 * (kw - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
-        return np.stack([np.where(memory[..., _RUNS] > 0, share, -1.0), memory[..., _SHARE]], axis=-1)
+        return np.stack([np.where(state[..., _RUNS] > 0, share, -1.0), state[..., _SHARE]], axis=-1)
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal. That an island takes what it needs, and a dead one nothing, is no limit."""
-        wanted, kw = self._dispatch(action[..., 0], memory, interval)
-        locked = (action[..., 0] > -1) & (memory[..., _WAIT] > _ABOUT_0)
+        wanted, kw = self._dispatch(action[..., 0], state, interval)
+        locked = (action[..., 0] > -1) & (state[..., _WAIT] > _ABOUT_0)
         first = (np.abs(kw - wanted) <= _ABOUT_0) & ~locked
         return np.stack([first, np.ones(first.shape, bool)], axis=-1)
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: an overloaded unit trips; the others go on from what their island took."""
         own = self._able
-        forms = setpoints.closed[..., self.formers[own]]
-        tripped = np.zeros(memory.shape[:-1], bool)
+        forms = setpoints.closed[..., self.grid_forming_units[own]]
+        tripped = np.zeros(state.shape[:-1], bool)
         given = setpoints.kw[..., self.injections]
         if forms.any():
-            total, over = self._asked(memory, solution)
+            total, over = self._asked(state, solution)
             tripped[..., own] = forms & over
-            memory, given = memory.copy(), given.copy()
+            state, given = state.copy(), given.copy()
             rated = np.clip(total, self.kw_min[own], self.kw[own])
-            memory[..., own, _KW] = np.where(forms, rated, memory[..., own, _KW])
-            memory[..., [_RUNS, _KW]] *= ~tripped[..., None]
-            memory[..., _WAIT] = np.where(tripped, self.restart_h, memory[..., _WAIT])
+            state[..., own, _KW] = np.where(forms, rated, state[..., own, _KW])
+            state[..., [_RUNS, _KW]] *= ~tripped[..., None]
+            state[..., _WAIT] = np.where(tripped, self.restart_h, state[..., _WAIT])
             given[..., own] = np.where(forms, total, given[..., own])
         if np.isfinite(self.tank_kwh).any():
             again = tripped.any(axis=-1, keepdims=True)  # without what tripped, the interval is solved anew
-            used = np.where(again, 0.0, given * memory[..., _HOURS])
-            memory = memory.copy()
-            memory[..., _LEFT] = np.maximum(memory[..., _BEFORE] - used, 0.0)
-        return memory, tripped.astype(np.int64)
+            used = np.where(again, 0.0, given * state[..., _HOURS])
+            state = state.copy()
+            state[..., _LEFT] = np.maximum(state[..., _BEFORE] - used, 0.0)
+        return state, tripped.astype(np.int64)
 
-    def _asked(self, memory: Array, solution: Solution) -> tuple[Array, BoolArray]:
+    def _asked(self, state: Array, solution: Solution) -> tuple[Array, BoolArray]:
         """Of the units that can feed an island: what each gave [kW], and whether that was more than it has."""
         own = self._able
-        kw, kvar = (x[..., self.places[own], :] for x in (solution.former_kw, solution.former_kvar))
+        kw, kvar = (x[..., self.places[own], :] for x in (solution.grid_forming_kw, solution.grid_forming_kvar))
         rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
         over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK)
         over |= np.hypot(total, kvar.sum(axis=-1)) > kva
         over |= np.hypot(kw, kvar).max(axis=-1) > UNBALANCE * kva / 3
-        over |= total * memory[..., own, _HOURS] > memory[..., own, _BEFORE] * (1 + _SLACK)
+        over |= total * state[..., own, _HOURS] > state[..., own, _BEFORE] * (1 + _SLACK)
         return total, over
 
-    def stored_kwh(self, memory: Array) -> Array:
+    def stored_kwh(self, state: Array) -> Array:
         """See DeviceGroup.stored_kwh: what the fuel in a tank still gives."""
-        return np.where(np.isfinite(self.tank_kwh), memory[..., _LEFT], 0.0)
+        return np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 0.0)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
         own = self._able
-        forms = np.zeros(memory.shape[:-1])
-        forms[..., own] = setpoints.closed[..., self.formers[own]]
-        left = memory[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
-        told = [memory[..., _RUNS], forms, memory[..., _KW] / self.kw, left]
+        forms = np.zeros(state.shape[:-1])
+        forms[..., own] = setpoints.closed[..., self.grid_forming_units[own]]
+        left = state[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        told = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
         if np.isfinite(self.tank_kwh).any():
-            told.append(np.where(np.isfinite(self.tank_kwh), memory[..., _LEFT], 1.0) / self._tank)
+            told.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
         return np.stack(told, axis=-1)
 
     @cached_property
@@ -270,11 +270,11 @@ class Generators(DeviceGroup):
         return np.where(np.isfinite(self.tank_kwh), self.tank_kwh, 1.0)
 
     @classmethod
-    def new_injections(cls, specs: Sequence[GeneratorSpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[GeneratorSpec]) -> list[AddedUnit]:
         """One unit each."""
-        names = unique([spec.label for spec in specs], "generator")
+        names = unique_names([spec.label for spec in specs], "generator")
         return [
-            NewInjection(name, spec.bus, spec.kw, spec.phases, "generator", forms=spec.forming)
+            AddedUnit(name, spec.bus, spec.kw, spec.phases, "generator", forms=spec.forming)
             for name, spec in zip(names, specs, strict=True)
         ]
 
@@ -284,13 +284,13 @@ class Generators(DeviceGroup):
         rows = [find(feeder.injections, f"generator.{spec.label}", "generator", feeder.name) for spec in specs]
         units = [feeder.injections[j] for j in rows]
         topology = Topology.build(feeder)
-        place = {int(s): g for g, s in enumerate(feeder.formers)}
+        place = {int(s): g for g, s in enumerate(feeder.grid_forming_units)}
         factor = np.array([max(spec.power_factor_min, 1e-6) for spec in specs])
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(unit.bus for unit in units),
             injections=np.array(rows, dtype=np.int64),
-            formers=np.array([unit.former for unit in units], dtype=np.int64),
+            grid_forming_units=np.array([unit.grid_forming_switch for unit in units], dtype=np.int64),
             kw=np.array([spec.kw for spec in specs]),
             kva=np.array([spec.rating_kva for spec in specs]),
             kw_min=np.array([spec.kw_min for spec in specs]),
@@ -299,7 +299,7 @@ class Generators(DeviceGroup):
             restart_h=np.array([spec.restart_h for spec in specs]),
             topology=topology,
             blocks=tuple(tuple(topology.block[list(unit.nodes)].tolist()) for unit in units),
-            places=np.array([place.get(unit.former, -1) for unit in units], dtype=np.int64),
+            places=np.array([place.get(unit.grid_forming_switch, -1) for unit in units], dtype=np.int64),
             running=np.array([spec.running for spec in specs]),
             tank_kwh=np.array([spec.tank_kwh or np.inf for spec in specs]),
         )

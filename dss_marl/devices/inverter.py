@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
-from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _IN_CIRCUIT = "(of the circuit)"
@@ -119,12 +119,12 @@ class Inverters(DeviceGroup):
         return (*entries, "sun held back where negative") if self.may_curtail.any() else entries
 
     @property
-    def memory_size(self) -> int:  # type: ignore[override]
+    def state_size(self) -> int:  # type: ignore[override]
         """Entries, sun held back, and the kvar where it follows the voltage."""
-        return self._held + (2 if self.settles else 1)
+        return self._held + (2 if self.voltage_dependent else 1)
 
     @property
-    def settles(self) -> bool:  # type: ignore[override]
+    def voltage_dependent(self) -> bool:  # type: ignore[override]
         """Whether kvar follows the voltage."""
         return self.mode == "volt_var"
 
@@ -149,9 +149,9 @@ class Inverters(DeviceGroup):
     def _all_nights(self) -> bool:
         return bool(np.all(self.night))
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act. A request to hold back sun without ``curtail`` is a limit."""
-        kept = memory.copy()
+        kept = state.copy()
         kept[..., : self._held] = action[..., : self._held]
         kept[..., self._held] = 0.0
         limited = np.zeros(kept.shape[:-1], dtype=np.int64)
@@ -165,25 +165,25 @@ class Inverters(DeviceGroup):
     def _can_curtail(self, entry: Array) -> BoolArray:
         return (entry >= 0) | (self.may_curtail > 0)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        sun = np.minimum(setpoints.kw[..., self.injections] * (1 + memory[..., self._held]), self.kva)
-        setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections] = self._power(sun, memory)
+        sun = np.minimum(setpoints.kw[..., self.injections] * (1 + state[..., self._held]), self.kva)
+        setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections] = self._power(sun, state)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return memory[..., : len(self.action_labels)].copy()
+        return state[..., : len(self.action_labels)].copy()
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal; shares are of what there is, so only curtailment can be refused."""
         allowed = np.ones(action.shape, bool)
         if action.shape[-1] > self._held:
             allowed[..., self._held] = self._can_curtail(action[..., self._held])
         return allowed
 
-    def _power(self, sun: Array, memory: Array) -> tuple[Array, Array]:
+    def _power(self, sun: Array, state: Array) -> tuple[Array, Array]:
         """(..., D) kW and kvar from what the sun gives after curtailment [kW]."""
-        entry, kw = memory[..., 0], sun
+        entry, kw = state[..., 0], sun
         if self.mode == "power_factor":
             factor = 1 - np.abs(entry) * (1 - self.power_factor_min)
             tangent = np.sqrt(1 - factor**2) / factor
@@ -191,10 +191,10 @@ class Inverters(DeviceGroup):
             most = np.maximum(factor * self.kva, self._beside(self._capability(entry)))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
             return kw, self._lit(kw, np.sign(entry) * np.minimum(tangent * kw, self._reach(entry, self._beside(kw))))
-        if self.settles:
+        if self.voltage_dependent:
             most = self._beside(np.minimum(np.maximum(self.given, self.taken), volt_var.MOST * self.kva))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
-            return kw, self._within(memory[..., -1] * self.kva, kw)
+            return kw, self._within(state[..., -1] * self.kva, kw)
         if not self._any_var_first:
             return kw, self._lit(kw, entry * self._reach(entry, self._beside(kw)))
         kvar = self._lit(kw, entry * self._reach(entry, np.where(self.var_first, self.kva, self._beside(kw))))
@@ -219,39 +219,39 @@ class Inverters(DeviceGroup):
         reach = self._reach(kvar, self._beside(kw))
         return self._lit(kw, np.clip(kvar, -reach, reach))
 
-    def respond(self, memory: Array, setpoints: Setpoints, solution: Solution) -> float:
+    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> float:
         """See DeviceGroup.respond; each moves a part of the way, the smaller the steeper its curve."""
         if self.places is None:
             return 0.0
-        entries = memory[..., : self._held]
+        entries = state[..., : self._held]
         wanted = volt_var.kvar_share(entries, self.places.voltages(solution.v_alive)) * self.kva
         kvar = setpoints.kvar[..., self.injections]
         off = self._within(wanted, setpoints.kw[..., self.injections]) - kvar
         setpoints.kvar[..., self.injections] = kvar + self.places.damping(entries) * off
         return float(np.abs(off / self.kva).max())
 
-    def check(self, memory: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
+    def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; a curve goes on from the kvar that it came to."""
-        if self.settles:
-            memory = memory.copy()
-            memory[..., -1] = setpoints.kvar[..., self.injections] / self.kva
-        return memory, np.zeros(memory.shape[:-1], np.int64)
+        if self.voltage_dependent:
+            state = state.copy()
+            state[..., -1] = setpoints.kvar[..., self.injections] / self.kva
+        return state, np.zeros(state.shape[:-1], np.int64)
 
     @classmethod
-    def new_injections(cls, specs: Sequence[InverterSpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[InverterSpec]) -> list[AddedUnit]:
         """One unit each, or one for each PVSystem that is taken over."""
-        names = unique([spec.label for spec in specs if not spec.names], "inverter")
+        names = unique_names([spec.label for spec in specs if not spec.names], "inverter")
         small = next((spec for spec in specs if spec.rating_kva < spec.kw), None)
         if small is not None:
             raise ValueError(f"inverter {small.label!r}: kva {small.kva:g} is below kw {small.kw:g}; raise kva")
         label = iter(names)
-        rows: list[NewInjection] = []
+        rows: list[AddedUnit] = []
         for spec in specs:
             if spec.names:
                 taken = ("*",) if spec.names == "circuit" else spec.names
-                rows += [NewInjection(replaces=f"pvsystem.{name}".lower()) for name in taken]
+                rows += [AddedUnit(replaces=f"pvsystem.{name}".lower()) for name in taken]
             else:
-                rows.append(NewInjection(next(label), spec.bus, spec.kw, spec.phases))
+                rows.append(AddedUnit(next(label), spec.bus, spec.kw, spec.phases))
         return rows
 
     @classmethod
@@ -273,7 +273,7 @@ class Inverters(DeviceGroup):
         return cls(
             names=tuple(name.split(".", 1)[1] for name in found),
             buses=tuple(feeder.injections[j].bus for j in rows_of),
-            every=turns([spec.every for spec in said]),
+            act_every=act_periods([spec.act_every for spec in said]),
             injections=np.array(rows_of, dtype=np.int64),
             kva=kva,
             may_curtail=np.array([float(spec.curtail) for spec in said]),

@@ -1,4 +1,4 @@
-"""Breakers: the loads of a section, shed class by class."""
+"""LoadShedders: the loads of a section, shed class by class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BreakerSpec(DeviceSpec):
 
 
 @dataclass(frozen=True)
-class Breakers(DeviceGroup):
+class LoadShedders(DeviceGroup):
     """One device for the loads of each section. -1 serves all of them, 0 sheds the normal ones, 1 leaves the critical.
 
     What is shed is unmet, weighted by its priority. A load that comes back draws more, where the scenario has
@@ -46,23 +46,23 @@ class Breakers(DeviceGroup):
     weight: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("serves all, sheds normal loads, or serves critical ones alone",)
-    reading_labels: ClassVar[tuple[str, ...]] = ("classes shed over two [1]",)
-    memory_size: ClassVar[int] = 2
+    telemetry_labels: ClassVar[tuple[str, ...]] = ("classes shed over two [1]",)
+    state_size: ClassVar[int] = 2
     Spec: ClassVar[type[DeviceSpec]] = BreakerSpec
 
-    def informed(self, priorities: Priorities) -> Breakers:
+    def with_priorities(self, priorities: Priorities) -> LoadShedders:
         """See DeviceGroup.informed."""
         return replace(self, of=priorities.of[self.injections], weight=priorities.weight[self.injections])
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels."""
         return np.full((self.size, 1), _LEVELS, np.int64)
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: all are served."""
         return np.full((self.size, 1), -1.0)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; nothing is refused."""
         position = np.rint((action[..., 0] + 1) / 2 * (_LEVELS - 1))
         shed_kw = self._write(position, setpoints)
@@ -79,29 +79,29 @@ class Breakers(DeviceGroup):
         setpoints.kvar[..., self.injections] = np.where(off, 0.0, setpoints.kvar[..., self.injections])
         return np.where(off, np.maximum(-kw, 0.0), 0.0)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        if memory[..., 0].any():
-            self._write(memory[..., 0], setpoints)
+        if state[..., 0].any():
+            self._write(state[..., 0], setpoints)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        return memory[..., :1] * 2 / (_LEVELS - 1) - 1
+        return state[..., :1] * 2 / (_LEVELS - 1) - 1
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal: always."""
         return np.ones(action.shape, bool)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        return memory[..., :1] / (_LEVELS - 1)
+        return state[..., :1] / (_LEVELS - 1)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """See DeviceGroup.unmet_kwh."""
         return after[..., 1].copy()
 
     @classmethod
-    def build(cls, specs: Sequence[BreakerSpec], feeder: Feeder) -> Breakers:
+    def build(cls, specs: Sequence[BreakerSpec], feeder: Feeder) -> LoadShedders:
         """See DeviceGroup.build."""
         section = sections(feeder)
         of_load = np.array([section[feeder.bus_index[feeder.injections[j].bus]] for j in feeder.loads], np.int64)

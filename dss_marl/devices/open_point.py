@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
 from dss_marl.devices.switch import TieSpec
-from dss_marl.grid.feeder import Feeder, NewSwitch, find
-from dss_marl.grid.rings import Exchanges
+from dss_marl.grid.feeder import AddedSwitch, Feeder, find
+from dss_marl.grid.rings import Rings
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 from dss_marl.grid.topology import Topology
 
@@ -30,10 +30,10 @@ class OpenPointSpec(DeviceSpec):
     ties: tuple[TieSpec, ...] = ()
 
     @property
-    def added(self) -> list[NewSwitch]:
+    def added(self) -> list[AddedSwitch]:
         """What the circuit needs for it."""
-        ties = [NewSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
-        return [*map(NewSwitch, self.lines), *ties]
+        ties = [AddedSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
+        return [*map(AddedSwitch, self.lines), *ties]
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class OpenPoints(DeviceGroup):
     switches: IntArray
     home: IntArray
     place_names: tuple[str, ...]
-    exchanges: Exchanges
+    exchanges: Rings
 
     action_labels: ClassVar[tuple[str, ...]] = ("the place that shall be open",)
-    memory_size: ClassVar[int] = 1
-    joint: ClassVar[bool] = True
+    state_size: ClassVar[int] = 1
+    coupled: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = OpenPointSpec
 
     @property
@@ -69,11 +69,11 @@ class OpenPoints(DeviceGroup):
         return self.switches[0]
 
     @property
-    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """A place each: 1 for the one that is open."""
         return tuple(f"open at {name}, 0 or 1" for name in self.place_names)
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: the places."""
         return np.full((self.size, 1), len(self.places), np.int64)
 
@@ -81,7 +81,7 @@ class OpenPoints(DeviceGroup):
         """See DeviceGroup.initial: at home."""
         return self.home[:, None].astype(float)
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: at home."""
         return self.request(self.home)
 
@@ -93,14 +93,14 @@ class OpenPoints(DeviceGroup):
         """(..., D) the places that (..., D, 1) actions ask for."""
         return np.rint((action[..., 0] + 1) / 2 * (len(self.places) - 1)).astype(np.int64)
 
-    def here(self, memory: Array, closed: BoolArray) -> IntArray:
+    def here(self, state: Array, closed: BoolArray) -> IntArray:
         """(..., D) the place where each is open; -1 where fewer places are open than there are devices.
 
         Args:
             memory: (..., D, 1).
             closed: (..., S) states.
         """
-        kept = memory[..., 0].astype(np.int64)
+        kept = state[..., 0].astype(np.int64)
         is_open = ~closed[..., self.places]
         if np.take_along_axis(is_open, kept, -1).all():
             return kept
@@ -111,15 +111,15 @@ class OpenPoints(DeviceGroup):
             result[row] = [free.pop(0) if place < 0 and free else place for place in own]
         return result
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act."""
-        here, goal = self.here(memory, setpoints.closed), self.asked(action)
+        here, goal = self.here(state, setpoints.closed), self.asked(action)
         refused = np.zeros(here.shape, np.int64)
         for row in np.ndindex(here.shape[:-1]):
-            asked = np.flatnonzero(goal[row] != np.where(here[row] < 0, memory[row][:, 0], here[row]))
+            asked = np.flatnonzero(goal[row] != np.where(here[row] < 0, state[row][:, 0], here[row]))
             if not asked.size:
                 continue
-            allowed = self._allowed(here[row], setpoints.closed[row], memory[row])
+            allowed = self._allowed(here[row], setpoints.closed[row], state[row])
             able = [d for d in asked if allowed[d, goal[row][d]]]
             refused[row][[d for d in asked if d not in able]] = 1
             if not able:
@@ -131,39 +131,39 @@ class OpenPoints(DeviceGroup):
             moved = np.array(able)[~failed]
             here[row][moved] = goal[row][moved]
             refused[row][np.array(able)[failed]] = 1
-        kept = np.where(here < 0, memory[..., 0], here)
+        kept = np.where(here < 0, state[..., 0], here)
         return kept[..., None].astype(float), refused
 
-    def _allowed(self, here: IntArray, closed: BoolArray, memory: Array) -> BoolArray:
+    def _allowed(self, here: IntArray, closed: BoolArray, state: Array) -> BoolArray:
         """(D, W) the places where each of one state may be open next: where it is, and along its ring."""
         allowed = np.zeros((self.size, len(self.places)), bool)
-        rings, places = self.exchanges.rings(closed), self.places.tolist()
+        rings, places = self.exchanges.of_open_switches(closed), self.places.tolist()
         for d, place in enumerate(here.tolist()):
             if place >= 0:
                 ring = rings[places[place]]
                 allowed[d] = [s in ring for s in places]
-            allowed[d, place if place >= 0 else int(memory[d, 0])] = True
+            allowed[d, place if place >= 0 else int(state[d, 0])] = True
         return allowed
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present."""
-        here = self.here(memory, setpoints.closed)
-        return self.request(np.where(here < 0, memory[..., 0].astype(np.int64), here))
+        here = self.here(state, setpoints.closed)
+        return self.request(np.where(here < 0, state[..., 0].astype(np.int64), here))
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        here, goal = self.here(memory, setpoints.closed), self.asked(action)
+        here, goal = self.here(state, setpoints.closed), self.asked(action)
         result = np.zeros(goal.shape, bool)
         tried = goal.ndim - here.ndim
         for row in np.ndindex(here.shape[:-1]):
-            allowed = self._allowed(here[row], setpoints.closed[row], memory[row])
+            allowed = self._allowed(here[row], setpoints.closed[row], state[row])
             place = (slice(None),) * tried + row
             result[place] = allowed[np.arange(self.size), goal[place]]
         return result[..., None]
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        here = self.here(memory, setpoints.closed)
+        here = self.here(state, setpoints.closed)
         return np.where(here[..., None] < 0, 0.0, here[..., None] == np.arange(len(self.places))).astype(float)
 
     def check_start(self, start: Setpoints) -> None:
@@ -175,7 +175,7 @@ class OpenPoints(DeviceGroup):
             )
 
     @classmethod
-    def new_switches(cls, specs: Sequence[OpenPointSpec]) -> list[NewSwitch]:
+    def added_switches(cls, specs: Sequence[OpenPointSpec]) -> list[AddedSwitch]:
         """See DeviceGroup.new_switches."""
         return [row for spec in specs for row in spec.added]
 
@@ -184,8 +184,8 @@ class OpenPoints(DeviceGroup):
         """See DeviceGroup.build."""
         lines = [row for row in feeder.switches if row.kind == "switch"]
         index = {row.name: s for s, row in enumerate(feeder.switches)}
-        exchanges = Exchanges(Topology.build(feeder))
-        rings = exchanges.rings(feeder.setpoints().closed)
+        exchanges = Rings(Topology.build(feeder))
+        rings = exchanges.of_open_switches(feeder.setpoints().closed)
         useful = {s for s, ring in rings.items() if ring} | {s for ring in rings.values() for s in ring}
         rows: list[int] = []
         for spec in specs:
@@ -198,15 +198,15 @@ class OpenPoints(DeviceGroup):
                         f"{feeder.switches[s].name} of feeder {feeder.name!r} lies on no ring that one open switch "
                         "closes, so no open point can be there; leave it out"
                     )
-            every = [index[row.name] for row in lines] if spec.names == "all" else []
-            rows += [s for s in [*every, *named] if s in useful]
+            act_every = [index[row.name] for row in lines] if spec.names == "all" else []
+            rows += [s for s in [*act_every, *named] if s in useful]
         rows = sorted(set(rows))
         homes = [k for k, s in enumerate(rows) if not feeder.switches[s].closed]
         if not homes:
             raise ValueError(f"feeder {feeder.name!r} has no open switch that would close a ring; add ties")
         found = [feeder.switches[rows[k]] for k in homes]
         return cls(
-            names=unique([row.name.split(".", 1)[1] for row in found], "open point"),
+            names=unique_names([row.name.split(".", 1)[1] for row in found], "open point"),
             buses=tuple(row.bus for row in found),
             switches=np.tile(np.array(rows, dtype=np.int64), (len(homes), 1)),
             home=np.array(homes, dtype=np.int64),

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec
 from dss_marl.devices.unit_specs import UnitSpec, new_units
-from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.feeder import AddedUnit, Feeder
 
 
 class PVSpec(UnitSpec):
@@ -22,7 +22,7 @@ class PV(DeviceGroup):
     Spec: ClassVar[type[DeviceSpec]] = PVSpec
 
     @classmethod
-    def new_injections(cls, specs: Sequence[PVSpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[PVSpec]) -> list[AddedUnit]:
         """See DeviceGroup.new_injections."""
         return new_units(specs, "inverter")
 

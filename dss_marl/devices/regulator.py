@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns, unique
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
@@ -60,7 +60,7 @@ class Regulators(DeviceGroup):
     min_time_h: Array | None = None
     rest: Array | None = None
 
-    memory_size: ClassVar[int] = 1
+    state_size: ClassVar[int] = 1
     circuit_controls: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = RegulatorSpec
 
@@ -72,7 +72,7 @@ class Regulators(DeviceGroup):
         return ("tap moves, or position",) if self._absolute.any() else ("tap moves",)
 
     @property
-    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The time to wait, where one must."""
         return ("time to wait before the next move [min_time_h]",) if self._wait.any() else ()
 
@@ -99,11 +99,11 @@ class Regulators(DeviceGroup):
         """(D) moves from the lowest position to the highest."""
         return (self.highest - self.lowest)[self.leading]
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: all moves, or all positions."""
         return np.where(self._absolute, self._span, 2 * self.moves)[:, None] + 1
 
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """See DeviceGroup.neutral: no move, or the position of the circuit's file."""
         rest = np.zeros(self.size) if self.rest is None else self.rest
         return np.where(self._absolute, rest, 0.0)[:, None]
@@ -112,24 +112,24 @@ class Regulators(DeviceGroup):
         """See DeviceGroup.initial: all may move."""
         return self._wait[:, None].copy()
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; a move beyond an end, too far or too early is a limit."""
         wanted = self._wanted(action[..., 0], setpoints)
-        low, high = self.room(memory, setpoints)
+        low, high = self.room(state, setpoints)
         moved = np.clip(wanted, low, high)
         setpoints.tap[..., self.taps] += moved[..., self.owner]
-        since = np.where(moved != 0, 0.0, memory[..., 0]) + interval.dt_h
+        since = np.where(moved != 0, 0.0, state[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (moved != wanted).astype(np.int64)
 
-    def present(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.present: no move, or the position."""
         there = _entry(setpoints.tap[..., self.taps][..., self.leading], self.lowest[self.leading], self._span)
         return np.where(self._absolute, there, 0.0)[..., None]
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
         wanted = self._wanted(action[..., 0], setpoints)
-        low, high = self.room(memory, setpoints)
+        low, high = self.room(state, setpoints)
         allowed: BoolArray = ((low <= wanted) & (wanted <= high))[..., None]
         return allowed
 
@@ -147,18 +147,18 @@ class Regulators(DeviceGroup):
         goal = np.rint((entry + 1) / 2 * self._span).astype(np.int64)
         return np.where(self._absolute, goal - place, moves)
 
-    def room(self, memory: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
+    def room(self, state: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
         """(..., D) fewest and most moves that are possible; none always is."""
         tap = setpoints.tap[..., self.taps]
         low = np.maximum.reduceat(self.lowest - tap, self.leading, axis=-1)
         high = np.minimum.reduceat(self.highest - tap, self.leading, axis=-1)
-        most = np.where(memory[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours add up inexactly
+        most = np.where(state[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours add up inexactly
         return np.clip(low, -most, 0), np.clip(high, 0, most)
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        left = 1 - memory / np.where(self._wait > 0, self._wait, 1.0)[:, None]
-        return np.where(self._wait[:, None] > 0, left, 0.0)[..., : len(self.reading_labels)]
+        left = 1 - state / np.where(self._wait > 0, self._wait, 1.0)[:, None]
+        return np.where(self._wait[:, None] > 0, left, 0.0)[..., : len(self.telemetry_labels)]
 
     @classmethod
     def build(cls, specs: Sequence[RegulatorSpec], feeder: Feeder) -> Regulators:
@@ -171,16 +171,18 @@ class Regulators(DeviceGroup):
             rows = [find(feeder.taps, name, "regulator", feeder.name) for name in names]
             devices += [(spec, rows)] if spec.ganged else [(spec, [row]) for row in rows]
         every_tap = [row for _, rows in devices for row in rows]
-        own = unique([feeder.taps[row].name.split(".", 1)[1] for row in every_tap], "regulator")
+        own = unique_names([feeder.taps[row].name.split(".", 1)[1] for row in every_tap], "regulator")
         first = np.cumsum([0, *(len(rows) for _, rows in devices)])[:-1]
         joined = ["+".join(own[f : f + len(rows)]) for f, (_, rows) in zip(first, devices, strict=True)]
         taps = [feeder.taps[row] for row in every_tap]
         ends = np.array([[tap.minimum, tap.maximum] for tap in taps], dtype=np.int64)
         start = np.array([tap.initial for tap in taps], dtype=np.int64)[first]
         return cls(
-            names=unique([spec.name or name for name, (spec, _) in zip(joined, devices, strict=True)], "regulator"),
+            names=unique_names(
+                [spec.name or name for name, (spec, _) in zip(joined, devices, strict=True)], "regulator"
+            ),
             buses=tuple(feeder.taps[rows[0]].bus2 for _, rows in devices),
-            every=turns([spec.every for spec, _ in devices]),
+            act_every=act_periods([spec.act_every for spec, _ in devices]),
             taps=np.array(every_tap, dtype=np.int64),
             moves=np.array([spec.moves for spec, _ in devices], dtype=np.int64),
             lowest=ends[:, 0],

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, turns
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows
-from dss_marl.grid.feeder import Feeder, NewInjection
+from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 _ABOVE = 1 / 3  # of an entry's size: a request to move
@@ -48,34 +48,34 @@ class SteppedInverters(DeviceGroup):
     most: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("raise the reactive power above 1/3, lower it below -1/3",)
-    memory_size: ClassVar[int] = 1
+    state_size: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = SteppedInverterSpec
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: lower, hold, raise."""
         return np.full((self.size, 1), 3)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; a move beyond the ends is a limit."""
-        wanted = memory[..., 0] + _moves(action[..., 0])
+        wanted = state[..., 0] + _moves(action[..., 0])
         place = np.clip(wanted, -self.most, self.most)
         kept = place[..., None]
         self.hold(kept, setpoints, interval)
         return kept, (place != wanted).astype(np.int64)
 
-    def hold(self, memory: Array, setpoints: Setpoints, interval: Interval) -> None:
+    def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
         kw = np.minimum(setpoints.kw[..., self.injections], self.kva)
         setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = memory[..., 0] / self.most * np.sqrt(self.kva**2 - kw * kw)
+        setpoints.kvar[..., self.injections] = state[..., 0] / self.most * np.sqrt(self.kva**2 - kw * kw)
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
-        allowed: BoolArray = (np.abs(memory[..., 0] + _moves(action[..., 0])) <= self.most)[..., None]
+        allowed: BoolArray = (np.abs(state[..., 0] + _moves(action[..., 0])) <= self.most)[..., None]
         return allowed
 
     @classmethod
-    def new_injections(cls, specs: Sequence[SteppedInverterSpec]) -> list[NewInjection]:
+    def added_units(cls, specs: Sequence[SteppedInverterSpec]) -> list[AddedUnit]:
         """See DeviceGroup.new_injections.
 
         Raises:
@@ -98,7 +98,7 @@ class SteppedInverters(DeviceGroup):
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            every=turns([spec.every for spec in specs]),
+            act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
             kva=np.array([spec.rating_kva for spec in specs]),
             most=np.array([float(round(1 / spec.step)) for spec in specs]),

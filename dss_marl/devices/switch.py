@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique
-from dss_marl.grid.feeder import Feeder, NewSwitch, find
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.grid.feeder import AddedSwitch, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 from dss_marl.grid.topology import Topology
 
@@ -41,10 +41,10 @@ class SwitchSpec(DeviceSpec):
     lockout_h: float = Field(default=0.0, ge=0, description="least time between two operations [h]")
 
     @property
-    def added(self) -> list[NewSwitch]:
+    def added(self) -> list[AddedSwitch]:
         """What the circuit needs for it."""
-        ties = [NewSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
-        return [*map(NewSwitch, self.lines), *ties]
+        ties = [AddedSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
+        return [*map(AddedSwitch, self.lines), *ties]
 
 
 @dataclass(frozen=True)
@@ -67,30 +67,30 @@ class Switches(DeviceGroup):
     topology: Topology | None
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
-    memory_size: ClassVar[int] = 1
-    joint: ClassVar[bool] = True
+    state_size: ClassVar[int] = 1
+    coupled: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = SwitchSpec
 
     @property
-    def reading_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The lockout that is left, where there is one."""
         return ("lockout left, share of it [1]",) if self.lockout_h.any() else ()
 
-    def levels(self) -> IntArray:
+    def n_levels(self) -> IntArray:
         """See DeviceGroup.levels: open, stay, close."""
         return np.full((self.size, 1), 3, np.int64)
 
-    def act(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
+    def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act."""
         before = setpoints.closed[..., self.switches]
         requests = self._requests(action[..., 0], before)
         if not requests.any():
-            return np.maximum(memory - interval.dt_h, 0.0), np.zeros(requests.shape, np.int64)
-        locked = (requests != 0) & (memory[..., 0] > _ABOUT_0)
+            return np.maximum(state - interval.dt_h, 0.0), np.zeros(requests.shape, np.int64)
+        locked = (requests != 0) & (state[..., 0] > _ABOUT_0)
         requests = np.where(locked, 0, requests)
         refused = self._operate(requests, setpoints, interval)
         moved = setpoints.closed[..., self.switches] != before
-        wait_h = np.where(moved, self.lockout_h, memory[..., 0])
+        wait_h = np.where(moved, self.lockout_h, state[..., 0])
         kept = np.maximum(wait_h - interval.dt_h, 0.0)[..., None]
         return kept, (locked | refused).astype(np.int64)
 
@@ -112,22 +112,22 @@ class Switches(DeviceGroup):
                 )
         return refused
 
-    def legal(self, action: Array, memory: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+    def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.legal."""
         requests = self._requests(action[..., 0], setpoints.closed[..., self.switches])
-        free = memory[..., 0] <= _ABOUT_0
+        free = state[..., 0] <= _ABOUT_0
         if self.topology is None:
             return np.array((requests == 0) | free)[..., None]
         may_close = self.topology.may_close(setpoints.closed, interval.faulted)[..., self.switches]
         return np.array((requests == 0) | free & ((requests < 0) | may_close))[..., None]
 
-    def readings(self, memory: Array, setpoints: Setpoints, interval: Interval) -> Array:
+    def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.readings."""
-        left = memory[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
-        return left[..., None][..., : len(self.reading_labels)]
+        left = state[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
+        return left[..., None][..., : len(self.telemetry_labels)]
 
     @classmethod
-    def new_switches(cls, specs: Sequence[SwitchSpec]) -> list[NewSwitch]:
+    def added_switches(cls, specs: Sequence[SwitchSpec]) -> list[AddedSwitch]:
         """See DeviceGroup.new_switches."""
         return [row for spec in specs for row in spec.added]
 
@@ -146,7 +146,7 @@ class Switches(DeviceGroup):
             rows |= {row.name: spec.lockout_h for row in found}
         if not rows:
             raise ValueError(f"feeder {feeder.name!r} has no line switch; name lines or ties, or leave the kind out")
-        unique(names, "switch")
+        unique_names(names, "switch")
         index = {row.name: s for s, row in enumerate(feeder.switches)}
         return cls(
             names=tuple(names),

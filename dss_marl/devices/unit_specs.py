@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceSpec, unique
-from dss_marl.grid.feeder import Feeder, NewInjection, find
+from dss_marl.devices.base import DeviceSpec, unique_names
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
 
@@ -35,14 +35,14 @@ class UnitSpec(DeviceSpec):
 Spec = TypeVar("Spec", bound=UnitSpec)
 
 
-def new_units(specs: Sequence[UnitSpec], kind: str) -> list[NewInjection]:
+def new_units(specs: Sequence[UnitSpec], kind: str) -> list[AddedUnit]:
     """A new injection for each.
 
     Raises:
         ValueError: two have the same name.
     """
-    names = unique([spec.label for spec in specs], kind)
-    return [NewInjection(name, spec.bus, spec.kw, spec.phases, kind) for name, spec in zip(names, specs, strict=True)]
+    names = unique_names([spec.label for spec in specs], kind)
+    return [AddedUnit(name, spec.bus, spec.kw, spec.phases, kind) for name, spec in zip(names, specs, strict=True)]
 
 
 def unit_rows(specs: Sequence[UnitSpec], feeder: Feeder, kind: str) -> IntArray:

@@ -55,8 +55,10 @@ class CentralEnv(gymnasium.Env):
         self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)
         task = self.env.task
         self.render_mode = render_mode
-        self._used = task.agents.slots.used  # (A, W)
-        self._counts = task.encoding.counts[task.agents.slots.place[self._used]]  # levels of each entry, 0: a number
+        self._used = task.agents.action_layout.used  # (A, W)
+        self._counts = task.encoding.counts[
+            task.agents.action_layout.place[self._used]
+        ]  # levels of each entry, 0: a number
         self.observation_space = self.env.state_space
         self.action_space: spaces.Space[Any] = (
             spaces.MultiDiscrete(self._counts)
@@ -95,7 +97,7 @@ class CentralEnv(gymnasium.Env):
         if given.shape != self._counts.shape:
             raise ValueError(f"the action has shape {given.shape}; it must be {self._counts.shape}, an entry a device")
         task = self.env.task
-        neutral = task.encoding.encode(task.neutral)
+        neutral = task.encoding.encode(task.default_action)
         rows = np.array([neutral[agent] for agent in self.env.possible_agents])
         rows = rows.reshape(self._used.shape).astype(np.promote_types(rows.dtype, given.dtype))
         rows[self._used] = given
@@ -145,8 +147,8 @@ class CentralEnv(gymnasium.Env):
         task, before, after = self.env.task, self.env.before, self.env.after
 
         def there(term: Term) -> float:
-            by_zone = over_zones(term, task.zones, task.stacked, before, after)  # or one value, the same in all
-            return float(np.broadcast_to(by_zone, len(task.zones))[self._empty].sum())
+            zone_terms = over_zones(term, task.zones, task.all_zones, before, after)  # or one value, the same in all
+            return float(np.broadcast_to(zone_terms, len(task.zones))[self._empty].sum())
 
         terms = {f"reward/{name}": weight * there(term) for name, (weight, term) in task.rewards.items()}
         return terms | {f"cost/{name}": there(cost) for name, cost in task.costs.items()}

@@ -68,25 +68,25 @@ class ColdLoad:
         nothing = np.zeros(self.size)
         return self.after(nothing, supplied | (self.spec.before_h == 0), self.spec.before_h)
 
-    def factors(self, memory: Array) -> Array:
+    def factors(self, device_state: Array) -> Array:
         """(L) load over usual load of what is supplied."""
-        return 1.0 + (self.spec.factor - 1.0) * memory[: len(self.loads)]
+        return 1.0 + (self.spec.factor - 1.0) * device_state[: len(self.loads)]
 
-    def after(self, memory: Array, supplied: BoolArray, dt_h: float) -> Array:
+    def after(self, device_state: Array, supplied: BoolArray, dt_h: float) -> Array:
         """(2 L) at the end of an interval."""
         spec = self.spec
-        lost, left_h = memory.reshape(2, -1)
+        lost, left_h = device_state.reshape(2, -1)
         if not lost.any() and supplied.all():
-            return memory
+            return device_state
         off = 1 - (1 - lost) * np.exp(-dt_h / spec.rise_h)
         on = lost * np.exp(-np.maximum(dt_h - left_h, 0.0) / spec.fall_h)
         on = np.where(on > _NOTHING, on, 0.0)
         held = np.minimum(left_h + dt_h / 2, spec.hold_h)
         return np.concatenate([np.where(supplied, on, off), np.where(supplied, np.maximum(left_h - dt_h, 0.0), held)])
 
-    def raise_loads(self, memory: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
+    def raise_loads(self, device_state: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
         """Write what the loads draw while they come back."""
-        if memory.any():
-            factor = np.where(supplied, self.factors(memory), 1.0)
+        if device_state.any():
+            factor = np.where(supplied, self.factors(device_state), 1.0)
             setpoints.kw[self.loads] *= factor
             setpoints.kvar[self.loads] *= factor

@@ -38,11 +38,11 @@ def width(space: spaces.Space) -> int:
     return 1 if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
 
 
-def arrayed(space: spaces.Space) -> spaces.Space:
+def flatten_space(space: spaces.Space) -> spaces.Space:
     """A Dict or Tuple of numbers as one Box, or of choices as one MultiDiscrete; any other space as it is."""
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return space
-    parts = [arrayed(part) for part in _parts(space)]
+    parts = [flatten_space(part) for part in _parts(space)]
     if all(isinstance(part, spaces.Box) for part in parts):
         low, high = (np.concatenate([np.ravel(getattr(part, end)) for part in parts]) for end in ("low", "high"))
         return spaces.Box(low, high, dtype=np.float32)
@@ -72,7 +72,7 @@ def flat_mask(space: spaces.Space, mask: Any) -> NDArray[np.bool_]:
     return np.concatenate(mask).astype(bool) if isinstance(mask, tuple) else np.asarray(mask, dtype=bool)
 
 
-class Plain(BaseParallelWrapper):
+class FlattenedEnv(BaseParallelWrapper):
     """An environment whose agents see arrays, act by arrays, and whose masks are asked for.
 
     Observations {"observation", "action_mask"} become their first entry. Dict and Tuple actions become a Box if all
@@ -83,7 +83,7 @@ class Plain(BaseParallelWrapper):
         super().__init__(env)
         agents = env.possible_agents
         self.observation_spaces = {a: split(env.observation_space(a))[0] for a in agents}
-        self.action_spaces = {a: arrayed(env.action_space(a)) for a in agents}
+        self.action_spaces = {a: flatten_space(env.action_space(a)) for a in agents}
         self._nested = [a for a in agents if self.action_spaces[a] is not env.action_space(a)]
         given = [a for a in agents if split(env.observation_space(a))[1] is not None]
         masked = {a: choices(self.action_spaces[a]) for a in given if choices(self.action_spaces[a])}
@@ -139,14 +139,14 @@ class Plain(BaseParallelWrapper):
         return seen
 
 
-def plain(env: ParallelEnv) -> tuple[ParallelEnv, Plain]:
+def plain(env: ParallelEnv) -> tuple[ParallelEnv, FlattenedEnv]:
     """The environment made plain unless a wrapper in it did that already, and that wrapper."""
     inner: Any = env
     while inner is not None:
-        if isinstance(inner, Plain):
+        if isinstance(inner, FlattenedEnv):
             return env, inner
         inner = vars(inner).get("env") or vars(inner).get("aec_env")  # SuperSuit goes to AEC and back at times
-    outer = Plain(env)
+    outer = FlattenedEnv(env)
     return outer, outer
 
 

@@ -1,17 +1,17 @@
-"""Judge: what a step was worth, to the zones, to the team and to each agent."""
+"""RewardModel: what a step was worth, to the zones, to the team and to each agent."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
 from dss_marl.zones import over_zones
 
 
-class Judge:
+class RewardModel:
     """The reward terms and costs of a task.
 
     Args:
@@ -19,22 +19,22 @@ class Judge:
         plant: on which a difference reward tries what would have been.
     """
 
-    def __init__(self, task: Task, plant: Plant) -> None:
+    def __init__(self, task: Task, simulator: Simulator) -> None:
         self.task = task
-        self.plant = plant
+        self.simulator = simulator
 
-    def by_zone(self, before: GridState, after: GridState) -> Array:
+    def zone_terms(self, before: GridState, after: GridState) -> Array:
         """(K, Z) weighted reward terms, then costs, of all zones."""
         task = self.task
         values = np.zeros((len(task.rewards) + len(task.costs), len(task.zones)))
         for row, (weight, term) in enumerate(task.rewards.values()):
-            values[row] = over_zones(term, task.zones, task.stacked, before, after)
+            values[row] = over_zones(term, task.zones, task.all_zones, before, after)
             values[row] *= weight
         for row, cost in enumerate(task.costs.values(), start=len(task.rewards)):
-            values[row] = over_zones(cost, task.zones, task.stacked, before, after)
+            values[row] = over_zones(cost, task.zones, task.all_zones, before, after)
         return values
 
-    def shared(self, terms: Array, before: GridState, after: GridState, flat: Array) -> Array:
+    def shared(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
         """(A) the reward of each agent.
 
         Args:
@@ -49,17 +49,19 @@ class Judge:
             return terms.sum(0)[agents.zone]
         if sharing == "agent":
             own = [
-                weight * over_zones(term, agents.views, agents.stacked, before, after)
+                weight * over_zones(term, agents.views, agents.all_views, before, after)
                 for weight, term in self.task.rewards.values()
             ]
             return np.sum(np.broadcast_arrays(*own, np.zeros(len(agents.names))), axis=0)
-        return np.array([terms.sum() - self._without(a, before, flat) for a in range(len(agents.names))])
+        return np.array([terms.sum() - self._without(a, before, joint_action) for a in range(len(agents.names))])
 
-    def _without(self, agent: int, before: GridState, flat: Array) -> float:
+    def _without(self, agent: int, before: GridState, joint_action: Array) -> float:
         """The team's reward had this agent held."""
-        held = np.where(self.task.agents.slots.entry_agent == agent, self.plant.present(before), flat)
+        held = np.where(
+            self.task.agents.action_layout.entry_agent == agent, self.simulator.hold_action(before), joint_action
+        )
         try:
-            other = self.plant.operate(before, held)[0]
+            other = self.simulator.operate(before, held)[0]
         except PowerFlowError:
             return -self.task.scenario.failure_penalty
-        return float(self.by_zone(before, other)[: len(self.task.rewards)].sum())
+        return float(self.zone_terms(before, other)[: len(self.task.rewards)].sum())

@@ -78,7 +78,13 @@ class Scenario(_Data):
     attack: AttackSpec | None = None
     rewards: dict[str, float] = Field(min_length=1)
     reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
-    costs: tuple[str, ...] = ("voltage", "thermal", "unserved_kwh", "operations", "curtailed_kwh")
+    costs: tuple[str, ...] = (
+        "voltage_violation_sum",
+        "thermal_overload",
+        "unserved_kwh",
+        "operations",
+        "curtailed_kwh",
+    )
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
         description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +), two "
@@ -86,13 +92,15 @@ class Scenario(_Data):
     )
     priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
     cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")
-    unjudged: tuple[str, ...] = Field(default=(), description="buses beside the source whose voltage nobody can change")
+    excluded_buses: tuple[str, ...] = Field(
+        default=(), description="buses beside the source whose voltage nobody can change"
+    )
     failure_penalty: float = Field(
         default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
-    strongest: str = Field(
+    reference_controller: str = Field(
         default="best_known",
         description="the controller that scores 1; another stands in where solving a day costs too much",
     )

@@ -1,4 +1,4 @@
-"""Plant: the feeder with its devices through a day, operated interval by interval; no agents, no rewards."""
+"""Simulator: the feeder with its devices through a day, operated interval by interval; no agents, no rewards."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.devices import DeviceGroup, Supplies, Switches
+from dss_marl.devices import DeviceGroup, FeederTies, Switches
 from dss_marl.engines.base import Engine
 from dss_marl.envs.cold_load_pickup import ColdLoad
 from dss_marl.envs.task import Task
-from dss_marl.grid.regulator_direction import Feeding
+from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.profiles import Day, Forecast
@@ -30,7 +30,7 @@ class Fault(NamedTuple):
     nodes: BoolArray
 
 
-class Plant:
+class Simulator:
     """One feeder on one engine.
 
     Args:
@@ -47,36 +47,43 @@ class Plant:
         self.task = task
         self.engine = engine
         self._parts, place = [], 0
-        for group in task.groups:
-            size = group.size * group.memory_size
-            self._parts.append((slice(place, place + size), (group.size, group.memory_size)))
+        for group in task.device_groups:
+            size = group.size * group.state_size
+            self._parts.append((slice(place, place + size), (group.size, group.state_size)))
             place += size
-        every = [np.ones(group.size, np.int64) if group.every is None else group.every for group in task.groups]
-        self._every = np.concatenate(every)[task.agents.slots.entry_device]
+        every = [
+            np.ones(group.size, np.int64) if group.act_every is None else group.act_every
+            for group in task.device_groups
+        ]
+        self._every = np.concatenate(every)[task.agents.action_layout.entry_device]
         self._always = bool((self._every == 1).all())
-        self._settling = [k for k, group in enumerate(task.groups) if group.settles]
-        self._silent = not any(len(group.reading_labels) for group in task.groups)
+        self._settling = [k for k, group in enumerate(task.device_groups) if group.voltage_dependent]
+        self._silent = not any(len(group.telemetry_labels) for group in task.device_groups)
         # Most kinds have nothing to check or to owe; asking them costs more than this.
         self._checking = [
-            k for k, g in enumerate(task.groups) if type(g).check is not DeviceGroup.check and not g.trips
+            k for k, g in enumerate(task.device_groups) if type(g).check is not DeviceGroup.check and not g.trips
         ]
-        self._tripping = [k for k, g in enumerate(task.groups) if g.trips]
-        self._owing = [k for k, g in enumerate(task.groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
-        self._storing = [k for k, g in enumerate(task.groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
+        self._tripping = [k for k, g in enumerate(task.device_groups) if g.trips]
+        self._owing = [k for k, g in enumerate(task.device_groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
+        self._storing = [
+            k for k, g in enumerate(task.device_groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh
+        ]
         self._limit_kw = task.scenario.feeder.import_limit_kw or math.inf
-        ends = np.cumsum([group.size for group in task.groups])
-        self._rows = [slice(end - group.size, end) for group, end in zip(task.groups, ends, strict=True)]
+        ends = np.cumsum([group.size for group in task.device_groups])
+        self._rows = [slice(end - group.size, end) for group, end in zip(task.device_groups, ends, strict=True)]
         self._zeros = np.zeros(int(ends[-1]))
         self._zeros.flags.writeable = False  # shared by the states
-        self.joint = np.concatenate([np.full(group.size, group.joint) for group in task.groups])
+        self.coupled = np.concatenate([np.full(group.size, group.coupled) for group in task.device_groups])
         self._day: Day | None = None
         self._forecast: Forecast | None = None
         self._faults: tuple[Fault, ...] = ()
         self._first = round(task.scenario.start_hour / task.scenario.dt_h)
         cold = task.scenario.cold_load
         self._cold = None if cold is None else ColdLoad(cold, task.feeder, self._topology)
-        turns = any(isinstance(group, Switches | Supplies) for group in task.groups) and len(task.feeder.taps) > 0
-        self._feeding = Feeding.build(task.feeder) if turns else None
+        turns = (
+            any(isinstance(group, Switches | FeederTies) for group in task.device_groups) and len(task.feeder.taps) > 0
+        )
+        self._regulator_direction = RegulatorDirection.build(task.feeder) if turns else None
         self._cold_rows = slice(place, place + (self._cold.size if self._cold else 0))
 
     # --- the day -----------------------------------------------------------------------------------------------------
@@ -102,15 +109,15 @@ class Plant:
             self._forecast, self._day = None, task.profiles.day(number, max(1, beyond))
         self._faults = self._outages(number) if faults is None else self._throughout(faults)
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
-        memory = [
+        device_state = [
             group.start(own, weekend, scenario.start_hour).ravel()
-            for group, own in zip(task.groups, rng.spawn(len(task.groups)), strict=True)
+            for group, own in zip(task.device_groups, rng.spawn(len(task.device_groups)), strict=True)
         ]
         if self._cold is not None:
             found = self._injections(0, self._protected(0, start))
-            memory.append(self._cold.start(self._cold.supplied(found, self._wanted(0))))
+            device_state.append(self._cold.start(self._cold.supplied(found, self._wanted(0))))
         self.engine.restart()
-        return self.coming(0, start, np.concatenate(memory), task.neutral.copy(), None)
+        return self.observe(0, start, np.concatenate(device_state), task.default_action.copy(), None)
 
     def _throughout(self, branches: Sequence[str]) -> tuple[Fault, ...]:
         return (Fault(0, 10**9, self.task.feeder.at_ends(branches)),) if branches else ()
@@ -146,7 +153,7 @@ class Plant:
 
     # --- one interval ------------------------------------------------------------------------------------------------
 
-    def operate(self, now: GridState, flat: Array) -> tuple[GridState, IntArray]:
+    def operate(self, now: GridState, joint_action: Array) -> tuple[GridState, IntArray]:
         """The coming interval with the devices acting.
 
         Args:
@@ -159,18 +166,20 @@ class Plant:
         Raises:
             PowerFlowError: it cannot be solved.
         """
-        task, slots = self.task, self.task.agents.slots
+        task, action_layout = self.task, self.task.agents.action_layout
         interval = self.interval(now.step)
         setpoints = self._injections(now.step, now.setpoints)
         if not self._always:
-            flat = np.where(self.may_act(now.step), flat, self.present(now))
-        memory, limited = [], []
-        for group, action, kept in zip(task.groups, slots.by_group(flat), self.memories(now.memory), strict=True):
+            joint_action = np.where(self.can_act(now.step), joint_action, self.hold_action(now))
+        device_state, limited = [], []
+        for group, action, kept in zip(
+            task.device_groups, action_layout.by_group(joint_action), self.device_states(now.device_state), strict=True
+        ):
             new, cut = group.act(action, kept, setpoints, interval)
-            memory.append(new.ravel())
+            device_state.append(new.ravel())
             limited.append(cut)
-        together = np.concatenate([*memory, now.memory[self._cold_rows]])
-        own = self.memories(together)
+        together = np.concatenate([*device_state, now.device_state[self._cold_rows]])
+        own = self.device_states(together)
         while True:
             operated = setpoints.copy() if self._tripping else setpoints
             supplied = self._pick_up(now.step, operated, together)
@@ -181,20 +190,20 @@ class Plant:
             if not sum(self._checked(k, own, operated, solution, limited) for k in self._tripping):
                 break
             for k in self._tripping:  # each trip leaves fewer that can
-                task.groups[k].hold(own[k], setpoints, interval)
+                task.device_groups[k].hold(own[k], setpoints, interval)
         setpoints = operated
         for k in self._checking:
             self._checked(k, own, setpoints, solution, limited)
         if self._cold is not None:
             together[self._cold_rows] = self._cold.after(together[self._cold_rows], supplied, interval.dt_h)
-        after = self._state(interval, setpoints, solution, together, flat, self._unmet(now, own, interval))
+        after = self._state(interval, setpoints, solution, together, joint_action, self._unmet(now, own, interval))
         return after, np.concatenate(limited)
 
     def _checked(
         self, k: int, own: list[Array], setpoints: Setpoints, solution: Solution, limited: list[IntArray]
     ) -> int:
         """Check a kind: its memory and counts change in place; how many of its devices exceed a rating."""
-        checked, exceeded = self.task.groups[k].check(own[k], setpoints, solution)
+        checked, exceeded = self.task.device_groups[k].check(own[k], setpoints, solution)
         if checked is not own[k]:
             own[k][:] = checked
         limited[k] = np.maximum(limited[k], exceeded)
@@ -204,12 +213,14 @@ class Plant:
         """(D) what the devices owed in the interval and did not deliver [kWh]."""
         if not self._owing:
             return self._zeros
-        before, unmet = self.memories(now.memory), self._zeros.copy()
+        before, unmet = self.device_states(now.device_state), self._zeros.copy()
         for k in self._owing:
-            unmet[self._rows[k]] = self.task.groups[k].unmet_kwh(before[k], own[k], interval)
+            unmet[self._rows[k]] = self.task.device_groups[k].unmet_kwh(before[k], own[k], interval)
         return unmet
 
-    def coming(self, step: int, present: Setpoints, memory: Array, action: Array, last: GridState | None) -> GridState:
+    def observe(
+        self, step: int, present: Setpoints, device_state: Array, action: Array, last: GridState | None
+    ) -> GridState:
         """Interval ``step`` as agents see it: its load and sun, the devices where they are.
 
         Args:
@@ -220,56 +231,56 @@ class Plant:
             last: the interval before, whose voltages stand where the scenario observes the last ones.
         """
         stale = last is not None and self.task.scenario.observed_voltages == "last"
-        return self._held(step, present, memory, action, last.solution if stale and last is not None else None)
+        return self._held(step, present, device_state, action, last.solution if stale and last is not None else None)
 
-    def onward(self, after: GridState) -> GridState:
+    def advance_unsolved(self, after: GridState) -> GridState:
         """The interval after one, as a search needs it: as ``coming``, but the last voltages spare a power flow."""
-        return self._held(after.step + 1, after.setpoints, after.memory, after.action, after.solution)
+        return self._held(after.step + 1, after.setpoints, after.device_state, after.action, after.solution)
 
     def _held(
-        self, step: int, present: Setpoints, memory: Array, action: Array, solution: Solution | None
+        self, step: int, present: Setpoints, device_state: Array, action: Array, solution: Solution | None
     ) -> GridState:
         """An interval with the devices where they are, solved unless a solution stands in."""
         interval = self.interval(step)
         setpoints = self._injections(step, self._protected(step, present))
-        for group, own in zip(self.task.groups, self.memories(memory), strict=True):
+        for group, own in zip(self.task.device_groups, self.device_states(device_state), strict=True):
             group.hold(own, setpoints, interval)
-        self._pick_up(step, setpoints, memory)
+        self._pick_up(step, setpoints, device_state)
         if solution is None:
-            solution = self._solved(setpoints, memory.copy(), False)
-        return self._state(interval, setpoints, solution, memory, action, self._zeros)
+            solution = self._solved(setpoints, device_state.copy(), False)
+        return self._state(interval, setpoints, solution, device_state, action, self._zeros)
 
     def picked_up_kw(self, now: GridState) -> Array:
         """(J) what each load would draw if all were supplied, with what they draw more after the dark, >= 0 [kW]."""
         kw = np.maximum(-self._wanted(now.step), 0.0)
         if self._cold is not None:
-            kw[self._cold.loads] *= self._cold.factors(now.memory[self._cold_rows])
+            kw[self._cold.loads] *= self._cold.factors(now.device_state[self._cold_rows])
         return kw
 
-    def warm(self, now: GridState, step: int) -> GridState:
+    def without_pickup(self, now: GridState, step: int) -> GridState:
         """The same state in another interval, with no load that was dark; its solution and readings stay."""
-        memory = now.memory.copy()
-        memory[self._cold_rows] = 0.0
-        return now.replace(step=step, memory=memory)
+        device_state = now.device_state.copy()
+        device_state[self._cold_rows] = 0.0
+        return now.replace(step=step, device_state=device_state)
 
-    def _pick_up(self, step: int, setpoints: Setpoints, memory: Array) -> BoolArray:
+    def _pick_up(self, step: int, setpoints: Setpoints, device_state: Array) -> BoolArray:
         """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
         if self._cold is None:
             return np.zeros(0, bool)
         supplied = self._cold.supplied(setpoints, self._wanted(step))
-        self._cold.raise_loads(memory[self._cold_rows], setpoints, supplied)
+        self._cold.raise_loads(device_state[self._cold_rows], setpoints, supplied)
         return supplied
 
-    def _solved(self, setpoints: Setpoints, memory: Array, controls: bool) -> Solution:
+    def _solved(self, setpoints: Setpoints, device_state: Array, controls: bool) -> Solution:
         """The power flow, with devices that follow their voltages settled; their memory changes in place."""
-        if self._feeding is not None and not controls:
+        if self._regulator_direction is not None and not controls:
             setpoints = self._bypassed(setpoints)  # shares all but the taps, so what responds below moves both
         solution = self.engine.solve(setpoints, controls)
         if not self._settling:
             return solution
-        own = self.memories(memory)
+        own = self.device_states(device_state)
         for _ in range(_MOST_ROUNDS):
-            off = max(self.task.groups[k].respond(own[k], setpoints, solution) for k in self._settling)
+            off = max(self.task.device_groups[k].respond(own[k], setpoints, solution) for k in self._settling)
             if off < _SETTLED:
                 break
             solution = self.engine.solve(setpoints, controls)
@@ -280,24 +291,30 @@ class Plant:
 
         Fed from behind, they would raise the wrong side: the circuit's own controls then run to an end.
         """
-        assert self._feeding is not None
-        forward = self._feeding.forward(setpoints.closed)
+        assert self._regulator_direction is not None
+        forward = self._regulator_direction.fed_forward(setpoints.closed)
         if forward.all():
             return setpoints
         return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
 
     def _state(
-        self, interval: Interval, setpoints: Setpoints, solution: Solution, memory: Array, action: Array, unmet: Array
+        self,
+        interval: Interval,
+        setpoints: Setpoints,
+        solution: Solution,
+        device_state: Array,
+        action: Array,
+        unmet: Array,
     ) -> GridState:
         assert self._day is not None
         row, horizon = self._first + interval.step, self.task.scenario.horizon
         if self._silent:
-            readings = self._zeros[:0]
+            telemetry = self._zeros[:0]
         else:
-            readings = np.concatenate(
+            telemetry = np.concatenate(
                 [
-                    group.readings(own, setpoints, interval).ravel()
-                    for group, own in zip(self.task.groups, self.memories(memory), strict=True)
+                    group.telemetry(own, setpoints, interval).ravel()
+                    for group, own in zip(self.task.device_groups, self.device_states(device_state), strict=True)
                 ]
             )
         return GridState(
@@ -307,46 +324,46 @@ class Plant:
             interval.faulted,
             setpoints=setpoints,
             solution=solution,
-            memory=memory,
+            device_state=device_state,
             forecast=self._day.kw[row : row + 1] if self._forecast is None else self._forecast.kw(row),
             price=self._day.price[row : row + horizon],
             action=action,
-            readings=readings,
+            telemetry=telemetry,
             unmet_kwh=unmet,
-            stored_kwh=self._stored(memory),
+            stored_kwh=self._stored(device_state),
             import_limit_kw=self._limit_kw,
         )
 
-    def _stored(self, memory: Array) -> Array:
+    def _stored(self, device_state: Array) -> Array:
         """(D) energy in the devices' stores [kWh]; empty where none stores."""
         if not self._storing:
             return self._zeros[:0]
-        own, stored = self.memories(memory), self._zeros.copy()
+        own, stored = self.device_states(device_state), self._zeros.copy()
         for k in self._storing:
-            stored[self._rows[k]] = self.task.groups[k].stored_kwh(own[k])
+            stored[self._rows[k]] = self.task.device_groups[k].stored_kwh(own[k])
         return stored
 
     # --- what devices may do -----------------------------------------------------------------------------------------
 
-    def memories(self, memory: Array) -> list[Array]:
+    def device_states(self, device_state: Array) -> list[Array]:
         """Per kind, its (D, K) memory; views."""
-        return [memory[part].reshape(shape) for part, shape in self._parts]
+        return [device_state[part].reshape(shape) for part, shape in self._parts]
 
-    def may_act(self, step: int) -> BoolArray:
+    def can_act(self, step: int) -> BoolArray:
         """(F) False where the entry's device waits for a later step."""
         return step % self._every == 0
 
-    def present(self, now: GridState) -> Array:
+    def hold_action(self, now: GridState) -> Array:
         """(F) the action that keeps every device as it is."""
         setpoints = self._injections(now.step, now.setpoints)
         return np.concatenate(
             [
-                group.present(own, setpoints, self.interval(now.step)).ravel()
-                for group, own in zip(self.task.groups, self.memories(now.memory), strict=True)
+                group.hold_action(own, setpoints, self.interval(now.step)).ravel()
+                for group, own in zip(self.task.device_groups, self.device_states(now.device_state), strict=True)
             ]
         )
 
-    def legal(self, now: GridState, values: Array) -> BoolArray:
+    def feasible(self, now: GridState, values: Array) -> BoolArray:
         """(F, L) whether the devices would do just that.
 
         Args:
@@ -355,10 +372,12 @@ class Plant:
         """
         setpoints = self._injections(now.step, now.setpoints)
         interval = self.interval(now.step)
-        tried = self.task.agents.slots.by_group(np.nan_to_num(values).T)
+        tried = self.task.agents.action_layout.by_group(np.nan_to_num(values).T)
         parts = [
-            group.legal(action, own, setpoints, interval).reshape(len(action), -1)
-            for group, action, own in zip(self.task.groups, tried, self.memories(now.memory), strict=True)
+            group.feasible(action, own, setpoints, interval).reshape(len(action), -1)
+            for group, action, own in zip(
+                self.task.device_groups, tried, self.device_states(now.device_state), strict=True
+            )
         ]
         return np.concatenate(parts, axis=-1).T
 

@@ -35,8 +35,8 @@ class Task:
     Attributes:
         scenario: the data that it was built from.
         feeder: the circuit with the scenario's units in it.
-        groups: the devices, kind by kind.
-        zones, stacked: one by one, and together.
+        device_groups: the devices, kind by kind.
+        zones, all_zones: one by one, and together.
         agents: who acts, and through which slots.
         encoding: how they say what.
         observer: what agents see.
@@ -51,13 +51,13 @@ class Task:
 
     scenario: Scenario
     feeder: Feeder
-    groups: tuple[DeviceGroup, ...]
+    device_groups: tuple[DeviceGroup, ...]
     zones: tuple[Zone, ...]
-    stacked: Zone
+    all_zones: Zone
     agents: Agents
     encoding: Encoding
     observer: Observer
-    overview: Observer
+    global_observer: Observer
     rewards: dict[str, tuple[float, Term]]
     costs: dict[str, Term]
     profiles: Profiles
@@ -68,10 +68,10 @@ class Task:
     def attack(self) -> Attack | None:
         """A new attack, where the scenario has one; its random numbers come with its reset."""
         spec = self.scenario.attack
-        return None if spec is None else _attack(spec, self.agents, self.groups)
+        return None if spec is None else _attack(spec, self.agents, self.device_groups)
 
     @property
-    def neutral(self) -> Array:
+    def default_action(self) -> Array:
         """(F) every entry of every device as if nobody controlled it."""
         return self.sample.action
 
@@ -83,9 +83,9 @@ def build_task(scenario: Scenario) -> Task:
         ValueError: something named does not exist or does not fit; says what, where and what is known.
     """
     specs = _device_specs(scenario)
-    kinds = sorted(specs, key=lambda kind: device_kind(kind).order)
-    units = [unit for kind in kinds for unit in device_kind(kind).new_injections(specs[kind])]
-    switches = [row for kind in kinds for row in device_kind(kind).new_switches(specs[kind])]
+    kinds = sorted(specs, key=lambda kind: device_kind(kind).dispatch_order)
+    units = [unit for kind in kinds for unit in device_kind(kind).added_units(specs[kind])]
+    switches = [row for kind in kinds for row in device_kind(kind).added_switches(specs[kind])]
     spec = scenario.feeder
     edits = circuit_edits(spec.source_pu, spec.load_v_pu, spec.commands)
     feeder = read_feeder(_circuit(spec), edits, units, switches)
@@ -94,20 +94,20 @@ def build_task(scenario: Scenario) -> Task:
     groups = tuple(built[kind] for kind in kinds)
     if not groups:
         raise ValueError(f"scenario {scenario.name!r} has no device that anybody moves; add one")
-    zones = build_zones(feeder, _partition(scenario, feeder), scenario.unjudged)
+    zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses)
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:
         zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
-        groups = tuple(group.informed(priorities) for group in groups)
+        groups = tuple(group.with_priorities(priorities) for group in groups)
     zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
-    stacked = stack(zones)
+    all_zones = stack(zones)
     _check_times(scenario)
     start = _start(scenario, feeder)
     for group in groups:
         group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)
-    observer = Observer.build(scenario.observations, agents.views, agents.stacked, sample)
+    observer = Observer.build(scenario.observations, agents.views, agents.all_views, sample)
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
         _attack(scenario.attack, agents, groups)
@@ -115,15 +115,15 @@ def build_task(scenario: Scenario) -> Task:
     return Task(
         scenario=scenario,
         feeder=feeder,
-        groups=groups,
+        device_groups=groups,
         zones=zones,
-        stacked=stacked,
+        all_zones=all_zones,
         agents=agents,
-        encoding=encoding(scenario.actions, agents.slots, groups, scenario.levels),
+        encoding=encoding(scenario.actions, agents.action_layout, groups, scenario.levels),
         observer=observer,
-        overview=observer
+        global_observer=observer
         if scenario.agents == "zone"
-        else Observer.build(scenario.observations, zones, stacked, sample),
+        else Observer.build(scenario.observations, zones, all_zones, sample),
         rewards={
             short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()
         },
@@ -147,7 +147,9 @@ def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
 
 
 def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
-    return Attack(spec, agents.names, agents.slots.entry_agent, open_to(spec, groups, agents.slots.parts))
+    return Attack(
+        spec, agents.names, agents.action_layout.entry_agent, open_to(spec, groups, agents.action_layout.parts)
+    )
 
 
 def broken(fault: str) -> list[str]:
@@ -211,12 +213,12 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
     Raises:
         ValueError: they differ, and the kind does not say which device is whose.
     """
-    every = {spec.every for spec in specs}
-    if group.every is not None or every == {1}:
+    every = {spec.act_every for spec in specs}
+    if group.act_every is not None or every == {1}:
         return group
     if len(every) > 1:
         raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'every'; got {sorted(every)}")
-    return replace(group, every=np.full(group.size, every.pop(), np.int64))
+    return replace(group, act_every=np.full(group.size, every.pop(), np.int64))
 
 
 def _circuit(spec: FeederSpec) -> str | Path:
@@ -269,11 +271,13 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         scenario.dt_h,
         setpoints=start.copy(),
         solution=solution,
-        memory=np.concatenate([*(group.initial().ravel() for group in groups), np.zeros(_kept(scenario, feeder))]),
+        device_state=np.concatenate(
+            [*(group.initial().ravel() for group in groups), np.zeros(_kept(scenario, feeder))]
+        ),
         forecast=np.tile(start.kw, (scenario.horizon, 1)),
         price=np.zeros(scenario.horizon),
-        action=np.concatenate([group.neutral().ravel() for group in groups]),
-        readings=np.zeros(sum(group.size * len(group.reading_labels) for group in groups)),
+        action=np.concatenate([group.default_action().ravel() for group in groups]),
+        telemetry=np.zeros(sum(group.size * len(group.telemetry_labels) for group in groups)),
         unmet_kwh=np.zeros(sum(group.size for group in groups)),
         stored_kwh=np.concatenate([group.stored_kwh(group.initial()) for group in groups]),
         import_limit_kw=scenario.feeder.import_limit_kw or np.inf,

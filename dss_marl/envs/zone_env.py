@@ -13,13 +13,13 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
-from dss_marl.envs.reward_assignment import Judge
+from dss_marl.envs.reward_assignment import RewardModel
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EnvState, kept_of, own_stream
 from dss_marl.envs.task import Task, broken, build_task
 from dss_marl.grid.state import Array, BoolArray, GridState
-from dss_marl.mdp.actions import Decoded
+from dss_marl.mdp.actions import DecodedActions
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 from dss_marl.profiles.splits import split_of
@@ -28,7 +28,7 @@ _COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
 
 
 _EPISODE = ("agents", "before", "after", "now", "day", "team_reward", "_rng", "_rows", "_possible", "_allowed")
-_PARTS = ("plant", "sensing", "messages", "attack")
+_PARTS = ("simulator", "sensing", "messages", "attack")
 
 
 class ZoneEnv(ParallelEnv):
@@ -90,8 +90,8 @@ class ZoneEnv(ParallelEnv):
         self.split = split
         self.days = task.profiles.days(split)
         self.engine: Engine = engine or open_engine(task.feeder)
-        self.plant = Plant(task, self.engine)
-        self.judge = Judge(task, self.plant)
+        self.simulator = Simulator(task, self.engine)
+        self.reward_model = RewardModel(task, self.simulator)
         self.render_mode = render_mode
         self.renderer = renderer
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
@@ -130,7 +130,7 @@ class ZoneEnv(ParallelEnv):
             self.observation_spaces[agent] = (
                 box if mask is None else spaces.Dict({"observation": box, self._mask_key: mask})
             )
-        low, high = task.overview.low.astype(np.float32), task.overview.high.astype(np.float32)
+        low, high = task.global_observer.low.astype(np.float32), task.global_observer.high.astype(np.float32)
         self.state_space = spaces.Box(np.tile(low, len(task.zones)), np.tile(high, len(task.zones)))
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -148,17 +148,17 @@ class ZoneEnv(ParallelEnv):
         own = task.observer.labels(task.agents.views[index], task.feeder)
         return {
             "observation": own + self.messages.labels(int(task.agents.zone[index]), task.feeder),
-            "action": list(task.agents.slots.labels[index]),
+            "action": list(task.agents.action_layout.labels[index]),
         }
 
     def state(self) -> np.ndarray:
         """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
         task = self.task
-        if task.overview is task.observer and self.sensing is None:
+        if task.global_observer is task.observer and self.sensing is None:
             return self._rows[:, : len(task.observer.low)].ravel().copy()
         if self.now is None:
             raise RuntimeError("state needs an episode; call reset first")
-        return task.overview.observe(self.now).ravel()
+        return task.global_observer.observe(self.now).ravel()
 
     # --- reset -------------------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class ZoneEnv(ParallelEnv):
         faults = options.pop("faults", self._drawn_faults(number))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        self.now = self.plant.begin(number, self.task.start, faults)
+        self.now = self.simulator.begin(number, self.task.start, faults)
         self.day = int(number)
         self.agents = self.possible_agents[:]
         self.before = self.after = None
@@ -232,9 +232,9 @@ class ZoneEnv(ParallelEnv):
         """
         encoding = self.task.encoding
         values = encoding.values
-        possible = self.plant.legal(now, values) & ~np.isnan(values) & self.plant.may_act(now.step)[:, None]
+        possible = self.simulator.feasible(now, values) & ~np.isnan(values) & self.simulator.can_act(now.step)[:, None]
         allowed = possible.copy()
-        held = encoding.nearest(self.plant.present(now))
+        held = encoding.nearest(self.simulator.hold_action(now))
         stuck = np.flatnonzero(~allowed.any(-1) & (held >= 0))
         allowed[stuck, held[stuck]] = True
         self._possible, self._allowed = possible, allowed
@@ -257,30 +257,30 @@ class ZoneEnv(ParallelEnv):
             raise RuntimeError("step needs a running episode; call reset first")
         now, scenario = self.now, self.task.scenario
         decoded = self.task.encoding.decode(actions)
-        flat, illegal = self._admitted(decoded)
+        joint_action, illegal = self._admitted(decoded)
         hostile = self._hostile(now.step)
         if self.attack is not None and hostile.any():
-            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, now)
+            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, now)
         values = np.zeros((len(self._keys) - 1, len(self.agents)))
         rewards = np.full(len(self.agents), -scenario.failure_penalty)
         failed = False
         try:
-            after, limited = self.plant.operate(now, flat)
-            coming = self.plant.coming(now.step + 1, after.setpoints, after.memory, after.action, after)
+            after, limited = self.simulator.operate(now, joint_action)
+            coming = self.simulator.observe(now.step + 1, after.setpoints, after.device_state, after.action, after)
         except PowerFlowError:
             failed = True  # the last observation stands: it is finite, and no interval was operated
             values[-1] = 1.0
-            by_zone = values[:0]
+            zone_terms = values[:0]
         else:
-            by_zone = self.judge.by_zone(now, after)
-            values[: len(by_zone)] = by_zone[:, self.task.agents.zone]
-            home, joint = self.task.agents.slots.device_agent, self.plant.joint
-            values[-5] = np.bincount(home, limited * ~joint, len(self.agents))
-            values[-4] = np.bincount(home, limited * joint, len(self.agents))
-            rewards = self.judge.shared(by_zone[: len(self.task.rewards)], now, after, flat)
+            zone_terms = self.reward_model.zone_terms(now, after)
+            values[: len(zone_terms)] = zone_terms[:, self.task.agents.zone]
+            home, coupled = self.task.agents.action_layout.device_agent, self.simulator.coupled
+            values[-5] = np.bincount(home, limited * ~coupled, len(self.agents))
+            values[-4] = np.bincount(home, limited * coupled, len(self.agents))
+            rewards = self.reward_model.shared(zone_terms[: len(self.task.rewards)], now, after, joint_action)
             self.before, self.after, self.now = now, after, coming
             self._look()
-        self.team_reward = -scenario.failure_penalty if failed else float(by_zone[: len(self.task.rewards)].sum())
+        self.team_reward = -scenario.failure_penalty if failed else float(zone_terms[: len(self.task.rewards)].sum())
         values[-6], values[-3], values[-2] = decoded.clipped, illegal, hostile
         truncated = not failed and now.step + 1 >= scenario.steps
         agents, infos = self.agents, self._infos(values, truncated)
@@ -305,24 +305,24 @@ class ZoneEnv(ParallelEnv):
         """
         if self.now is None:
             raise RuntimeError("what_if needs a running episode; call reset first")
-        flat, _ = self._admitted(self.task.encoding.decode(actions))
+        joint_action, _ = self._admitted(self.task.encoding.decode(actions))
         if self.attack is not None:
-            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, self.now)
-        return self.plant.operate(self.now, flat)[0]
+            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, self.now)
+        return self.simulator.operate(self.now, joint_action)[0]
 
-    def _admitted(self, decoded: Decoded) -> tuple[Array, Array]:
+    def _admitted(self, decoded: DecodedActions) -> tuple[Array, Array]:
         """(F) the requests, held where a choice is not possible; and (A) how many were not allowed."""
         count = np.zeros(len(self.possible_agents))
         if self._allowed is None or self._possible is None:
-            return decoded.flat, count
+            return decoded.joint_action, count
         assert self.now is not None
         rows, chosen = np.arange(len(decoded.level)), decoded.level
         impossible = (chosen >= 0) & ~self._possible[rows, chosen]
         if not impossible.any():
-            return decoded.flat, count
+            return decoded.joint_action, count
         illegal = impossible & ~self._allowed[rows, chosen]
-        flat = np.where(impossible, self.plant.present(self.now), decoded.flat)
-        return flat, count + np.bincount(self.task.agents.slots.entry_agent, illegal, len(count))
+        joint_action = np.where(impossible, self.simulator.hold_action(self.now), decoded.joint_action)
+        return joint_action, count + np.bincount(self.task.agents.action_layout.entry_agent, illegal, len(count))
 
     def _hostile(self, step: int) -> BoolArray:
         if self.attack is None:

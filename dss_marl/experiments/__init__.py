@@ -3,7 +3,7 @@
 ``training.kinds`` and ``training.turns`` need Stable-Baselines3, the rest of this package does not to be imported.
 """
 
-from dss_marl.experiments.evaluation import Table, evaluate, evaluate_all, run_day
+from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.training import train
@@ -11,10 +11,10 @@ from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 __all__ = [
+    "ComparisonTable",
     "PolicyPerKind",
     "RunRecord",
     "SharedPolicy",
-    "Table",
     "TrainingSettings",
     "evaluate",
     "evaluate_all",

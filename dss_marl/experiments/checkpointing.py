@@ -17,7 +17,7 @@ from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 Report = Callable[[int, float | None], None]
 
 
-class KeepBest:
+class BestCheckpoint:
     """Tries a controller on validation days and saves it when it is the best so far.
 
     Args:
@@ -44,15 +44,15 @@ class KeepBest:
         self._every = settings.agent_steps / settings.evaluations
         self._next = 0.0
 
-    def look(self, agent_steps: int) -> float | None:
+    def maybe_evaluate(self, agent_steps: int) -> float | None:
         """Try the controller if it is time to; the score if so."""
         if agent_steps >= self._next:
             self._next += self._every
-            return self.try_now(agent_steps)
+            return self.evaluate(agent_steps)
         self._report(agent_steps, None)
         return None
 
-    def try_now(self, agent_steps: int) -> float:
+    def evaluate(self, agent_steps: int) -> float:
         """Try the controller; its mean team return."""
         begin = time.perf_counter()
         score = float(np.mean([run_day(self._env, self._policy, day)["team_return"] for day in self._days]))

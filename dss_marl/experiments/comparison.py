@@ -8,10 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import BY_NAME, REFERENCES, Controller, Droop, DroopCurve, Planned, reference, tune_droop
+from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
 from dss_marl.envs.scenario import Scenario, scenario_from
 from dss_marl.envs.task import build_task
-from dss_marl.experiments.evaluation import Table, environment_for, evaluate_all, run_day, startable
+from dss_marl.experiments.evaluation import (
+    ComparisonTable,
+    available_controllers,
+    environment_for,
+    evaluate_all,
+    run_day,
+)
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
@@ -19,8 +25,8 @@ from dss_marl.grid.state import Array, GridState
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:
     """The reference controllers that have something to move in this scenario, without those that play only by name."""
-    names = [name for name in REFERENCES if name not in BY_NAME]
-    return startable(scenario, names)[0]
+    names = [name for name in REFERENCES if name not in OPT_IN]
+    return available_controllers(scenario, names)[0]
 
 
 def compare(
@@ -29,7 +35,7 @@ def compare(
     split: str = "test",
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
-) -> Table:
+) -> ComparisonTable:
     """References, and the policy of a run if one is given, on the same days.
 
     A run's folder gets ``table.md``, ``table.json`` and, where matplotlib is installed, three pictures.
@@ -72,21 +78,23 @@ def tuned_droop(
     return asdict(curve), max(row["score"] for row in tried)
 
 
-def telling_day(table: Table) -> int:
+def telling_day(table: ComparisonTable) -> int:
     """The day that shows most: the median of the days by what ``opendss_controls``, or the first controller, got."""
     name = "opendss_controls" if "opendss_controls" in table.figures else next(iter(table.figures))
     return table.days[int(np.argsort(table.column(name, "team_return"))[len(table.days) // 2])]
 
 
 def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -> tuple[dict[str, Array], GridState]:
-    """(T, 3) lowest, mean and highest judged voltage over a day for each controller; and the last one's noon."""
+    """(T, 3) lowest, mean and highest scored voltage over a day for each controller; and the last one's noon."""
     result, noon = {}, None
     for name, controller in controllers.items():
         env = environment_for(controller, scenario, "test")
-        judged = np.sort(np.concatenate([zone.judged for zone in env.task.zones]))
+        scored_nodes = np.sort(np.concatenate([zone.scored_nodes for zone in env.task.zones]))
         states: list[GridState] = []
         run_day(env, controller, day, states.append)
-        v = np.array([state.solution.v_alive[judged] for state in states])  # a dead node does not stretch the band
+        v = np.array(
+            [state.solution.v_alive[scored_nodes] for state in states]
+        )  # a dead node does not stretch the band
         result[name] = np.stack([v.min(1), v.mean(1), v.max(1)], axis=1)
         noon = min(states, key=lambda state: abs(state.hour - 12))
         env.close()
@@ -94,7 +102,9 @@ def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -
     return result, noon
 
 
-def draw(folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[str, Controller], table: Table) -> None:
+def draw(
+    folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[str, Controller], table: ComparisonTable
+) -> None:
     """Three pictures in the run's folder: feeder, voltage bands and learning curve; nothing without matplotlib."""
     try:
         from dss_marl import plots
@@ -105,14 +115,14 @@ def draw(folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[
     voltage, noon = bands(shown, scenario, day)
     title = f"{scenario.name}, learned policy, test day {day}, noon"
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
-    title = f"{scenario.name}, {table.split} day {day}: band of the judged voltages"
+    title = f"{scenario.name}, {table.split} day {day}: band of the scored voltages"
     plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
     steps = np.array([row["agent_steps"] for row in run.history])
     scores = np.array([row["score"] for row in run.history])
     levels = {
         name: float(np.mean(_validation(run, scenario, name, one)))
         for name, one in shown.items()
-        if name != "learned" and not isinstance(one, Planned)  # plans are of test days
+        if name != "learned" and not isinstance(one, PlanReplay)  # plans are of test days
     }
     plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import Controller, Planned, reference
+from dss_marl.controllers import Controller, PlanReplay, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
@@ -35,7 +35,7 @@ def environment_for(controller: Controller, scenario: Scenario, split: str) -> Z
         return ZoneEnv(changed.replace(agents="device"), split)
 
 
-def startable(
+def available_controllers(
     scenario: Scenario, names: Iterable[str], day: int | None = None
 ) -> tuple[dict[str, Controller], dict[str, str]]:
     """The reference controllers, of those named, that play the scenario.
@@ -59,7 +59,7 @@ def startable(
                 envs[kind] = environment_for(controller, scenario, "test")
                 first = envs[kind].days[0] if day is None else day
                 envs[kind].reset(seed=first, options={"day": first})
-            controller.start(envs[kind])
+            controller.reset(envs[kind])
         except (ValueError, ImportError) as error:
             refused[name] = str(error)
         else:
@@ -76,7 +76,7 @@ def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None 
     stress split the same as on the test day of that date.
     """
     observations, _ = env.reset(seed=seed_of(day), options={"day": day})
-    controller.start(env)
+    controller.reset(env)
     figures = EpisodeFigures(env.task)
     while env.agents:
         observations, _, terminations, _, _ = env.step(controller.act(env, observations))
@@ -102,7 +102,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """Controllers side by side on the same days.
 
     Attributes:
@@ -110,14 +110,14 @@ class Table:
         split: which days.
         days: the days of the year.
         figures: controller name to one dict of key figures a day.
-        strongest: the controller that scores 1.
+        reference_controller: the one that scores 1.
     """
 
     scenario: str
     split: str
     days: tuple[int, ...]
     figures: Mapping[str, list[dict[str, float]]]
-    strongest: str = "best_known"
+    reference_controller: str = "best_known"
 
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure, day by day."""
@@ -131,8 +131,11 @@ class Table:
     def zero(self) -> str | None:
         """The controller that scores 0, where the one that scores 1, the strongest, is there too and earns more."""
         for name in ("opendss_controls", "no_control"):
-            if name in self.figures and self.strongest in self.figures:
-                gain = self.column(self.strongest, "team_return").mean() - self.column(name, "team_return").mean()
+            if name in self.figures and self.reference_controller in self.figures:
+                gain = (
+                    self.column(self.reference_controller, "team_return").mean()
+                    - self.column(name, "team_return").mean()
+                )
                 return name if gain > 0 else None
         return None
 
@@ -143,8 +146,10 @@ class Table:
             ValueError: the controllers that score 0 and 1 are missing.
         """
         if self.zero is None:
-            raise ValueError(f"a score needs opendss_controls or no_control, and {self.strongest}, which earns more")
-        zero, one = self.column(self.zero, "team_return"), self.column(self.strongest, "team_return")
+            raise ValueError(
+                f"a score needs opendss_controls or no_control, and {self.reference_controller}, which earns more"
+            )
+        zero, one = self.column(self.zero, "team_return"), self.column(self.reference_controller, "team_return")
         return normalised_score(self.column(controller, "team_return"), zero, one)
 
     def shown(self) -> list[str]:
@@ -160,7 +165,7 @@ class Table:
         names = self.shown()
         heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
         if self.zero is not None:
-            heads.append(f"score (0 {self.zero}, 1 {self.strongest})")
+            heads.append(f"score (0 {self.zero}, 1 {self.reference_controller})")
         cells = []
         for controller in self.figures:
             row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
@@ -200,7 +205,7 @@ def evaluate_all(
     split: str = "test",
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda names: names,
-) -> Table:
+) -> ComparisonTable:
     """All controllers on the same days of a split, the first ``most_days`` of those that all can play.
 
     Raises:
@@ -208,10 +213,10 @@ def evaluate_all(
     """
     days = ZoneEnv(scenario, split).days
     for controller in controllers.values():
-        if isinstance(controller, Planned):
+        if isinstance(controller, PlanReplay):
             days = tuple(day for day in days if day in controller.days)
     if not days:
         raise ValueError(f"no {split} day of scenario {scenario.name!r} has a plan; run 'dss-marl solve' for test days")
     days = days[:most_days]
     figures = {name: evaluate(controllers[name], scenario, days, split) for name in progress(controllers)}
-    return Table(scenario.name, split, tuple(days), figures, scenario.strongest)
+    return ComparisonTable(scenario.name, split, tuple(days), figures, scenario.reference_controller)

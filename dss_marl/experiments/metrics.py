@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.devices import Breakers, EVChargers, FlexibleLoads
+from dss_marl.devices import EVChargers, FlexibleLoads, LoadShedders
 from dss_marl.envs.task import Task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
@@ -45,7 +45,7 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
 class EpisodeFigures:
     """Adds up the key figures of one episode, step by step.
 
-    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's unjudged buses and de-energised
+    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded_buses buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
     times its price, export counted as income. Unmet energy is in plain kWh, without the devices' priorities; that of
     devices whose priority is 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
@@ -55,7 +55,7 @@ class EpisodeFigures:
     task: Task
 
     def __post_init__(self) -> None:
-        self._judged = np.sort(np.concatenate([zone.judged for zone in self.task.zones]))
+        self._scored = np.sort(np.concatenate([zone.scored_nodes for zone in self.task.zones]))
         feeder = self.task.feeder
         self._panels = np.array([i for i, row in enumerate(feeder.injections) if row.kind == "inverter"], int)
         self._banks = np.array([row.kind == "capacitor" for row in feeder.switches], bool)
@@ -68,7 +68,7 @@ class EpisodeFigures:
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
         """Count one step."""
-        out = after.solution.excursion[self._judged]
+        out = after.solution.excursion[self._scored]
         moved = after.setpoints.closed != before.setpoints.closed
         sums, dt_h = self._sums, after.dt_h
         sums["team_return"] += reward
@@ -82,10 +82,10 @@ class EpisodeFigures:
         if self._dark is not None:
             self._dark.add(before, after, sums)
         if self.task.priorities is None:
-            sums["unserved_kwh"] += float(unserved_kwh(self.task.stacked, before, after).sum())
+            sums["unserved_kwh"] += float(unserved_kwh(self.task.all_zones, before, after).sum())
         lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
         sums["curtailed_kwh"] += float(lost.sum()) * dt_h
-        off = estimate_off(self.task.stacked, before, after)
+        off = estimate_off(self.task.all_zones, before, after)
         sums["estimation_error_pu"] += float((off**2).sum())
         sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))
         if self._rated:
@@ -105,7 +105,7 @@ class EpisodeFigures:
 
         ``estimation_error_pu`` is the root of the mean square over estimated nodes and the steps played.
         """
-        count = max(self._steps * self.task.stacked.all_estimated, 1)
+        count = max(self._steps * self.task.all_zones.all_estimated, 1)
         return {
             **self._sums,
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
@@ -121,7 +121,7 @@ def _unmet_weights(task: Task) -> dict[str, Array]:
     """
     weights = {"ev_unmet_kwh": [], "flexible_unmet_kwh": []}  # type: dict[str, list[Array]]
     kinds = {"ev_unmet_kwh": EVChargers, "flexible_unmet_kwh": FlexibleLoads}
-    for group in task.groups:
+    for group in task.device_groups:
         for name, kind in kinds.items():
             plain = np.zeros(group.size)
             if isinstance(group, kind):
@@ -134,9 +134,9 @@ def _unmet_weights(task: Task) -> dict[str, Array]:
 
 def _parts_shed(task: Task) -> Array:
     """(L, D) plain energy by the weighted one that each flexible load owes, for the loads that are flexible."""
-    result = np.zeros((len(task.feeder.loads), sum(group.size for group in task.groups)))
+    result = np.zeros((len(task.feeder.loads), sum(group.size for group in task.device_groups)))
     first, place = 0, {int(j): row for row, j in enumerate(task.feeder.loads)}
-    for group in task.groups:
+    for group in task.device_groups:
         if isinstance(group, FlexibleLoads):
             rows = [place[int(j)] for j in group.injections]
             weight = np.divide(1.0, group.priority, out=np.zeros(group.size), where=group.priority > 0)
@@ -164,7 +164,7 @@ class TermSums:
         terms = [(f"reward/{name}", weight, term) for name, (weight, term) in task.rewards.items()]
         terms += [(f"cost/{name}", 1.0, term) for name, term in task.costs.items()]
         for name, weight, term in terms:
-            values = over_zones(term, task.zones, task.stacked, before, after)
+            values = over_zones(term, task.zones, task.all_zones, before, after)
             self.sums[name] += weight * float(np.broadcast_to(values, len(task.zones)).sum())
 
 
@@ -179,8 +179,10 @@ class _Darkness:
         self._lost = np.zeros(len(feeder.loads), bool)
         self._faulted: bytes | None = b""
         self._risked = self._restored = 0.0
-        shedding = [isinstance(group, Breakers | FlexibleLoads) for group in task.groups]
-        self._others = ~np.repeat(shedding, [group.size for group in task.groups])  # these loads are counted here
+        shedding = [isinstance(group, LoadShedders | FlexibleLoads) for group in task.device_groups]
+        self._others = ~np.repeat(
+            shedding, [group.size for group in task.device_groups]
+        )  # these loads are counted here
         self._part = _parts_shed(task)
 
     @property

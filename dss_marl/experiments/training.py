@@ -10,7 +10,7 @@ from typing import Any
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.checkpointing import KeepBest, Report
+from dss_marl.experiments.checkpointing import BestCheckpoint, Report
 from dss_marl.experiments.run_record import RunRecord, new_record
 from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
@@ -66,7 +66,7 @@ def train(
 
 def _shared(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
-) -> tuple[int, float, KeepBest]:
+) -> tuple[int, float, BestCheckpoint]:
     """Agent-steps, seconds, and what was tried."""
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecMonitor
@@ -79,10 +79,10 @@ def _shared(
             return True
 
         def _on_rollout_start(self) -> None:
-            self._log(keeper.look(self.num_timesteps))
+            self._log(keeper.maybe_evaluate(self.num_timesteps))
 
         def _on_training_end(self) -> None:
-            self._log(keeper.try_now(self.num_timesteps))
+            self._log(keeper.evaluate(self.num_timesteps))
 
         def _log(self, score: float | None) -> None:
             if score is not None:
@@ -90,7 +90,7 @@ def _shared(
 
     venv = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
     model, _ = new_model(settings, venv, task, place["seed"], str(folder / "logs"))
-    keeper = KeepBest(task, SharedPolicy(model), settings, folder, report)
+    keeper = BestCheckpoint(task, SharedPolicy(model), settings, folder, report)
     begin = time.perf_counter()
     try:
         model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
@@ -102,15 +102,15 @@ def _shared(
 
 def _per_kind(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
-) -> tuple[int, float, KeepBest]:
+) -> tuple[int, float, BestCheckpoint]:
     """Agent-steps, seconds, and what was tried."""
     from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
-    from dss_marl.integrations.sb3.per_kind import Kinds
+    from dss_marl.integrations.sb3.per_kind import PerKindGame
 
     kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
-    game = Kinds(functools.partial(ZoneEnv, task), **place, kinds=kinds)
+    game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
     rates = models_per_kind(game, task, settings, place["seed"], folder)
-    keeper = KeepBest(task, PolicyPerKind(game.models), settings, folder, report)
+    keeper = BestCheckpoint(task, PolicyPerKind(game.models), settings, folder, report)
     begin = time.perf_counter()
     try:
         done = learn_in_turns(game, rates, settings, keeper)

@@ -60,11 +60,11 @@ class Injection:
     kv: float
     delta: bool = False
     nodes: tuple[int, ...] = ()
-    former: int = -1
+    grid_forming_switch: int = -1
 
 
 @dataclass(frozen=True)
-class NewInjection:
+class AddedUnit:
     """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
 
     ``phases`` empty means all phases of the bus. With ``replaces`` the unit takes the place of the circuit's own
@@ -83,7 +83,7 @@ class NewInjection:
 
 
 @dataclass(frozen=True)
-class NewSwitch:
+class AddedSwitch:
     """A line of the circuit that a scenario lets open and close, or, with ``bus1`` and ``bus2``, a new tie: open.
 
     A line keeps its impedance, and opens at both ends. ``phases`` empty means all that the two buses share; ``amps`` is
@@ -98,7 +98,7 @@ class NewSwitch:
 
 
 @dataclass(frozen=True)
-class Unit:
+class CircuitUnit:
     """A PVSystem, Storage or Generator that the circuit brings along.
 
     It keeps its own dispatch, unless an injection (its name) took its place. kw is the rated power (Pmpp of a
@@ -117,7 +117,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Tap:
+class TapChanger:
     """A tap-changing transformer winding: its ratio is 1 + position * step_pu + offset_pu, the position an integer.
 
     ``offset_pu`` is 0 unless the circuit was written with a tap between two steps.
@@ -154,7 +154,7 @@ class Switch:
     kvar: float = 0.0
 
 
-_Row = TypeVar("_Row", Branch, Injection, Tap, Switch, Bus)
+_Row = TypeVar("_Row", Branch, Injection, TapChanger, Switch, Bus)
 
 
 def find(rows: Iterable[_Row], name: str, what: str, feeder: str) -> int:

@@ -10,19 +10,19 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from dss_marl.grid.elements import Branch, Bus, Injection, NewInjection, NewSwitch, Switch, Tap, Unit, find
+from dss_marl.grid.elements import AddedSwitch, AddedUnit, Branch, Bus, CircuitUnit, Injection, Switch, TapChanger, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
 __all__ = [
+    "AddedSwitch",
+    "AddedUnit",
     "Branch",
     "Bus",
+    "CircuitUnit",
     "Feeder",
     "Injection",
-    "NewInjection",
-    "NewSwitch",
     "Switch",
-    "Tap",
-    "Unit",
+    "TapChanger",
     "components",
     "find",
 ]
@@ -50,11 +50,11 @@ class Feeder:
     buses: tuple[Bus, ...]
     branches: tuple[Branch, ...]
     injections: tuple[Injection, ...]
-    taps: tuple[Tap, ...]
+    taps: tuple[TapChanger, ...]
     switches: tuple[Switch, ...]
     uncontrolled: tuple[str, ...] = field(default=())
     other_sources: tuple[str, ...] = ()
-    units: tuple[Unit, ...] = ()
+    units: tuple[CircuitUnit, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -99,9 +99,9 @@ class Feeder:
         return np.array([i for i, row in enumerate(self.injections) if row.kind == "load"], dtype=np.int64)
 
     @cached_property
-    def formers(self) -> IntArray:
+    def grid_forming_units(self) -> IntArray:
         """(G) rows of ``switches`` that let a unit feed an island by itself."""
-        return np.array([s for s, row in enumerate(self.switches) if row.kind == "former"], dtype=np.int64)
+        return np.array([s for s, row in enumerate(self.switches) if row.kind == "grid_forming"], dtype=np.int64)
 
     def setpoints(self) -> Setpoints:
         """The circuit as compiled: nominal loads, other injections at zero, initial taps and switches."""
@@ -221,9 +221,9 @@ class Feeder:
         return np.array([i for i, node in enumerate(self.nodes) if node.rsplit(".", 1)[0] in sources], np.int64)
 
     @cached_property
-    def former_nodes(self) -> IntArray:
+    def grid_forming_nodes(self) -> IntArray:
         """(G, 3) indices of the nodes that each former feeds."""
-        rows = [[self.node_index[f"{self.switches[s].bus}.{p}"] for p in (1, 2, 3)] for s in self.formers]
+        rows = [[self.node_index[f"{self.switches[s].bus}.{p}"] for p in (1, 2, 3)] for s in self.grid_forming_units]
         return np.array(rows, np.int64).reshape(-1, 3)
 
     def energised(self, closed: BoolArray) -> BoolArray:
@@ -239,7 +239,7 @@ class Feeder:
         label = components(len(self.nodes), first[joined], second[joined])
         alive = np.zeros(len(self.nodes), bool)
         alive[label[self.source_nodes]] = True
-        for s, nodes in zip(self.formers, self.former_nodes, strict=True):
+        for s, nodes in zip(self.grid_forming_units, self.grid_forming_nodes, strict=True):
             if closed[s]:
                 if alive[label[nodes]].any():
                     raise ValueError(f"{self.switches[s].name} is on, but another source feeds its bus; turn one off")

@@ -13,7 +13,7 @@ _MOST_KEPT = 10_000
 
 
 @dataclass(frozen=True)
-class Feeding:
+class RegulatorDirection:
     """A feeder contracted to what neither switches nor regulators part; see Topology.
 
     Attributes:
@@ -27,13 +27,13 @@ class Feeding:
 
     joints: tuple[tuple[int, int, int], ...]
     sources: frozenset[int]
-    formers: dict[int, tuple[int, ...]]
+    grid_forming_units: dict[int, tuple[int, ...]]
     from_blocks: tuple[frozenset[int], ...]
     switches: int
     _kept: dict[bytes, BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def build(cls, feeder: Feeder) -> Feeding:
+    def build(cls, feeder: Feeder) -> RegulatorDirection:
         """The blocks of this feeder."""
         count = len(feeder.switches)
         tap_of = {row.name: count + r for r, row in enumerate(feeder.taps)}
@@ -58,15 +58,15 @@ class Feeding:
         return cls(
             joints=tuple(dict.fromkeys(moving)),
             sources=frozenset(block[feeder.source_nodes].tolist()),
-            formers={
+            grid_forming_units={
                 int(s): tuple(block[nodes].tolist())
-                for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
+                for s, nodes in zip(feeder.grid_forming_units, feeder.grid_forming_nodes, strict=True)
             },
             from_blocks=tuple(frozenset(block[source_side[row.name]].tolist()) for row in feeder.taps),
             switches=count,
         )
 
-    def forward(self, closed: BoolArray) -> BoolArray:
+    def fed_forward(self, closed: BoolArray) -> BoolArray:
         """(R) which taps are fed from the side that they are meant to be; read-only.
 
         The others are fed from behind, dangle, or are dead.
@@ -89,7 +89,7 @@ class Feeding:
             if mover != self.switches + tap and (mover >= self.switches or closed[mover]):
                 ways.setdefault(a, []).append(b)
                 ways.setdefault(b, []).append(a)
-        sources = set(self.sources).union(*(blocks for s, blocks in self.formers.items() if closed[s]))
+        sources = set(self.sources).union(*(blocks for s, blocks in self.grid_forming_units.items() if closed[s]))
         seen, ahead = set(self.from_blocks[tap]), list(self.from_blocks[tap])
         while ahead:
             for block in ways.get(ahead.pop(), ()):

@@ -12,11 +12,11 @@ from dss_marl.grid.state import BoolArray
 from dss_marl.grid.topology import Topology
 
 _MOST_KEPT = 10_000  # switch states whose answer is remembered
-Rings = dict[int, frozenset[int]]
+SwitchRings = dict[int, frozenset[int]]  # open switch -> closed ones
 
 
 @dataclass(frozen=True)
-class Exchanges:
+class Rings:
     """Which switch may open in place of an open one.
 
     Attributes:
@@ -24,9 +24,9 @@ class Exchanges:
     """
 
     topology: Topology
-    _known: dict[bytes, Rings] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[bytes, SwitchRings] = field(default_factory=dict, repr=False, compare=False)
 
-    def rings(self, closed: BoolArray) -> Rings:
+    def of_open_switches(self, closed: BoolArray) -> SwitchRings:
         """Of each open switch, the closed ones that may open as it closes: those that part all its conductors.
 
         Then every block keeps its supply, and there is no loop. A switch whose closing would make no ring, as one to a
@@ -42,13 +42,13 @@ class Exchanges:
             self._known[key] = self._found(closed)
         return self._known[key]
 
-    def _found(self, closed: BoolArray) -> Rings:
+    def _found(self, closed: BoolArray) -> SwitchRings:
         topology = self.topology
         lines = [s for s, pairs in enumerate(topology.pairs) if pairs]
         if topology.loops(closed):
             return {s: frozenset() for s in lines if not closed[s]}
         above, by, depth = self._hung(closed, lines)
-        rings: Rings = {}
+        rings: SwitchRings = {}
         for s in lines:
             if closed[s]:
                 continue
@@ -109,7 +109,7 @@ class Exchanges:
         while done:
             done = False
             for k in list(waiting):
-                if opening[k] in self.rings(after)[closing[k]]:
+                if opening[k] in self.of_open_switches(after)[closing[k]]:
                     after[opening[k]], after[closing[k]] = False, True
                     waiting.remove(k)
                     done = True
@@ -125,7 +125,10 @@ class Exchanges:
             return False
         if any(one.supply[a] != two.supply[b] for a, b in zip(one.root, two.root, strict=True)):
             return False
-        fed = [*topology.sources, *(b for s, blocks in topology.formers.items() if before[s] for b in blocks)]
+        fed = [
+            *topology.sources,
+            *(b for s, blocks in topology.grid_forming_units.items() if before[s] for b in blocks),
+        ]
         return len({one.root[b] for b in fed}) == len({two.root[b] for b in fed})
 
 

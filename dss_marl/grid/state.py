@@ -69,8 +69,8 @@ class Solution:
     tap: IntArray
     closed: BoolArray
     currents: Callable[..., Array] = field(repr=False, compare=False)
-    former_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
-    former_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    grid_forming_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    grid_forming_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
     @cached_property
     def v_alive(self) -> Array:
@@ -128,11 +128,11 @@ class GridState(Interval):
 
     setpoints: Setpoints = field(kw_only=True)
     solution: Solution = field(kw_only=True)
-    memory: Array = field(kw_only=True)
+    device_state: Array = field(kw_only=True)
     forecast: Array = field(kw_only=True)
     price: Array = field(kw_only=True)
     action: Array = field(kw_only=True)
-    readings: Array = field(kw_only=True)
+    telemetry: Array = field(kw_only=True)
     unmet_kwh: Array = field(kw_only=True)
     stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)

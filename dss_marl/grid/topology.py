@@ -48,7 +48,7 @@ class Topology:
     block: IntArray
     pairs: tuple[Pairs, ...]
     sources: tuple[int, ...]
-    formers: dict[int, tuple[int, ...]]
+    grid_forming_units: dict[int, tuple[int, ...]]
     ties: frozenset[int] = frozenset()
     _parts: dict[bytes, Parts] = field(default_factory=dict, repr=False, compare=False)
     _masks: dict[tuple[bytes, bytes], BoolArray] = field(default_factory=dict, repr=False, compare=False)
@@ -67,11 +67,11 @@ class Topology:
             block=block,
             pairs=tuple(tuple(of_switch) for of_switch in pairs),
             sources=tuple(np.unique(block[feeder.source_nodes]).tolist()),
-            formers={
+            grid_forming_units={
                 int(s): tuple(block[nodes].tolist())
-                for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)
+                for s, nodes in zip(feeder.grid_forming_units, feeder.grid_forming_nodes, strict=True)
             },
-            ties=frozenset(row.former for row in feeder.injections if row.kind == "supply"),
+            ties=frozenset(row.grid_forming_switch for row in feeder.injections if row.kind == "feeder_tie"),
         )
 
     @cached_property
@@ -152,11 +152,11 @@ class Topology:
         for block, above in enumerate(root):  # in this order the one above has its root already
             root[block] = root[above]
         supply = [0] * len(root)
-        for s, blocks in self.formers.items():
+        for s, blocks in self.grid_forming_units.items():
             if closed[s]:
                 for block in blocks:
                     supply[root[block]] = FORMED
-        fed = [block for s in self.ties if closed[s] for block in self.formers[s]]
+        fed = [block for s in self.ties if closed[s] for block in self.grid_forming_units[s]]
         for block in (*fed, *self.sources):
             supply[root[block]] = FED
         return Parts(root, supply)
@@ -240,7 +240,7 @@ class Topology:
         if closed[tie]:
             return True
         parts = self.parts(closed)
-        roots = {parts.root[block] for block in self.formers[tie]}
+        roots = {parts.root[block] for block in self.grid_forming_units[tie]}
         return not any(parts.supply[root] == FED for root in roots) and not roots & self._faulted_roots(parts, faulted)
 
     def resolve(

@@ -11,7 +11,7 @@ import numpy as np
 
 from dss_marl.devices import DeviceGroup, Estimators
 from dss_marl.grid.state import IntArray
-from dss_marl.mdp.actions.slots import Slots, arranged
+from dss_marl.mdp.actions.action_layout import ActionLayout, layout_entries
 from dss_marl.zones import Zone, stack
 
 How = Literal["zone", "kind", "device"]
@@ -28,7 +28,7 @@ class Agents:
         zone: (A) index of the zone that each looks at.
         views: per agent its zone, what is its own coming first among the units, taps, capacitors and switches, and
             its own devices only as ``devices``, ``actions`` and ``readings``.
-        stacked: all views together.
+        all_views: all of them together.
         slots: how actions reach the devices.
     """
 
@@ -37,8 +37,8 @@ class Agents:
     kinds: tuple[str, ...]
     zone: IntArray
     views: tuple[Zone, ...]
-    stacked: Zone
-    slots: Slots
+    all_views: Zone
+    action_layout: ActionLayout
 
     @classmethod
     def build(cls, how: How, zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> Agents:
@@ -56,11 +56,13 @@ class Agents:
         home = _homes(zones, groups)
         if how == "zone":
             _refuse_idle(zones, home)
-            slots = Slots.build([zone.name for zone in zones], home, groups)
+            action_layout = ActionLayout.build([zone.name for zone in zones], home, groups)
             every = np.arange(len(zones))
-            return cls(how, slots.agents, ("zone",) * len(zones), every, tuple(zones), stack(zones), slots)
+            return cls(
+                how, action_layout.agents, ("zone",) * len(zones), every, tuple(zones), stack(zones), action_layout
+            )
         names, agent_kinds, agent_zone, device_agent = _divided(how, groups, kinds, home)
-        slots = Slots.build(names, device_agent, groups, by_kind=False)
+        action_layout = ActionLayout.build(names, device_agent, groups, by_kind=False)
         views = []
         for a, name in enumerate(names):
             own = [d for d, agent in enumerate(device_agent) if agent == a]
@@ -68,7 +70,7 @@ class Agents:
             views.append(replace(view, name=name, index=np.array(a), count=len(names)))
         views = _with_rows(views, device_agent, groups, kinds, by_kind=False)
         zone = np.array(agent_zone, dtype=np.int64)
-        return cls(how, tuple(names), tuple(agent_kinds), zone, tuple(views), stack(views), slots)
+        return cls(how, tuple(names), tuple(agent_kinds), zone, tuple(views), stack(views), action_layout)
 
 
 def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> tuple[Zone, ...]:
@@ -90,8 +92,8 @@ def _with_rows(
 ) -> list[Zone]:
     """The views with rows for their devices' entries, readings and kinds."""
     count = len(views)
-    actions, action_names = arranged(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
-    readings, reading_names = arranged(count, home, groups, [tuple(g.reading_labels) for g in groups], by_kind)
+    actions, action_names = layout_entries(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
+    telemetry, reading_names = layout_entries(count, home, groups, [tuple(g.telemetry_labels) for g in groups], by_kind)
     metered, nodes, places = _estimation(groups)
     result = []
     for a, view in enumerate(views):
@@ -110,11 +112,11 @@ def _with_rows(
                 estimate_weight=np.ones(len(estimators)),
                 all_estimated=int((nodes >= 0).sum()),
                 **_slotted("actions", "action_weight", actions[a]),
-                **_slotted("readings", "reading_weight", readings[a]),
+                **_slotted("telemetry", "telemetry_weight", telemetry[a]),
                 kinds=_kinds_of(own, groups),
                 entries={
                     "actions": action_names[a],
-                    "readings": reading_names[a],
+                    "telemetry": reading_names[a],
                     "kinds": tuple(map(short_kind, kinds)),
                     "names": tuple(one.name for one in views),
                 },
@@ -132,8 +134,8 @@ def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntA
             nodes.append(group.nodes)
         else:
             nodes.append(np.full(group.size, -1))
-        places.append(first + group.memory_size * np.arange(group.size))
-        first += group.size * group.memory_size
+        places.append(first + group.state_size * np.arange(group.size))
+        first += group.size * group.state_size
     return np.concatenate(metered), np.concatenate(nodes), np.concatenate(places)
 
 
@@ -207,7 +209,7 @@ def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
 # rows of a zone, the index of the same things in a group, and what goes along with a row
 _OWN = (
     ("units", "injections", ("unit_nodes", "unit_node_weight", "unit_kw")),
-    ("panels", "injections", ("panel_kw",)),
+    ("pv_units", "injections", ("pv_unit_kw",)),
     ("loads", "injections", ("load_priority",)),
     ("taps", "taps", ("tap_nodes",)),
     ("capacitors", "switches", ()),

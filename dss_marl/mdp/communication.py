@@ -21,7 +21,9 @@ class MessageSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hops: int | Literal["all"] = Field(default=0, description="zones at most so many borders away are heard; or all")
-    share: tuple[str, ...] = Field(default=("voltage", "load"), min_length=1, description="features that a zone tells")
+    share: tuple[str, ...] = Field(
+        default=("zone_voltage", "load"), min_length=1, description="features that a zone tells"
+    )
     loss: float = Field(default=0.0, ge=0, le=1, description="share of messages that do not arrive in an interval")
     delay: int = Field(default=0, ge=0, le=1000, description="intervals that a message is under way")
 

@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
-from dss_marl.zones import Zone, all_zones
+from dss_marl.zones import Zone, zone_batched
 
 Function = Callable[[Zone, GridState], Any]
 
@@ -52,9 +52,9 @@ def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str 
 
 
 @feature(["lowest voltage", "mean voltage", "highest voltage"], "(v_pu - 1) * 20", -5, 5)
-@all_zones
-def voltage(zone: Zone, state: GridState) -> Array:
-    """(..., 3) lowest, mean and highest voltage of the zone's judged nodes; a de-energised one counts as 1 pu."""
+@zone_batched
+def zone_voltage(zone: Zone, state: GridState) -> Array:
+    """(..., 3) lowest, mean and highest voltage of the zone's scored nodes; a de-energised one counts as 1 pu."""
     v = (state.solution.v_alive - 1) * 20
     low, mean, high = zone.lowest(v), zone.mean(v), zone.highest(v)
     columns = np.empty((*low.shape, 3))
@@ -63,7 +63,7 @@ def voltage(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
-@all_zones
+@zone_batched
 def unit_voltage(zone: Zone, state: GridState) -> Array:
     """(..., u) mean voltage of the phases that each unit connects to; a de-energised one counts as 1 pu."""
     off = (state.solution.v_alive - 1) * 20
@@ -71,42 +71,42 @@ def unit_voltage(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["metered voltage at"], "(v_pu - 1) * 20", -5, 5, per="meters")
-@all_zones
+@zone_batched
 def meters(zone: Zone, state: GridState) -> Array:
     """(..., v) voltage of the zone's nodes that have a meter, see the device kind estimator; a dead one counts as 1."""
     return _rows((state.solution.v_alive - 1) * 20, zone.meters, zone.meter_weight)
 
 
-@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="panels")
-@all_zones
-def sun(zone: Zone, state: GridState) -> Array:
+@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="pv_units")
+@zone_batched
+def pv_available(zone: Zone, state: GridState) -> Array:
     """(..., p) available power of each photovoltaic unit over its rating."""
-    return _rows(state.forecast[..., 0, :], zone.panels, zone.panel_weight / zone.panel_kw)
+    return _rows(state.forecast[..., 0, :], zone.pv_units, zone.pv_unit_weight / zone.pv_unit_kw)
 
 
 @feature(["power of"], "kW / kW rated", -1.5, 1.5, per="units")
-@all_zones
+@zone_batched
 def unit_power(zone: Zone, state: GridState) -> Array:
     """(..., u) active power that each unit injects at present over its rating."""
     return _rows(state.setpoints.kw, zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["reactive power of"], "kvar / kW rated", -2, 2, per="units")
-@all_zones
+@zone_batched
 def unit_kvar(zone: Zone, state: GridState) -> Array:
     """(..., u) reactive power that each unit injects at present over its rated active power."""
     return _rows(state.setpoints.kvar, zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["load of the zone"], "kW / 100", 0, 50)
-@all_zones
+@zone_batched
 def load(zone: Zone, state: GridState) -> Array:
     """(..., 1) load of the zone before control."""
     return -_rows(state.forecast[..., 0, :], zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
 
 
 @feature(["net power of the zone"], "kW / 100", -50, 50)
-@all_zones
+@zone_batched
 def zone_power(zone: Zone, state: GridState) -> Array:
     """(..., 1) what loads and units of the zone feed into the grid together, as delivered; negative: they draw."""
     served = state.solution.served_kw
@@ -115,79 +115,79 @@ def zone_power(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["loading of"], "current / rated", 0, 5, per="borders")
-@all_zones
+@zone_batched
 def border_loading(zone: Zone, state: GridState) -> Array:
     """(..., b) loading of the branches that leave the zone; 0 where a branch has no rating."""
     return _rows(state.solution.loading, zone.borders, zone.border_weight)
 
 
 @feature(["load of the zone ahead"], "kW / 100", 0, 50, per="hours")
-@all_zones
-def load_ahead(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def load_forecast(zone: Zone, state: GridState) -> Array:
     """(..., H) load of the zone before control, as forecast for the coming intervals; the first is this one."""
     return -_summed(state.forecast, zone.loads, zone.load_weight / 100)
 
 
 @feature(["sun over the zone ahead"], "kW available / kW rated", 0, 1.2, per="hours")
-@all_zones
-def sun_ahead(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def pv_forecast(zone: Zone, state: GridState) -> Array:
     """(..., H) available sun of the zone's units over their rating, as forecast; the first is this interval's."""
-    rated = (zone.panel_weight * zone.panel_kw).sum(-1, keepdims=True)
-    return _summed(state.forecast, zone.panels, zone.panel_weight / np.maximum(rated, 1e-9))
+    rated = (zone.pv_unit_weight * zone.pv_unit_kw).sum(-1, keepdims=True)
+    return _summed(state.forecast, zone.pv_units, zone.pv_unit_weight / np.maximum(rated, 1e-9))
 
 
 @feature(["price ahead"], "10 / kWh", 0, 20, per="hours")
-@all_zones
-def price_ahead(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def price_forecast(zone: Zone, state: GridState) -> Array:
     """(..., H) price of energy in the coming intervals, the same for every zone; the first is this one's."""
     return _for_each(zone, state.price * 10)
 
 
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
-@all_zones
-def clock(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def time_of_day(zone: Zone, state: GridState) -> Array:
     """(2) the hour on a circle, the same for every zone."""
     angle = 2 * math.pi * state.hour / 24
     return np.array([math.sin(angle), math.cos(angle)])
 
 
 @feature(["tap of"], "positions / 8", -4, 4, per="taps")
-@all_zones
-def tap(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def tap_position(zone: Zone, state: GridState) -> Array:
     """(..., r) present tap positions."""
     return _rows(state.setpoints.tap, zone.taps, zone.tap_weight / 8)
 
 
 @feature(["voltage regulated by"], "(v_pu - 1) * 20", -5, 5, per="taps")
-@all_zones
+@zone_batched
 def tap_voltage(zone: Zone, state: GridState) -> Array:
     """(..., r) voltage behind each regulator, at its first phase."""
     return _rows((state.solution.v_alive - 1) * 20, zone.tap_nodes, zone.tap_weight)
 
 
 @feature(["in service:"], "0 or 1", 0, 1, per="capacitors")
-@all_zones
-def banks(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def capacitor_closed(zone: Zone, state: GridState) -> Array:
     """(..., c) which capacitor steps are in service."""
     return _rows(state.setpoints.closed, zone.capacitors, zone.capacitor_weight)
 
 
 @feature(["closed:"], "0 or 1", 0, 1, per="switches")
-@all_zones
-def closed(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def switch_closed(zone: Zone, state: GridState) -> Array:
     """(..., s) which of the zone's switches are closed."""
     return _rows(state.setpoints.closed, zone.switches, zone.switch_weight)
 
 
 @feature(["share of nodes alive"], "1", 0, 1)
-@all_zones
-def alive(zone: Zone, state: GridState) -> Array:
-    """(..., 1) share of the zone's judged nodes that have a path to a source."""
+@zone_batched
+def energised_share(zone: Zone, state: GridState) -> Array:
+    """(..., 1) share of the zone's scored nodes that have a path to a source."""
     return zone.mean(state.solution.energised.astype(float))[..., None]
 
 
 @feature(["lowest voltage of the feeder", "highest voltage of the feeder"], "(v_pu - 1) * 20", -5, 5)
-@all_zones
+@zone_batched
 def feeder_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 2) lowest and highest energised voltage of the whole feeder: needs communication."""
     v = (state.solution.v_alive - 1) * 20
@@ -195,42 +195,42 @@ def feeder_voltage(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["import of the feeder over its limit"], "1", -3, 3)
-@all_zones
+@zone_batched
 def feeder_import(zone: Zone, state: GridState) -> Array:
     """(..., 1) power drawn from the source over the feeder's limit, 0 where it has none: needs communication."""
     return _for_each(zone, np.asarray(state.solution.source_kw / state.import_limit_kw)[..., None])
 
 
-@feature(["reading of"], "as the device tells it", -2, 2, per="readings")
-@all_zones
-def readings(zone: Zone, state: GridState) -> Array:
+@feature(["reading of"], "as the device tells it", -2, 2, per="telemetry")
+@zone_batched
+def telemetry(zone: Zone, state: GridState) -> Array:
     """(..., m) what the agent's devices tell of themselves: state of charge, time to departure, energy owed."""
-    return _rows(state.readings, zone.readings, zone.reading_weight)
+    return _rows(state.telemetry, zone.telemetry, zone.telemetry_weight)
 
 
 @feature(["last action of"], "1", -1, 1, per="actions")
-@all_zones
+@zone_batched
 def last_action(zone: Zone, state: GridState) -> Array:
     """(..., w) what the agent's devices were asked in the interval before, entry by entry."""
     return _rows(state.action, zone.actions, zone.action_weight)
 
 
 @feature(["has action"], "0 or 1", 0, 1, per="actions")
-@all_zones
+@zone_batched
 def has_action(zone: Zone, state: GridState) -> Array:
     """(..., w) 1 where an entry of the action moves something, 0 where it only pads."""
     return zone.action_weight
 
 
 @feature(["has kind"], "0 or 1", 0, 1, per="kinds")
-@all_zones
-def kind(zone: Zone, state: GridState) -> Array:
+@zone_batched
+def device_kind(zone: Zone, state: GridState) -> Array:
     """(..., k) which kinds of device the agent has: one of them, or for an agent of a whole zone several."""
     return zone.kinds
 
 
 @feature(["is"], "0 or 1", 0, 1, per="names")
-@all_zones
+@zone_batched
 def identity(zone: Zone, state: GridState) -> Array:
     """(..., A) which agent this is, as one-hot: lets a shared policy treat agents differently."""
     return np.eye(zone.count)[zone.index]
@@ -316,7 +316,7 @@ class Observer:
         rows = np.empty((len(self.zones), len(self.low)))
         start = 0
         for one, width in zip(self.features, self.widths, strict=True):
-            if getattr(one.function, "all_zones", False):
+            if getattr(one.function, "zone_batched", False):
                 rows[:, start : start + width] = one.function(self.stacked, state)
             else:
                 values = [one.function(zone, state) for zone in self.zones]
@@ -352,7 +352,7 @@ def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[s
         return [f"{one.labels[0]} {feeder.nodes[i]}" for i in zone.meters]
     rows: dict[str, Sequence[Any]] = {
         "units": feeder.injections,
-        "panels": feeder.injections,
+        "pv_units": feeder.injections,
         "taps": feeder.taps,
         "capacitors": feeder.switches,
         "switches": feeder.switches,

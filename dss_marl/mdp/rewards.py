@@ -14,84 +14,84 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
-from dss_marl.zones import Zone, all_zones
+from dss_marl.zones import Zone, zone_batched
 
 Term = Callable[[Zone, GridState, GridState], Any]
 
 
-@all_zones
+@zone_batched
 def voltage_violation(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Excursion outside 0.95 to 1.05 pu, negated: the zone's share of the mean over the feeder's judged nodes [pu].
+    """Excursion outside 0.95 to 1.05 pu, negated: the zone's share of the mean over the feeder's scored nodes [pu].
 
     The band is ANSI C84.1 range A. A de-energised node does not count.
 
     Args:
-        zone: whose judged nodes count.
+        zone: whose scored nodes count.
         before, after: states around the step; v_pu is (..., N).
 
     Returns:
         (...), <= 0.
     """
-    return -zone.total(after.solution.excursion) / zone.all_judged
+    return -zone.total(after.solution.excursion) / zone.n_scored_nodes
 
 
-@all_zones
+@zone_batched
 def voltage_deviation(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Squared distance from 1 pu, negated: the zone's share of the mean over the judged nodes [pu^2]."""
-    return -zone.total((after.solution.v_alive - 1) ** 2) / zone.all_judged
+    """Squared distance from 1 pu, negated: the zone's share of the mean over the scored nodes [pu^2]."""
+    return -zone.total((after.solution.v_alive - 1) ** 2) / zone.n_scored_nodes
 
 
-@all_zones
+@zone_batched
 def violating_share(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Share of the feeder's judged nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1]."""
-    return -zone.total((after.solution.excursion > 0).astype(float)) / zone.all_judged
+    """Share of the feeder's scored nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1]."""
+    return -zone.total((after.solution.excursion > 0).astype(float)) / zone.n_scored_nodes
 
 
-@all_zones
+@zone_batched
 def loss(zone: Zone, before: GridState, after: GridState) -> Array:
     """The feeder's losses, negated and split evenly, because a current causes losses outside its zone [MW]."""
     return -_same_for_all(zone, after.solution.loss_kw) / (1000 * zone.count)
 
 
-@all_zones
+@zone_batched
 def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
     """Tap moves of the zone's regulators, negated [moves]."""
     moves = np.abs(after.setpoints.tap - before.setpoints.tap)
     return -_taken(moves, zone.taps, zone.tap_weight)
 
 
-@all_zones
+@zone_batched
 def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
     """Switchings of the zone's capacitor steps, negated [switchings]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.capacitors, zone.capacitor_weight)
 
 
-@all_zones
+@zone_batched
 def switch_moves(zone: Zone, before: GridState, after: GridState) -> Array:
     """Openings and closings of the zone's switches, negated [switchings]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
 
 
-@all_zones
+@zone_batched
 def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
     """Available sun that was not fed in by the zone's inverters, negated [MWh]."""
     lost = after.forecast[..., 0, :] - after.setpoints.kw
-    return -_taken(lost, zone.panels, zone.panel_weight) * after.dt_h / 1000
+    return -_taken(lost, zone.pv_units, zone.pv_unit_weight) * after.dt_h / 1000
 
 
-@all_zones
+@zone_batched
 def reactive_power(zone: Zone, before: GridState, after: GridState) -> Array:
     """Reactive power of the zone's inverters, in or out, negated [Mvar]: the cheap stand-in for losses."""
-    return -_taken(np.abs(after.setpoints.kvar), zone.panels, zone.panel_weight) / 1000
+    return -_taken(np.abs(after.setpoints.kvar), zone.pv_units, zone.pv_unit_weight) / 1000
 
 
-@all_zones
+@zone_batched
 def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
     """What the feeder's import costs at the interval's price, negated and split evenly over zones; export earns."""
     return -_same_for_all(zone, after.solution.source_kw * after.price[..., 0]) * after.dt_h / zone.count
 
 
-@all_zones
+@zone_batched
 def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
     """``energy_cost`` less what loads at 1 pu and all of the sun would cost, which no control changes [currency].
 
@@ -104,7 +104,7 @@ def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
     return -_same_for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h / zone.count
 
 
-@all_zones
+@zone_batched
 def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy that the zone's loads wanted and did not get, times their priority, negated [MWh].
 
@@ -112,38 +112,38 @@ def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
     (car, flexible load) goes without where it owed energy, see DeviceGroup.unmet_kwh, which its priority weights.
     """
     if after.solution.energised.all():
-        return unmet(zone, before, after)
+        return unserved_device_energy(zone, before, after)
     dark = _unserved_kw(after)
     weight = zone.load_weight * zone.load_priority
     return -(_taken(dark, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
 
 
-@all_zones
-def unmet(zone: Zone, before: GridState, after: GridState) -> Array:
+@zone_batched
+def unserved_device_energy(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy that the zone's devices owed and did not deliver, times their priority, negated [MWh]."""
     return -_owed(zone, after) / 1000
 
 
-@all_zones
+@zone_batched
 def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy through the zone's units other than photovoltaic ones, both ways, negated: their wear [MWh]."""
     through = np.abs(after.setpoints.kw)
-    sun_fed = _taken(through, zone.panels, zone.panel_weight)
+    sun_fed = _taken(through, zone.pv_units, zone.pv_unit_weight)
     return -(_taken(through, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
 
 
-@all_zones
+@zone_batched
 def generation(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy that the zone's units other than photovoltaic ones feed in, negated: fuel, or a neighbour's bill [MWh].
 
     A unit that forms an island counts with what the island takes.
     """
     given = np.maximum(after.solution.served_kw, 0.0)
-    sun_fed = _taken(given, zone.panels, zone.panel_weight)
+    sun_fed = _taken(given, zone.pv_units, zone.pv_unit_weight)
     return -(_taken(given, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
 
 
-@all_zones
+@zone_batched
 def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
     """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
 
@@ -158,11 +158,11 @@ def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
     if not zone.estimated.shape[-1]:
         return np.zeros((*before.solution.v_pu.shape[:-1], *zone.estimated.shape))
     alive = before.solution.energised[..., zone.estimated] * zone.estimate_weight
-    return (after.memory[..., zone.estimates] - before.solution.v_pu[..., zone.estimated]) * alive
+    return (after.device_state[..., zone.estimates] - before.solution.v_pu[..., zone.estimated]) * alive
 
 
-@all_zones
-def stored(zone: Zone, before: GridState, after: GridState) -> Array:
+@zone_batched
+def stored_energy(zone: Zone, before: GridState, after: GridState) -> Array:
     """Change of the energy in the zone's stores [MWh]; what a flexible load put off counts as taken out.
 
     Its sum over an episode is what is left at the end, so that emptying the stores before midnight earns nothing.
@@ -172,7 +172,7 @@ def stored(zone: Zone, before: GridState, after: GridState) -> Array:
     return _taken(after.stored_kwh - before.stored_kwh, zone.devices, zone.device_weight) / 1000
 
 
-@all_zones
+@zone_batched
 def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy drawn above the feeder's import limit, negated and split evenly over zones [MWh].
 
@@ -183,51 +183,51 @@ def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
     return -_same_for_all(zone, beyond) * after.dt_h / (1000 * zone.count)
 
 
-@all_zones
+@zone_batched
 def overload(zone: Zone, before: GridState, after: GridState) -> Array:
     """Highest loading above 1 on the feeder, line or transformer, negated and split evenly over zones [1]."""
-    return -thermal(zone, before, after) / zone.count
+    return -thermal_overload(zone, before, after) / zone.count
 
 
-@all_zones
-def voltage(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's judged nodes [pu], >= 0."""
+@zone_batched
+def voltage_violation_sum(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's scored nodes [pu], >= 0."""
     return zone.total(after.solution.excursion)
 
 
-@all_zones
-def thermal(zone: Zone, before: GridState, after: GridState) -> Array:
+@zone_batched
+def thermal_overload(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: highest loading above 1 on the feeder [1], >= 0; the same for each zone."""
     return _same_for_all(zone, np.maximum(after.solution.loading.max(-1) - 1.0, 0.0))
 
 
-@all_zones
+@zone_batched
 def operations(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: tap moves and switchings in the zone, >= 0."""
     moves = tap_moves(zone, before, after) + capacitor_moves(zone, before, after)
     return -moves - switch_moves(zone, before, after)
 
 
-@all_zones
+@zone_batched
 def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: energy that the zone's loads and devices wanted and did not get, times their priority [kWh], >= 0."""
     return -unserved(zone, before, after) * 1000
 
 
-@all_zones
+@zone_batched
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: available sun that was not fed in [kWh], >= 0."""
     return -curtailment(zone, before, after) * 1000
 
 
-@all_zones
+@zone_batched
 def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: largest error of the zone's voltage estimates [pu], >= 0."""
     return np.abs(estimate_off(zone, before, after)).max(axis=-1, initial=0.0)
 
 
-@all_zones
-def misjudged(zone: Zone, before: GridState, after: GridState) -> Array:
+@zone_batched
+def misclassified_nodes(zone: Zone, before: GridState, after: GridState) -> Array:
     """Cost: estimated nodes of the zone that are told to be on the wrong side of 0.95 or 1.05 pu [nodes], >= 0."""
     off = estimate_off(zone, before, after)
     if not off.any():
@@ -251,11 +251,11 @@ REWARDS: dict[str, Term] = {
         energy_cost,
         excess_cost,
         unserved,
-        unmet,
+        unserved_device_energy,
         battery_use,
         generation,
         estimation_error,
-        stored,
+        stored_energy,
         import_excess,
         overload,
         reactive_power,
@@ -267,7 +267,16 @@ REWARDS: dict[str, Term] = {
     )
 }
 COSTS: dict[str, Term] = {
-    f.__name__: f for f in (voltage, thermal, operations, unserved_kwh, curtailed_kwh, estimation_worst, misjudged)
+    f.__name__: f
+    for f in (
+        voltage_violation_sum,
+        thermal_overload,
+        operations,
+        unserved_kwh,
+        curtailed_kwh,
+        estimation_worst,
+        misclassified_nodes,
+    )
 }
 
 

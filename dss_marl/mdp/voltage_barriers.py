@@ -2,7 +2,7 @@
 
 They are those of a published multi-agent benchmark, so that its reward can be had: a barrier with weight 1, and
 ``reactive_power`` with 0.1 over the number of inverters. Each is a function of voltages (..., N) [pu], symmetric about
-1 pu; as a reward term it is the zone's share of the mean over the feeder's judged nodes, negated. A de-energised node
+1 pu; as a reward term it is the zone's share of the mean over the feeder's scored nodes, negated. A de-energised node
 counts as 1 pu.
 
 Source: Wang et al., Multi-agent reinforcement learning for active voltage control on power distribution networks,
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
-from dss_marl.zones import Zone, all_zones
+from dss_marl.zones import Zone, zone_batched
 
 _BELL = 0.1  # standard deviation of the bowl's bottom [pu]
 
@@ -48,35 +48,35 @@ def courant_beltrami_of(v_pu: Array) -> Array:
     return np.maximum(v_pu - V_HIGH, 0) ** 2 + np.maximum(V_LOW - v_pu, 0) ** 2
 
 
-@all_zones
+@zone_batched
 def l1(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Barrier: mean |v - 1| over the judged nodes, negated [pu]."""
+    """Barrier: mean |v - 1| over the scored nodes, negated [pu]."""
     return _negated_mean(zone, l1_of(after.solution.v_alive))
 
 
-@all_zones
+@zone_batched
 def l2(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Barrier: mean 2 (v - 1)^2 over the judged nodes, negated [pu^2]."""
+    """Barrier: mean 2 (v - 1)^2 over the scored nodes, negated [pu^2]."""
     return _negated_mean(zone, l2_of(after.solution.v_alive))
 
 
-@all_zones
+@zone_batched
 def bowl(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Barrier: flat in band, 2 |v - 1| - 0.095 outside; mean over the judged nodes, negated [1]; see ``bowl_of``."""
+    """Barrier: flat in band, 2 |v - 1| - 0.095 outside; mean over the scored nodes, negated [1]; see ``bowl_of``."""
     return _negated_mean(zone, bowl_of(after.solution.v_alive))
 
 
-@all_zones
+@zone_batched
 def bump(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Barrier: infinitely smooth; mean over the judged nodes, negated [1]; see ``bump_of``."""
+    """Barrier: infinitely smooth; mean over the scored nodes, negated [1]; see ``bump_of``."""
     return _negated_mean(zone, bump_of(after.solution.v_alive))
 
 
-@all_zones
+@zone_batched
 def courant_beltrami(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Barrier: mean squared excursion outside 0.95 to 1.05 pu over the judged nodes, negated [pu^2]."""
+    """Barrier: mean squared excursion outside 0.95 to 1.05 pu over the scored nodes, negated [pu^2]."""
     return _negated_mean(zone, courant_beltrami_of(after.solution.v_alive))
 
 
 def _negated_mean(zone: Zone, barrier: Array) -> Array:
-    return -zone.total(barrier) / zone.all_judged
+    return -zone.total(barrier) / zone.n_scored_nodes

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from dss_marl.envs.task import Task
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
-from dss_marl.plots.map_canvas import Chart, new_chart
+from dss_marl.plots.map_canvas import MapCanvas, new_chart
 from dss_marl.plots.map_devices import draw_series, draw_shunts
 from dss_marl.plots.map_labels import label_zones, name_buses
 from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, mixed, outside
@@ -55,7 +55,7 @@ def zones_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") -> Figu
     return _drawn(new_chart(feeder, tuple(zones), feeder.setpoints().closed, False, title), None)
 
 
-def _drawn(chart: Chart, state: GridState | None) -> Figure:
+def _drawn(chart: MapCanvas, state: GridState | None) -> Figure:
     """Everything on the map."""
     _draw_zones(chart)
     _draw_branches(chart)
@@ -94,7 +94,7 @@ def worst_voltages(feeder: Feeder, state: GridState) -> Array:
 # --- zones, branches, buses -----------------------------------------------------------------------------------------
 
 
-def _draw_zones(chart: Chart) -> None:
+def _draw_zones(chart: MapCanvas) -> None:
     """A tint under the buses and closed branches of each zone."""
     sheet, zone = chart.sheet, chart.zone
     tints = [mixed(colour, "white", 0.72) for colour in chart.colours]
@@ -112,7 +112,7 @@ def _draw_zones(chart: Chart) -> None:
     chart.axes.scatter(x, y, s=chart.halo**2, c=[tints[z] for z in zone], linewidths=0, zorder=1)
 
 
-def _draw_branches(chart: Chart) -> None:
+def _draw_branches(chart: MapCanvas) -> None:
     sheet, zone = chart.sheet, chart.zone
     unit = float(np.clip(0.14 * sheet.dot, 0.3, 0.75))
     ink = [
@@ -138,7 +138,7 @@ def _draw_branches(chart: Chart) -> None:
         chart.legend["open branch"] = Line2D([], [], color=GREY, linewidth=unit, linestyle=(0, (3, 2)))
 
 
-def _draw_buses(chart: Chart) -> None:
+def _draw_buses(chart: MapCanvas) -> None:
     sheet = chart.sheet
     x, y = sheet.xy.T
     chart.axes.scatter(
@@ -152,7 +152,7 @@ def _draw_buses(chart: Chart) -> None:
     )
 
 
-def _draw_voltages(chart: Chart, state: GridState) -> None:
+def _draw_voltages(chart: MapCanvas, state: GridState) -> None:
     """Buses coloured by their worst voltage, the worst on top; those outside the band ringed."""
     sheet, axes = chart.sheet, chart.axes
     v = worst_voltages(chart.feeder, state)
@@ -178,7 +178,7 @@ def _draw_voltages(chart: Chart, state: GridState) -> None:
     chart.figure.axes[-1].set_title(note, fontsize=7.5, color=ALARM if len(beyond) else INK, pad=10, loc="left")
 
 
-def _draw_bar(chart: Chart, points: object, v: Array) -> None:
+def _draw_bar(chart: MapCanvas, points: object, v: Array) -> None:
     """The colour bar, with the band's limits."""
     figure, box = chart.figure, chart.axes.get_position()
     inch_w, inch_h = figure.get_size_inches()
@@ -207,7 +207,7 @@ def _sample(marker: str, face: str, edge: str, size: float, line: float = 0.8) -
     return sample
 
 
-def _draw_legend(chart: Chart) -> None:
+def _draw_legend(chart: MapCanvas) -> None:
     """All symbols, in rows below the map; the figure grows by their height."""
     order = [s.label for s in (SHUNT["source"], *SERIES.values(), OPEN_SWITCH, *SHUNT.values())]
     order.insert(order.index("capacitor") + 1, "capacitor, off")

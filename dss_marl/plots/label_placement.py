@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dss_marl.grid.state import Array
 
 
-class Room:
+class OccupancyGrid:
     """The taken squares of a page of 1 pt squares. Positions are (x, y) from the lower left corner [pt]."""
 
     def __init__(self, width: float, height: float) -> None:

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray
-from dss_marl.plots.label_placement import Room
-from dss_marl.plots.map_geometry import Sheet, sheet_of
+from dss_marl.plots.label_placement import OccupancyGrid
+from dss_marl.plots.map_geometry import MapGeometry, sheet_of
 from dss_marl.plots.style import INK, fit_width, new_figure, zone_colours
 from dss_marl.zones import Zone
 
@@ -20,15 +20,15 @@ BAR, TITLE = 80.0, 22.0  # beside the map and above it [pt]
 
 
 @dataclass(frozen=True)
-class Chart:
+class MapCanvas:
     """A map being drawn: data coordinates of its axes are points on the sheet."""
 
     feeder: Feeder
     zones: tuple[Zone, ...]
-    sheet: Sheet
+    sheet: MapGeometry
     figure: Figure
     axes: Axes
-    room: Room
+    room: OccupancyGrid
     zone: np.ndarray  # (B) zone of each bus
     colours: list[str]
     live: np.ndarray  # (E) which edges conduct
@@ -42,7 +42,7 @@ class Chart:
         return float(np.clip(3.0 * self.sheet.dot, 7, 19))
 
 
-def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, coloured: bool, title: str) -> Chart:
+def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, coloured: bool, title: str) -> MapCanvas:
     """The page for a map, with nothing on it yet."""
     sheet = sheet_of(feeder)
     bar, head = BAR if coloured else 0.0, TITLE if title else 0.0
@@ -57,8 +57,8 @@ def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, colour
     for z, part in enumerate(zones):
         zone[[feeder.bus_index[bus] for bus in part.buses]] = z
     live = np.array([edge.closed(closed) for edge in sheet.edges], bool)
-    room = Room(sheet.width, sheet.height)
+    room = OccupancyGrid(sheet.width, sheet.height)
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
     room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
     colours = zone_colours(len(zones))
-    return Chart(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)
+    return MapCanvas(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from dss_marl.grid.state import Array
 from dss_marl.plots.bus_layout import free_direction
-from dss_marl.plots.map_canvas import Chart
+from dss_marl.plots.map_canvas import MapCanvas
 from dss_marl.plots.style import INK
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, shunt_symbol
 
@@ -19,7 +19,7 @@ OFF = "#a8a8a8"
 SAMPLE = 9.0  # size of a symbol in the legend [pt]
 
 
-def draw_series(chart: Chart) -> None:
+def draw_series(chart: MapCanvas) -> None:
     """Transformers, regulators, switches and reactors in the middle of their branches."""
     sheet = chart.sheet
     count = Counter(edge.kind for edge in sheet.edges)
@@ -37,7 +37,7 @@ def draw_series(chart: Chart) -> None:
             chart.legend[f"{count[kind]:,} {SERIES[kind].label.split(',')[0]}s not drawn"] = Line2D([], [], alpha=0)
 
 
-def _shunts(chart: Chart) -> Iterable[tuple[str, str, bool]]:
+def _shunts(chart: MapCanvas) -> Iterable[tuple[str, str, bool]]:
     """(bus, kind, on) of the source and of the devices at buses; one for all steps of a capacitor bank."""
     feeder = chart.feeder
     yield feeder.source_bus, "source", True
@@ -49,7 +49,7 @@ def _shunts(chart: Chart) -> Iterable[tuple[str, str, bool]]:
     yield from dict.fromkeys((row.bus, row.kind, True) for row in feeder.injections if row.kind != "load")
 
 
-def draw_shunts(chart: Chart) -> None:
+def draw_shunts(chart: MapCanvas) -> None:
     """The source, capacitors and devices beside their buses, where they cover nothing."""
     shunts = list(_shunts(chart))
     count = Counter(kind for _, kind, _ in shunts)
@@ -72,7 +72,7 @@ def draw_shunts(chart: Chart) -> None:
             chart.legend[f"{count[kind]:,} {shunt_symbol(kind).label}s not drawn"] = Line2D([], [], alpha=0)
 
 
-def _beside(chart: Chart, bus: str, size: float) -> Array:
+def _beside(chart: MapCanvas, bus: str, size: float) -> Array:
     """The place near a bus where a symbol of this size [pt] and the line to it cover least."""
     feeder, xy = chart.feeder, chart.sheet.xy
     here = feeder.bus_index[bus]

@@ -41,7 +41,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class MapGeometry:
     """Bus positions ``xy`` (B, 2), page ``width`` and ``height``, size of a bus's ``dot`` and of a ``symbol`` [pt]."""
 
     feeder: Feeder
@@ -83,7 +83,7 @@ class Sheet:
 
 
 @lru_cache(maxsize=8)
-def sheet_of(feeder: Feeder) -> Sheet:
+def sheet_of(feeder: Feeder) -> MapGeometry:
     """The feeder on its page."""
     edges = edges_of(feeder)
     xy, width, height = _fitted(bus_positions(feeder))
@@ -91,7 +91,7 @@ def sheet_of(feeder: Feeder) -> Sheet:
     dot, symbol = float(np.clip(0.11 * spacing, 1.5, 6.5)), float(np.clip(0.24 * spacing, 8, 13))
     if len(xy) <= MANY:
         xy, width, height = _fitted(_pulled_apart(feeder, edges, xy, dot + 1.4 * symbol))
-    return Sheet(feeder, edges, xy, width, height, dot, symbol)
+    return MapGeometry(feeder, edges, xy, width, height, dot, symbol)
 
 
 def edges_of(feeder: Feeder) -> tuple[Edge, ...]:

@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.map_canvas import Chart
+from dss_marl.plots.map_canvas import MapCanvas
 from dss_marl.plots.style import drawn_size, mixed
 
 NAME = "#4d4d4d"
 
 
-def label_zones(chart: Chart) -> None:
+def label_zones(chart: MapCanvas) -> None:
     """Each zone's name in its colour, where it covers nothing, as near to the zone's buses as possible."""
     sheet = chart.sheet
     size = 10.0 if len(chart.zones) <= 12 else 7.5 if len(chart.zones) <= 30 else 6.0
@@ -37,7 +37,7 @@ def label_zones(chart: Chart) -> None:
             _draw_leader(chart, spot, np.array([width, height]), near, ink)
 
 
-def _draw_leader(chart: Chart, spot: Array, size: Array, near: Array, ink: str) -> None:
+def _draw_leader(chart: MapCanvas, spot: Array, size: Array, near: Array, ink: str) -> None:
     """A thin line from a label to the nearest of the points."""
     target = near[int(np.argmin(np.hypot(*(near - spot).T)))]
     start = np.clip(target, spot - size / 2 - 1, spot + size / 2 + 1)
@@ -45,7 +45,7 @@ def _draw_leader(chart: Chart, spot: Array, size: Array, near: Array, ink: str) 
     chart.room.take_lines(start[None], target[None])
 
 
-def name_buses(chart: Chart) -> None:
+def name_buses(chart: MapCanvas) -> None:
     """Bus names where there is room, junctions and ends first."""
     sheet, buses = chart.sheet, chart.feeder.buses
     degree = np.bincount([bus for e in sheet.edges for bus in (e.a, e.b)], minlength=len(buses))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
-from dss_marl.plots.map_geometry import Sheet, sheet_of
+from dss_marl.plots.map_geometry import MapGeometry, sheet_of
 from dss_marl.plots.style import GREY, INK, fit_width, mixed, new_figure, zone_colours
 
 WIDTH, HEAD = 230.0, 34.0  # of a map and of the text above it [pt]
@@ -63,7 +63,7 @@ def comparison_figure(
     return figure
 
 
-def _draw(axes: Axes, sheet: Sheet, feeder: Feeder, parts: Sequence[set[str]], scale: float) -> None:
+def _draw(axes: Axes, sheet: MapGeometry, feeder: Feeder, parts: Sequence[set[str]], scale: float) -> None:
     """One map."""
     colours = [mixed(colour, "black", 0.1) for colour in zone_colours(len(parts))]
     zone = np.zeros(len(sheet.xy), int)

@@ -24,7 +24,7 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
     """Where the feeder's voltages lie through the day, a panel for each controller.
 
     Args:
-        bands: controller name to (T, 2) lowest and highest, or (T, 3) lowest, mean and highest judged voltage in each
+        bands: controller name to (T, 2) lowest and highest, or (T, 3) lowest, mean and highest scored voltage in each
             interval [pu]; NaN leaves a gap. Three panels in a row; six are a good number.
         dt_h: length of an interval [h].
         title: above the panels.

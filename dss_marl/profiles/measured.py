@@ -16,7 +16,7 @@ from dss_marl.profiles.noise import block_means
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.synthetic_settings import ProfileData, SyntheticProfiles
-from dss_marl.profiles.time_series import Table
+from dss_marl.profiles.time_series import TimeSeries
 from dss_marl.profiles.weather import DAYS
 
 
@@ -100,7 +100,7 @@ def check_minutes(where: str, native: int, minutes: int) -> None:
         )
 
 
-def matched(table: Table, feeder: Feeder, columns: Mapping[str, str], weather: Synthetic, kw: float) -> Measured:
+def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weather: Synthetic, kw: float) -> Measured:
     """A table's days for a feeder, columns found by the names of loads and units.
 
     Args:
@@ -125,7 +125,7 @@ def matched(table: Table, feeder: Feeder, columns: Mapping[str, str], weather: S
     return Measured(values, table.minutes, weather, extra.get("price", none), extra.get("temperature_c", none))
 
 
-def _places(table: Table, feeder: Feeder, columns: Mapping[str, str]) -> dict[int, int]:
+def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> dict[int, int]:
     """Index of each injection that has a column, to the column's."""
     rows = {name: j for j, row in enumerate(feeder.injections) for name in (row.name, row.name.split(".", 1)[-1])}
     named: dict[str, int] = {name.lower(): k for k, name in enumerate(table.names)}
@@ -154,7 +154,7 @@ def _places(table: Table, feeder: Feeder, columns: Mapping[str, str]) -> dict[in
     return places
 
 
-def _check_powers(table: Table, feeder: Feeder, kw: Array) -> None:
+def _check_powers(table: TimeSeries, feeder: Feeder, kw: Array) -> None:
     """ValueError where loads feed in, or where watts were taken for kilowatts or the like."""
     loads = feeder.loads
     wrong = np.argwhere(kw[:, loads] > 1e-9)

@@ -11,7 +11,7 @@ from pydantic import Field
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.measured import Measured, MeasuredData, matched
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.profiles.time_series import Table, read_table
+from dss_marl.profiles.time_series import TimeSeries, read_table
 
 _KW = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
 
@@ -41,5 +41,5 @@ def csv_days(spec: CsvProfiles, feeder: Feeder, minutes: int) -> Measured:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, minutes: int | None, fill_h: float, changed: int) -> Table:
+def _read(path: Path, minutes: int | None, fill_h: float, changed: int) -> TimeSeries:
     return read_table(path, minutes, fill_h)

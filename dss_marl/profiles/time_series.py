@@ -16,7 +16,7 @@ _TIMES = ("time", "timestamp", "datetime", "date")
 
 
 @dataclass(frozen=True)
-class Table:
+class TimeSeries:
     """Whole days of measured series.
 
     Attributes:
@@ -39,7 +39,7 @@ class Table:
 
 def cut_table(
     where: str, columns: Mapping[str, Sequence[object]], minutes: int | None = None, fill_h: float = 0.0
-) -> Table:
+) -> TimeSeries:
     """Whole days from named columns, one of which may tell the time.
 
     Args:
@@ -72,10 +72,10 @@ def cut_table(
     whole = len(values) * minutes // 1440 * 1440 // minutes
     if not whole:
         raise ValueError(f"{where} holds less than a whole day, from midnight to midnight: {len(values)} rows")
-    return Table(where, names, _filled(where, names, values[:whole], fill_h * 60 / minutes), minutes)
+    return TimeSeries(where, names, _filled(where, names, values[:whole], fill_h * 60 / minutes), minutes)
 
 
-def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> Table:
+def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> TimeSeries:
     """Whole days from a CSV (comma or semicolon) or parquet file; see ``cut_table``.
 
     Raises:

@@ -15,14 +15,13 @@ from dss_marl.zones.partition import Partition, Parts, feeder_graph
 from dss_marl.zones.quality import partition_quality
 from dss_marl.zones.registry import METHODS, partition
 from dss_marl.zones.tree_partitions import laterals, phases
-from dss_marl.zones.zone import Zone, all_zones, over_zones, stack
+from dss_marl.zones.zone import Zone, over_zones, stack, zone_batched
 
 __all__ = [
     "METHODS",
     "Partition",
     "Parts",
     "Zone",
-    "all_zones",
     "balanced",
     "build_zones",
     "check_partition",
@@ -38,5 +37,6 @@ __all__ = [
     "phases",
     "stack",
     "write_mapping",
+    "zone_batched",
     "zone_graph",
 ]

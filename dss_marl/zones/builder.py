@@ -74,7 +74,7 @@ def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -
     return rooted + dead
 
 
-def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) -> tuple[Zone, ...]:
+def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] = ()) -> tuple[Zone, ...]:
     """Zones with what lies in them.
 
     A tapped winding belongs to the zone of the bus that it regulates, a capacitor step to the zone of its bus.
@@ -82,34 +82,34 @@ def build_zones(feeder: Feeder, parts: Partition, unjudged: Iterable[str] = ()) 
     Args:
         feeder: the circuit.
         parts: sets of buses; ``Parts`` may name them.
-        unjudged: buses whose voltage no agent can change; the source bus always is one.
+        excluded_buses: buses whose voltage no agent can change; the source bus always is one.
 
     Raises:
-        ValueError: the partition is not one, or an unjudged bus does not exist.
+        ValueError: the partition is not one, or an excluded_buses bus does not exist.
     """
     check_partition(feeder, parts)
     names = zone_names(parts)
-    out = {feeder.source_bus} | {feeder.bus(bus).name for bus in unjudged}
+    out = {feeder.source_bus} | {feeder.bus(bus).name for bus in excluded_buses}
     indices = _rows(feeder, parts, out)
     order = feeder.bus_index
     zones = []
     for z, part in enumerate(parts):
         own: dict[str, Any] = {field: of_zone[z] for field, of_zone in indices.items()}
         weights: dict[str, Any] = {weight: np.ones(len(own[field])) for field, weight in PADDED.items()}
-        if not len(own["judged"]):
-            raise ValueError(f"{names[z]} has no judged node, only {', '.join(sorted(part)[:8])}; choose larger zones")
+        if not len(own["scored_nodes"]):
+            raise ValueError(f"{names[z]} has no scored node, only {', '.join(sorted(part)[:8])}; choose larger zones")
         zones.append(
             Zone(
                 name=names[z],
                 buses=tuple(sorted(part, key=order.__getitem__)),
                 index=np.array(z),
                 count=len(parts),
-                all_judged=sum(map(len, indices["judged"])),
+                n_scored_nodes=sum(map(len, indices["scored_nodes"])),
                 **own,
                 **weights,
                 **_units(feeder, own["units"]),
                 load_priority=np.ones(len(own["loads"])),
-                panel_kw=np.array([feeder.injections[j].kw for j in own["panels"]]),
+                pv_unit_kw=np.array([feeder.injections[j].kw for j in own["pv_units"]]),
                 tap_nodes=np.array([_regulated_node(feeder, r) for r in own["taps"]], dtype=np.int64),
             )
         )
@@ -146,11 +146,11 @@ def _rows(feeder: Feeder, parts: Partition, out: set[str]) -> dict[str, list[Int
 
     return {
         "nodes": rows(enumerate(bus_of_node)),
-        "judged": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
+        "scored_nodes": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
         "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
         "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
         "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
-        "panels": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
+        "pv_units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
         "capacitors": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
         "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch"),
         "borders": rows(

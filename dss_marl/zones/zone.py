@@ -32,7 +32,7 @@ class Zone:
         name: the agent's name.
         buses: bus names.
         nodes: (n) node indices; stacked, zone after zone.
-        judged: (n) the nodes that rewards and metrics judge, likewise.
+        scored_nodes: (n) the nodes that rewards and metrics judge, likewise.
         loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
         load_priority: (l) weight of energy that each does not get; 1 unless the scenario says otherwise.
         units, unit_weight: (u) indices of the zone's other injections.
@@ -46,7 +46,7 @@ class Zone:
         borders, border_weight: (b) indices of the branches that leave the zone.
         index: position among the zones; (Z) when stacked.
         count: number of zones Z.
-        all_judged: number of judged nodes on the whole feeder.
+        all_scored: number of scored nodes on the whole feeder.
         devices, device_weight: (d) indices of its devices, kind after kind.
         actions, action_weight: (w) indices of its devices' entries in the flat action; weight 0 where a slot is unused.
         readings, reading_weight: (m) likewise in the devices' readings.
@@ -56,13 +56,13 @@ class Zone:
         all_estimated: number of estimated nodes on the whole feeder.
         kinds: (k) 1 for each kind of device of the scenario that it has.
         entries: what the rows of ``actions``, ``readings``, ``kinds`` and ``names`` are called.
-        starts: stacked, (Z) where each zone's nodes begin in ``judged``; None for one zone.
+        starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
     """
 
     name: str
     buses: tuple[str, ...]
     nodes: IntArray
-    judged: IntArray
+    scored_nodes: IntArray
     loads: IntArray
     load_weight: Array
     units: IntArray
@@ -70,9 +70,9 @@ class Zone:
     unit_nodes: IntArray
     unit_node_weight: Array
     unit_kw: Array
-    panels: IntArray
-    panel_weight: Array
-    panel_kw: Array
+    pv_units: IntArray
+    pv_unit_weight: Array
+    pv_unit_kw: Array
     taps: IntArray
     tap_weight: Array
     tap_nodes: IntArray
@@ -84,14 +84,14 @@ class Zone:
     border_weight: Array
     index: IntArray
     count: int
-    all_judged: int
+    n_scored_nodes: int
     load_priority: Array = field(default_factory=_no_weights)
     devices: IntArray = field(default_factory=_no_rows)
     device_weight: Array = field(default_factory=_no_weights)
     actions: IntArray = field(default_factory=_no_rows)
     action_weight: Array = field(default_factory=_no_weights)
-    readings: IntArray = field(default_factory=_no_rows)
-    reading_weight: Array = field(default_factory=_no_weights)
+    telemetry: IntArray = field(default_factory=_no_rows)
+    telemetry_weight: Array = field(default_factory=_no_weights)
     meters: IntArray = field(default_factory=_no_rows)
     meter_weight: Array = field(default_factory=_no_weights)
     estimated: IntArray = field(default_factory=_no_rows)
@@ -103,37 +103,37 @@ class Zone:
     starts: IntArray | None = None
 
     def lowest(self, x: Array) -> Array:
-        """Lowest of (..., N) node values over the judged nodes."""
+        """Lowest of (..., N) node values over the scored nodes."""
         return self._reduced(np.minimum, x)
 
     def highest(self, x: Array) -> Array:
-        """Highest of (..., N) node values over the judged nodes."""
+        """Highest of (..., N) node values over the scored nodes."""
         return self._reduced(np.maximum, x)
 
     def total(self, x: Array) -> Array:
-        """Sum of (..., N) node values over the judged nodes."""
+        """Sum of (..., N) node values over the scored nodes."""
         return self._reduced(np.add, x)
 
     def mean(self, x: Array) -> Array:
-        """Mean of (..., N) node values over the judged nodes."""
+        """Mean of (..., N) node values over the scored nodes."""
         return self._reduced(np.add, x) / self.sizes
 
     @cached_property
     def sizes(self) -> Any:
-        """Number of judged nodes; (Z) when stacked."""
-        return len(self.judged) if self.starts is None else np.diff(self.starts, append=len(self.judged))
+        """Number of scored nodes; (Z) when stacked."""
+        return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
 
     def _reduced(self, ufunc: np.ufunc, x: Array) -> Array:
         if self.starts is None:
-            return np.asarray(ufunc.reduce(x[..., self.judged], axis=-1))
-        return np.asarray(ufunc.reduceat(x[..., self.judged], self.starts, axis=-1))
+            return np.asarray(ufunc.reduce(x[..., self.scored_nodes], axis=-1))
+        return np.asarray(ufunc.reduceat(x[..., self.scored_nodes], self.starts, axis=-1))
 
 
 # rows of a zone, and the weights that are 0 where they are padded
 PADDED = {
     "loads": "load_weight",
     "units": "unit_weight",
-    "panels": "panel_weight",
+    "pv_units": "pv_unit_weight",
     "taps": "tap_weight",
     "capacitors": "capacitor_weight",
     "switches": "switch_weight",
@@ -141,7 +141,7 @@ PADDED = {
 }
 _SLOTTED = {
     "actions": "action_weight",
-    "readings": "reading_weight",
+    "telemetry": "telemetry_weight",
     "devices": "device_weight",
     "meters": "meter_weight",
     "estimated": "estimate_weight",
@@ -152,19 +152,19 @@ _SLOTTED = {
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def all_zones(function: _Function) -> _Function:
+def zone_batched(function: _Function) -> _Function:
     """Mark a function of (zone, ...) that also takes all zones stacked, so that one call serves every zone.
 
     Such a function must honour the weights: padded entries have weight 0. A value that is the same for every zone may
     leave the zone axis out.
     """
-    function.all_zones = True  # type: ignore[attr-defined]
+    function.zone_batched = True  # type: ignore[attr-defined]
     return function
 
 
 def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zone, *states: Any) -> Array:
     """(..., Z) a term's values for all zones, in one call where it allows that; a number if it is the same for all."""
-    if getattr(function, "all_zones", False):
+    if getattr(function, "zone_batched", False):
         return function(stacked, *states)
     return np.stack([np.asarray(function(zone, *states), float) for zone in zones], axis=-1)
 
@@ -184,25 +184,25 @@ def stack(zones: Sequence[Zone]) -> Zone:
     shape = fields["units"].shape
     fields["unit_nodes"], fields["unit_node_weight"] = np.zeros((*shape, 3), np.int64), np.zeros((*shape, 3))
     fields["unit_kw"] = np.ones(shape)
-    fields["panel_kw"] = np.ones(fields["panels"].shape)
+    fields["pv_unit_kw"] = np.ones(fields["pv_units"].shape)
     fields["load_priority"] = np.ones(fields["loads"].shape)
     fields["tap_nodes"] = np.zeros(fields["taps"].shape, np.int64)
     for z, zone in enumerate(zones):
         own_units = len(zone.units)
         for name in ("unit_nodes", "unit_node_weight", "unit_kw"):
             fields[name][z, :own_units] = getattr(zone, name)
-        fields["panel_kw"][z, : len(zone.panels)] = zone.panel_kw
+        fields["pv_unit_kw"][z, : len(zone.pv_units)] = zone.pv_unit_kw
         fields["load_priority"][z, : len(zone.loads)] = zone.load_priority
         fields["tap_nodes"][z, : len(zone.taps)] = zone.tap_nodes
     return Zone(
         name="all",
         buses=tuple(bus for zone in zones for bus in zone.buses),
         nodes=np.concatenate([zone.nodes for zone in zones]),
-        judged=np.concatenate([zone.judged for zone in zones]),
-        starts=np.cumsum([0, *(len(zone.judged) for zone in zones[:-1])]),
+        scored_nodes=np.concatenate([zone.scored_nodes for zone in zones]),
+        starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
         index=np.arange(len(zones)),
         count=len(zones),
-        all_judged=zones[0].all_judged,
+        n_scored_nodes=zones[0].n_scored_nodes,
         all_estimated=zones[0].all_estimated,
         **fields,
     )

@@ -10,8 +10,8 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.controllers.estimation.least_squares import fit
-from dss_marl.controllers.estimation.measurement_model import KnownNetwork, rows_of
-from dss_marl.controllers.estimation.pseudo_measurements import PseudoLoads
+from dss_marl.controllers.estimation.measurement_model import MeasurementModel, rows_of
+from dss_marl.controllers.estimation.pseudo_measurements import PseudoMeasurements
 from dss_marl.devices import Estimators
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -24,7 +24,7 @@ _SHARPEST = 1e-5, 0.1  # least standard deviation of a voltage [pu] and a zone's
 
 
 @dataclass(frozen=True)
-class Seen:
+class Measurements:
     """What the agents saw in an interval, in physical units; nan where no agent sees it.
 
     Attributes:
@@ -38,9 +38,11 @@ class Seen:
     tap: Array
 
 
-def seen(task: Task, observations: Mapping[str, Any]) -> Seen:
-    """Read the features ``meters``, ``zone_power`` and ``tap`` from all agents' observations."""
-    result = Seen(*(np.full(n, np.nan) for n in (len(task.feeder.nodes), len(task.zones), len(task.feeder.taps))))
+def seen(task: Task, observations: Mapping[str, Any]) -> Measurements:
+    """Read the features ``meters``, ``zone_power`` and ``tap_position`` from all agents' observations."""
+    result = Measurements(
+        *(np.full(n, np.nan) for n in (len(task.feeder.nodes), len(task.zones), len(task.feeder.taps)))
+    )
     starts = np.cumsum([0, *task.observer.widths])
     for a, (agent, view) in enumerate(zip(task.agents.names, task.agents.views, strict=True)):
         given = observations[agent]
@@ -51,7 +53,7 @@ def seen(task: Task, observations: Mapping[str, Any]) -> Seen:
                 result.v_pu[view.meters] = 1 + row[start : start + len(view.meters)] / 20
             elif name == "zone_power":
                 result.zone_kw[task.agents.zone[a]] = 100 * row[start]
-            elif name == "tap":
+            elif name == "tap_position":
                 result.tap[view.taps] = np.rint(8 * row[start : start + len(view.taps)])
     return result
 
@@ -62,7 +64,7 @@ class _Estimating:
     circuit_controls = False
     _task: Task | None = None
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the estimators and prepare what lasts.
 
         Raises:
@@ -70,13 +72,13 @@ class _Estimating:
         """
         if env.task is self._task:
             return
-        places = [k for k, group in enumerate(env.task.groups) if isinstance(group, Estimators)]
+        places = [k for k, group in enumerate(env.task.device_groups) if isinstance(group, Estimators)]
         name = env.task.scenario.name
         if not places:
             raise ValueError(f"this controller needs estimators; scenario {name!r} has none")
         if "meters" not in env.task.scenario.observations:
             raise ValueError(f"this controller reads 'meters'; add it to the observations of scenario {name!r}")
-        group = env.task.groups[places[0]]
+        group = env.task.device_groups[places[0]]
         assert isinstance(group, Estimators)
         self._place, self._group = places[0], group
         self._prepare(env.task)
@@ -85,14 +87,14 @@ class _Estimating:
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The estimates as actions."""
         v = self._estimates(env, seen(env.task, observations))
-        flat = env.task.neutral.copy()
-        flat[env.task.agents.slots.parts[self._place]] = self._group.entries(v)
-        return env.task.encoding.encode(flat)
+        joint_action = env.task.default_action.copy()
+        joint_action[env.task.agents.action_layout.parts[self._place]] = self._group.entries(v)
+        return env.task.encoding.encode(joint_action)
 
     def _prepare(self, task: Task) -> None:
         raise NotImplementedError
 
-    def _estimates(self, env: ZoneEnv, readings: Seen) -> Array:
+    def _estimates(self, env: ZoneEnv, telemetry: Measurements) -> Array:
         """(D) voltages [pu]."""
         raise NotImplementedError
 
@@ -122,8 +124,8 @@ class NearestMeter(_Estimating):
 
             self._nearest[d] = min(home[node].meters.tolist(), key=order, default=-1)
 
-    def _estimates(self, env: ZoneEnv, readings: Seen) -> Array:
-        v = np.append(readings.v_pu, np.nan)[self._nearest]
+    def _estimates(self, env: ZoneEnv, telemetry: Measurements) -> Array:
+        v = np.append(telemetry.v_pu, np.nan)[self._nearest]
         return np.where(np.isnan(v), self._group.v_centre_pu, v)
 
 
@@ -146,15 +148,15 @@ class WeightedLeastSquares(_Estimating):
         self.local = hears != "all"
 
     def _prepare(self, task: Task) -> None:
-        self._pseudo = PseudoLoads.from_training_days(task.profiles)
-        self._network = KnownNetwork(task, self._pseudo.kw.mean(axis=(0, 1)))
+        self._pseudo = PseudoMeasurements.from_training_days(task.profiles)
+        self._network = MeasurementModel(task, self._pseudo.kw.mean(axis=(0, 1)))
         self._covariances: dict[int, Array] = {}
         self._lowest = np.array([tap.minimum for tap in task.feeder.taps], float)
         self._highest = np.array([tap.maximum for tap in task.feeder.taps], float)
         everyone = list(range(len(task.zones)))
         self._parties = [[z] for z in everyone] if self.hears == "own" else [everyone]
 
-    def _estimates(self, env: ZoneEnv, readings: Seen) -> Array:
+    def _estimates(self, env: ZoneEnv, telemetry: Measurements) -> Array:
         scenario = env.task.scenario
         assert env.now is not None
         row = (round(scenario.start_hour / scenario.dt_h) + env.now.step) % env.task.profiles.steps
@@ -162,22 +164,22 @@ class WeightedLeastSquares(_Estimating):
         for party in self._parties:
             zones = [env.task.zones[z] for z in party]
             own = rows_of(zones, "estimated")
-            v[own] = self._voltages(env.task, row, readings, party)[own]
+            v[own] = self._voltages(env.task, row, telemetry, party)[own]
         return v[self._group.nodes]
 
-    def _voltages(self, task: Task, row: int, readings: Seen, party: Sequence[int]) -> Array:
+    def _voltages(self, task: Task, row: int, telemetry: Measurements, party: Sequence[int]) -> Array:
         """(N) the voltages that fit best what the zones of a party see."""
         zones = [task.zones[z] for z in party]
         told = rows_of(zones, "taps")
         tap = task.start.tap.astype(float)
-        tap[told] = np.where(np.isnan(readings.tap[told]), tap[told], readings.tap[told])
-        hidden = np.array([r for r in range(len(tap)) if r not in told or np.isnan(readings.tap[r])], np.int64)
+        tap[told] = np.where(np.isnan(telemetry.tap[told]), tap[told], telemetry.tap[told])
+        hidden = np.array([r for r in range(len(tap)) if r not in told or np.isnan(telemetry.tap[r])], np.int64)
         mean = self._pseudo.mean(row)
         if self.hears == "none":
             return self._network.show(mean, tap).v_pu
         nodes = rows_of(zones, "meters")
-        metered = [z for z in party if not np.isnan(readings.zone_kw[z])]
-        z = np.concatenate([readings.v_pu[nodes], readings.zone_kw[metered]])
+        metered = [z for z in party if not np.isnan(telemetry.zone_kw[z])]
+        z = np.concatenate([telemetry.v_pu[nodes], telemetry.zone_kw[metered]])
         sigma = self._sigma(task, len(nodes), metered, mean)
         slopes = self._network.slopes(nodes, metered, hidden)
         covariance = self._covariance(row, len(hidden))

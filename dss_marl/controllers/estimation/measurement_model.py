@@ -17,7 +17,7 @@ _STEP_KW = 20.0  # of an injection, for slopes
 
 
 @dataclass(frozen=True)
-class Shown:
+class PredictedMeasurements:
     """What the network shows in a state.
 
     Attributes:
@@ -29,7 +29,7 @@ class Shown:
     zone_kw: Array
 
 
-class KnownNetwork:
+class MeasurementModel:
     """A model of the feeder on an engine of its own, which knows impedances and ratings but nothing of the day.
 
     Args:
@@ -47,13 +47,13 @@ class KnownNetwork:
         self._members = [np.concatenate([zone.loads, zone.units]) for zone in task.zones]
         self._slopes(base_kw)
 
-    def show(self, kw: Array, tap: Array) -> Shown:
+    def show(self, kw: Array, tap: Array) -> PredictedMeasurements:
         """Of injections (J) [kW], loads at their power factor and units at unity, and taps (R), in fractions too."""
         whole = np.rint(tap).astype(np.int64)
         solution = self._solved(kw, whole)
         shown = self._shown(solution)
         rest = tap - whole
-        return Shown(shown.v_pu + self.v_per_tap @ rest, shown.zone_kw) if rest.any() else shown
+        return PredictedMeasurements(shown.v_pu + self.v_per_tap @ rest, shown.zone_kw) if rest.any() else shown
 
     def slopes(self, nodes: IntArray, zones: Sequence[int], taps: IntArray) -> Array:
         """(m, J + t) change of voltages at nodes and of power of zones, by injections [1/kW] and by taps [1/step]."""
@@ -88,9 +88,9 @@ class KnownNetwork:
         closed = self._task.start.closed
         return self._engine.solve(Setpoints(kw, kw * self._kvar_per_kw, tap, closed))
 
-    def _shown(self, solution: Solution) -> Shown:
+    def _shown(self, solution: Solution) -> PredictedMeasurements:
         served = solution.served_kw
-        return Shown(solution.v_pu, np.array([served[own].sum() for own in self._members]))
+        return PredictedMeasurements(solution.v_pu, np.array([served[own].sum() for own in self._members]))
 
     def close(self) -> None:
         """Give the engine's context back."""

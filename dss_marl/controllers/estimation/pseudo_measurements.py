@@ -14,7 +14,7 @@ _FLOOR = 0.02, 0.1  # least standard deviation of an injection: of its mean [1],
 
 
 @dataclass(frozen=True)
-class PseudoLoads:
+class PseudoMeasurements:
     """Mean and spread of every injection in every interval of a day, over days that are past.
 
     Attributes:
@@ -24,7 +24,7 @@ class PseudoLoads:
     kw: Array
 
     @classmethod
-    def from_training_days(cls, profiles: Profiles) -> PseudoLoads:
+    def from_training_days(cls, profiles: Profiles) -> PseudoMeasurements:
         """Those of all days of the training split."""
         return cls(np.array([profiles.day(day, 0).kw for day in profiles.days("train")]))
 

@@ -18,7 +18,7 @@ _WHOLE = 1e-5  # a number so near to a whole one is whole
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalModel:
     """An interval's cost around a point, as a function of the change d of n unknowns.
 
     cost(d) = g d + d H d / 2 + the sum over rows of weight times how far value + slope d lies outside its band.
@@ -46,12 +46,12 @@ class Local:
         return float(self.gradient @ change + change @ self.curvature @ change / 2 + self.weight @ out)
 
 
-def best_change(local: Local, low: Array, high: Array) -> Array | None:
+def solve_qp(local: LocalModel, low: Array, high: Array) -> Array | None:
     """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
     return _best(_merged(local), low, high)
 
 
-def _best(local: Local, low: Array, high: Array) -> Array | None:
+def _best(local: LocalModel, low: Array, high: Array) -> Array | None:
     """See best_change; with the rows that join as they are broken."""
     beyond = np.stack([local.value - local.band[1], local.band[0] - local.value])
     active = beyond > -_REACH
@@ -68,7 +68,7 @@ def _best(local: Local, low: Array, high: Array) -> Array | None:
     return change
 
 
-def _merged(local: Local) -> Local:
+def _merged(local: LocalModel) -> LocalModel:
     """Of many rows, those that are alike, as phases of a balanced feeder or joints of a cable, as one of all weight."""
     if len(local.value) <= _MANY:
         return local
@@ -89,7 +89,7 @@ def _rounded(rows: Array, multiple: float) -> tuple[Any, ...]:
     return np.unique(marks @ odd, return_index=True, return_inverse=True)  # sorting one number a row is much faster
 
 
-def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array | None:
+def solve_miqp(local: LocalModel, low: Array, high: Array, whole: IntArray) -> Array | None:
     """The same with whole numbers in some places: one after the other is fixed below or above, the rest solved again.
 
     Args:
@@ -114,7 +114,7 @@ def best_whole(local: Local, low: Array, high: Array, whole: IntArray) -> Array 
     return None if change is None else np.clip(change, low, high)
 
 
-def _solved(local: Local, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
+def _solved(local: LocalModel, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
     """(n) the programme with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
     clarabel = solver_module()
     sign, row = np.nonzero(active)

@@ -14,7 +14,7 @@ _TOLERANCE = 1e-6  # relative; what is proposed is confirmed on the engine, so n
 _USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine judges the rest
 
 
-class Programme:
+class SparseQP:
     """Variables between ends, a linear and a quadratic cost, and rows between ends; solved by Clarabel."""
 
     def __init__(self) -> None:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, Inverters, Regulators, SteppedInverters
 from dss_marl.engines import open_engine
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
 
@@ -26,7 +26,7 @@ class _Way(NamedTuple):
     entry: float
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the requests of the best of all sequences of choices.
 
     Exact, because the power flow forgets: what comes after an interval depends on the device's position alone, so of
@@ -40,27 +40,27 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     Raises:
         ValueError: every sequence meets a power flow that fails.
     """
-    trials = Trials(Plant(task, open_engine(task.feeder)))
-    plant = trials.plant
-    start = plant.begin(day, task.start)
+    trials = TrialSolver(Simulator(task, open_engine(task.feeder)))
+    simulator = trials.simulator
+    start = simulator.begin(day, task.start)
     ways, kept = [_Way(0.0, start, 0, 0.0)], []
     for step in range(task.scenario.steps):
-        base = plant.coming(step, task.start, start.memory, task.neutral.copy(), None)
+        base = simulator.observe(step, task.start, start.device_state, task.default_action.copy(), None)
         reached: dict[bytes, _Way] = {}
         for number, way in enumerate(ways):
             now = _there(base, way.state)
-            for entry in _choices(task) if plant.may_act(step)[0] else plant.present(now):
+            for entry in _choices(task) if simulator.can_act(step)[0] else simulator.hold_action(now):
                 after = trials.after(now, np.array([entry]))
                 if after is None:
                     continue
-                total, key = way.total + trials.judged(now, after), _position(after)
+                total, key = way.total + trials.team_reward(now, after), _position(after)
                 if key not in reached or total > reached[key].total:
                     reached[key] = _Way(total, after, number, float(entry))
         if not reached:
             raise ValueError(f"day {day} of scenario {task.scenario.name!r}: no choice of step {step} can be operated")
         ways = list(reached.values())
         kept.append(ways)
-    plant.engine.close()
+    simulator.engine.close()
     best = max(range(len(ways)), key=lambda number: ways[number].total)
     entries = []
     for row in reversed(kept):
@@ -71,7 +71,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
 
 def _choices(task: Task) -> Array:
     """Values that the entry may be asked for: what agents can say, else what the device has by nature."""
-    count = int(task.encoding.counts[0]) or int(task.groups[0].levels()[0, 0])
+    count = int(task.encoding.counts[0]) or int(task.device_groups[0].n_levels()[0, 0])
     return np.linspace(-1, 1, count)
 
 
@@ -80,21 +80,21 @@ def _there(base: GridState, device: GridState) -> GridState:
     tap, closed = device.setpoints.tap, device.setpoints.closed
     setpoints = base.setpoints.copy()
     setpoints.tap, setpoints.closed = tap.copy(), closed.copy()
-    return base.replace(setpoints=setpoints, memory=device.memory)
+    return base.replace(setpoints=setpoints, device_state=device.device_state)
 
 
 def _position(state: GridState) -> bytes:
-    memory: Array = np.round(state.memory, 9) + 0.0  # no negative zero
-    return memory.tobytes() + state.setpoints.tap.tobytes() + state.setpoints.closed.tobytes()
+    device_state: Array = np.round(state.device_state, 9) + 0.0  # no negative zero
+    return device_state.tobytes() + state.setpoints.tap.tobytes() + state.setpoints.closed.tobytes()
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     scenario, problem = task.scenario, ""
-    if len(task.groups) > 1 or task.groups[0].size > 1 or task.agents.slots.size > 1:
+    if len(task.device_groups) > 1 or task.device_groups[0].size > 1 or task.agents.action_layout.size > 1:
         problem = "more than one device or entry"
-    elif not isinstance(task.groups[0], _KNOWN) or task.groups[0].settles:
-        problem = f"{type(task.groups[0]).__name__} among the devices"
+    elif not isinstance(task.device_groups[0], _KNOWN) or task.device_groups[0].voltage_dependent:
+        problem = f"{type(task.device_groups[0]).__name__} among the devices"
     elif not 0 < len(_choices(task)) <= _MOST:
         problem = "a number to choose; take actions: multidiscrete"
     if scenario.circuit_controls:

@@ -23,7 +23,7 @@ _FILE = "plans.npz"
 _FREE = {
     "name",
     "title",
-    "strongest",
+    "reference_controller",
     "training",
     "tuned_droop",
     "costs",
@@ -88,7 +88,7 @@ class Plans:
             )
 
 
-class Planned:
+class PlanReplay:
     """Plays solved days; knows no others.
 
     Args:
@@ -105,7 +105,7 @@ class Planned:
         """The days that it can play."""
         return tuple(sorted(self.plans.requests))
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the day's plan.
 
         Raises:

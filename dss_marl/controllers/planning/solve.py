@@ -23,21 +23,21 @@ class Method(NamedTuple):
     """A way to plan a day.
 
     Attributes:
-        refuses: says what of a task it does not plan; "" where it plans all.
-        requests: (T, F) requests for a task, a day of the year, and whether to search longer.
+        unsupported_reason: says what of a task it does not plan; "" where it plans all.
+        plan_day: (T, F) requests for a task, a day of the year, and whether to search longer.
     """
 
-    refuses: Callable[[Task], str]
-    requests: Callable[[Task, int, bool], Array]
+    unsupported_reason: Callable[[Task], str]
+    plan_day: Callable[[Task, int, bool], Array]
 
 
 METHODS: dict[str, Method] = {
-    "levels": Method(levels.refuses, levels.requests),
-    "volt_var": Method(volt_var.refuses, volt_var.requests),
-    "regulated": Method(regulated.refuses, regulated.requests),
-    "energy": Method(energy.refuses, energy.requests),
-    "reconfiguration": Method(reconfiguration.refuses, reconfiguration.requests),
-    "restoration": Method(restoration.refuses, restoration.requests),
+    "levels": Method(levels.unsupported_reason, levels.plan_day),
+    "volt_var": Method(volt_var.unsupported_reason, volt_var.plan_day),
+    "regulated": Method(regulated.unsupported_reason, regulated.plan_day),
+    "energy": Method(energy.unsupported_reason, energy.plan_day),
+    "reconfiguration": Method(reconfiguration.unsupported_reason, reconfiguration.plan_day),
+    "restoration": Method(restoration.unsupported_reason, restoration.plan_day),
 }
 
 
@@ -56,17 +56,17 @@ def solve_day(task: Task, day: int, thorough: bool = False) -> tuple[Array, floa
         ValueError: the task has what no method plans, or the day cannot be operated.
         ImportError: an optimisation library is missing.
     """
-    problems = {name: method.refuses(task) for name, method in METHODS.items()}
+    problems = {name: method.unsupported_reason(task) for name, method in METHODS.items()}
     fitting = [method for name, method in METHODS.items() if not problems[name]]
     if not fitting:
         told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         raise ValueError(f"scenario {task.scenario.name!r} has what a day's plan does not cover: {told}")
-    requests = fitting[0].requests(task, day, thorough)
+    requests = fitting[0].plan_day(task, day, thorough)
     requests = requests.astype(np.float16).astype(float)  # as plans are kept
-    return requests, played(task, day, requests)
+    return requests, play_plan(task, day, requests)
 
 
-def played(task: Task, day: int, requests: Array) -> float:
+def play_plan(task: Task, day: int, requests: Array) -> float:
     """The team's return when (T, F) requests are played on a day.
 
     Raises:
@@ -75,8 +75,8 @@ def played(task: Task, day: int, requests: Array) -> float:
     env = ZoneEnv(task, "test")
     env.reset(seed=seed_of(day), options={"day": day})
     total = 0.0
-    for flat in requests:
-        _, _, failed, _, _ = env.step(task.encoding.encode(flat))
+    for joint_action in requests:
+        _, _, failed, _, _ = env.step(task.encoding.encode(joint_action))
         total += env.team_reward
         if any(failed.values()):
             raise ValueError(f"day {day} of scenario {task.scenario.name!r}: the plan's power flow fails")

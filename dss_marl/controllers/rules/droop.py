@@ -87,17 +87,17 @@ class Droop:
         self.solves = solves
         self.tolerance = tolerance
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the inverters.
 
         Raises:
             ValueError: the scenario has none.
         """
-        places = [k for k, group in enumerate(env.task.groups) if isinstance(group, Inverters)]
+        places = [k for k, group in enumerate(env.task.device_groups) if isinstance(group, Inverters)]
         if not places:
             raise ValueError(f"droop needs inverters; scenario {env.task.scenario.name!r} has none")
         self._place = places[0]
-        group = env.task.groups[self._place]
+        group = env.task.device_groups[self._place]
         assert isinstance(group, Inverters)
         self._group = group
         self._nodes = [np.array(env.task.feeder.injections[j].nodes) for j in group.injections]
@@ -130,7 +130,7 @@ class Droop:
 
     def _others(self, env: ZoneEnv) -> Array:
         """(F) what all devices are asked; the inverters' entries are written over."""
-        return env.task.neutral.copy()
+        return env.task.default_action.copy()
 
     def _taken(self, sun: Array, p: Array) -> Array:
         """(D) share of the sun [kW] that is fed in below p times the peak power."""
@@ -143,14 +143,14 @@ class Droop:
         return np.sqrt(self._group.kva**2 - kw**2) / self._group.kva
 
     def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
-        slots = env.task.agents.slots
-        flat = self._others(env)
+        action_layout = env.task.agents.action_layout
+        joint_action = self._others(env)
         left = self._left(sun, p)
-        entries = flat[slots.parts[self._place]].reshape(slots.shapes[self._place])  # a view
+        entries = joint_action[action_layout.parts[self._place]].reshape(action_layout.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)
         if self._group.may_curtail.any():
             entries[:, -1] = self._taken(sun, p) - 1
-        return env.task.encoding.encode(flat)
+        return env.task.encoding.encode(joint_action)
 
 
 def tune_droop(

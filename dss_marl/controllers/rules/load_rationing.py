@@ -18,7 +18,7 @@ _FULL = 0.92  # of its rating that a unit is asked for, so that what is not fore
 _LEAST = 0.05  # likewise: what it gives at least, lest sun flows back into it
 
 
-class Rationing:
+class LoadRationing:
     """Serves by priority what sun, batteries and the feeding units' fuel can give, as evenly as can be until the end.
 
     What the fuel and the batteries lack for the rest of the day, by the load and sun as forecast and beyond that as
@@ -28,15 +28,15 @@ class Rationing:
 
     circuit_controls = False
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the devices.
 
         Raises:
             ValueError: no unit with fuel feeds an island, or no load can be shed.
         """
         task = env.task
-        self._units = [g for g in task.groups if isinstance(g, Generators) and np.isfinite(g.tank_kwh).all()]
-        if not self._units or not any(isinstance(group, FlexibleLoads) for group in task.groups):
+        self._units = [g for g in task.device_groups if isinstance(g, Generators) and np.isfinite(g.tank_kwh).all()]
+        if not self._units or not any(isinstance(group, FlexibleLoads) for group in task.device_groups):
             raise ValueError(
                 f"rationing needs generators with a tank and flexible loads; scenario {task.scenario.name!r} lacks one"
             )
@@ -48,31 +48,31 @@ class Rationing:
         """What all devices are asked in the coming interval."""
         assert env.now is not None
         task, now, dt_h = env.task, env.now, env.task.scenario.dt_h
-        flat = task.neutral.copy()
-        parts = task.agents.slots.by_group(flat)  # views
-        memories = env.plant.memories(now.memory)
+        joint_action = task.default_action.copy()
+        parts = task.agents.action_layout.by_group(joint_action)  # views
+        device_states = env.simulator.device_states(now.device_state)
         load, sun = (float(x[0]) for x in self._ahead(now, 1))
         rating = float(sum(unit.kw.sum() for unit in self._units))
         net = load * (1 + _LOSSES) - sun
-        fuel, kept, need = self._energy(env, memories)
+        fuel, kept, need = self._energy(env, device_states)
         scarce = fuel + kept < need
         shed = max(net, 0.0) * (1 - (fuel + kept) / need) if scarce else 0.0
         spare = net - shed  # for units and batteries
         most = min(_FULL * rating, max(spare, 0.0) * fuel / max(fuel + kept, 1e-9)) if scarce else _FULL * rating
-        for group, entries, memory in zip(task.groups, parts, memories, strict=True):
+        for group, entries, device_state in zip(task.device_groups, parts, device_states, strict=True):
             if isinstance(group, Batteries):
                 wanted = max(spare - most, 0.0) + min(spare - _LEAST * rating, 0.0)
-                entries[:, 0], given = _shared(group, wanted, memory, dt_h)
+                entries[:, 0], given = _shared(group, wanted, device_state, dt_h)
                 spare -= given
         shed += max(spare - _FULL * rating, 0.0)
         held_back = max(_LEAST * rating - spare, 0.0)
-        for group, entries in zip(task.groups, parts, strict=True):
+        for group, entries in zip(task.device_groups, parts, strict=True):
             if isinstance(group, FlexibleLoads):
                 entries[:, 0] = 2 * self._cut(group, now, shed) - 1
             elif isinstance(group, Inverters) and group.may_curtail.any() and sun > 0:
                 entries[:, -1] = -group.may_curtail * min(held_back / sun, 1.0)
         self._share_kvar(now, parts, shed / load if load > 0 else 0.0)
-        return task.encoding.encode(flat)
+        return task.encoding.encode(joint_action)
 
     def _ahead(self, now: GridState, count: int) -> tuple[Array, Array]:
         """(count) load and sun of the coming intervals: as forecast, and beyond that as on typical days [kW]."""
@@ -80,30 +80,30 @@ class Rationing:
         places = intervals(task, now.step, count)
         load, sun = self._typical.load_kw[places].astype(float), self._typical.sun_kw[places].astype(float)
         known = now.forecast[:count]
-        own = [group.injections for group in task.groups if isinstance(group, Inverters)]
+        own = [group.injections for group in task.device_groups if isinstance(group, Inverters)]
         load[: len(known)] = -known[:, task.feeder.loads].sum(-1)
         sun[: len(known)] = known[:, np.concatenate([np.zeros(0, np.int64), *own])].sum(-1)
         return load, sun
 
-    def _energy(self, env: ZoneEnv, memories: list[Array]) -> tuple[float, float, float]:
+    def _energy(self, env: ZoneEnv, device_states: list[Array]) -> tuple[float, float, float]:
         """What fuel and batteries still give, and what loads lack beside the sun until the day ends [kWh]."""
         assert env.now is not None
         task, now = env.task, env.now
         load, sun = self._ahead(now, task.scenario.steps - now.step)
         need = np.maximum(load * (1 + _LOSSES) - sun, 0.0).sum() * task.scenario.dt_h
         fuel = kept = 0.0
-        for group, memory in zip(task.groups, memories, strict=True):
+        for group, device_state in zip(task.device_groups, device_states, strict=True):
             if isinstance(group, Batteries):
-                kept += float(((group.stored_kwh(memory) - group.minimum * group.kwh) * group.discharging).sum())
+                kept += float(((group.stored_kwh(device_state) - group.minimum * group.kwh) * group.discharging).sum())
             elif isinstance(group, Generators):
-                fuel += float(group.stored_kwh(memory).sum())
+                fuel += float(group.stored_kwh(device_state).sum())
         return fuel, kept, float(need)
 
     def _share_kvar(self, now: GridState, parts: list[Array], shed: float) -> None:
         """Reactive power of batteries and inverters: of what loads draw, each as much as it and the units have left."""
         left = [np.sqrt(unit.kva**2 - (_FULL * unit.kw) ** 2).sum() for unit in self._units]
         able = []
-        for group, entries in zip(self._task.groups, parts, strict=True):
+        for group, entries in zip(self._task.device_groups, parts, strict=True):
             if isinstance(group, Inverters):
                 sun = np.minimum(now.forecast[0, group.injections], group.kva)
                 left.append(np.sqrt(group.kva**2 - sun**2).sum())
@@ -127,9 +127,9 @@ class Rationing:
         return cut
 
 
-def _shared(group: Batteries, kw: float, memory: Array, dt_h: float) -> tuple[Array, float]:
+def _shared(group: Batteries, kw: float, device_state: Array, dt_h: float) -> tuple[Array, float]:
     """(D) shares of power by which batteries give so much together, or take it where negative, and what they give."""
-    soc = group.stored_kwh(memory) / group.kwh
+    soc = group.stored_kwh(device_state) / group.kwh
     if kw >= 0:
         most = np.minimum(group.kw, np.maximum(soc - group.minimum, 0) * group.kwh * group.discharging / dt_h)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Generators, Supplies, Switches
+from dss_marl.devices import FeederTies, Generators, Switches
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
@@ -25,13 +25,13 @@ class NearestTie:
     circuit_controls = False
     local = True
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the switches.
 
         Raises:
             ValueError: there are none.
         """
-        if not any(isinstance(group, Switches | Supplies) for group in env.task.groups):
+        if not any(isinstance(group, Switches | FeederTies) for group in env.task.device_groups):
             raise ValueError(f"nearest_tie closes switches; scenario {env.task.scenario.name!r} has none")
         self._ways = _ways(env.task.feeder)
 
@@ -43,26 +43,26 @@ class NearestTie:
         """(F) the requests for the coming interval."""
         now, task = env.now, env.task
         assert now is not None
-        flat = env.plant.present(now)
-        entries = task.agents.slots.by_group(flat)  # views
-        ones = np.ones_like(flat)
-        legal = task.agents.slots.by_group(env.plant.legal(now, ones[:, None])[:, 0].astype(float))
+        joint_action = env.simulator.hold_action(now)
+        entries = task.agents.action_layout.by_group(joint_action)  # views
+        ones = np.ones_like(joint_action)
+        legal = task.agents.action_layout.by_group(env.simulator.feasible(now, ones[:, None])[:, 0].astype(float))
         found = []
         distance = self._distances(task.feeder, now)
-        for k, group in enumerate(task.groups):
-            if isinstance(group, Switches | Supplies):
-                rows = group.switches if isinstance(group, Switches) else group.formers
+        for k, group in enumerate(task.device_groups):
+            if isinstance(group, Switches | FeederTies):
+                rows = group.switches if isinstance(group, Switches) else group.grid_forming_units
                 for d, s in enumerate(rows.tolist()):
                     if not now.setpoints.closed[s] and legal[k][d, 0] and self._lights(task.feeder, now, s):
                         found.append((distance[task.feeder.bus_index[group.buses[d]]], k, d))
         if found:
             _, k, d = min(found)
             entries[k][d, 0] = 1.0
-            return flat
-        for k, group in enumerate(task.groups):
+            return joint_action
+        for k, group in enumerate(task.device_groups):
             if isinstance(group, Generators):
                 self._form(group, entries[k], now)
-        return flat
+        return joint_action
 
     def _lights(self, feeder: Feeder, now: GridState, switch: int) -> bool:
         """Whether closing it brings dark nodes to what is alive."""
@@ -72,7 +72,7 @@ class NearestTie:
 
     def _form(self, group: Generators, entries: Array, now: GridState) -> None:
         """Start the first unit that sits in the dark and can feed an island by itself."""
-        for d in np.flatnonzero(group.formers >= 0):
+        for d in np.flatnonzero(group.grid_forming_units >= 0):
             nodes = [group.topology.block == block for block in group.blocks[d]]
             dark = not now.solution.energised[np.logical_or.reduce(nodes)].any()
             if dark and entries[d, 0] <= -1:

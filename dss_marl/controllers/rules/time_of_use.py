@@ -22,20 +22,20 @@ class TimeOfUse(Droop):
     morning and of the evening. Inverters follow their droop, where there are any; the circuit's own controls run.
     """
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Make the timetable.
 
         Raises:
             ValueError: the scenario has neither batteries nor flexible loads.
         """
-        groups = env.task.groups
+        groups = env.task.device_groups
         if not any(isinstance(group, Batteries | FlexibleLoads) for group in groups):
             raise ValueError(
                 f"time_of_use needs batteries or flexible loads; scenario {env.task.scenario.name!r} has neither"
             )
         self._inverters = any(isinstance(group, Inverters) for group in groups)
         if self._inverters:
-            super().start(env)
+            super().reset(env)
         if getattr(self, "_task", None) is not env.task:
             self._task, self._timetable = env.task, _timetable(env.task)
 
@@ -51,8 +51,10 @@ class TimeOfUse(Droop):
 def _timetable(task: Task) -> Array:
     """(T, F) requests by the interval of the day from midnight."""
     price, dt_h = typical(task).price, task.scenario.dt_h
-    table = np.tile(task.neutral, (len(price), 1))
-    for part, shape, group in zip(task.agents.slots.parts, task.agents.slots.shapes, task.groups, strict=True):
+    table = np.tile(task.default_action, (len(price), 1))
+    for part, shape, group in zip(
+        task.agents.action_layout.parts, task.agents.action_layout.shapes, task.device_groups, strict=True
+    ):
         entries = table[:, part].reshape(len(price), *shape)  # a view
         if isinstance(group, Batteries):
             usable = (group.maximum - group.minimum) * group.kwh / group.kw / dt_h  # intervals at full power

@@ -25,14 +25,14 @@ class ValleyFilling:
 
     circuit_controls = False
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the chargers.
 
         Raises:
             ValueError: the scenario has none.
         """
         task = env.task
-        places = [k for k, group in enumerate(task.groups) if isinstance(group, EVChargers)]
+        places = [k for k, group in enumerate(task.device_groups) if isinstance(group, EVChargers)]
         if not places:
             raise ValueError(f"valley_filling needs chargers; scenario {task.scenario.name!r} has none")
         self._place = places[0]
@@ -43,11 +43,11 @@ class ValleyFilling:
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Power for each car in the coming interval, so that all the coming ones are as even as can be."""
         assert env.now is not None
-        task, now, slots = env.task, env.now, env.task.agents.slots
-        group, dt_h = task.groups[self._place], task.scenario.dt_h
+        task, now, action_layout = env.task, env.now, env.task.agents.action_layout
+        group, dt_h = task.device_groups[self._place], task.scenario.dt_h
         assert isinstance(group, EVChargers)
-        own = env.plant.memories(now.memory)[self._place]
-        there, _, left, needed = group.readings(own, now.setpoints, now).T
+        own = env.simulator.device_states(now.device_state)[self._place]
+        there, _, left, needed = group.telemetry(own, now.setpoints, now).T
         stay_h = 24 * left
         kwh = needed * stay_h * group.kw  # from the grid
         steps = max(int(np.ceil(stay_h.max() / dt_h - _SOON)), 1)
@@ -58,9 +58,9 @@ class ValleyFilling:
             power = _filled(load, hours, kwh[d], group.kw[d])
             load += power * hours / dt_h
             share[d] = power[0] / group.kw[d]
-        flat = task.neutral.copy()
-        flat[slots.parts[self._place]] = 2 * share - 1
-        return task.encoding.encode(flat)
+        joint_action = task.default_action.copy()
+        joint_action[action_layout.parts[self._place]] = 2 * share - 1
+        return task.encoding.encode(joint_action)
 
     def _load(self, env: ZoneEnv, steps: int) -> Array:
         """(steps) the feeder's load in the coming intervals: the forecast, and typical days beyond it [kW]."""

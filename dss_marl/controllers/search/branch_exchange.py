@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers.search.radial_configurations import Configurations
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import IntArray
@@ -26,13 +26,13 @@ class BranchExchange:
 
     circuit_controls = False
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Look for open points.
 
         Raises:
             ValueError: there are none.
         """
-        if not any(isinstance(group, OpenPoints) for group in env.task.groups):
+        if not any(isinstance(group, OpenPoints) for group in env.task.device_groups):
             raise ValueError(
                 f"branch_exchange moves open points; scenario {env.task.scenario.name!r} has no device 'open_point'"
             )
@@ -40,11 +40,11 @@ class BranchExchange:
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The exchanges at the end of the descent, all asked for at once."""
         assert env.now is not None
-        trials = Trials(env.plant)
+        trials = TrialSolver(env.simulator)
         search = Configurations(trials)
         here = search.here(env.now)
-        if not env.plant.may_act(env.now.step)[search.slot].all() or (here < 0).any():
-            return env.task.encoding.encode(search.asked(env.task.neutral, here))
+        if not env.simulator.can_act(env.now.step)[search.slot].all() or (here < 0).any():
+            return env.task.encoding.encode(search.asked(env.task.default_action, here))
         prices, home = search.prices(env.now), set(here.tolist())
 
         def worth(places: IntArray) -> float:
@@ -61,4 +61,4 @@ class BranchExchange:
             if known.get(top, -np.inf) <= best + _NOISE:
                 break
             places, best = np.array(top), known[top]
-        return env.task.encoding.encode(search.asked(env.task.neutral, search.goals(here, places)))
+        return env.task.encoding.encode(search.asked(env.task.default_action, search.goals(here, places)))

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import (
-    Breakers,
     Capacitors,
+    FeederTies,
     Generators,
     Inverters,
+    LoadShedders,
     OpenPoints,
     Regulators,
     SteppedInverters,
-    Supplies,
     Switches,
 )
 from dss_marl.envs.zone_env import ZoneEnv
@@ -29,9 +29,9 @@ _MOVED = (
     Capacitors,
     Switches,
     OpenPoints,
-    Supplies,
+    FeederTies,
     Generators,
-    Breakers,
+    LoadShedders,
 )
 _STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
 _NOISE = 1e-5  # of a reward, by what was solved before
@@ -55,22 +55,22 @@ class Greedy:
             raise ValueError(f"greedy needs at least one trial power flow an interval; got {solves}")
         self.solves = solves
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the entries that it moves.
 
         Raises:
             ValueError: there are none.
         """
-        task, slots = env.task, env.task.agents.slots
-        kinds = [isinstance(group, _MOVED) for group in task.groups]
+        task, action_layout = env.task, env.task.agents.action_layout
+        kinds = [isinstance(group, _MOVED) for group in task.device_groups]
         if not any(kinds):
             raise ValueError(
                 f"scenario {task.scenario.name!r} has nothing that greedy moves: inverters, regulators, capacitors, "
                 "switches, open points, supplies, generators, breakers"
             )
-        sizes = [part.stop - part.start for part in slots.parts]
+        sizes = [part.stop - part.start for part in action_layout.parts]
         self._moved: BoolArray = np.repeat(kinds, sizes)
-        self._by_nature = np.concatenate([group.levels().ravel() for group in task.groups])
+        self._by_nature = np.concatenate([group.n_levels().ravel() for group in task.device_groups])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Actions at the end of the search; those of holding still where nothing is better."""
@@ -79,15 +79,17 @@ class Greedy:
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests that it found, never worse than holding what it moves."""
         assert env.now is not None
-        trials, now = Trials(env.plant, env.attack), env.now
-        choices, flat = self._held(env)
-        entries = np.flatnonzero(self._moved & env.plant.may_act(now.step))
-        return climbed(flat, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves)
+        trials, now = TrialSolver(env.simulator, env.attack), env.now
+        choices, joint_action = self._held(env)
+        entries = np.flatnonzero(self._moved & env.simulator.can_act(now.step))
+        return coordinate_ascent(
+            joint_action, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves
+        )
 
     def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
         """What may be chosen now, and (F) what holds what it moves."""
         assert env.now is not None
-        present = np.where(self._moved, env.plant.present(env.now), env.task.neutral)
+        present = np.where(self._moved, env.simulator.hold_action(env.now), env.task.default_action)
         choices = _Choices(env, present, self._by_nature)
         return choices, choices.settled(present)
 
@@ -96,8 +98,8 @@ class Greedy:
         return lambda entry, value, step: choices.around(entry, value, 2.0 if self._by_nature[entry] else step)
 
 
-def climbed(
-    flat: Array,
+def coordinate_ascent(
+    joint_action: Array,
     entries: IntArray,
     near: Callable[[int, float, float], list[float]],
     worth: Callable[[Array], float],
@@ -112,18 +114,18 @@ def climbed(
         worth: of requests, for the price of one power flow.
         solves: most power flows.
     """
-    best, spent = worth(flat), 1
+    best, spent = worth(joint_action), 1
     for step in _STEPS:
         for entry in entries:
-            for value in near(int(entry), float(flat[entry]), step):
+            for value in near(int(entry), float(joint_action[entry]), step):
                 if spent >= solves:
-                    return flat
-                tried = flat.copy()
+                    return joint_action
+                tried = joint_action.copy()
                 tried[entry] = value
                 earned, spent = worth(tried), spent + 1
                 if earned > best + _NOISE:
-                    best, flat = earned, tried
-    return flat
+                    best, joint_action = earned, tried
+    return joint_action
 
 
 class _Choices:
@@ -139,15 +141,15 @@ class _Choices:
         assert env.now is not None
         self._encoding, self._present, self._by_nature = env.task.encoding, present, by_nature
         values = self._encoding.values
-        self._possible = env.plant.legal(env.now, values) & ~np.isnan(values) if values.size else None
+        self._possible = env.simulator.feasible(env.now, values) & ~np.isnan(values) if values.size else None
 
-    def settled(self, flat: Array) -> Array:
+    def settled(self, joint_action: Array) -> Array:
         """(F) what the agents can say that is nearest, and what comes of it: a choice that is not possible holds."""
         if self._possible is None:
-            return flat
-        rows, level = np.arange(len(flat)), self._encoding.nearest(flat)
+            return joint_action
+        rows, level = np.arange(len(joint_action)), self._encoding.nearest(joint_action)
         said = np.where(self._possible[rows, level], self._encoding.values[rows, level], self._present)
-        return np.where(level >= 0, said, flat)
+        return np.where(level >= 0, said, joint_action)
 
     def around(self, entry: int, value: float, step: float) -> list[float]:
         """Other values of an entry, up to ``step`` away or the next ones; of a number, the two at that distance."""

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
@@ -18,7 +18,7 @@ def open_points(task: Task) -> OpenPoints:
     Raises:
         ValueError: there are none.
     """
-    for group in task.groups:
+    for group in task.device_groups:
         if isinstance(group, OpenPoints):
             return group
     raise ValueError(f"scenario {task.scenario.name!r} has no open points")
@@ -35,10 +35,10 @@ class Configurations:
         slot: where their entries lie in the flat action.
     """
 
-    def __init__(self, trials: Trials) -> None:
+    def __init__(self, trials: TrialSolver) -> None:
         self._trials, self._task = trials, trials.task
         self.group = open_points(trials.task)
-        self.slot = trials.task.agents.slots.parts[list(trials.task.groups).index(self.group)]
+        self.slot = trials.task.agents.action_layout.parts[list(trials.task.device_groups).index(self.group)]
 
     def closed(self, places: IntArray) -> BoolArray:
         """(S) states with these (D) places open and all others closed."""
@@ -55,29 +55,31 @@ class Configurations:
     def reward(self, now: GridState, places: IntArray) -> float:
         """What the team earns if these (D) places have been open already; -inf where the power flow fails."""
         there = self.at(now, places)
-        return self._trials.reward(there, self._trials.plant.present(there))
+        return self._trials.reward(there, self._trials.simulator.hold_action(there))
 
     def prices(self, now: GridState) -> Array:
         """(W) what the team's reward loses by one switching of each place, found by asking the reward."""
-        still = self._trials.judged(now, now)
+        still = self._trials.team_reward(now, now)
         result = np.zeros(len(self.group.places))
         for k, s in enumerate(self.group.places):
             other = now.setpoints.copy()
             other.closed[s] = not other.closed[s]
-            result[k] = still - self._trials.judged(now.replace(setpoints=other), now)  # the state after is the same
+            result[k] = still - self._trials.team_reward(
+                now.replace(setpoints=other), now
+            )  # the state after is the same
         return result
 
     def here(self, now: GridState) -> IntArray:
         """(D) the place of each device."""
-        return self.group.here(self.memory(now), now.setpoints.closed)
+        return self.group.here(self.device_state(now), now.setpoints.closed)
 
-    def memory(self, now: GridState) -> Array:
+    def device_state(self, now: GridState) -> Array:
         """(D, 1) of the open points."""
-        return self._trials.plant.memories(now.memory)[list(self._task.groups).index(self.group)]
+        return self._trials.simulator.device_states(now.device_state)[list(self._task.device_groups).index(self.group)]
 
-    def asked(self, flat: Array, goals: IntArray) -> Array:
+    def asked(self, joint_action: Array, goals: IntArray) -> Array:
         """(F) the requests, with each device asked for its (D) place."""
-        result = flat.copy()
+        result = joint_action.copy()
         result[self.slot] = self.group.request(goals).ravel()
         return result
 
@@ -88,7 +90,7 @@ class Configurations:
         """
         closing = [d for d, place in enumerate(here) if place not in places]
         opening = [int(place) for place in places if place not in here]
-        rings = self.group.exchanges.rings(self.closed(np.sort(here)))
+        rings = self.group.exchanges.of_open_switches(self.closed(np.sort(here)))
         fits = [{k for k in opening if int(self.group.places[k]) in rings[int(self.group.places[here[d]])]}
                 for d in closing]  # fmt: skip
         goals = here.copy()
@@ -100,7 +102,7 @@ class Configurations:
 
     def neighbours(self, places: IntArray) -> list[IntArray]:
         """All configurations one exchange away."""
-        rings, own = self.group.exchanges.rings(self.closed(places)), self.group.places.tolist()
+        rings, own = self.group.exchanges.of_open_switches(self.closed(places)), self.group.places.tolist()
         result = []
         for d, place in enumerate(places):
             ring = rings[own[place]]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers.optimization.interval_qp import Local, best_change, best_whole
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_miqp, solve_qp
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Inverters, Regulators
 from dss_marl.engines import open_engine
 from dss_marl.envs.task import Task
@@ -35,7 +35,7 @@ class _Here(NamedTuple):
     after: GridState
 
 
-class Linear:
+class SensitivityControl:
     """Sees all of the feeder and chooses every inverter's kvar, and moves taps, for the least cost of the interval.
 
     A quadratic programme per interval: voltages change linearly with kvar and taps, by slopes measured on the engine
@@ -57,7 +57,7 @@ class Linear:
         self.rounds = rounds
         self._slopes: _Slopes | None = None
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Measure the slopes, for the first day of a task.
 
         Raises:
@@ -70,7 +70,7 @@ class Linear:
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The best that the programmes found."""
         assert env.now is not None and self._slopes is not None
-        slopes, now, trials = self._slopes, env.now, Trials(env.plant, env.attack)
+        slopes, now, trials = self._slopes, env.now, TrialSolver(env.simulator, env.attack)
         reach = _reach(slopes.inverters, now)
         kvar = np.clip(self._kvar, -reach, reach)
         moves = np.zeros(len(slopes.tap_price), np.int64)
@@ -78,7 +78,7 @@ class Linear:
         if after is None:
             self._kvar = kvar
             return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
-        here = _Here(trials.judged(now, after), kvar, moves, after)
+        here = _Here(trials.team_reward(now, after), kvar, moves, after)
         for turn in range(2):
             here = self._programmed(env, trials, here, reach, taps=not turn)
             nudged = self._nudged(env, trials, here, reach)
@@ -88,7 +88,7 @@ class Linear:
         self._kvar = here.kvar
         return env.task.encoding.encode(slopes.asked(env, here.kvar, reach, here.moves))
 
-    def _programmed(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, taps: bool) -> _Here:
+    def _programmed(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array, taps: bool) -> _Here:
         """Programmes, each from where the one before led; the first one moves taps too, if asked."""
         assert self._slopes is not None
         slopes = self._slopes
@@ -101,16 +101,16 @@ class Linear:
             low[:n][driven] = high[:n][driven] = 0.0
             if number or not taps:
                 low[n:] = high[n:] = 0.0
-                change = best_change(local, low, high)
+                change = solve_qp(local, low, high)
             else:
-                change = best_whole(local, low, high, np.arange(n, len(low)))
+                change = solve_miqp(local, low, high, np.arange(n, len(low)))
             found = None if change is None else self._tried(env, trials, here, reach, change)
             if found is None:
                 break
             here = found
         return here
 
-    def _tried(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array, change: Array) -> _Here | None:
+    def _tried(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array, change: Array) -> _Here | None:
         """The longest of three parts of the change that is worth more; taps move whole or not at all."""
         n = len(here.kvar)
         for part in (1.0, 0.4, 0.1):
@@ -121,7 +121,7 @@ class Linear:
                 return found
         return None
 
-    def _nudged(self, env: ZoneEnv, trials: Trials, here: _Here, reach: Array) -> _Here:
+    def _nudged(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array) -> _Here:
         """One regulator after the other a step up or down, where that is worth more: a programme may misjudge many."""
         assert self._slopes is not None
         low, high = self._slopes.room(env)
@@ -133,14 +133,14 @@ class Linear:
         return here
 
     def _better(
-        self, env: ZoneEnv, trials: Trials, here: _Here, kvar: Array, moves: IntArray, reach: Array
+        self, env: ZoneEnv, trials: TrialSolver, here: _Here, kvar: Array, moves: IntArray, reach: Array
     ) -> _Here | None:
         """The interval with these kvar and moves, if it is worth more; a move is paid over a while."""
         assert env.now is not None and self._slopes is not None
         after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
         if after is None:
             return None
-        earned = trials.judged(env.now, after)
+        earned = trials.team_reward(env.now, after)
         earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
         return _Here(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
 
@@ -159,7 +159,7 @@ class _Slopes:
     Attributes:
         task: that it was measured for.
         inverters, regulators: its groups; None where it has no regulators.
-        volts: (J, n + R) of the judged nodes' voltages [pu/kvar, pu/move].
+        volts: (J, n + R) of the scored nodes' voltages [pu/kvar, pu/move].
         by_kw: (I, n) of the mean voltage at each injection, by the inverters' power [pu/kW].
         offset: (n) of the losses, what capacitors and transformers add to the model [kW/kvar].
         by_move: (R) of the losses [kW/move].
@@ -180,8 +180,8 @@ class _Slopes:
     @classmethod
     def measured(cls, task: Task) -> _Slopes:
         """By differences from nominal load with half the sun."""
-        inverters = next((g for g in task.groups if isinstance(g, Inverters)), None)
-        regulators = next((g for g in task.groups if isinstance(g, Regulators)), None)
+        inverters = next((g for g in task.device_groups if isinstance(g, Inverters)), None)
+        regulators = next((g for g in task.device_groups if isinstance(g, Regulators)), None)
         if inverters is None or inverters.mode != "share" or np.any(inverters.var_first):
             raise ValueError(
                 f"linear needs inverters of mode share and priority watt; scenario {task.scenario.name!r} has none"
@@ -191,13 +191,13 @@ class _Slopes:
         base.kw[inverters.injections] = inverters.kva / 2.4
         at = engine.solve(base)
         rows = [list(row.nodes) for row in task.feeder.injections]
-        judged = np.concatenate([zone.judged for zone in task.zones])
+        scored_nodes = np.concatenate([zone.scored_nodes for zone in task.zones])
         volts, by_kw, losses = [], [], []
         for j, kva in zip(inverters.injections, inverters.kva, strict=True):
             other = base.copy()
             other.kvar[j] += _STEP * kva
             moved = engine.solve(other)
-            volts.append((moved.v_alive - at.v_alive)[judged] / (_STEP * kva))
+            volts.append((moved.v_alive - at.v_alive)[scored_nodes] / (_STEP * kva))
             losses.append(float(moved.loss_kw - at.loss_kw) / (_STEP * kva))
             other = base.copy()
             other.kw[j] += _STEP * kva
@@ -209,13 +209,13 @@ class _Slopes:
             way = 1 if (other.tap[own] < np.array([task.feeder.taps[r].maximum for r in own])).all() else -1
             other.tap[own] += way
             moved = engine.solve(other)
-            volts.append(way * (moved.v_alive - at.v_alive)[judged])
+            volts.append(way * (moved.v_alive - at.v_alive)[scored_nodes])
             by_move.append(way * float(moved.loss_kw - at.loss_kw))
         engine.close()
         resistance, n = np.array(by_kw).T, inverters.size
         own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
         slopes = np.array(volts).T
-        phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[judged]
+        phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[scored_nodes]
         weight = sum(weight for weight, term in task.rewards.values() if term is tap_moves)
         sizes = [] if regulators is None else [len(own) for own in _taps_of(regulators)]
         return cls(
@@ -233,17 +233,17 @@ class _Slopes:
     def asked(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
         """(F) requests for kvar (n) and moves (R); all else holds."""
         assert env.now is not None
-        flat = env.plant.present(env.now)
-        slots = self.task.agents.slots
-        for k, group in enumerate(self.task.groups):
-            entries = flat[slots.parts[k]].reshape(slots.shapes[k])  # a view
+        joint_action = env.simulator.hold_action(env.now)
+        action_layout = self.task.agents.action_layout
+        for k, group in enumerate(self.task.device_groups):
+            entries = joint_action[action_layout.parts[k]].reshape(action_layout.shapes[k])  # a view
             if group is self.inverters:
                 entries[:, 0] = np.divide(kvar, reach, out=np.zeros_like(kvar), where=reach > 1e-9)
                 entries[:, 1:] = 0.0
             elif group is self.regulators:
                 here = self._position(env.now.setpoints)
                 entries[:] = group.request(here, here + moves)
-        return flat
+        return joint_action
 
     def _position(self, setpoints: Setpoints) -> IntArray:
         assert self.regulators is not None
@@ -251,24 +251,24 @@ class _Slopes:
 
     def driven(self, env: ZoneEnv) -> BoolArray:
         """(n) inverters that somebody else drives in the coming interval."""
-        group, slots = self.inverters, self.task.agents.slots
+        group, action_layout = self.inverters, self.task.agents.action_layout
         if env.attack is None or env.now is None:
             return np.zeros(group.size, bool)
-        place = next(k for k, one in enumerate(self.task.groups) if one is group)
-        entries = env.attack.entries(slots.entry_agent, env.now.step)[slots.parts[place]]
-        return entries.reshape(slots.shapes[place])[:, 0]
+        place = next(k for k, one in enumerate(self.task.device_groups) if one is group)
+        entries = env.attack.entries(action_layout.entry_agent, env.now.step)[action_layout.parts[place]]
+        return entries.reshape(action_layout.shapes[place])[:, 0]
 
     def room(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
         """Per regulator (R), fewest and most moves in the coming interval."""
         group, now = self.regulators, env.now
         if group is None or now is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        place = next(k for k, one in enumerate(self.task.groups) if one is group)
-        may = env.plant.may_act(now.step)[self.task.agents.slots.parts[place]]
-        low, high = group.room(env.plant.memories(now.memory)[place], now.setpoints)
+        place = next(k for k, one in enumerate(self.task.device_groups) if one is group)
+        may = env.simulator.can_act(now.step)[self.task.agents.action_layout.parts[place]]
+        low, high = group.room(env.simulator.device_states(now.device_state)[place], now.setpoints)
         return np.where(may, low, 0), np.where(may, high, 0)
 
-    def local(self, after: GridState, kvar: Array) -> Local:
+    def local(self, after: GridState, kvar: Array) -> LocalModel:
         """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
         n, count = len(kvar), len(self.tap_price)
         weights = {term: weight for weight, term in self.task.rewards.values()}
@@ -281,7 +281,7 @@ class _Slopes:
         gradient = per_kw * np.append(2 * self.by_kw.T @ after.setpoints.kvar + self.offset, self.by_move)
         value, rows, price = self._worst(after, weights)
         moves = np.eye(n + count)[n:]
-        return Local(
+        return LocalModel(
             value=np.append(value, np.zeros(count)),
             slopes=np.vstack([self.volts[rows], moves]),
             weight=np.append(price, self.tap_price / _PATIENCE),
@@ -292,8 +292,8 @@ class _Slopes:
 
     def _worst(self, after: GridState, weights: Mapping[Any, float]) -> tuple[Array, IntArray, Array]:
         """Of each group of nodes the highest and the lowest voltage, where it is, and what leaving the band costs."""
-        judged = np.concatenate([zone.judged for zone in self.task.zones])
-        v, count = after.solution.v_alive[judged], self.task.zones[0].all_judged
+        scored_nodes = np.concatenate([zone.scored_nodes for zone in self.task.zones])
+        v, count = after.solution.v_alive[scored_nodes], self.task.zones[0].n_scored_nodes
         out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
         per_node = (weights.get(voltage_violation, 0.0) + weights.get(violating_share, 0.0) / (out + _NEAR)) / count
         rows, prices = [], []

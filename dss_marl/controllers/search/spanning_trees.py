@@ -21,7 +21,7 @@ def ring_table(group: OpenPoints, closed: BoolArray) -> IntArray:
         group: the open points.
         closed: (S) states with all of them at home.
     """
-    rings, table = group.exchanges.rings(closed), np.zeros((group.size, len(group.places)), np.int64)
+    rings, table = group.exchanges.of_open_switches(closed), np.zeros((group.size, len(group.places)), np.int64)
     for row, home in zip(table, group.home, strict=True):
         ring = rings[int(group.places[home])]
         row[:] = [int(s) in ring for s in group.places]

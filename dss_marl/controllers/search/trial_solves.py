@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp.adversary import Attack
 from dss_marl.zones import over_zones
 
 
-class Trials:
+class TrialSolver:
     """Judges requests by the scenario's own reward.
 
     Args:
@@ -22,45 +22,45 @@ class Trials:
         spent: power flows so far.
     """
 
-    def __init__(self, plant: Plant, attack: Attack | None = None) -> None:
-        self.plant = plant
+    def __init__(self, simulator: Simulator, attack: Attack | None = None) -> None:
+        self.simulator = simulator
         self.attack = attack
-        self.task = plant.task
-        self.spent = 0
+        self.task = simulator.task
+        self.solves = 0
 
-    def reward(self, now: GridState, flat: Array) -> float:
+    def reward(self, now: GridState, joint_action: Array) -> float:
         """The team's reward if the devices were asked ``flat``; -inf where the power flow fails.
 
         Args:
             now: before the interval.
             flat: (F) in [-1, 1].
         """
-        after = self.after(now, flat)
-        return -np.inf if after is None else self.judged(now, after)
+        after = self.after(now, joint_action)
+        return -np.inf if after is None else self.team_reward(now, after)
 
-    def zone(self, place: int, now: GridState, flat: Array) -> float:
+    def zone(self, place: int, now: GridState, joint_action: Array) -> float:
         """What one zone's own reward terms would be; -inf where the power flow fails.
 
         Args:
             place: of the zone among the task's zones.
             now, flat: as for ``reward``.
         """
-        after, zone = self.after(now, flat), self.task.zones[place]
+        after, zone = self.after(now, joint_action), self.task.zones[place]
         if after is None:
             return -np.inf
         return sum(weight * float(term(zone, now, after)) for weight, term in self.task.rewards.values())
 
-    def after(self, now: GridState, flat: Array) -> GridState | None:
+    def after(self, now: GridState, joint_action: Array) -> GridState | None:
         """The interval as these requests would make it; None where the power flow fails."""
-        self.spent += 1
+        self.solves += 1
         if self.attack is not None:
-            flat = self.attack.act(flat, self.task.agents.slots.entry_agent, now)
+            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, now)
         try:
-            return self.plant.operate(now, flat)[0]
+            return self.simulator.operate(now, joint_action)[0]
         except PowerFlowError:
             return None
 
-    def judged(self, before: GridState, after: GridState, without: frozenset[str] = frozenset()) -> float:
+    def team_reward(self, before: GridState, after: GridState, without: frozenset[str] = frozenset()) -> float:
         """Sum of the weighted reward terms over all zones.
 
         Args:
@@ -70,6 +70,6 @@ class Trials:
         task, total = self.task, 0.0
         for name, (weight, term) in task.rewards.items():
             if name not in without:
-                values = over_zones(term, task.zones, task.stacked, before, after)
+                values = over_zones(term, task.zones, task.all_zones, before, after)
                 total += weight * float(np.broadcast_to(values, len(task.zones)).sum())
         return total

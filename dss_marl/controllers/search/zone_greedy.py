@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from dss_marl.controllers.search.greedy import Greedy, climbed
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.greedy import Greedy, coordinate_ascent
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
@@ -31,13 +31,13 @@ class ZoneGreedy(Greedy):
     def best(self, env: ZoneEnv) -> Array:
         """(F) the requests of all zones together."""
         assert env.now is not None
-        trials, now, task = Trials(env.plant, env.attack), env.now, env.task
+        trials, now, task = TrialSolver(env.simulator, env.attack), env.now, env.task
         choices, held = self._held(env)
-        free = self._moved & env.plant.may_act(now.step)
+        free = self._moved & env.simulator.can_act(now.step)
         result = held.copy()
         for z, zone in enumerate(task.zones):
-            own = np.flatnonzero(free & np.isin(task.agents.slots.entry_device, zone.devices))
+            own = np.flatnonzero(free & np.isin(task.agents.action_layout.entry_device, zone.devices))
             if own.size:
                 worth = partial(trials.zone, z, now)
-                result[own] = climbed(held, own, self._near(choices), worth, self.solves)[own]
+                result[own] = coordinate_ascent(held, own, self._near(choices), worth, self.solves)[own]
         return result

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements
-from dss_marl.grid.elements import Bus, NewSwitch
+from dss_marl.grid.elements import AddedSwitch, Bus
 
 _TIE_OHM = 1e-3  # a few feet of cable; much less would cost digits of the solve
 
 
-def switchable(context: Any, new: Sequence[NewSwitch], buses: Sequence[Bus], feeder: str) -> tuple[set[str], list[str]]:
+def switchable(
+    context: Any, new: Sequence[AddedSwitch], buses: Sequence[Bus], feeder: str
+) -> tuple[set[str], list[str]]:
     """The lines that are asked for as switches, ties included, and the commands that make the ties.
 
     Raises:
@@ -35,7 +37,7 @@ def switchable(context: Any, new: Sequence[NewSwitch], buses: Sequence[Bus], fee
     return asked, commands
 
 
-def _tie(name: str, new: NewSwitch, buses: dict[str, Bus], feeder: str) -> list[str]:
+def _tie(name: str, new: AddedSwitch, buses: dict[str, Bus], feeder: str) -> list[str]:
     what = f"tie {new.name!r}"
     ends = [str(new.bus1).lower(), str(new.bus2).lower()]
     for end in ends:
@@ -56,7 +58,7 @@ def _tie(name: str, new: NewSwitch, buses: dict[str, Bus], feeder: str) -> list[
     ]
 
 
-def refuse_unequal(ties: Iterable[NewSwitch], buses: Iterable[Bus], feeder: str) -> None:
+def refuse_unequal(ties: Iterable[AddedSwitch], buses: Iterable[Bus], feeder: str) -> None:
     """A tie joins buses of one voltage.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.engines.opendss.grid_forming import former_powers
+from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.switchgear import close_all
 from dss_marl.grid.feeder import Feeder
@@ -126,8 +126,10 @@ class OpenDSSEngine:
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
-        self._ends |= {feeder.switches[s].element: [1] for s in feeder.formers}
-        self._former_units = [[row.former for row in feeder.injections].index(s) for s in feeder.formers]
+        self._ends |= {feeder.switches[s].element: [1] for s in feeder.grid_forming_units}
+        self._grid_forming_rows = [
+            [row.grid_forming_switch for row in feeder.injections].index(s) for s in feeder.grid_forming_units
+        ]
         # Power elements that no set point reaches take part in the balance; controls and meters do not.
         self._own = [name for name in feeder.uncontrolled if name.startswith(_OWN_POWER)]
         self._all = np.ones(len(feeder.nodes), bool)
@@ -200,10 +202,10 @@ class OpenDSSEngine:
         served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
         self._draws.write(served)
         formed = {}
-        if self._former_units:
-            kw, kvar = former_powers(context, self.feeder, self._closed)
-            formed = {"former_kw": kw, "former_kvar": kvar}
-            served[self._former_units] += kw.sum(axis=-1)
+        if self._grid_forming_rows:
+            kw, kvar = grid_forming_powers(context, self.feeder, self._closed)
+            formed = {"grid_forming_kw": kw, "grid_forming_kvar": kvar}
+            served[self._grid_forming_rows] += kw.sum(axis=-1)
             source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
         # The balance is cheaper than summing the branches, and as exact as the solve.
         loss_kw = served.sum() + source_kw

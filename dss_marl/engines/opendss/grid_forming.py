@@ -14,7 +14,7 @@ _STIFF = "r1=1e-4 x1=2e-3 r0=1e-4 x0=2e-3"  # weaker sources do not converge whe
 _PREFIX = "dss_marl_former_"
 
 
-def former(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, list[str]]:
+def grid_forming_unit(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, list[str]]:
     """The row and the commands that let a unit feed an island by itself.
 
     A source on a bus of its own, always on, behind a line of its own: to open and close that costs a third of
@@ -30,7 +30,7 @@ def former(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, list[str]]:
             "forms an island needs three"
         )
     hidden, line = f"{_PREFIX}{own}", f"line.{_PREFIX}{own}"
-    row = Switch(f"former.{own}", "former", line, bus.name, (1, 2, 3), closed=False)
+    row = Switch(f"grid_forming.{own}", "grid_forming", line, bus.name, (1, 2, 3), closed=False)
     return row, [
         f'new "vsource.{hidden}" bus1="{hidden}" phases=3 basekv={bus.kv_base * 3**0.5:.9g} pu=1 angle=0 {_STIFF}',
         f'new "{line}" phases=3 bus1="{hidden}.1.2.3" bus2="{bus.name}.1.2.3" r1=1e-6 x1=0 r0=1e-6 x0=0 c1=0 c0=0 '
@@ -39,10 +39,10 @@ def former(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, list[str]]:
     ]
 
 
-def former_powers(context: Any, feeder: Feeder, closed: BoolArray) -> tuple[Array, Array]:
+def grid_forming_powers(context: Any, feeder: Feeder, closed: BoolArray) -> tuple[Array, Array]:
     """(G, 3) what each former gives on each phase [kW, kvar]; 0 where it is off."""
-    power = np.zeros((len(feeder.formers), 6))
-    for g, s in enumerate(feeder.formers):
+    power = np.zeros((len(feeder.grid_forming_units), 6))
+    for g, s in enumerate(feeder.grid_forming_units):
         if closed[s]:
             context.Circuit.SetActiveElement("vsource." + feeder.switches[s].element.removeprefix("line."))
             power[g] = context.CktElement.Powers()[:6]  # of the first terminal, kW and kvar in turn, into the source

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements, terminals
-from dss_marl.grid.elements import Bus, Injection, NewInjection, Unit
+from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
 
 _RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
     "pvsystem": ("pmpp", "kva", ""),
@@ -30,7 +30,7 @@ def read_loads(context: Any, places: Sequence[int], fixed_kvar: Container[str] =
     return rows
 
 
-def read_units(context: Any, present: dict[str, list[str]]) -> list[Unit]:
+def read_units(context: Any, present: dict[str, list[str]]) -> list[CircuitUnit]:
     """Generators, PV systems and batteries of the circuit itself."""
     rows = []
     for kind, (kw, kva, kwh) in _RATINGS.items():
@@ -40,7 +40,7 @@ def read_units(context: Any, present: dict[str, list[str]]) -> list[Unit]:
             phases = [int(p) for p in numbers] or list(range(1, context.CktElement.NumPhases() + 1))
             value = context.Properties.Value
             rows.append(
-                Unit(
+                CircuitUnit(
                     name=f"{kind}.{own}",
                     kind=kind,
                     bus=bus.lower(),
@@ -57,7 +57,7 @@ def read_units(context: Any, present: dict[str, list[str]]) -> list[Unit]:
 class Additions:
     """The units that are added to a circuit: their rows, the commands that make them, and what they replace."""
 
-    def __init__(self, context: Any, feeder: str, buses: Sequence[Bus], units: Sequence[Unit]) -> None:
+    def __init__(self, context: Any, feeder: str, buses: Sequence[Bus], units: Sequence[CircuitUnit]) -> None:
         self.feeder = feeder
         self.rows: list[Injection] = []
         self.commands: list[str] = []
@@ -66,7 +66,7 @@ class Additions:
         self._context = context
         self._buses = {bus.name: bus for bus in buses}
 
-    def add(self, new: NewInjection) -> None:
+    def add(self, new: AddedUnit) -> None:
         """One unit, or one for each PVSystem that it replaces."""
         if not new.replaces:
             row, command = new_unit(new, self._buses, self.feeder)
@@ -85,7 +85,7 @@ class Additions:
         for unit in systems:
             self._replace(unit, new.kind)
 
-    def _replace(self, unit: Unit, kind: str) -> None:
+    def _replace(self, unit: CircuitUnit, kind: str) -> None:
         """A constant-power unit with the connection of the PVSystem, which is disabled."""
         own = unit.name.split(".", 1)[1]
         name = f"generator.{own}" if f"generator.{own}" not in self.units else f"generator.pvsystem_{own}"
@@ -100,7 +100,7 @@ class Additions:
         self.units[unit.name] = replace(unit, injection=name)
 
 
-def new_unit(new: NewInjection, buses: dict[str, Bus], feeder: str) -> tuple[Injection, str]:
+def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Injection, str]:
     """A three- or one-phase constant-power unit.
 
     A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders.

@@ -15,7 +15,7 @@ from dss_marl.engines.opendss.added_switches import refuse_unequal, switchable
 from dss_marl.engines.opendss.branches import Marks, read_branches
 from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
-from dss_marl.engines.opendss.grid_forming import former
+from dss_marl.engines.opendss.grid_forming import grid_forming_unit
 from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE
@@ -26,7 +26,7 @@ from dss_marl.engines.opendss.voltage_bases import (
     fixed_kvar_loads,
     snapshot_commands,
 )
-from dss_marl.grid.elements import Bus, Injection, NewInjection, NewSwitch
+from dss_marl.grid.elements import AddedSwitch, AddedUnit, Bus, Injection
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
@@ -56,8 +56,8 @@ def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
 def read_feeder(
     path_or_name: str | Path,
     commands: Sequence[str] = (),
-    injections: Sequence[NewInjection] = (),
-    switches: Sequence[NewSwitch] = (),
+    injections: Sequence[AddedUnit] = (),
+    switches: Sequence[AddedSwitch] = (),
 ) -> Feeder:
     """Compile a circuit and read its facts; ``feeder_report`` tells what was found.
 
@@ -102,7 +102,7 @@ class _Reading:
         except Exception as error:
             raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
 
-    def feeder(self, injections: Sequence[NewInjection], switches: Sequence[NewSwitch]) -> Feeder:
+    def feeder(self, injections: Sequence[AddedUnit], switches: Sequence[AddedSwitch]) -> Feeder:
         """All facts; the order of the steps matters, each changes the circuit a little."""
         context = self.context
         present = by_class(context)
@@ -138,8 +138,8 @@ class _Reading:
         units, rows = list(feeder.injections), list(feeder.switches)
         for j, unit in enumerate(units):
             if unit.name in forming:
-                row, commands = former(unit, feeder.bus(unit.bus), self.name)
-                units[j] = replace(unit, former=len(rows))
+                row, commands = grid_forming_unit(unit, feeder.bus(unit.bus), self.name)
+                units[j] = replace(unit, grid_forming_switch=len(rows))
                 rows.append(row)
                 self.run(commands)
         return replace(feeder, injections=tuple(units), switches=tuple(rows), commands=tuple(self.commands))

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dss_marl.engines.opendss.terminals import elements, openness
-from dss_marl.grid.elements import Switch, Tap
+from dss_marl.grid.elements import Switch, TapChanger
 
 _OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse melts, it is not switched
 
 
-def read_taps(context: Any) -> tuple[Tap, ...]:
+def read_taps(context: Any) -> tuple[TapChanger, ...]:
     """The windings that a RegControl moves, one per transformer."""
-    rows: dict[str, Tap] = {}
+    rows: dict[str, TapChanger] = {}
     controls = [
         (context.RegControls.Transformer().lower(), int(context.RegControls.TapWinding()))
         for _ in elements(context.RegControls)
@@ -25,7 +25,7 @@ def read_taps(context: Any) -> tuple[Tap, ...]:
     return tuple(rows.values())
 
 
-def _tap(context: Any, name: str, winding: int) -> Tap:
+def _tap(context: Any, name: str, winding: int) -> TapChanger:
     transformer = context.Transformers
     transformer.Name(name)
     transformer.Wdg(winding)
@@ -40,7 +40,7 @@ def _tap(context: Any, name: str, winding: int) -> Tap:
     buses = [bus.split(".")[0].lower() for bus in context.CktElement.BusNames()]
     own = slice((winding - 1) * width, winding * width)
     within = 1e-3  # of a step: limits are rounded too
-    return Tap(
+    return TapChanger(
         name=f"transformer.{name}",
         winding=winding,
         bus1=buses[0 if winding != 1 else 1],

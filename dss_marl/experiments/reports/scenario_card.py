@@ -139,15 +139,15 @@ def _references(scenario: Scenario) -> Card:
     from dss_marl.experiments.validation.result_files import (  # it needs controllers, which a card does not
         load,
         results_folder,
-        stated,
+        scenario_digest,
     )
 
-    parts: Card = [f"the controller that scores 1: {scenario.strongest}"]
+    parts: Card = [f"the controller that scores 1: {scenario.reference_controller}"]
     folder = results_folder(scenario.name)
     if folder is None:
         return parts
     result = load(folder)
-    if result.said["digest"] != stated(scenario):
+    if result.said["digest"] != scenario_digest(scenario):
         return [*parts, f"its results are of another version of the scenario; run 'dss-marl validate {scenario.name}'"]
     table = result.table()
     rows = []
@@ -194,18 +194,18 @@ def _difficulties(scenario: Scenario) -> list[str]:
 
 def _agents(task: Task) -> Rows:
     rows = []
-    for zone, labels in zip(task.agents.views, task.agents.slots.labels, strict=True):
-        judged = f"{len(zone.judged)} of {len(zone.nodes)}"
+    for zone, labels in zip(task.agents.views, task.agents.action_layout.labels, strict=True):
+        scored_nodes = f"{len(zone.scored_nodes)} of {len(zone.nodes)}"
         buses = ", ".join(zone.buses[:6]) + (f", ... ({len(zone.buses)})" if len(zone.buses) > 6 else "")
         moves = "\n".join(f"[{k}] {label}" for k, label in enumerate(labels))
-        rows.append((zone.name, buses, judged, moves))
+        rows.append((zone.name, buses, scored_nodes, moves))
     title = f"agents and actions: {_action(task)}; '-' is ignored"
-    return Rows(title, ("agent", "buses", "judged nodes", "action entries"), rows)
+    return Rows(title, ("agent", "buses", "scored nodes", "action entries"), rows)
 
 
 def _action(task: Task) -> str:
     """What an agent's action is."""
-    width = task.agents.slots.width
+    width = task.agents.action_layout.width
     return {
         "box": f"a vector of {width} in [-1, 1] each",
         "multidiscrete": f"{width} choices each, with a mask",

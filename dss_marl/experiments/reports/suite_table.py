@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dss_marl._assets import known_names
 from dss_marl.envs.scenario_files import load_scenario
-from dss_marl.experiments.evaluation import Table
+from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.check import failures
-from dss_marl.experiments.validation.result_files import PROOF, Result, load, stated
+from dss_marl.experiments.validation.result_files import PROOF, Result, load, scenario_digest
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
@@ -89,7 +89,7 @@ def whole(results: dict[str, Result]) -> str:
     for name, result in results.items():
         said, scenario = result.said, load_scenario(name)
         table = result.table()
-        stale = "" if said["digest"] == stated(scenario) else " **The scenario has changed since.**"
+        stale = "" if said["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
         proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
         commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
         parts.append(f"## {name}\n\n{scenario.title}.\n")
@@ -140,9 +140,9 @@ def _proof(result: Result) -> str:
     return f"<details><summary>The proof</summary>\n\n{table}\n</details>\n"
 
 
-def best_rule(table: Table) -> str:
+def best_rule(table: ComparisonTable) -> str:
     """The task's own rule, a controller that is none of the common ones, with the highest mean return; "" without."""
-    known = ("random", "greedy", "zone_greedy", table.strongest, *COMMON)
+    known = ("random", "greedy", "zone_greedy", table.reference_controller, *COMMON)
     rules = [name for name in table.figures if name not in known]
     return max(rules, key=lambda name: float(table.column(name, "team_return").mean()), default="")
 
@@ -152,23 +152,23 @@ def _sizes(said: dict[str, object]) -> list[str]:
     return [str(said[key]) for key in ("agents", "devices", "nodes")] + [f"{said['steps']} x {60 * dt_h:g} min"]
 
 
-def _scored(table: Table, controller: str) -> str:
+def _scored(table: ComparisonTable, controller: str) -> str:
     if controller not in table.figures:
         return ""
     mean = f"{table.column(controller, 'team_return').mean():.3g}"
     return f"{mean} ({table.score(controller)[0]:.2f})" if table.zero is not None else mean
 
 
-def _strongest(table: Table) -> str:
-    return f"{table.strongest}: {table.column(table.strongest, 'team_return').mean():.3g}"
+def _strongest(table: ComparisonTable) -> str:
+    return f"{table.reference_controller}: {table.column(table.reference_controller, 'team_return').mean():.3g}"
 
 
-def _interval(table: Table, controller: str, figure: str) -> str:
+def _interval(table: ComparisonTable, controller: str, figure: str) -> str:
     mean, low, high = mean_interval(table.column(controller, figure))
     return f"{mean:.4g}" if low == high else f"{mean:.4g} ({low:.4g} to {high:.4g})"
 
 
-def _score(table: Table, controller: str) -> str:
+def _score(table: ComparisonTable, controller: str) -> str:
     if table.zero is None:
         return ""
     mean, low, high = table.score(controller)

@@ -1,6 +1,6 @@
 """Validation: the proof that a scenario is worth learning, and the suite's table made of such proofs."""
 
-from dss_marl.experiments.validation.check import CHECKS, Row, failures
+from dss_marl.experiments.validation.check import CHECKS, CheckResult, failures
 from dss_marl.experiments.validation.proof import Proof, prove
 
-__all__ = ["CHECKS", "Proof", "Row", "failures", "prove"]
+__all__ = ["CHECKS", "CheckResult", "Proof", "failures", "prove"]

@@ -18,7 +18,7 @@ MOST_POSITIONS = 17  # of an entry that has more by nature, so many are tried, e
 Device = tuple[str, str]  # class of the kind, and name
 
 
-class Constant:
+class ConstantController:
     """Asks the same of all devices in every interval.
 
     Args:
@@ -27,18 +27,18 @@ class Constant:
 
     circuit_controls = False
 
-    def __init__(self, flat: Array) -> None:
-        self.flat = flat
+    def __init__(self, joint_action: Array) -> None:
+        self.joint_action = joint_action
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Nothing to prepare."""
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What it always asks."""
-        return env.task.encoding.encode(self.flat)
+        return env.task.encoding.encode(self.joint_action)
 
 
-class Part:
+class PartialController:
     """Another controller's requests for some devices; the others are as if nobody controlled them.
 
     Args:
@@ -53,28 +53,28 @@ class Part:
         self.without = without
         self.circuit_controls = whole.circuit_controls
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Find the devices' entries.
 
         Raises:
             ValueError: the environment has none of the devices; the circuit's own controls may have them.
         """
-        self.whole.start(env)
+        self.whole.reset(env)
         named = np.array([device in self.devices for device in devices_of(env.task)])
         if not named.any():
             raise ValueError(
                 f"none of {sorted(self.devices)} is in scenario {env.task.scenario.name!r} as it is played"
             )
-        self._acting = (named ^ self.without)[env.task.agents.slots.entry_device]
+        self._acting = (named ^ self.without)[env.task.agents.action_layout.entry_device]
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The part's requests, and the neutral ones of the rest."""
         encoding = env.task.encoding
-        asked = encoding.decode(self.whole.act(env, observations)).flat
-        return encoding.encode(np.where(self._acting, asked, env.task.neutral))
+        asked = encoding.decode(self.whole.act(env, observations)).joint_action
+        return encoding.encode(np.where(self._acting, asked, env.task.default_action))
 
 
-class Recorded:
+class ReplayController:
     """Another controller's requests, as it made them when it played the day in full.
 
     What a part of the devices does on them costs power flows alone, where the other would think for seconds a day.
@@ -88,59 +88,66 @@ class Recorded:
         self.circuit_controls = whole.circuit_controls
         self._requests: dict[tuple[int, int], Array] = {}  # by day and step
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Prepare the other, if the day is not recorded."""
         self._known = (env.day, env.task.scenario.steps - 1) in self._requests
         if not self._known:
-            self.whole.start(env)
+            self.whole.reset(env)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What the other asked in this interval; asked now and kept where it has not played the day."""
         assert env.now is not None
         at, encoding = (env.day, env.now.step), env.task.encoding
         if not self._known:
-            self._requests[at] = encoding.decode(self.whole.act(env, observations)).flat
+            self._requests[at] = encoding.decode(self.whole.act(env, observations)).joint_action
         return encoding.encode(self._requests[at])
 
 
 def devices_of(task: Task) -> list[Device]:
     """Every device, kind after kind."""
-    return [(type(group).__name__, name) for group in task.groups for name in group.names]
+    return [(type(group).__name__, name) for group in task.device_groups for name in group.names]
 
 
 def extremes(task: Task, device: int) -> list[Array]:
     """(F) each: one device asked for its lowest and for its highest in all entries, the others neutral."""
     found = []
     for value in (1.0, -1.0):
-        flat = task.neutral.copy()
-        flat[task.agents.slots.entry_device == device] = value
-        found.append(flat)
+        joint_action = task.default_action.copy()
+        joint_action[task.agents.action_layout.entry_device == device] = value
+        found.append(joint_action)
     return found
 
 
 def constants(task: Task) -> dict[str, Array]:
     """Name to (F): a grid of values for each kind of entry on all devices of the kind, and for all entries together."""
     found: dict[str, Array] = {}
-    slots = task.agents.slots
-    for group, part, (_, width) in zip(task.groups, slots.parts, slots.shapes, strict=True):
+    action_layout = task.agents.action_layout
+    for group, part, (_, width) in zip(task.device_groups, action_layout.parts, action_layout.shapes, strict=True):
         for k, label in enumerate(group.action_labels):
             for value in values_of(group, k):
-                flat = task.neutral.copy()
-                flat[part][k::width] = value
-                found[f"{type(group).__name__}, {label}: {value:.3g}"] = flat
+                joint_action = task.default_action.copy()
+                joint_action[part][k::width] = value
+                found[f"{type(group).__name__}, {label}: {value:.3g}"] = joint_action
     for value in SHARES:
-        found[f"every entry: {value:g}"] = np.full(slots.size, value)
-    return {name: flat for name, flat in found.items() if not np.array_equal(flat, task.neutral)}
+        found[f"every entry: {value:g}"] = np.full(action_layout.size, value)
+    return {
+        name: joint_action
+        for name, joint_action in found.items()
+        if not np.array_equal(joint_action, task.default_action)
+    }
 
 
 def entry_values(task: Task) -> list[list[float]]:
     """(F) what is tried of each entry."""
     return [
-        values_of(group, k) for group in task.groups for _ in range(group.size) for k in range(len(group.action_labels))
+        values_of(group, k)
+        for group in task.device_groups
+        for _ in range(group.size)
+        for k in range(len(group.action_labels))
     ]
 
 
 def values_of(group: DeviceGroup, entry: int) -> list[float]:
     """What is tried of an entry: every position where it has some by nature, else a few shares."""
-    count = int(group.levels()[:, entry].max(initial=0))
+    count = int(group.n_levels()[:, entry].max(initial=0))
     return np.linspace(-1, 1, min(count, MOST_POSITIONS)).tolist() if count > 1 else list(SHARES)

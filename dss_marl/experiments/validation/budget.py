@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dss_marl.controllers import BY_NAME, load_plans
+from dss_marl.controllers import OPT_IN, load_plans
 from dss_marl.envs.task import Task
 from dss_marl.profiles.splits import spread_days
 
@@ -14,7 +14,7 @@ LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a
 
 
 @dataclass(frozen=True)
-class Scope:
+class ValidationBudget:
     """Which days, and how many trials.
 
     Attributes:
@@ -34,7 +34,7 @@ class Scope:
     quick: bool
 
     @classmethod
-    def of(cls, task: Task, most: int | None = None, quick: bool = False) -> Scope:
+    def of(cls, task: Task, most: int | None = None, quick: bool = False) -> ValidationBudget:
         """What a task can afford.
 
         Args:
@@ -60,8 +60,8 @@ class Scope:
 def frozen_days(task: Task) -> Sequence[int]:
     """The test days on which results of a scenario are stated."""
     test = task.profiles.days("test")
-    if task.scenario.strongest != "best_known":
-        return spread_days(test, DAYS if task.scenario.strongest in BY_NAME else MANY_DAYS)
+    if task.scenario.reference_controller != "best_known":
+        return spread_days(test, DAYS if task.scenario.reference_controller in OPT_IN else MANY_DAYS)
     solved = load_plans(task.scenario).requests
     days = [day for day in test if day in solved]
     if len(days) < 2:

@@ -16,7 +16,7 @@ CHECKS = {
 }
 
 
-class Row(NamedTuple):
+class CheckResult(NamedTuple):
     """One line of the proof.
 
     Attributes:
@@ -36,11 +36,11 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def failures(rows: Iterable[Row]) -> list[Row]:
+def failures(rows: Iterable[CheckResult]) -> list[CheckResult]:
     """The rows that did not pass."""
     return [row for row in rows if row.passed is False]
 
 
-def said(mean: float, low: float, high: float) -> str:
+def format_interval(mean: float, low: float, high: float) -> str:
     """A mean with its interval, with digits enough to see the interval."""
     return f"{mean:.4g}" if low == high else f"{mean:.4g} ({low:.4g} to {high:.4g})"

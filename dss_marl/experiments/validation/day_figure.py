@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import BY_NAME, REFERENCES
+from dss_marl.controllers import OPT_IN, REFERENCES
 from dss_marl.devices import Batteries, DeviceGroup, OpenPoints
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.evaluation import environment_for, run_day, startable
+from dss_marl.experiments.evaluation import available_controllers, environment_for, run_day
 from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.rewards import estimate_off, unserved_kwh
@@ -39,14 +39,14 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
     task = build_task(scenario)
     days = frozen_days(task)
     day = days[len(days) // 2] if day is None else day
-    names = [name for name in REFERENCES if name not in BY_NAME or name == scenario.strongest]
-    found, refused = startable(scenario, names, day)
-    if scenario.strongest in refused:
-        raise ValueError(f"scenario {scenario.name!r}, day {day}: {refused[scenario.strongest]}")
-    rules = [name for name in found if name not in ("no_control", "random", scenario.strongest, *_PLAIN)]
-    middle = [name for name in (*rules, *_PLAIN) if name in found and name != scenario.strongest][:1]
+    names = [name for name in REFERENCES if name not in OPT_IN or name == scenario.reference_controller]
+    found, refused = available_controllers(scenario, names, day)
+    if scenario.reference_controller in refused:
+        raise ValueError(f"scenario {scenario.name!r}, day {day}: {refused[scenario.reference_controller]}")
+    rules = [name for name in found if name not in ("no_control", "random", scenario.reference_controller, *_PLAIN)]
+    middle = [name for name in (*rules, *_PLAIN) if name in found and name != scenario.reference_controller][:1]
     panels = {}
-    for name in ("no_control", *middle, scenario.strongest):
+    for name in ("no_control", *middle, scenario.reference_controller):
         env = environment_for(found[name], scenario, "test")
         states: list[tuple[GridState, GridState]] = []
 
@@ -73,8 +73,8 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         states: before and after each interval.
     """
     feeder, after = task.feeder, [state for _, state in states]
-    judged = np.sort(np.concatenate([zone.judged for zone in task.zones]))
-    v = np.array([_band(state.solution.v_pu[judged], state.solution.energised[judged]) for state in after])
+    scored_nodes = np.sort(np.concatenate([zone.scored_nodes for zone in task.zones]))
+    v = np.array([_band(state.solution.v_pu[scored_nodes], state.solution.energised[scored_nodes]) for state in after])
     rows = {kind: [j for j, row in enumerate(feeder.injections) if row.kind == kind] for kind in _kinds(task)}
     served = np.array([state.solution.served_kw for state in after])
     power = {"import": np.array([float(state.solution.source_kw) for state in after])}
@@ -94,9 +94,9 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         panels["state of charge [1]"] = _lines(charge[..., 0])
     if places is not None:
         panels["open place [number]"] = _lines(places.argmax(-1).astype(float))
-    if task.stacked.all_estimated:
-        off = np.array([np.abs(estimate_off(task.stacked, *pair)).ravel() for pair in states])  # 0 where padded
-        panels["estimates off by [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.stacked.all_estimated}
+    if task.all_zones.all_estimated:
+        off = np.array([np.abs(estimate_off(task.all_zones, *pair)).ravel() for pair in states])  # 0 where padded
+        panels["estimates off by [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.all_zones.all_estimated}
     if len(feeder.taps):
         panels["tap"] = _lines(np.array([state.setpoints.tap for state in after], float))
     closed = np.array([state.setpoints.closed for state in after])
@@ -104,7 +104,7 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         own = [s for s, row in enumerate(feeder.switches) if row.kind == kind]
         if own:
             panels[label] = {"_count": (closed[:, own] == shut).sum(1).astype(float)}
-    dark = np.array([float(unserved_kwh(task.stacked, *pair).sum()) / task.scenario.dt_h for pair in states])
+    dark = np.array([float(unserved_kwh(task.all_zones, *pair).sum()) / task.scenario.dt_h for pair in states])
     panels[_UNSERVED[task.priorities is not None]] = {"_unserved": dark}
     return panels
 
@@ -152,10 +152,10 @@ def _lines(values: Array) -> dict[str, Array]:
 def _readings(task: Task, states: Sequence[GridState], kind: type[DeviceGroup]) -> Array | None:
     """(T, D, M) what the devices of a kind tell of themselves; None where there are none."""
     place = 0
-    for group in task.groups:
-        width = group.size * len(group.reading_labels)
+    for group in task.device_groups:
+        width = group.size * len(group.telemetry_labels)
         if isinstance(group, kind):
-            return np.array([s.readings[place : place + width].reshape(group.size, -1) for s in states])
+            return np.array([s.telemetry[place : place + width].reshape(group.size, -1) for s in states])
         place += width
     return None
 

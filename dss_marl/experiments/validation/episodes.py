@@ -18,7 +18,7 @@ from dss_marl.grid.state import Array, GridState, Setpoints
 SAMPLES = 24  # intervals of a day whose energy is counted in another way
 
 
-class Game(NamedTuple):
+class EpisodeResult(NamedTuple):
     """A day that was played.
 
     Attributes:
@@ -36,7 +36,7 @@ class Game(NamedTuple):
     imbalance: float
 
 
-class Games:
+class EpisodeCache:
     """Plays a scenario's days.
 
     Args:
@@ -50,7 +50,7 @@ class Games:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.task: Task = build_task(scenario)
-        self.kept: dict[str, dict[int, Game]] = {}
+        self.kept: dict[str, dict[int, EpisodeResult]] = {}
         self._envs: dict[bool, ZoneEnv] = {}
 
     def play(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
@@ -72,7 +72,7 @@ class Games:
         """(days) team returns of what was played."""
         return np.array([self.kept[name][day].figures["team_return"] for day in days])
 
-    def played(self, controller: Controller, day: int, balance: bool = False) -> Game:
+    def played(self, controller: Controller, day: int, balance: bool = False) -> EpisodeResult:
         """One day, kept nowhere."""
         env = self.environment(controller)
         sums, seen = TermSums(env.task), _Seen(balance, env.task.scenario.steps)
@@ -83,7 +83,7 @@ class Games:
             seen.add(after)
 
         figures = run_day(env, controller, day, watch)
-        return Game(figures, sums.sums, seen.lowest, seen.highest, seen.imbalance(env))
+        return EpisodeResult(figures, sums.sums, seen.lowest, seen.highest, seen.imbalance(env))
 
     def environment(self, controller: Controller) -> ZoneEnv:
         """The one that controllers of this sort share."""

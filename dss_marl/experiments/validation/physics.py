@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 import numpy as np
 
-from dss_marl.experiments.validation.check import Row
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.check import CheckResult
+from dss_marl.experiments.validation.episodes import EpisodeCache
 
 LOWEST, HIGHEST = 0.5, 1.5  # [pu]
 UNBALANCED = 1e-4  # of the power that flows: ten times the solver's relative tolerance
 
 
-def physical(games: Games, controllers: Collection[str]) -> list[Row]:
+def physical(games: EpisodeCache, controllers: Collection[str]) -> list[CheckResult]:
     """(g) Power flows that solve, voltages of energised nodes, and the energy balance.
 
     Constants push a feeder beyond what any operator would let happen: their voltages are told, not judged.
@@ -23,18 +23,24 @@ def physical(games: Games, controllers: Collection[str]) -> list[Row]:
         controllers: the reference controllers, which are judged.
     """
     every = {(name, day): game for name, own in games.kept.items() for day, game in own.items()}
-    judged = {at: game for at, game in every.items() if at[0] in controllers}
-    failed = sorted({name for (name, _), game in judged.items() if game.figures["failed"]})
-    rows = [Row("g", "days with a failed power flow", ", ".join(failed) or "0", "0", not failed, f"{len(judged)} days")]
-    for who, played in (("reference controllers", judged), ("constants and single devices too", every)):
+    scored_nodes = {at: game for at, game in every.items() if at[0] in controllers}
+    failed = sorted({name for (name, _), game in scored_nodes.items() if game.figures["failed"]})
+    rows = [
+        CheckResult(
+            "g", "days with a failed power flow", ", ".join(failed) or "0", "0", not failed, f"{len(scored_nodes)} days"
+        )
+    ]
+    for who, played in (("reference controllers", scored_nodes), ("constants and single devices too", every)):
         low, high = min(played, key=lambda at: every[at].lowest), max(played, key=lambda at: every[at].highest)
         least, most = every[low].lowest, every[high].highest
         possible = least >= LOWEST and most <= HIGHEST
         note = f"{low[0]}, day {low[1]}; {high[0]}, day {high[1]}"
-        demanded, passed = (f"{LOWEST:g} to {HIGHEST:g} pu", possible) if played is judged else ("", None)
-        rows.append(Row("g", f"voltages, {who}", f"{least:.4f} to {most:.4f} pu", demanded, passed, note))
-    looked = [game.imbalance for game in judged.values() if np.isfinite(game.imbalance)]
+        demanded, passed = (f"{LOWEST:g} to {HIGHEST:g} pu", possible) if played is scored_nodes else ("", None)
+        rows.append(CheckResult("g", f"voltages, {who}", f"{least:.4f} to {most:.4f} pu", demanded, passed, note))
+    looked = [game.imbalance for game in scored_nodes.values() if np.isfinite(game.imbalance)]
     worst = max(looked, default=np.nan)
     note = f"{len(looked)} days: source + units - loads against the losses of all elements, over the power that flows"
-    rows.append(Row("g", "energy imbalance", f"{worst:.1e}", f"<= {UNBALANCED:g}", bool(worst <= UNBALANCED), note))
+    rows.append(
+        CheckResult("g", "energy imbalance", f"{worst:.1e}", f"<= {UNBALANCED:g}", bool(worst <= UNBALANCED), note)
+    )
     return rows

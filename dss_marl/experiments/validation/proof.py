@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dss_marl.controllers import BY_NAME, REFERENCES, Controller
+from dss_marl.controllers import OPT_IN, REFERENCES, Controller
 from dss_marl.envs.scenario import Scenario
-from dss_marl.experiments.evaluation import Table, startable
+from dss_marl.experiments.evaluation import ComparisonTable, available_controllers
 from dss_marl.experiments.run_record import git_commit
 from dss_marl.experiments.validation.ablations import constants
-from dss_marl.experiments.validation.budget import Scope
-from dss_marl.experiments.validation.check import Row, failures
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.check import CheckResult, failures
+from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.physics import physical
 from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, strongest_wins
 from dss_marl.experiments.validation.reward_terms import terms_fire
@@ -37,9 +37,9 @@ class Proof:
     """
 
     scenario: Scenario
-    scope: Scope
-    rows: tuple[Row, ...]
-    games: Games
+    scope: ValidationBudget
+    rows: tuple[CheckResult, ...]
+    games: EpisodeCache
     controllers: dict[str, Controller]
     refused: dict[str, str]
     commit: str = ""
@@ -50,13 +50,13 @@ class Proof:
         return not failures(self.rows)
 
     @property
-    def table(self) -> Table:
+    def table(self) -> ComparisonTable:
         """The controllers that played all days, the strongest last."""
         days, kept = self.scope.days, self.games.kept
         names = [name for name in self.controllers if all(day in kept[name] for day in days)]
-        names.sort(key=lambda name: name == self.scenario.strongest)
+        names.sort(key=lambda name: name == self.scenario.reference_controller)
         figures = {name: [kept[name][day].figures for day in days] for name in names}
-        return Table(self.scenario.name, "test", days, figures, self.scenario.strongest)
+        return ComparisonTable(self.scenario.name, "test", days, figures, self.scenario.reference_controller)
 
 
 def prove(
@@ -74,17 +74,17 @@ def prove(
         ValueError: the strongest controller cannot play.
     """
     commit = git_commit()  # now: the checkout may go on while days are played
-    games = Games(scenario)
-    strongest = scenario.strongest
-    scope = Scope.of(games.task, most_days, quick)
-    names = [name for name in REFERENCES if name not in BY_NAME or name == strongest or scope.slow]
+    games = EpisodeCache(scenario)
+    strongest = scenario.reference_controller
+    scope = ValidationBudget.of(games.task, most_days, quick)
+    names = [name for name in REFERENCES if name not in OPT_IN or name == strongest or scope.slow]
     if strongest not in REFERENCES:
         raise ValueError(f"scenario {scenario.name!r}: strongest {strongest!r} is none of {', '.join(REFERENCES)}")
-    controllers, refused = startable(scenario, names, scope.days[0])
+    controllers, refused = available_controllers(scenario, names, scope.days[0])
     if strongest in refused:
         raise ValueError(f"scenario {scenario.name!r}: its strongest controller cannot play: {refused[strongest]}")
     for name, controller in controllers.items():
-        brief = name in BY_NAME and name != strongest
+        brief = name in OPT_IN and name != strongest
         report(f"{name}: {len(scope.few if brief else scope.days)} days")
         games.play(name, controller, scope.few[:2], balance=True)
         games.play(name, controller, scope.few if brief else scope.days)
@@ -99,7 +99,7 @@ def prove(
     rows += moving
     report("stress splits")
     looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
-    if strongest not in BY_NAME:  # a quick one, which sees more of a day than those that do nothing
+    if strongest not in OPT_IN:  # a quick one, which sees more of a day than those that do nothing
         looked[strongest] = controllers[strongest]
     rows += stress_changes(games, looked, scope)
     rows += partial_observation(games, strongest, controllers, scope)

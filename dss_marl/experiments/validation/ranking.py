@@ -8,9 +8,9 @@ import numpy as np
 
 from dss_marl.controllers import Controller, ZoneGreedy, is_local
 from dss_marl.experiments.metrics import mean_interval
-from dss_marl.experiments.validation.budget import Scope
-from dss_marl.experiments.validation.check import Row, said
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.check import CheckResult, format_interval
+from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.grid.state import Array, BoolArray
 
 MARGIN = 0.02  # of the other's return; the least gain that is worth a task, 40 times what the solver's noise is
@@ -24,12 +24,14 @@ def tied(returns: Array) -> Array:
     return TIE * np.maximum(np.abs(returns), 1.0)
 
 
-def played_days(games: Games, name: str, scope: Scope) -> tuple[int, ...]:
+def played_days(games: EpisodeCache, name: str, scope: ValidationBudget) -> tuple[int, ...]:
     """The days of the scope that a controller has played."""
     return tuple(day for day in scope.days if day in games.kept.get(name, {}))
 
 
-def strongest_wins(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:
+def strongest_wins(
+    games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
+) -> list[CheckResult]:
     """(a) The strongest gains clearly on doing nothing and on the circuit's own controls, and nobody beats it.
 
     Args:
@@ -55,22 +57,26 @@ def strongest_wins(games: Games, strongest: str, names: Mapping[str, Controller]
     return rows
 
 
-def _gain(games: Games, strongest: str, zero: str, scope: Scope) -> Row:
+def _gain(games: EpisodeCache, strongest: str, zero: str, scope: ValidationBudget) -> CheckResult:
     below = games.returns(zero, scope.days)
     mean, low, high = mean_interval(games.returns(strongest, scope.days) - below)
     least = MARGIN * abs(float(below.mean()))
     passed = mean >= least and (scope.quick or low > 0)
     demanded = f">= {least:.3g} ({MARGIN:.0%} of its {below.mean():.4g}), interval > 0"
-    return Row("a", f"gain on {zero}", said(mean, low, high), demanded, bool(passed), f"{len(scope.days)} days")
+    return CheckResult(
+        "a", f"gain on {zero}", format_interval(mean, low, high), demanded, bool(passed), f"{len(scope.days)} days"
+    )
 
 
-def _share(what: str, held: BoolArray) -> Row:
+def _share(what: str, held: BoolArray) -> CheckResult:
     enough = held.mean() >= UNBEATEN
     note = f"closer than {TIE:g} of the return is a tie, and beats nobody"
-    return Row("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
+    return CheckResult("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
 
 
-def partial_observation(games: Games, strongest: str, names: Mapping[str, Controller], scope: Scope) -> list[Row]:
+def partial_observation(
+    games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
+) -> list[CheckResult]:
     """(f) The best controller that knows of each zone only what the zone knows falls short of the strongest.
 
     Where there is one zone, ``zone_greedy`` sees the whole grid, and does not count.
@@ -80,7 +86,7 @@ def partial_observation(games: Games, strongest: str, names: Mapping[str, Contro
     """
     if is_local(names[strongest]):
         why = "the strongest knows no more than each zone does itself; a central controller must be stronger than it"
-        return [Row("f", "the strongest uses more than each zone knows", strongest, "not local", False, why)]
+        return [CheckResult("f", "the strongest uses more than each zone knows", strongest, "not local", False, why)]
     short, several = {}, len(games.task.zones) > 1
     for name, controller in names.items():
         if is_local(controller) and (several or not isinstance(controller, ZoneGreedy)):
@@ -92,4 +98,4 @@ def partial_observation(games: Games, strongest: str, names: Mapping[str, Contro
     others = ", ".join(f"{name} {lack.mean():.4g}" for name, (lack, _) in short.items() if name != best)
     note = f"{len(short[best][1])} days" + (f"; others: {others}" if others else "")
     what = f"{best}, the best that knows its own zone only, falls short by"
-    return [Row("f", what, said(mean, low, high), "interval > 0", bool(passed), note)]
+    return [CheckResult("f", what, format_interval(mean, low, high), "interval > 0", bool(passed), note)]

@@ -13,8 +13,8 @@ from typing import Any
 from dss_marl._assets import data_folder
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.envs.scenario import Scenario
-from dss_marl.experiments.evaluation import Table
-from dss_marl.experiments.validation.check import Row
+from dss_marl.experiments.evaluation import ComparisonTable
+from dss_marl.experiments.validation.check import CheckResult
 from dss_marl.experiments.validation.proof import Proof
 from dss_marl.profiles import STRESS_SPLITS, SyntheticProfiles
 from dss_marl.profiles.stress import stressed
@@ -35,7 +35,7 @@ class Result:
     """
 
     said: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[CheckResult, ...]
     figures: dict[str, dict[str, list[float]]]
     played: dict[str, list[int]]
 
@@ -44,7 +44,7 @@ class Result:
         """Whether the proof held."""
         return bool(self.said["passed"])
 
-    def table(self) -> Table:
+    def table(self) -> ComparisonTable:
         """The controllers that played all days."""
         days = tuple(self.said["days"])
         rows = {
@@ -52,12 +52,12 @@ class Result:
             for name, own in self.figures.items()
             if tuple(self.played[name]) == days
         }
-        return Table(self.said["scenario"], "test", days, rows, self.said["strongest"])
+        return ComparisonTable(self.said["scenario"], "test", days, rows, self.said["reference_controller"])
 
 
-def stated(scenario: Scenario) -> str:
+def scenario_digest(scenario: Scenario) -> str:
     """Short hash of what in a scenario bears on its results: plans, strongest, tuned droop, costs, stress."""
-    said: list[Any] = [digest(scenario), scenario.strongest, scenario.tuned_droop, list(scenario.costs)]
+    said: list[Any] = [digest(scenario), scenario.reference_controller, scenario.tuned_droop, list(scenario.costs)]
     if isinstance(scenario.profiles, SyntheticProfiles):
         days = [stressed(scenario.profiles, split) for split in STRESS_SPLITS]
         said.append([spec.model_dump(mode="json", exclude_defaults=True) for spec in days])
@@ -70,7 +70,7 @@ def save(proof: Proof, folder: Path) -> None:
     scenario, task = proof.scenario, proof.games.task
     about = {
         "scenario": scenario.name,
-        "digest": stated(scenario),
+        "digest": scenario_digest(scenario),
         "version": version("dss_marl"),
         "commit": proof.commit,
         "days": list(proof.scope.days),
@@ -80,7 +80,7 @@ def save(proof: Proof, folder: Path) -> None:
     sizes = {
         "feeder": task.feeder.name,
         "agents": len(task.agents.names),
-        "devices": sum(group.size for group in task.groups),
+        "devices": sum(group.size for group in task.device_groups),
         "nodes": len(task.feeder.nodes),
         "steps": scenario.steps,
         "dt_h": scenario.dt_h,
@@ -91,7 +91,7 @@ def save(proof: Proof, folder: Path) -> None:
         games = [proof.games.kept[name][day].figures for day in days]
         figures = {figure: [float(f"{one[figure]:.{_DIGITS}g}") for one in games] for figure in games[0]}
         kept[name] = {"days": days, **{name: values for name, values in figures.items() if any(values)}}
-    table = {**about, "strongest": scenario.strongest, **sizes, "controllers": kept}
+    table = {**about, "reference_controller": scenario.reference_controller, **sizes, "controllers": kept}
     (folder / TABLE).write_text(_lines(table), encoding="utf-8")
 
 
@@ -130,7 +130,7 @@ def load(folder: Path) -> Result:
         name: {figure: own.get(figure, [0.0] * len(days[name])) for figure in sorted(known)}
         for name, own in table["controllers"].items()
     }
-    rows = tuple(Row(**row) for row in proof["rows"])
+    rows = tuple(CheckResult(**row) for row in proof["rows"])
     said = {key: value for key, value in {**proof, **table}.items() if key not in ("rows", "controllers")}
     return Result(said, rows, figures, days)
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dss_marl.experiments.validation.budget import Scope
-from dss_marl.experiments.validation.check import Row
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.check import CheckResult
+from dss_marl.experiments.validation.episodes import EpisodeCache
 
 _ZERO = 1e-9
 APART = 0.01  # spread of the controllers' means over the largest of them
 
 
-def terms_fire(games: Games, names: Sequence[str], scope: Scope) -> list[Row]:
+def terms_fire(games: EpisodeCache, names: Sequence[str], scope: ValidationBudget) -> list[CheckResult]:
     """(c) Every term is not zero under some controller, and not the same under all.
 
     Those with a power flow that failed do not count: their sums end where they failed.
@@ -35,6 +35,6 @@ def terms_fire(games: Games, names: Sequence[str], scope: Scope) -> list[Row]:
         measured = f"{sums[low]:.4g} ({low}) to {sums[high]:.4g} ({high})"
         demanded = f"not zero, apart by {APART:.0%} of the largest"
         rows.append(
-            Row("c", f"{term.replace('/', ' ')} of a day", measured, demanded, passed, f"{len(scope.few)} days")
+            CheckResult("c", f"{term.replace('/', ' ')} of a day", measured, demanded, passed, f"{len(scope.few)} days")
         )
     return rows

@@ -7,9 +7,9 @@ import numpy as np
 from dss_marl.controllers import Controller
 from dss_marl.envs.task import Task
 from dss_marl.experiments.metrics import FIGURES
-from dss_marl.experiments.validation.budget import Scope
-from dss_marl.experiments.validation.check import Row
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.check import CheckResult
+from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.grid.state import Array
 from dss_marl.profiles import STRESS_SPLITS
 from dss_marl.profiles.splits import OFFSET, spread_days
@@ -27,7 +27,9 @@ def without_meaning(task: Task, split: str) -> str:
     return "its days are those of the year" + (": no photovoltaic unit" if split == "more_pv" else "")
 
 
-def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scope) -> list[Row]:
+def stress_changes(
+    games: EpisodeCache, controllers: dict[str, Controller], scope: ValidationBudget
+) -> list[CheckResult]:
     """(e) Every stress split has other key figures than the test split, under one of the controllers.
 
     Mean figures of the split's days and of test days are compared, pair by pair where the split has the test days'
@@ -40,30 +42,32 @@ def stress_changes(games: Games, controllers: dict[str, Controller], scope: Scop
         scope: how many days.
     """
     if games.task.scenario.profiles.kind != "synthetic":
-        return [Row("e", "stress splits", "none", "", None, "the days are not generated")]
+        return [CheckResult("e", "stress splits", "none", "", None, "the days are not generated")]
     rows = []
     for split in STRESS_SPLITS:
         why = without_meaning(games.task, split)
         if why:
-            rows.append(Row("e", f"{split} against test", "", "", None, why))
+            rows.append(CheckResult("e", f"{split} against test", "", "", None, why))
         else:
             rows.append(_changed(games, controllers, split, scope))
     return rows
 
 
-def _changed(games: Games, controllers: dict[str, Controller], split: str, scope: Scope) -> Row:
+def _changed(
+    games: EpisodeCache, controllers: dict[str, Controller], split: str, scope: ValidationBudget
+) -> CheckResult:
     what, demanded = f"{split} against test", "a figure whose difference excludes 0"
     looks = [(count, name) for count in dict.fromkeys(scope.stress) for name in controllers]
     for count, name in looks:
         found = _differing(games, name, controllers[name], split, count, len(looks))
         if found:
             shown, told = "; ".join(found[:2]), f"{name}, {count} days each, {len(found)} figures differ"
-            return Row("e", what, shown, demanded, True, told)
+            return CheckResult("e", what, shown, demanded, True, told)
     told = f"{' and '.join(controllers)}, {scope.stress[-1]} days each"
-    return Row("e", what, "no difference", demanded, None if scope.quick else False, told)
+    return CheckResult("e", what, "no difference", demanded, None if scope.quick else False, told)
 
 
-def _differing(games: Games, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
+def _differing(games: EpisodeCache, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
     """What of the key figures differs between so many days of the split and of test, the largest difference first."""
     profiles, found = games.task.profiles, []
     test, days = (spread_days(profiles.days(one), count) for one in ("test", split))

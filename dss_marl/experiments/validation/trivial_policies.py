@@ -9,17 +9,17 @@ import numpy as np
 from dss_marl.controllers import Controller
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.ablations import (
-    Constant,
-    Part,
-    Recorded,
+    ConstantController,
+    PartialController,
+    ReplayController,
     constants,
     devices_of,
     entry_values,
     extremes,
 )
-from dss_marl.experiments.validation.budget import Scope
-from dss_marl.experiments.validation.check import Row, said
-from dss_marl.experiments.validation.episodes import Games
+from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.check import CheckResult, format_interval
+from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.ranking import tied
 from dss_marl.grid.state import Array
 
@@ -27,7 +27,7 @@ CLEARLY = 0.1  # of what the strongest gains on the score's zero
 _SCREENED = 3  # single devices, the best of the first days, that play all of the few
 
 
-def constants_fall_short(games: Games, strongest: str, zero: str, scope: Scope) -> list[Row]:
+def constants_fall_short(games: EpisodeCache, strongest: str, zero: str, scope: ValidationBudget) -> list[CheckResult]:
     """(b) The best constants of a grid, and of a search that goes on from the best of them.
 
     Args:
@@ -36,8 +36,8 @@ def constants_fall_short(games: Games, strongest: str, zero: str, scope: Scope) 
         scope: which days, and how many tries.
     """
     grid = constants(games.task)
-    for name, flat in grid.items():
-        games.play(name, Constant(flat), scope.few)
+    for name, joint_action in grid.items():
+        games.play(name, ConstantController(joint_action), scope.few)
     means = {name: float(games.returns(name, scope.few).mean()) for name in grid}
     ranked = sorted(means, key=lambda name: -means[name])
     rows = [
@@ -45,17 +45,17 @@ def constants_fall_short(games: Games, strongest: str, zero: str, scope: Scope) 
     ]
     rows[0] = rows[0]._replace(note=f"{rows[0].note}; the best of {len(grid)} constants")
     best = _searched(games, grid, ranked[0], scope)
-    games.play("constant found", Constant(best), scope.few)
+    games.play("constant found", ConstantController(best), scope.few)
     row = _short(games, "the best constant found", games.returns("constant found", scope.few), strongest, zero, scope)
     return [*rows, row._replace(note=f"{row.note}; {scope.tries} changes of single entries tried")]
 
 
-def _searched(games: Games, grid: dict[str, Array], first: str, scope: Scope) -> Array:
+def _searched(games: EpisodeCache, grid: dict[str, Array], first: str, scope: ValidationBudget) -> Array:
     """(F) a constant that is no worse on two days than the best of the grid or doing nothing, by changes of entries."""
     task, days, rng = games.task, scope.few[:2], np.random.default_rng(0)
-    start = {tuple(task.neutral): float(games.returns("no_control", days).mean())}
+    start = {tuple(task.default_action): float(games.returns("no_control", days).mean())}
     start[tuple(grid[first])] = float(games.returns(first, days).mean())
-    best = np.array(max(start, key=lambda flat: start[flat]))
+    best = np.array(max(start, key=lambda joint_action: start[joint_action]))
     earned = max(start.values())
     values = entry_values(task)
     rounds = -(-scope.tries // len(best))
@@ -63,15 +63,15 @@ def _searched(games: Games, grid: dict[str, Array], first: str, scope: Scope) ->
     for entry in order.tolist():
         tried = best.copy()
         tried[entry] = rng.choice([value for value in values[entry] if abs(value - best[entry]) > 1e-9])
-        worth = float(np.mean([games.played(Constant(tried), day).figures["team_return"] for day in days]))
+        worth = float(np.mean([games.played(ConstantController(tried), day).figures["team_return"] for day in days]))
         if worth > earned:
             best, earned = tried, worth
     return best
 
 
 def single_devices(
-    games: Games, strongest: str, controller: Controller, zero: str, scope: Scope
-) -> tuple[list[Row], list[Row]]:
+    games: EpisodeCache, strongest: str, controller: Controller, zero: str, scope: ValidationBudget
+) -> tuple[list[CheckResult], list[CheckResult]]:
     """(b) no device alone, on the strongest's requests, comes near it; (d) each device moves the return.
 
     A device moves the return if, on any of the days, it does so on the strongest's requests while the others are as if
@@ -88,13 +88,13 @@ def single_devices(
     """
     devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
     returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
-    asking, title = (controller, "only {}") if scope.slow else (Recorded(controller), "only {}, as recorded")
+    asking, title = (controller, "only {}") if scope.slow else (ReplayController(controller), "only {}, as recorded")
     if not scope.slow:
         games.play("recorded", asking, first)
     for d, device in enumerate(devices):
         name = title.format(device[1])
         try:
-            returns[device] = float(games.play(name, Part(asking, [device]), first).mean())
+            returns[device] = float(games.play(name, PartialController(asking, [device]), first).mean())
         except ValueError:
             games.kept.pop(name, None)  # under the circuit's controls it is not the strongest's to move
         way = _way(games, d, name, strongest, controller, scope)
@@ -105,34 +105,36 @@ def single_devices(
     best = sorted(returns, key=lambda device: -returns[device])[:_SCREENED]
     rows = []
     for device in best:
-        alone = games.play(f"only {device[1]}", Part(controller, [device]), scope.few)
+        alone = games.play(f"only {device[1]}", PartialController(controller, [device]), scope.few)
         rows.append(_short(games, f"only {device[1]} as {strongest} has it", alone, strongest, zero, scope))
     if rows:
         rows[0] = rows[0]._replace(note=f"{rows[0].note}; best first, of {len(returns)} single devices")
     else:
-        rows = [Row("b", "single devices", "none", "", None, f"{strongest} moves none of the devices")]
+        rows = [CheckResult("b", "single devices", "none", "", None, f"{strongest} moves none of the devices")]
     if len(devices) == 1:
-        rows = [Row("b", "single devices", "1 device", "", None, "there is only one device")]
+        rows = [CheckResult("b", "single devices", "1 device", "", None, "there is only one device")]
     how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
     measured = f"{len(devices) - len(dead)} of {len(devices)}"
     note = f"without effect: {', '.join(dead)}" if dead else how
-    return rows, [Row("d", "devices that move the return", measured, "all", not dead, note)]
+    return rows, [CheckResult("d", "devices that move the return", measured, "all", not dead, note)]
 
 
-def _way(games: Games, d: int, name: str, strongest: str, controller: Controller, scope: Scope) -> str | None:
+def _way(
+    games: EpisodeCache, d: int, name: str, strongest: str, controller: Controller, scope: ValidationBudget
+) -> str | None:
     """How a device was seen to move the return; None if it was not. ``name`` is that of its games alone."""
     nothing, device = "no_control", devices_of(games.task)[d]
     alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
     if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
         return "alone"
     for day in scope.few:
-        for flat in extremes(games.task, d):
-            earned = games.played(Constant(flat), day).figures["team_return"]
+        for joint_action in extremes(games.task, d):
+            earned = games.played(ConstantController(joint_action), day).figures["team_return"]
             if _differs(np.array([earned]), games.returns(nothing, [day])):
                 return "at an extreme"
     for day in scope.days:
         try:
-            earned = games.played(Part(controller, [device], without=True), day).figures["team_return"]
+            earned = games.played(PartialController(controller, [device], without=True), day).figures["team_return"]
         except ValueError:
             return None
         if _differs(np.array([earned]), games.returns(strongest, [day])):
@@ -144,7 +146,9 @@ def _differs(one: Array, other: Array) -> bool:
     return bool((np.abs(one - other) > tied(other)).any())
 
 
-def _short(games: Games, what: str, returns: Array, strongest: str, zero: str, scope: Scope) -> Row:
+def _short(
+    games: EpisodeCache, what: str, returns: Array, strongest: str, zero: str, scope: ValidationBudget
+) -> CheckResult:
     """Whether returns on the few days fall clearly short of the strongest's."""
     days: Sequence[int] = scope.few
     top = games.returns(strongest, days)
@@ -152,4 +156,6 @@ def _short(games: Games, what: str, returns: Array, strongest: str, zero: str, s
     mean, low, high = mean_interval(top - returns)
     passed = mean >= least and mean > 0 and (scope.quick or low > 0)
     demanded = f">= {least:.3g} ({CLEARLY:.0%} of the gain on {zero}), interval > 0"
-    return Row("b", f"{what}: falls short by", said(mean, low, high), demanded, bool(passed), f"{len(days)} days")
+    return CheckResult(
+        "b", f"{what}: falls short by", format_interval(mean, low, high), demanded, bool(passed), f"{len(days)} days"
+    )

@@ -9,11 +9,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.envs.task import Task
-from dss_marl.integrations.sb3.padded_policy import PaddedPolicy, used_columns
+from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy, used_columns
 from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
-class Falling:
+class LinearSchedule:
     """A learning rate that falls linearly from ``first`` to ``last``.
 
     SB3 calls it with the share of ``learn`` that is left. A model that learns in turns has many short ones: there,
@@ -47,7 +47,7 @@ def algorithm_for(name: str, action_space: spaces.Space) -> Any:
 
 def new_model(
     settings: TrainingSettings, venv: VecEnv, task: Task, seed: int, logs: str | None = None
-) -> tuple[Any, Falling]:
+) -> tuple[Any, LinearSchedule]:
     """A model for these rows, and its learning rate.
 
     Args:
@@ -57,7 +57,7 @@ def new_model(
         seed: of network, exploration and days.
         logs: folder of TensorBoard's logs.
     """
-    rate = Falling(settings.learning_rate, settings.final_learning_rate)
+    rate = LinearSchedule(settings.learning_rate, settings.final_learning_rate)
     policy: dict[str, Any] = {"net_arch": list(settings.net_arch)}
     if isinstance(venv.action_space, spaces.Box):
         policy["log_std_init"] = settings.log_std_init
@@ -65,7 +65,7 @@ def new_model(
     if padded:
         policy["columns"] = used_columns(task)
     model = algorithm_for(settings.algorithm, venv.action_space)(
-        PaddedPolicy if padded else "MlpPolicy",
+        MaskedGaussianPolicy if padded else "MlpPolicy",
         venv,
         learning_rate=rate,
         n_steps=settings.n_steps,

@@ -14,7 +14,7 @@ from dss_marl.envs.task import Task
 from dss_marl.mdp.observations import has_action
 
 
-class UsedEntries(DiagGaussianDistribution):
+class MaskedGaussian(DiagGaussianDistribution):
     """A diagonal Gaussian whose log-probability and entropy leave out unused entries.
 
     Attributes:
@@ -32,7 +32,7 @@ class UsedEntries(DiagGaussianDistribution):
         return (self.distribution.entropy() * self.used).sum(dim=1)
 
 
-class PaddedPolicy(ActorCriticPolicy):
+class MaskedGaussianPolicy(ActorCriticPolicy):
     """SB3's policy for a Box, reading from the observation which entries of the action are padding.
 
     What a policy draws for padding changes nothing, yet it would stand in the ratio of PPO, as noise.
@@ -44,7 +44,7 @@ class PaddedPolicy(ActorCriticPolicy):
     def __init__(self, *args: Any, columns: Sequence[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.columns = list(columns)
-        self._entries = UsedEntries(len(self.columns))
+        self._entries = MaskedGaussian(len(self.columns))
         self.action_dist = self._entries  # it has no parameters: the networks built stay
 
     def forward(self, obs: Any, deterministic: bool = False) -> Any:

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from dss_marl.envs.flattening import choices, width
 from dss_marl.integrations.sb3.vec_env import MASKS, to_sb3
-from dss_marl.integrations.vector import MakeEnv, Numbers
+from dss_marl.integrations.vector import MakeEnv, UniformSpaces
 
 
 def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
@@ -24,7 +24,7 @@ def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
     return {agent: re.sub(r"_?\d+$", "", agent) or agent for agent in agents}
 
 
-class Kinds:
+class PerKindGame:
     """One game in which every kind of agent has a model.
 
     A step of one kind's VecEnv is a step of the whole game: the other kinds' models choose their actions, exploring as
@@ -60,7 +60,7 @@ class Kinds:
         own = self.venv.env_method("own_spaces", indices=0)[0]
         kind_of = kind_by_name(agents) if kinds is None else kinds
         self.models: dict[str, Any] = {}
-        self.views: dict[str, KindRows] = {}
+        self.views: dict[str, KindVecEnv] = {}
         self.seen: Any = np.empty(0, np.float32)
         self.began = np.ones(self.venv.num_envs, bool)
         self._width = width(self.venv.action_space)
@@ -68,7 +68,7 @@ class Kinds:
             mine = [a for a, agent in enumerate(agents) if kind_of[agent] == kind]
             _check_alike(kind, {agents[a]: own[agents[a]] for a in mine})
             rows = np.add.outer(np.arange(n_envs) * len(agents), mine).ravel()
-            self.views[kind] = KindRows(self, kind, rows, *own[agents[mine[0]]])
+            self.views[kind] = KindVecEnv(self, kind, rows, *own[agents[mine[0]]])
 
     def reset(self) -> None:
         """Start an episode in all copies."""
@@ -93,7 +93,7 @@ class Kinds:
         self.venv.close()
 
 
-class KindRows(VecEnv):
+class KindVecEnv(VecEnv):
     """The agents of one kind, of all copies; a reset or seed here is one of the whole game.
 
     Attributes:
@@ -101,7 +101,7 @@ class KindRows(VecEnv):
     """
 
     def __init__(
-        self, game: Kinds, kind: str, rows: np.ndarray, observation_space: spaces.Box, action_space: spaces.Space
+        self, game: PerKindGame, kind: str, rows: np.ndarray, observation_space: spaces.Box, action_space: spaces.Space
     ) -> None:
         self.game, self.kind, self.rows = game, kind, rows
         self.action_width = width(action_space)
@@ -205,7 +205,7 @@ def _asks(predict: Callable[..., Any]) -> bool:
 
 
 def _numbers(make_env: MakeEnv) -> ParallelEnv:
-    return Numbers(make_env())
+    return UniformSpaces(make_env())
 
 
 def _check_alike(kind: str, own: Mapping[str, tuple[spaces.Space, spaces.Space]]) -> None:

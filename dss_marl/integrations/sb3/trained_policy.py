@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dss_marl.envs.flattening import action_in, arrayed, flat_mask, split
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split
 from dss_marl.envs.zone_env import ZoneEnv
 
 MODEL = "model.zip"
@@ -50,7 +50,7 @@ class PolicyPerKind:
         for kind, model in self.models.items():
             model.save(folder / MODEL.replace(".", f"-{kind}."))
 
-    def start(self, env: ZoneEnv) -> None:
+    def reset(self, env: ZoneEnv) -> None:
         """Check that the models fit.
 
         Raises:
@@ -134,7 +134,7 @@ def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[s
 
 
 def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
-    observed, acted = split(env.observation_space(agent))[0], arrayed(env.action_space(agent))
+    observed, acted = split(env.observation_space(agent))[0], flatten_space(env.action_space(agent))
     for name, mine, its in (("observation", model.observation_space, observed), ("action", model.action_space, acted)):
         if _form(mine) != _form(its):
             raise ValueError(

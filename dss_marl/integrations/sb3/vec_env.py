@@ -1,8 +1,8 @@
 """PettingZoo environments for Stable-Baselines3: every agent of every copy is one row of a VecEnv.
 
-SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over dss_marl.integrations.vector,
-and "supersuit" over SuperSuit's converters with what they leave out put right. Where actions are choices, rows show
-plain observations, and `action_masks` what is allowed, for sb3_contrib's MaskablePPO.
+SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over
+``integrations.vector``, and "supersuit" over SuperSuit's converters with what they leave out put right. Where actions
+are choices, rows show plain observations, and `action_masks` what is allowed, for sb3_contrib's MaskablePPO.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dss_marl.integrations.vector import Clone, Failure, Layout, MakeEnv, ParallelCopies, Start, copy_seeds, pickled
+from dss_marl.integrations.vector import (
+    Failure,
+    Layout,
+    MakeEnv,
+    ParallelCopies,
+    Start,
+    SuperSuitCopy,
+    copy_seeds,
+    pickled,
+)
 
 MASKS = "action_masks"  # what sb3_contrib calls them
 
@@ -204,7 +213,7 @@ class SuperSuitVecEnv(RowVecEnv):
         except ImportError as error:
             raise ImportError("route 'supersuit' needs SuperSuit: pip install 'dss_marl[train]'") from error
         pickled(make_env)  # SuperSuit copies by pickling, also within one process
-        template = Clone(make_env)
+        template = SuperSuitCopy(make_env)
         vector = supersuit.pettingzoo_env_to_vec_env_v1(template)
         vector.env_is_wrapped = template.answer
         self.venv = supersuit.concat_vec_envs_v1(vector, n_envs, num_cpus=num_cpus, base_class="stable_baselines3")

@@ -5,23 +5,23 @@ k * A + A - 1, in the order of `possible_agents`. Masks travel beside the observ
 import this package, so it imports neither torch nor a learning library.
 """
 
-from dss_marl.envs.flattening import Plain
+from dss_marl.envs.flattening import FlattenedEnv
 from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
-from dss_marl.integrations.vector.numeric_actions import Numbers
-from dss_marl.integrations.vector.supersuit_copies import Clone
+from dss_marl.integrations.vector.numeric_actions import UniformSpaces
+from dss_marl.integrations.vector.supersuit_copies import SuperSuitCopy
 from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
     "Block",
-    "Clone",
     "Copy",
     "Failure",
+    "FlattenedEnv",
     "Layout",
     "MakeEnv",
-    "Numbers",
     "ParallelCopies",
-    "Plain",
     "Start",
+    "SuperSuitCopy",
+    "UniformSpaces",
     "WorkerError",
     "copy_seeds",
     "pickled",

@@ -14,7 +14,7 @@ from pettingzoo.utils import BaseParallelWrapper
 from dss_marl.envs.flattening import action_in, plain, width
 
 
-class Numbers(BaseParallelWrapper):
+class UniformSpaces(BaseParallelWrapper):
     """Every observation and every action a row of numbers, as wide as the widest agent's; what is over is 0.
 
     It is made for whoever knows each agent's own spaces (``own_spaces``), such as one policy per kind of agent.

@@ -12,7 +12,7 @@ from dss_marl.integrations.vector.copies import Copy, Infos, MakeEnv, Start
 from dss_marl.integrations.vector.workers import Failure
 
 
-class Clone(Copy):
+class SuperSuitCopy(Copy):
     """A copy as SuperSuit makes them: by pickling, which here builds a new environment from the factory.
 
     So the factory has to be picklable, but no environment has to.
@@ -26,7 +26,7 @@ class Clone(Copy):
         self._closed = False
 
     def __reduce__(self) -> tuple:
-        return Clone, (self._make_env,)
+        return SuperSuitCopy, (self._make_env,)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Start an episode as prepared, with no infos: SuperSuit would write them over those of the terminal step."""

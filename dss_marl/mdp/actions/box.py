@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.mdp.actions.encoding import Decoded, Encoding
+from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
-class Boxes(Encoding):
+class BoxEncoding(Encoding):
     """Every entry a number in [-1, 1]; all agents have the same width."""
 
     name = "box"
@@ -23,7 +23,7 @@ class Boxes(Encoding):
 
     def space(self, agent: int) -> spaces.Box:
         """Box of the width of all agents."""
-        return spaces.Box(-1.0, 1.0, (self.slots.width,))
+        return spaces.Box(-1.0, 1.0, (self.action_layout.width,))
 
     def mask_space(self, agent: int) -> None:
         """Numbers have no mask."""
@@ -31,45 +31,47 @@ class Boxes(Encoding):
     def mask(self, agent: int, allowed: BoolArray) -> None:
         """None."""
 
-    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+    def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
         """See Encoding.decode; entries outside [-1, 1] are clipped and counted."""
-        slots = self.slots
+        action_layout = self.action_layout
         try:
-            rows = np.array([actions[agent] for agent in slots.agents], dtype=float)
+            rows = np.array([actions[agent] for agent in action_layout.agents], dtype=float)
         except (KeyError, ValueError, TypeError):
             rows = np.empty(0)
-        if rows.shape != slots.place.shape or len(actions) != len(slots.agents):
+        if rows.shape != action_layout.place.shape or len(actions) != len(action_layout.agents):
             raise ValueError(self._what_is_wrong(actions))
-        used = slots.used
-        flat = np.empty(slots.size)
-        clipped = np.zeros(len(slots.agents), dtype=np.int64)
+        used = action_layout.used
+        joint_action = np.empty(action_layout.size)
+        clipped = np.zeros(len(action_layout.agents), dtype=np.int64)
         if not np.abs(rows).max() <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
-                agent = slots.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
+                agent = action_layout.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
                 raise ValueError(
                     f"action of {agent!r} contains NaN: {actions[agent]!r}; look at the policy that made it"
                 )
             inside = np.clip(rows, -1.0, 1.0)
             clipped = ((inside != rows) & used).sum(-1)
             rows = inside
-        flat[slots.place[used]] = rows[used]
-        return Decoded(flat, self._no_levels, clipped)
+        joint_action[action_layout.place[used]] = rows[used]
+        return DecodedActions(joint_action, self._no_levels, clipped)
 
     @cached_property
     def _no_levels(self) -> IntArray:
-        return np.full(self.slots.size, -1)
+        return np.full(self.action_layout.size, -1)
 
     def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
         self._refuse_strangers(actions)
-        for agent in self.slots.agents:
+        for agent in self.action_layout.agents:
             try:
                 shape = np.asarray(actions[agent], dtype=float).shape
             except (ValueError, TypeError):
                 return f"action of {agent!r} is not a vector of numbers: {actions[agent]!r}"
-            if shape != (self.slots.width,):
-                return f"action of {agent!r} has shape {shape}; it must be ({self.slots.width},)"
+            if shape != (self.action_layout.width,):
+                return f"action of {agent!r} has shape {shape}; it must be ({self.action_layout.width},)"
         return "actions cannot be read as one row of numbers for each agent"
 
-    def encode(self, flat: Array) -> dict[str, Any]:
+    def encode(self, joint_action: Array) -> dict[str, Any]:
         """(W,) float32 for each agent; ignored slots are 0."""
-        return dict(zip(self.slots.agents, self.slots.rows(flat).astype(np.float32), strict=True))
+        return dict(
+            zip(self.action_layout.agents, self.action_layout.rows(joint_action).astype(np.float32), strict=True)
+        )

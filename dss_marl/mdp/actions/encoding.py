@@ -13,11 +13,11 @@ from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.mdp.actions.slots import Slots
+from dss_marl.mdp.actions.action_layout import ActionLayout
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedActions:
     """What agents asked for.
 
     Attributes:
@@ -26,7 +26,7 @@ class Decoded:
         clipped: (A) how many of an agent's numbers were out of range.
     """
 
-    flat: Array
+    joint_action: Array
     level: IntArray
     clipped: IntArray
 
@@ -35,16 +35,16 @@ class Encoding(ABC):
     """How agents say what their devices shall do.
 
     Attributes:
-        slots: which entry is whose.
+        action_layout: which entry is whose.
         counts: (F) levels of each entry, 0 where it is a number.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, slots: Slots, groups: Sequence[DeviceGroup], levels: int) -> None:
-        self.slots = slots
+    def __init__(self, action_layout: ActionLayout, groups: Sequence[DeviceGroup], levels: int) -> None:
+        self.action_layout = action_layout
         self.groups = tuple(groups)
-        by_nature = np.concatenate([np.asarray(group.levels(), np.int64).ravel() for group in groups])
+        by_nature = np.concatenate([np.asarray(group.n_levels(), np.int64).ravel() for group in groups])
         self.counts = self._counts(by_nature, levels)
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Encoding(ABC):
         """An agent's mask, int8, of (F, L) allowed levels."""
 
     @abstractmethod
-    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+    def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
         """Agents' actions as entries of devices.
 
         Raises:
@@ -72,7 +72,7 @@ class Encoding(ABC):
         """
 
     @abstractmethod
-    def encode(self, flat: Array) -> dict[str, Any]:
+    def encode(self, joint_action: Array) -> dict[str, Any]:
         """The inverse of ``decode``; a number between two levels goes to the nearer."""
 
     @cached_property
@@ -88,15 +88,17 @@ class Encoding(ABC):
             row[:count] = np.linspace(-1, 1, count) if count > 1 else 0.0
         return table
 
-    def nearest(self, flat: Array) -> IntArray:
+    def nearest(self, joint_action: Array) -> IntArray:
         """(F) the level next to each number; the lower of two equally near, -1 where there are none."""
         if not self.discrete:
             return np.full(len(self.counts), -1)
-        level = np.nanargmin(np.abs(np.where(self.counts[:, None] > 0, self.values, 0.0) - flat[:, None]), axis=-1)
+        level = np.nanargmin(
+            np.abs(np.where(self.counts[:, None] > 0, self.values, 0.0) - joint_action[:, None]), axis=-1
+        )
         return np.where(self.counts > 0, level, -1)
 
     def _refuse_strangers(self, actions: Mapping[str, Any]) -> None:
-        names = self.slots.agents
+        names = self.action_layout.agents
         missing = [agent for agent in names if agent not in actions]
         if missing:
             raise ValueError(f"no action for {missing[0]!r}; needed for each of {', '.join(names)}")

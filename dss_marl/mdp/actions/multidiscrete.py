@@ -10,10 +10,10 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.mdp.actions.encoding import Decoded, Encoding
+from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
-class MultiDiscretes(Encoding):
+class MultiDiscreteEncoding(Encoding):
     """Every entry a choice: the positions that a device has by nature, else ``levels`` evenly over [-1, 1].
 
     All agents have the same choices; where an agent has no device, or its device fewer positions, the mask says so.
@@ -28,7 +28,7 @@ class MultiDiscretes(Encoding):
     @cached_property
     def choices(self) -> IntArray:
         """(W) number of choices in each slot."""
-        return np.where(self.slots.used, self.counts[self.slots.place], 1).max(0)
+        return np.where(self.action_layout.used, self.counts[self.action_layout.place], 1).max(0)
 
     @property
     def _single(self) -> bool:
@@ -46,7 +46,7 @@ class MultiDiscretes(Encoding):
     def mask(self, agent: int, allowed: BoolArray) -> Any:
         """Per slot (n,) int8; where the agent has no device only the middle one is allowed."""
         masks = []
-        for place, n in zip(self.slots.place[agent], self.choices, strict=True):
+        for place, n in zip(self.action_layout.place[agent], self.choices, strict=True):
             mask = np.zeros(n, np.int8)
             if place >= 0:
                 own = allowed[place, :n]
@@ -56,39 +56,49 @@ class MultiDiscretes(Encoding):
             masks.append(mask)
         return masks[0] if self._single else tuple(masks)
 
-    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+    def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
         """See Encoding.decode."""
-        slots = self.slots
+        action_layout = self.action_layout
         try:
-            rows = np.array([actions[agent] for agent in slots.agents])
+            rows = np.array([actions[agent] for agent in action_layout.agents])
             rows = rows[:, None] if self._single and rows.ndim == 1 else rows
         except (KeyError, ValueError, TypeError):
             rows = np.empty(0)
-        if rows.shape != slots.place.shape or len(actions) != len(slots.agents) or rows.dtype.kind not in "iu":
+        if (
+            rows.shape != action_layout.place.shape
+            or len(actions) != len(action_layout.agents)
+            or rows.dtype.kind not in "iu"
+        ):
             raise ValueError(self._what_is_wrong(actions))
         if (rows < 0).any() or (rows >= self.choices).any():
             a, w = np.argwhere((rows < 0) | (rows >= self.choices))[0]
             raise ValueError(
-                f"action of {slots.agents[a]!r}: entry {w} is {rows[a, w]}; it must be from 0 to {self.choices[w] - 1}"
+                f"action of {action_layout.agents[a]!r}: entry {w} is {rows[a, w]}; "
+                f"it must be from 0 to {self.choices[w] - 1}"
             )
-        level = np.empty(slots.size, np.int64)
-        level[slots.place[slots.used]] = rows[slots.used]
+        level = np.empty(action_layout.size, np.int64)
+        level[action_layout.place[action_layout.used]] = rows[action_layout.used]
         # A level that this device lacks reads as NaN here; it is never allowed, so the device holds.
-        flat = self.values[np.arange(slots.size), level]
-        return Decoded(flat, level, np.zeros(len(slots.agents), np.int64))
+        joint_action = self.values[np.arange(action_layout.size), level]
+        return DecodedActions(joint_action, level, np.zeros(len(action_layout.agents), np.int64))
 
     def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
         self._refuse_strangers(actions)
-        for agent in self.slots.agents:
+        for agent in self.action_layout.agents:
             given = np.asarray(actions[agent])
-            if given.shape not in ((self.slots.width,), () if self._single else None) or given.dtype.kind not in "iu":
+            if (
+                given.shape not in ((self.action_layout.width,), () if self._single else None)
+                or given.dtype.kind not in "iu"
+            ):
                 return (
-                    f"action of {agent!r} must be {self.slots.width} whole numbers, one for each choice; "
+                    f"action of {agent!r} must be {self.action_layout.width} whole numbers, one for each choice; "
                     f"got {actions[agent]!r}"
                 )
         return "actions cannot be read as one row of choices for each agent"
 
-    def encode(self, flat: Array) -> dict[str, Any]:
+    def encode(self, joint_action: Array) -> dict[str, Any]:
         """(W,) int64 for each agent; ignored slots are in the middle."""
-        rows = np.where(self.slots.used, self.nearest(flat)[self.slots.place], self.choices // 2)
-        return dict(zip(self.slots.agents, rows[:, 0] if self._single else rows, strict=True))
+        rows = np.where(
+            self.action_layout.used, self.nearest(joint_action)[self.action_layout.place], self.choices // 2
+        )
+        return dict(zip(self.action_layout.agents, rows[:, 0] if self._single else rows, strict=True))

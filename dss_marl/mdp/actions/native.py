@@ -10,11 +10,11 @@ from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
 from dss_marl.grid.state import Array, BoolArray, IntArray
-from dss_marl.mdp.actions.encoding import Decoded, Encoding
-from dss_marl.mdp.actions.slots import Slots
+from dss_marl.mdp.actions.action_layout import ActionLayout
+from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
-class Natives(Encoding):
+class NativeEncoding(Encoding):
     """Each device as it is: a Dict by device, Discrete where it has positions, Box where it is continuous.
 
     An agent that is one device has that device's space itself.
@@ -22,17 +22,18 @@ class Natives(Encoding):
 
     name = "native"
 
-    def __init__(self, slots: Slots, groups: Sequence[DeviceGroup], levels: int) -> None:
-        super().__init__(slots, groups, levels)
+    def __init__(self, action_layout: ActionLayout, groups: Sequence[DeviceGroup], levels: int) -> None:
+        super().__init__(action_layout, groups, levels)
         names = [name for group in groups for name in group.names]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two devices are called {twice[0]!r}; actions 'native' needs unique names")
-        entries = [np.flatnonzero(slots.entry_device == d) for d in range(len(names))]
+        entries = [np.flatnonzero(action_layout.entry_device == d) for d in range(len(names))]
         self._own: list[dict[str, IntArray]] = [
-            {names[d]: entries[d] for d in np.flatnonzero(slots.device_agent == a)} for a in range(len(slots.agents))
+            {names[d]: entries[d] for d in np.flatnonzero(action_layout.device_agent == a)}
+            for a in range(len(action_layout.agents))
         ]
-        sizes = np.bincount(slots.device_agent, minlength=len(slots.agents))
+        sizes = np.bincount(action_layout.device_agent, minlength=len(action_layout.agents))
         self._alone = bool((sizes == 1).all())
 
     def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
@@ -74,23 +75,25 @@ class Natives(Encoding):
             return None
         return next(iter(own.values())) if self._alone else own
 
-    def decode(self, actions: Mapping[str, Any]) -> Decoded:
+    def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
         """See Encoding.decode; numbers outside [-1, 1] are clipped and counted."""
-        if len(actions) != len(self.slots.agents) or any(agent not in actions for agent in self.slots.agents):
+        if len(actions) != len(self.action_layout.agents) or any(
+            agent not in actions for agent in self.action_layout.agents
+        ):
             self._refuse_strangers(actions)
-        flat, level = np.zeros(self.slots.size), np.full(self.slots.size, -1)
-        clipped = np.zeros(len(self.slots.agents), np.int64)
-        for a, agent in enumerate(self.slots.agents):
+        joint_action, level = np.zeros(self.action_layout.size), np.full(self.action_layout.size, -1)
+        clipped = np.zeros(len(self.action_layout.agents), np.int64)
+        for a, agent in enumerate(self.action_layout.agents):
             given = actions[agent]
             if not self._alone and (not isinstance(given, Mapping) or set(given) != set(self._own[a])):
                 raise ValueError(f"action of {agent!r} must have the keys {', '.join(self._own[a])}; got {given!r}")
             for name, entries in self._own[a].items():
                 clipped[a] += self._read(
-                    f"{agent!r}, {name}", given if self._alone else given[name], entries, flat, level
+                    f"{agent!r}, {name}", given if self._alone else given[name], entries, joint_action, level
                 )
-        return Decoded(flat, level, clipped)
+        return DecodedActions(joint_action, level, clipped)
 
-    def _read(self, who: str, given: Any, entries: IntArray, flat: Array, level: IntArray) -> int:
+    def _read(self, who: str, given: Any, entries: IntArray, joint_action: Array, level: IntArray) -> int:
         """Write one device's entries; how many were clipped."""
         clipped = 0
         try:
@@ -105,28 +108,28 @@ class Natives(Encoding):
         for k, number in zip(entries, numbers, strict=True):
             count = int(self.counts[k])
             if not count:
-                flat[k] = min(max(number, -1.0), 1.0)
-                clipped += flat[k] != number
+                joint_action[k] = min(max(number, -1.0), 1.0)
+                clipped += joint_action[k] != number
                 continue
             if number != int(number) or not 0 <= number < count:
                 raise ValueError(f"action of {who}: {number:g} is none of the {count} choices from 0")
             level[k] = int(number)
-            flat[k] = self.values[k, level[k]]
+            joint_action[k] = self.values[k, level[k]]
         return clipped
 
-    def encode(self, flat: Array) -> dict[str, Any]:
+    def encode(self, joint_action: Array) -> dict[str, Any]:
         """As ``space``."""
-        level = self.nearest(flat)
+        level = self.nearest(joint_action)
         result: dict[str, Any] = {}
-        for a, agent in enumerate(self.slots.agents):
-            own = {name: self._written(flat, level, entries) for name, entries in self._own[a].items()}
+        for a, agent in enumerate(self.action_layout.agents):
+            own = {name: self._written(joint_action, level, entries) for name, entries in self._own[a].items()}
             result[agent] = next(iter(own.values())) if self._alone else own
         return result
 
-    def _written(self, flat: Array, level: IntArray, entries: IntArray) -> Any:
+    def _written(self, joint_action: Array, level: IntArray, entries: IntArray) -> Any:
         counts = self.counts[entries]
         if not counts.any():
-            return flat[entries].astype(np.float32)
+            return joint_action[entries].astype(np.float32)
         if counts.all():
             return np.int64(level[entries[0]]) if len(entries) == 1 else level[entries]
-        return tuple(np.int64(level[k]) if self.counts[k] else flat[[k]].astype(np.float32) for k in entries)
+        return tuple(np.int64(level[k]) if self.counts[k] else joint_action[[k]].astype(np.float32) for k in entries)

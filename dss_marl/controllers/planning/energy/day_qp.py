@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.optimization.sparse_qp import Programme
-from dss_marl.controllers.planning.energy.grid_sensitivities import Answer
-from dss_marl.controllers.planning.energy.island_limits import Islands
-from dss_marl.controllers.planning.energy.storage_fleet import Stores
+from dss_marl.controllers.optimization.sparse_qp import SparseQP
+from dss_marl.controllers.planning.energy.grid_sensitivities import LinearisedInterval
+from dss_marl.controllers.planning.energy.island_limits import IslandLimits
+from dss_marl.controllers.planning.energy.storage_fleet import StorageFleet
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 _ROUNDS = 4  # of a programme, in which rows that it broke join it; few rows ever matter
@@ -18,7 +18,12 @@ _MISSED = 1e-4  # beyond the limit
 
 
 def proposed(
-    stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float, islands: Islands
+    stores: StorageFleet,
+    now: Array,
+    answers: list[LinearisedInterval],
+    slopes: list[Any],
+    radius: float,
+    islands: IslandLimits,
 ) -> Array | None:
     """(T, n) entries that a programme of the whole day wants; None where the solver gives up.
 
@@ -51,10 +56,15 @@ def proposed(
 
 
 def _programme(
-    stores: Stores, now: Array, answers: list[Answer], slopes: list[Any], radius: float, active: list[list[BoolArray]]
-) -> tuple[Programme, IntArray, IntArray]:
+    stores: StorageFleet,
+    now: Array,
+    answers: list[LinearisedInterval],
+    slopes: list[Any],
+    radius: float,
+    active: list[list[BoolArray]],
+) -> tuple[SparseQP, IntArray, IntArray]:
     """The programme with the active rows, and its variables of entries (T, n) and of columns' moves (T, m)."""
-    programme, low, high = Programme(), stores.low, stores.high
+    programme, low, high = SparseQP(), stores.low, stores.high
     inside = np.clip(now, low, high)
     entry = programme.variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
     steps, moves = len(now), []
@@ -79,7 +89,7 @@ def _programme(
     return programme, entry, together
 
 
-def _activate(answer: Answer, active: list[BoolArray], move: Array) -> bool:
+def _activate(answer: LinearisedInterval, active: list[BoolArray], move: Array) -> bool:
     """Whether rows that take no part are beyond their limit with columns moved by (m); the worst join in."""
     found = False
     for rows, on in zip(answer.rows, active, strict=True):
@@ -91,7 +101,7 @@ def _activate(answer: Answer, active: list[BoolArray], move: Array) -> bool:
     return found
 
 
-def _write(programme: Programme, move: IntArray, answer: Answer, active: list[BoolArray]) -> None:
+def _write(programme: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
     """An interval's cost, as a function of how far its columns move (m)."""
     programme.price(move, answer.gradient)
     free = np.flatnonzero(answer.curvature.any(1))
@@ -112,7 +122,7 @@ def _write(programme: Programme, move: IntArray, answer: Answer, active: list[Bo
         )
 
 
-def _ration(programme: Programme, moves: IntArray, answers: list[Answer], islands: Islands) -> None:
+def _ration(programme: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
     """What feeds an island gives no more over the day than its fuel; more is priced, so that a solution exists."""
     dt_h = islands.dt_h
     for unit in np.flatnonzero(np.isfinite(islands.tanks)):

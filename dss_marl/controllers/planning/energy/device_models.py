@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from dss_marl.controllers.optimization.sparse_qp import Programme
+from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.devices import Batteries, DeviceGroup, EVChargers, Inverters
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
@@ -18,7 +18,7 @@ _WASTE = 1e-6  # price of power through a store, so that idle ones do not charge
 
 
 @dataclass(frozen=True)
-class Columns:
+class InjectionColumns:
     """Directions in which injections move, in units near their ratings.
 
     Attributes:
@@ -32,7 +32,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class DayOutlook:
     """What the programme of a day knows.
 
     Attributes:
@@ -53,7 +53,7 @@ class Outlook:
         return len(self.setpoints.kw)
 
 
-class Part:
+class DeviceModel:
     """Devices of one kind. Their decisions are their entries, (T, n), of which each moves its own device alone.
 
     Attributes:
@@ -61,15 +61,15 @@ class Part:
         low, high: (T, n) ends of the entries.
     """
 
-    def __init__(self, group: DeviceGroup, memory: Array, outlook: Outlook) -> None:
-        self.outlook, self.memory, self.size = outlook, memory, group.size
+    def __init__(self, group: DeviceGroup, device_state: Array, outlook: DayOutlook) -> None:
+        self.outlook, self.device_state, self.size = outlook, device_state, group.size
         self.width = len(group.action_labels)
-        self.every = np.ones(group.size, np.int64) if group.every is None else group.every
+        self.act_every = np.ones(group.size, np.int64) if group.act_every is None else group.act_every
         shape = (outlook.steps, group.size * self.width)
         self.low, self.high = np.full(shape, -1.0), np.ones(shape)
         self.columns = self._columns()
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> InjectionColumns:
         raise NotImplementedError
 
     def start(self, entries: Array) -> Array:
@@ -107,7 +107,7 @@ class Part:
         """(m) the device of each column."""
         raise NotImplementedError
 
-    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
         """What holds between intervals, and what the stores are worth.
 
         Args:
@@ -116,7 +116,7 @@ class Part:
             entries: (T, n) around which.
         """
         for step in range(1, self.outlook.steps):
-            waits = np.repeat(step % self.every != 0, self.width)
+            waits = np.repeat(step % self.act_every != 0, self.width)
             if waits.any():
                 now, before = entry[step, waits], entry[step - 1, waits]
                 row, zero = np.arange(len(now)), np.zeros(len(now))
@@ -131,7 +131,7 @@ class Part:
         return False
 
 
-class _PowerPart(Part):
+class _PowerModel(DeviceModel):
     """Devices whose power follows from the interval's entries alone: a kW and a kvar column for those that have them.
 
     Args:
@@ -141,20 +141,26 @@ class _PowerPart(Part):
     """
 
     def __init__(
-        self, group: Any, memory: Array, outlook: Outlook, moves_kw: BoolArray, moves_kvar: BoolArray, rating: Array
+        self,
+        group: Any,
+        device_state: Array,
+        outlook: DayOutlook,
+        moves_kw: BoolArray,
+        moves_kvar: BoolArray,
+        rating: Array,
     ) -> None:
         self.group, self._kw, self._kvar = group, np.flatnonzero(moves_kw), np.flatnonzero(moves_kvar)
         self._rating = rating
-        super().__init__(group, memory, outlook)
+        super().__init__(group, device_state, outlook)
 
     @property
     def _device(self) -> IntArray:
         return np.concatenate([self._kw, self._kvar])
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> InjectionColumns:
         unit = np.tile(self._rating[self._device], (self.outlook.steps, 1))
         active = np.arange(len(self._device)) < len(self._kw)
-        return Columns(self.group.injections[self._device], unit * active, unit * ~active)
+        return InjectionColumns(self.group.injections[self._device], unit * active, unit * ~active)
 
     def values(self, entries: Array) -> Array:
         """See Part.values."""
@@ -166,12 +172,12 @@ class _PowerPart(Part):
         raise NotImplementedError
 
 
-class InverterPart(_PowerPart):
+class InverterModel(_PowerModel):
     """Inverters: reactive power, and sun held back where they may."""
 
-    def __init__(self, group: Inverters, memory: Array, outlook: Outlook) -> None:
+    def __init__(self, group: Inverters, device_state: Array, outlook: DayOutlook) -> None:
         holds_back = (group.may_curtail > 0) & (len(group.action_labels) > 1)
-        super().__init__(group, memory, outlook, holds_back, np.ones(group.size, bool), group.kva)
+        super().__init__(group, device_state, outlook, holds_back, np.ones(group.size, bool), group.kva)
         if self.width > 1:
             self.low[:, 1::2], self.high[:, 1::2] = -group.may_curtail, 0.0
 
@@ -186,18 +192,18 @@ class InverterPart(_PowerPart):
         """See _PowerPart.power."""
         before, group = self.outlook.setpoints, self.group
         setpoints = Setpoints(before.kw.copy(), before.kvar.copy(), before.tap, before.closed)
-        memory = np.zeros((len(entries), self.size, group.memory_size))
-        memory[..., : self.width] = entries
-        group.hold(memory, setpoints, None)  # inverters do not ask when
+        device_state = np.zeros((len(entries), self.size, group.state_size))
+        device_state[..., : self.width] = entries
+        group.hold(device_state, setpoints, None)  # inverters do not ask when
         return setpoints.kw[:, group.injections], setpoints.kvar[:, group.injections]
 
 
-class BatteryPart(_PowerPart):
+class BatteryModel(_PowerModel):
     """Batteries: power with its state of charge, and reactive power beside it."""
 
-    def __init__(self, group: Batteries, memory: Array, outlook: Outlook) -> None:
+    def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
-        super().__init__(group, memory, outlook, np.ones(group.size, bool), reactive, group.kva)
+        super().__init__(group, device_state, outlook, np.ones(group.size, bool), reactive, group.kva)
         self.free()
 
     def free(self) -> None:
@@ -217,7 +223,7 @@ class BatteryPart(_PowerPart):
         kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
-    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
         """See Part.couple: the state of charge, which is worth something at the end."""
         super().couple(programme, entry, entries)
         group, outlook = self.group, self.outlook
@@ -238,7 +244,7 @@ class BatteryPart(_PowerPart):
         out = group.kw * hour / group.kwh / group.discharging * ones
         into = group.kw * hour / group.kwh * group.charging * ones
         start = zero.copy()
-        start[0] = group.stored_kwh(self.memory) / group.kwh
+        start[0] = group.stored_kwh(self.device_state) / group.kwh
         programme.rows(
             np.concatenate([row, row, row, row[1:]]),
             np.concatenate([soc, given, taken, soc[:-1]]),
@@ -248,15 +254,15 @@ class BatteryPart(_PowerPart):
         )
 
 
-class EVPart(_PowerPart):
+class EVModel(_PowerModel):
     """Cars that charge while they stay, up to what they need; what they lack when they leave costs."""
 
-    def __init__(self, group: EVChargers, memory: Array, outlook: Outlook) -> None:
-        self.stays = group.stays(memory, outlook.steps, outlook.dt_h)
+    def __init__(self, group: EVChargers, device_state: Array, outlook: DayOutlook) -> None:
+        self.stays = group.stays(device_state, outlook.steps, outlook.dt_h)
         self.stay_h = np.zeros((outlook.steps, group.size))
         np.add.at(self.stay_h.T, self.stays.device, self.stays.stay_h)
         everyone = np.ones(group.size, bool)
-        super().__init__(group, memory, outlook, everyone, ~everyone, group.kw)
+        super().__init__(group, device_state, outlook, everyone, ~everyone, group.kw)
 
     def idle(self) -> Array:
         """See Part.idle."""
@@ -275,7 +281,7 @@ class EVPart(_PowerPart):
             entries[stay_h > 0, device] = 2 * min(share, 1.0) - 1
         return entries
 
-    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
         """See Part.couple."""
         super().couple(programme, entry, entries)
         stays, group = self.stays, self.group

@@ -7,34 +7,34 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from dss_marl.controllers.optimization.sparse_qp import Programme
-from dss_marl.controllers.planning.energy.device_models import Columns, Outlook, Part
+from dss_marl.controllers.optimization.sparse_qp import SparseQP
+from dss_marl.controllers.planning.energy.device_models import DayOutlook, DeviceModel, InjectionColumns
 from dss_marl.devices import FlexibleLoads
 from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 
 _SHED = 0.02  # of an entry, for slopes
 
 
-class FlexiblePart(Part):
+class FlexibleLoadModel(DeviceModel):
     """Flexible loads: what is shed now comes back later, as the devices themselves say.
 
     Their day needs no power flow, so it is played once for each interval in which they might shed a little more.
     """
 
-    def __init__(self, group: FlexibleLoads, memory: Array, outlook: Outlook) -> None:
+    def __init__(self, group: FlexibleLoads, device_state: Array, outlook: DayOutlook) -> None:
         self.group = group
-        super().__init__(group, memory, outlook)
+        super().__init__(group, device_state, outlook)
 
     @property
     def _device(self) -> IntArray:
         return np.arange(self.size)
 
-    def _columns(self) -> Columns:
+    def _columns(self) -> InjectionColumns:
         own, before = self.group.injections, self.outlook.setpoints
         kw, kvar = before.kw[:, own], before.kvar[:, own]
         unit = np.maximum(np.abs(kw).max(axis=0), 1e-6)
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
-        return Columns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is less load
+        return InjectionColumns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is less load
 
     def idle(self) -> Array:
         """See Part.idle: all is shed."""
@@ -48,19 +48,19 @@ class FlexiblePart(Part):
         """(B, T, D) kW drawn, negative, and (B, D) what the day is worth beyond the grid, of entries (B, T, D)."""
         group, outlook, before = self.group, self.outlook, self.outlook.setpoints
         count, steps = len(entries), outlook.steps
-        memory = np.broadcast_to(self.memory, (count, *self.memory.shape)).copy()
-        kw, worth = np.zeros(entries.shape), -outlook.stored * group.stored_kwh(memory)
+        device_state = np.broadcast_to(self.device_state, (count, *self.device_state.shape)).copy()
+        kw, worth = np.zeros(entries.shape), -outlook.stored * group.stored_kwh(device_state)
         for step in range(steps):
             interval = Interval(step, 0.0, outlook.dt_h)
             setpoints = Setpoints(
                 np.tile(before.kw[step], (count, 1)), np.tile(before.kvar[step], (count, 1)), before.tap, before.closed
             )
-            waits = (step % self.every != 0)[:, None]
-            asked = np.where(waits, group.present(memory, setpoints, interval), entries[:, step, :, None])
-            after, _ = group.act(asked, memory, setpoints, interval)
-            worth = worth - outlook.unmet * group.unmet_kwh(memory, after, interval)
-            kw[:, step], memory = setpoints.kw[:, group.injections], after
-        return kw, worth + outlook.stored * group.stored_kwh(memory)
+            waits = (step % self.act_every != 0)[:, None]
+            asked = np.where(waits, group.hold_action(device_state, setpoints, interval), entries[:, step, :, None])
+            after, _ = group.act(asked, device_state, setpoints, interval)
+            worth = worth - outlook.unmet * group.unmet_kwh(device_state, after, interval)
+            kw[:, step], device_state = setpoints.kw[:, group.injections], after
+        return kw, worth + outlook.stored * group.stored_kwh(device_state)
 
     def _around(self, entries: Array) -> tuple[Array, Array]:
         """(T, T, D) change of the kW in each interval, and (T, D) of the day's worth, by the entry of each interval."""
@@ -79,7 +79,7 @@ class FlexiblePart(Part):
         size = entries.size
         return sp.csr_matrix((slope, (step * self.size + device, asked * self.size + device)), shape=(size, size))
 
-    def couple(self, programme: Programme, entry: IntArray, entries: Array) -> None:
+    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
         """See Part.couple: what is shed for good, and what is owed at the end, as around the entries."""
         super().couple(programme, entry, entries)
         programme.price(entry, -self._worth)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.controllers.planning.energy.device_models import Columns
-from dss_marl.controllers.planning.energy.island_limits import Islands
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.planning.energy.device_models import InjectionColumns
+from dss_marl.controllers.planning.energy.island_limits import IslandLimits
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
 from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 
@@ -21,7 +21,7 @@ _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_
 
 
 @dataclass(frozen=True)
-class Rows:
+class HingeTerms:
     """Values that cost where they exceed 0: price times the sum, or the highest, of max(value + slopes change, 0).
 
     Attributes:
@@ -38,7 +38,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Answer:
+class LinearisedInterval:
     """An interval around a point.
 
     Attributes:
@@ -51,13 +51,13 @@ class Answer:
 
     gradient: Array
     curvature: Array
-    rows: tuple[Rows, ...]
+    rows: tuple[HingeTerms, ...]
     reach: Array
     given: Array
     by: Array
 
 
-class Network:
+class GridSensitivities:
     """The grid as the programme sees it.
 
     What lies beyond limits (voltage, import, loading) is modelled as rows; all other terms of the reward are taken as
@@ -71,17 +71,17 @@ class Network:
         islands: what feeds those that the source does not.
     """
 
-    def __init__(self, trials: Trials, columns: Columns) -> None:
+    def __init__(self, trials: TrialSolver, columns: InjectionColumns) -> None:
         self._trials, self._columns = trials, columns
         task = trials.task
         self._kinks = frozenset(name for name, (_, term) in task.rewards.items() if term in _HINGES)
         weights = {term: weight for weight, term in task.rewards.values()}
-        self._judged = np.concatenate([zone.judged for zone in task.zones])
-        self._per_pu = weights.get(voltage_violation, 0.0) / len(self._judged)
-        self._per_node = weights.get(violating_share, 0.0) / len(self._judged)
+        self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
+        self._per_pu = weights.get(voltage_violation, 0.0) / len(self._scored)
+        self._per_node = weights.get(violating_share, 0.0) / len(self._scored)
         self._per_kw = weights.get(import_excess, 0.0) * task.scenario.dt_h / 1000
         self._per_loading = weights.get(overload, 0.0)
-        self.islands = Islands(task)
+        self.islands = IslandLimits(task)
         rng = np.random.default_rng(0)
         self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
         self._mixing = rng.standard_normal((len(columns.injection), 3))
@@ -93,11 +93,11 @@ class Network:
         setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
         np.add.at(setpoints.kw, columns.injection, change * columns.kw[step])
         np.add.at(setpoints.kvar, columns.injection, change * columns.kvar[step])
-        self._trials.spent += 1
-        return state.replace(setpoints=setpoints, solution=self._trials.plant.engine.solve(setpoints))
+        self._trials.solves += 1
+        return state.replace(setpoints=setpoints, solution=self._trials.simulator.engine.solve(setpoints))
 
     def _smooth(self, before: GridState, after: GridState) -> float:
-        return self.islands.cost(after) - self._trials.judged(before, after, self._kinks)
+        return self.islands.cost(after) - self._trials.team_reward(before, after, self._kinks)
 
     def drawn(self, state: GridState) -> float:
         """What the source and all that feeds islands give [kW]."""
@@ -121,7 +121,7 @@ class Network:
         values, vectors = np.linalg.eigh(result)
         self._bend = (vectors * np.maximum(values, 0.0)) @ vectors.T
 
-    def answer(self, before: GridState, after: GridState, free: Array, reach: Array) -> Answer:
+    def answer(self, before: GridState, after: GridState, free: Array, reach: Array) -> LinearisedInterval:
         """The model around an interval as operated.
 
         Args:
@@ -146,7 +146,7 @@ class Network:
         curvature = self._bend * self._scale(before, base, smooth, free)
         gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
         rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
-        return Answer(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
+        return LinearisedInterval(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
         """How much a unit of that curvature costs in this interval; prices differ, and may be negative."""
@@ -162,21 +162,21 @@ class Network:
         """Voltages, import, where it costs the conductors' loading, and what feeds islands: its excess and power."""
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
         import_kw, islands = [float(state.solution.source_kw)], self.islands
-        v = state.solution.v_alive[self._judged]
+        v = state.solution.v_alive[self._scored]
         return np.concatenate([v, import_kw, loading, islands.beyond(state), islands.given(state)])
 
-    def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[Rows, ...]:
-        n, last = len(self._judged), len(value) - 7 * self.islands.size
+    def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[HingeTerms, ...]:
+        n, last = len(self._scored), len(value) - 7 * self.islands.size
         rows = []
         if self.islands.size:
             end = last + 6 * self.islands.size
             price = np.full(end - last, self.islands.beyond_kwh * self._trials.task.scenario.dt_h)
-            rows.append(Rows(value[last:end], slopes[last:end], price))
+            rows.append(HingeTerms(value[last:end], slopes[last:end], price))
         if self._per_pu or self._per_node:
             rows.append(self._voltages(value[:n], slopes[:n], reach))
         limit = self._trials.task.scenario.feeder.import_limit_kw
         if self._per_kw and limit is not None:
-            rows.append(Rows(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
+            rows.append(HingeTerms(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
         if self._per_loading:
             beyond, slope = value[n + 1 : last] - 1.0, slopes[n + 1 : last]
             near = beyond + np.abs(slope) @ reach > 0
@@ -185,10 +185,10 @@ class Network:
                 group, count = self._alike(beyond, slope * reach)
                 order = np.argsort(-beyond, kind="stable")
                 first = order[np.unique(group[order], return_index=True)[1]]
-                rows.append(Rows(beyond[first], slope[first], np.full(count, self._per_loading), highest=True))
+                rows.append(HingeTerms(beyond[first], slope[first], np.full(count, self._per_loading), highest=True))
         return tuple(rows)
 
-    def _voltages(self, v: Array, slopes: Array, reach: Array) -> Rows:
+    def _voltages(self, v: Array, slopes: Array, reach: Array) -> HingeTerms:
         """What nodes beyond the band cost; those that answer alike are one row."""
         out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
         price = self._per_pu + self._per_node / (out + _NEAR)
@@ -197,13 +197,13 @@ class Network:
         near = beyond + np.abs(slope) @ reach / 2 > 0
         beyond, slope, price = beyond[near], slope[near], price[near]
         if not len(beyond):
-            return Rows(beyond, slope, price)
+            return HingeTerms(beyond, slope, price)
         group, _ = self._alike(beyond, slope * reach)
         total = np.bincount(group, price)
         weight = price / total[group]
         shared = np.zeros((len(total), slope.shape[1]))
         np.add.at(shared, group, slope * weight[:, None])
-        return Rows(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
+        return HingeTerms(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
 
     def _alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
         """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""

@@ -8,7 +8,7 @@ from dss_marl.devices import Generators
 from dss_marl.devices.generator import UNBALANCE
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, Interval
-from dss_marl.mdp.rewards import stored, unmet, unserved
+from dss_marl.mdp.rewards import stored_energy, unserved, unserved_device_energy
 
 MARGINS = (0.02, 0.002)  # of a rating, for what the programme's slopes miss: much while steps are large, then little
 _KEPT = 3e-4  # of a tank, for the solver's tolerance: who runs dry a minute early is dark for an interval
@@ -19,10 +19,10 @@ def feed_islands(task: Task, group: Generators) -> bool:
     """Whether every unit of a group feeds an island of its own unless somebody tells it to stop."""
     setpoints = task.start.copy()
     group.hold(group.initial(), setpoints, Interval(0, task.scenario.start_hour, task.scenario.dt_h))
-    return bool((group.formers >= 0).all() and setpoints.closed[group.formers].all())
+    return bool((group.grid_forming_units >= 0).all() and setpoints.closed[group.grid_forming_units].all())
 
 
-class Islands:
+class IslandLimits:
     """The units that feed the islands of a task; none where it has none.
 
     Args:
@@ -37,15 +37,20 @@ class Islands:
     """
 
     def __init__(self, task: Task) -> None:
-        groups = [group for group in task.groups if isinstance(group, Generators)]
+        groups = [group for group in task.device_groups if isinstance(group, Generators)]
         weights = {term: weight for weight, term in task.rewards.values()}
         self._groups, self.dt_h = groups, task.scenario.dt_h
         self.margin = MARGINS[-1]
         empty = [np.zeros(0)]
         self.tanks = np.concatenate([*empty, *(group.tank_kwh for group in groups)]) * (1 - _KEPT)
-        self.per_kwh = np.isfinite(self.tanks) * weights.get(stored, 0.0) / 1000
+        self.per_kwh = np.isfinite(self.tanks) * weights.get(stored_energy, 0.0) / 1000
         priorities = [1.0] if task.priorities is None else task.priorities.class_weight
-        self.beyond_kwh = _DEAR * (weights.get(unmet, 0.0) + weights.get(unserved, 0.0)) * float(max(priorities)) / 1000
+        self.beyond_kwh = (
+            _DEAR
+            * (weights.get(unserved_device_energy, 0.0) + weights.get(unserved, 0.0))
+            * float(max(priorities))
+            / 1000
+        )
 
     @property
     def size(self) -> int:
@@ -54,11 +59,11 @@ class Islands:
 
     def dark(self, after: GridState) -> bool:
         """Whether any of them feeds nothing, because it tripped."""
-        return not all(after.setpoints.closed[group.formers].all() for group in self._groups)
+        return not all(after.setpoints.closed[group.grid_forming_units].all() for group in self._groups)
 
     def given(self, after: GridState) -> Array:
         """(G) what each gives [kW]."""
-        kw = [after.solution.former_kw[group.places].sum(axis=-1) for group in self._groups]
+        kw = [after.solution.grid_forming_kw[group.places].sum(axis=-1) for group in self._groups]
         return np.concatenate([np.zeros(0), *kw])
 
     def cost(self, after: GridState) -> float:
@@ -69,7 +74,7 @@ class Islands:
         """(6 G) by how much each exceeds, with a margin, its kW, 0, its kVA and what each phase bears [kW, kVA]."""
         found = [np.zeros(0)]
         for group in self._groups:
-            kw, kvar = after.solution.former_kw[group.places], after.solution.former_kvar[group.places]
+            kw, kvar = after.solution.grid_forming_kw[group.places], after.solution.grid_forming_kvar[group.places]
             total, phase = kw.sum(axis=-1), UNBALANCE * group.kva[:, None] / 3
             over = np.stack([total - group.kw, -total, np.hypot(total, kvar.sum(axis=-1)) - group.kva], axis=-1)
             found.append((over + self.margin * group.kw[:, None]).ravel())

@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.base import Controller, asked
+from dss_marl.controllers.base import Controller, record_requests
 from dss_marl.controllers.planning.energy.day_qp import proposed
-from dss_marl.controllers.planning.energy.grid_sensitivities import Answer, Network
+from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
-from dss_marl.controllers.planning.energy.storage_fleet import PARTS, Stores, places
+from dss_marl.controllers.planning.energy.storage_fleet import PARTS, StorageFleet, places
 from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.controllers.planning.volt_var.day_search import DaySearch
-from dss_marl.controllers.planning.volt_var.interval_model import Moments
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
-from dss_marl.controllers.rules.load_rationing import Rationing
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.search.greedy import Greedy
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
 
@@ -34,7 +34,7 @@ _TURNS = 2  # of stores, then taps and banks
 _LARGE = 150_000  # nodes times steps: beyond, later turns go on from the taps there are, which is worse but much faster
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     A quadratic programme of the whole day proposes, with slopes from the engine and exact models of the stores; what
@@ -58,14 +58,14 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     except PowerFlowError as error:
         raise ValueError(f"day {day} of scenario {task.scenario.name!r} cannot be planned: {error}") from error
     finally:
-        search.trials.plant.engine.close()
+        search.trials.simulator.engine.close()
     return search.plan
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
-    for group in task.groups:
+    for group in task.device_groups:
         if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Switches) and not places(task).size:
@@ -74,7 +74,7 @@ def refuses(task: Task) -> str:
             problem = "generators that do not run by themselves, each in an island of its own"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
             problem = "inverters with power factors, curves or var priority"
-        elif isinstance(group, EVChargers) and group.every is not None:
+        elif isinstance(group, EVChargers) and group.act_every is not None:
             problem = "chargers that do not act at every step"
         elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
             problem = f"{type(group).__name__} beside the circuit's own controls"
@@ -97,20 +97,20 @@ class EnergyDay:
 
     def __init__(self, task: Task, day: int) -> None:
         self.task, self.day = task, day
-        self.trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
-        self.positions = Positions(task)
-        first = self.trials.plant.begin(day, task.start)
-        self._stores = Stores(task, day, self.trials.plant.memories(first.memory))
-        self._network = Network(self.trials, self._stores.columns)
-        self.plan = np.tile(task.neutral, (task.scenario.steps, 1))
-        for flat in self.plan:
-            self.positions.write(flat, self.positions.start, self.positions.start)
+        self.trials = TrialSolver(Simulator(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
+        self.positions = TapPositions(task)
+        first = self.trials.simulator.begin(day, task.start)
+        self._stores = StorageFleet(task, day, self.trials.simulator.device_states(first.device_state))
+        self._network = GridSensitivities(self.trials, self._stores.columns)
+        self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
+        for joint_action in self.plan:
+            self.positions.write(joint_action, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.played(self.plan)
         self._better(self._with(self._stores.start(self._entries)))
         if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
             self._better(self._with(self._stores.idle()))
         for rule in self._rules():
-            plan = asked(task, day, rule)
+            plan = record_requests(task, day, rule)
             if plan is not None:
                 self._better(plan)
         if not np.isfinite(self.total):
@@ -125,7 +125,7 @@ class EnergyDay:
 
         The circuit's own controls move when a voltage leaves their band, which no slope foresees.
         """
-        island = [Rationing()] if self._network.islands.size else []
+        island = [LoadRationing()] if self._network.islands.size else []
         return [*island, *([Greedy()] if self.task.scenario.circuit_controls else [])]
 
     @property
@@ -141,18 +141,18 @@ class EnergyDay:
 
     def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
         """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
-        plant, total = self.trials.plant, 0.0
+        simulator, total = self.trials.simulator, 0.0
         befores: list[GridState] = []
         afters: list[GridState] = []
-        now = plant.begin(self.day, self.task.start)
-        for flat in plan:
-            after = self.trials.after(now, flat)
+        now = simulator.begin(self.day, self.task.start)
+        for joint_action in plan:
+            after = self.trials.after(now, joint_action)
             if after is None or self._network.islands.dark(after):
                 return -np.inf, befores, afters
-            total += self.trials.judged(now, after)
+            total += self.trials.team_reward(now, after)
             befores.append(now)
             afters.append(after)
-            now = plant.coming(now.step + 1, after.setpoints, after.memory, after.action, after)
+            now = simulator.observe(now.step + 1, after.setpoints, after.device_state, after.action, after)
         return total, befores, afters
 
     def begin(self) -> None:
@@ -165,7 +165,7 @@ class EnergyDay:
     def improve(self) -> float:
         """Better entries at the taps and banks of now; what was gained."""
         start, radius = self.total, 2.0
-        answers: list[Answer] = []
+        answers: list[LinearisedInterval] = []
         slopes: list[Any] = []
         for _ in range(_ITERATIONS):
             if not answers:
@@ -204,7 +204,7 @@ class EnergyDay:
         self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
         return gained
 
-    def _answers(self, radius: float) -> tuple[list[Answer], list[Any]]:
+    def _answers(self, radius: float) -> tuple[list[LinearisedInterval], list[Any]]:
         """How each interval answers around the plan, and (T m, T n) how each part's entries move its columns."""
         slopes = self._stores.slopes(self._entries)
         reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
@@ -215,7 +215,7 @@ class EnergyDay:
     def move_taps(self, first: bool) -> float:
         """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
         positions, task = self.positions, self.task
-        moments = Moments(self.trials, self._befores, positions, self.plan)
+        moments = IntervalModel(self.trials, self._befores, positions, self.plan)
         prices = positions.prices(self.trials, self._befores[0])
         rows = zip(self._afters, self.plan[:, moments.places], strict=True)
         anew = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE

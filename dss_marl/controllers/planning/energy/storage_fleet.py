@@ -6,22 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.planning.energy.device_models import BatteryPart, Columns, EVPart, InverterPart, Outlook, Part
-from dss_marl.controllers.planning.energy.flexible_load_model import FlexiblePart
+from dss_marl.controllers.planning.energy.device_models import (
+    BatteryModel,
+    DayOutlook,
+    DeviceModel,
+    EVModel,
+    InjectionColumns,
+    InverterModel,
+)
+from dss_marl.controllers.planning.energy.flexible_load_model import FlexibleLoadModel
 from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, IntArray, Setpoints
-from dss_marl.mdp.rewards import battery_use, stored, unmet, unserved
+from dss_marl.mdp.rewards import battery_use, stored_energy, unserved, unserved_device_energy
 
 PARTS: dict[type, Any] = {
-    Inverters: InverterPart,
-    Batteries: BatteryPart,
-    EVChargers: EVPart,
-    FlexibleLoads: FlexiblePart,
+    Inverters: InverterModel,
+    Batteries: BatteryModel,
+    EVChargers: EVModel,
+    FlexibleLoads: FlexibleLoadModel,
 }
 
 
-class Stores:
+class StorageFleet:
     """The devices that a programme decides: all but regulators and capacitors.
 
     Args:
@@ -37,18 +44,18 @@ class Stores:
         low, high: (T, n) ends of the entries.
     """
 
-    def __init__(self, task: Task, day: int, memories: list[Array]) -> None:
+    def __init__(self, task: Task, day: int, device_states: list[Array]) -> None:
         outlook = _outlook(task, day)
-        self.parts: list[Part] = [
-            PARTS[type(group)](group, memory.copy(), outlook)
-            for group, memory in zip(task.groups, memories, strict=True)
+        self.parts: list[DeviceModel] = [
+            PARTS[type(group)](group, device_state.copy(), outlook)
+            for group, device_state in zip(task.device_groups, device_states, strict=True)
             if type(group) in PARTS
         ]
         self.places = places(task)
         ends = np.cumsum([part.low.shape[1] for part in self.parts])
         self.slices = [slice(end - part.low.shape[1], end) for part, end in zip(self.parts, ends, strict=True)]
         columns = [part.columns for part in self.parts]
-        self.columns = Columns(
+        self.columns = InjectionColumns(
             np.concatenate([one.injection for one in columns]),
             np.hstack([one.kw for one in columns]),
             np.hstack([one.kvar for one in columns]),
@@ -72,27 +79,27 @@ class Stores:
     def never_less(self) -> IntArray:
         """Places of the entries that rounding must not lower: a car would leave with a little less than it needs."""
         own = zip(self.parts, self.slices, strict=True)
-        cars = [self.places[mine] for part, mine in own if isinstance(part, EVPart)]
+        cars = [self.places[mine] for part, mine in own if isinstance(part, EVModel)]
         return np.concatenate([np.zeros(0, np.int64), *cars])
 
 
 def places(task: Task) -> IntArray:
     """(n) places in the flat vector of the entries that a programme decides."""
-    parts, everything = task.agents.slots.parts, np.arange(task.agents.slots.size)
-    own = [everything[part] for part, g in zip(parts, task.groups, strict=True) if type(g) in PARTS]
+    parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
+    own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if type(g) in PARTS]
     return np.concatenate([np.zeros(0, np.int64), *own])
 
 
-def _outlook(task: Task, day: int) -> Outlook:
+def _outlook(task: Task, day: int) -> DayOutlook:
     scenario = task.scenario
     first = round(scenario.start_hour / scenario.dt_h)
     beyond = max(0, first + scenario.steps - task.profiles.steps)
     rows, made = slice(first, first + scenario.steps), task.profiles.day(day, beyond)
     weights = {term: weight for weight, term in task.rewards.values()}
-    return Outlook(
+    return DayOutlook(
         setpoints=Setpoints(made.kw[rows], made.kvar[rows], task.start.tap, task.start.closed),
         dt_h=scenario.dt_h,
-        stored=weights.get(stored, 0.0) / 1000,
-        unmet=(weights.get(unmet, 0.0) + weights.get(unserved, 0.0)) / 1000,
+        stored=weights.get(stored_energy, 0.0) / 1000,
+        unmet=(weights.get(unserved_device_energy, 0.0) + weights.get(unserved, 0.0)) / 1000,
         through=weights.get(battery_use, 0.0) / 1000,
     )

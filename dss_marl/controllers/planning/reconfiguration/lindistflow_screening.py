@@ -15,7 +15,7 @@ Single = NDArray[np.float32]  # half the memory, and all the digits that a ranki
 _TOGETHER = 5_000  # configurations at a time
 
 
-class Screening:
+class LinDistFlowScreening:
     """Branch flows without losses, and voltage drops linear in them (LinDistFlow; Baran and Wu, doi:10.1109/61.25627).
 
     The flows of any configuration are those at home plus currents round the rings, which make the flow through the open
@@ -62,9 +62,9 @@ class Screening:
         self._inverse = np.linalg.inv(minors.astype(float)).astype(np.float32)
         self._injection_bus = np.array([self._buses.get(row.bus, 0) for row in feeder.injections])
         self._volt = float(feeder.bus(feeder.source_bus).kv_base) * np.sqrt(3) * 1e3
-        judged = np.concatenate([zone.judged for zone in task.zones])
-        at = np.array([self._buses.get(feeder.buses[b].name, 0) for b in feeder.node_bus[judged]])
-        self._judged = np.bincount(at, minlength=count + 1).astype(np.float32) / len(judged)
+        scored_nodes = np.concatenate([zone.scored_nodes for zone in task.zones])
+        at = np.array([self._buses.get(feeder.buses[b].name, 0) for b in feeder.node_bus[scored_nodes]])
+        self._scored = np.bincount(at, minlength=count + 1).astype(np.float32) / len(scored_nodes)
         weights = {term: weight for weight, term in task.rewards.values()}
         self._weights = [weights.get(term, 0.0) for term in (loss, voltage_violation, violating_share)]
 
@@ -97,5 +97,5 @@ class Screening:
         v = np.sqrt(np.maximum(square - drop @ self._paths.T, 1e-4))
         out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
         by_loss, by_pu, by_node = self._weights
-        scores = -by_loss * lost_mw - by_pu * (out @ self._judged) - by_node * ((out > 0) @ self._judged)
+        scores = -by_loss * lost_mw - by_pu * (out @ self._scored) - by_node * ((out > 0) @ self._scored)
         return np.asarray(scores, float)

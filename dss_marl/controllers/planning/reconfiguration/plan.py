@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from dss_marl.controllers.optimization.shortest_path import best_path
-from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import Screening
+from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import LinDistFlowScreening
 from dss_marl.controllers.search.radial_configurations import Configurations
 from dss_marl.controllers.search.spanning_trees import all_trees, ring_table, widths
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.engines import open_engine
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 
@@ -25,7 +25,7 @@ _WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96)  # intervals
 _ROUNDS = 4  # of trying what lies around the path
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     Where there are few configurations, the engine tries all of them in every interval, and the path is the best there
@@ -37,17 +37,19 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         day: of the year.
         thorough: let the model offer more.
     """
-    trials = Trials(Plant(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
+    trials = TrialSolver(Simulator(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
     configurations = Configurations(trials)
     group, steps = configurations.group, range(task.scenario.steps)
-    first = trials.plant.begin(day, task.start)
-    states = [trials.plant.coming(t, task.start, first.memory, task.neutral.copy(), None) for t in steps]
+    first = trials.simulator.begin(day, task.start)
+    states = [
+        trials.simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in steps
+    ]
     trees = all_trees(ring_table(group, task.start.closed))
     search = _Search(configurations, states)
     if len(trees) * len(states) <= _SOLVES:
         search.offer(trees)
     else:
-        scores = _Scores(Screening(task, group, trees), states)
+        scores = _Scores(LinDistFlowScreening(task, group, trees), states)
         search.offer(trees[scores.promising(_THOROUGH if thorough else _BEST)])
         for _ in range(_ROUNDS):
             before = search.total
@@ -55,19 +57,19 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
             if search.total <= before:
                 break
     result = _written(task, configurations, states, search.path)
-    trials.plant.engine.close()
+    trials.simulator.engine.close()
     return result
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     scenario, problem = task.scenario, ""
-    others = [group for group in task.groups if not isinstance(group, OpenPoints)]
-    if len(others) == len(task.groups):
+    others = [group for group in task.device_groups if not isinstance(group, OpenPoints)]
+    if len(others) == len(task.device_groups):
         return "no open points"
     if others:
         problem = f"{type(others[0]).__name__} beside open points"
-    for group in task.groups:
+    for group in task.device_groups:
         if isinstance(group, OpenPoints) and len(widths(group)) > 1:
             problem = "open points over lines of different phases"
         elif isinstance(group, OpenPoints) and len(set(task.feeder.source_nodes.tolist())) > len(_phases(task)):
@@ -88,7 +90,7 @@ def _phases(task: Task) -> tuple[int, ...]:
 class _Scores:
     """What the model makes of all configurations, added up over windows of the day."""
 
-    def __init__(self, screening: Screening, states: list[GridState]) -> None:
+    def __init__(self, screening: LinDistFlowScreening, states: list[GridState]) -> None:
         scores = np.array([screening.scores(state) for state in states])
         self._sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0)])
 
@@ -117,7 +119,7 @@ class _Search:
         group = configurations.group
         self._home = np.sort(group.home)
         self._earned: dict[tuple[int, ...], Array] = {}  # (T) by interval, NaN where not tried
-        every = 1 if group.every is None else int(group.every[0])
+        every = 1 if group.act_every is None else int(group.act_every[0])
         self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
         self.path: list[IntArray] = []
         self.total = -np.inf
@@ -171,5 +173,5 @@ def _written(task: Task, configurations: Configurations, states: list[GridState]
     here, result = configurations.group.home.copy(), []
     for places in path:
         here = configurations.goals(here, places)
-        result.append(configurations.asked(task.neutral, here))
+        result.append(configurations.asked(task.default_action, here))
     return np.array(result)

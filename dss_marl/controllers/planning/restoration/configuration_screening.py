@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dss_marl.controllers.planning.restoration.section_pickup import WAYS, Pickup
+from dss_marl.controllers.planning.restoration.section_pickup import WAYS, SectionPickup
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 
 _EARLY = 1 / 3  # of a day's worth, what its first interval stands for: loads are cold
 _MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval by which configurations are ranked
 
 
-class Screening:
+class ConfigurationScreening:
     """What configurations earn in the first interval, and in a later one when no load is cold any more.
 
     A configuration is its parts, which do not feel each other, and the same part comes in many configurations: each
@@ -28,10 +28,10 @@ class Screening:
         states: (K, S) all radial configurations.
     """
 
-    def __init__(self, pickup: Pickup, now: GridState, most: int) -> None:
+    def __init__(self, pickup: SectionPickup, now: GridState, most: int) -> None:
         self._pickup, self._most = pickup, most
         self.states = pickup.sections.radial(now)
-        late = pickup.trials.plant.warm(now, pickup.trials.task.scenario.steps // 2)
+        late = pickup.trials.simulator.without_pickup(now, pickup.trials.task.scenario.steps // 2)
         self._moments = (now, late)
         self._number: dict[bytes, int] = {}
         self._parts = [self._numbered(closed) for closed in self.states]
@@ -59,9 +59,9 @@ class Screening:
             expected = [self._pickup.expected_kw(self._moments[0], closed) for closed in self.states]
             order = self._covering(np.argsort(-np.array(expected), kind="stable").tolist())
         ways = max(1, min(self._most // max(len(order) * len(self._moments), 1), len(WAYS)))
-        end = self._pickup.trials.spent + self._most
+        end = self._pickup.trials.solves + self._most
         for k in order:
-            if self._pickup.trials.spent >= end:
+            if self._pickup.trials.solves >= end:
                 break
             for moment, worth in zip(self._moments, self._worth, strict=True):
                 np.maximum.at(worth, self._parts[k], self._best(moment, self.states[k], ways))
@@ -81,11 +81,11 @@ class Screening:
         """(parts) what each part of a configuration earns, by the best of several ways to serve it."""
         pickup, points = self._pickup, moment.setpoints
         there = moment.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
-        held = pickup.trials.plant.present(there)
+        held = pickup.trials.simulator.hold_action(there)
         part = pickup.sections.parts(closed)
         best = np.full(pickup.sections.count, -np.inf)
-        for flat in pickup.starts(there, held, closed, ways):
-            after = pickup.trials.after(there, flat)
+        for joint_action in pickup.starts(there, held, closed, ways):
+            after = pickup.trials.after(there, joint_action)
             if after is not None:
                 np.maximum(best, pickup.by_part(part, pickup.worth(there, after)), out=best)
         return best[np.unique(part)]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dss_marl.controllers.planning.restoration.action_entries import KINDS, Entries
-from dss_marl.controllers.planning.restoration.configuration_screening import Screening
-from dss_marl.controllers.planning.restoration.section_pickup import Pickup
-from dss_marl.controllers.planning.restoration.sections import Sections
+from dss_marl.controllers.planning.restoration.action_entries import KINDS, ActionEntries
+from dss_marl.controllers.planning.restoration.configuration_screening import ConfigurationScreening
+from dss_marl.controllers.planning.restoration.section_pickup import SectionPickup
+from dss_marl.controllers.planning.restoration.sections import FeederSections
 from dss_marl.controllers.rules.nearest_tie import NearestTie
-from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.devices import Supplies, Switches
+from dss_marl.controllers.search.trial_solves import TrialSolver
+from dss_marl.devices import FeederTies, Switches
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, GridState
@@ -31,19 +31,19 @@ _EACH = 200  # ... each with as many power flows at least
 _CHANGES = 6  # days with two of them that are tried
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What a task has that a restoration plan does not move; "" where it fits."""
-    kinds = {type(group).__name__ for group in task.groups if not isinstance(group, KINDS)}
+    kinds = {type(group).__name__ for group in task.device_groups if not isinstance(group, KINDS)}
     if kinds:
         return f"{', '.join(sorted(kinds))} beside switches, supplies, generators and breakers"
-    if not any(isinstance(group, Switches | Supplies) for group in task.groups):
+    if not any(isinstance(group, Switches | FeederTies) for group in task.device_groups):
         return "no switch to restore with"
     if not task.scenario.faults:
         return "no faults to restore from"
     return ""
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) requests of the best plan found for a day and its fault.
 
     Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. All
@@ -63,7 +63,7 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
         solves = max(_FEWEST, _SOLVES * 286 // max(286, len(task.feeder.nodes))) * (_THOROUGH if thorough else 1)
         search = PlanSearch(env, solves, np.random.default_rng(day))
         search.run()
-        return search.requests()
+        return search.plan_day()
     finally:
         env.close()
 
@@ -79,13 +79,13 @@ class PlanSearch:
 
     def __init__(self, env: ZoneEnv, solves: int, rng: np.random.Generator) -> None:
         assert env.now is not None
-        self._env, self._plant, self._trials = env, env.plant, Trials(env.plant)
+        self._env, self._plant, self._trials = env, env.simulator, TrialSolver(env.simulator)
         self._task, self._solves, self._rng = env.task, solves, rng
         self.steps = env.task.scenario.steps
-        sections = Sections.build(env.task)
-        self._entries = Entries.build(env.task, sections)
-        self._pickup = Pickup(self._trials, sections, self._entries, rng)
-        self.plan = np.tile(env.plant.present(env.now), (self.steps, 1))
+        sections = FeederSections.build(env.task)
+        self._entries = ActionEntries.build(env.task, sections)
+        self._pickup = SectionPickup(self._trials, sections, self._entries, rng)
+        self.plan = np.tile(env.simulator.hold_action(env.now), (self.steps, 1))
         self._configure(self.plan, env.now.setpoints.closed)
         self.total = -np.inf
         self._states: list[GridState] = [env.now]
@@ -93,9 +93,9 @@ class PlanSearch:
         self._asked: list[Array] = []
         self._take(0, self.plan)
 
-    def requests(self) -> Array:
+    def plan_day(self) -> Array:
         """(T, F) what the plan asks, interval by interval."""
-        rest = [np.zeros(self._task.agents.slots.size)] * (self.steps - len(self._asked))
+        rest = [np.zeros(self._task.agents.action_layout.size)] * (self.steps - len(self._asked))
         return np.array([*self._asked, *rest])
 
     def _configure(self, wanted: Array, closed: BoolArray) -> None:
@@ -104,21 +104,21 @@ class PlanSearch:
 
     def _take(self, first: int, plan: Array) -> bool:
         """Play a plan from an interval on; take it over where it earns more."""
-        earned, states, asked = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
+        earned, states, record_requests = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
         for step in range(first, self.steps):
             now = states[step]
-            flat = self._entries.request(self._plant, now, plan[step])
-            after = self._trials.after(now, flat)
+            joint_action = self._entries.request(self._plant, now, plan[step])
+            after = self._trials.after(now, joint_action)
             if after is None:
                 return False
-            total = earned[-1] + self._trials.judged(now, after)
+            total = earned[-1] + self._trials.team_reward(now, after)
             if total < self.total + _GAIN:  # no later interval earns more than nothing
                 return False
             earned.append(total)
-            asked.append(flat)
-            states.append(self._plant.onward(after))
+            record_requests.append(joint_action)
+            states.append(self._plant.advance_unsolved(after))
         self.plan, self.total = plan, earned[-1]
-        self._earned, self._states, self._asked = earned, states, asked
+        self._earned, self._states, self._asked = earned, states, record_requests
         return True
 
     # --- searching -------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class PlanSearch:
 
     @property
     def _left(self) -> bool:
-        return self._trials.spent < self._solves
+        return self._trials.solves < self._solves
 
     def _sweep(self, changes: Iterator[Callable[[Array], int]]) -> bool:
         """Try changes, each to the plan of now; whether any earned more."""
@@ -180,7 +180,7 @@ class PlanSearch:
         """(T, F) what the rule would have closed in each interval."""
         rule, plan, env = NearestTie(), self.plan.copy(), self._env
         saved = env.save_state()
-        rule.start(env)
+        rule.reset(env)
         for step in range(self.steps):
             if not env.agents or env.now is None:
                 break
@@ -193,7 +193,7 @@ class PlanSearch:
 
     def _plan_configurations(self) -> None:
         """Days with the best of all radial configurations, and days that go from one of them to another."""
-        screening = Screening(self._pickup, self._states[0], int(_SCREENED * self._solves))
+        screening = ConfigurationScreening(self._pickup, self._states[0], int(_SCREENED * self._solves))
         flows = int(_PLANNED * self._solves)
         states = screening.promising(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
         most = flows // max(len(states), 1)
@@ -223,15 +223,15 @@ class PlanSearch:
             plan.append(wanted)
             if after is None:
                 break
-            rewards[step] = self._trials.judged(now, after)
-            now = self._plant.onward(after)
+            rewards[step] = self._trials.team_reward(now, after)
+            now = self._plant.advance_unsolved(after)
         return np.array(plan + [wanted] * (self.steps - len(plan))), rewards
 
     # --- changes of a plan -----------------------------------------------------------------------------------------
 
     def _singles(self, steps: int) -> Iterator[Callable[[Array], int]]:
         """One entry from one of the first intervals on, all of them once."""
-        entries = self._rng.permutation(self._task.agents.slots.size)
+        entries = self._rng.permutation(self._task.agents.action_layout.size)
         for first in range(min(steps, self.steps)):
             for entry in entries:
                 for value in self._entries.values[int(entry)]:
@@ -239,7 +239,7 @@ class PlanSearch:
 
     def _mixed(self) -> Iterator[Callable[[Array], int]]:
         """Several entries, of switches mostly, from an interval on or for some; without end."""
-        size, rng, entries = self._task.agents.slots.size, self._rng, self._entries
+        size, rng, entries = self._task.agents.action_layout.size, self._rng, self._entries
         while True:
             first = int(self.steps * rng.random() ** 3)  # early ones more often
             last = self.steps if rng.random() < 0.6 else int(rng.integers(first + 1, self.steps + 1))

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from dss_marl.controllers.planning.restoration.action_entries import Entries
-from dss_marl.controllers.planning.restoration.sections import Sections
-from dss_marl.controllers.search.trial_solves import Trials
-from dss_marl.devices import Breakers, Generators, Supplies
+from dss_marl.controllers.planning.restoration.action_entries import ActionEntries
+from dss_marl.controllers.planning.restoration.sections import FeederSections
+from dss_marl.controllers.search.trial_solves import TrialSolver
+from dss_marl.devices import FeederTies, Generators, LoadShedders
 from dss_marl.grid.load_priorities import CLASSES, NORMAL
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.agents import with_devices
@@ -27,7 +27,7 @@ _GAIN = 1e-6  # of a reward
 _PAIRS = 12  # exchanges that are tried of each part: one section serves less, another one more
 
 
-class Pickup:
+class SectionPickup:
     """Serves what is worth most, part by part of a configuration.
 
     Parts that no closed line joins do not feel each other, so that one power flow tries a change in each of them, and
@@ -40,23 +40,25 @@ class Pickup:
         rng: of the order in which changes are tried.
     """
 
-    def __init__(self, trials: Trials, sections: Sections, entries: Entries, rng: np.random.Generator) -> None:
+    def __init__(
+        self, trials: TrialSolver, sections: FeederSections, entries: ActionEntries, rng: np.random.Generator
+    ) -> None:
         self.trials, self.sections, self.entries, self._rng = trials, sections, entries, rng
         task = trials.task
         names = np.array([bus.name for bus in task.feeder.buses])
         zones = build_zones(task.feeder, [set(names[sections.of_bus == k]) for k in range(sections.count)])
         if task.priorities is not None:
             zones = tuple(replace(zone, load_priority=task.priorities.weight[zone.loads]) for zone in zones)
-        self._zones = with_devices(zones, task.groups, [type(group).__name__ for group in task.groups])
+        self._zones = with_devices(zones, task.device_groups, [type(group).__name__ for group in task.device_groups])
         self._stacked = stack(self._zones)
         self._limit = np.zeros((2, sections.count))  # what ties and generators in each section give [kW]
-        for group in task.groups:
+        for group in task.device_groups:
             at = sections.of_bus[[task.feeder.bus_index[bus] for bus in group.buses]]
-            if isinstance(group, Supplies):
+            if isinstance(group, FeederTies):
                 np.add.at(self._limit[0], at, group.kva * _POWER_FACTOR)
             elif isinstance(group, Generators):
                 np.add.at(self._limit[1], at, group.kw)
-        self._breakers = next((group for group in task.groups if isinstance(group, Breakers)), None)
+        self._breakers = next((group for group in task.device_groups if isinstance(group, LoadShedders)), None)
 
     def worth(self, before: GridState, after: GridState) -> Array:
         """(sections) what the team's reward owes to each."""
@@ -80,12 +82,12 @@ class Pickup:
         """
         entries, seen = self.entries, set()
         for share, power, reactive in WAYS[:most]:
-            flat = wanted.copy()
-            flat[entries.breakers] = self._filled(now, closed, share)
-            flat[entries.power], flat[entries.share] = power, reactive
-            if flat.tobytes() not in seen:
-                seen.add(flat.tobytes())
-                yield flat
+            joint_action = wanted.copy()
+            joint_action[entries.breakers] = self._filled(now, closed, share)
+            joint_action[entries.power], joint_action[entries.share] = power, reactive
+            if joint_action.tobytes() not in seen:
+                seen.add(joint_action.tobytes())
+                yield joint_action
 
     def expected_kw(self, now: GridState, closed: BoolArray) -> float:
         """What a configuration could serve by ratings alone, times its priority."""
@@ -93,7 +95,7 @@ class Pickup:
         if group is None:
             return 0.0
         served = group.of <= NORMAL - 1 - self._filled(now, closed, 1.0)[group.owner]
-        kw = self.trials.plant.picked_up_kw(now)[group.injections]
+        kw = self.trials.simulator.picked_up_kw(now)[group.injections]
         return float((kw * group.weight)[served].sum())
 
     def _filled(self, now: GridState, closed: BoolArray, share: float) -> Array:
@@ -101,7 +103,7 @@ class Pickup:
         group = self._breakers
         if group is None:
             return np.zeros(0)
-        kw = self.trials.plant.picked_up_kw(now)[group.injections]
+        kw = self.trials.simulator.picked_up_kw(now)[group.injections]
         part, depth = self.sections.parts(closed), self.sections.depth(closed)
         home = self.entries.section[self.entries.breakers]
         tie = np.zeros(self.sections.count)
@@ -134,10 +136,10 @@ class Pickup:
         if trial.failed:
             return wanted
         if first:
-            for flat in self.starts(now, wanted, trial.closed):
-                trial.offer(flat)
-        end = self.trials.spent + most
-        while self.trials.spent < end and trial.sweep(self._rng, end):
+            for joint_action in self.starts(now, wanted, trial.closed):
+                trial.offer(joint_action)
+        end = self.trials.solves + most
+        while self.trials.solves < end and trial.sweep(self._rng, end):
             pass
         return trial.wanted
 
@@ -164,7 +166,7 @@ class _Trial:
         wanted: (F) to begin with.
     """
 
-    def __init__(self, pickup: Pickup, now: GridState, wanted: Array) -> None:
+    def __init__(self, pickup: SectionPickup, now: GridState, wanted: Array) -> None:
         self._pickup, self._now, self.wanted = pickup, now, wanted.copy()
         after = self._after(wanted)
         self.failed = after is None
@@ -176,7 +178,7 @@ class _Trial:
 
     def _after(self, wanted: Array) -> GridState | None:
         trials = self._pickup.trials
-        return trials.after(self._now, self._pickup.entries.request(trials.plant, self._now, wanted))
+        return trials.after(self._now, self._pickup.entries.request(trials.simulator, self._now, wanted))
 
     def _by_part(self, after: GridState) -> Array:
         worth = self._pickup.worth(self._now, after)
@@ -199,11 +201,11 @@ class _Trial:
         parts = {int(p): np.flatnonzero(self._of_entry == p) for p in np.unique(self._of_entry)}
         waiting = {p: self._pickup.changes(own, self.wanted) for p, own in parts.items()}
         gained = False
-        while any(waiting.values()) and self._pickup.trials.spent < end:
-            flat = self.wanted.copy()
+        while any(waiting.values()) and self._pickup.trials.solves < end:
+            joint_action = self.wanted.copy()
             for changes in waiting.values():
                 if changes:
                     for entry, value in changes.pop():
-                        flat[entry] = value
-            gained |= bool(self.offer(flat).size)
+                        joint_action[entry] = value
+            gained |= bool(self.offer(joint_action).size)
         return gained

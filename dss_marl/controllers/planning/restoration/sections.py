@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.controllers.search.spanning_trees import MOST, all_trees
-from dss_marl.devices import Generators, Supplies, Switches
+from dss_marl.devices import FeederTies, Generators, Switches
 from dss_marl.devices.load_shedder import sections
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray, GridState, IntArray
@@ -28,7 +28,7 @@ class _Edge(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sections:
+class FeederSections:
     """A feeder contracted to its sections.
 
     Attributes:
@@ -50,11 +50,11 @@ class Sections:
     whole: frozenset[int]
     moved: frozenset[int]
     supplies: dict[int, int]
-    formers: tuple[int, ...]
+    grid_forming_units: tuple[int, ...]
     sources: frozenset[int]
 
     @classmethod
-    def build(cls, task: Task) -> Sections:
+    def build(cls, task: Task) -> FeederSections:
         """The sections of a task's feeder, and what of it moves."""
         feeder = task.feeder
         of_bus = np.unique(sections(feeder), return_inverse=True)[1].reshape(-1)
@@ -66,10 +66,24 @@ class Sections:
         for a, b, s in zip(of_node[first], of_node[second], switch, strict=True):
             if s < len(feeder.switches):
                 ends.setdefault(int(s), []).append((int(a), int(b)))
-        home = {int(s): int(of_node[nodes[0]]) for s, nodes in zip(feeder.formers, feeder.former_nodes, strict=True)}
-        moved = [s for group in task.groups if isinstance(group, Switches) for s in group.switches.tolist()]
-        ties = [s for group in task.groups if isinstance(group, Supplies) for s in group.formers.tolist()]
-        units = [s for group in task.groups if isinstance(group, Generators) for s in group.formers.tolist() if s >= 0]
+        home = {
+            int(s): int(of_node[nodes[0]])
+            for s, nodes in zip(feeder.grid_forming_units, feeder.grid_forming_nodes, strict=True)
+        }
+        moved = [s for group in task.device_groups if isinstance(group, Switches) for s in group.switches.tolist()]
+        ties = [
+            s
+            for group in task.device_groups
+            if isinstance(group, FeederTies)
+            for s in group.grid_forming_units.tolist()
+        ]
+        units = [
+            s
+            for group in task.device_groups
+            if isinstance(group, Generators)
+            for s in group.grid_forming_units.tolist()
+            if s >= 0
+        ]
         return cls(
             of_bus=of_bus,
             of_node=of_node,
@@ -78,7 +92,7 @@ class Sections:
             whole=frozenset(s for s, pairs in ends.items() if len(pairs) >= min(widths[list(pairs[0])])),
             moved=frozenset(moved),
             supplies={s: home[s] for s in ties},
-            formers=tuple(home[s] for s in units),
+            grid_forming_units=tuple(home[s] for s in units),
             sources=frozenset(of_node[feeder.source_nodes].tolist()),
         )
 
@@ -100,7 +114,7 @@ class Sections:
                 beside[b].append(a)
         fed = [*self.sources, *(k for s, k in self.supplies.items() if closed[s])]
         result = np.full(self.count, self.count, np.int64)
-        for roots in (fed, self.formers):  # a former feeds where nothing else does
+        for roots in (fed, self.grid_forming_units):  # a former feeds where nothing else does
             ahead = deque(k for k in roots if result[k] == self.count)
             result[list(ahead)] = 0
             while ahead:
@@ -154,7 +168,7 @@ class Sections:
         node[np.isin(part, part[list(self.sources)])] = _FED
         ways = [(s, *pair) for s, pair in self.joins.items() if s in self.moved & self.whole]
         edges = [_Edge(s, int(node[a]), int(node[b])) for s, a, b in ways if a not in faulted and b not in faulted]
-        fed = [*((s, k) for s, k in self.supplies.items()), *((-1, k) for k in self.formers)]
+        fed = [*((s, k) for s, k in self.supplies.items()), *((-1, k) for k in self.grid_forming_units)]
         edges += [_Edge(s, _FED, int(node[k])) for s, k in fed if k not in faulted]
         return [edge for edge in dict.fromkeys(edges) if edge.a != edge.b]
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dss_marl.controllers.planning.volt_var import plan as volt_var
-from dss_marl.controllers.planning.volt_var.interval_model import Choice, Moments
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel, IntervalOptimum
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Inverters
 from dss_marl.engines import open_engine
-from dss_marl.envs.simulator import Plant
+from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, GridState, Setpoints
 
@@ -31,7 +31,7 @@ class _Way(NamedTuple):
     entries: Array
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     Regulators move by themselves as voltages leave their bands, and stay where they are until they leave them again.
@@ -49,21 +49,21 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """
     search = RegulatedDay(task, day, _KEPT * (4 if thorough else 1))
     try:
-        return search.requests()
+        return search.plan_day()
     finally:
         search.close()
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
-    for group in task.groups:
+    for group in task.device_groups:
         if not isinstance(group, Inverters):
             return f"{type(group).__name__} among the devices"
-        if group.settles or group.every is not None:
+        if group.voltage_dependent or group.act_every is not None:
             return "inverters on curves, or that do not act at every step"
     if not task.scenario.circuit_controls:
         return "no controls of the circuit"
-    return volt_var.refuses_moves(task, Moments.places_of(task))
+    return volt_var.refuses_moves(task, IntervalModel.places_of(task))
 
 
 class RegulatedDay:
@@ -79,25 +79,25 @@ class RegulatedDay:
         self._task, self._day, self._kept = task, day, kept
         held = build_task(task.scenario.replace(circuit_controls=False))
         engine = open_engine(task.feeder)
-        self._running, self._held = Trials(Plant(task, engine)), Trials(Plant(held, engine))
-        self._positions = Positions(held)
-        self._places = Moments.places_of(task)
-        moments = Moments(self._held, [], self._positions)
+        self._running, self._held = TrialSolver(Simulator(task, engine)), TrialSolver(Simulator(held, engine))
+        self._positions = TapPositions(held)
+        self._places = IntervalModel.places_of(task)
+        moments = IntervalModel(self._held, [], self._positions)
         self._low, self._high = moments.low, moments.high
         together = np.outer(_PUSHES, np.ones(len(self._places)))
         self._pushes = np.vstack([together, -together, np.eye(len(self._places)), -np.eye(len(self._places))])
 
     def close(self) -> None:
         """Give the solver back."""
-        self._running.plant.engine.close()
+        self._running.simulator.engine.close()
 
-    def requests(self) -> Array:
+    def plan_day(self) -> Array:
         """(T, F) of the best way."""
-        start = self._running.plant.begin(self._day, self._task.start)
-        self._held.plant.begin(self._day, self._task.start)
+        start = self._running.simulator.begin(self._day, self._task.start)
+        self._held.simulator.begin(self._day, self._task.start)
         ways, kept = [_Way(0.0, start, 0, np.zeros(len(self._places)))], []
         for step in range(self._task.scenario.steps):
-            base = self._running.plant.coming(step, self._task.start, start.memory, start.action, None)
+            base = self._running.simulator.observe(step, self._task.start, start.device_state, start.action, None)
             reached = self._onward(base, ways)
             if not reached:
                 where = f"day {self._day} of scenario {self._task.scenario.name!r}"
@@ -111,9 +111,9 @@ class RegulatedDay:
         return np.array(flats[::-1])
 
     def _flat(self, entries: Array) -> Array:
-        flat = self._task.neutral.copy()
-        flat[self._places] = entries
-        return flat
+        joint_action = self._task.default_action.copy()
+        joint_action[self._places] = entries
+        return joint_action
 
     def _onward(self, base: GridState, ways: list[_Way]) -> dict[bytes, _Way]:
         """The best way to every position that is reached in an interval."""
@@ -140,7 +140,7 @@ class RegulatedDay:
             after = self._running.after(now, self._flat(said))
             if after is None:
                 continue
-            total = way.total + self._running.judged(now, after)
+            total = way.total + self._running.team_reward(now, after)
             key = after.setpoints.tap.tobytes() + after.setpoints.closed.tobytes()
             if key not in reached or total > reached[key].total:
                 reached[key] = _Way(total, after, number, said)
@@ -148,12 +148,12 @@ class RegulatedDay:
 
     def _best(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
         """(n) the inverters' best entries with taps and banks as they are, and the cost's curvature (n, n)."""
-        moments = Moments(self._held, [now], self._positions)
+        moments = IntervalModel(self._held, [now], self._positions)
         inside = np.clip(entries, self._low, self._high)
         local = moments.local(0, _NONE, inside, curvature)
         if local is None:
             return inside, curvature
-        return moments.improved(0, _NONE, Choice(-np.inf, inside), local).entries, local.curvature
+        return moments.improved(0, _NONE, IntervalOptimum(-np.inf, inside), local).entries, local.curvature
 
 
 def _there(base: GridState, at: Setpoints) -> GridState:

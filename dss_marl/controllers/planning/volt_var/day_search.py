@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from dss_marl.controllers.optimization.interval_qp import Local, best_whole
+from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_miqp
 from dss_marl.controllers.optimization.shortest_path import best_path
-from dss_marl.controllers.planning.volt_var.interval_model import Choice, Moments
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel, IntervalOptimum
 from dss_marl.controllers.planning.volt_var.single_entry import best_only_entry
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.grid.state import Array, IntArray
 
 _MOST = 400  # places an interval offers: the best found so far
@@ -39,21 +39,23 @@ class DaySearch:
 
     def __init__(
         self,
-        moments: Moments,
-        positions: Positions,
+        moments: IntervalModel,
+        positions: TapPositions,
         prices: Array,
         known: Sequence[tuple[IntArray, Array]] | None = None,
     ) -> None:
         self._moments, self._positions, self._prices = moments, positions, prices
         count = moments.count
         self._limits = [positions.may_move(step) for step in range(count)]
-        self._offers: list[dict[bytes, tuple[IntArray, Choice]]] = [{} for _ in range(count)]
+        self._offers: list[dict[bytes, tuple[IntArray, IntervalOptimum]]] = [{} for _ in range(count)]
         self._curvatures: list[Array | None] = [None] * count
         self._settled = [False] * count
         self.path: list[IntArray]
         self.total = -np.inf
         for step, (position, entries) in enumerate(known or ()):
-            self._offer(step, position, Choice(moments.reward(moments.after(step, position, entries)), entries))
+            self._offer(
+                step, position, IntervalOptimum(moments.reward(moments.after(step, position, entries)), entries)
+            )
         self.path = [position for position, _ in known or ()]
         for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
             self.path = self._forward(patience)
@@ -64,7 +66,7 @@ class DaySearch:
         position, m, path = self._positions.start, self._moments, []
         entries = np.clip(np.zeros(len(m.low)), m.low, m.high)
         for step, limit in enumerate(self._limits):
-            held = self._polished(step, position, Choice(-np.inf, entries), 2)
+            held = self._polished(step, position, IntervalOptimum(-np.inf, entries), 2)
             place, choice = self._dived(step, position, held, limit, self._prices / patience)
             price = np.abs(place - position) @ self._prices / patience
             self._offer(step, position, held)
@@ -76,8 +78,8 @@ class DaySearch:
         return path
 
     def _dived(
-        self, step: int, position: IntArray, start: Choice, limit: IntArray, prices: Array
-    ) -> tuple[IntArray, Choice]:
+        self, step: int, position: IntArray, start: IntervalOptimum, limit: IntArray, prices: Array
+    ) -> tuple[IntArray, IntervalOptimum]:
         """Where the model with moves wants to be, as the engine sees it; where it is, if that fails."""
         m = self._moments
         if not len(position):
@@ -89,13 +91,13 @@ class DaySearch:
         n = len(start.entries)
         low = np.append(m.low - start.entries, np.maximum(-limit, self._positions.lowest - position))
         high = np.append(m.high - start.entries, np.minimum(limit, self._positions.highest - position))
-        change = best_whole(whole, low, high, np.arange(n, len(low)))
+        change = solve_miqp(whole, low, high, np.arange(n, len(low)))
         if change is None:
             return position, start
         place = position + np.rint(change[n:]).astype(np.int64)
-        return place, m.improved(step, place, Choice(-np.inf, start.entries + change[:n]), local)
+        return place, m.improved(step, place, IntervalOptimum(-np.inf, start.entries + change[:n]), local)
 
-    def choice(self, step: int) -> Choice:
+    def choice(self, step: int) -> IntervalOptimum:
         """What the interval earns on the path."""
         return self._offers[step][self.path[step].tobytes()][1]
 
@@ -103,19 +105,19 @@ class DaySearch:
         """(T, F) what all entries are asked on the path."""
         before, result = self._positions.start, []
         for step, position in enumerate(self.path):
-            _, flat = self._moments.asked(step, position, self.choice(step).entries)
-            self._positions.write(flat, before, position)
-            result.append(flat)
+            _, joint_action = self._moments.asked(step, position, self.choice(step).entries)
+            self._positions.write(joint_action, before, position)
+            result.append(joint_action)
             before = position
         return np.array(result)
 
-    def _model(self, step: int, position: IntArray, entries: Array) -> Local | None:
+    def _model(self, step: int, position: IntArray, entries: Array) -> LocalModel | None:
         local = self._moments.local(step, position, entries, self._curvatures[step])
         if local is not None:
             self._curvatures[step] = local.curvature
         return local
 
-    def _polished(self, step: int, position: IntArray, choice: Choice, rounds: int) -> Choice:
+    def _polished(self, step: int, position: IntArray, choice: IntervalOptimum, rounds: int) -> IntervalOptimum:
         """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
         if len(choice.entries) == 1:
             found = best_only_entry(self._moments, step, position)
@@ -130,7 +132,7 @@ class DaySearch:
                 break
         return choice
 
-    def _offer(self, step: int, position: IntArray, choice: Choice) -> None:
+    def _offer(self, step: int, position: IntArray, choice: IntervalOptimum) -> None:
         known = self._offers[step].get(position.tobytes())
         if known is None or choice.reward > known[1].reward:
             self._offers[step][position.tobytes()] = (position, choice)

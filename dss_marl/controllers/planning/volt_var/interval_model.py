@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import block_diag
 
-from dss_marl.controllers.optimization.interval_qp import Local, best_change
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_qp
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Inverters
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
@@ -42,7 +42,7 @@ class _Probe:
 
 
 @dataclass(frozen=True)
-class Choice:
+class IntervalOptimum:
     """What an interval earns, moves of taps and banks not counted.
 
     Attributes:
@@ -54,7 +54,7 @@ class Choice:
     entries: Array
 
 
-class Moments:
+class IntervalModel:
     """The intervals of a day, each with every inverter's entries as unknowns.
 
     The reward is the scenario's own, from the engine. What voltages out of band cost is read off its terms
@@ -69,24 +69,24 @@ class Moments:
     Attributes:
         places: (n) of the inverters' entries in the flat vector.
         low, high: (n) their ends.
-        band: (2, N) lowest and highest voltage of each judged node, a margin within the limits [pu].
+        band: (2, N) lowest and highest voltage of each scored node, a margin within the limits [pu].
     """
 
     def __init__(
-        self, trials: Trials, states: list[GridState], positions: Positions, given: Array | None = None
+        self, trials: TrialSolver, states: list[GridState], positions: TapPositions, given: Array | None = None
     ) -> None:
         self._given = given
         self._trials, self._states, self._positions = trials, states, positions
         task = trials.task
         self.places = self.places_of(task)
         self.low, self.high = _ends(task)
-        self._others = np.setdiff1d(np.arange(task.agents.slots.size), np.append(self.places, positions.places))
-        self._judged = np.concatenate([zone.judged for zone in task.zones])
-        self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._judged))
+        self._others = np.setdiff1d(np.arange(task.agents.action_layout.size), np.append(self.places, positions.places))
+        self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
+        self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._scored))
         self._rough = frozenset(
             name for name, (_, f) in task.rewards.items() if f in (voltage_violation, violating_share)
         )
-        count = task.zones[0].all_judged
+        count = task.zones[0].n_scored_nodes
         weights = {term: weight for weight, term in task.rewards.values()}
         self._per_pu = weights.get(voltage_violation, 0.0) / count
         self._per_node = weights.get(violating_share, 0.0) / count
@@ -95,8 +95,8 @@ class Moments:
     @staticmethod
     def places_of(task: Task) -> IntArray:
         """(n) places of the inverters' entries in the flat vector."""
-        parts, everything = task.agents.slots.parts, np.arange(task.agents.slots.size)
-        own = [everything[part] for part, g in zip(parts, task.groups, strict=True) if isinstance(g, Inverters)]
+        parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
+        own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if isinstance(g, Inverters)]
         return np.concatenate([np.zeros(0, np.int64), *own])
 
     @property
@@ -107,11 +107,11 @@ class Moments:
     def asked(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
         """The interval with taps and banks at these positions, and (F) requests that leave them there."""
         now = self._positions.at(self._states[step], position)
-        flat = self._trials.plant.present(now)
+        joint_action = self._trials.simulator.hold_action(now)
         if self._given is not None:
-            flat[self._others] = self._given[step, self._others]
-        flat[self.places] = entries
-        return now, flat
+            joint_action[self._others] = self._given[step, self._others]
+        joint_action[self.places] = entries
+        return now, joint_action
 
     def after(self, step: int, position: IntArray, entries: Array) -> GridState | None:
         """The interval operated; None where the power flow fails."""
@@ -126,21 +126,21 @@ class Moments:
             return -np.inf
         v = self.voltages(after)
         close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
-        return self._trials.judged(after, after) - self._per_node * int(close.sum())
+        return self._trials.team_reward(after, after) - self._per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:
-        return np.nan if after is None else -self._trials.judged(after, after, self._rough)
+        return np.nan if after is None else -self._trials.team_reward(after, after, self._rough)
 
     def voltages(self, after: GridState) -> Array:
-        """(N) of all judged nodes, in the order of ``band`` [pu]."""
-        return after.solution.v_alive[self._judged]
+        """(N) of all scored nodes, in the order of ``band`` [pu]."""
+        return after.solution.v_alive[self._scored]
 
     def _weight(self, v_pu: Array) -> Array:
         """(N) price of a node's excursion: a node far out has lost its share already, one at the end has not."""
         out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
         return self._per_pu + self._per_node / (out + _NEAR)
 
-    def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> Local | None:
+    def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> LocalModel | None:
         """The model around a point, by differences on the engine; None where a power flow fails.
 
         Args:
@@ -158,7 +158,7 @@ class Moments:
             few = len(entries) <= _FEW
             curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
         gradient = probe.first / way - np.diag(curvature) * way / 2
-        return Local(v, slopes, self._weight(v), self.band, gradient, curvature)
+        return LocalModel(v, slopes, self._weight(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
         """One step of each entry; None where a power flow fails."""
@@ -173,7 +173,9 @@ class Moments:
         first = np.array([self._smooth(state) for state in single]) - self._smooth(base)
         return _Probe(base, way, single, first, np.array([_moved_kva(base, one) for one in single]) / _STEP)
 
-    def with_moves(self, step: int, position: IntArray, entries: Array, local: Local, prices: Array) -> Local | None:
+    def with_moves(
+        self, step: int, position: IntArray, entries: Array, local: LocalModel, prices: Array
+    ) -> LocalModel | None:
         """The model with moves of taps and banks (P) as further unknowns; None where a power flow fails.
 
         Args:
@@ -188,7 +190,7 @@ class Moments:
         count, n = len(prices), len(entries)
         slopes = np.array([slope for slope, _ in found]).reshape(count, -1)
         moves = np.eye(n + count)[n:]
-        return Local(
+        return LocalModel(
             value=np.append(local.value, np.zeros(count)),
             slopes=np.vstack([np.hstack([local.slopes, slopes[:, :-1].T]), moves]),
             weight=np.append(local.weight, prices),
@@ -245,7 +247,9 @@ class Moments:
             self._bend = self._curvature(sunniest, position, neutral, probe) / np.outer(per, per)
         return self._bend * np.outer(kva, kva) + np.eye(len(kva)) * 1e-9
 
-    def improved(self, step: int, position: IntArray, start: Choice, local: Local, rounds: int = 2) -> Choice:
+    def improved(
+        self, step: int, position: IntArray, start: IntervalOptimum, local: LocalModel, rounds: int = 2
+    ) -> IntervalOptimum:
         """Entries that earn more at these positions, by steps of the model that the engine confirms.
 
         Args:
@@ -255,14 +259,14 @@ class Moments:
             rounds: most steps.
         """
         x, after = start.entries, self.after(step, position, start.entries)
-        best = Choice(self.reward(after), x)
+        best = IntervalOptimum(self.reward(after), x)
         gradient = local.gradient
         for _ in range(rounds if len(x) else 0):
             if after is None:
                 break
             v = self.voltages(after)
             here = replace(local, value=v, gradient=gradient, weight=self._weight(v))
-            change = best_change(here, self.low - x, self.high - x)
+            change = solve_qp(here, self.low - x, self.high - x)
             if change is None:
                 break
             better = self._accepted(step, position, best, change)
@@ -275,15 +279,15 @@ class Moments:
         return best
 
     def _accepted(
-        self, step: int, position: IntArray, best: Choice, change: Array
-    ) -> tuple[float, Choice, GridState | None, float] | None:
+        self, step: int, position: IntArray, best: IntervalOptimum, change: Array
+    ) -> tuple[float, IntervalOptimum, GridState | None, float] | None:
         """The longest of three parts of the change that earns more; None where none does."""
         for part in (1.0, 0.4, 0.1):
             x = best.entries + part * change
             after = self.after(step, position, x)
             earned = self.reward(after)
             if earned > best.reward + 1e-9:
-                return earned - best.reward, Choice(earned, x), after, part
+                return earned - best.reward, IntervalOptimum(earned, x), after, part
         return None
 
 
@@ -296,7 +300,7 @@ def _moved_kva(base: GridState, other: GridState) -> float:
 def _ends(task: Task) -> tuple[Array, Array]:
     """(n) ends of the inverters' entries: a share either way, and sun held back but not added."""
     low, high = [np.zeros(0)], [np.zeros(0)]
-    for group in task.groups:
+    for group in task.device_groups:
         if isinstance(group, Inverters):
             width = len(group.action_labels)
             ends = np.tile([-1.0, 1.0], (group.size, width, 1))

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from dss_marl.controllers.planning.volt_var.day_search import DaySearch
-from dss_marl.controllers.planning.volt_var.interval_model import Moments
-from dss_marl.controllers.planning.volt_var.tap_positions import Positions
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
+from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, Inverters, Regulators
 from dss_marl.engines import open_engine
 from dss_marl.envs.task import Task
@@ -25,7 +25,7 @@ _SOON = 1e-9  # [h]
 _ROUNDS = 8  # most rounds of improvement; see DaySearch
 
 
-def requests(task: Task, day: int, thorough: bool = False) -> Array:
+def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     Hostile agents are known: those of an episode that has the day as its seed, as evaluation plays it.
@@ -37,17 +37,20 @@ def requests(task: Task, day: int, thorough: bool = False) -> Array:
     """
     env = ZoneEnv(task, "test", open_engine(task.feeder, tolerance=_TOLERANCE))
     env.reset(seed=seed_of(day), options={"day": day})
-    trials = Trials(env.plant, env.attack)
-    positions = Positions(task)
-    first = trials.plant.begin(day, task.start)
+    trials = TrialSolver(env.simulator, env.attack)
+    positions = TapPositions(task)
+    first = trials.simulator.begin(day, task.start)
     steps = range(task.scenario.steps)
-    states = [trials.plant.coming(step, task.start, first.memory, task.neutral.copy(), None) for step in steps]
-    moments = Moments(trials, states, positions)
+    states = [
+        trials.simulator.observe(step, task.start, first.device_state, task.default_action.copy(), None)
+        for step in steps
+    ]
+    moments = IntervalModel(trials, states, positions)
     search = DaySearch(moments, positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
         # Without inverters a place costs one power flow, and nothing but taps makes up for a bank.
         rounds(search, partial(positions.near if len(moments.low) else partial(_wider, positions), pairs=pairs))
-    trials.plant.engine.close()
+    trials.simulator.engine.close()
     return search.requests()
 
 
@@ -58,29 +61,29 @@ def rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) 
             break
 
 
-def _wider(positions: Positions, position: IntArray, pairs: bool) -> Iterator[IntArray]:
+def _wider(positions: TapPositions, position: IntArray, pairs: bool) -> Iterator[IntArray]:
     """Places around a position, some of them a few moves away."""
     yield from positions.near(position, far=(1, 2, 4), pairs=pairs)
     yield from positions.swaps(position)
 
 
-def refuses(task: Task) -> str:
+def unsupported_reason(task: Task) -> str:
     """What of a task this does not plan; "" where it plans all."""
     problem = ""
-    for group in task.groups:
+    for group in task.device_groups:
         if not isinstance(group, Inverters | Regulators | Capacitors):
             problem = f"{type(group).__name__} among the devices"
-        elif isinstance(group, Inverters) and (group.settles or group.every is not None):
+        elif isinstance(group, Inverters) and (group.voltage_dependent or group.act_every is not None):
             problem = "inverters on curves, or that do not act at every step"
     if task.scenario.circuit_controls:
         problem = "the circuit's own controls"
-    return problem or refuses_moves(task, Moments.places_of(task))
+    return problem or refuses_moves(task, IntervalModel.places_of(task))
 
 
 def refuses_moves(task: Task, places: IntArray) -> str:
     """What of a task no plan covers: devices that wait, levels at these places of the flat vector, chance, sharing."""
     scenario, problem = task.scenario, ""
-    for group in task.groups:
+    for group in task.device_groups:
         if isinstance(group, Regulators) and np.any(group.initial() > 0):
             problem = "regulators that wait between moves"
         elif isinstance(group, Capacitors) and _wait_longer(group, scenario.dt_h):
@@ -94,7 +97,7 @@ def refuses_moves(task: Task, places: IntArray) -> str:
         problem = (
             f"attack {attack.spec.policy!r}, which depends on what was asked; of {', '.join(BLIND)} days are planned"
         )
-    elif attack is not None and attack.open_elsewhere(places, task.agents.slots.size):
+    elif attack is not None and attack.open_elsewhere(places, task.agents.action_layout.size):
         problem = "attacks on other devices than inverters; name the inverters' kind in the attack's kinds"
     if scenario.reward_sharing != "team":
         problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
@@ -103,5 +106,5 @@ def refuses_moves(task: Task, places: IntArray) -> str:
 
 def _wait_longer(group: Capacitors, dt_h: float) -> bool:
     """Whether a bank must discharge for longer than it takes until it may act again."""
-    turn_h = dt_h * (np.ones(group.size) if group.every is None else group.every)
+    turn_h = dt_h * (np.ones(group.size) if group.act_every is None else group.act_every)
     return bool((group.initial()[:, 0] > turn_h + _SOON).any())

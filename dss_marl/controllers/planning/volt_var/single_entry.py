@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.controllers.planning.volt_var.interval_model import Choice, Moments
+from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel, IntervalOptimum
 from dss_marl.grid.state import Array, IntArray
 
 _GRID = 65  # values of the entry
 _PEAKS = 3  # of all that were tried that are looked at more closely
 
 
-def best_only_entry(moments: Moments, step: int, position: IntArray) -> Choice:
+def best_only_entry(moments: IntervalModel, step: int, position: IntArray) -> IntervalOptimum:
     """The best value of the only entry.
 
     Where a node leaves the band the reward jumps; so besides a grid all values are tried at which some node is at its
@@ -23,7 +23,7 @@ def best_only_entry(moments: Moments, step: int, position: IntArray) -> Choice:
     """
     grid = np.linspace(moments.low, moments.high, _GRID)
     states = [moments.after(step, position, row) for row in grid]
-    tried = [Choice(moments.reward(after), row) for after, row in zip(states, grid, strict=True)]
+    tried = [IntervalOptimum(moments.reward(after), row) for after, row in zip(states, grid, strict=True)]
     alive = [after for after in states if after is not None]
     if len(alive) == len(states):
         v_pu = np.array([moments.voltages(after) for after in alive])
@@ -35,9 +35,9 @@ def best_only_entry(moments: Moments, step: int, position: IntArray) -> Choice:
     return max(tried, key=lambda choice: choice.reward)
 
 
-def _tried(moments: Moments, step: int, position: IntArray, entries: Array) -> list[Choice]:
+def _tried(moments: IntervalModel, step: int, position: IntArray, entries: Array) -> list[IntervalOptimum]:
     """What each row of entries earns."""
-    return [Choice(moments.reward(moments.after(step, position, row)), row) for row in entries]
+    return [IntervalOptimum(moments.reward(moments.after(step, position, row)), row) for row in entries]
 
 
 def _crossings(grid: Array, v_pu: Array, band: Array) -> Array:

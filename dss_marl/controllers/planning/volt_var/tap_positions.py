@@ -7,13 +7,13 @@ from itertools import combinations, product
 
 import numpy as np
 
-from dss_marl.controllers.search.trial_solves import Trials
+from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, Regulators
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
 
 
-class Positions:
+class TapPositions:
     """All regulators and banks of a task, (P) integers: the first tap of each regulator, then 1 for a closed bank.
 
     Attributes:
@@ -25,22 +25,24 @@ class Positions:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        groups = [(k, group) for k, group in enumerate(task.groups) if isinstance(group, Regulators | Capacitors)]
+        groups = [
+            (k, group) for k, group in enumerate(task.device_groups) if isinstance(group, Regulators | Capacitors)
+        ]
         ends = np.cumsum([0, *(group.size for _, group in groups)])
         self._kinds = [(k, group, slice(a, a + group.size)) for (k, group), a in zip(groups, ends[:-1], strict=True)]
         bounds = [np.zeros((5, 0), np.int64), *(_bounds(group, task.start) for _, group in groups)]
-        self.start, self.lowest, self.highest, self.moves, self.every = np.concatenate(bounds, axis=1)
+        self.start, self.lowest, self.highest, self.moves, self.act_every = np.concatenate(bounds, axis=1)
 
     @property
     def places(self) -> IntArray:
         """Places of their entries in the flat vector."""
-        everything = np.arange(self._task.agents.slots.size)
-        own = [everything[self._task.agents.slots.parts[k]] for k, _, _ in self._kinds]
+        everything = np.arange(self._task.agents.action_layout.size)
+        own = [everything[self._task.agents.action_layout.parts[k]] for k, _, _ in self._kinds]
         return np.concatenate([np.zeros(0, np.int64), *own])
 
     def may_move(self, step: int) -> IntArray:
         """(P) most moves in this step; 0 where a device waits for a later one."""
-        return np.where(step % self.every == 0, self.moves, 0)
+        return np.where(step % self.act_every == 0, self.moves, 0)
 
     def within(self, position: IntArray) -> bool:
         """Whether all (P) are within their ends."""
@@ -56,25 +58,25 @@ class Positions:
                 tap[group.taps] = start.tap[group.taps] + (position - self.start)[own][group.owner]
         return now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, tap, closed))
 
-    def write(self, flat: Array, before: IntArray, after: IntArray) -> None:
+    def write(self, joint_action: Array, before: IntArray, after: IntArray) -> None:
         """Into (F) requests, in place: those that move all from (P) one place to another."""
-        slots = self._task.agents.slots
+        action_layout = self._task.agents.action_layout
         for k, group, own in self._kinds:
             if isinstance(group, Capacitors):
                 entries = (after - before)[own].astype(float)
             else:
                 entries = group.request(before[own], after[own]).ravel()
-            flat[slots.parts[k]] = entries
+            joint_action[action_layout.parts[k]] = entries
 
-    def prices(self, trials: Trials, after: GridState) -> Array:
+    def prices(self, trials: TrialSolver, after: GridState) -> Array:
         """(P) what the team's reward loses by one move of each, found by asking the reward; no power flow is spent."""
         here = self.of(after.setpoints)
-        still = trials.judged(after, after)
+        still = trials.team_reward(after, after)
         result = np.zeros(len(here))
         for p in range(len(here)):
             other = here.copy()
             other[p] += 1 if here[p] < self.highest[p] else -1
-            result[p] = still - trials.judged(self.at(after, other), after)
+            result[p] = still - trials.team_reward(self.at(after, other), after)
         return result
 
     def of(self, setpoints: Setpoints) -> IntArray:
@@ -116,7 +118,7 @@ def _position(group: Regulators | Capacitors, setpoints: Setpoints) -> IntArray:
 
 def _bounds(group: Regulators | Capacitors, start: Setpoints) -> IntArray:
     """(5, D) start, lowest, highest, moves, every."""
-    every = np.ones(group.size, np.int64) if group.every is None else group.every
+    every = np.ones(group.size, np.int64) if group.act_every is None else group.act_every
     here = _position(group, start)
     if isinstance(group, Capacitors):
         ones = np.ones(group.size, np.int64)

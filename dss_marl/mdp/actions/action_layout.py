@@ -1,4 +1,4 @@
-"""Slots: how the agents' vectors, all of one width for a shared policy, reach the devices."""
+"""ActionLayout: how the agents' vectors, all of one width for a shared policy, reach the devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True)
-class Slots:
+class ActionLayout:
     """The same slots for every agent; one that an agent has no device for is ignored.
 
     Attributes:
@@ -36,8 +36,8 @@ class Slots:
     @classmethod
     def build(
         cls, agents: Sequence[str], device_agent: Sequence[int], groups: Sequence[DeviceGroup], by_kind: bool = True
-    ) -> Slots:
-        """Slots for these agents and devices.
+    ) -> ActionLayout:
+        """ActionLayout for these agents and devices.
 
         Args:
             agents: names.
@@ -47,7 +47,7 @@ class Slots:
                 whatever they are, and padding last.
         """
         labels = [tuple(group.action_labels) for group in groups]
-        place, text = arranged(len(agents), device_agent, groups, labels, by_kind)
+        place, text = layout_entries(len(agents), device_agent, groups, labels, by_kind)
         sizes = [group.size * len(own) for group, own in zip(groups, labels, strict=True)]
         ends = np.cumsum(sizes)
         return cls(
@@ -87,19 +87,19 @@ class Slots:
         widths = np.concatenate([np.full(count, width) for count, width in self.shapes])
         return np.repeat(np.arange(len(widths)), widths)
 
-    def by_group(self, flat: Array) -> list[Array]:
+    def by_group(self, joint_action: Array) -> list[Array]:
         """Per kind, its (..., D, A) entries of a flat (..., F) vector; views."""
         return [
-            flat[..., part].reshape(*flat.shape[:-1], *shape)
+            joint_action[..., part].reshape(*joint_action.shape[:-1], *shape)
             for part, shape in zip(self.parts, self.shapes, strict=True)
         ]
 
-    def rows(self, flat: Array, fill: float = 0.0) -> Array:
+    def rows(self, joint_action: Array, fill: float = 0.0) -> Array:
         """(..., A, W) the agents' slots of a flat (..., F) vector, ``fill`` where ignored."""
-        return np.where(self.used, flat[..., self.place], fill)
+        return np.where(self.used, joint_action[..., self.place], fill)
 
 
-def arranged(
+def layout_entries(
     count: int,
     device_agent: Sequence[int],
     groups: Sequence[DeviceGroup],

@@ -86,7 +86,8 @@ def random_setpoints(feeder, rng, capacitors=True):
 def in_new_process(expression, module):
     """What ``module.expression`` prints in a new Python with another hash seed."""
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    folders = [ROOT, ROOT / "tests", *sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir())]
+    paths = os.pathsep.join(map(str, folders))
     done = subprocess.run(
         [sys.executable, "-c", f"import {module}; print({module}.{expression})"],
         env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths},

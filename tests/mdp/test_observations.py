@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from common import SCENARIOS, task_of
-from test_rewards import stacked, steps, with_voltages
+from states import stacked, steps, with_voltages
 
 from dss_marl import load_scenario
 from dss_marl.envs.task import build_task

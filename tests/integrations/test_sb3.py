@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import ROOT
 from dummies import (
     Bare,
     Closing,
@@ -451,7 +452,7 @@ copies.close()
 def test_workers_do_not_run_the_users_script_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    paths = os.pathsep.join(str(folder) for folder in (Path(dss_marl.__file__).parents[1], Path(__file__).parent))
+    paths = os.pathsep.join(str(folder) for folder in (Path(dss_marl.__file__).parents[1], (ROOT / "tests")))
     run = subprocess.run(
         [sys.executable, script], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
     )

@@ -4,11 +4,11 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
+from common import ROOT
 from opendssdirect import dss
 
 from dss_marl import OpenDSSEngine, make, read_feeder
@@ -16,7 +16,7 @@ from dss_marl._assets import known_names
 from dss_marl.grid.feeder import AddedSwitch, AddedUnit, components
 from dss_marl.grid.feeder_report import feeder_report
 
-FOLDER = Path(__file__).parent / "circuits"
+FOLDER = ROOT / "tests" / "circuits"
 CIRCUITS = {path.stem: path for path in sorted(FOLDER.glob("*.dss"))} | {"own": FOLDER / "Own Circuit" / "Master.DSS"}
 OWN = ("generator", "pvsystem", "storage")
 

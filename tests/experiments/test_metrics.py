@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from common import load_cached, task_of
-from test_rewards import with_voltages
+from states import with_voltages
 
 from dss_marl import ZoneEnv
 from dss_marl.envs.task import build_task

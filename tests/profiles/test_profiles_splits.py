@@ -3,11 +3,10 @@
 import functools
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from common import in_new_process, task_of
+from common import ROOT, in_new_process, task_of
 
 from dss_marl import ZoneEnv
 from dss_marl.controllers import reference
@@ -16,7 +15,7 @@ from dss_marl.profiles import DAYS, SPLITS, STRESS_SPLITS, Profiles
 from dss_marl.profiles.splits import frozen_splits, split_of, splits_sha256
 from dss_marl.profiles.stress import stressed
 
-HASHES = Path(__file__).parent / "data" / "profile_hashes.json"
+HASHES = ROOT / "tests" / "data" / "profile_hashes.json"
 
 
 def of_34():
@@ -39,7 +38,7 @@ def test_no_number_is_in_two_splits():
 
 def test_the_committed_hash_is_that_of_the_days():
     """Whoever edits a day must mean it: results are compared across versions."""
-    path = Path(__file__).parents[1] / "dss_marl" / "profiles" / "splits.json"
+    path = ROOT / "dss_marl" / "profiles" / "splits.json"
     data = json.loads(path.read_text())
     assert splits_sha256() == data["sha256"]
     assert splits_sha256({**frozen_splits(), "test": (1, 2)}) != data["sha256"]

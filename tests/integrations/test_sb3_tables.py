@@ -6,10 +6,10 @@
 import contextlib
 import functools
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from common import ROOT
 
 import dss_marl
 from dss_marl import gym_env, load_scenario
@@ -27,7 +27,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from dss_marl.integrations.sb3.per_kind import PerKindGame
 from dss_marl.integrations.sb3.vec_env import to_sb3
 
-PAGE = Path(__file__).parents[1] / "docs" / "learning.md"
+PAGE = ROOT / "docs" / "learning.md"
 ON, OFF = {"n_steps": 4, "batch_size": 4, "n_epochs": 1}, {"learning_starts": 4, "batch_size": 4, "buffer_size": 200}
 ALGORITHMS = {
     "PPO": functools.partial(PPO, **ON),

@@ -1,0 +1,66 @@
+"""States of the grid that tests share: of a random day, changed by hand, stacked."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from common import task_of
+
+from dss_marl import OpenDSSEngine, ZoneEnv
+from dss_marl.grid.state import GridState, Setpoints, Solution
+
+
+@cache
+def steps(name):
+    """(before, after) pairs of a random day, one with dead nodes and an overload made by hand."""
+    env = ZoneEnv(task_of(name), engine=OpenDSSEngine(task_of(name).feeder))
+    env.reset(seed=1, options={"day": 172})
+    rng = np.random.default_rng(1)
+    pairs = []
+    while env.agents and len(pairs) < 60:
+        env.step(env.task.encoding.encode(rng.uniform(-1, 1, env.task.agents.action_layout.size)))
+        pairs.append((env.before, env.after))
+    before, after = pairs[-1]
+    alive = np.arange(len(after.solution.v_pu)) % 7 != 3
+    dead = replace(after.solution, v_pu=after.solution.v_pu * alive, energised=alive)
+    curtailed = after.setpoints.copy()
+    curtailed.kw = curtailed.kw * 0.9
+    curtailed.closed = ~curtailed.closed
+    pairs[-1] = (before, after.replace(solution=overloaded(dead), setpoints=curtailed))
+    env.close()
+    return pairs[:: max(1, len(pairs) // 10)] + pairs[-1:]
+
+
+def overloaded(solution, by=0.4):
+    loading = np.linspace(0, 1 + by, len(solution.loading))
+    return replace(solution, currents=lambda: loading)
+
+
+def with_voltages(state, v_pu, energised=None):
+    v_pu = np.asarray(v_pu, float)
+    alive = np.ones(v_pu.shape, bool) if energised is None else energised
+    return state.replace(solution=replace(state.solution, v_pu=v_pu, energised=alive))
+
+
+def stacked(states):
+    """States as one with a leading axis."""
+
+    def of(get):
+        return np.stack([np.asarray(get(state)) for state in states])
+
+    loading = of(lambda s: s.solution.loading)
+    solution = Solution(
+        **{
+            name: of(lambda s, name=name: getattr(s.solution, name))
+            for name in ("v_pu", "loss_kw", "source_kw", "source_kvar", "served_kw", "energised", "tap", "closed")
+        },
+        currents=lambda: loading,
+    )
+    points = Setpoints(
+        *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed"))
+    )
+    first = states[0]
+    names = ("device_state", "forecast", "price", "action", "telemetry", "unmet_kwh", "stored_kwh")
+    rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
+    rest["import_limit_kw"] = first.import_limit_kw
+    return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)

@@ -1,0 +1,62 @@
+"""Engines under contract, and the set points that the contract is tested on. To add an engine, add it to ENGINES."""
+
+import hashlib
+from dataclasses import fields
+
+import numpy as np
+from common import feeder_with_units, random_setpoints
+
+from dss_marl import OpenDSSEngine
+
+ENGINES = {"opendss": OpenDSSEngine}  # name: feeder, tolerance -> engine
+FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]
+SWITCHED = ["ieee13", "case33", "ieee123"]
+TIGHT = 1e-9
+
+
+def arrays(solution):
+    """Every number in a solution, as one vector."""
+    named = [getattr(solution, f.name) for f in fields(solution) if f.name != "currents"]
+    return np.concatenate([np.ravel(x).astype(float) for x in (*named, solution.loading)])
+
+
+def switch_indices(feeder):
+    return [s for s, row in enumerate(feeder.switches) if row.kind == "switch"]
+
+
+def varied(feeder, seed, count=12):
+    """Set points whose powers, taps, capacitors and switches all change from one to the next."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for k in range(count):
+        setpoints = random_setpoints(feeder, rng)
+        switches = switch_indices(feeder)
+        if switches and k % 3 == 2:
+            flip = switches[rng.integers(len(switches))]
+            setpoints.closed[flip] = ~setpoints.closed[flip]
+        result.append(setpoints)
+    return result
+
+
+def overload(feeder, factor=50.0):
+    setpoints = feeder.setpoints()
+    setpoints.kw, setpoints.kvar = setpoints.kw * factor, setpoints.kvar * factor
+    return setpoints
+
+
+def broken(feeder):
+    setpoints = feeder.setpoints()
+    setpoints.kw = setpoints.kw.copy()
+    setpoints.kw[0] = np.nan
+    return setpoints
+
+
+def digest(kind, name):
+    """Fingerprint of a sequence of solutions."""
+    feeder = feeder_with_units(name)
+    engine = ENGINES[kind](feeder, tolerance=1e-5)
+    total = hashlib.sha256()
+    for k, setpoints in enumerate(varied(feeder, 23, 10)):
+        total.update(arrays(engine.solve(setpoints, controls=k == 7)).tobytes())
+    engine.close()
+    return total.hexdigest()

@@ -1,0 +1,47 @@
+"""Engines that fail on purpose, or that find every voltage at 1 pu."""
+
+import numpy as np
+
+import dss_marl
+from dss_marl import PowerFlowError
+
+
+class Failing:
+    """An engine whose n-th solve fails, counted from 0 at the last restart."""
+
+    def __init__(self, engine, at):
+        self.engine, self.at, self.count, self.feeder = engine, at, -1, engine.feeder
+
+    def solve(self, setpoints, controls=False):
+        self.count += 1
+        if self.count == self.at:
+            raise PowerFlowError("on purpose")
+        return self.engine.solve(setpoints, controls)
+
+    def restart(self):
+        self.count = -1
+        self.engine.restart()
+
+    def close(self):
+        self.engine.close()
+
+
+class Calm:
+    """An engine that finds every voltage at 1 pu: for what should not depend on the grid."""
+
+    def __init__(self, feeder):
+        self.feeder = feeder
+
+    def solve(self, setpoints, controls=False):
+        n, m = len(self.feeder.nodes), len(self.feeder.branches)
+        one = np.float64(1)
+        return dss_marl.Solution(
+            np.ones(n), one, one, one, setpoints.kw.copy(), np.ones(n, bool), setpoints.tap.copy(),
+            setpoints.closed.copy(), lambda: np.zeros(m),
+        )  # fmt: skip
+
+    def restart(self):
+        pass
+
+    def close(self):
+        pass

@@ -1,6 +1,6 @@
 """The tables of docs/learning.md, cell by cell, by running what they speak of.
 
-``python tests/test_sb3_tables.py`` prints them anew.
+``PYTHONPATH=tests python tests/integrations/test_sb3_tables.py`` prints them anew.
 """
 
 import contextlib
@@ -20,12 +20,13 @@ pytest.importorskip("sb3_contrib")
 pytest.importorskip("supersuit")
 
 import supersuit
-import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from dss_marl.integrations.sb3.per_kind import PerKindGame
 from dss_marl.integrations.sb3.vec_env import to_sb3
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAGE = ROOT / "docs" / "learning.md"
 ON, OFF = {"n_steps": 4, "batch_size": 4, "n_epochs": 1}, {"learning_starts": 4, "batch_size": 4, "buffer_size": 200}
@@ -210,14 +211,6 @@ def written():
         if parts and parts is not heads:
             cells |= {(parts[0], head): cell for head, cell in zip(heads[1:], parts[1:], strict=True)}
     return cells
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -54,8 +54,9 @@ def test_the_figures_of_a_day_do_not_depend_on_who_gets_which_reward():
     assert [one["team_return"] for one in found[1:]] == pytest.approx([found[0]["team_return"]] * 2, rel=1e-4)
 
 
-def test_a_difference_reward_is_what_is_lost_had_the_agent_held():
-    env, difference, _, joint_action, before = played(agents="device", reward_sharing="difference")
+@pytest.mark.parametrize("agents", ["zone", "device"])
+def test_a_difference_reward_is_what_is_lost_had_the_agent_held(agents):
+    env, difference, infos, joint_action, before = played(agents=agents, reward_sharing="difference")
     env.load_state(before)
     team = env.task.scenario
     whole = ZoneEnv(env.task.scenario.replace(reward_sharing="team"))
@@ -69,6 +70,9 @@ def test_a_difference_reward_is_what_is_lost_had_the_agent_held():
         without = whole.step(env.task.encoding.encode(held))[1][agent]
         assert difference[agent] == pytest.approx(actual - without, abs=2e-4)
     assert len({round(x, 6) for x in difference.values()}) > 3
+    terms = [key for key in next(iter(infos.values())) if key.startswith("reward/")]
+    of_zones = [sum(info[term] for term in terms) for info in infos.values()]
+    assert list(difference.values()) != pytest.approx(of_zones, abs=1e-3), "nobody is paid what its zone earns"
     assert team.reward_sharing == "difference"
     whole.close()
     env.close()

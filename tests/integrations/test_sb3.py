@@ -1,6 +1,5 @@
 """Both routes to SB3 give one correct result: streams, ends of episodes, attributes, errors, learning."""
 
-import importlib
 import multiprocessing
 import os
 import subprocess
@@ -39,7 +38,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 import dss_marl
-from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.sb3 import to_sb3
 from dss_marl.integrations.vector import ParallelCopies, WorkerError, copy_seeds
 
 ROUTES = ["native", "supersuit"]
@@ -423,7 +422,10 @@ def test_without_sb3_the_cure_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "dss_marl.integrations.sb3.vec_env")
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
     with pytest.raises(ImportError, match=r"pip install 'dss_marl\[train\]'"):
-        importlib.import_module("dss_marl.integrations.sb3.vec_env")
+        from dss_marl.integrations.sb3 import to_sb3  # noqa: F401
+    from dss_marl.integrations.sb3 import SharedPolicy, TrainingSettings
+
+    assert TrainingSettings().algorithm == "ppo" and callable(SharedPolicy.load)
 
 
 def test_workers_need_neither_torch_nor_sb3(build):

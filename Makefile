@@ -17,12 +17,13 @@ demo: .venv/ready
 	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo
 	$(BIN)/dss-marl evaluate runs/demo
 
-# Lint, types and tests.
+# Lint, types, directions of imports, and tests on all cores.
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -n auto
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/step.py

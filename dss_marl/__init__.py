@@ -10,7 +10,7 @@ from typing import Any
 
 from pettingzoo.utils import parallel_to_aec, wrappers
 
-from dss_marl._assets import known_names
+from dss_marl import _assets, registration
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
@@ -21,7 +21,6 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.feeder_report import feeder_report
 from dss_marl.grid.state import GridState, Setpoints, Solution
 from dss_marl.mdp.observations import feature
-from dss_marl.registration import register_all
 from dss_marl.zones import Zone
 
 __version__ = "0.1.0"
@@ -55,7 +54,7 @@ __all__ = [
 
 def list_scenarios() -> list[str]:
     """Names of the scenarios that ship with the package."""
-    return known_names("scenarios")
+    return _assets.known_names("scenarios")
 
 
 def make(
@@ -117,4 +116,4 @@ def gym_env(
     return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
 
 
-register_all(parallel_env, env)
+registration.register_all(parallel_env, env)

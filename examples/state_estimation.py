@@ -4,7 +4,7 @@ import numpy as np
 
 import dss_marl
 from dss_marl.controllers import reference
-from dss_marl.experiments.evaluation import run_day
+from dss_marl.experiments import run_day
 
 
 class ZoneMean:

@@ -7,7 +7,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 import dss_marl
-from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.sb3 import to_sb3
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from dss_marl.profiles.profiles import Profiles
+from dss_marl.cli.arguments import Name
+from dss_marl.cli.console import console, saved, say
+from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.task import build_task
+from dss_marl.profiles import Profiles
 from dss_marl.profiles.simbench import LICENCE
-from dss_marl.profiles.statistics import statistics
 
 MOST = 400_000_000  # numbers that may be held at once
 
 
-def show_profiles(
-    console: Console, profiles: Profiles, split: str, count: int | None = None, plot: Path | None = None
+def profiles(
+    name: Name,
+    split: Annotated[
+        str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
+    ] = "test",
+    days: Annotated[int | None, typer.Option(help="Only so many days, spread over the split.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
 ) -> None:
-    """Print the statistics of a split's days, and draw them.
+    """Show a scenario's days: the statistics of load, sun, price and outages, and a picture."""
+    from dss_marl.profiles.statistics import statistics
 
-    Raises:
-        ValueError: unknown split, or a count below 1.
-    """
-    days = profiles.days(split)
+    of_scenario = build_task(load_scenario(name)).profiles
+    chosen = _chosen_days(of_scenario, split, days)
+    found = statistics(of_scenario, chosen)
+    title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
+    _print_figures(title, found.figures())
+    if of_scenario.spec.kind == "simbench":
+        say(LICENCE)
+    say(f"SHA-256 of the year: {of_scenario.sha256()}")
+    if plot is not None:
+        from dss_marl import plots
+
+        saved(plots.save(plots.days_figure(found, title), plot))
+
+
+def _chosen_days(of_scenario: Profiles, split: str, count: int | None) -> list[int]:
+    """Days of a split; ValueError where there are none or they would not fit into memory."""
+    days = list(of_scenario.days(split))
     if count is not None:
         if count < 1:
             raise ValueError(f"--days must be 1 or more; got {count}")
         days = days[:: max(len(days) // count, 1)][:count]  # spread over the year
-    size = len(days) * profiles.steps * len(profiles.feeder.injections)
+    size = len(days) * of_scenario.steps * len(of_scenario.feeder.injections)
     if size > MOST:
         raise ValueError(
             f"{len(days)} days of this feeder are {size / 1e6:.0f} million numbers; take fewer with --days"
         )
-    found = statistics(profiles, days)
-    title = f"{profiles.feeder.name}: {len(days)} {split} days of {60 * profiles.dt_h:g}-minute intervals"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    for heading, side in (("figure", "left"), ("value", "right"), ("unit", "left")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for figure, (value, unit) in found.figures().items():
-        table.add_row(
-            figure, "-" if value != value else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}", unit
-        )
-    console.print(table)
-    if profiles.spec.kind == "simbench":
-        console.print(LICENCE, highlight=False, soft_wrap=True)
-    console.print(f"SHA-256 of the year: {profiles.sha256()}", highlight=False, soft_wrap=True)
-    if plot is not None:
-        from dss_marl import plots
+    return days
 
-        path = plots.save(plots.days_figure(found, title), plot)
-        console.print(f"saved {path}", highlight=False, soft_wrap=True)
+
+def _print_figures(title: str, figures: Mapping[str, tuple[float, str]]) -> None:
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    for figure, (value, unit) in figures.items():
+        text = "-" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        table.add_row(figure, text, unit)
+    console.print(table)

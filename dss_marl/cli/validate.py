@@ -1,72 +1,80 @@
-"""``dss-marl validate``: scenario by scenario, printed and saved."""
+"""``dss-marl validate``: the proof of scenarios, one after the other, printed and saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
+from rich.markup import escape
 
-from dss_marl.cli.validation_table import print_proof
+from dss_marl._assets import known_names
+from dss_marl.cli.console import console, saved
+from dss_marl.cli.proof_table import print_proof
+from dss_marl.cli.result_table import print_result_table
+from dss_marl.cli.suite import suite
 from dss_marl.envs.scenario_files import load_scenario
-from dss_marl.experiments.evaluation import ComparisonTable
-from dss_marl.experiments.validation.proof import prove
-from dss_marl.experiments.validation.result_files import save
+
+if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
+    from dss_marl.experiments.validation import Proof
 
 
-def validate_named(
-    console: Console,
-    names: Sequence[str],
-    days: int | None,
-    quick: bool,
-    out: Path | None,
-    pictures: Path | None,
-    show: Callable[[ComparisonTable, str | None], None],
-) -> list[str]:
-    """Prove scenarios one after the other; a scenario that cannot be played fails and does not stop the others.
-
-    Args:
-        console: to print on.
-        names: of scenarios, or paths.
-        days, quick: see prove.
-        out: folder for the results; None: ``results/<scenario>``, and nothing if quick.
-        pictures: folder for a picture of each; None draws nothing.
-        show: prints the table of the controllers.
-
-    Returns:
-        the names of those that failed.
-
-    Raises:
-        ValueError: the only scenario asked for cannot be played.
-    """
+def validate(
+    name: Annotated[str | None, typer.Argument(help="A scenario's name or the path of a YAML file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All scenarios that ship; then the suite's table.")] = False,
+    days: Annotated[int | None, typer.Option(help="At most so many of the frozen test days.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Two days, few trials, no intervals; saves nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default results/NAME.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of a test day.")] = None,
+) -> None:
+    """Prove that a task is worth learning; fails with what failed. Saves validation.json and table.json."""
+    if every == (name is not None):
+        raise ValueError("validate takes the name of a scenario, or --all")
+    if every and out is not None:
+        raise ValueError("--out is for one scenario; --all writes into results/NAME")
     failed = []
-    for name in names:
+    for one in known_names("scenarios") if every else [str(name)]:
         try:
-            scenario = load_scenario(name)
-            with console.status(f"{scenario.name}") as status:
-                proof = prove(
-                    scenario,
-                    days,
-                    quick,
-                    lambda text, s=status, n=scenario.name: s.update(f"{n}: {text}"),  # type: ignore[misc]
-                )
+            proof = _prove(one, days, quick)
         except ValueError as error:
-            if len(names) == 1:
+            if not every:
                 raise
-            console.print(f"[red]{name}:[/red] {error}", highlight=False, soft_wrap=True)
-            failed.append(name)
+            console.print(f"[red]{one}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+            failed.append(one)
             continue
-        print_proof(proof, console)
-        show(proof.table, None)
+        print_proof(proof)
+        print_result_table(proof.table, None)
         if not proof.passed:
-            failed.append(scenario.name)
-        folder = out if out is not None else None if quick else Path("results") / scenario.name
-        if folder is not None:
-            save(proof, folder)
-            console.print(f"saved {folder}", highlight=False, soft_wrap=True)
-        if pictures is not None:
-            from dss_marl.experiments.validation.day_figure import picture
+            failed.append(proof.scenario.name)
+        _keep(proof, None if quick and out is None else out or Path("results") / proof.scenario.name, pictures)
+    if every and not quick:
+        suite()
+    _exit_if(failed)
 
-            path = picture(scenario, None, pictures / f"{scenario.name}.png")
-            console.print(f"saved {path}", highlight=False, soft_wrap=True)
-    return failed
+
+def _prove(name: str, days: int | None, quick: bool) -> Proof:
+    from dss_marl.experiments.validation import prove
+
+    scenario = load_scenario(name)
+    with console.status(scenario.name) as status:
+        return prove(scenario, days, quick, lambda text: status.update(f"{scenario.name}: {text}"))
+
+
+def _keep(proof: Proof, folder: Path | None, pictures: Path | None) -> None:
+    """Save the results and the picture of a test day, each where a folder is given for it."""
+    from dss_marl.experiments.validation.result_files import save
+
+    if folder is not None:
+        save(proof, folder)
+        saved(folder)
+    if pictures is not None:
+        from dss_marl.experiments.validation.day_figure import picture
+
+        saved(picture(proof.scenario, None, pictures / f"{proof.scenario.name}.png"))
+
+
+def _exit_if(failed: Sequence[str]) -> None:
+    if failed:
+        console.print(f"[red]failed:[/red] {', '.join(failed)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)

@@ -2,114 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import networkx as nx
+import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from dss_marl.cli.console import console, saved, say
 from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
 from dss_marl.grid.export import write_geojson, write_graphml
-from dss_marl.zones.builder import build_zones
-from dss_marl.zones.mapping_file import write_mapping
+from dss_marl.grid.feeder import Feeder
+from dss_marl.zones import Zone, build_zones, feeder_graph, partition, partition_quality, write_mapping
 from dss_marl.zones.method_comparison import survey
-from dss_marl.zones.partition import feeder_graph, zone_names
-from dss_marl.zones.quality import QUALITY, partition_quality
-from dss_marl.zones.registry import partition
+from dss_marl.zones.partition import zone_names
+from dss_marl.zones.quality import QUALITY
 
 COUNT = 6  # zones where a method needs a number and none is given
 KINDS = ("line", "switch", "transformer", "regulator", "reactor")
+WRITERS = {".graphml": write_graphml, ".geojson": write_geojson}
 
 
-def show_zones(
-    console: Console,
-    name: str,
-    method: str,
-    count: int | None = None,
-    cut_at: Sequence[str] | None = None,
-    file: Path | None = None,
-    out: Path | None = None,
-    save: Path | None = None,
-    export: Path | None = None,
+def zones(
+    feeder: Annotated[str, typer.Argument(help="A shipped feeder's name, or the path of a .dss file.")],
+    method: Annotated[
+        str, typer.Option(help="electrical, balanced, communities, laterals, phases, cut, or package.module:function.")
+    ] = "electrical",
+    count: Annotated[int | None, typer.Option(help="Number of zones; default 6 where the method needs one.")] = None,
+    cut_at: Annotated[
+        list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
+    save: Annotated[Path | None, typer.Option(help="YAML file to write, for a scenario's method mapping.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Graph to write: .graphml or .geojson.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="All methods side by side.")] = False,
 ) -> None:
-    """Print a feeder's zones and their quality, and write what is asked for.
-
-    Raises:
-        ValueError: no such feeder or method, or options that do not fit.
-    """
-    feeder = read_feeder(name)
-    graph = feeder_graph(feeder)
+    """Divide a feeder into zones: what is in each, how good they are, a picture, and a file for a scenario."""
+    circuit = read_feeder(feeder)
+    graph = feeder_graph(circuit)
+    if compare:
+        _compare_methods(circuit, graph, COUNT if count is None else count, _cut_options(cut_at), out)
+        return
     options = _options(method, count, cut_at, file)
     parts = partition(graph, method, **options)
-    zones = build_zones(feeder, parts)
-    said = ", ".join([method, *(f"{key} {value}" for key, value in options.items())])
-    _print(console, f"{feeder.name}: {said}", *zone_rows(feeder, graph, zones))
-    figures = partition_quality(graph, parts)
-    for figure, (heading, meaning, _) in QUALITY.items():
-        console.print(f"{heading:18s} {figures[figure]:7.3f}   {meaning}", highlight=False, soft_wrap=True)
-    idle = [zone.name for zone in zones if not len(zone.units) + len(zone.taps) + len(zone.switches)]
-    if idle:
-        more = ", ..." if len(idle) > 8 else ""
-        console.print(
-            f"nothing to control yet in {', '.join(idle[:8])}{more}: an agent there needs a device",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+    found = build_zones(circuit, parts)
+    title = f"{circuit.name}: {', '.join([method, *(f'{key} {value}' for key, value in options.items())])}"
+    _print_zones(title, circuit, graph, found)
     if save is not None:
-        note = f"{feeder.name}: {said}"
-        _saved(console, write_mapping(parts, save, graph, note))
+        saved(write_mapping(parts, save, graph, title))
     if export is not None:
-        _saved(console, _exported(graph, parts, export))
+        saved(_exported(graph, parts, export))
     if out is not None:
         from dss_marl import plots
 
-        _saved(
-            console, plots.save(plots.zones_figure(feeder, zones, f"{feeder.name}: {len(zones)} zones, {method}"), out)
-        )
+        saved(plots.save(plots.zones_figure(circuit, found, f"{circuit.name}: {len(found)} zones, {method}"), out))
 
 
-def compare_methods(
-    console: Console, name: str, count: int = COUNT, cut_at: Sequence[str] | None = None, out: Path | None = None
+def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zone]) -> None:
+    """Zones, their quality, and those that hold nothing to control."""
+    _print_table(title, *zone_rows(feeder, graph, found))
+    figures = partition_quality(graph, [set(zone.buses) for zone in found])
+    for figure, (heading, meaning, _) in QUALITY.items():
+        say(f"{heading:18s} {figures[figure]:7.3f}   {meaning}")
+    idle = [zone.name for zone in found if not len(zone.units) + len(zone.taps) + len(zone.switches)]
+    if idle:
+        more = ", ..." if len(idle) > 8 else ""
+        say(f"nothing to control yet in {', '.join(idle[:8])}{more}: an agent there needs a device")
+
+
+def _compare_methods(
+    feeder: Feeder, graph: nx.Graph, count: int, cut_at: Mapping[str, Sequence[str]], out: Path | None
 ) -> None:
-    """Print the quality of every method's zones side by side, and draw them.
-
-    Raises:
-        ValueError: no such feeder.
-    """
-    feeder = read_feeder(name)
-    graph = feeder_graph(feeder)
-    found, refused = survey(graph, count, _cut_options(cut_at))
+    """The quality of every method's zones side by side, printed and drawn."""
+    found, refused = survey(graph, count, cut_at)
     figures = {method: partition_quality(graph, parts) for method, parts in found.items()}
     heads, rows = quality_rows(figures)
-    best = {
-        f: (max if more else min)(row[f] for row in figures.values() if row["zones"] > 1 and row[f] == row[f])
-        for f, (_, _, more) in QUALITY.items()
-        if any(row["zones"] > 1 and row[f] == row[f] for row in figures.values())
-    }
-    marked = []
-    for row, (method, own) in zip(rows, figures.items(), strict=True):
-        bold = [f in best and own["zones"] > 1 and own[f] == best[f] for f in QUALITY]
-        cells = [f"[bold]{cell}[/bold]" if b else cell for cell, b in zip(row[2:], bold, strict=True)]
-        marked.append((method, row[1], *cells))
-    _print(console, f"{feeder.name}: methods side by side, best in bold", heads, marked)
+    title = f"{feeder.name}: methods side by side, best in bold"
+    _print_table(title, heads, _best_in_bold(rows, figures))
     for heading, meaning, _ in QUALITY.values():
-        console.print(f"{heading:18s} {meaning}", highlight=False, soft_wrap=True)
-    for method, said in refused.items():
-        console.print(f"no {method}: {said}", highlight=False, soft_wrap=True)
+        say(f"{heading:18s} {meaning}")
+    for method, reason in refused.items():
+        say(f"no {method}: {reason}")
     if out is not None:
         from dss_marl import plots
 
         notes = {
-            m: f"{q['zones']:.0f} zones, modularity {q['modularity']:.2f}, cohesion {q['cohesion']:.2f}"
-            if q["zones"] > 1
+            method: f"{own['zones']:.0f} zones, modularity {own['modularity']:.2f}, cohesion {own['cohesion']:.2f}"
+            if own["zones"] > 1
             else "one zone"
-            for m, q in figures.items()
+            for method, own in figures.items()
         }
         title = f"{feeder.name}, {len(feeder.buses):,} buses"
-        _saved(console, plots.save(plots.comparison_figure(feeder, found, notes, title), out))
+        saved(plots.save(plots.comparison_figure(feeder, found, notes, title), out))
+
+
+def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> Rows:
+    """Rows of ``quality_rows`` with the best of each figure marked; a single zone is never the best."""
+    divided = [own for own in figures.values() if own["zones"] > 1]
+    best = {
+        figure: (max if more else min)(values)
+        for figure, (_, _, more) in QUALITY.items()
+        if (values := [own[figure] for own in divided if own[figure] == own[figure]])  # not NaN
+    }
+    marked: Rows = []
+    for row, own in zip(rows, figures.values(), strict=True):
+        bold = [figure in best and own["zones"] > 1 and own[figure] == best[figure] for figure in QUALITY]
+        cells = [f"[bold]{cell}[/bold]" if is_best else cell for cell, is_best in zip(row[2:], bold, strict=True)]
+        marked.append((*row[:2], *cells))
+    return marked
 
 
 def _options(method: str, count: int | None, cut_at: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
@@ -137,23 +141,18 @@ def _cut_options(cut_at: Sequence[str] | None) -> dict[str, Any]:
 
 def _exported(graph: nx.Graph, parts: Sequence[set[str]], path: Path) -> Path:
     """The feeder's graph with each bus's zone."""
-    writers = {".graphml": write_graphml, ".geojson": write_geojson}
-    if path.suffix.lower() not in writers:
+    if path.suffix.lower() not in WRITERS:
         raise ValueError(f"--export writes .graphml or .geojson; got {str(path)!r}")
     for name, part in zip(zone_names(parts), parts, strict=True):
         for bus in sorted(part):
             graph.nodes[bus]["zone"] = name
-    return writers[path.suffix.lower()](graph, path)
+    return WRITERS[path.suffix.lower()](graph, path)
 
 
-def _print(console: Console, title: str, heads: Sequence[str], rows: Rows) -> None:
+def _print_table(title: str, heads: Sequence[str], rows: Rows) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD)
     for i, heading in enumerate(heads):
         table.add_column(heading, justify="left" if i == 0 or heading == "next to" else "right", no_wrap=i == 0)
     for row in rows:
         table.add_row(*row)
     console.print(table)
-
-
-def _saved(console: Console, path: Path) -> None:
-    console.print(f"saved {path}", highlight=False, soft_wrap=True)

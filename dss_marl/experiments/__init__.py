@@ -1,8 +1,9 @@
 """Train policies, evaluate them beside the reference controllers, and keep a record of both.
 
-``training.kinds`` and ``training.turns`` need Stable-Baselines3, the rest of this package does not to be imported.
+``train`` and the policies of runs need Stable-Baselines3 when they are called; importing this package needs none.
 """
 
+from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
@@ -16,6 +17,7 @@ __all__ = [
     "RunRecord",
     "SharedPolicy",
     "TrainingSettings",
+    "compare",
     "evaluate",
     "evaluate_all",
     "load_policy",

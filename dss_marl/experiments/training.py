@@ -41,7 +41,7 @@ def train(
         ValueError: settings that do not exist or do not go together.
         ImportError: the extra ``train`` is not installed.
     """
-    import dss_marl.integrations.sb3.vec_env  # noqa: F401  # first, as its ImportError names the cure
+    from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # first, as its ImportError names the cure
 
     import torch  # isort: skip
 
@@ -71,8 +71,8 @@ def _shared(
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecMonitor
 
+    from dss_marl.integrations.sb3 import to_sb3
     from dss_marl.integrations.sb3.models import new_model
-    from dss_marl.integrations.sb3.vec_env import to_sb3
 
     class Trying(BaseCallback):
         def _on_step(self) -> bool:

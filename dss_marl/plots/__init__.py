@@ -10,6 +10,7 @@ except ImportError as error:
 from dss_marl.plots.bus_layout import bus_positions
 from dss_marl.plots.feeder_map import feeder_figure, feeder_image, zones_figure
 from dss_marl.plots.learning_curves import learning_curve_figure
+from dss_marl.plots.operation_day import operation_figure
 from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
 from dss_marl.plots.renderer import render_feeder
@@ -23,6 +24,7 @@ __all__ = [
     "feeder_figure",
     "feeder_image",
     "learning_curve_figure",
+    "operation_figure",
     "render_feeder",
     "save",
     "voltage_band_figure",

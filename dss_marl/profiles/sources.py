@@ -28,7 +28,7 @@ def _kind(data: Any) -> str:
     return str(data.get("kind", "synthetic") if isinstance(data, dict) else getattr(data, "kind", "synthetic"))
 
 
-ProfilesSpec = Annotated[
+ProfilesSpec = Annotated[  # what a scenario says of its days, of one kind or another
     Annotated[SyntheticProfiles, Tag("synthetic")]
     | Annotated[CsvProfiles, Tag("csv")]
     | Annotated[SimbenchProfiles, Tag("simbench")]

@@ -11,7 +11,7 @@ import numpy as np
 
 from dss_marl.grid.feeder import Feeder
 
-Partition = Sequence[set[str]]
+Partition = Sequence[set[str]]  # disjoint sets of buses that together hold every bus
 BASE_MVA = 1.0
 FLOOR = 0.1  # least impedance of a branch, in medians: a closed switch must not outweigh the feeder
 

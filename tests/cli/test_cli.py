@@ -1,10 +1,13 @@
 """The command line as a user types it."""
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import dss_marl
 from dss_marl._assets import known_names
-from dss_marl.cli.app import app
+from dss_marl.cli.app import COMMANDS, app
+from dss_marl.cli.errors import plain_errors
 
 runner = CliRunner()
 
@@ -14,10 +17,15 @@ def output(*arguments):
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", ["list", "show", "train", "evaluate", "tune"])
+@pytest.mark.parametrize("command", ["list", *(command.__name__ for command in COMMANDS)])
 def test_help_explains_each_command(command):
     code, text = output(command, "--help")
     assert code == 0 and "Usage" in text and len(text) > 200
+
+
+def test_version_is_that_of_the_package():
+    code, text = output("--version")
+    assert code == 0 and text.startswith(f"dss_marl {dss_marl.__version__}, OpenDSSDirect.py ")
 
 
 def test_list_names_every_scenario():
@@ -52,6 +60,12 @@ def test_mistakes_are_messages_not_tracebacks():
     assert code == 2 and "unknown controller 'drop'" in text
     code, text = output("evaluate", "ieee13_volt_var", "--split", "tset", "--days", "1")
     assert code == 2 and "unknown split 'tset'" in text
+
+
+def test_the_cure_keeps_its_brackets(capsys):
+    with pytest.raises(typer.Exit), plain_errors():
+        raise ImportError("pip install 'dss_marl[train]'")
+    assert "error: pip install 'dss_marl[train]'" in capsys.readouterr().out
 
 
 def test_train_and_evaluate_a_run(tmp_path):

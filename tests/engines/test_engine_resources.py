@@ -23,17 +23,13 @@ def test_the_working_directory_stays_where_it_is(build, tmp_path, monkeypatch):
 
 def test_contexts_are_pooled(kind, monkeypatch):
     """A dropped context leaks more than a megabyte."""
-    made, main = [], contexts._main
+    made, new_context = [], contexts._new_context
 
-    class Counting:
-        def __getattr__(self, name):
-            return getattr(main, name)
+    def counted():
+        made.append(new_context())
+        return made[-1]
 
-        def NewContext(self):
-            made.append(main.NewContext())
-            return made[-1]
-
-    monkeypatch.setattr(contexts, "_main", Counting())
+    monkeypatch.setattr(contexts, "_new_context", counted)
     monkeypatch.setattr(contexts, "_idle", [])
     feeder = read_feeder("ieee13")
     for _ in range(30):

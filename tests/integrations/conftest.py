@@ -17,7 +17,7 @@ def one_thread():
 @pytest.fixture
 def build():
     """to_sb3, closed at the end of the test."""
-    from dss_marl.integrations.sb3.vec_env import to_sb3
+    from dss_marl.integrations.sb3 import to_sb3
 
     built = []
 

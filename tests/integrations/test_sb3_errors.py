@@ -1,6 +1,5 @@
 """Errors of both routes to SB3, in this process and in workers, and workers that end."""
 
-import importlib
 import multiprocessing
 import os
 import subprocess
@@ -21,7 +20,7 @@ pytest.importorskip("supersuit")
 from stable_baselines3.common.vec_env import VecMonitor
 
 import dss_marl
-from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.sb3 import to_sb3
 from dss_marl.integrations.vector import ParallelCopies, WorkerError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -147,7 +146,10 @@ def test_without_sb3_the_cure_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "dss_marl.integrations.sb3.vec_env")
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
     with pytest.raises(ImportError, match=r"pip install 'dss_marl\[train\]'"):
-        importlib.import_module("dss_marl.integrations.sb3.vec_env")
+        from dss_marl.integrations.sb3 import to_sb3  # noqa: F401
+    from dss_marl.integrations.sb3 import SharedPolicy, TrainingSettings
+
+    assert TrainingSettings().algorithm == "ppo" and callable(SharedPolicy.load)
 
 
 def test_workers_need_neither_torch_nor_sb3(build):

@@ -18,7 +18,7 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
-from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.sb3 import to_sb3
 
 places = pytest.mark.parametrize(("route", "num_cpus"), [("native", 0), ("native", 2), ("supersuit", 0)])
 

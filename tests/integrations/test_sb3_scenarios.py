@@ -13,7 +13,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
-from dss_marl.integrations.sb3.vec_env import to_sb3
+from dss_marl.integrations.sb3 import to_sb3
 
 SHORT = functools.partial(dss_marl.make, "ieee13_volt_var", steps=12)
 ALGORITHMS = {

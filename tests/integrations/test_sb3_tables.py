@@ -23,8 +23,8 @@ import supersuit
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
+from dss_marl.integrations.sb3 import to_sb3
 from dss_marl.integrations.sb3.per_kind import PerKindGame
-from dss_marl.integrations.sb3.vec_env import to_sb3
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,8 +120,8 @@ def supersuit_route(way):
 
 VIEWS = {
     "box": dict(agents="zone", actions="box"),
-    "Plain, MultiDiscrete": dict(agents="zone", actions="multidiscrete"),
-    "Plain, Discrete": dict(agents="device", actions="multidiscrete"),
+    "FlattenedEnv, MultiDiscrete": dict(agents="zone", actions="multidiscrete"),
+    "FlattenedEnv, Discrete": dict(agents="device", actions="multidiscrete"),
     "masked as it is": dict(agents="zone", actions="multidiscrete"),
 }
 WRAPPERS = {
@@ -159,7 +159,9 @@ def applies(wrapper, view):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _played(WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("Plain") else env), wrapper, steps)
+            return _played(
+                WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("FlattenedEnv") else env), wrapper, steps
+            )
         except Exception as error:
             return f"no: {type(error).__name__}"
 
@@ -227,7 +229,7 @@ def test_the_page_says_which_wrappers_apply(wrapper):
 
 
 def test_wrapped_rows_learn_on_the_native_route():
-    """Frame stacking around Plain: the mask still comes through."""
+    """Frame stacking around FlattenedEnv: the mask still comes through."""
 
     def make():
         env = dss_marl.make("ieee34_volt_var", agents="device", actions="multidiscrete", steps=4)

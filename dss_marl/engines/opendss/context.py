@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from opendssdirect import dss as _main
-
 _idle: list[Any] = []
 _owner = os.getpid()
 _folder = threading.Lock()  # held while compiling: a circuit that changes directory moves the whole process
@@ -27,7 +25,13 @@ def acquire() -> Any:
         _owner = os.getpid()
     if _idle:
         return _idle.pop()
-    context = _main.NewContext()
+    return _new_context()
+
+
+def _new_context() -> Any:
+    from opendssdirect import dss  # here, as it imports pandas: "import dss_marl" would take half as long again
+
+    context = dss.NewContext()
     context.Basic.AllowForms(False)
     context.Basic.AllowEditor(False)  # "show" would open one
     context.Basic.AllowChangeDir(False)  # compile would move the process into the feeder's folder

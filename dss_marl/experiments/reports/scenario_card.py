@@ -6,11 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from dss_marl._assets import data_folder, known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
@@ -36,30 +31,8 @@ class Rows:
 Card = list["str | Rows"]  # lines of text, and tables
 
 
-def print_card(task: Task, console: Console, source: str | Path | None = None) -> None:
-    """Print agents, observation with labels and units, actions, reward terms, costs, horizon and splits.
-
-    Args:
-        task: the scenario, built.
-        console: to print on.
-        source: the scenario's file, in which the reasons for the weights are; None: the shipped one of its name.
-    """
-    scenario = task.scenario
-    console.print(f"[bold]{scenario.name}[/bold] v{scenario.version}: {scenario.title}", highlight=False)
-    for part in card(task, source):
-        if isinstance(part, str):
-            console.print(Text(part), highlight=False)
-        else:
-            table = Table(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-            for heading in part.heads:
-                table.add_column(heading, no_wrap=heading == "action entries")
-            for row in part.rows:
-                table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
-            console.print(table)
-
-
 def markdown_card(task: Task, source: str | Path | None = None) -> str:
-    """The same as a page of Markdown."""
+    """The card as a page of Markdown; see card."""
     scenario = task.scenario
     parts = [f"# {scenario.name}\n", f"{scenario.title}. Version {scenario.version}.\n"]
     for part in card(task, source):
@@ -73,7 +46,12 @@ def markdown_card(task: Task, source: str | Path | None = None) -> str:
 
 
 def card(task: Task, source: str | Path | None = None) -> Card:
-    """All that a card says; see print_card."""
+    """Agents, observation with labels and units, actions, reward terms, costs, horizon and splits.
+
+    Args:
+        task: the scenario, built.
+        source: the scenario's file, in which the reasons for the weights are; None: the shipped one of its name.
+    """
     scenario, feeder = task.scenario, task.feeder
     hours = scenario.steps * scenario.dt_h
     days = "; ".join(f"{split} {len(task.profiles.days(split))} days" for split in SPLITS)

@@ -34,7 +34,6 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
         ImportError: matplotlib is missing.
     """
     from dss_marl import plots
-    from dss_marl.plots.operation_day import operation_figure
 
     task = build_task(scenario)
     days = frozen_days(task)
@@ -62,7 +61,7 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
     whole = {name: _filled(own, every, played) for name, own in panels.items()}
     hours: Array = scenario.start_hour + np.arange(played + 1, dtype=float) * scenario.dt_h
     title = f"{scenario.name}, test day {day}"
-    return plots.save(operation_figure(whole, hours, title), path)
+    return plots.save(plots.operation_figure(whole, hours, title), path)
 
 
 def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict[str, dict[str, Array]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.integrations.vector import (
     Failure,
@@ -28,13 +29,6 @@ from dss_marl.integrations.vector import (
 )
 
 MASKS = "action_masks"  # what sb3_contrib calls them
-
-try:
-    from stable_baselines3.common.vec_env import VecEnv
-except ImportError as error:
-    raise ImportError(
-        "dss_marl.integrations.sb3.vec_env needs Stable-Baselines3; get it with: pip install 'dss_marl[train]'"
-    ) from error
 
 
 def to_sb3(

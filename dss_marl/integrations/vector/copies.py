@@ -14,7 +14,7 @@ from pettingzoo.utils import BaseParallelWrapper
 
 from dss_marl.envs.flattening import plain
 
-MakeEnv: TypeAlias = Callable[[], ParallelEnv]
+MakeEnv: TypeAlias = Callable[[], ParallelEnv]  # a new environment at each call
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
 Infos: TypeAlias = list[dict[str, Any]]  # one per row
 

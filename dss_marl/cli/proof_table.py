@@ -1,20 +1,25 @@
-"""``dss-marl validate``: the proof as a table."""
+"""The proof of a scenario as a table on the screen."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dss_marl.experiments.validation.check import CHECKS, failures
-from dss_marl.experiments.validation.proof import Proof
+from dss_marl.cli.console import console, say
+
+if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
+    from dss_marl.experiments.validation import Proof
 
 _MARKS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]", None: "-"}
 
 
-def print_proof(proof: Proof, console: Console) -> None:
+def print_proof(proof: Proof) -> None:
     """Print the checks, what did not play, and what failed."""
+    from dss_marl.experiments.validation import CHECKS, failures
+
     days = len(proof.scope.days)
     table = Table(title=f"{proof.scenario.name}: proof on {days} test days", box=box.SIMPLE_HEAD)
     for heading in ("", "what", "measured", "demanded", "", "on what"):
@@ -29,12 +34,10 @@ def print_proof(proof: Proof, console: Console) -> None:
         table.add_section()
     console.print(table)
     for name, why in proof.refused.items():
-        console.print(f"{name} does not play: {why}", highlight=False, soft_wrap=True)
+        say(f"{name} does not play: {why}")
     failed = failures(proof.rows)
     if not failed:
         console.print(f"[green]{proof.scenario.name} passes[/green]", highlight=False)
     for row in failed:
-        console.print(
-            Text(f"failed ({row.check}) {row.what}: {row.measured}; demanded {row.demanded}. {row.note}", style="red"),
-            soft_wrap=True,
-        )
+        text = f"failed ({row.check}) {row.what}: {row.measured}; demanded {row.demanded}. {row.note}"
+        console.print(Text(text, style="red"), soft_wrap=True)

@@ -1,0 +1,10 @@
+"""Types of arguments that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Name = Annotated[str, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")]
+Split = Annotated[str, typer.Option(help="Which days: train, validation, test, or a stress split that the card names.")]

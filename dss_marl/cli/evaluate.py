@@ -1,0 +1,43 @@
+"""``dss-marl evaluate``: a run or a scenario beside the reference controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import track
+
+from dss_marl._assets import known_names
+from dss_marl.cli.arguments import Split
+from dss_marl.cli.console import console, say
+from dss_marl.cli.result_table import print_result_table
+from dss_marl.envs.scenario_files import load_scenario
+
+
+def evaluate(
+    run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
+    split: Split = "test",
+    days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
+    controllers: Annotated[
+        str,
+        typer.Option(
+            help="Reference controllers, separated by commas; 'all' takes those that fit the scenario and are quick."
+        ),
+    ] = "all",
+) -> None:
+    """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
+    from dss_marl.experiments.comparison import compare
+
+    folder = Path(run_or_name)
+    is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
+    names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
+    table = compare(folder if is_run else load_scenario(run_or_name), names, split, days, _tracked)
+    print_result_table(table, "learned" if is_run else None)
+    if is_run:
+        say(f"saved in {folder}")
+
+
+def _tracked(names: Iterable[str]) -> Iterable[str]:
+    return track(list(names), "evaluating", console=console)

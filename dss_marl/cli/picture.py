@@ -1,0 +1,24 @@
+"""``dss-marl picture``: a test day under three controllers, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dss_marl.cli.arguments import Name
+from dss_marl.cli.console import saved
+from dss_marl.envs.scenario_files import load_scenario
+
+
+def picture(
+    name: Name,
+    day: Annotated[int | None, typer.Option(help="Day of the year; default: a middle one of the frozen days.")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to write; default NAME.png.")] = None,
+) -> None:
+    """Draw a test day under no control, a rule or droop, and the strongest controller."""
+    from dss_marl.experiments.validation import day_figure
+
+    scenario = load_scenario(name)
+    saved(day_figure.picture(scenario, day, out or Path(f"{scenario.name}.png")))

@@ -1,0 +1,33 @@
+"""``dss-marl solve``: plans with full foresight for test days."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from dss_marl.cli.arguments import Name
+from dss_marl.cli.console import console, say
+from dss_marl.envs.scenario_files import load_scenario
+
+
+def solve(
+    name: Name,
+    days: Annotated[int, typer.Option(help="Test days, spread over the year.")] = 10,
+    anew: Annotated[bool, typer.Option("--anew", help="Also the days that have a plan.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Pairs of devices too; much longer.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File; default results/NAME/plans.npz.")] = None,
+) -> None:
+    """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
+    from dss_marl.experiments.solve_days import days_to_solve, solved
+
+    scenario = load_scenario(name)
+    plans, path, todo = days_to_solve(scenario, days, anew, out)
+    with Progress(console=console) as progress:
+        bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
+        for day, earned in solved(scenario, plans, path, todo, thorough):
+            progress.console.print(f"day {day}: team return {earned:.4f}", highlight=False)
+            progress.advance(bar)
+    say(f"{len(plans.requests)} days in {path}")

@@ -1,0 +1,58 @@
+"""``dss-marl train``: a training run with a progress bar."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dss_marl.cli.arguments import Name
+from dss_marl.cli.console import console, say
+from dss_marl.envs.scenario_files import load_scenario
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+    TextColumn("{task.fields[score]}"),
+)
+
+
+def train(
+    name: Name,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME-seedSEED.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of network, exploration and days.")] = 0,
+    agent_steps: Annotated[
+        int | None, typer.Option(help="Steps x agents x copies; default: the scenario's own.")
+    ] = None,
+    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one for each core, 0: none.")] = -1,
+    route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
+) -> None:
+    """Train a scenario's policies; the folder gets the models, the run record and the learning curve."""
+    from dss_marl import experiments
+
+    scenario = load_scenario(name)
+    if agent_steps is not None:
+        scenario = scenario.replace(training={"agent_steps": agent_steps})
+    folder = out or Path("runs") / f"{scenario.name}-seed{seed}"
+    cpus = min(os.cpu_count() or 1, 8) if num_cpus < 0 else num_cpus
+    total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
+    with Progress(*_COLUMNS, console=console) as progress:
+        bar = progress.add_task(f"training {scenario.name}", total=total, score="")
+
+        def report(steps: int, score: float | None) -> None:
+            progress.update(bar, completed=min(steps, total))
+            if score is not None:
+                progress.update(bar, score=f"validation return {score:.2f}")
+
+        record = experiments.train(scenario, folder, seed, cpus, route, report)
+    best = max(record.history, key=lambda row: row["score"])
+    say(
+        f"{record.agent_steps} agent-steps in {record.seconds:.0f} s ({record.agent_steps_per_second:.0f} a second); "
+        f"best validation return {best['score']:.3f} after {best['agent_steps']:.0f}; saved in {folder}"
+    )

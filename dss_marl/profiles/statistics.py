@@ -61,29 +61,29 @@ class Statistics:
         hour = total.argmax(1) * self.dt_h
         rows = {
             "days": (float(len(self.days)), ""),
-            "load, highest": (peak, "kW"),
-            "load, highest over nominal": (peak / max(float(self.nominal_kw.sum()), 1e-9), "1"),
+            "peak load": (peak, "kW"),
+            "peak load over nominal": (peak / max(float(self.nominal_kw.sum()), 1e-9), "1"),
             "load factor": (float(total.mean()) / max(peak, 1e-9), "1"),
-            "load factor of a day, mean": (float((total.mean(1) / np.maximum(total.max(1), 1e-9)).mean()), "1"),
+            "mean daily load factor": (float((total.mean(1) / np.maximum(total.max(1), 1e-9)).mean()), "1"),
             "after-diversity peak of a home (1.5 kW nominal)": (self._home_peak(), "kW"),
             "coincidence factor": (peak / max(float(self.load_kw.max((0, 1)).sum()), 1e-9), "1"),
-            "peak hour, median": (float(np.median(hour)), "h"),
+            "median peak hour": (float(np.median(hour)), "h"),
         }
         for share in (0.1, 0.5, 0.9):
-            rows[f"load exceeded {share:.0%} of the time"] = (float(self.duration([share])[0]), "of highest")
-        for name, of, base in (("load", total, peak), ("sun", sun, rated)):
+            rows[f"load exceeded {share:.0%} of the time"] = (float(self.duration([share])[0]), "of peak")
+        for name, of, base in (("load", total, peak), ("PV", sun, rated)):
             for q in (0.5, 0.99):
-                rows[f"ramp of the {name} in {60 * self.dt_h:g} min, {q:.0%} quantile"] = (
-                    self.ramps(of, base, q) if base else np.nan, "of highest" if name == "load" else "of rated",
+                rows[f"{name} ramp in {60 * self.dt_h:g} min, {q:.0%} quantile"] = (
+                    self.ramps(of, base, q) if base else np.nan, "of peak" if name == "load" else "of rated",
                 )  # fmt: skip
-        rows["correlation between loads beyond their mean day"] = (_correlation(_beyond_mean_day(self.load_kw)), "1")
-        rows["correlation between suns within the day"] = (_correlation(_within_day(self.sun_kw)), "1")
-        rows["sun, capacity factor"] = (float(sun.mean()) / rated if rated else np.nan, "1")
-        rows["intervals with more sun than load"] = (float((sun > total).mean()), "1")
-        rows["temperature, lowest"] = (float(self.temperature_c.min()), "degree C")
-        rows["temperature, highest"] = (float(self.temperature_c.max()), "degree C")
-        rows["price, mean"] = (float(self.price.mean()), "per kWh")
-        rows["price below zero"] = (float((self.price < 0).mean()), "1")
+        rows["correlation of loads about their mean day"] = (_correlation(_beyond_mean_day(self.load_kw)), "1")
+        rows["correlation of PV units within the day"] = (_correlation(_within_day(self.sun_kw)), "1")
+        rows["PV capacity factor"] = (float(sun.mean()) / rated if rated else np.nan, "1")
+        rows["share of intervals with PV above load"] = (float((sun > total).mean()), "1")
+        rows["lowest temperature"] = (float(self.temperature_c.min()), "degree C")
+        rows["highest temperature"] = (float(self.temperature_c.max()), "degree C")
+        rows["mean price"] = (float(self.price.mean()), "per kWh")
+        rows["share of intervals with a negative price"] = (float((self.price < 0).mean()), "1")
         rows["outages"] = (float(self.outages), "")
         return rows
 

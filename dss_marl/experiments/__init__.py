@@ -1,6 +1,6 @@
-"""Train policies, evaluate them beside the reference controllers, and keep a record of both.
+"""Train policies, evaluate them against the reference controllers, and keep records.
 
-``training.kinds`` and ``training.turns`` need Stable-Baselines3, the rest of this package does not to be imported.
+Training and loading of policies need Stable-Baselines3; importing this package does not.
 """
 
 from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day

@@ -403,7 +403,7 @@ def test_the_suites_table_is_that_of_the_results(tmp_path):
     readme = (ROOT / "README.md").read_text()
     assert readme.split(START)[1].split(END)[0].strip().startswith(brief(results).strip()), "run 'dss-marl suite'"
     assert (ROOT / "docs" / "suite.md").read_text() == whole(results), "run 'dss-marl suite'"
-    with pytest.raises(ValueError, match="no checkout"):
+    with pytest.raises(ValueError, match="not a checkout"):
         write_suite(tmp_path)
 
 
@@ -435,7 +435,7 @@ def test_a_shipped_scenario_passes_a_quick_proof(name):
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
+    [("case33_reconfiguration", "open point [index]"), ("ieee123_state_estimation", "estimation error [pu]")],
 )
 def test_pictures_show_what_the_task_is_about(name, label):
     from dss_marl.experiments.validation.day_figure import panels_of

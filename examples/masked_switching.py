@@ -1,10 +1,10 @@
-"""Switches and generators after a fault: one agent a device, choices under masks, and what a random one brings back."""
+"""Switches and generators after a fault: one agent per device, masked choices, and the load restored at random."""
 
 import dss_marl
 
 
 def play(env, seed):
-    """Energy that loads went without over an episode of random allowed choices [kWh]."""
+    """Unserved energy over an episode of random choices within the masks [kWh]."""
     observations, _ = env.reset(seed=seed)
     unserved = 0.0
     while env.agents:

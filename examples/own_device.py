@@ -1,4 +1,4 @@
-"""Your own device kind: a group of arrays with `act`; here loads that shed up to a share of their power."""
+"""Your own device kind: a group of arrays with `act`; here, loads that shed up to a share of their power."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,11 +1,11 @@
-"""Your own feeder: any OpenDSS master file becomes an environment with as many zones as you like."""
+"""Your own feeder: an environment with any number of zones from any OpenDSS master file."""
 
 import tempfile
 from pathlib import Path
 
 import dss_marl
 
-# A stand-in for your file: two line sections, a load at the end of each.
+# A placeholder for your file: two line sections with a load at the end of each.
 master = Path(tempfile.mkdtemp()) / "Master.dss"
 master.write_text(
     """

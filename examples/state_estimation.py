@@ -1,4 +1,4 @@
-"""State estimation: your own estimator, beside the nearest meter and weighted least squares on the same day."""
+"""State estimation: your own estimator, compared with the nearest meter and weighted least squares on one day."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from dss_marl.experiments import run_day
 
 
 class ZoneMean:
-    """Every voltage of a zone is the mean of its meters."""
+    """Estimates every voltage of a zone by the mean of its meters."""
 
-    circuit_controls = False  # the scenario decides whether the circuit's own regulators act
+    circuit_controls = False  # whether the circuit's own regulators act is up to the scenario
 
     def reset(self, env):
-        self.span_pu = env.task.device_groups[0].span_pu[0]  # an action entry of 1 says 1 + span_pu
+        self.span_pu = env.task.device_groups[0].span_pu[0]  # an action entry of 1 is the estimate 1 + span_pu
 
     def act(self, env, observations):
         actions = {}

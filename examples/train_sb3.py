@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
     make_env = functools.partial(dss_marl.make, options.scenario)
     venv = VecMonitor(to_sb3(make_env, n_envs=8, route=options.route))
-    # n_steps counts steps of each copy. The default of 2048 would be 100,000 samples, and few updates.
+    # n_steps counts steps of each copy. The default of 2048 would give 100,000 samples per update, and few updates.
     model = PPO("MlpPolicy", venv, n_steps=32, batch_size=256, gamma=0.9, gae_lambda=0.9, learning_rate=1e-3, seed=0)
     model.learn(options.agent_steps)
     model.save("shared_policy")

@@ -1,6 +1,6 @@
-"""Train policies, evaluate them beside the reference controllers, and keep a record of both.
+"""Train policies, evaluate them against the reference controllers, and keep records.
 
-``train`` and the policies of runs need Stable-Baselines3 when they are called; importing this package needs none.
+Training and loading of policies need Stable-Baselines3; importing this package does not.
 """
 
 from dss_marl.experiments.comparison import compare

@@ -1,4 +1,4 @@
-"""Learning in turns: one model per kind of agent, each in the company of the others as they are."""
+"""Alternating training: one model per kind of agent, each learning against the current policies of the others."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from dss_marl.integrations.sb3.settings import TrainingSettings
 def models_per_kind(
     game: PerKindGame, task: Task, settings: TrainingSettings, seed: int, folder: Path
 ) -> dict[str, LinearSchedule]:
-    """Give every kind of the game a model; the learning rate of each."""
+    """Create a model for every kind of the game; returns the learning-rate schedule of each."""
     from stable_baselines3.common.logger import configure
 
     rates = {}
     for number, (kind, view) in enumerate(game.views.items()):
         model, rates[kind] = new_model(
             settings, view, task, seed + number
-        )  # or kinds alike would begin with equal networks
+        )  # otherwise kinds with equal spaces would start from equal networks
         model.set_logger(configure(str(folder / "logs" / kind), ["tensorboard"]))  # one for all turns
         game.models[kind] = model
-    game.venv.seed(seed)  # each model seeded its environment, which is one
+    game.venv.seed(seed)  # every new model has reseeded the shared environment
     return rates
 
 
 def learn_in_turns(
     game: PerKindGame, rates: Mapping[str, LinearSchedule], settings: TrainingSettings, keeper: BestCheckpoint
 ) -> int:
-    """Let the kinds take turns of one rollout each, in whole rounds; the agent-steps done.
+    """Let the kinds take turns of one rollout each, in whole rounds; returns the agent-steps done.
 
-    This is alternating and not simultaneous: in a turn all act, exploring, but one kind learns, from its own rows, so
-    that each learns from one turn in as many as there are kinds. The game goes on from turn to turn without a reset.
+    Learning is alternating, not simultaneous: in a turn all agents act with exploration, but one kind learns, from its
+    own rows; with n kinds, each learns from every n-th turn. The game continues from turn to turn without a reset.
     """
     done = 0
     a_turn = settings.n_steps * game.venv.num_envs
@@ -55,7 +55,7 @@ def learn_in_turns(
 
 
 def _turn(model: Any, view: KindVecEnv, n_steps: int) -> None:
-    # The others' turns moved the game on since this model looked; without this SB3 would take up where it left off.
+    # The other kinds' turns have advanced the game; without this, SB3 would continue from its last observation.
     model._last_obs = view.seen()
     model._last_episode_starts = view.game.began[view.rows]
     model.learn(n_steps * view.num_envs, reset_num_timesteps=False)

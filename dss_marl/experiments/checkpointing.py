@@ -1,4 +1,4 @@
-"""KeepBest: policies tried on validation days while they learn, and the best ones kept."""
+"""Checkpointing: policies are evaluated on validation days during training, and the best is kept."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Report = Callable[[int, float | None], None]
 
 
 class BestCheckpoint:
-    """Tries a controller on validation days and saves it when it is the best so far.
+    """Evaluates a controller on validation days and saves it if it is the best so far.
 
     Args:
-        task: on whose validation days.
-        policy: the controller, whose models learn meanwhile.
-        settings: how often, and on how many days.
+        task: defines the validation days.
+        policy: the controller, whose models are being trained.
+        settings: number of evaluations, and of days in each.
         folder: where it is saved.
-        report: called with the agent-steps done and, after a try, its score, else None.
+        report: called with the agent-steps done and, after an evaluation, its score, else None.
 
     Attributes:
-        history: agent-steps and score of each try.
-        seconds: spent on trying.
+        history: agent-steps and score of each evaluation.
+        seconds: total time of evaluations.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BestCheckpoint:
         self._next = 0.0
 
     def maybe_evaluate(self, agent_steps: int) -> float | None:
-        """Try the controller if it is time to; the score if so."""
+        """Evaluate the controller if an evaluation is due; returns its score, else None."""
         if agent_steps >= self._next:
             self._next += self._every
             return self.evaluate(agent_steps)
@@ -53,7 +53,7 @@ class BestCheckpoint:
         return None
 
     def evaluate(self, agent_steps: int) -> float:
-        """Try the controller; its mean team return."""
+        """Evaluate the controller; returns its mean team return."""
         begin = time.perf_counter()
         score = float(np.mean([run_day(self._env, self._policy, day)["team_return"] for day in self._days]))
         if not self.history or score > max(row["score"] for row in self.history):

@@ -1,4 +1,4 @@
-"""Comparison: a run or a scenario beside its references, as a table and pictures."""
+"""Comparison of a run or a scenario's reference controllers, as a table and figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dss_marl.grid.state import Array, GridState
 
 
 def fitting_references(scenario: Scenario) -> dict[str, Controller]:
-    """The reference controllers that have something to move in this scenario, without those that play only by name."""
+    """The reference controllers that apply to this scenario, without those that run only on request."""
     names = [name for name in REFERENCES if name not in OPT_IN]
     return available_controllers(scenario, names)[0]
 
@@ -36,14 +36,14 @@ def compare(
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
 ) -> ComparisonTable:
-    """References, and the policy of a run if one is given, on the same days.
+    """Reference controllers, and the policy of a run if one is given, on the same days.
 
-    A run's folder gets ``table.md``, ``table.json`` and, where matplotlib is installed, three pictures.
+    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder.
 
     Args:
         run_or_scenario: a run's folder, or a scenario.
-        names: of reference controllers; None takes those that fit.
-        split, most_days: which days.
+        names: of reference controllers; None takes those that apply.
+        split, most_days: days to evaluate.
         progress: wraps the controllers' names as they are evaluated.
 
     Raises:
@@ -65,7 +65,7 @@ def compare(
 def tuned_droop(
     scenario: Scenario, tries: int, days: int, seed: int, progress: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, float], float]:
-    """The droop curve with the best mean team return on training days spread over the year, and that return."""
+    """The droop curve with the best mean team return on training days spread over the year; and that return."""
     env = environment_for(Droop(), scenario, "train")
     chosen = env.days[:: max(1, len(env.days) // days)][:days]
 
@@ -79,13 +79,13 @@ def tuned_droop(
 
 
 def telling_day(table: ComparisonTable) -> int:
-    """The day that shows most: the median of the days by what ``opendss_controls``, or the first controller, got."""
+    """A representative day: the median by return of ``opendss_controls``, or else of the first controller."""
     name = "opendss_controls" if "opendss_controls" in table.figures else next(iter(table.figures))
     return table.days[int(np.argsort(table.column(name, "team_return"))[len(table.days) // 2])]
 
 
 def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -> tuple[dict[str, Array], GridState]:
-    """(T, 3) lowest, mean and highest scored voltage over a day for each controller; and the last one's noon."""
+    """(T, 3) lowest, mean and highest scored voltage over a day per controller; the last controller's state at noon."""
     result, noon = {}, None
     for name, controller in controllers.items():
         env = environment_for(controller, scenario, "test")
@@ -94,7 +94,7 @@ def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -
         run_day(env, controller, day, states.append)
         v = np.array(
             [state.solution.v_alive[scored_nodes] for state in states]
-        )  # a dead node does not stretch the band
+        )  # de-energised nodes do not widen the band
         result[name] = np.stack([v.min(1), v.mean(1), v.max(1)], axis=1)
         noon = min(states, key=lambda state: abs(state.hour - 12))
         env.close()
@@ -105,7 +105,7 @@ def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -
 def draw(
     folder: Path, run: RunRecord, scenario: Scenario, controllers: Mapping[str, Controller], table: ComparisonTable
 ) -> None:
-    """Three pictures in the run's folder: feeder, voltage bands and learning curve; nothing without matplotlib."""
+    """Three figures in the run's folder: feeder, voltage bands and learning curve; none without matplotlib."""
     try:
         from dss_marl import plots
     except ImportError:
@@ -115,14 +115,14 @@ def draw(
     voltage, noon = bands(shown, scenario, day)
     title = f"{scenario.name}, learned policy, test day {day}, noon"
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
-    title = f"{scenario.name}, {table.split} day {day}: band of the scored voltages"
+    title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
     plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
     steps = np.array([row["agent_steps"] for row in run.history])
     scores = np.array([row["score"] for row in run.history])
     levels = {
         name: float(np.mean(_validation(run, scenario, name, one)))
         for name, one in shown.items()
-        if name != "learned" and not isinstance(one, PlanReplay)  # plans are of test days
+        if name != "learned" and not isinstance(one, PlanReplay)  # plans exist for test days only
     }
     plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
 

@@ -20,9 +20,9 @@ Watch = Callable[[GridState], None]
 
 
 def environment_for(controller: Controller, scenario: Scenario, split: str) -> ZoneEnv:
-    """The scenario as the controller plays it: with the circuit's own controls where it relies on them.
+    """The scenario as the controller uses it: with the circuit's own controls where it relies on them.
 
-    Where these take all devices of some zone, the others act one by one instead of by zones.
+    If these leave a zone without devices, there is one agent per remaining device instead of one per zone.
     """
     if not controller.circuit_controls:
         return ZoneEnv(scenario, split)
@@ -38,15 +38,15 @@ def environment_for(controller: Controller, scenario: Scenario, split: str) -> Z
 def available_controllers(
     scenario: Scenario, names: Iterable[str], day: int | None = None
 ) -> tuple[dict[str, Controller], dict[str, str]]:
-    """The reference controllers, of those named, that play the scenario.
+    """The reference controllers, of those named, that support the scenario.
 
     Args:
-        scenario: which.
+        scenario: to run.
         names: of reference controllers.
-        day: on which each is started; None: the first test day.
+        day: on which each is reset; None: the first test day.
 
     Returns:
-        those that start, and why each of the others does not.
+        the controllers that reset without error, and the error message of each of the others.
     """
     found: dict[str, Controller] = {}
     refused: dict[str, str] = {}
@@ -72,7 +72,7 @@ def available_controllers(
 def run_day(env: ZoneEnv, controller: Controller, day: int, watch: Watch | None = None) -> dict[str, float]:
     """Key figures of one day; ``watch`` is called with every state operated.
 
-    The date is also the seed: noise, lost messages, faults and attacks are the same whenever it is played, and in a
+    The date is also the seed: noise, lost messages, faults and attacks are the same in every run of the day, and in a
     stress split the same as on the test day of that date.
     """
     observations, _ = env.reset(seed=seed_of(day), options={"day": day})
@@ -106,11 +106,11 @@ class ComparisonTable:
     """Controllers side by side on the same days.
 
     Attributes:
-        scenario: its name.
-        split: which days.
-        days: the days of the year.
-        figures: controller name to one dict of key figures a day.
-        reference_controller: the one that scores 1.
+        scenario: name.
+        split: name of the split.
+        days: day numbers.
+        figures: controller name to one dict of key figures per day.
+        reference_controller: the controller that scores 1.
     """
 
     scenario: str
@@ -120,7 +120,7 @@ class ComparisonTable:
     reference_controller: str = "best_known"
 
     def column(self, controller: str, figure: str) -> Array:
-        """(days) a controller's figure, day by day."""
+        """(days) a controller's figure on each day."""
         return np.array([row[figure] for row in self.figures[controller]])
 
     def better_days(self, controller: str, other: str) -> float:
@@ -129,7 +129,7 @@ class ComparisonTable:
 
     @property
     def zero(self) -> str | None:
-        """The controller that scores 0, where the one that scores 1, the strongest, is there too and earns more."""
+        """The controller that scores 0, provided that the reference controller is present and has a higher return."""
         for name in ("opendss_controls", "no_control"):
             if name in self.figures and self.reference_controller in self.figures:
                 gain = (
@@ -147,20 +147,20 @@ class ComparisonTable:
         """
         if self.zero is None:
             raise ValueError(
-                f"a score needs opendss_controls or no_control, and {self.reference_controller}, which earns more"
+                f"a score needs opendss_controls or no_control, and {self.reference_controller} with a higher return"
             )
         zero, one = self.column(self.zero, "team_return"), self.column(self.reference_controller, "team_return")
         return normalised_score(self.column(controller, "team_return"), zero, one)
 
     def shown(self) -> list[str]:
-        """Figures worth a column: those that are not zero everywhere."""
+        """Figures that get a column: those that are not zero everywhere."""
         return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)]
 
     def rows(self, compared: str | None = None) -> tuple[list[str], list[list[str]]]:
         """Headings and cells: the mean over days and its 95 % bootstrap interval.
 
         Args:
-            compared: a controller; a last column then tells on how many days it has the higher team return.
+            compared: a controller; the last column then counts the days on which it has the higher team return.
         """
         names = self.shown()
         heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
@@ -178,7 +178,7 @@ class ComparisonTable:
         return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
 
     def markdown(self, compared: str | None = None) -> str:
-        """The table as Markdown, a line a controller."""
+        """The table as Markdown, one line per controller."""
         heads, cells = self.rows(compared)
         lines = [heads, ["---"] * len(heads), *cells]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
@@ -206,7 +206,7 @@ def evaluate_all(
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda names: names,
 ) -> ComparisonTable:
-    """All controllers on the same days of a split, the first ``most_days`` of those that all can play.
+    """All controllers on the same days of a split, the first ``most_days`` of those that all controllers support.
 
     Raises:
         ValueError: no day of the split has a plan.

@@ -1,4 +1,4 @@
-"""Key figures of an episode: what a utility would ask, whatever the reward was."""
+"""Key figures of an episode from a utility's point of view, independent of the reward."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "unserved_critical_kwh": ("kWh", "unserved, critical loads", False),
     "unserved_important_kwh": ("kWh", "unserved, important loads", False),
     "unserved_normal_kwh": ("kWh", "unserved, normal loads", False),
-    "restored_share": ("1", "restored of what faults made dark", True),
-    "curtailed_kwh": ("kWh", "sun curtailed", False),
+    "restored_share": ("1", "restored share of load lost to faults", True),
+    "curtailed_kwh": ("kWh", "curtailed PV", False),
     "estimation_error_pu": ("pu", "estimation error", False),
     "estimation_worst_pu": ("pu", "worst estimate", False),
-    "thermal_overload_h": ("h", "a branch overloaded", False),
+    "thermal_overload_h": ("h", "time with an overloaded branch", False),
     "energy_cost": ("", "energy cost", False),
-    "ev_unmet_kwh": ("kWh", "cars left without", False),
+    "ev_unmet_kwh": ("kWh", "undelivered EV energy", False),
     "flexible_unmet_kwh": ("kWh", "load shed", False),
     "failed": ("", "failed days", False),
 }
@@ -43,13 +43,13 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
 
 @dataclass
 class EpisodeFigures:
-    """Adds up the key figures of one episode, step by step.
+    """Accumulates the key figures of one episode, step by step.
 
-    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded_buses buses and de-energised
+    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
-    times its price, export counted as income. Unmet energy is in plain kWh, without the devices' priorities; that of
-    devices whose priority is 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
-    The restored share is of the energy that loads want which a fault made dark and which lie outside what it broke.
+    times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
+    devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
+    The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     """
 
     task: Task
@@ -67,7 +67,7 @@ class EpisodeFigures:
         self._steps = 0
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
-        """Count one step."""
+        """Add one step."""
         out = after.solution.excursion[self._scored]
         moved = after.setpoints.closed != before.setpoints.closed
         sums, dt_h = self._sums, after.dt_h
@@ -96,14 +96,14 @@ class EpisodeFigures:
         self._steps += 1
 
     def fail(self, reward: float) -> None:
-        """Count a power flow that failed: the rest of the episode is not controllable."""
+        """Record a failed power flow: the rest of the episode does not count as controllable."""
         self._sums["team_return"] += reward
         self._sums["failed"] = 1.0
 
     def result(self) -> dict[str, float]:
-        """The figures; ``controllable_rate`` over the scenario's horizon, so that a failure does not hide steps.
+        """The figures; ``controllable_rate`` is over the scenario's horizon, so that steps after a failure count.
 
-        ``estimation_error_pu`` is the root of the mean square over estimated nodes and the steps played.
+        ``estimation_error_pu`` is the root mean square over estimated nodes and completed steps.
         """
         count = max(self._steps * self.task.all_zones.all_estimated, 1)
         return {
@@ -115,9 +115,9 @@ class EpisodeFigures:
 
 
 def _unmet_weights(task: Task) -> dict[str, Array]:
-    """Figure to (D) 1 over the priority of each device that counts in it, else 0; only figures that some devices have.
+    """Figure to (D) 1 over the priority of each device that counts in it, else 0; only figures with such devices.
 
-    The states count unmet energy times priority; a figure is plain energy.
+    States hold unmet energy times priority; a figure is energy alone.
     """
     weights = {"ev_unmet_kwh": [], "flexible_unmet_kwh": []}  # type: dict[str, list[Array]]
     kinds = {"ev_unmet_kwh": EVChargers, "flexible_unmet_kwh": FlexibleLoads}
@@ -133,7 +133,7 @@ def _unmet_weights(task: Task) -> dict[str, Array]:
 
 
 def _parts_shed(task: Task) -> Array:
-    """(L, D) plain energy by the weighted one that each flexible load owes, for the loads that are flexible."""
+    """(L, D) unserved energy of each load per weighted energy that each flexible load owes."""
     result = np.zeros((len(task.feeder.loads), sum(group.size for group in task.device_groups)))
     first, place = 0, {int(j): row for row, j in enumerate(task.feeder.loads)}
     for group in task.device_groups:
@@ -147,7 +147,7 @@ def _parts_shed(task: Task) -> Array:
 
 @dataclass
 class TermSums:
-    """Adds up every weighted reward term and every cost channel of one episode, over all zones.
+    """Accumulates every weighted reward term and cost channel of one episode, over all zones.
 
     The sums of the reward terms add up to the team's return.
     """
@@ -159,7 +159,7 @@ class TermSums:
         self.sums |= {f"cost/{name}": 0.0 for name in self.task.costs}
 
     def add(self, before: GridState, after: GridState) -> None:
-        """Count one step."""
+        """Add one step."""
         task = self.task
         terms = [(f"reward/{name}", weight, term) for name, (weight, term) in task.rewards.items()]
         terms += [(f"cost/{name}", 1.0, term) for name, term in task.costs.items()]
@@ -169,7 +169,7 @@ class TermSums:
 
 
 class _Darkness:
-    """Which loads go without, by class, and what of that comes back."""
+    """Unserved loads by class, and the share restored."""
 
     def __init__(self, task: Task) -> None:
         feeder = task.feeder
@@ -182,7 +182,7 @@ class _Darkness:
         shedding = [isinstance(group, LoadShedders | FlexibleLoads) for group in task.device_groups]
         self._others = ~np.repeat(
             shedding, [group.size for group in task.device_groups]
-        )  # these loads are counted here
+        )  # their loads are counted here
         self._part = _parts_shed(task)
 
     @property
@@ -190,10 +190,10 @@ class _Darkness:
         return self._restored / self._risked if self._risked else 1.0
 
     def add(self, before: GridState, after: GridState, sums: dict[str, float]) -> None:
-        """Count one step into the figures."""
+        """Add one step to the figures."""
         self._look(before)
         wanted = np.maximum(-after.forecast[0, self._loads], 0.0) * after.dt_h
-        without = -after.solution.served_kw[self._loads] * after.dt_h < 1e-3 * wanted  # draws nothing worth mentioning
+        without = -after.solution.served_kw[self._loads] * after.dt_h < 1e-3 * wanted  # practically no power
         self._risked += float(wanted[self._lost].sum())
         self._restored += float(wanted[self._lost & ~without].sum())
         if self._priorities is not None:
@@ -204,7 +204,7 @@ class _Darkness:
             sums["unserved_kwh"] += float(lost.sum() + after.unmet_kwh[self._others].sum())
 
     def _look(self, before: GridState) -> None:
-        """What a new fault has made dark."""
+        """Find the loads de-energised by a new fault."""
         faulted = None if before.faulted is None else before.faulted.tobytes()
         if before.faulted is not None and faulted != self._faulted:
             broken = self._topology.faulted(before.faulted)[self._topology.block] | before.solution.energised
@@ -233,20 +233,20 @@ def normalised_score(
     level: float = 0.95,
     draws: int = 2000,
 ) -> tuple[float, float, float]:
-    """Where a controller's mean return lies between two others', with its bootstrap interval over days.
+    """A controller's mean return, scaled to 0 and 1 at those of two others, with its bootstrap interval over days.
 
-    It is not clipped: below 0 is worse than the one, above 1 better than the other, best known but no bound.
+    It is not clipped: below 0 is worse than the first, above 1 better than the second, which is no upper bound.
 
     Args:
-        returns: (days) of the controller.
-        zero, one: (days) of those that score 0 and 1, on the same days.
-        level, draws: as in ``mean_interval``; days are drawn together for all three.
+        returns: (days) returns of the controller.
+        zero, one: (days) returns of the controllers that score 0 and 1, on the same days.
+        level, draws: as in ``mean_interval``; days are resampled jointly for all three.
 
     Returns:
         score, lower end, upper end.
 
     Raises:
-        ValueError: other days, or 0 and 1 are the same.
+        ValueError: different numbers of days, or the returns at 0 and 1 are equal.
     """
     table = np.array([returns, zero, one], float)
     mean, low, high = table.mean(axis=1)

@@ -1,4 +1,4 @@
-"""Policies of runs, loaded as their records say."""
+"""Policies of runs, loaded according to their records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 
 def load_policy(folder: Path) -> Controller:
-    """The best policy of a run, shared or per kind as its record says.
+    """The best policy of a run, shared or per kind according to its record.
 
     Raises:
         ValueError: no run there.

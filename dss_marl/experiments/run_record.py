@@ -1,4 +1,4 @@
-"""RunRecord: what it takes to repeat a run, beside the model in the run's folder."""
+"""RunRecord: everything needed to repeat a run, stored next to the model in the run's folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FILE = "record.json"
 
 
 class RunRecord(BaseModel):
-    """The scenario in full, the settings, the seed, the code's and packages' versions, and what came out."""
+    """Scenario, settings, seed, versions of code and packages, and results."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class RunRecord(BaseModel):
     git_commit: str
     versions: dict[str, str]
     machine: str
-    profiles_sha256: str = ""  # of the days generated; see Profiles.sha256
+    profiles_sha256: str = ""  # of the generated days; see Profiles.sha256
     seconds: float = 0.0
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0
@@ -59,7 +59,7 @@ class RunRecord(BaseModel):
 
 
 def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: str, num_cpus: int) -> RunRecord:
-    """A record of what is known before the run."""
+    """A record with everything known before the run."""
     return RunRecord(
         scenario=scenario.model_dump(mode="json"),
         settings=settings,
@@ -81,7 +81,7 @@ def load_run(folder: Path) -> RunRecord:
     """
     path = folder / FILE
     if not path.is_file():
-        raise ValueError(f"{str(folder)!r} is no run: it has no {FILE}; 'dss-marl train' makes one")
+        raise ValueError(f"{str(folder)!r} is no run: it has no {FILE}; 'dss-marl train' creates one")
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -96,7 +96,7 @@ def _version(name: str) -> str:
 
 
 def git_commit() -> str:
-    """Commit of the checkout that the code runs from, "+" if it was changed since; "" outside a checkout."""
+    """Commit of the checkout that the code runs from, with "+" if modified; "" outside a checkout."""
     try:
         root = data_folder("scenarios").parent
         ask = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]

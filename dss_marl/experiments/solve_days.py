@@ -1,4 +1,4 @@
-"""Solving: the plans of a scenario's test days, day by day."""
+"""Solve days: plans for a scenario's test days."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dss_marl.profiles.splits import spread_days
 def days_to_solve(
     scenario: Scenario, count: int, anew: bool = False, path: Path | None = None
 ) -> tuple[Plans, Path, list[int]]:
-    """The plans there are of this very scenario, their file, and the days to solve, spread over the test split.
+    """The existing plans of exactly this scenario, their file, and the days to solve, spread over the test split.
 
     Args:
-        scenario: what to solve.
-        count: of days that shall have a plan.
-        anew: solve also those that have one.
-        path: of the file; None: in the working folder's ``results``.
+        scenario: to solve.
+        count: number of days that should have a plan.
+        anew: also solve days that already have one.
+        path: of the file; None: in ``results`` of the working directory.
     """
     path = path or plans_path(scenario)
     plans = Plans.load(path) if path.is_file() else Plans(digest(scenario))
@@ -34,14 +34,14 @@ def days_to_solve(
 def solved(
     scenario: Scenario, plans: Plans, path: Path, days: Sequence[int], thorough: bool = False
 ) -> Iterator[tuple[int, float]]:
-    """Solve days and keep the better plan of each; the file is written after every one.
+    """Solve days and keep the better plan of each; the file is written after every day.
 
     Args:
         scenario, plans, path, days: as ``days_to_solve`` gives them.
         thorough: search longer.
 
     Returns:
-        each day and the team's return of its plan.
+        each day and the team return of its plan.
     """
     task = build_task(scenario)
     for day in days:

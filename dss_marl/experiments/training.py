@@ -24,13 +24,13 @@ def train(
     route: str = "native",
     report: Report = lambda steps, score: None,
 ) -> RunRecord:
-    """Train a scenario's policy or policies; keep those that do best on validation days.
+    """Train a scenario's policy or policies; keep those with the best return on validation days.
 
     Args:
         scenario: its ``training`` overrides TrainingSettings.
         folder: where models, the run record and TensorBoard's logs go.
-        seed: of network, exploration and days.
-        num_cpus: worker processes for the environment copies; 0 runs them here.
+        seed: of network initialisation, exploration and days.
+        num_cpus: worker processes for the environment copies; 0 runs them in this process.
         route: "native" or "supersuit"; see sb3.to_sb3.
         report: called with the agent-steps done and, after an evaluation, its score, else None.
 
@@ -38,8 +38,8 @@ def train(
         the record, also saved in the folder; its history has the validation score at each evaluation.
 
     Raises:
-        ValueError: settings that do not exist or do not go together.
-        ImportError: the extra ``train`` is not installed.
+        ValueError: unknown or incompatible settings.
+        ImportError: the ``train`` extra is not installed.
     """
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # first, as its ImportError names the cure
 
@@ -49,7 +49,7 @@ def train(
     task = build_task(scenario)
     if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
         raise ValueError(
-            f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, and these are "
+            f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, but these are "
             f"{scenario.actions!r}; use actions 'multidiscrete', or algorithm 'ppo'"
         )
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus)
@@ -67,7 +67,7 @@ def train(
 def _shared(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
 ) -> tuple[int, float, BestCheckpoint]:
-    """Agent-steps, seconds, and what was tried."""
+    """Agent-steps, seconds, and the checkpoint."""
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import VecMonitor
 
@@ -103,7 +103,7 @@ def _shared(
 def _per_kind(
     task: Task, settings: TrainingSettings, place: dict[str, Any], folder: Path, report: Report
 ) -> tuple[int, float, BestCheckpoint]:
-    """Agent-steps, seconds, and what was tried."""
+    """Agent-steps, seconds, and the checkpoint."""
     from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
     from dss_marl.integrations.sb3.per_kind import PerKindGame
 

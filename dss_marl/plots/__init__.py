@@ -1,4 +1,4 @@
-"""Pictures: a feeder's map, voltages and profiles of days, learning curves. Needs ``pip install 'dss_marl[plots]'``."""
+"""Figures: feeder map, voltages and profiles of days, learning curves. Needs ``pip install 'dss_marl[plots]'``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where buses lie on a map: their coordinates, completed between neighbours, or a layout of the tree."""
+"""Bus positions on a map: the circuit's coordinates with gaps interpolated, or a layout of the tree."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Places = dict[str, Array]  # bus to (2) position
 def bus_positions(feeder: Feeder) -> Array:
     """(B, 2) position of each bus; read-only.
 
-    The circuit's own coordinates, where buses without any go between or beside their neighbours. If fewer than half of
-    the buses have coordinates, a layout of the tree instead: longest path straight, laterals above and below.
+    The circuit's own coordinates; buses without coordinates are placed between or next to their neighbours. If fewer
+    than half of the buses have coordinates, a layout of the tree: longest path straight, laterals above and below.
     """
     graph = feeder.graph()
     known: Places = {bus.name: np.array([bus.x, bus.y]) for bus in feeder.buses if bus.x is not None}
@@ -38,7 +38,7 @@ def bus_positions(feeder: Feeder) -> Array:
 
 
 def completed(graph: nx.Graph, known: Mapping[str, Array]) -> Places:
-    """All buses' positions from those of some: evenly between neighbours; dead ends grow into the free side."""
+    """Positions of all buses from some: evenly between neighbours; dead ends extend into the free side."""
     core, ends = nx.Graph(graph), []
     loose = [bus for bus in graph if bus not in known and core.degree(bus) <= 1]
     while loose:
@@ -61,7 +61,7 @@ def completed(graph: nx.Graph, known: Mapping[str, Array]) -> Places:
 
 
 def _between(graph: nx.Graph, known: Mapping[str, Array]) -> Places:
-    """Each unknown bus at the mean of its neighbours: the harmonic solution of the graph's Laplacian."""
+    """Each unknown bus at the mean of its neighbours: the harmonic solution of the graph Laplacian."""
     places: Places = {}
     for part in nx.connected_components(graph.subgraph([bus for bus in graph if bus not in known])):
         row = {bus: i for i, bus in enumerate(sorted(part))}
@@ -79,7 +79,7 @@ def _between(graph: nx.Graph, known: Mapping[str, Array]) -> Places:
 
 
 def free_direction(place: Array, others: list[Array]) -> Array:
-    """(2) unit vector from the place into the middle of the widest angle between the others."""
+    """(2) unit vector from the place along the bisector of the widest angle between the others."""
     angles = np.sort([np.arctan2(*(other - place)[::-1]) for other in others if np.any(other != place)])
     if not len(angles):
         return np.array([1.0, 0.0])
@@ -95,8 +95,8 @@ def free_direction(place: Array, others: list[Array]) -> Array:
 def tree_layout(graph: nx.Graph, root: str) -> Places:
     """Positions without crossings for a radial feeder: hops from the root to the right, one row for each path.
 
-    The longest path from a bus goes on straight; each lateral is laid out alone and moved up or down until it is free.
-    Loops are cut as a breadth-first search meets them; buses that nothing reaches come below.
+    The longest path from a bus is straight; each lateral is laid out separately and moved up or down until it is free.
+    Loops are cut in breadth-first order; unreachable buses are placed below.
     """
     tree = spanning_tree(graph, root)
     row: dict[str, int] = {}

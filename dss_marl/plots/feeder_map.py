@@ -22,21 +22,21 @@ from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, mixed, outside
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, SHUNT
 from dss_marl.zones import Zone
 
-NAMED = 150  # buses that get their names
+NAMED = 150  # up to this many buses, names are drawn
 COLOURS = LinearSegmentedColormap.from_list(
     "voltage", ["#1b2a6b", "#2f6fb5", "#9cc7e4", "#f7f7f4", "#f2c27f", "#d9741d", "#7d2f04"]
 )
-LOWEST, HIGHEST = 0.92, 1.08  # of the colour bar [pu]; fixed, so that pictures compare
+LOWEST, HIGHEST = 0.92, 1.08  # limits of the colour bar [pu]; fixed, so that figures are comparable
 
 
 def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -> Figure:
-    """The feeder's map: zones as colours, branches as wide as they have phases, devices as symbols.
+    """The feeder's map: zones as colours, line width by number of phases, devices as symbols.
 
-    Bus names and symbols of a kind are left out where there are too many to read.
+    Bus names and symbols of a kind are omitted where there are too many to read.
 
     Args:
         task: whose feeder and zones.
-        state: colours each bus by its voltage in the phase farthest from 1 pu, rings those outside 0.95 to 1.05 pu,
+        state: colours each bus by its voltage in the phase farthest from 1 pu, circles those outside 0.95 to 1.05 pu,
             and shows switches and capacitors as they are; without one, as they are at reset.
         title: above the map.
 
@@ -51,7 +51,7 @@ def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -
 
 
 def zones_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") -> Figure:
-    """The map of a feeder that has zones but no task yet; switches and capacitors as in the circuit's file."""
+    """The map of a feeder with zones but without a task; switches and capacitors as in the circuit's file."""
     return _drawn(new_chart(feeder, tuple(zones), feeder.setpoints().closed, False, title), None)
 
 
@@ -153,7 +153,7 @@ def _draw_buses(chart: MapCanvas) -> None:
 
 
 def _draw_voltages(chart: MapCanvas, state: GridState) -> None:
-    """Buses coloured by their worst voltage, the worst on top; those outside the band ringed."""
+    """Buses coloured by their worst voltage, the worst on top; those outside the band circled."""
     sheet, axes = chart.sheet, chart.axes
     v = worst_voltages(chart.feeder, state)
     dead = np.isnan(v)

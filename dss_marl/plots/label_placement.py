@@ -1,4 +1,4 @@
-"""Room: which parts of a page are taken, so that labels find a place that covers nothing."""
+"""Label placement: the occupied parts of a page, so that labels do not cover anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dss_marl.grid.state import Array
 
 
 class OccupancyGrid:
-    """The taken squares of a page of 1 pt squares. Positions are (x, y) from the lower left corner [pt]."""
+    """The occupied squares of a page of 1 pt squares. Positions are (x, y) from the lower left corner [pt]."""
 
     def __init__(self, width: float, height: float) -> None:
         self.size = np.array([width, height])
@@ -24,7 +24,7 @@ class OccupancyGrid:
         self._sums = None
 
     def take_lines(self, starts: Array, ends: Array) -> None:
-        """Mark what straight lines pass, from starts to ends, (n, 2) each."""
+        """Mark the squares under straight lines from starts to ends, (n, 2) each."""
         along = ends - starts
         count = np.hypot(along[:, 0], along[:, 1]).astype(int) + 2
         line = np.repeat(np.arange(len(count)), count)
@@ -32,13 +32,13 @@ class OccupancyGrid:
         self.take(starts[line] + share[:, None] * along[line])
 
     def take_boxes(self, centres: Array, width: float, height: float) -> None:
-        """Mark boxes of one size round these centres (n, 2)."""
+        """Mark boxes of one size around these centres (n, 2)."""
         x, y = np.meshgrid(np.arange(-width / 2, width / 2 + 0.5), np.arange(-height / 2, height / 2 + 0.5))
         inside = np.stack([x.ravel(), y.ravel()], axis=1)
         self.take((centres[:, None] + inside).reshape(-1, 2))
 
     def covered(self, centres: Array, width: float, height: float) -> Array:
-        """(n) how many taken squares boxes round these centres (n, 2) would cover; infinite beyond the page."""
+        """(n) number of occupied squares that boxes around these centres (n, 2) would cover; infinite off the page."""
         if self._sums is None:
             self._sums = np.zeros((self._taken.shape[0] + 1, self._taken.shape[1] + 1), np.int32)
             np.cumsum(self._taken, axis=1, out=self._sums[1:, 1:])

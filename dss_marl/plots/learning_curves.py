@@ -1,4 +1,4 @@
-"""Learning curves, with the returns of reference controllers beside them."""
+"""Learning curves, with the returns of reference controllers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from dss_marl.grid.state import Array
 from dss_marl.plots.style import INK, PALETTE, drawn_size, mixed, new_figure, spread
 
-FAR = 2.5  # a reference farther from the curve than this many of its spans is shown at the edge
+FAR = 2.5  # a reference farther from the curve than this multiple of its span is shown at the edge
 WIDE = 20.0  # a curve whose returns differ by more than this factor is drawn on a logarithmic axis
 
 
@@ -25,13 +25,13 @@ def learning_curve_figure(
     """Return over agent-steps, with a line for each reference controller, named at the right.
 
     A reference far outside the curve's range is not drawn as a line but named at the edge with an arrow and its value;
-    a curve whose returns are all negative and span more than a factor of 20 gets a logarithmic axis, and says so.
+    a curve whose returns are all negative and span more than a factor of 20 gets a logarithmic axis, labelled as such.
 
     Args:
         steps: (E) agent-steps at each evaluation.
-        returns: (E) return found there.
+        returns: (E) return at each evaluation.
         references: controller name to return.
-        ylabel: what a return is.
+        ylabel: label of the return axis.
 
     Raises:
         ValueError: no evaluation, or steps and returns of different length.
@@ -55,7 +55,7 @@ def learning_curve_figure(
 
 
 def _set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, float]:
-    """Give the axis its scale and limits; returns the limits."""
+    """Set scale and limits of the axis; returns the limits."""
     low, high = float(np.nanmin(returns)), float(np.nanmax(returns))
     if high < 0 and low / high > WIDE:
         shown = np.array([low, high, *references[references < 0]])
@@ -76,7 +76,7 @@ def _set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, fl
 
 
 def _draw_references(figure: Figure, axes: Axes, references: Mapping[str, float], shown: tuple[float, float]) -> None:
-    """Lines, and their names in the right margin, each beside its line but clear of the others."""
+    """Lines, and their names in the right margin, each next to its line without overlap."""
     if not references:
         return
     names, values = list(references), np.array(list(references.values()), float)
@@ -95,7 +95,7 @@ def _draw_references(figure: Figure, axes: Axes, references: Mapping[str, float]
             lead[0].set_clip_on(False)
         text = axes.text(1.04, places[i], label, transform=axes.transAxes, fontsize=8, color=ink, va="center")
         widest = max(widest, drawn_size(text)[0])
-    left, bottom, _, height = axes.get_position().bounds  # the names get the room that they need
+    left, bottom, _, height = axes.get_position().bounds  # the names get the space that they need
     width = (1 - left - (widest + 10) / 72 / inch_w) / 1.04
     axes.set_position((left, bottom, max(width, 0.35), height))
 

@@ -1,4 +1,4 @@
-"""Chart: a feeder's map while it is drawn."""
+"""Map canvas: a feeder's map while it is drawn."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dss_marl.plots.map_geometry import MapGeometry, sheet_of
 from dss_marl.plots.style import INK, fit_width, new_figure, zone_colours
 from dss_marl.zones import Zone
 
-BAR, TITLE = 80.0, 22.0  # beside the map and above it [pt]
+BAR, TITLE = 80.0, 22.0  # next to the map and above it [pt]
 
 
 @dataclass(frozen=True)
 class MapCanvas:
-    """A map being drawn: data coordinates of its axes are points on the sheet."""
+    """A map being drawn; the data coordinates of its axes are page points [pt]."""
 
     feeder: Feeder
     zones: tuple[Zone, ...]

@@ -1,4 +1,4 @@
-"""Devices on the map: in their branches, or beside their buses."""
+"""Devices on the map: on their branches, or next to their buses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dss_marl.plots.map_canvas import MapCanvas
 from dss_marl.plots.style import INK
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, shunt_symbol
 
-FEW = 60  # elements of a kind that are drawn one by one
+FEW = 60  # up to this many elements of a kind are drawn individually
 OFF = "#a8a8a8"
 SAMPLE = 9.0  # size of a symbol in the legend [pt]
 
@@ -38,7 +38,7 @@ def draw_series(chart: MapCanvas) -> None:
 
 
 def _shunts(chart: MapCanvas) -> Iterable[tuple[str, str, bool]]:
-    """(bus, kind, on) of the source and of the devices at buses; one for all steps of a capacitor bank."""
+    """(bus, kind, on) of the source and the devices at buses; one entry per capacitor bank."""
     feeder = chart.feeder
     yield feeder.source_bus, "source", True
     banks: dict[tuple[str, str], bool] = {}
@@ -50,7 +50,7 @@ def _shunts(chart: MapCanvas) -> Iterable[tuple[str, str, bool]]:
 
 
 def draw_shunts(chart: MapCanvas) -> None:
-    """The source, capacitors and devices beside their buses, where they cover nothing."""
+    """The source, capacitors and devices next to their buses, without overlap."""
     shunts = list(_shunts(chart))
     count = Counter(kind for _, kind, _ in shunts)
     for bus, kind, on in shunts:
@@ -73,7 +73,7 @@ def draw_shunts(chart: MapCanvas) -> None:
 
 
 def _beside(chart: MapCanvas, bus: str, size: float) -> Array:
-    """The place near a bus where a symbol of this size [pt] and the line to it cover least."""
+    """The position near a bus where a symbol of this size [pt] and its leader line cover least."""
     feeder, xy = chart.feeder, chart.sheet.xy
     here = feeder.bus_index[bus]
     others = [xy[e.b if e.a == here else e.a] for e in chart.sheet.edges if here in (e.a, e.b)]

@@ -1,4 +1,4 @@
-"""Sheet: a feeder laid on a page, in points, before anything is drawn."""
+"""Map geometry: a feeder laid out on a page, in points, before anything is drawn."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from dss_marl.grid.state import Array, BoolArray
 from dss_marl.plots.bus_layout import bus_positions, spanning_tree
 from dss_marl.plots.symbols import SERIES
 
-MARGIN = 34.0  # round the map, for labels and devices [pt]
+MARGIN = 34.0  # around the map, for labels and devices [pt]
 AREA, WIDEST, HIGHEST = 220_000.0, 620.0, 520.0  # of the map [pt^2, pt, pt]
 CLEAR = 9.0  # between an open branch and a bus that it passes [pt]
-MANY = 300  # with more buses than this the map keeps its proportions
+MANY = 300  # above this number of buses the map keeps its proportions
 
 
 @dataclass(frozen=True)
 class Edge:
     """The branches between two buses: bus indices, kind, number of phases, their switches, and if they can all open.
 
-    ``tie`` is True where the circuit as read has it open.
+    ``tie`` is True where the circuit as read has them open.
     """
 
     a: int
@@ -95,7 +95,7 @@ def sheet_of(feeder: Feeder) -> MapGeometry:
 
 
 def edges_of(feeder: Feeder) -> tuple[Edge, ...]:
-    """The feeder's branches, parallel ones together; a regulator beside a jumper counts as a regulator."""
+    """The feeder's branches, parallel ones merged; a regulator parallel to a jumper counts as a regulator."""
     row = {branch.name: branch for branch in feeder.branches}
     edges = []
     for a, b, edge in feeder.graph().edges(data=True):
@@ -116,7 +116,7 @@ def edges_of(feeder: Feeder) -> tuple[Edge, ...]:
 
 
 def _fitted(xy: Array) -> tuple[Array, float, float]:
-    """Positions on a page of a pleasant shape, its width and height; one axis is stretched, at most by 1.8."""
+    """Positions on a page of suitable proportions, its width and height; one axis is stretched by at most 1.8."""
     low, span = xy.min(0), np.ptp(xy, axis=0)
     span = np.maximum(span, 1e-3 * max(span.max(), 1e-9))
     ratio = span[0] / span[1]
@@ -128,10 +128,10 @@ def _fitted(xy: Array) -> tuple[Array, float, float]:
 
 
 def _pulled_apart(feeder: Feeder, edges: tuple[Edge, ...], xy: Array, least: float) -> Array:
-    """Positions where branches with a symbol are at least so long [pt].
+    """Positions where branches with a symbol have at least this length [pt].
 
-    Buses without a fork share the way to the next plain branch's end evenly; what lies beyond moves only if that is
-    too short.
+    Unbranched buses are spaced evenly up to the end of the next branch without a symbol; everything beyond moves only
+    if that distance is too short.
     """
     xy = xy.copy()
     tree = nx.relabel_nodes(spanning_tree(feeder.graph(), feeder.source_bus), feeder.bus_index)
@@ -151,7 +151,7 @@ def _pulled_apart(feeder: Feeder, edges: tuple[Edge, ...], xy: Array, least: flo
 
 
 def _direction(tree: nx.DiGraph, xy: Array, chain: list[int]) -> Array:
-    """(2) unit vector from the first bus of a chain to its last; if they coincide, on beyond, or on from before."""
+    """(2) unit vector from the first bus of a chain to its last; if they coincide, from the adjacent branches."""
     first, last = chain[0], chain[-1]
     ways = [[xy[last] - xy[first]], [xy[c] - xy[first] for c in tree[last]]]
     ways.append([xy[first] - xy[c] for c in tree.predecessors(first)])

@@ -1,4 +1,4 @@
-"""Names on the map: of zones and of buses, where they cover nothing."""
+"""Names of zones and buses on the map, placed without overlap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "#4d4d4d"
 
 
 def label_zones(chart: MapCanvas) -> None:
-    """Each zone's name in its colour, where it covers nothing, as near to the zone's buses as possible."""
+    """Each zone's name in its colour, without overlap, as near to the zone's buses as possible."""
     sheet = chart.sheet
     size = 10.0 if len(chart.zones) <= 12 else 7.5 if len(chart.zones) <= 30 else 6.0
     x, y = np.meshgrid(np.arange(8, sheet.width - 8, 5), np.arange(6, sheet.height - 6, 5))
@@ -46,7 +46,7 @@ def _draw_leader(chart: MapCanvas, spot: Array, size: Array, near: Array, ink: s
 
 
 def name_buses(chart: MapCanvas) -> None:
-    """Bus names where there is room, junctions and ends first."""
+    """Bus names where space permits, junctions and ends first."""
     sheet, buses = chart.sheet, chart.feeder.buses
     degree = np.bincount([bus for e in sheet.edges for bus in (e.a, e.b)], minlength=len(buses))
     angles = np.deg2rad([90, -90, 0, 180, 45, -45, 135, -135])

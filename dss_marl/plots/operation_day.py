@@ -1,4 +1,4 @@
-"""A day as operated: voltages, power and set points through the day, a column for each controller."""
+"""A day as operated: voltages, power and set points over the day, one column per controller."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from matplotlib.figure import Figure
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
 from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure
 
-Lines = dict[str, Array]  # what a line is called to its (T,) values; a name that begins with "_" gets no entry
+Lines = dict[str, Array]  # line name to its (T,) values; names that begin with "_" have no legend entry
 BAND = mixed(PALETTE[0], "white", 0.6)
 VOLTAGE = "voltage [pu]"  # this panel is a band: its lines are lowest, median, highest
 
 
 def operation_figure(days: Mapping[str, Mapping[str, Lines]], hours: Array, title: str = "") -> Figure:
-    """Panels below each other, controllers side by side, each row of panels on one scale.
+    """Panels stacked, controllers side by side, with a common scale for each row of panels.
 
     Args:
-        days: controller to panel's label to its lines; all controllers with the same panels.
-        hours: (T + 1) time at which intervals begin, and the last one ends [h].
-        title: above all.
+        days: controller to panel label to its lines; the same panels for all controllers.
+        hours: (T + 1) start of each interval, and end of the last one [h].
+        title: of the figure.
 
     Raises:
         ValueError: no controller, or their panels differ.
     """
     panels = list(dict.fromkeys(label for lines in days.values() for label in lines))
     if not days or any(list(lines) != panels for lines in days.values()):
-        raise ValueError("a picture of days needs a controller, and the same panels for each")
+        raise ValueError("a figure of days needs at least one controller, and the same panels for each")
     width, height = 0.9 + 3.4 * len(days), 0.9 + 1.45 * len(panels)
     figure = new_figure(width, height)
     axes = figure.subplots(len(panels), len(days), sharex=True, sharey="row", squeeze=False)
@@ -53,7 +53,7 @@ def operation_figure(days: Mapping[str, Mapping[str, Lines]], hours: Array, titl
 
 
 def _draw(axes: Axes, label: str, lines: Lines, hours: Array) -> None:
-    """An interval's values hold until the next: steps."""
+    """Step lines: values hold over their interval."""
     many = sum(name.startswith("_") for name in lines) > len(PALETTE)
     for k, (name, values) in enumerate(lines.items()):
         style: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "linewidth": 1.1, "where": "post"}
@@ -74,7 +74,7 @@ def _draw(axes: Axes, label: str, lines: Lines, hours: Array) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """The names of the lines, in the first panel of a row; without those that begin with "_"."""
+    """Legend of the lines, in the first panel of a row; without names that begin with "_"."""
     handles, names = axes.get_legend_handles_labels()
     if names:
         style: dict[str, Any] = {"fontsize": 7, "labelcolor": GREY, "handlelength": 1.1, "labelspacing": 0.1}

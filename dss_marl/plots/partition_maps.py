@@ -27,9 +27,9 @@ def comparison_figure(
 
     Args:
         feeder: the circuit.
-        partitions: what each is called, to its sets of buses.
+        partitions: name to sets of buses.
         notes: a line below each name.
-        title: above all maps.
+        title: of the figure.
 
     Raises:
         ValueError: no partition.

@@ -1,4 +1,4 @@
-"""Pictures of days: load, sun, price and temperature, and the curves by which profiles are judged."""
+"""Figures of days: load, PV, price and temperature, and the usual curves for a plausibility check."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dss_marl.grid.state import Array
 from dss_marl.plots.style import GREY, INK, PALETTE, fit_width, mixed, new_figure
 from dss_marl.profiles.statistics import Statistics
 
-SHOWN, SINGLE = 4, 3  # days in columns; loads and units drawn one by one
+SHOWN, SINGLE = 4, 3  # days in columns; loads and units drawn individually
 LOAD, SUN, PRICE, AIR = PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[7]
 _WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def days_figure(of: Statistics, title: str = "") -> Figure:
-    """Days side by side, and what they have in common.
+    """Single days side by side, and statistics over all days.
 
-    A column for each of up to four days, spread over those given: load and sun of the feeder, then single loads, then
-    single inverters, then price and temperature. Below: the load and the sun of all days by the hour, the load
-    duration curve, ramps, and the days' energies.
+    A column for each of up to four days, spread over those given: load and PV of the feeder, single loads, single
+    inverters, price and temperature. Below: load and PV of all days by time of day, duration curves, ramps, and daily
+    energies.
 
     Args:
         of: the days, from ``statistics``.
-        title: above all.
+        title: of the figure.
     """
     columns = np.unique(np.linspace(0, len(of.days) - 1, min(SHOWN, len(of.days))).round().astype(int))
     figure = new_figure(11.0, 10.4)
@@ -42,7 +42,7 @@ def days_figure(of: Statistics, title: str = "") -> Figure:
         rows[0][c].set_title(_name(of.days[d]), fontsize=9, color=INK, loc="left")
     if np.ptp(of.nominal_kw) > 0:
         _legend(rows[1][0])
-    for r, label in enumerate(("feeder [kW]", "load / nominal", "sun / rated", "price [per kWh]")):
+    for r, label in enumerate(("feeder [kW]", "load / nominal", "PV / rated", "price [per kWh]")):
         rows[r][0].set_ylabel(label, fontsize=8.5, color=INK)
         _align(rows[r], of.dt_h, last=r == 3)
     lower = figure.add_gridspec(1, 4, left=0.065, right=0.985, top=0.325, bottom=0.055, wspace=0.32)
@@ -57,7 +57,7 @@ def days_figure(of: Statistics, title: str = "") -> Figure:
 
 
 def _legend(axes: Axes) -> None:
-    """Nominal power of the single loads, in the first of their panels."""
+    """Legend of the single loads' nominal power, in their first panel."""
     if axes.lines:
         axes.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=1.2, labelspacing=0.15, borderpad=0.1)
 
@@ -68,9 +68,9 @@ def _name(number: int) -> str:
 
 
 def _steps(axes: Axes, values: Array, dt_h: float, **style: Any) -> None:
-    """An interval's mean holds until the next."""
+    """Step lines: means hold over their interval."""
     hour = np.arange(len(values) + 1) * dt_h
-    style["linewidth"] *= min(1.0, (300 / len(values)) ** 0.5)  # minutes would run into each other
+    style["linewidth"] *= min(1.0, (300 / len(values)) ** 0.5)  # one-minute steps would blend into each other
     axes.step(hour, np.append(values, values[-1]), where="post", **style)
 
 
@@ -83,7 +83,7 @@ def _draw_totals(axes: Axes, of: Statistics, d: int) -> None:
 
 
 def _draw_loads(axes: Axes, of: Statistics, d: int) -> None:
-    """The smallest, a middle and the largest load, over nominal."""
+    """The smallest, a medium and the largest load, over nominal."""
     order = np.argsort(of.nominal_kw, kind="stable")
     picks = order[np.unique(np.linspace(0, len(order) - 1, SINGLE).astype(int))]
     for shade, j in zip((0.55, 0.0, 0.5), picks, strict=False):
@@ -132,7 +132,7 @@ def _align(row: list[Axes], dt_h: float, last: bool) -> None:
 
 
 def _draw_hours(axes: Axes, of: Statistics) -> None:
-    """Middle day and where nine of ten days lie, by the hour."""
+    """Median and 90 % range of the days, by time of day."""
     hour = (np.arange(of.total_kw.shape[1]) + 0.5) * of.dt_h
     for values, colour, name in ((of.sun_kw.sum(-1), SUN, "sun"), (of.total_kw, LOAD, "load")):
         if not values.any():
@@ -141,7 +141,7 @@ def _draw_hours(axes: Axes, of: Statistics) -> None:
         axes.fill_between(hour, low, high, color=mixed(colour, "white", 0.7), linewidth=0, alpha=0.8)
         axes.plot(hour, middle, color=colour, linewidth=1.3, label=name)
     axes.set(xlim=(0, 24), ylim=(0, None), xticks=[0, 6, 12, 18, 24])
-    _say(axes, f"{len(of.days)} days: middle, and nine of ten", "hour [h]", "kW")
+    _say(axes, f"{len(of.days)} days: median and 90 % range", "hour [h]", "kW")
     axes.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=1.2)
 
 
@@ -152,11 +152,11 @@ def _draw_duration(axes: Axes, of: Statistics) -> None:
     if sun.any():
         axes.plot(100 * share, np.quantile(sun, 1 - share) / of.rated_kw.sum(), color=SUN, linewidth=1.3)
     axes.set(xlim=(0, 100), ylim=(0, 1.05))
-    _say(axes, "duration curves", "share of the time [%]", "of highest load, of rated sun")
+    _say(axes, "duration curves", "share of time [%]", "load / peak, PV / rated")
 
 
 def _draw_ramps(axes: Axes, of: Statistics) -> None:
-    """How often a step is larger than so much."""
+    """Exceedance curve of the change between intervals."""
     for values, base, colour in (
         (of.total_kw, float(of.total_kw.max()), LOAD),
         (of.sun_kw.sum(-1), float(of.rated_kw.sum()), SUN),
@@ -166,15 +166,15 @@ def _draw_ramps(axes: Axes, of: Statistics) -> None:
             axes.plot(100 * step, 100 * (np.arange(len(step)) + 1) / len(step), color=colour, linewidth=1.3)
     axes.set_yscale("log")
     axes.set(xlim=(0, None), ylim=(0.02, 100))
-    _say(axes, "ramps: how often larger", f"step in {60 * of.dt_h:g} min [%]", "share of steps [%]")
+    _say(axes, "ramps: exceedance", f"change in {60 * of.dt_h:g} min [%]", "share of intervals [%]")
 
 
 def _draw_energies(axes: Axes, of: Statistics) -> None:
-    """A dot for each day: its load and its sun."""
+    """A dot for each day: load and PV energy."""
     load, sun = (24 / 1000 * values.mean(1) for values in (of.total_kw, of.sun_kw.sum(-1)))
     dots = axes.scatter(load, sun, c=of.temperature_c.mean(1), cmap="coolwarm", s=13, linewidths=0.3, edgecolors=GREY)
     axes.set(xlim=(0, None), ylim=(0, None) if sun.any() else (-1, 1))
-    _say(axes, "energy of each day", "load [MWh]", "sun [MWh]")
+    _say(axes, "daily energy", "load [MWh]", "PV [MWh]")
     figure = axes.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(dots, ax=axes, fraction=0.05, pad=0.03)

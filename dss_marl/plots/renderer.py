@@ -1,4 +1,4 @@
-"""The picture of a running environment; handed to it, so that it imports no plots."""
+"""Rendering of a running environment; passed to it, so that environments do not import plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dss_marl.plots.feeder_map import feeder_image
 
 
 def render_feeder(env: ZoneEnv) -> np.ndarray:
-    """(H, W, 3) uint8: the feeder's map of the last interval as operated, after a reset of the coming one.
+    """(H, W, 3) uint8: the feeder's map of the last interval as operated; after a reset, of the coming one.
 
     Raises:
         RuntimeError: before ``reset``.

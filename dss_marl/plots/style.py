@@ -1,4 +1,4 @@
-"""What all pictures share: figures without pyplot, colours, text sizes, and labels that keep their distance."""
+"""Common style of all figures: figures without pyplot, colours, text sizes, spacing of labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#9
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of this size [inch] that draws to memory, apart from pyplot's global state."""
+    """An empty white figure of this size [inch] that draws to memory, independent of pyplot's global state."""
     figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -47,7 +47,7 @@ def mixed(colour: str, other: str, share: float) -> str:
 
 
 def zone_colours(count: int) -> list[str]:
-    """A different colour for each zone: the palette, then its darker and its lighter shades."""
+    """A different colour for each zone: the palette, then its darker and lighter shades."""
     shades = [("black", 0.0), ("black", 0.4), ("white", 0.4), ("black", 0.65), ("white", 0.65)]
     turns = -(-count // len(PALETTE))
     while len(shades) < turns:
@@ -56,7 +56,7 @@ def zone_colours(count: int) -> list[str]:
 
 
 def drawn_size(artist: Text | Legend) -> tuple[float, float]:
-    """Width and height as drawn [pt], a little generous because hinted letters are wider at some resolutions."""
+    """Width and height as drawn [pt], with a margin, because hinted letters are wider at some resolutions."""
     figure = artist.get_figure(root=True)
     assert figure is not None and isinstance(figure.canvas, FigureCanvasAgg)
     box = artist.get_window_extent(figure.canvas.get_renderer())
@@ -64,12 +64,12 @@ def drawn_size(artist: Text | Legend) -> tuple[float, float]:
 
 
 def fit_width(text: Text, width: float) -> None:
-    """Make the letters smaller if the text is wider than this [pt]."""
+    """Reduce the font size if the text is wider than this [pt]."""
     text.set_fontsize(float(text.get_fontsize()) * min(1.0, width / max(drawn_size(text)[0], 1e-9)))
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> Array:
-    """(n) the values moved as little as keeps them ``gap`` apart and, if they fit, between low and high."""
+    """(n) the values, moved as little as possible to be ``gap`` apart and, if they fit, within low and high."""
     order = np.argsort(values, kind="stable")
     blocks: list[list[float]] = []  # [sum, count] of values that share one place once the gaps are taken off
     for rank, index in enumerate(order):

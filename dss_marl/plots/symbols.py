@@ -1,4 +1,4 @@
-"""Symbols of a single-line diagram, as matplotlib markers: drawn upright, turned on the map to fit their branch."""
+"""Symbols of a single-line diagram, as matplotlib markers: drawn upright, rotated on the map along their branch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OTHER = Path.unit_regular_polygon(6)
 
 @dataclass(frozen=True)
 class Symbol:
-    """How a kind of element is drawn: outline, what its size is multiplied with, fill, and whether it turns."""
+    """How a kind of element is drawn: outline, relative size, fill, and whether it is rotated."""
 
     label: str
     path: Path
@@ -60,7 +60,7 @@ class Symbol:
     turns: bool = True
 
     def marker(self, x: float, y: float, size: float, angle: float = 0.0, ink: str = INK) -> Line2D:
-        """The symbol at a point, ``size`` [pt] wide, turned by ``angle`` [rad]."""
+        """The symbol at a point, ``size`` [pt] wide, rotated by ``angle`` [rad]."""
         style = MarkerStyle(self.path, transform=Affine2D().rotate(angle if self.turns else 0.0))
         return Line2D(
             [x],
@@ -91,5 +91,5 @@ SHUNT = {
 
 
 def shunt_symbol(kind: str) -> Symbol:
-    """The symbol of a kind of device at a bus; a hexagon for kinds that have none of their own."""
+    """The symbol of a kind of device at a bus; a hexagon for kinds without a symbol."""
     return SHUNT.get(kind) or Symbol(kind.replace("_", " "), _OTHER, 0.9, fill="#cfe8f7", turns=False)

@@ -1,4 +1,4 @@
-"""Voltage bands over a day: one panel for each controller."""
+"""Voltage bands over a day: one panel per controller."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SHADE = mixed(ALARM, "white", 0.86)
 
 
 def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str = "") -> Figure:
-    """Where the feeder's voltages lie through the day, a panel for each controller.
+    """Range of the feeder's voltages over the day, one panel per controller.
 
     Args:
         bands: controller name to (T, 2) lowest and highest, or (T, 3) lowest, mean and highest scored voltage in each
-            interval [pu]; NaN leaves a gap. Three panels in a row; six are a good number.
+            interval [pu]; NaN leaves a gap. Three panels per row; six fit well.
         dt_h: length of an interval [h].
-        title: above the panels.
+        title: of the figure.
 
     Raises:
         ValueError: no controller, or an array of another shape.
@@ -68,12 +68,12 @@ def _checked(name: str, band: np.ndarray) -> Array:
 
 
 def hours_outside(band: Array, dt_h: float) -> float:
-    """Time with some voltage outside 0.95 to 1.05 pu [h]."""
+    """Time with at least one voltage outside 0.95 to 1.05 pu [h]."""
     return float(outside(band).any(1).sum() * dt_h)
 
 
 def _draw_panel(axes: Axes, band: Array, dt_h: float) -> None:
-    """An interval's values hold until the next: steps."""
+    """Step lines: values hold over their interval."""
     hour = np.arange(len(band) + 1) * dt_h
     low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
     for start, end in _runs(np.asarray(outside(band).any(1))):
@@ -107,7 +107,7 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _frame(figure: Figure, axes: Axes, bands: list[Array], dt_h: float) -> None:
-    """Limits, ticks and labels, which all panels share."""
+    """Limits, ticks and labels common to all panels."""
     values = np.concatenate([band.ravel() for band in bands])
     low, high = min(np.nanmin(values), 0.945), max(np.nanmax(values), 1.055)
     pad = 0.05 * (high - low)

@@ -1,4 +1,4 @@
-"""Profiles: what load, sun, price and outages do over a year of days, and which days train, validate, test, stress."""
+"""Profiles: load, PV, price and outages over a year of days, and the days of each split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles from the LoadShapes that an OpenDSS circuit brings along."""
+"""Profiles from the LoadShapes defined in an OpenDSS circuit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class LoadshapeProfiles(MeasuredData):
     """The circuit's own shapes: each load's ``daily`` or ``yearly``; loads without one stay at nominal."""
 
     kind: Literal["loadshapes"]
-    which: Literal["daily", "yearly"] = Field(default="daily", description="the loads' property that names the shape")
+    which: Literal["daily", "yearly"] = Field(default="daily", description="property of the loads that names the shape")
 
 
 def loadshape_days(spec: LoadshapeProfiles, feeder: Feeder, minutes: int) -> Measured:
-    """The days of the circuit's shapes; the shortest shape tells how many there are.
+    """The days of the circuit's shapes, as many as the shortest shape covers.
 
     Raises:
         ValueError: no load has a shape, or the shapes' intervals are uneven, of different length or do not fit.
@@ -37,7 +37,7 @@ def loadshape_days(spec: LoadshapeProfiles, feeder: Feeder, minutes: int) -> Mea
         )
     uneven = sorted({shape.name for shape in shapes.values() if shape.minutes < 1})
     if uneven:
-        raise ValueError(f"LoadShape {', '.join(uneven)} has no even interval of a minute or more; give it mininterval")
+        raise ValueError(f"LoadShape {', '.join(uneven)} has no constant interval of a minute or more; set mininterval")
     lengths = sorted({round(shape.minutes) for shape in shapes.values()})
     if len(lengths) > 1:
         raise ValueError(

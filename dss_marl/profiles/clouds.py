@@ -1,4 +1,4 @@
-"""Clouds: the share of the clear-sky sun that reaches each unit, minute by minute."""
+"""Clouds: the share of the clear-sky irradiance that reaches each unit, minute by minute."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.noise import ar1
 
-# By the day's sky: sun in a cloud's shadow and beside it, how much of the day is shadow (as a limit on noise of unit
-# variance), and how soft an edge is. Broken clouds have sharp edges, and reflect: it is
-# brighter beside them than under a clear sky.
+# By the sky class of the day: irradiance inside and outside a cloud's shadow, the shaded share of the day (as a
+# threshold on noise of unit variance), and the softness of the edges. Broken clouds have sharp edges and reflect:
+# irradiance next to them exceeds that of a clear sky.
 _SHADOW = np.array([0.60, 0.33, 0.10])
 _BESIDE = np.array([0.995, 1.03, 0.60])
 _LIMIT = np.array([-2.2, -0.25, 0.75])
 _EDGE = np.array([0.30, 0.14, 0.55])
 
-_MARGIN = 120  # minutes before and after the day, for units that the clouds reach later
-_REGION, _OWN = 0.92, 0.39  # a unit's noise: what passes over all, and its own; variances add up to 1
-_OHM_PER_KM = 0.4  # of an overhead line, where the circuit gives no length
+_MARGIN = 120  # minutes before and after the day, for units that the clouds reach earlier or later
+_REGION, _OWN = 0.92, 0.39  # a unit's noise: the region's and its own; the variances add up to 1
+_OHM_PER_KM = 0.4  # typical of an overhead line, where the circuit gives no length
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Clouds:
 
     Attributes:
         sky: class of the day: 0 clear, 1 mixed, 2 overcast.
-        region: (60 T + 240) noise that passes over the feeder, by the minute from two hours before midnight.
-        own: (105, U) each unit's noise by the quarter of an hour, from one before midnight.
-        lag: (U) when the region's clouds reach each unit [min].
+        region: (1440 + 240) noise that moves over the feeder, per minute from two hours before midnight.
+        own: (105, U) noise of each unit per 15 minutes, from 15 minutes before midnight.
+        lag: (U) delay with which the region's clouds reach each unit [min].
     """
 
     sky: int
@@ -41,7 +41,7 @@ class Clouds:
     lag: IntArray
 
     def share(self, minute: IntArray) -> Array:
-        """(M, U) share of the clear-sky sun in these minutes of the day."""
+        """(M, U) share of the clear-sky irradiance in these minutes of the day."""
         region = self.region[_MARGIN + minute[:, None] - self.lag]
         after, part = np.divmod(minute + 15, 15)
         own = self.own[after] + (self.own[after + 1] - self.own[after]) * (part / 15)[:, None]
@@ -52,10 +52,10 @@ class Clouds:
 
 
 def draw_clouds(rng: np.random.Generator, sky: int, along_km: Array) -> Clouds:
-    """Clouds of a day with this sky over units at these places along the feeder [km].
+    """Clouds of a day with this sky class over units at these positions along the feeder [km].
 
-    The region's noise has a slow part (80 min) and a fast one (12 min) and is made each five minutes; the wind at the
-    height of clouds blows with 8 to 20 m/s and meets the feeder at any angle.
+    The region's noise has a slow (80 min) and a fast component (12 min) and a resolution of five minutes; the wind
+    speed at cloud height is 8 to 20 m/s, at any angle to the feeder.
     """
     nodes = (1440 + 2 * _MARGIN) // 5 + 1
     slow, fast = (ar1(rng.standard_normal(nodes), 1 / 12, hours) for hours in (4 / 3, 0.2))
@@ -67,7 +67,7 @@ def draw_clouds(rng: np.random.Generator, sky: int, along_km: Array) -> Clouds:
 
 
 def places_km(feeder: Feeder, buses: list[str]) -> Array:
-    """(U) how far each bus lies from the source along the feeder [km]; 0.7 of the way, since lines bend.
+    """(U) distance of each bus from the source [km]: 0.7 times the length along the feeder, since lines bend.
 
     Where the circuit gives no lengths, lines count 0.4 ohm/km.
     """
@@ -81,7 +81,7 @@ def places_km(feeder: Feeder, buses: list[str]) -> Array:
 
 
 def length_km(facts: Callable[[str], object]) -> float:
-    """Length of a line [km], from its impedance where the circuit gives none; 0 for what is no line."""
+    """Length of a line [km], from its impedance where the circuit gives none; 0 for a branch that is not a line."""
     if facts("kind") != "line":
         return 0.0
     known = float(facts("length_km"))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Day: what the grid meets on one day, before control."""
+"""Day: injections, price and temperature of one day, before control."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dss_marl.grid.state import Array
 
 @dataclass(frozen=True)
 class Day:
-    """One day of injections before control, and the first intervals of the next: agents see what comes.
+    """One day of injections before control, and the first intervals of the next day for look-ahead.
 
     Attributes:
-        kw: (T + ahead, J) loads negative, available sun positive, other units 0 [kW].
+        kw: (T + ahead, J) loads negative, available PV positive, other units 0 [kW].
         kvar: (T + ahead, J) loads negative [kvar].
-        price: (T + ahead) of energy [currency/kWh].
-        temperature_c: (T + ahead) of the air [degree C].
+        price: (T + ahead) energy price [currency/kWh].
+        temperature_c: (T + ahead) air temperature [degree C].
     """
 
     kw: Array
@@ -26,5 +26,5 @@ class Day:
     temperature_c: Array
 
     def then(self, following: Day) -> Day:
-        """This day with the rows of another after its own."""
+        """This day followed by the rows of another."""
         return Day(*(np.concatenate([getattr(day, field.name) for day in (self, following)]) for field in fields(Day)))

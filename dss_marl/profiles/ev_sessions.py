@@ -1,4 +1,4 @@
-"""EV: when electric cars are plugged in at home, and what they need."""
+"""EV sessions: arrival, departure and energy demand of electric vehicles charged at home."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dss_marl.grid.state import Array
 
 @dataclass(frozen=True)
 class EvSessions:
-    """One stay of each car at its charger, from an afternoon to the next morning.
+    """One charging session of each car, from an afternoon to the next morning.
 
     Attributes:
-        arrival_h: (C) hours from the day's midnight.
-        departure_h: (C) likewise; beyond 24 on the next day, and always after the arrival.
-        kwh: (C) energy due by then; 0 for a car that stays away or needs none.
+        arrival_h: (C) arrival, in hours after midnight.
+        departure_h: (C) departure, in hours after the same midnight; above 24 on the next day, always after the
+            arrival.
+        kwh: (C) energy due at departure; 0 for a car that is away or needs none.
     """
 
     arrival_h: Array
@@ -27,17 +28,17 @@ class EvSessions:
 def ev_sessions(
     rng: np.random.Generator, count: int, weekend: bool = False, mean_kwh: float = 10.0, plugged_in: float = 0.85
 ) -> EvSessions:
-    """Draw a stay for each of ``count`` cars.
+    """Draw a charging session for each of ``count`` cars.
 
     Arrivals are normal around 18:00 (standard deviation 2 h; at weekends 16:30, 3 h), departures around 7:30 of the
-    next day (1 h; before a day off 9:00, 1.5 h), energy is lognormal (its logarithm's standard deviation 0.5).
+    next day (1 h; at weekends 9:00, 1.5 h), energy is lognormal (standard deviation of the logarithm 0.5).
 
     Args:
-        rng: the stream to draw from.
+        rng: random stream.
         count: number of cars.
-        weekend: whether the day is one.
-        mean_kwh: mean energy of a stay [kWh]; 8 to 12 is 40 to 60 km a day at 0.2 kWh/km.
-        plugged_in: share of the cars that come at all.
+        weekend: whether the day is a Saturday or Sunday.
+        mean_kwh: mean energy of a session [kWh]; 8 to 12 is 40 to 60 km a day at 0.2 kWh/km.
+        plugged_in: share of the cars that are plugged in.
 
     Raises:
         ValueError: a negative count or energy, or a share outside 0 to 1.

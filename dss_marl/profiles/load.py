@@ -1,4 +1,4 @@
-"""Load: homes, shops and factories through a day, alike in shape and each with its own habits."""
+"""Load: homes, shops and factories over a day, with the shape of their class and individual variation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.thermal_demand import cooling, heating
 from dss_marl.profiles.weather import DAYS, daily_means
 
-# By class: nominal power of one customer [kW], and how its use of a quarter of an hour, and of a minute within it,
-# varies around the mean for that time (standard deviation over mean). n customers vary by 1/sqrt(n) of that.
+# By class: nominal power of one customer [kW], and the standard deviation over mean of its consumption in 15 minutes,
+# and in a minute within them. For n customers it is 1/sqrt(n) of that.
 _CUSTOMER_KW = np.array([1.5, 15.0, 60.0])
 _VARIATION = np.array([0.65, 0.30, 0.20])
 _BY_MINUTE = np.array([0.85, 0.25, 0.15])
-# Spread of one customer's use and of its clock; a large load's shift does not average out.
+# Spread of one customer's consumption and of its time shift; the shift of a large load does not average out.
 _OWN_SCALE, _OWN_SHIFT_H = 0.35, 0.6
-_REGION = 0.03  # what moves all loads together
+_REGION = 0.03  # common to all loads
 HIGHEST = 8.0  # share of nominal that can be stored
 
 
 @functools.lru_cache(maxsize=64)
 def day_levels(spec: SyntheticProfiles) -> Array:
-    """(365) load scale of each day: from the range, spread evenly over it; high in cold and heat, lasting for days."""
+    """(365) load scale of each day: uniform over the range, high in cold and hot weather, persistent."""
     mean = daily_means(spec.seed, spec.climate, spec.southern)
     extreme = np.abs(mean - 17.0)
     spread = extreme.std() or 1.0
@@ -45,7 +45,7 @@ class Loads:
     Attributes:
         spec: the parameters.
         kw: (L) nominal power of each, positive [kW].
-        buses: (L) where each is; only needed where the spec names buses.
+        buses: (L) bus of each; only needed where the spec names buses.
     """
 
     spec: SyntheticProfiles
@@ -54,7 +54,7 @@ class Loads:
 
     @cached_property
     def _draws(self) -> tuple[Array, Array, Array]:
-        """What holds for the year: (L) draws of the class, (2, L) of what it owns, (2, L) of scale and shift."""
+        """Draws of the year: (L) class, (2, L) heating and cooling equipment, (2, L) scale and time shift."""
         rng = stream(self.spec.seed, "year")
         count = len(self.kw)
         return rng.random(count), rng.random((2, count)), rng.standard_normal((2, count))
@@ -71,12 +71,12 @@ class Loads:
 
     @cached_property
     def customers(self) -> Array:
-        """(L) how many customers each load stands for, one at least."""
+        """(L) number of customers that each load represents, at least one."""
         return np.maximum(self.kw / _CUSTOMER_KW[self.classes], 1.0)
 
     @cached_property
     def _scale(self) -> Array:
-        """(L) use over the class's, lognormal; the total stays."""
+        """(L) consumption relative to the class, lognormal; the total is preserved."""
         sigma = np.sqrt(np.log(1 + self.spec.noise * _OWN_SCALE**2 / self.customers))
         scale = np.exp(sigma * self._draws[2][0])
         total = float(scale @ self.kw)
@@ -88,18 +88,18 @@ class Loads:
 
     @cached_property
     def _owners(self) -> tuple[Array, Array]:
-        """(L) share of each load's customers with a heat pump, and with air conditioning: some of few, few of many."""
+        """(L) share of each load's customers with a heat pump, and (L) with air conditioning."""
         spec, draws = self.spec, self._draws[1]
         has = (spec.heat_pump_share * (self.classes == 0), spec.air_conditioning * (self.classes < 2))
         whole = np.round(self.customers)
         shares = []
         for share, draw in zip(has, draws, strict=True):
-            owners = np.floor(share * whole + draw)  # whole customers, right on average
+            owners = np.floor(share * whole + draw)  # whole customers, correct on average
             shares.append(np.minimum(owners, whole) / whole)
         return shares[0], shares[1]
 
     def _sigma(self, variation: Array) -> Array:
-        """(L) of the lognormal noise of unit mean with this variation of one customer."""
+        """(L) sigma of lognormal noise of unit mean, from the coefficient of variation of one customer."""
         return np.sqrt(np.log(1 + (self.spec.noise * variation[self.classes]) ** 2 / self.customers))
 
     @cached_property
@@ -114,7 +114,7 @@ class Loads:
         return bridged(draws[:, :-1], 1.0)[:quarters], bridged(draws[:, -1], 4.0)[:quarters]
 
     def quarters(self, day: int, temperature_c: Array) -> Array:
-        """(Q, L) mean use in the first Q quarters of an hour of a day over nominal; temperature_c is (Q)."""
+        """(Q, L) mean consumption over nominal in the first Q 15-minute intervals of a day; temperature_c is (Q)."""
         hour = (np.arange(len(temperature_c)) + 0.5) / 4
         own, region = self._noise(day, len(hour))
         use = np.empty(own.shape)
@@ -131,14 +131,14 @@ class Loads:
         return use
 
     def _level(self, day: int, hour: Array) -> Array:
-        """(Q) the day's load scale; within three hours of midnight it passes into its neighbours'."""
+        """(Q) the day's load scale, blended with the neighbouring days' within three hours of midnight."""
         before, today, after = day_levels(self.spec)[[day - 1, day, (day + 1) % DAYS]]
         return np.interp(hour, [0.0, 3.0, 21.0, 24.0], [(before + today) / 2, today, today, (today + after) / 2])
 
     def minutes(self, day: int, quarters: Array) -> Array:
-        """(15 Q, L) use by the minute, in each quarter of an hour with the mean of ``quarters`` (Q, L).
+        """(15 Q, L) consumption per minute, with the mean of ``quarters`` (Q, L) in each 15 minutes.
 
-        Switching makes a customer's minutes uneven, for about four minutes at a time.
+        Appliance switching makes a customer's consumption fluctuate, for about four minutes at a time.
         """
         rng = stream(self.spec.seed, "minute", day)
         draws = rng.standard_normal((len(quarters), 15, len(self.kw))).swapaxes(0, 1)

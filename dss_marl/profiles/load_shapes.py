@@ -1,4 +1,4 @@
-"""Shapes: how homes, shops and factories share their use over the day, by season and kind of day."""
+"""Load shapes of homes, shops and factories over the day, by season and type of day."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from dss_marl.grid.state import Array
 
 CLASSES = ("home", "shop", "factory")
-# By the hour from midnight, 1 at the highest of the class's working days. Homes rise twice, at breakfast and from the
-# early evening on; shops and offices hold a plateau while open; factories work two shifts.
+# Hourly from midnight, 1 at the peak of the class's working days. Homes peak at breakfast and from the early evening
+# on; shops and offices hold a plateau during opening hours; factories work two shifts.
 _HOME = {
     "winter": (
         [.40, .35, .32, .31, .32, .38, .54, .68, .65, .58, .55, .56,
@@ -45,7 +45,7 @@ _FACTORY = [
     [.43, .42, .42, .42, .42, .43, .44, .45, .46, .46, .46, .46,
      .46, .45, .45, .45, .45, .45, .46, .46, .47, .49, .52, .53],
 ]  # fmt: skip
-# (3, 2, 3, 24) class, season, kind of day, hour; shops and factories differ little, and cooling comes on top
+# (3, 2, 3, 24) class, season, type of day, hour; shops and factories vary little by season; cooling is added separately
 _SEASONS = np.array([[_HOME["winter"], _HOME["summer"]], [_SHOP, _SHOP], [_FACTORY, _FACTORY]])
 SATURDAY, SUNDAY = 5, 6  # day % 7; day 0 is a Monday
 
@@ -61,22 +61,22 @@ def is_weekend(day: int) -> bool:
 
 
 def summer(day: int, southern: bool) -> float:
-    """How much of a summer day it is, 0 in midwinter to 1 in midsummer."""
+    """Summer weight of a day, 0 in midwinter to 1 in midsummer."""
     return float(0.5 - 0.5 * np.cos(2 * np.pi * (day - 10 - (182.5 if southern else 0)) / 365))
 
 
 @functools.lru_cache(maxsize=1024)
 def hourly(day: int, southern: bool) -> Array:
-    """(3, 24) shape of each class on a day of the year: winter's and summer's mixed, by how much of either it is."""
+    """(3, 24) shape of each class on a day of the year: winter and summer shapes, blended by the summer weight."""
     warm = summer(day, southern)
     winter, hot = _SEASONS[:, 0, kind_of_day(day)], _SEASONS[:, 1, kind_of_day(day)]
     return np.asarray((1 - warm) * winter + warm * hot)
 
 
 def shape(day: int, southern: bool, of_class: int, hour: Array) -> Array:
-    """Share of its highest that a class uses, on average, at hours of a day from -24 to 48 [h].
+    """Mean consumption of a class over its peak, at hours of a day from -24 to 48 [h].
 
-    An hour's value is its middle's, straight lines between: midnight passes smoothly into the next kind of day.
+    Hourly values apply at the middle of the hour, with linear interpolation, so that midnight is continuous.
     """
     days = [hourly(d % 365, southern)[of_class] for d in (day - 1, day, day + 1)]
     return np.interp(hour, np.arange(-24, 48) + 0.5, np.concatenate(days))

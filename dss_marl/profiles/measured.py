@@ -1,4 +1,4 @@
-"""Measured: days of a table instead of generated ones."""
+"""Measured: days from a table instead of generated ones."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from dss_marl.profiles.weather import DAYS
 
 
 class MeasuredData(ProfileData):
-    """What the specs of measured profiles share."""
+    """Fields common to the specs of measured profiles."""
 
     weather: SyntheticProfiles = Field(
         default=SyntheticProfiles(seed=0),
-        description="the generator of what the data have not: sun, price, temperature, outages",
+        description="generates what the data lack: PV, price, temperature, outages",
     )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Days of measured injections; what was not measured comes from the generator.
+    """Days of measured injections; quantities that were not measured are generated.
 
     Attributes:
         kw: (rows, J) injections [kW], + into the grid; NaN where a column was not measured.
-        native: length of the table's intervals [min].
-        weather: makes the rest, at the interval asked for.
+        native: interval of the table [min].
+        weather: generates the rest, at the requested interval.
         price, temperature_c: (rows), or empty where they were not measured.
     """
 
@@ -48,17 +48,17 @@ class Measured:
 
     @property
     def days(self) -> int:
-        """How many days there are; those beyond a year are left out."""
+        """Number of days; those beyond a year are ignored."""
         return min(len(self.kw) * self.native // 1440, DAYS)
 
     @property
     def seed(self) -> int:
-        """Of what is generated."""
+        """Seed of the generated quantities."""
         return self.weather.seed
 
     @property
     def nominal_kw(self) -> Array:
-        """(J) what shares of each injection are of [kW]."""
+        """(J) base of each injection's relative power [kW]."""
         return self.weather.feeder.nominal_kw
 
     def rows(self, day: int, intervals: int) -> Day:
@@ -101,17 +101,17 @@ def check_minutes(where: str, native: int, minutes: int) -> None:
 
 
 def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weather: Synthetic, kw: float) -> Measured:
-    """A table's days for a feeder, columns found by the names of loads and units.
+    """The days of a table for a feeder, with columns matched by the names of loads and units.
 
     Args:
         table: the data; loads positive.
-        feeder: whose injections are sought.
-        columns: name of an injection to the column that holds it; empty: columns have the injections' names.
-        weather: makes what was not measured.
-        kw: value of the data's unit [kW].
+        feeder: whose injections the columns represent.
+        columns: injection name to column name; empty: columns are named after the injections.
+        weather: generates what was not measured.
+        kw: the data's unit in kW.
 
     Raises:
-        ValueError: a load without a column, a column of nothing, a load that feeds in, or powers of another unit.
+        ValueError: a load without a column, an unknown column, negative consumption, or the wrong unit.
     """
     check_minutes(table.where, table.minutes, weather.minutes)
     places = _places(table, feeder, columns)
@@ -126,7 +126,7 @@ def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weath
 
 
 def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> dict[int, int]:
-    """Index of each injection that has a column, to the column's."""
+    """Index of each injection that has a column, to the index of the column."""
     rows = {name: j for j, row in enumerate(feeder.injections) for name in (row.name, row.name.split(".", 1)[-1])}
     named: dict[str, int] = {name.lower(): k for k, name in enumerate(table.names)}
     if columns:
@@ -142,8 +142,8 @@ def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> di
             close = difflib.get_close_matches(name, rows, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"{table.where}: column {name!r} is no load or unit of feeder {feeder.name!r}{hint} "
-                f"known: {_few(row.name for row in feeder.injections)}; or name the columns to take under 'columns'"
+                f"{table.where}: column {name!r} is not a load or unit of feeder {feeder.name!r}{hint} "
+                f"known: {_few(row.name for row in feeder.injections)}; or list the columns to use under 'columns'"
             )
         places[rows[name]] = column
     missing = [feeder.injections[j].name for j in feeder.loads if j not in places]
@@ -155,19 +155,19 @@ def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> di
 
 
 def _check_powers(table: TimeSeries, feeder: Feeder, kw: Array) -> None:
-    """ValueError where loads feed in, or where watts were taken for kilowatts or the like."""
+    """ValueError where consumption is negative, or the unit is evidently wrong, such as W for kW."""
     loads = feeder.loads
     wrong = np.argwhere(kw[:, loads] > 1e-9)
     if len(wrong):
         row, k = wrong[0]
         raise ValueError(
             f"{table.where}: load {feeder.injections[loads[k]].name!r} is negative ({-kw[row, loads[k]]:g} kW) in row "
-            f"{row + 1} after midnight; consumption must be positive, feed-in belongs to a unit's own column"
+            f"{row + 1} after midnight; consumption must be positive; feed-in belongs in a unit's own column"
         )
     nominal, highest = -feeder.nominal_kw[loads].sum(), -kw[:, loads].sum(1).min()
     if nominal > 0 and not nominal / 100 < highest < 30 * nominal:
         raise ValueError(
-            f"{table.where}: the loads together reach {highest:g} kW, nominal are {nominal:g} kW; "
+            f"{table.where}: the total load reaches {highest:g} kW, nominal is {nominal:g} kW; "
             "give the unit of the values: unit: W, kW or MW"
         )
 

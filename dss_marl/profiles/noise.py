@@ -1,4 +1,4 @@
-"""Noise: random streams by name and day, and first-order noise that runs on across midnight."""
+"""Noise: random streams by name and day, and first-order noise that is continuous across midnight."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 
 from dss_marl.grid.state import Array
 
-QUARTERS = 96  # of an hour in a day: what loads, temperature and price are made by
+QUARTERS = 96  # 15-minute intervals per day, the resolution of loads, temperature and price
 _PARTS = ("year", "sky", "weather", "midnight", "load", "minute", "sun", "price", "outage", "forecast", "devices")
 
 
 def stream(seed: int, part: str, day: int = 0) -> np.random.Generator:
-    """Random numbers of one part of one day: no other part's or day's draws can shift them."""
+    """Random stream of one quantity on one day, independent of draws for any other quantity or day."""
     return np.random.default_rng([seed, _PARTS.index(part), day])
 
 
 def ar1(draws: Array, dt_h: float, hours: float) -> Array:
-    """(T, ...) stationary first-order noise with this time constant [h], from draws of unit variance, which it uses up.
+    """(T, ...) stationary first-order noise with this time constant [h], from draws of unit variance (overwritten).
 
-    A loop, not a matrix: additions in one order give the same bits everywhere, and threads of BLAS would wait for each
-    other on a busy machine.
+    A loop rather than a matrix product: a fixed order of additions gives the same bits everywhere, and BLAS threads
+    would block each other on a busy machine.
     """
     rho = float(np.exp(-dt_h / hours))
     draws[1:] *= np.sqrt(1 - rho**2)
@@ -34,10 +34,10 @@ def ar1(draws: Array, dt_h: float, hours: float) -> Array:
 
 
 def bridged(draws: Array, hours: float) -> Array:
-    """(96, ...) a day of such noise by the quarter of an hour, from its midnight to the next.
+    """(96, ...) a day of such noise per 15 minutes, from one midnight to the next.
 
-    Days made apart from each other are then one unbroken series. The free series is corrected by its error at the
-    next midnight, times the share of it that each quarter of an hour explains.
+    Days generated independently then form one continuous series: the free series is corrected by its error at the next
+    midnight, weighted by the correlation of each interval with that midnight.
 
     Args:
         draws: (98, ...) of unit variance: midnight, 96 innovations, and the next midnight.
@@ -56,7 +56,7 @@ def series(rng: np.random.Generator, days: int, rho: float) -> Array:
 
 
 def stored(x: Array, low: float, high: float) -> Array:
-    """Rounded to 16 bits of the range low to high, so that no platform's last bit shows."""
+    """Rounded to 16 bits of the range low to high, so that results do not depend on a platform's last bit."""
     return low + np.rint((np.clip(x, low, high) - low) * (65535 / (high - low))) * ((high - low) / 65535)
 
 

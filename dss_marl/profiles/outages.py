@@ -11,7 +11,7 @@ from dss_marl.profiles.clouds import length_km
 from dss_marl.profiles.load_shapes import summer
 
 _MEDIAN_H, _SPREAD = 1.5, 0.8  # of a repair: lognormal
-# Failures over those of spring and autumn, before the year's mean is brought to 1: ice, and thunderstorms.
+# Failure rate relative to spring and autumn, before normalisation to a yearly mean of 1: ice and thunderstorms.
 _WINTER, _SUMMER = 1.5, 1.6
 
 
@@ -20,9 +20,9 @@ class Outage:
     """A line out of service.
 
     Attributes:
-        branch: its name, as in Feeder.branches.
-        start_h: hours from the day's midnight.
-        duration_h: until it is repaired [h]; may reach into the next days.
+        branch: name, as in Feeder.branches.
+        start_h: hours after the day's midnight.
+        duration_h: time to repair [h]; may extend into the following days.
     """
 
     branch: str
@@ -31,7 +31,7 @@ class Outage:
 
 
 def season_factor(day: int, southern: bool) -> float:
-    """Failures on a day over the year's mean: more in winter and in summer than between them."""
+    """Failure rate of a day over the yearly mean: higher in winter and summer than in between."""
     warm = summer(day, southern)
     winter, hot = max(1 - 2 * warm, 0.0), max(2 * warm - 1, 0.0)
     mean = 1 + ((_WINTER - 1) + (_SUMMER - 1)) / np.pi  # of the two half waves over the year
@@ -43,14 +43,14 @@ def draw_outages(
 ) -> tuple[Outage, ...]:
     """The outages that begin on a day, in order of time.
 
-    Lines fail in proportion to their length (see ``length_km``). Repairs are lognormal: half are done within an hour
-    and a half, one in ten takes more than four. Failures come more often in the afternoon, when storms do.
+    Lines fail in proportion to their length (see ``length_km``). Repair times are lognormal: half are below an hour and
+    a half, one in ten exceeds four hours. Failures are more frequent in the afternoon, as storms are.
 
     Args:
-        rng: the stream to draw from.
+        rng: random stream.
         feeder: whose lines fail.
-        per_km_year: failures of a kilometre in a year; overhead lines have 0.05 to 0.3.
-        season: of the day, over the year's mean.
+        per_km_year: failures per kilometre and year; 0.05 to 0.3 for overhead lines.
+        season: failure rate of the day over the yearly mean.
     """
     lines = [branch for branch in feeder.branches if branch.kind == "line"]
     lengths = np.array([length_km(vars(branch).__getitem__) for branch in lines])

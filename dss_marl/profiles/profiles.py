@@ -23,14 +23,15 @@ from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 
 @dataclass(frozen=True)
 class Profiles:
-    """Days for one feeder, each made from (seed, day) alone, so any day costs the same and none is stored.
+    """Days for one feeder, each generated from (seed, day) alone, so that access is random and none is stored.
 
     Days are numbered from 0, a Monday, to 364, and day 0 follows day 364; the k-th stress split, from 1, has days
-    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``kinds`` for where they come from.
+    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``sources``.
 
     Attributes:
         spec: the parameters.
-        feeder: whose injections the columns are; loads follow the classes, inverters the sun, other units are 0.
+        feeder: whose injections the columns represent; loads follow their class, inverters the irradiance, other units
+            are 0.
         dt_h: length of an interval [h].
     """
 
@@ -44,7 +45,7 @@ class Profiles:
             raise ValueError(
                 f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
             )
-        self._sources("")  # what is wrong with a file, or with a bus that is named, shows now, not at the first reset
+        self._sources("")  # errors in a file or a bus name are raised now, not at the first reset
 
     @property
     def steps(self) -> int:
@@ -54,7 +55,7 @@ class Profiles:
     def days(self, split: str) -> tuple[int, ...]:
         """Day numbers in a split: train, validation, test or, of generated profiles, a stress split.
 
-        Of measured profiles a split has those of its days that were measured.
+        With measured profiles, a split contains those of its days that were measured.
 
         Raises:
             ValueError: unknown split, or none of its days was measured.
@@ -94,7 +95,7 @@ class Profiles:
         Args:
             number: of the day.
             horizon: how far each reaches.
-            beyond: issued not only in the day's intervals but also in so many after them.
+            beyond: number of intervals after the day in which forecasts are also issued.
 
         Raises:
             ValueError: no such day, or a horizon of none or more than a day.
@@ -105,7 +106,7 @@ class Profiles:
         return make_forecast(self.rng(number, "forecast"), day, self.feeder.loads, horizon, self.dt_h)
 
     def rng(self, number: int, part: str) -> np.random.Generator:
-        """Random numbers of a day for one purpose: "forecast", or "devices" for what they start the day with."""
+        """Random stream of a day for one purpose: "forecast", or "devices" for their initial states."""
         return stream(self._sources("").seed, part, int(number))
 
     def weekend(self, number: int) -> bool:
@@ -114,7 +115,7 @@ class Profiles:
 
     @property
     def nominal_kw(self) -> Array:
-        """(J) what the injections are shares of [kW]; the feeder's own unless the profiles say otherwise."""
+        """(J) base of the injections' relative power [kW]; the feeder's nominal values by default."""
         return self._sources("").nominal_kw
 
     def outages(self, number: int) -> tuple[Outage, ...]:
@@ -127,9 +128,9 @@ class Profiles:
         return self._sources(split).outages(day)
 
     def sha256(self) -> str:
-        """SHA-256 of the year by the quarter of an hour and of the generator's version: of the stored 16-bit values.
+        """SHA-256 of the year's 16-bit values per 15 minutes, and of the generator's version.
 
-        Powers count over nominal, so that the last bit of a circuit's ratings does not matter.
+        Powers are taken over nominal, so that the last bit of a circuit's ratings does not matter.
         """
         source = Profiles(self.spec, self.feeder, 0.25)._sources("")
         scale = 65535 / np.where(source.nominal_kw == 0, 1.0, source.nominal_kw)

@@ -1,4 +1,4 @@
-"""Profiles from an installed SimBench: German loads and suns of 2016, read from its files without importing it."""
+"""Profiles from an installed SimBench: German load and PV of 2016, read from its files without importing it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from dss_marl.profiles.noise import stream
 from dss_marl.profiles.synthetic import Synthetic
 
 LICENCE = (
-    "SimBench's profiles are data of their authors under the Open Database License 1.0 (ODbL): name SimBench "
-    "(www.simbench.net) where you show results, and share databases derived from them under the same licence. "
-    "They are no part of dss_marl and fall under SimBench's licence."
+    "SimBench's profiles belong to their authors and are under the Open Database License 1.0 (ODbL): cite SimBench "
+    "(www.simbench.net) when you publish results, and share derived databases under the same licence. "
+    "They are not part of dss_marl."
 )
 _STUDY = "networks/1-complete_data-mixed-all-{}-sw"
 _MINUTES = 15
 
 
 class SimbenchProfiles(MeasuredData):
-    """Loads and suns of SimBench: each load gets the profile of a home, business or farm, each inverter a sun."""
+    """Load and PV of SimBench: each load gets the profile of a home, business or farm, each inverter a PV profile."""
 
     kind: Literal["simbench"]
-    seed: int = Field(default=0, ge=0, description="of which load gets which profile")
+    seed: int = Field(default=0, ge=0, description="of the assignment of profiles to loads")
     study: Literal[0, 1, 2] = Field(default=0, description="SimBench's scenario: 0 today, 1 and 2 the future")
     load_scale: float = Field(default=0.8, gt=0, description="a profile of 1 over nominal load")
     commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are businesses or farms")
-    folder: str = Field(default="", description="of an unpacked simbench package; empty: the installed one")
+    folder: str = Field(default="", description="of an unpacked simbench package; empty: the installed package")
 
 
 def simbench_days(spec: SimbenchProfiles, feeder: Feeder, minutes: int) -> Measured:
     """The days of SimBench's year for a feeder.
 
     Raises:
-        ValueError: SimBench is not there, or its files are not as expected.
+        ValueError: SimBench is not installed, or its files are not as expected.
     """
     check_minutes("SimBench", _MINUTES, minutes)
     folder = simbench_folder(spec.folder) / _STUDY.format(spec.study)
@@ -66,12 +66,12 @@ def simbench_folder(folder: str = "") -> Path:
     """Where SimBench's files are.
 
     Raises:
-        ValueError: not installed, or the folder is another.
+        ValueError: not installed, or the folder is not a SimBench package.
     """
     if folder:
         path = Path(folder).expanduser()
     else:
-        found = importlib.util.find_spec("simbench")  # finds the package without running it
+        found = importlib.util.find_spec("simbench")  # locates the package without importing it
         if found is None or not found.submodule_search_locations:
             raise ValueError(
                 "profiles of kind simbench need SimBench's files: pip install --no-deps simbench, "
@@ -79,15 +79,15 @@ def simbench_folder(folder: str = "") -> Path:
             )
         path = Path(next(iter(found.submodule_search_locations)))
     if not (path / "networks").is_dir():
-        raise ValueError(f"{str(path)!r} is no SimBench package: it has no folder 'networks'")
+        raise ValueError(f"{str(path)!r} is not a SimBench package: it has no folder 'networks'")
     return path
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, begin: tuple[str, ...], end: str) -> tuple[tuple[str, ...], Array]:
-    """Names without ``end``, and (rows, columns), of the columns that begin and end so; whole days."""
+    """Names without ``end``, and (rows, columns) values in whole days, of the columns with this prefix and suffix."""
     if not path.is_file():
-        raise ValueError(f"SimBench's file {str(path)!r} does not exist; take version 1.6")
+        raise ValueError(f"SimBench's file {str(path)!r} does not exist; use version 1.6")
     warnings.warn(LICENCE, stacklevel=4)
     with path.open(encoding="utf-8") as file:
         heads = file.readline().strip().split(";")

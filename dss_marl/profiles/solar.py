@@ -1,4 +1,4 @@
-"""The sun: where it stands and what a clear sky lets through, at any latitude."""
+"""Solar position and clear-sky irradiance at any latitude."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def cos_zenith(day: int, hour: Array, latitude: float, longitude: float = 0.0) -
 
     Args:
         day: of the year, from 0.
-        hour: (T) by the clock [h]; beyond 24 the next day.
+        hour: (T) clock time [h]; above 24 on the next day.
         latitude: degrees north.
-        longitude: degrees east of the meridian that the clock is set by.
+        longitude: degrees east of the time zone's meridian.
     """
-    # What changes over the year is straight within a day; from midnight on, so that an hour's sun is the same whatever
-    # other hours are asked for.
+    # Seasonal terms are linear within a day, from midnight on, so that the result for an hour does not depend on which
+    # other hours are requested.
     midnights = 24.0 * np.arange(np.floor(hour[0] / 24), np.floor(hour[-1] / 24) + 2)
     tilt, ahead_h = (np.interp(hour, midnights, values) for values in _season(day + (midnights - 12) / 24))
     turned = np.pi / 12 * (hour + ahead_h + longitude / 15 - 12)
@@ -28,7 +28,7 @@ def cos_zenith(day: int, hour: Array, latitude: float, longitude: float = 0.0) -
 
 
 def _season(day: Array) -> tuple[Array, Array]:
-    """Declination [rad], and by how much the sun is ahead of the clock [h]."""
+    """Declination [rad] and equation of time [h]."""
     angle = 2 * np.pi * day / 365
     sin1, cos1, sin2, cos2 = np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)
     third = 3 * angle
@@ -43,8 +43,8 @@ def _season(day: Array) -> tuple[Array, Array]:
 def clear_sky(cosine: Array) -> Array:
     """(T) global horizontal irradiance under a clear sky [kW/m2].
 
-    Haurwitz's formula (J. Meteorology 2, 1945) times 0.94, which brings its yearly sum to that of
-    Ineichen and Perez (Solar Energy 73, 2002) for a Linke turbidity of 3.2, an inhabited place's mean.
+    Haurwitz's formula (J. Meteorology 2, 1945) times 0.94, which matches the yearly sum of Ineichen and Perez (Solar
+    Energy 73, 2002) for a Linke turbidity of 3.2, typical of inhabited places.
     """
     up = np.maximum(cosine, 1e-3)
     return np.where(cosine > 1e-3, 0.94 * 1.098 * up * np.exp(-0.057 / up), 0.0)

@@ -1,4 +1,4 @@
-"""The kinds of profiles: their specs by name, and what makes their days."""
+"""Profile sources by kind: their specs, and the objects that generate or read the days."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ ProfilesSpec = Annotated[  # what a scenario says of its days, of one kind or an
 
 
 class Source(Protocol):
-    """Makes or reads the days of one feeder."""
+    """Generates or reads the days of one feeder."""
 
     @property
     def days(self) -> int:
-        """How many days there are."""
+        """Number of days."""
 
     @property
     def seed(self) -> int:
-        """Of what is random."""
+        """Seed of all random quantities."""
 
     @property
     def nominal_kw(self) -> Array:
-        """(J) what shares of each injection are of [kW]."""
+        """(J) base of each injection's relative power [kW]."""
 
     def rows(self, day: int, intervals: int) -> Day:
         """The first intervals of a day."""
@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 def open_source(spec: ProfilesSpec, feeder: Feeder, minutes: int) -> Source:
-    """What makes the days that a spec describes, at intervals of so many minutes.
+    """The source of the days that a spec describes, at intervals of ``minutes``.
 
     Raises:
         ValueError: files are missing or do not fit the feeder.

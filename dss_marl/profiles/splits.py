@@ -1,4 +1,4 @@
-"""Splits: which days train, validate, test and stress, frozen as data."""
+"""Splits: the days for training, validation, test and stress, frozen as data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE = Path(__file__).with_name("splits.json")
 
 @functools.lru_cache(maxsize=1)
 def frozen_splits() -> dict[str, tuple[int, ...]]:
-    """Day numbers of each split, as committed in ``splits.json``: results on them are compared across versions."""
+    """Day numbers of each split, as in ``splits.json``: results on them must stay comparable across versions."""
     data = json.loads(_FILE.read_text(encoding="utf-8"))
     return {name: tuple(days) for name, days in data["days"].items()}
 
@@ -41,20 +41,20 @@ def split_of(number: int) -> tuple[str, int]:
 
 
 def seed_of(number: int) -> int:
-    """The seed of what else happens on a day when controllers are compared: noise, lost messages, attacks, faults.
+    """The seed of a day's noise, lost messages, attacks and faults when controllers are compared.
 
-    It is that of the day of the year, so that a stress day and its namesake differ in the stress alone.
+    It is that of the day of the year, so that a stress day and the test day of the same date differ only in the stress.
     """
     return split_of(number)[1]
 
 
 def splits_sha256(days: dict[str, tuple[int, ...]] | None = None) -> str:
-    """SHA-256 of the day numbers, which ``splits.json`` holds too."""
+    """SHA-256 of the day numbers, also stored in ``splits.json``."""
     named = {name: list(numbers) for name, numbers in (days or frozen_splits()).items()}
     return hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).hexdigest()
 
 
 def spread_days(days: Sequence[int], count: int) -> list[int]:
-    """Some of the days, over the whole year; a larger number only adds to a smaller one's."""
+    """A selection of the days over the whole year; a larger count keeps the days of a smaller one."""
     order = np.argsort((np.arange(len(days)) * 0.6180339887) % 1, kind="stable")  # the golden ratio's fractions
     return sorted(int(days[k]) for k in order[:count])

@@ -1,4 +1,4 @@
-"""Statistics: the figures by which an engineer judges profiles."""
+"""Statistics: key figures of profiles for an engineer's plausibility check."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from dss_marl.grid.state import Array
 from dss_marl.profiles.profiles import Profiles
 
-HOME_KW = 1.5  # nominal power that stands for one home
+HOME_KW = 1.5  # nominal power of one home
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Days put side by side.
+    """The days of a selection, stacked.
 
     Attributes:
         days: their numbers.
         dt_h: length of an interval [h].
-        load_kw: (D, T, L) use of each load, positive [kW].
-        sun_kw: (D, T, U) available sun of each inverter [kW].
+        load_kw: (D, T, L) consumption of each load, positive [kW].
+        sun_kw: (D, T, U) available PV power of each inverter [kW].
         nominal_kw: (L) nominal power of the loads [kW].
-        rated_kw: (U) peak power of the inverters' panels [kW].
+        rated_kw: (U) peak PV power of the inverters [kW].
         price: (D, T) [currency/kWh].
         temperature_c: (D, T) [degree C].
-        outages: how many began on these days.
+        outages: number of outages that began on these days.
     """
 
     days: tuple[int, ...]
@@ -45,55 +45,55 @@ class Statistics:
         return np.asarray(self.load_kw.sum(-1))
 
     def duration(self, shares: Sequence[float]) -> Array:
-        """Load that is exceeded for these shares of the time, over the highest: the load duration curve [1]."""
+        """Load exceeded for these shares of the time, over the peak: the load duration curve [1]."""
         total = self.total_kw
         return np.asarray(np.quantile(total, 1 - np.asarray(shares)) / max(total.max(), 1e-9))
 
     def ramps(self, of: Array, rated: float, quantile: float) -> float:
-        """A quantile of the steps' size from one interval to the next within days, over the rated power [1]."""
+        """A quantile of the change from one interval to the next within days, over the rated power [1]."""
         return float(np.quantile(np.abs(np.diff(of, axis=1)), quantile)) / max(rated, 1e-9)
 
     def figures(self) -> dict[str, tuple[float, str]]:
-        """Name to value and unit; NaN where there is nothing to judge."""
+        """Name to value and unit; NaN where a figure does not apply."""
         total, rated = self.total_kw, float(self.rated_kw.sum())
         sun = self.sun_kw.sum(-1)
         peak = float(total.max())
         hour = total.argmax(1) * self.dt_h
         rows = {
             "days": (float(len(self.days)), ""),
-            "load, highest": (peak, "kW"),
-            "load, highest over nominal": (peak / max(float(self.nominal_kw.sum()), 1e-9), "1"),
+            "peak load": (peak, "kW"),
+            "peak load over nominal": (peak / max(float(self.nominal_kw.sum()), 1e-9), "1"),
             "load factor": (float(total.mean()) / max(peak, 1e-9), "1"),
-            "load factor of a day, mean": (float((total.mean(1) / np.maximum(total.max(1), 1e-9)).mean()), "1"),
+            "mean daily load factor": (float((total.mean(1) / np.maximum(total.max(1), 1e-9)).mean()), "1"),
             "after-diversity peak of a home (1.5 kW nominal)": (self._home_peak(), "kW"),
             "coincidence factor": (peak / max(float(self.load_kw.max((0, 1)).sum()), 1e-9), "1"),
-            "peak hour, median": (float(np.median(hour)), "h"),
+            "median peak hour": (float(np.median(hour)), "h"),
         }
         for share in (0.1, 0.5, 0.9):
-            rows[f"load exceeded {share:.0%} of the time"] = (float(self.duration([share])[0]), "of highest")
-        for name, of, base in (("load", total, peak), ("sun", sun, rated)):
+            rows[f"load exceeded {share:.0%} of the time"] = (float(self.duration([share])[0]), "of peak")
+        for name, of, base in (("load", total, peak), ("PV", sun, rated)):
             for q in (0.5, 0.99):
-                rows[f"ramp of the {name} in {60 * self.dt_h:g} min, {q:.0%} quantile"] = (
-                    self.ramps(of, base, q) if base else np.nan, "of highest" if name == "load" else "of rated",
+                rows[f"{name} ramp in {60 * self.dt_h:g} min, {q:.0%} quantile"] = (
+                    self.ramps(of, base, q) if base else np.nan, "of peak" if name == "load" else "of rated",
                 )  # fmt: skip
-        rows["correlation between loads beyond their mean day"] = (_correlation(_beyond_mean_day(self.load_kw)), "1")
-        rows["correlation between suns within the day"] = (_correlation(_within_day(self.sun_kw)), "1")
-        rows["sun, capacity factor"] = (float(sun.mean()) / rated if rated else np.nan, "1")
-        rows["intervals with more sun than load"] = (float((sun > total).mean()), "1")
-        rows["temperature, lowest"] = (float(self.temperature_c.min()), "degree C")
-        rows["temperature, highest"] = (float(self.temperature_c.max()), "degree C")
-        rows["price, mean"] = (float(self.price.mean()), "per kWh")
-        rows["price below zero"] = (float((self.price < 0).mean()), "1")
+        rows["correlation of loads about their mean day"] = (_correlation(_beyond_mean_day(self.load_kw)), "1")
+        rows["correlation of PV units within the day"] = (_correlation(_within_day(self.sun_kw)), "1")
+        rows["PV capacity factor"] = (float(sun.mean()) / rated if rated else np.nan, "1")
+        rows["share of intervals with PV above load"] = (float((sun > total).mean()), "1")
+        rows["lowest temperature"] = (float(self.temperature_c.min()), "degree C")
+        rows["highest temperature"] = (float(self.temperature_c.max()), "degree C")
+        rows["mean price"] = (float(self.price.mean()), "per kWh")
+        rows["share of intervals with a negative price"] = (float((self.price < 0).mean()), "1")
         rows["outages"] = (float(self.outages), "")
         return rows
 
     def _home_peak(self) -> float:
-        """Highest load for each 1.5 kW of nominal load [kW]."""
+        """Peak load per 1.5 kW of nominal load [kW]."""
         return HOME_KW * float(self.total_kw.max()) / max(float(self.nominal_kw.sum()), 1e-9)
 
 
 def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
-    """Make these days and put them side by side."""
+    """Generate these days and stack them."""
     feeder = profiles.feeder
     loads = feeder.loads
     units = np.array([j for j, row in enumerate(feeder.injections) if row.kind == "inverter"], np.int64)
@@ -112,7 +112,7 @@ def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
 
 
 def _beyond_mean_day(x: Array) -> Array:
-    """(D T, n) each series over its own mean, less what all share by the hour and in the day's level."""
+    """(D T, n) each series over its own mean, minus the common hourly profile and daily level."""
     share = x / np.maximum(x.mean((0, 1)), 1e-9)
     common = share.mean(2, keepdims=True)
     level, hourly = common.mean(1, keepdims=True), common.mean(0, keepdims=True)
@@ -120,7 +120,7 @@ def _beyond_mean_day(x: Array) -> Array:
 
 
 def _within_day(x: Array) -> Array:
-    """(D T', n) sun between 9 and 15 h less its mean of these hours."""
+    """(D T', n) PV between 9 and 15 h minus its mean over these hours."""
     steps = x.shape[1]
     middle = x[:, 9 * steps // 24 : -(-15 * steps // 24)]
     return np.asarray((middle - middle.mean(1, keepdims=True)).reshape(middle.shape[0] * middle.shape[1], x.shape[2]))

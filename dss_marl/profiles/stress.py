@@ -1,4 +1,4 @@
-"""Stress: how the generator changes for days that nobody trained on."""
+"""Stress: changes of the generator for days outside the training distribution."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dss_marl.profiles.splits import STRESS_SPLITS
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS
 
-_SEED_STEP = 2**32  # seeds given by users are below it: a stress split's year is nobody's training year
+_SEED_STEP = 2**32  # users' seeds are below it, so that the year of a stress split is never a training year
 
 
 def _sunny_low_load(spec: SyntheticProfiles) -> dict[str, object]:
-    """Spring and summer under clear skies, everybody away: half the load."""
+    """Spring and summer under clear skies with low occupancy: half the load."""
     low, high = spec.load_scale
     return {"climate": "dry", "load_scale": (0.5 * low, 0.5 * high), "air_conditioning": 0.0}
 
 
 def _cold_evening(spec: SyntheticProfiles) -> dict[str, object]:
-    """A cold winter after many have changed to heat pumps."""
+    """A cold winter with more heat pumps."""
     low, high = spec.load_scale
     heat_pumps = min(spec.heat_pump_share + 0.4, 1.0)
     return {"climate": "cold", "load_scale": (0.25 * low + 0.75 * high, 1.1 * high), "heat_pump_share": heat_pumps}
 
 
 def _more_pv(spec: SyntheticProfiles) -> dict[str, object]:
-    """The test days with half as many panels again behind the same inverters."""
+    """The test days with 1.5 times the PV modules behind the same inverters."""
     return {"pv_scale": 1.5 * spec.pv_scale}
 
 
 def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
-    """A dry place 14 degrees nearer to the equator, where six in ten more homes and shops are cooled.
+    """A dry climate 14 degrees closer to the equator, with air conditioning in another 60 % of homes and shops.
 
-    For dry and tropical places a maritime one 18 degrees farther, where six in ten more homes have heat pumps. People
-    live by their climate: with the habits of the old place more sun and more heat were nearly made up for.
+    For dry and tropical scenarios a maritime climate 18 degrees farther away, with heat pumps in another 60 % of homes.
+    The equipment changes too: with unchanged equipment, higher irradiance and temperature nearly cancelled out.
     """
     far = spec.climate in ("dry", "tropical")
     distance = abs(spec.latitude)
@@ -47,9 +47,9 @@ def _another_climate(spec: SyntheticProfiles) -> dict[str, object]:
 
 
 def _outage_season(spec: SyntheticProfiles) -> dict[str, object]:
-    """Autumn and winter storms: dark days, everybody at home, and lines that fail twenty times as often.
+    """Autumn and winter storms: dark days, high occupancy, and twenty times the failure rate of lines.
 
-    Where a scenario names its faults, two of them come at once; see ZoneEnv.
+    Where a scenario names its faults, two of them occur at once; see ZoneEnv.
     """
     low, high = spec.load_scale
     return {"climate": "maritime", "load_scale": (0.5 * (low + high), high), "outages_per_km": 20 * spec.outages_per_km}
@@ -69,8 +69,8 @@ _SEASONAL = ("sunny_low_load", "cold_evening", "outage_season")
 def stressed(spec: SyntheticProfiles, split: str) -> SyntheticProfiles:
     """The parameters of a stress split.
 
-    ``more_pv`` and ``another_climate`` are the test days themselves, with other panels and elsewhere: the same draws of
-    load and sky, so that a policy's days can be compared one by one. The others have a year of their own.
+    ``more_pv`` and ``another_climate`` are the test days with more PV and in another climate: the same random draws of
+    load and sky, so that days can be compared pairwise. The other splits have a separate year.
     """
     changes = dict(_CHANGES[split](spec))
     if split not in _SAME_DRAWS:
@@ -79,5 +79,5 @@ def stressed(spec: SyntheticProfiles, split: str) -> SyntheticProfiles:
 
 
 def day_in_season(spec: SyntheticProfiles, split: str, day: int) -> int:
-    """The frozen days are of northern seasons; in the south they move by half a year."""
+    """The frozen days have northern seasons; in the southern hemisphere they are shifted by half a year."""
     return (day + 182) % DAYS if spec.southern and split in _SEASONAL else day

@@ -1,4 +1,4 @@
-"""Synthetic: puts a feeder's generated days together."""
+"""Synthetic: assembles the generated days of a feeder."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dss_marl.profiles.solar import clear_sky, cos_zenith
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS, sky_classes, temperature
 
-VERSION = 1  # of the generator: the same version makes the same 16-bit values
-_MOST_SUN = 1.2  # over the peak power of the panels that a scenario names
-_HOURLY_INDEX = np.array([0.97, 0.68, 0.28])  # share of the clear-sky sun over a whole region, by the day's sky
+VERSION = 1  # of the generator: the same version produces the same 16-bit values
+_MOST_SUN = 1.2  # over the peak PV power that a scenario states
+_HOURLY_INDEX = np.array([0.97, 0.68, 0.28])  # regional share of the clear-sky irradiance, by the sky class of the day
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Days of one feeder, each made from (seed, day) alone.
+    """Days of one feeder, each generated from (seed, day) alone.
 
-    Loads, temperature and price are made by the quarter of an hour, and within it by the minute where the interval
-    asks for it; sun is made by the minute. An interval's value is the mean over it, so coarse ones follow from fine.
+    Loads, temperature and price have a resolution of 15 minutes, loads of one minute where the interval requires it; PV
+    has one minute. The value of an interval is the mean over it, so coarse values follow from fine ones.
 
     Attributes:
         spec: the parameters.
@@ -65,7 +65,7 @@ class Synthetic:
 
     @cached_property
     def _units(self) -> IntArray:
-        """Indices of the injections that the sun drives."""
+        """Indices of the PV injections."""
         return np.array([j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"], np.int64)
 
     @cached_property
@@ -80,7 +80,7 @@ class Synthetic:
 
     @cached_property
     def nominal_kw(self) -> Array:
-        """(J) what shares of each injection are of [kW]."""
+        """(J) base of each injection's relative power [kW]."""
         kw = self.feeder.nominal_kw.copy()
         kw[self.feeder.loads] = self._nominal[0]
         return kw
@@ -122,13 +122,13 @@ class Synthetic:
         return draw_outages(stream(self.spec.seed, "outage", day), self.feeder, self.spec.outages_per_km, season)
 
     def _means(self, quarters: Array, intervals: int) -> Array:
-        """(intervals, ...) means of what holds for quarters of an hour."""
+        """(intervals, ...) means of 15-minute values."""
         if self.minutes % 15 == 0:
             return block_means(quarters, self.minutes // 15)
         return block_means(np.repeat(quarters, 15, axis=0)[: intervals * self.minutes], self.minutes)
 
     def _use(self, day: int, temperature_c: Array, intervals: int) -> Array:
-        """(intervals, L) use of each load over nominal."""
+        """(intervals, L) consumption of each load over nominal."""
         quarters = self.loads.quarters(day, temperature_c)
         if self.minutes % 15 == 0:
             return stored(block_means(quarters, self.minutes // 15), 0.0, HIGHEST)
@@ -140,9 +140,9 @@ class Synthetic:
         return draw_clouds(stream(self.spec.seed, "sun", day), int(sky), self._along_km)
 
     def _sun(self, day: int, intervals: int) -> Array:
-        """(intervals, U) available sun over peak power; panels lie flat, 1 kW/m2 gives peak power.
+        """(intervals, U) available PV over peak power; modules are horizontal, 1 kW/m2 gives peak power.
 
-        More panels than that (``pv_scale``) fill their inverter up to 1.2 times the peak power, its usual rating.
+        With more modules (``pv_scale``) the inverter limits at 1.2 times the stated peak power, its usual rating.
         """
         minutes = np.arange(intervals * self.minutes)
         clear = clear_sky(cos_zenith(day, (minutes + 0.5) / 60, self.spec.latitude, self.spec.longitude))
@@ -153,7 +153,7 @@ class Synthetic:
         return stored(block_means(np.minimum(power, _MOST_SUN), self.minutes), 0.0, _MOST_SUN)
 
     def _hourly_price(self, day: int) -> Array:
-        """(24) price by the hour over the mean."""
+        """(24) hourly price over the mean."""
         spec = self.spec
         if spec.tariff == "flat":
             return np.ones(24)

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 
 class ProfileData(BaseModel):
-    """What the specs of all kinds of profiles share."""
+    """Fields common to the specs of all profile sources."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SyntheticProfiles(ProfileData):
-    """The project's own days: class-shaped loads with noise, sun behind passing clouds, temperature, price, outages."""
+    """Generated days: load shapes by class with noise, PV under moving clouds, temperature, price, outages."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # buses may be numbers
 
@@ -22,14 +22,14 @@ class SyntheticProfiles(ProfileData):
     seed: int = Field(ge=0, lt=2**32, description="of the year; another seed is another year")
     load_scale: tuple[float, float] = Field(
         default=(0.5, 0.9),
-        description="range, over the days, of each class's working-day peak over nominal; classes peak at different "
-        "hours, so the feeder's own peak is about 0.85 of it; heat pumps and air conditioning come on top",
+        description="range over the days of each class's working-day peak over nominal; classes peak at different "
+        "hours, so the feeder's own peak is about 0.85 of it; heat pumps and air conditioning are added",
     )
     commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are shops and offices")
     industrial_share: float = Field(default=0.0, ge=0, le=1, description="share of loads that are factories")
-    homes_at: tuple[str, ...] = Field(default=(), description="buses whose loads are homes, whatever the shares say")
-    shops_at: tuple[str, ...] = Field(default=(), description="likewise shops and offices")
-    factories_at: tuple[str, ...] = Field(default=(), description="likewise factories")
+    homes_at: tuple[str, ...] = Field(default=(), description="buses whose loads are homes, regardless of the shares")
+    shops_at: tuple[str, ...] = Field(default=(), description="buses whose loads are shops and offices")
+    factories_at: tuple[str, ...] = Field(default=(), description="buses whose loads are factories")
     kw_per_load: float | None = Field(
         default=None,
         gt=0,
@@ -37,16 +37,16 @@ class SyntheticProfiles(ProfileData):
     )
     noise: float = Field(default=1.0, ge=0, le=2, description="of the loads' fluctuation; 0: smooth class shapes")
     latitude: float = Field(default=34.0, ge=-66, le=66, description="degrees north")
-    longitude: float = Field(default=0.0, ge=-30, le=30, description="degrees east of the clock's meridian")
+    longitude: float = Field(default=0.0, ge=-30, le=30, description="degrees east of the time zone's meridian")
     climate: Literal["temperate", "maritime", "cold", "dry", "tropical"] = "temperate"
     heat_pump_share: float = Field(default=0.1, ge=0, le=1, description="share of homes")
     air_conditioning: float = Field(default=0.2, ge=0, le=1, description="share of homes and shops")
     pv_scale: float = Field(
-        default=1.0, ge=0, le=3, description="panels over those that give an inverter its peak power"
+        default=1.0, ge=0, le=3, description="PV modules relative to those that give an inverter its peak power"
     )
     tariff: Literal["day_ahead", "time_of_use", "flat"] = "day_ahead"
-    mean_price: float = Field(default=0.1, ge=0, description="of the tariff, before the sun presses it [currency/kWh]")
-    outages_per_km: float = Field(default=0.1, ge=0, description="failures of a kilometre of line in a year")
+    mean_price: float = Field(default=0.1, ge=0, description="mean, before the effect of PV [currency/kWh]")
+    outages_per_km: float = Field(default=0.1, ge=0, description="failures per kilometre of line and year")
 
     @field_validator("load_scale")
     @classmethod
@@ -74,5 +74,5 @@ class SyntheticProfiles(ProfileData):
 
     @property
     def southern(self) -> bool:
-        """Whether summer is at the turn of the year."""
+        """Whether the place is in the southern hemisphere."""
         return self.latitude < 0

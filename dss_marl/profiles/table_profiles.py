@@ -17,21 +17,21 @@ _KW = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
 
 
 class CsvProfiles(MeasuredData):
-    """A table with a time and a column for each load (positive), and perhaps units, ``price``, ``temperature_c``."""
+    """A table with a time, a column for each load (positive), and optionally units, ``price``, ``temperature_c``."""
 
     kind: Literal["csv"]
     path: str = Field(description=".csv or .parquet; relative to the scenario's YAML file")
     unit: Literal["W", "kW", "MW"] = "kW"
-    columns: dict[str, str] = Field(default={}, description="name of a load or unit to its column; others are left out")
+    columns: dict[str, str] = Field(default={}, description="name of a load or unit to its column; others are ignored")
     dt_h: float | None = Field(default=None, gt=0, description="interval of a table without times [h]")
-    fill_h: float = Field(default=0.0, ge=0, description="gaps up to this long are filled in straight lines [h]")
+    fill_h: float = Field(default=0.0, ge=0, description="gaps up to this length are interpolated linearly [h]")
 
 
 def csv_days(spec: CsvProfiles, feeder: Feeder, minutes: int) -> Measured:
     """The days of a table.
 
     Raises:
-        ValueError: the file is missing, or its content does not fit; says where.
+        ValueError: the file is missing, or its content does not fit; names the location.
     """
     native = None if spec.dt_h is None else max(round(60 * spec.dt_h), 1)
     path = Path(spec.path).expanduser()

@@ -1,4 +1,4 @@
-"""Table: measured series, read from a file and checked."""
+"""Time series: measured series, read from a file and checked."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class TimeSeries:
 
     Attributes:
         where: for messages, the file.
-        names: of the columns.
-        values: (rows, columns) at even intervals from a midnight on.
+        names: column names.
+        values: (rows, columns) at constant intervals from midnight on.
         minutes: length of an interval.
     """
 
@@ -33,30 +33,30 @@ class TimeSeries:
 
     @property
     def days(self) -> int:
-        """How many whole days there are."""
+        """Number of whole days."""
         return len(self.values) * self.minutes // 1440
 
 
 def cut_table(
     where: str, columns: Mapping[str, Sequence[object]], minutes: int | None = None, fill_h: float = 0.0
 ) -> TimeSeries:
-    """Whole days from named columns, one of which may tell the time.
+    """Whole days from named columns, one of which may be the time.
 
     Args:
         where: for messages, the file.
-        columns: name to values, all of one length; a column ``time`` holds datetimes or ISO texts.
-        minutes: length of an interval where no column tells the time; the first row is then a midnight.
-        fill_h: gaps up to this long are filled in straight lines [h].
+        columns: name to values, all of equal length; a column ``time`` holds datetimes or ISO strings.
+        minutes: length of an interval if there is no time column; the first row is then at midnight.
+        fill_h: gaps up to this length are interpolated linearly [h].
 
     Raises:
-        ValueError: no time and no length, times that jump, cells that are no numbers, or less than a whole day.
+        ValueError: neither time nor interval, irregular times, cells that are not numbers, or less than a whole day.
     """
     known = [name for name in columns if name.strip().lower() in _TIMES]
     names = tuple(name for name in columns if name not in known)
     values = np.column_stack([_numbers(where, name, columns[name]) for name in names]) if names else np.zeros((0, 0))
     if not len(values):
         raise ValueError(
-            f"{where} holds no values; it needs a header with a time and names of loads, and rows of numbers"
+            f"{where} holds no values; it needs a header with a time column and names of loads, and rows of numbers"
         )
     if known:
         times = [_time(where, row, text) for row, text in enumerate(columns[known[0]], start=2)]
@@ -68,7 +68,7 @@ def cut_table(
     elif minutes is None:
         raise ValueError(f"{where} has no column 'time'; add one with ISO times, or give the interval as dt_h")
     if 1440 % minutes:
-        raise ValueError(f"{where}: intervals of {minutes} minutes do not divide a day; resample them to 15, say")
+        raise ValueError(f"{where}: intervals of {minutes} minutes do not divide a day; resample, for instance to 15")
     whole = len(values) * minutes // 1440 * 1440 // minutes
     if not whole:
         raise ValueError(f"{where} holds less than a whole day, from midnight to midnight: {len(values)} rows")
@@ -128,8 +128,8 @@ def _numbers(where: str, name: str, cells: Sequence[object]) -> Array:
             try:
                 float(cell or "nan")  # type: ignore[arg-type]
             except (TypeError, ValueError):
-                hint = "; decimal commas must be points" if "," in str(cell) else ""
-                raise ValueError(f"{where}: column {name!r}, row {row}: {cell!r} is no number{hint}") from None
+                hint = "; use decimal points, not commas" if "," in str(cell) else ""
+                raise ValueError(f"{where}: column {name!r}, row {row}: {cell!r} is not a number{hint}") from None
         raise
 
 
@@ -139,11 +139,11 @@ def _time(where: str, row: int, cell: object) -> datetime:
     try:
         return datetime.fromisoformat(str(cell).strip().replace("Z", "+00:00"))
     except ValueError:
-        raise ValueError(f"{where}: row {row}: {cell!r} is no time; write 2024-01-31 13:45") from None
+        raise ValueError(f"{where}: row {row}: {cell!r} is not a time; write 2024-01-31 13:45") from None
 
 
 def _even(where: str, times: Sequence[datetime], fill_h: float) -> tuple[int, list[int]]:
-    """Length of the interval [min], and before which rows one is missing (once for each)."""
+    """Length of the interval [min], and the index of the row that follows each missing one."""
     steps = [(b - a) / timedelta(minutes=1) for a, b in itertools.pairwise(times)]
     if not steps:
         raise ValueError(f"{where} holds a single row; a day needs more")
@@ -157,8 +157,8 @@ def _even(where: str, times: Sequence[datetime], fill_h: float) -> tuple[int, li
         between = f"between {times[row].isoformat(' ')} and {times[row + 1].isoformat(' ')}"
         if step <= 0 or step % usual:
             raise ValueError(
-                f"{where}: times go {step:g} minutes on {between}, not {usual:g}; "
-                "use standard time or UTC, without the hour that summer time repeats"
+                f"{where}: times advance by {step:g} minutes {between}, not {usual:g}; "
+                "use standard time or UTC, without the repeated hour of daylight saving time"
             )
         if step - usual > 60 * fill_h:
             raise ValueError(
@@ -169,7 +169,7 @@ def _even(where: str, times: Sequence[datetime], fill_h: float) -> tuple[int, li
 
 
 def _filled(where: str, names: Sequence[str], values: Array, most: float) -> Array:
-    """The values with gaps of at most so many rows filled in straight lines."""
+    """The values with gaps of at most ``most`` rows interpolated linearly."""
     values = values.copy()
     for column, name in enumerate(names):
         gap = ~np.isfinite(values[:, column])
@@ -181,7 +181,7 @@ def _filled(where: str, names: Sequence[str], values: Array, most: float) -> Arr
             row = int(np.flatnonzero(gap)[0])
             raise ValueError(
                 f"{where}: column {name!r} has {gap.sum()} empty cells, the first in row {row + 1} after midnight, "
-                f"up to {longest} together; fill them, or set fill_h to allow it"
+                f"up to {longest} in a row; fill them, or set fill_h to allow it"
             )
         rows = np.arange(len(values))
         values[gap, column] = np.interp(rows[gap], rows[~gap], values[~gap, column])

@@ -1,4 +1,4 @@
-"""Weather: climates, and for a year the sky's class and the temperature of each day."""
+"""Weather: climates, and the sky class and temperature of each day of a year."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Chain = tuple[tuple[float, float, float], ...]
 
 @dataclass(frozen=True)
 class Climate:
-    """Typical weather of a place.
+    """Typical weather of a location.
 
     Attributes:
-        mean_c: of the year [degree C].
-        season_c: half the difference of summer and winter [K].
-        swing_c: half the difference of afternoon and night under a clear sky [K]; half as much under clouds.
-        spread_c: standard deviation of a day's mean around the season's [K].
-        sky: chances of a clear, mixed or overcast day (columns) after a clear, mixed or overcast one (rows).
+        mean_c: yearly mean temperature [degree C].
+        season_c: half the difference between summer and winter [K].
+        swing_c: half the difference between afternoon and night under a clear sky [K]; half of that under clouds.
+        spread_c: standard deviation of daily means about the seasonal mean [K].
+        sky: transition probabilities to a clear, mixed or overcast day (columns) from a clear, mixed or overcast day
+            (rows).
     """
 
     mean_c: float
@@ -47,7 +48,7 @@ CLIMATES = {
 
 @functools.lru_cache(maxsize=64)
 def sky_classes(seed: int, climate: str) -> IntArray:
-    """(365) class of each day's sky: 0 clear, 1 mixed, 2 overcast."""
+    """(365) sky class of each day: 0 clear, 1 mixed, 2 overcast."""
     limits = np.cumsum(CLIMATES[climate].sky, axis=1)
     draws, sky = stream(seed, "sky").random(DAYS), np.zeros(DAYS, np.int64)
     for day in range(1, DAYS):
@@ -72,7 +73,7 @@ def _swings(seed: int, climate: str) -> Array:
 def temperature(seed: int, climate: str, southern: bool, day: int, hour: Array) -> Array:
     """(T) air temperature, highest at 15 h [degree C].
 
-    Mean and swing pass from one noon to the next in straight lines, so that nothing jumps at midnight.
+    Mean and swing are interpolated linearly from noon to noon, so that midnight is continuous.
     """
     mean, swing = (
         np.interp(hour, [-12.0, 12.0, 36.0], values[[day - 1, day, (day + 1) % DAYS]])

@@ -41,7 +41,7 @@ def test_the_suites_table_is_that_of_the_results(tmp_path):
     readme = (ROOT / "README.md").read_text()
     assert readme.split(START)[1].split(END)[0].strip().startswith(brief(results).strip()), "run 'dss-marl suite'"
     assert (ROOT / "docs" / "suite.md").read_text() == whole(results), "run 'dss-marl suite'"
-    with pytest.raises(ValueError, match="no checkout"):
+    with pytest.raises(ValueError, match="not a checkout"):
         write_suite(tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_validate_wants_a_scenario_or_all():
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("case33_reconfiguration", "open place [number]"), ("ieee123_state_estimation", "estimates off by [pu]")],
+    [("case33_reconfiguration", "open point [index]"), ("ieee123_state_estimation", "estimation error [pu]")],
 )
 def test_pictures_show_what_the_task_is_about(name, label):
     from dss_marl.experiments.validation.day_figure import panels_of

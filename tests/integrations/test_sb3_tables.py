@@ -1,4 +1,4 @@
-"""The tables of docs/learning.md, cell by cell, by running what they speak of.
+"""The tables of docs/learning.md, each cell of which is run.
 
 ``PYTHONPATH=tests python tests/integrations/test_sb3_tables.py`` prints them anew.
 """
@@ -120,9 +120,9 @@ def supersuit_route(way):
 
 VIEWS = {
     "box": dict(agents="zone", actions="box"),
-    "FlattenedEnv, MultiDiscrete": dict(agents="zone", actions="multidiscrete"),
-    "FlattenedEnv, Discrete": dict(agents="device", actions="multidiscrete"),
-    "masked as it is": dict(agents="zone", actions="multidiscrete"),
+    "flattened, MultiDiscrete": dict(agents="zone", actions="multidiscrete"),
+    "flattened, Discrete": dict(agents="device", actions="multidiscrete"),
+    "masked, unwrapped": dict(agents="zone", actions="multidiscrete"),
 }
 WRAPPERS = {
     "frame_stack_v1": lambda env: supersuit.frame_stack_v1(env, 2),
@@ -160,7 +160,7 @@ def applies(wrapper, view):
         warnings.simplefilter("ignore")
         try:
             return _played(
-                WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("FlattenedEnv") else env), wrapper, steps
+                WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("flattened") else env), wrapper, steps
             )
         except Exception as error:
             return f"no: {type(error).__name__}"
@@ -229,7 +229,7 @@ def test_the_page_says_which_wrappers_apply(wrapper):
 
 
 def test_wrapped_rows_learn_on_the_native_route():
-    """Frame stacking around FlattenedEnv: the mask still comes through."""
+    """Frame stacking around FlattenedEnv leaves the masks available."""
 
     def make():
         env = dss_marl.make("ieee34_volt_var", agents="device", actions="multidiscrete", steps=4)

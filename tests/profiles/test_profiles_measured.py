@@ -149,13 +149,13 @@ def times(value):
 
 
 WRONG = {
-    "a text": (change(5, 2, "x"), {}, r"column 'two', row 6: 'x' is no number"),
+    "a text": (change(5, 2, "x"), {}, r"column 'two', row 6: 'x' is not a number"),
     "a decimal comma": (
         change(5, 2, '"1,5"'),
         {},
-        r"column 'two', row 6: '1,5' is no number; decimal commas must be points",
+        r"column 'two', row 6: '1,5' is not a number; use decimal points, not commas",
     ),
-    "no time": (change(5, 0, "noon"), {}, r"row 6: 'noon' is no time; write 2024-01-31 13:45"),
+    "no time": (change(5, 0, "noon"), {}, r"row 6: 'noon' is not a time; write 2024-01-31 13:45"),
     "an empty cell": (
         change(5, 2, ""),
         {},
@@ -167,7 +167,7 @@ WRONG = {
     "an unknown column": (
         rename("three", "thre"),
         {},
-        r"column 'thre' is no load or unit of feeder 'small'; did you mean 'three'",
+        r"column 'thre' is not a load or unit of feeder 'small'; did you mean 'three'",
     ),
     "a double column": (rename("three", "two"), {}, r"several columns called 'two'; give each its own name"),
     "a load without column": (rename("three", "price"), {}, r"has no column for 1 of 3 loads: load\.three"),
@@ -184,12 +184,12 @@ WRONG = {
     "watts for kilowatts": (
         times(1000),
         {},
-        r"the loads together reach .* kW, nominal are 310 kW; give the unit of the values",
+        r"the total load reaches .* kW, nominal is 310 kW; give the unit of the values",
     ),
     "megawatts for kilowatts": (
         times(0.001),
         {},
-        r"the loads together reach .* give the unit of the values: unit: W, kW or MW",
+        r"the total load reaches .* give the unit of the values: unit: W, kW or MW",
     ),
     "less than a day": (drop(20, 999), {}, r"holds less than a whole day, from midnight to midnight"),
     "a single row": (drop(2, 999), {}, r"holds a single row; a day needs more"),

@@ -30,13 +30,13 @@ def steady(load=(1.0, 2.0), sun=()):
 
 def test_figures_of_a_known_day():
     figures = {name: value for name, (value, _) in steady(sun=(4.0,)).figures().items()}
-    assert figures["load, highest"] == 3.0
+    assert figures["peak load"] == 3.0
     assert figures["load factor"] == pytest.approx(0.75)
     assert figures["coincidence factor"] == pytest.approx(1.0)
     assert figures["after-diversity peak of a home (1.5 kW nominal)"] == pytest.approx(1.5)
-    assert figures["sun, capacity factor"] == pytest.approx(0.5)
-    assert figures["intervals with more sun than load"] == pytest.approx(0.5)
-    assert figures["ramp of the load in 360 min, 99% quantile"] == pytest.approx(0.5)
+    assert figures["PV capacity factor"] == pytest.approx(0.5)
+    assert figures["share of intervals with PV above load"] == pytest.approx(0.5)
+    assert figures["load ramp in 360 min, 99% quantile"] == pytest.approx(0.5)
     assert figures["outages"] == 3
 
 
@@ -47,8 +47,8 @@ def test_the_duration_curve_falls_from_one():
 
 def test_a_feeder_without_sun_has_no_capacity_factor():
     figures = steady().figures()
-    assert np.isnan(figures["sun, capacity factor"][0])
-    assert np.isnan(figures["correlation between suns within the day"][0])
+    assert np.isnan(figures["PV capacity factor"][0])
+    assert np.isnan(figures["correlation of PV units within the day"][0])
 
 
 def test_ieee34s_year_is_within_the_bands_that_planners_know():
@@ -57,12 +57,12 @@ def test_ieee34s_year_is_within_the_bands_that_planners_know():
     figures = {name: value for name, (value, _) in statistics(of, range(0, DAYS, 4)).figures().items()}
     assert 0.4 < figures["load factor"] < 0.6
     assert 1.0 < figures["after-diversity peak of a home (1.5 kW nominal)"] < 2.0
-    assert 0.14 < figures["sun, capacity factor"] < 0.20
-    assert 16.5 < figures["peak hour, median"] < 21
-    assert -0.1 < figures["correlation between loads beyond their mean day"] < 0.2
-    assert figures["correlation between suns within the day"] > 0.5
-    assert figures["ramp of the load in 15 min, 99% quantile"] < 0.08
-    assert 0.08 < figures["ramp of the sun in 15 min, 99% quantile"] < 0.3
+    assert 0.14 < figures["PV capacity factor"] < 0.20
+    assert 16.5 < figures["median peak hour"] < 21
+    assert -0.1 < figures["correlation of loads about their mean day"] < 0.2
+    assert figures["correlation of PV units within the day"] > 0.5
+    assert figures["load ramp in 15 min, 99% quantile"] < 0.08
+    assert 0.08 < figures["PV ramp in 15 min, 99% quantile"] < 0.3
 
 
 @pytest.mark.parametrize(("feeder", "dt_h", "count"), [("ieee34", 0.25, 5), ("ieee13", 1.0, 1), ("eulv", 1 / 12, 2)])
@@ -91,7 +91,7 @@ def test_the_command_shows_figures_and_writes_the_picture(tmp_path):
     code, text = shown("ieee13_volt_var", "--split", "cold_evening", "--days", "3", "--plot", str(tmp_path / "out.png"))
     assert code == 0
     assert "3 cold_evening days of 15-minute intervals" in text
-    assert "load factor" in text and "sun, capacity factor" in text
+    assert "load factor" in text and "PV capacity factor" in text
     assert task_of("ieee13_volt_var").profiles.sha256() in text
     assert (tmp_path / "out.png").stat().st_size > 10_000
 

@@ -1,1 +1,1 @@
-"""Reports: the card of a scenario and the table of the suite."""
+"""Reports: scenario card and suite table."""

@@ -1,4 +1,4 @@
-"""The card of a scenario's decision process: all that a paper's table of the environment says."""
+"""Scenario card: the decision process as a paper would tabulate it."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def card(task: Task, source: str | Path | None = None) -> Card:
     days = "; ".join(f"{split} {len(task.profiles.days(split))} days" for split in SPLITS)
     parts: Card = [
         repr(feeder),
-        f"horizon {scenario.steps} steps of {scenario.dt_h:g} h ({hours:g} h), truncated, never terminated, "
-        f"except by a failed power flow (team reward -{scenario.failure_penalty:g})",
+        f"horizon {scenario.steps} steps of {scenario.dt_h:g} h ({hours:g} h), truncated, terminated only "
+        f"by a failed power flow (team reward -{scenario.failure_penalty:g})",
         f"splits: {days}; a random day of the split at each reset",
     ]
     if scenario.profiles.kind == "synthetic":
         parts.append(f"stress splits: {', '.join(_stress(task))}")
     parts += _difficulties(scenario)
-    controls = "run by themselves" if scenario.circuit_controls else "are off"
+    controls = "are active" if scenario.circuit_controls else "are off"
     parts.append(f"the circuit's own regulator and capacitor controls {controls}")
     parts += origin(task)
     why = reasons(scenario.name if source is None else source, "rewards")
@@ -81,7 +81,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
         ),
         Rows(
             "costs, in infos only",
-            ("cost", "what it is"),
+            ("cost", "meaning"),
             [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
         ),
     ]
@@ -89,7 +89,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
 
 
 def origin(task: Task) -> list[str]:
-    """Where the circuit comes from: the first paragraph of its SOURCE.md; nothing for a circuit of one's own."""
+    """Origin of the circuit: the first paragraph of its SOURCE.md; empty for a user's circuit."""
     if task.scenario.feeder.name not in known_names("feeders"):
         return []
     path = data_folder("feeders") / task.scenario.feeder.name / "SOURCE.md"
@@ -101,20 +101,20 @@ def origin(task: Task) -> list[str]:
 
 
 def _stress(task: Task) -> list[str]:
-    """The stress splits whose days differ from those of the year, which more panels do only where there are some."""
+    """The stress splits that change anything in this task; ``more_pv``, for instance, needs PV units."""
     from dss_marl.experiments.validation.stress_splits import without_meaning
 
     return [split for split in STRESS_SPLITS if not without_meaning(task, split)]
 
 
 def _why(why: dict[str, str], short: str) -> str:
-    """What the file says of a term, which it may name with its module."""
+    """The file's comment on a term, which it may name with its module."""
     return next((text for name, text in why.items() if name.split(":")[-1] == short), "")
 
 
 def _references(scenario: Scenario) -> Card:
-    """The controller that scores 1, and what all reached on the frozen days, where results are there."""
-    from dss_marl.experiments.validation.result_files import (  # it needs controllers, which a card does not
+    """The reference controller, and the returns of all controllers on the frozen days if results exist."""
+    from dss_marl.experiments.validation.result_files import (  # needs controllers, which a card does not
         load,
         results_folder,
         scenario_digest,
@@ -126,7 +126,10 @@ def _references(scenario: Scenario) -> Card:
         return parts
     result = load(folder)
     if result.said["digest"] != scenario_digest(scenario):
-        return [*parts, f"its results are of another version of the scenario; run 'dss-marl validate {scenario.name}'"]
+        return [
+            *parts,
+            f"its results are for another version of the scenario; run 'dss-marl validate {scenario.name}'",
+        ]
     table = result.table()
     rows = []
     for name in sorted(table.figures, key=lambda name: float(table.column(name, "team_return").mean())):
@@ -138,15 +141,15 @@ def _references(scenario: Scenario) -> Card:
 
 
 _SHARING = {
-    "team": "of the team, the weighted sum of terms over zones; the same for every agent",
+    "team": "team reward: weighted sum of terms over all zones, the same for every agent",
     "zone": "weighted sum of terms over the agent's zone",
     "agent": "weighted sum of terms over the agent's own view",
-    "difference": "what the team's weighted sum of terms lost had the agent held",
+    "difference": "difference reward: team reward minus the team reward had the agent held",
 }
 
 
 def _difficulties(scenario: Scenario) -> list[str]:
-    """What agents do not see, do not hear, or do not have in hand, a line each."""
+    """Limits of observation, communication and control, one line each."""
     sensing, messages, attack = scenario.sensing, scenario.messages, scenario.attack
     lines = []
     if not sensing.perfect:
@@ -155,7 +158,7 @@ def _difficulties(scenario: Scenario) -> list[str]:
             f"{sensing.missing:.0%} missing, {sensing.delay} intervals late"
         )
     if messages.hops:
-        whom = "all other zones" if messages.hops == "all" else f"zones at most {messages.hops} borders away"
+        whom = "all other zones" if messages.hops == "all" else f"zones within {messages.hops} hops"
         lines.append(
             f"messages: {', '.join(messages.share)} of {whom}, {messages.loss:.0%} lost, "
             f"{messages.delay} intervals late"
@@ -163,10 +166,10 @@ def _difficulties(scenario: Scenario) -> list[str]:
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"
         what = f" (of their devices: {', '.join(attack.kinds)})" if attack.kinds else ""
-        lines.append(f"attack: {who}{what} driven by {attack.policy} from step {attack.from_step} on")
+        lines.append(f"attack: {who}{what} compromised, policy {attack.policy}, from step {attack.from_step} on")
     if scenario.faults:
         what = "the days' own outages" if scenario.faults == "outages" else f"one of {', '.join(scenario.faults)}"
-        lines.append(f"broken: {what}")
+        lines.append(f"faults: {what}")
     return lines
 
 
@@ -182,12 +185,12 @@ def _agents(task: Task) -> Rows:
 
 
 def _action(task: Task) -> str:
-    """What an agent's action is."""
+    """Description of an agent's action space."""
     width = task.agents.action_layout.width
     return {
         "box": f"a vector of {width} in [-1, 1] each",
         "multidiscrete": f"{width} choices each, with a mask",
-        "native": "each device's own space, choices with a mask",
+        "native": "each device's own space, with a mask for choices",
     }[task.scenario.actions]
 
 
@@ -196,5 +199,5 @@ def _observation(task: Task) -> Rows:
     labels = task.observer.labels(zone, task.feeder)
     low, high = task.observer.low, task.observer.high
     rows = [(str(k), label, f"{low[k]:g} to {high[k]:g}") for k, label in enumerate(labels)]
-    title = f"observation of {zone.name}; the other agents' have the same columns, 0 where there is no such thing"
-    return Rows(title, ("entry", "what it is [unit]", "clipped to"), rows)
+    title = f"observation of {zone.name}; other agents have the same columns, 0 where not applicable"
+    return Rows(title, ("entry", "meaning [unit]", "clipped to"), rows)

@@ -14,10 +14,10 @@ from dss_marl.experiments.validation.result_files import PROOF, Result, load, sc
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
-_MORE = "[docs/suite.md](docs/suite.md) has the intervals, the other figures and what was proven.\n"
+_MORE = "[docs/suite.md](docs/suite.md) has the intervals, further figures and the results of all checks.\n"
 _NOTE = (
     "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
-    "`no_control`), 1 the strongest controller.\n"
+    "`no_control`), 1 the reference controller.\n"
 )
 _FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
 
@@ -29,19 +29,17 @@ def write_suite(root: Path) -> list[Path]:
         root: of the checkout.
 
     Returns:
-        what was written.
+        the files written.
 
     Raises:
-        ValueError: it is no checkout, the README has no markers, or no scenario has results.
+        ValueError: not a checkout, the README has no markers, or no scenario has results.
     """
     readme = root / "README.md"
     if not readme.is_file() or not (root / "results").is_dir():
-        raise ValueError(f"{str(root)!r} is no checkout of the package: it lacks README.md or results/")
+        raise ValueError(f"{str(root)!r} is not a checkout of the package: it lacks README.md or results/")
     text = readme.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1:
-        raise ValueError(
-            f"{str(readme)!r} must hold the lines {START} and {END} once each, between which the table goes"
-        )
+        raise ValueError(f"{str(readme)!r} must hold the lines {START} and {END} once each, which enclose the table")
     results = committed(root / "results")
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
@@ -54,12 +52,12 @@ def write_suite(root: Path) -> list[Path]:
 
 
 def committed(folder: Path) -> dict[str, Result]:
-    """Name to the results of each shipped scenario that has some."""
+    """Name to results of each shipped scenario that has results."""
     return {name: load(folder / name) for name in known_names("scenarios") if (folder / name / PROOF).is_file()}
 
 
 def brief(results: dict[str, Result]) -> str:
-    """The README's table: a line a scenario, mean return and score of the common controllers."""
+    """The README's table: mean return and score of the common controllers, one line per scenario."""
     heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest", "proof"]
     rows = []
     for name, result in results.items():
@@ -78,13 +76,13 @@ def _verdict(result: Result) -> str:
 
 
 def _without(results: dict[str, Result]) -> str:
-    """The shipped scenarios without results, which are tested to run but not proven to be worth learning."""
+    """The shipped scenarios without results: tested to run, but not validated."""
     rest = [f"`{name}`" for name in known_names("scenarios") if name not in results]
-    return f"\nTested to run, but without a proof so far: {', '.join(rest)}.\n" if rest else ""
+    return f"\nTested to run, but not validated so far: {', '.join(rest)}.\n" if rest else ""
 
 
 def whole(results: dict[str, Result]) -> str:
-    """The page: for each scenario its controllers, the figures with intervals, and what its proof showed."""
+    """The page: for each scenario its controllers, figures with intervals, and the results of its checks."""
     parts = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules(), brief(results)]
     for name, result in results.items():
         said, scenario = result.said, load_scenario(name)
@@ -109,25 +107,24 @@ def whole(results: dict[str, Result]) -> str:
 
 
 def _rules() -> str:
-    """What the proof demands, as text."""
+    """The criteria of the proof, as text."""
     from dss_marl.experiments.validation.ranking import MARGIN, TIE, UNBEATEN
     from dss_marl.experiments.validation.trivial_policies import CLEARLY
 
     return (
-        "Each scenario carries its proof, `dss-marl validate NAME`, on frozen test days with 95 % bootstrap intervals "
-        f"over days.\n\n(a) The strongest controller gains at least {MARGIN:.0%} of the return of doing nothing and "
-        "of the circuit's own controls, with an interval above zero, and is not beaten by any other on at least "
-        f"{UNBEATEN:.0%} of the days; returns closer than {TIE:g} of their size are a tie, which beats nobody. The "
-        "margin is one for all: a task that is mostly a bill or a loss has a part that nobody can change. "
-        "(b) The best of a grid of constant actions, the best constant that a search finds from there, and the "
-        "strongest's own actions of any single device fall short of it by at least "
-        f"{CLEARLY:.0%} of what it gains; where days are slow, all devices are tried on the actions that it took with "
-        "all of them, and the best three are judged. (c) Every reward term and cost is not zero under some controller, "
-        "and differs between controllers. (d) Every device moves the return. (e) Every stress split has other key "
-        "figures than the test days. (f) The best controller that knows of each zone only what the zone knows falls "
-        "short. "
+        "Each scenario is validated by `dss-marl validate NAME` on frozen test days, with 95 % bootstrap intervals "
+        f"over days.\n\n(a) The reference controller gains at least {MARGIN:.0%} of the return of no control and of "
+        "the circuit's own controls, with an interval above zero, and on at least "
+        f"{UNBEATEN:.0%} of the days no other controller outperforms it; relative differences below {TIE:g} are a "
+        "tie. The margin is small because in some tasks most of the return, such as an energy bill, is fixed. "
+        "(b) The best of a grid of constant actions, the best constant found by a search from there, and the "
+        "reference controller restricted to any single device fall short of it by at least "
+        f"{CLEARLY:.0%} of its gain; where days are slow to simulate, all devices are screened on recorded actions, "
+        "and the best three are tested. (c) Every reward term and cost is non-zero under some controller, and differs "
+        "between controllers. (d) Every device affects the return. (e) On every stress split some key figure differs "
+        "from the test days. (f) The best controller restricted to each zone's own information falls short. "
         "(g) Under all reference controllers the voltages of energised nodes stay within 0.5 to 1.5 pu, and the "
-        "energy balances with the losses of OpenDSS's own elements.\n"
+        "energy balance agrees with the losses of OpenDSS's elements.\n"
     )
 
 
@@ -137,11 +134,11 @@ def _proof(result: Result) -> str:
         for row in result.rows
     ]
     table = _markdown(["", "what", "measured", "demanded", "", "on what"], rows)
-    return f"<details><summary>The proof</summary>\n\n{table}\n</details>\n"
+    return f"<details><summary>Checks</summary>\n\n{table}\n</details>\n"
 
 
 def best_rule(table: ComparisonTable) -> str:
-    """The task's own rule, a controller that is none of the common ones, with the highest mean return; "" without."""
+    """The rule-based controller with the highest mean return, other than the common ones; "" if there is none."""
     known = ("random", "greedy", "zone_greedy", table.reference_controller, *COMMON)
     rules = [name for name in table.figures if name not in known]
     return max(rules, key=lambda name: float(table.column(name, "team_return").mean()), default="")

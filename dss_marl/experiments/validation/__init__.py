@@ -1,4 +1,4 @@
-"""Validation: the proof that a scenario is worth learning, and the suite's table made of such proofs."""
+"""Validation: checks that a scenario is worth learning, with their results as files."""
 
 from dss_marl.experiments.validation.check import CHECKS, CheckResult, failures
 from dss_marl.experiments.validation.proof import Proof, prove

@@ -1,4 +1,4 @@
-"""Variants: controllers that must not be enough, constant ones and those that move a part of the devices."""
+"""Ablations: controllers that should not suffice, with constant actions or only some of the devices."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
-SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of an entry that is a number
-MOST_POSITIONS = 17  # of an entry that has more by nature, so many are tried, evenly spread
+SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # values of a continuous entry
+MOST_POSITIONS = 17  # at most this many of an entry's positions are tried, evenly spaced
 Device = tuple[str, str]  # class of the kind, and name
 
 
 class ConstantController:
-    """Asks the same of all devices in every interval.
+    """Requests the same joint action in every interval.
 
     Args:
         flat: (F) in [-1, 1].
@@ -34,17 +34,17 @@ class ConstantController:
         """Nothing to prepare."""
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """What it always asks."""
+        """The constant actions."""
         return env.task.encoding.encode(self.joint_action)
 
 
 class PartialController:
-    """Another controller's requests for some devices; the others are as if nobody controlled them.
+    """Another controller's requests for some devices; the other devices are neutral.
 
     Args:
-        whole: whose requests.
-        devices: that act, or that do not.
-        without: True: these devices are the ones that do not.
+        whole: the controller.
+        devices: devices that act, or that do not.
+        without: True: these are the devices that do not act.
     """
 
     def __init__(self, whole: Controller, devices: Collection[Device], without: bool = False) -> None:
@@ -57,7 +57,7 @@ class PartialController:
         """Find the devices' entries.
 
         Raises:
-            ValueError: the environment has none of the devices; the circuit's own controls may have them.
+            ValueError: the environment has none of the devices; the circuit's own controls may operate them.
         """
         self.whole.reset(env)
         named = np.array([device in self.devices for device in devices_of(env.task)])
@@ -68,19 +68,19 @@ class PartialController:
         self._acting = (named ^ self.without)[env.task.agents.action_layout.entry_device]
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """The part's requests, and the neutral ones of the rest."""
+        """The requests for the selected devices, neutral for the others."""
         encoding = env.task.encoding
         asked = encoding.decode(self.whole.act(env, observations)).joint_action
         return encoding.encode(np.where(self._acting, asked, env.task.default_action))
 
 
 class ReplayController:
-    """Another controller's requests, as it made them when it played the day in full.
+    """Another controller's requests, recorded when it controlled all devices on that day.
 
-    What a part of the devices does on them costs power flows alone, where the other would think for seconds a day.
+    Replaying them for some of the devices costs only power flows, instead of seconds of computation per day.
 
     Args:
-        whole: whose requests.
+        whole: the controller.
     """
 
     def __init__(self, whole: Controller) -> None:
@@ -89,13 +89,13 @@ class ReplayController:
         self._requests: dict[tuple[int, int], Array] = {}  # by day and step
 
     def reset(self, env: ZoneEnv) -> None:
-        """Prepare the other, if the day is not recorded."""
+        """Reset the other controller if the day is not recorded."""
         self._known = (env.day, env.task.scenario.steps - 1) in self._requests
         if not self._known:
             self.whole.reset(env)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """What the other asked in this interval; asked now and kept where it has not played the day."""
+        """The recorded request of this interval; requested and recorded now if the day is new."""
         assert env.now is not None
         at, encoding = (env.day, env.now.step), env.task.encoding
         if not self._known:
@@ -104,12 +104,12 @@ class ReplayController:
 
 
 def devices_of(task: Task) -> list[Device]:
-    """Every device, kind after kind."""
+    """Every device, kind by kind."""
     return [(type(group).__name__, name) for group in task.device_groups for name in group.names]
 
 
 def extremes(task: Task, device: int) -> list[Array]:
-    """(F) each: one device asked for its lowest and for its highest in all entries, the others neutral."""
+    """(F) each: one device at the minimum and at the maximum of all its entries, the others neutral."""
     found = []
     for value in (1.0, -1.0):
         joint_action = task.default_action.copy()
@@ -138,7 +138,7 @@ def constants(task: Task) -> dict[str, Array]:
 
 
 def entry_values(task: Task) -> list[list[float]]:
-    """(F) what is tried of each entry."""
+    """(F) lists: values tried for each entry."""
     return [
         values_of(group, k)
         for group in task.device_groups
@@ -148,6 +148,6 @@ def entry_values(task: Task) -> list[list[float]]:
 
 
 def values_of(group: DeviceGroup, entry: int) -> list[float]:
-    """What is tried of an entry: every position where it has some by nature, else a few shares."""
+    """Values tried for an entry: its positions if it has positions, else a few shares."""
     count = int(group.n_levels()[:, entry].max(initial=0))
     return np.linspace(-1, 1, min(count, MOST_POSITIONS)).tolist() if count > 1 else list(SHARES)

@@ -1,4 +1,4 @@
-"""Scope: how much of a scenario is played for its proof, by what a day costs."""
+"""Budget: number of days and trials of a validation, by the cost of a day."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dss_marl.controllers import OPT_IN, load_plans
 from dss_marl.envs.task import Task
 from dss_marl.profiles.splits import spread_days
 
-DAYS, MANY_DAYS = 10, 30  # of test days; many where the strongest controller plays one in seconds
-LARGE = 100_000  # nodes times steps of a day: beyond, a day takes seconds and a search of one step ahead minutes
+DAYS, MANY_DAYS = 10, 30  # numbers of test days; many where the reference controller takes seconds per day
+LARGE = 100_000  # nodes times steps of a day: above, a day takes seconds and a one-step search minutes
 
 
 @dataclass(frozen=True)
 class ValidationBudget:
-    """Which days, and how many trials.
+    """Days, and number of trials.
 
     Attributes:
         days: the frozen test days: those with plans, or ten or thirty spread over the split.
-        few: those of them on which constants, single devices and slow controllers play; the first of the spread.
-        slow: whether controllers that take seconds for a small day play at all.
-        stress: days of each stress split, and of the test split beside them: at a first look, and at a second one.
-        tries: further constants that a search tries.
-        quick: no statement about intervals: two days give none.
+        few: the first of these, on which constants, single devices and slow controllers run.
+        slow: whether controllers that take seconds per day on small feeders run at all.
+        stress: numbers of days of each stress split and of the test split, in a first and a second comparison.
+        tries: constants tried by the search.
+        quick: two days only, which are too few for intervals.
     """
 
     days: tuple[int, ...]
@@ -35,15 +35,15 @@ class ValidationBudget:
 
     @classmethod
     def of(cls, task: Task, most: int | None = None, quick: bool = False) -> ValidationBudget:
-        """What a task can afford.
+        """The budget of a task.
 
         Args:
             task: of the scenario.
-            most: days at most; None: all that have plans.
+            most: maximum number of days; None: all that have plans.
             quick: two days and few trials.
 
         Raises:
-            ValueError: the scenario's strongest controller plays plans, and there are none.
+            ValueError: the reference controller replays plans, and there are none.
         """
         days = frozen_days(task)
         if most is not None and most < 2:
@@ -58,7 +58,7 @@ class ValidationBudget:
 
 
 def frozen_days(task: Task) -> Sequence[int]:
-    """The test days on which results of a scenario are stated."""
+    """The test days on which results of a scenario are reported."""
     test = task.profiles.days("test")
     if task.scenario.reference_controller != "best_known":
         return spread_days(test, DAYS if task.scenario.reference_controller in OPT_IN else MANY_DAYS)

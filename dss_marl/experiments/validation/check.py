@@ -1,4 +1,4 @@
-"""Row: one thing that was measured, what it had to be, and whether it was."""
+"""Result of one check: measured value, threshold, verdict."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 CHECKS = {
-    "a": "the strongest controller wins",
-    "b": "no constant and no single device comes near it",
-    "c": "every reward term and every cost fires and tells controllers apart",
-    "d": "every device moves the return",
+    "a": "the reference controller performs best",
+    "b": "no constant action and no single device comes close to it",
+    "c": "every reward term and cost is active and differs between controllers",
+    "d": "every device affects the return",
     "e": "every stress split changes the key figures",
-    "f": "knowing one's own zone only costs something",
+    "f": "partial observability reduces the return",
     "g": "voltages are physical and energy balances",
 }
 
@@ -20,12 +20,12 @@ class CheckResult(NamedTuple):
     """One line of the proof.
 
     Attributes:
-        check: which of CHECKS.
-        what: was measured.
-        measured: and came out.
-        demanded: for it to pass.
+        check: key in CHECKS.
+        what: measured quantity.
+        measured: its value.
+        demanded: criterion.
         passed: None where the check does not apply; ``note`` says why.
-        note: on how many days, or what else the numbers need.
+        note: number of days, or other remarks.
     """
 
     check: str

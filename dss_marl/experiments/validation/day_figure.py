@@ -1,4 +1,4 @@
-"""Picture: one test day under no control, a rule or droop, and the strongest controller, for the check by eye."""
+"""Figure of one test day under three controllers, for visual inspection."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.rewards import estimate_off, unserved_kwh
 
-_PLAIN = ("tuned_droop", "droop", "opendss_controls")  # where no rule of the task's own plays
-_STILL = 1e-5  # in any unit that is drawn: rounding is no movement
+_PLAIN = ("tuned_droop", "droop", "opendss_controls")  # if no rule-based controller supports the task
+_STILL = 1e-5  # in any unit drawn: smaller changes are rounding errors
 
 
 def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
-    """Draw a day.
+    """Draw a day under no control, a rule-based controller or droop, and the reference controller.
 
     Args:
-        scenario: which.
-        day: of the year; None takes the middle one of the frozen test days.
+        scenario: to run.
+        day: number; None takes the middle one of the frozen test days.
         path: PNG to write.
 
     Raises:
-        ValueError: no controller can play the day.
+        ValueError: no controller supports the day.
         ImportError: matplotlib is missing.
     """
     from dss_marl import plots
@@ -65,10 +65,10 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
 
 
 def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict[str, dict[str, Array]]:
-    """What a day's panels show, by label; only what the feeder has.
+    """Lines of a day's panels, by label; only for devices that the feeder has.
 
     Args:
-        task: as it was played.
+        task: as simulated.
         states: before and after each interval.
     """
     feeder, after = task.feeder, [state for _, state in states]
@@ -92,14 +92,14 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
     if charge is not None:
         panels["state of charge [1]"] = _lines(charge[..., 0])
     if places is not None:
-        panels["open place [number]"] = _lines(places.argmax(-1).astype(float))
+        panels["open point [index]"] = _lines(places.argmax(-1).astype(float))
     if task.all_zones.all_estimated:
         off = np.array([np.abs(estimate_off(task.all_zones, *pair)).ravel() for pair in states])  # 0 where padded
-        panels["estimates off by [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.all_zones.all_estimated}
+        panels["estimation error [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.all_zones.all_estimated}
     if len(feeder.taps):
         panels["tap"] = _lines(np.array([state.setpoints.tap for state in after], float))
     closed = np.array([state.setpoints.closed for state in after])
-    for kind, label, shut in (("capacitor", "bank steps on", True), ("switch", "switches open", False)):
+    for kind, label, shut in (("capacitor", "capacitor steps closed", True), ("switch", "open switches", False)):
         own = [s for s, row in enumerate(feeder.switches) if row.kind == kind]
         if own:
             panels[label] = {"_count": (closed[:, own] == shut).sum(1).astype(float)}
@@ -114,24 +114,24 @@ _ORDER = (
     "power [kW]",
     *(f"{kind} [{unit}]" for kind in ("inverter", "battery", "generator") for unit in ("kW", "kvar")),
     "state of charge [1]",
-    "estimates off by [pu]",
-    "open place [number]",
+    "estimation error [pu]",
+    "open point [index]",
     "tap",
-    "bank steps on",
-    "switches open",
+    "capacitor steps closed",
+    "open switches",
     *_UNSERVED,
 )
 
 
 def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
-    """Whether some line of the panel moves, or is not the same under all controllers."""
+    """Whether any line of the panel varies over time or between controllers."""
     lines = [own[label] for own in panels if label in own]
     moves = any(np.ptp(line) > _STILL for own in lines for line in own.values())
     return moves or any(own[name][0] != lines[0][name][0] for own in lines for name in own if name in lines[0])
 
 
 def _band(v_pu: Array, alive: BoolArray) -> tuple[float, float, float]:
-    """Lowest, median and highest voltage of what is energised; NaN where nothing is."""
+    """Lowest, median and highest voltage of energised nodes; NaN if there are none."""
     v = v_pu[alive]
     return (float(v.min()), float(np.median(v)), float(v.max())) if v.size else (np.nan, np.nan, np.nan)
 
@@ -149,7 +149,7 @@ def _lines(values: Array) -> dict[str, Array]:
 
 
 def _readings(task: Task, states: Sequence[GridState], kind: type[DeviceGroup]) -> Array | None:
-    """(T, D, M) what the devices of a kind tell of themselves; None where there are none."""
+    """(T, D, M) telemetry of the devices of a kind; None where there are none."""
     place = 0
     for group in task.device_groups:
         width = group.size * len(group.telemetry_labels)
@@ -160,7 +160,7 @@ def _readings(task: Task, states: Sequence[GridState], kind: type[DeviceGroup]) 
 
 
 def _filled(own: dict[str, dict[str, Array]], labels: Sequence[str], steps: int) -> dict[str, dict[str, Array]]:
-    """The same panels for all; nothing is drawn where one has not what others have, or after a failed power flow."""
+    """The same panels for all controllers; empty where a controller lacks one, or after a failed power flow."""
     blank = np.full(steps, np.nan)
     return {
         label: {

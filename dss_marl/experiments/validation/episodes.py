@@ -1,4 +1,4 @@
-"""Games: days played by controllers, each once, in environments that all share."""
+"""Episodes: days simulated under controllers, each once, in shared environments."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dss_marl.experiments.evaluation import environment_for, run_day
 from dss_marl.experiments.metrics import TermSums
 from dss_marl.grid.state import Array, GridState, Setpoints
 
-SAMPLES = 24  # intervals of a day whose energy is counted in another way
+SAMPLES = 24  # intervals of a day whose energy balance is computed independently
 
 
 class EpisodeResult(NamedTuple):
-    """A day that was played.
+    """The result of one day.
 
     Attributes:
         figures: key figures; see metrics.FIGURES.
-        terms: sums of the single reward terms and costs.
+        terms: sum of each reward term and cost.
         lowest, highest: voltage of any energised node in any interval [pu].
         imbalance: largest difference between the losses by the balance of sources, units and loads and OpenDSS's own
-            sum over the elements, over the power that flows [1]; NaN where not looked at.
+            sum over the elements, over the power that flows [1]; NaN if not computed.
     """
 
     figures: dict[str, float]
@@ -37,14 +37,14 @@ class EpisodeResult(NamedTuple):
 
 
 class EpisodeCache:
-    """Plays a scenario's days.
+    """Runs a scenario's days and keeps the results.
 
     Args:
-        scenario: which.
+        scenario: to run.
 
     Attributes:
-        task: the scenario as it is without the circuit's own controls.
-        kept: controller's name to day to what was played.
+        task: the scenario without the circuit's own controls.
+        kept: controller name to day to result.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -54,13 +54,13 @@ class EpisodeCache:
         self._envs: dict[bool, ZoneEnv] = {}
 
     def play(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
-        """(days) team returns; a day that the name has played already is not played again.
+        """(days) team returns; a day already kept under this name is not run again.
 
         Args:
-            name: under which the games are kept.
-            controller: that plays.
-            days: of the year.
-            balance: also look at the energy balance.
+            name: under which results are kept.
+            controller: to run.
+            days: day numbers.
+            balance: also compute the energy balance.
         """
         own = self.kept.setdefault(name, {})
         for day in days:
@@ -69,11 +69,11 @@ class EpisodeCache:
         return self.returns(name, days)
 
     def returns(self, name: str, days: Sequence[int]) -> Array:
-        """(days) team returns of what was played."""
+        """(days) team returns of kept days."""
         return np.array([self.kept[name][day].figures["team_return"] for day in days])
 
     def played(self, controller: Controller, day: int, balance: bool = False) -> EpisodeResult:
-        """One day, kept nowhere."""
+        """Run one day without keeping the result."""
         env = self.environment(controller)
         sums, seen = TermSums(env.task), _Seen(balance, env.task.scenario.steps)
 
@@ -86,7 +86,7 @@ class EpisodeCache:
         return EpisodeResult(figures, sums.sums, seen.lowest, seen.highest, seen.imbalance(env))
 
     def environment(self, controller: Controller) -> ZoneEnv:
-        """The one that controllers of this sort share."""
+        """The environment shared by controllers of this type."""
         kind = bool(controller.circuit_controls)
         if kind not in self._envs:
             self._envs[kind] = (
@@ -95,13 +95,13 @@ class EpisodeCache:
         return self._envs[kind]
 
     def close(self) -> None:
-        """Give the solvers back."""
+        """Close the engines."""
         for env in self._envs.values():
             env.close()
 
 
 class _Seen:
-    """What voltages a day had, and some of its intervals to solve once more."""
+    """Voltage range of a day, and some of its intervals to solve again."""
 
     def __init__(self, balance: bool, steps: int) -> None:
         self.lowest, self.highest = np.inf, -np.inf
@@ -109,7 +109,7 @@ class _Seen:
         self._states: list[tuple[Setpoints, float, float]] = []
 
     def add(self, after: GridState) -> None:
-        """Look at an interval."""
+        """Record an interval."""
         solution = after.solution
         alive = solution.v_pu if solution.energised.all() else solution.v_pu[solution.energised]
         self.lowest = min(self.lowest, float(alive.min(initial=np.inf)))
@@ -117,13 +117,13 @@ class _Seen:
         if after.step in self._wanted:
             flow = float(np.abs(solution.served_kw).sum() + abs(solution.source_kw))
             operated = after.setpoints.copy()
-            operated.tap = solution.tap.copy()  # in neutral where a regulator is fed from behind
+            operated.tap = solution.tap.copy()  # neutral where a regulator is fed in reverse
             self._states.append((operated, float(solution.loss_kw), flow))
 
     def imbalance(self, env: ZoneEnv) -> float:
-        """See Game; the intervals are solved once more, and OpenDSS is asked for the losses of its elements."""
+        """See EpisodeResult; the intervals are solved again, and OpenDSS gives the losses of its elements."""
         worst = np.nan
-        element_loss_kw = getattr(env.engine, "element_loss_kw", None)  # OpenDSS has it; an own engine may not
+        element_loss_kw = getattr(env.engine, "element_loss_kw", None)  # OpenDSS provides it; a user's engine may not
         if element_loss_kw is None:
             return worst
         for setpoints, loss_kw, flow in self._states:

@@ -1,4 +1,4 @@
-"""Physics: whether voltages are possible and energy balances, whoever plays."""
+"""Physics: plausible voltages and energy balance under every controller."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dss_marl.experiments.validation.check import CheckResult
 from dss_marl.experiments.validation.episodes import EpisodeCache
 
 LOWEST, HIGHEST = 0.5, 1.5  # [pu]
-UNBALANCED = 1e-4  # of the power that flows: ten times the solver's relative tolerance
+UNBALANCED = 1e-4  # relative to the power flow: ten times the solver's relative tolerance
 
 
 def physical(games: EpisodeCache, controllers: Collection[str]) -> list[CheckResult]:
     """(g) Power flows that solve, voltages of energised nodes, and the energy balance.
 
-    Constants push a feeder beyond what any operator would let happen: their voltages are told, not judged.
+    Constant actions drive a feeder far outside normal operation: their voltages are reported without a verdict.
 
     Args:
-        games: what was played.
-        controllers: the reference controllers, which are judged.
+        games: results.
+        controllers: the reference controllers, which must pass.
     """
     every = {(name, day): game for name, own in games.kept.items() for day, game in own.items()}
     scored_nodes = {at: game for at, game in every.items() if at[0] in controllers}

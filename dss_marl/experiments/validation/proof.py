@@ -1,4 +1,4 @@
-"""Proof: all checks of a scenario, and the figures of every controller that played."""
+"""Proof: all checks of a scenario, and the figures of every controller that was run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Proof:
-    """What the checks of a scenario found.
+    """Results of the checks of a scenario.
 
     Attributes:
-        scenario: which.
-        scope: on which days.
-        rows: of all checks.
-        games: what was played; its ``kept`` has the figures.
-        controllers: name to each that played.
-        refused: why other reference controllers did not play.
-        commit: of the code that played; "" outside a checkout.
+        scenario: validated.
+        scope: days and trials.
+        rows: results of all checks.
+        games: results of days; ``kept`` has the figures.
+        controllers: name to each controller that was run.
+        refused: name to reason of each reference controller that does not support the scenario.
+        commit: of the code; "" outside a checkout.
     """
 
     scenario: Scenario
@@ -46,12 +46,12 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check failed."""
         return not failures(self.rows)
 
     @property
     def table(self) -> ComparisonTable:
-        """The controllers that played all days, the strongest last."""
+        """The controllers that ran on all days, the best last."""
         days, kept = self.scope.days, self.games.kept
         names = [name for name in self.controllers if all(day in kept[name] for day in days)]
         names.sort(key=lambda name: name == self.scenario.reference_controller)
@@ -62,27 +62,29 @@ class Proof:
 def prove(
     scenario: Scenario, most_days: int | None = None, quick: bool = False, report: Report = lambda text: None
 ) -> Proof:
-    """Play a scenario's reference controllers, constants and single devices, and check what must hold.
+    """Run a scenario's reference controllers, constants and single devices, and evaluate all checks.
 
     Args:
-        scenario: which.
+        scenario: to validate.
         most_days: of the frozen test days; None takes all.
-        quick: two days and few trials, and no statement about intervals.
-        report: told what is being done.
+        quick: two days, few trials, and no check of intervals.
+        report: called with each stage.
 
     Raises:
-        ValueError: the strongest controller cannot play.
+        ValueError: the scenario does not support its reference controller.
     """
-    commit = git_commit()  # now: the checkout may go on while days are played
+    commit = git_commit()  # now: the checkout may change during the run
     games = EpisodeCache(scenario)
     strongest = scenario.reference_controller
     scope = ValidationBudget.of(games.task, most_days, quick)
     names = [name for name in REFERENCES if name not in OPT_IN or name == strongest or scope.slow]
     if strongest not in REFERENCES:
-        raise ValueError(f"scenario {scenario.name!r}: strongest {strongest!r} is none of {', '.join(REFERENCES)}")
+        raise ValueError(
+            f"scenario {scenario.name!r}: unknown reference_controller {strongest!r}; known: {', '.join(REFERENCES)}"
+        )
     controllers, refused = available_controllers(scenario, names, scope.days[0])
     if strongest in refused:
-        raise ValueError(f"scenario {scenario.name!r}: its strongest controller cannot play: {refused[strongest]}")
+        raise ValueError(f"scenario {scenario.name!r}: its reference controller cannot run: {refused[strongest]}")
     for name, controller in controllers.items():
         brief = name in OPT_IN and name != strongest
         report(f"{name}: {len(scope.few if brief else scope.days)} days")
@@ -99,7 +101,7 @@ def prove(
     rows += moving
     report("stress splits")
     looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
-    if strongest not in OPT_IN:  # a quick one, which sees more of a day than those that do nothing
+    if strongest not in OPT_IN:  # a fast controller that reveals more than no control
         looked[strongest] = controllers[strongest]
     rows += stress_changes(games, looked, scope)
     rows += partial_observation(games, strongest, controllers, scope)

@@ -1,4 +1,4 @@
-"""Ranking: whether the strongest controller wins, and what partial observation costs."""
+"""Ranking: whether the reference controller performs best, and the cost of partial observability."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from dss_marl.experiments.validation.check import CheckResult, format_interval
 from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.grid.state import Array, BoolArray
 
-MARGIN = 0.02  # of the other's return; the least gain that is worth a task, 40 times what the solver's noise is
+MARGIN = 0.02  # of the other's return: minimum gain, 40 times the numerical noise of the solver
 UNBEATEN = 0.95  # share of days
-TIE = 1e-4  # of the return: closer is a tie, and a tie beats nobody
+TIE = 1e-4  # of the return: smaller differences are a tie
 ZEROS = ("no_control", "opendss_controls")
 
 
 def tied(returns: Array) -> Array:
-    """(days) how far two returns may lie apart and still be a tie."""
+    """(days) largest difference of two returns that is a tie."""
     return TIE * np.maximum(np.abs(returns), 1.0)
 
 
 def played_days(games: EpisodeCache, name: str, scope: ValidationBudget) -> tuple[int, ...]:
-    """The days of the scope that a controller has played."""
+    """The days of the budget that a controller was run on."""
     return tuple(day for day in scope.days if day in games.kept.get(name, {}))
 
 
 def strongest_wins(
     games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
 ) -> list[CheckResult]:
-    """(a) The strongest gains clearly on doing nothing and on the circuit's own controls, and nobody beats it.
+    """(a) The reference controller clearly outperforms no control and the circuit's own controls, and none beats it.
 
     Args:
-        games: what was played.
-        strongest: its name.
-        names: all controllers that played.
-        scope: which days.
+        games: results.
+        strongest: name of the reference controller.
+        names: all controllers that were run.
+        scope: days.
     """
     rows = []
     for zero in ZEROS:
@@ -77,9 +77,9 @@ def _share(what: str, held: BoolArray) -> CheckResult:
 def partial_observation(
     games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
 ) -> list[CheckResult]:
-    """(f) The best controller that knows of each zone only what the zone knows falls short of the strongest.
+    """(f) The best controller restricted to each zone's own information falls short of the reference controller.
 
-    Where there is one zone, ``zone_greedy`` sees the whole grid, and does not count.
+    With a single zone, ``zone_greedy`` observes the whole grid and does not count.
 
     Args:
         games, strongest, names, scope: as for ``strongest_wins``.

@@ -1,4 +1,4 @@
-"""Results: a proof as files that can be committed, and what of them is stale."""
+"""Result files: a proof as files to commit, and whether they are stale."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _DIGITS = 6  # of figures
 
 @dataclass(frozen=True)
 class Result:
-    """What the two files of a scenario hold.
+    """Content of the two files of a scenario.
 
     Attributes:
-        said: of the circumstances: scenario, digest, version, commit, days and sizes.
-        rows: of the checks.
-        figures: controller to figure to a number for each of its days.
+        said: metadata: scenario, digest, version, commit, days and sizes.
+        rows: results of the checks.
+        figures: controller to figure to its value on each day.
         played: controller to its days.
     """
 
@@ -41,11 +41,11 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether the proof held."""
+        """Whether all checks passed."""
         return bool(self.said["passed"])
 
     def table(self) -> ComparisonTable:
-        """The controllers that played all days."""
+        """The controllers that ran on all days."""
         days = tuple(self.said["days"])
         rows = {
             name: [{figure: values[k] for figure, values in own.items()} for k in range(len(days))]
@@ -56,7 +56,7 @@ class Result:
 
 
 def scenario_digest(scenario: Scenario) -> str:
-    """Short hash of what in a scenario bears on its results: plans, strongest, tuned droop, costs, stress."""
+    """Short hash of everything in a scenario that affects its results: plans, reference, tuned droop, costs, stress."""
     said: list[Any] = [digest(scenario), scenario.reference_controller, scenario.tuned_droop, list(scenario.costs)]
     if isinstance(scenario.profiles, SyntheticProfiles):
         days = [stressed(scenario.profiles, split) for split in STRESS_SPLITS]
@@ -65,7 +65,7 @@ def scenario_digest(scenario: Scenario) -> str:
 
 
 def save(proof: Proof, folder: Path) -> None:
-    """Write ``validation.json`` and ``table.json`` into a folder, which is made."""
+    """Write ``validation.json`` and ``table.json`` into a folder, created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     scenario, task = proof.scenario, proof.games.task
     about = {
@@ -96,7 +96,7 @@ def save(proof: Proof, folder: Path) -> None:
 
 
 def _lines(data: Mapping[str, Any]) -> str:
-    """JSON with a line for each key, row and controller."""
+    """JSON with one line per key, row and controller."""
     parts = []
     for key, value in data.items():
         if isinstance(value, dict):
@@ -114,7 +114,7 @@ def load(folder: Path) -> Result:
     """Read what ``save`` wrote.
 
     Raises:
-        ValueError: a file is missing or is not of this kind; names it.
+        ValueError: a file is missing or not a results file; names it.
     """
     data = []
     for name in (PROOF, TABLE):
@@ -136,7 +136,7 @@ def load(folder: Path) -> Result:
 
 
 def results_folder(name: str) -> Path | None:
-    """Where the results of a scenario are: one's own in the working folder, else those that ship; None without."""
+    """Folder of a scenario's results: in the working directory, else shipped; None if there is none."""
     for folder in (Path("results") / name, data_folder("results") / name):
         if (folder / PROOF).is_file() and (folder / TABLE).is_file():
             return folder

@@ -1,4 +1,4 @@
-"""Terms: whether every reward term and every cost channel fires and tells controllers apart."""
+"""Reward terms: whether every reward term and cost channel is active and differs between controllers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ APART = 0.01  # spread of the controllers' means over the largest of them
 
 
 def terms_fire(games: EpisodeCache, names: Sequence[str], scope: ValidationBudget) -> list[CheckResult]:
-    """(c) Every term is not zero under some controller, and not the same under all.
+    """(c) Every term is non-zero under some controller, and not the same under all.
 
-    Those with a power flow that failed do not count: their sums end where they failed.
+    Controllers with a failed power flow do not count, because their sums are incomplete.
 
     Args:
-        games: what was played.
-        names: controllers and constants that played the scope's few days.
-        scope: which days.
+        games: results.
+        names: controllers and constants that were run on the budget's few days.
+        scope: days.
     """
     rows = []
     names = [name for name in names if not any(games.kept[name][day].figures["failed"] for day in scope.few)]

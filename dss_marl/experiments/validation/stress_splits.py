@@ -1,4 +1,4 @@
-"""Stress: whether the days that nobody trained on ask for something else."""
+"""Stress splits: whether out-of-distribution days differ from test days."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRAWS = 8000
 
 
 def without_meaning(task: Task, split: str) -> str:
-    """Why a stress split changes nothing that a task has; "" where it does."""
+    """Reason why a stress split has no effect on a task; "" if it has an effect."""
     profiles = task.profiles
     for day in profiles.days(split):
         one, other = profiles.day(day), profiles.day(day % OFFSET)
@@ -32,14 +32,14 @@ def stress_changes(
 ) -> list[CheckResult]:
     """(e) Every stress split has other key figures than the test split, under one of the controllers.
 
-    Mean figures of the split's days and of test days are compared, pair by pair where the split has the test days'
-    dates. So many figures are looked at that the intervals are as much wider: together they exclude zero by chance once
-    in twenty times. A figure that is the same on all days of both can exclude nothing, and does not count.
+    Mean figures of the split's days and of test days are compared, pairwise where the split has the dates of the test
+    days. The intervals are widened for the number of comparisons (Bonferroni), so that the chance of any false positive
+    is 5 %. A figure that is the same on all days of both splits is skipped.
 
     Args:
-        games: to play.
-        controllers: name to controller, the first of which needs no more than a look.
-        scope: how many days.
+        games: to run days.
+        controllers: name to controller, the cheapest first.
+        scope: number of days.
     """
     if games.task.scenario.profiles.kind != "synthetic":
         return [CheckResult("e", "stress splits", "none", "", None, "the days are not generated")]
@@ -68,10 +68,10 @@ def _changed(
 
 
 def _differing(games: EpisodeCache, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
-    """What of the key figures differs between so many days of the split and of test, the largest difference first."""
+    """Key figures that differ between ``count`` days of the split and of test, the largest difference first."""
     profiles, found = games.task.profiles, []
     test, days = (spread_days(profiles.days(one), count) for one in ("test", split))
-    paired = [day % OFFSET for day in days] == test  # the same days of the year, one by one
+    paired = [day % OFFSET for day in days] == test  # the same days of the year, pairwise
     games.play(name, controller, [*test, *days])
     looked = {}
     for figure in FIGURES:
@@ -89,12 +89,12 @@ def _differing(games: EpisodeCache, name: str, controller: Controller, split: st
 
 
 def _priced(task: Task) -> bool:
-    """Whether the bill is the task's business; else it only tells how much load there was."""
+    """Whether energy cost is part of the task; otherwise it only reflects the amount of load."""
     return "energy_cost" in task.rewards
 
 
 def _interval(one: Array, other: Array, level: float, paired: bool) -> tuple[float, float]:
-    """Bootstrap interval of the difference of the means of two samples, of pairs if they are."""
+    """Bootstrap interval of the difference of the means of two samples, paired or not."""
     rng = np.random.default_rng(0)
     samples = [one - other] if paired else [one, -other]
     drawn = sum(x[rng.integers(0, len(x), (_DRAWS, len(x)))].mean(-1) for x in samples)

@@ -1,4 +1,4 @@
-"""Simple: that neither a constant action nor a single device comes near the strongest, and that each device counts."""
+"""Trivial policies: constant actions and single devices must fall short, and every device must matter."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.ranking import tied
 from dss_marl.grid.state import Array
 
-CLEARLY = 0.1  # of what the strongest gains on the score's zero
-_SCREENED = 3  # single devices, the best of the first days, that play all of the few
+CLEARLY = 0.1  # of the reference controller's gain on the controller that scores 0
+_SCREENED = 3  # single devices, the best on the first days, that run on all of the few days
 
 
 def constants_fall_short(games: EpisodeCache, strongest: str, zero: str, scope: ValidationBudget) -> list[CheckResult]:
-    """(b) The best constants of a grid, and of a search that goes on from the best of them.
+    """(b) The best constants of a grid, and of a search starting from the best of them.
 
     Args:
-        games: to play.
+        games: to run days.
         strongest, zero: the controllers that score 1 and 0.
-        scope: which days, and how many tries.
+        scope: days, and number of tries.
     """
     grid = constants(games.task)
     for name, joint_action in grid.items():
@@ -51,7 +51,7 @@ def constants_fall_short(games: EpisodeCache, strongest: str, zero: str, scope: 
 
 
 def _searched(games: EpisodeCache, grid: dict[str, Array], first: str, scope: ValidationBudget) -> Array:
-    """(F) a constant that is no worse on two days than the best of the grid or doing nothing, by changes of entries."""
+    """(F) a constant at least as good on two days as the best of the grid and no control, found entry by entry."""
     task, days, rng = games.task, scope.few[:2], np.random.default_rng(0)
     start = {tuple(task.default_action): float(games.returns("no_control", days).mean())}
     start[tuple(grid[first])] = float(games.returns(first, days).mean())
@@ -72,19 +72,19 @@ def _searched(games: EpisodeCache, grid: dict[str, Array], first: str, scope: Va
 def single_devices(
     games: EpisodeCache, strongest: str, controller: Controller, zero: str, scope: ValidationBudget
 ) -> tuple[list[CheckResult], list[CheckResult]]:
-    """(b) no device alone, on the strongest's requests, comes near it; (d) each device moves the return.
+    """(b) no single device under the reference controller comes close to it; (d) each device affects the return.
 
-    A device moves the return if, on any of the days, it does so on the strongest's requests while the others are as if
-    nobody controlled them; or asked for an extreme; or if the strongest without it earns something else, as with a tie
-    that may not close before another switch has opened. Where days are slow, all devices are tried on the requests
-    that the strongest made when it had them all; the best ones are judged on those that it makes for them alone.
+    A device affects the return if, on any day, the return changes with the reference controller's requests for it while
+    all others are neutral; or at an extreme action; or if the reference controller without it has a different return,
+    as for a tie that may close only after another switch has opened. Where days are slow, all devices are screened on
+    the requests recorded with full control, and the best ones are tested with requests made for them alone.
 
     Args:
-        games: to play.
-        strongest: its name.
-        controller: the strongest.
+        games: to run days.
+        strongest: name of the reference controller.
+        controller: the reference controller.
         zero: the controller that scores 0.
-        scope: which days.
+        scope: days.
     """
     devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
     returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
@@ -96,7 +96,7 @@ def single_devices(
         try:
             returns[device] = float(games.play(name, PartialController(asking, [device]), first).mean())
         except ValueError:
-            games.kept.pop(name, None)  # under the circuit's controls it is not the strongest's to move
+            games.kept.pop(name, None)  # operated by the circuit's controls, not by this controller
         way = _way(games, d, name, strongest, controller, scope)
         if way is None:
             dead.append(device[1])
@@ -122,7 +122,7 @@ def single_devices(
 def _way(
     games: EpisodeCache, d: int, name: str, strongest: str, controller: Controller, scope: ValidationBudget
 ) -> str | None:
-    """How a device was seen to move the return; None if it was not. ``name`` is that of its games alone."""
+    """How a device was found to affect the return; None if it was not. ``name``: of its runs alone."""
     nothing, device = "no_control", devices_of(games.task)[d]
     alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
     if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
@@ -149,7 +149,7 @@ def _differs(one: Array, other: Array) -> bool:
 def _short(
     games: EpisodeCache, what: str, returns: Array, strongest: str, zero: str, scope: ValidationBudget
 ) -> CheckResult:
-    """Whether returns on the few days fall clearly short of the strongest's."""
+    """Whether returns on the few days fall clearly short of the reference controller's."""
     days: Sequence[int] = scope.few
     top = games.returns(strongest, days)
     least = CLEARLY * max(float((top - games.returns(zero, days)).mean()), 0.0)

@@ -214,7 +214,7 @@ def test_own_power_is_listed_and_kept():
     assert units["pvsystem.roof3"].phases == (1, 3)
     assert (feeder.source_bus, feeder.other_sources) == ("sourcebus", ("second",))
     report = feeder_report(feeder)
-    for word in ("storage   3", "600.0 kWh", "never acts", "names: circuit", "sourcebus, second"):
+    for word in ("storage   3", "600.0 kWh", "inactive", "names: circuit", "sourcebus, second"):
         assert word in report
 
 
@@ -284,7 +284,12 @@ def test_what_is_out_of_service_stays_out():
     gone = ("island", "island2", "behind", "b", "lv", "lv2")
     assert dead == {"half.2"} | {f"{bus}.{p}" for bus in gone for p in (1, 2, 3) if f"{bus}.{p}" in feeder.nodes}
     report = feeder_report(feeder)
-    for words in ("no path to a source", "dead behind open switches", "open in some phases", "open for good"):
+    for words in (
+        "no path to a source",
+        "de-energised behind open switches",
+        "open in some phases",
+        "permanently open",
+    ):
         assert words in report
 
 
@@ -379,7 +384,7 @@ def test_shipped_feeders_have_a_report(name):
     report = feeder_report(feeder)
     assert f"{len(feeder.buses)} ({len(feeder.nodes)} nodes)" in report
     assert f"{-feeder.nominal_kw.sum():.1f} kW" in report
-    assert "stays as it is" not in report
+    assert "not controllable" not in report
 
 
 def test_components_are_those_of_a_graph(rng):
@@ -393,7 +398,7 @@ def test_components_are_those_of_a_graph(rng):
             assert {int(label[i]) for i in group} == {min(group)}
 
 
-# --- what is worth a look --------------------------------------------------------------------------------------------
+# --- warnings --------------------------------------------------------------------------------------------------------
 
 WIRE = "r1=1 x1=1 r0=1 x0=1 length=1"
 START = f"clear\nnew circuit.c basekv=12.47\nnew line.l1 bus1=sourcebus bus2=b {WIRE} units=km normamps=100\n"
@@ -406,13 +411,13 @@ NOTES = {
         "vsource.source.pu=1.06\nnew load.x bus1=b kv=12.47 kw=1\n" + END,
         "1 loads near or above vmaxpu.*load.x",
     ),
-    "kv of a load": ("new load.x bus1=b kv=7.2 kw=1\n" + END, "1 loads whose kv is not that of their bus: load.x"),
+    "kv of a load": ("new load.x bus1=b kv=7.2 kw=1\n" + END, "1 loads whose kv does not match their bus: load.x"),
     "no rating": ("line.l1.normamps=0\n" + END, "1 branches without a rating.*line.l1"),
     "default rating": (
         f"new line.l2 bus1=b bus2=c {WIRE} units=km\n" + END,
         "1 lines are rated 400 A, OpenDSS's own default: line.l2",
     ),
-    "no unit of length": (f"new line.l2 bus1=b bus2=c {WIRE}\n" + END, "1 lines state no unit of length.*line.l2"),
+    "no unit of length": (f"new line.l2 bus1=b bus2=c {WIRE}\n" + END, "1 lines give no unit of length.*line.l2"),
     "wrong bases": ("set voltagebases=[24.9]\ncalcvoltagebases\n", "far from their base voltage.*0.50 pu"),
     "no coordinates": (END, "no bus has coordinates"),
 }
@@ -514,7 +519,7 @@ def test_pv_systems_are_taken_over():
     truth = plain(path)
     expected = np.array([truth.v[node] for node in feeder.nodes]) / feeder.kv_base / 1000
     assert np.abs(solution.v_pu - expected).max() < 2e-5  # its own model has losses in the inverter's cut-in
-    assert "3 taken over" in feeder_report(feeder)
+    assert "3 controllable" in feeder_report(feeder)
     engine.close()
 
 

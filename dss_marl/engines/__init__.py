@@ -1,6 +1,6 @@
-"""Engines: set points in, solution out. ``open_engine`` opens one; circuits are read here too.
+"""Power-flow engines: set points in, solution out. ``open_engine`` opens one; circuits are read here too.
 
-OpenDSS's names, text and calls stand in ``engines.opendss``; what the rest of the package needs of it comes from here.
+OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of the package imports from here.
 """
 
 from dss_marl.engines.base import Engine, PowerFlowError

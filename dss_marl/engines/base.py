@@ -1,4 +1,4 @@
-"""What every engine does, and how a power flow fails."""
+"""The interface of a power-flow engine, and the error of a failed power flow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dss_marl.grid.state import Setpoints, Solution
 
 
 class PowerFlowError(RuntimeError):
-    """No usable solution: no convergence, values that are not finite, or a voltage below the floor."""
+    """No usable solution: no convergence, non-finite values, or a voltage below the floor."""
 
 
 class Engine(Protocol):
-    """Solves set points of one feeder, history free.
+    """Solves the power flow of one feeder, without memory of earlier solves.
 
     The same set points give the same solution, within the engine's stated tolerance, whatever was solved before.
     """
@@ -25,15 +25,15 @@ class Engine(Protocol):
 
         Args:
             setpoints: in the Feeder's order.
-            controls: let the circuit's own regulator and capacitor controls act, starting from the set points' taps
-                and states; what they did is in the solution's ``tap`` and ``closed``.
+            controls: let the circuit's own regulator and capacitor controls act, starting from the taps and states of
+                the set points; the result is in the solution's ``tap`` and ``closed``.
 
         Raises:
-            PowerFlowError: no usable solution. The engine can go on with other set points.
+            PowerFlowError: no usable solution. The engine stays usable for other set points.
         """
 
     def restart(self) -> None:
         """Forget all history: the solves that follow are bitwise those of a new engine."""
 
     def close(self) -> None:
-        """Give back what the engine holds; it opens again by itself when it is used."""
+        """Release the engine's resources; it reopens by itself on the next use."""

@@ -1,4 +1,4 @@
-"""The engines by name."""
+"""Power-flow engines by name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine
     """A solver for a feeder.
 
     Args:
-        feeder: what it solves.
-        name: a known engine, or one's own as ``package.module:name``, called with the feeder and the options.
+        feeder: the circuit to solve.
+        name: a known engine, or your own as ``package.module:name``, called with the feeder and the options.
         options: of the engine; ``tolerance`` is the largest change of a voltage in the last iteration [pu].
 
     Raises:

@@ -1,1 +1,1 @@
-"""Grid: the feeder as data, its topology, and the set points and solutions that travel."""
+"""The grid as data: feeder, topology, set points and solutions."""

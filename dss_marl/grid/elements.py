@@ -1,4 +1,4 @@
-"""The rows of a Feeder: one noun each, in OpenDSS's order."""
+"""Elements of a feeder: buses, branches, injections, tap changers and switches, in OpenDSS's order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 @dataclass(frozen=True)
 class Bus:
-    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
+    """A bus. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
 
     name: str
     phases: tuple[int, ...]
@@ -45,10 +45,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Injection:
-    """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's own, as OpenDSS takes it [kV].
+    """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's rated voltage in OpenDSS [kV].
 
-    ``nodes`` are the indices of the nodes that it connects to. ``former`` is the index in Feeder.switches of the row
-    that lets the unit feed an island by itself, or -1.
+    ``nodes`` are the indices of the nodes that it connects to. ``grid_forming_switch`` is the index in Feeder.switches
+    of the row that lets the unit form an island, or -1.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Injection:
 
 @dataclass(frozen=True)
 class AddedUnit:
-    """A unit that a scenario adds to the circuit: where it is and what it can inject at most.
+    """A unit that a scenario adds to the circuit: its connection and maximum injection.
 
-    ``phases`` empty means all phases of the bus. With ``replaces`` the unit takes the place of the circuit's own
-    PVSystem of that name (``"pvsystem.roof1"``), or one unit that of each (``"pvsystem.*"``), which is then disabled;
-    name, bus, phases and power are the PVSystem's. With ``forms`` it may also feed an island by itself, see Switch; it
-    then needs all three phases.
+    ``phases`` empty means all phases of the bus. With ``replaces`` the unit replaces the circuit's own PVSystem of that
+    name (``"pvsystem.roof1"``), or one unit replaces each of them (``"pvsystem.*"``); the PVSystem is then disabled and
+    the unit takes over its name, bus, phases and power. With ``forms`` it can also form an island, see Switch; it then
+    needs all three phases.
     """
 
     name: str = ""
@@ -84,10 +84,10 @@ class AddedUnit:
 
 @dataclass(frozen=True)
 class AddedSwitch:
-    """A line of the circuit that a scenario lets open and close, or, with ``bus1`` and ``bus2``, a new tie: open.
+    """A line of the circuit that a scenario makes switchable, or, with ``bus1`` and ``bus2``, a new normally open tie.
 
-    A line keeps its impedance, and opens at both ends. ``phases`` empty means all that the two buses share; ``amps`` is
-    a tie's rating [A].
+    A line keeps its impedance and opens at both ends. ``phases`` empty means all that the two buses share; ``amps`` is
+    the rating of a tie [A].
     """
 
     name: str
@@ -99,10 +99,10 @@ class AddedSwitch:
 
 @dataclass(frozen=True)
 class CircuitUnit:
-    """A PVSystem, Storage or Generator that the circuit brings along.
+    """A PVSystem, Storage or Generator of the circuit itself.
 
-    It keeps its own dispatch, unless an injection (its name) took its place. kw is the rated power (Pmpp of a
-    PVSystem), kva the rating, kwh a Storage's capacity.
+    It keeps its own dispatch unless the injection named here replaces it. kw is the rated power (Pmpp of a PVSystem),
+    kva the rating, kwh the capacity of a Storage.
     """
 
     name: str
@@ -137,11 +137,11 @@ class TapChanger:
 
 @dataclass(frozen=True)
 class Switch:
-    """What is open or closed.
+    """An element with an open or closed state.
 
-    ``kind`` is switch, a line that opens; capacitor, a step of a bank (``step`` from 1, kvar of it); or former: closed
-    where the unit of that name holds voltage and frequency of an island, a stiff source at 1 pu on its bus. No engine
-    limits what a former gives, and none allows a former beside another source.
+    ``kind`` is switch, a switchable line; capacitor, a step of a bank (``step`` from 1, its kvar); or grid_forming:
+    closed where the unit of that name sets voltage and frequency of an island, a stiff source at 1 pu on its bus. No
+    engine limits the output of a grid-forming unit, and none allows one in parallel with another source.
     """
 
     name: str
@@ -158,7 +158,7 @@ _Row = TypeVar("_Row", Branch, Injection, TapChanger, Switch, Bus)
 
 
 def find(rows: Iterable[_Row], name: str, what: str, feeder: str) -> int:
-    """Index of the row called ``name`` (case does not matter; the class prefix may be left out).
+    """Index of the row called ``name`` (case-insensitive; the class prefix may be omitted).
 
     Raises:
         ValueError: no such row; the message lists the known names.

@@ -1,4 +1,4 @@
-"""Graphs for other tools: GraphML and GeoJSON."""
+"""Export of graphs to GraphML and GeoJSON."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 
 def write_graphml(graph: nx.Graph, path: str | Path) -> Path:
-    """Write a feeder's or a zones' graph as GraphML, for Gephi, yEd, igraph and networkx; returns the path.
+    """Write a feeder graph or a zone graph as GraphML, for Gephi, yEd, igraph and networkx; returns the path.
 
-    Names joined by spaces stand for tuples, which GraphML cannot hold; what is None is left out. Makes the folders.
+    GraphML has no tuples, so they are written as names joined by spaces; None values are omitted. Creates the folders.
     """
     path = _ready(path)
     plain = nx.MultiGraph() if graph.is_multigraph() else nx.Graph()
@@ -28,10 +28,10 @@ def write_graphml(graph: nx.Graph, path: str | Path) -> Path:
 def write_geojson(graph: nx.Graph, path: str | Path) -> Path:
     """Write a feeder's graph as GeoJSON, buses as points and branches as lines, for QGIS and the like.
 
-    Coordinates are the circuit's own: they lie on a world map only if the circuit has longitudes and latitudes. Buses
-    without any, and branches at these, have a null geometry. Makes the folders; returns the path.
+    Coordinates are the circuit's own: they fit a world map only if the circuit has longitudes and latitudes. Buses
+    without coordinates, and branches that connect to them, have a null geometry. Creates the folders; returns the path.
 
-    Source: RFC 7946, but for the coordinate system.
+    Source: RFC 7946, except for the coordinate system.
     """
     path = _ready(path)
     places = {node: _place(facts) for node, facts in graph.nodes(data=True)}
@@ -64,7 +64,7 @@ def _feature(kind: str, coordinates: Any, about: dict[str, Any]) -> dict[str, An
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts as strings, numbers and truth values; None is left out."""
+    """The attributes as strings, numbers and booleans; None values are omitted."""
     return {str(key): _scalar(value) for key, value in facts.items() if value is not None}
 
 

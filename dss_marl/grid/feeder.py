@@ -1,4 +1,4 @@
-"""Feeder: the frozen facts of one compiled circuit, and its graph."""
+"""The static data of one compiled circuit, and its graph."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Feeder:
     """Names, order, ratings and nominal powers of one compiled circuit.
 
     ``path`` and ``commands`` are what an engine compiles: the master file, then OpenDSS commands in order.
-    The rows' order is the order of the arrays in Setpoints and Solution. Nodes are phase conductors: neutrals and
-    whatever else is grounded take part in the solve but are not nodes here.
+    Rows are in the order of the arrays in Setpoints and Solution. Nodes are phase conductors: neutrals and other
+    grounded conductors are part of the power flow but are not nodes here.
 
     ``units`` are the generators, PV systems and batteries of the circuit itself, ``uncontrolled`` the elements that no
-    set point reaches, ``notes`` what is worth a look; see ``feeder_report``.
+    set point controls, ``notes`` warnings; see ``feeder_report``.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Feeder:
 
     @cached_property
     def grid_forming_units(self) -> IntArray:
-        """(G) rows of ``switches`` that let a unit feed an island by itself."""
+        """(G) rows of ``switches`` that stand for grid-forming units."""
         return np.array([s for s, row in enumerate(self.switches) if row.kind == "grid_forming"], dtype=np.int64)
 
     def setpoints(self) -> Setpoints:
@@ -122,9 +122,9 @@ class Feeder:
         """The feeder as a plain graph of buses.
 
         Nodes carry phases, kv_base [kV], x, y, load_kw. Edges carry name, kind, phases, length_km, r_ohm, x_ohm,
-        normal_amps and closed. Parallel branches (three one-phase regulators, say) are one edge: its ``branches``
-        names all of them, its ``name`` joins the names with "+", its phases are the union, and its other data are of
-        the first regulator among them, else of the first switch, transformer, reactor or line.
+        normal_amps and closed. Parallel branches (for example three one-phase regulators) are one edge: ``branches``
+        lists all of them, ``name`` joins their names with "+", the phases are their union, and the other data are those
+        of the first regulator among them, else of the first switch, transformer, reactor or line.
         """
         every = self.multigraph()
         graph = nx.Graph(**every.graph)
@@ -139,16 +139,16 @@ class Feeder:
                     "phases": tuple(sorted({*edge["phases"], *facts["phases"]})),
                     "closed": edge["closed"] or facts["closed"],
                 }
-                # Beside a jumper, the regulator is what matters; then the switch, and so on.
-                telling = edge if _KINDS.index(edge["kind"]) <= _KINDS.index(facts["kind"]) else facts
-                facts = {**telling, **joined}
+                # In parallel with a jumper, the regulator's data matter; then the switch's, and so on.
+                dominant = edge if _KINDS.index(edge["kind"]) <= _KINDS.index(facts["kind"]) else facts
+                facts = {**dominant, **joined}
             graph.add_edge(bus1, bus2, **facts)
         return graph
 
     def multigraph(self) -> nx.MultiGraph:
-        """The feeder with an edge for every branch, its key the branch's name; otherwise as ``graph``.
+        """The feeder with one edge per branch, keyed by the branch's name; otherwise as ``graph``.
 
-        For what parallel branches change, such as ratings; three one-phase regulators are three edges, and no loop.
+        For uses where parallel branches matter, such as ratings; three one-phase regulators are three edges.
         """
         graph = nx.MultiGraph(name=self.name, source=self.source_bus)
         for bus in self.buses:
@@ -174,10 +174,10 @@ class Feeder:
 
     @cached_property
     def joints(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Pairs of nodes that a branch joins, and the switch that parts them (S where none does).
+        """Pairs of nodes that a branch connects, and the switch that can disconnect them (S if none).
 
-        Transformers and regulators join phase to phase; where the two sides have other phases, as at a centre tap, all
-        to all.
+        Transformers and regulators connect phase to phase; where the phases of the two sides differ, as at a centre
+        tap, all to all.
         """
         first: list[int] = []
         second: list[int] = []
@@ -194,7 +194,7 @@ class Feeder:
     def through_windings(
         self, nodes1: tuple[int, ...], nodes2: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Which nodes of a transformer's two sides are joined: phase to phase, or all to all; see ``joints``."""
+        """Which nodes of a transformer's two sides are connected: phase to phase, or all to all; see ``joints``."""
         phase1 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes1}
         phase2 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes2}
         if set(phase1) == set(phase2):
@@ -203,7 +203,7 @@ class Feeder:
         return nodes1[:1] * len(others), others
 
     def at_ends(self, branches: Sequence[str]) -> BoolArray:
-        """(N) True at the nodes that the named branches join.
+        """(N) True at the nodes that the named branches connect.
 
         Raises:
             ValueError: no such branch.
@@ -222,17 +222,17 @@ class Feeder:
 
     @cached_property
     def grid_forming_nodes(self) -> IntArray:
-        """(G, 3) indices of the nodes that each former feeds."""
+        """(G, 3) indices of the nodes that each grid-forming unit feeds."""
         rows = [[self.node_index[f"{self.switches[s].bus}.{p}"] for p in (1, 2, 3)] for s in self.grid_forming_units]
         return np.array(rows, np.int64).reshape(-1, 3)
 
     def energised(self, closed: BoolArray) -> BoolArray:
-        """(N) which nodes have a path to a source, or to a former that is on, with the switches (S) in these states.
+        """(N) which nodes have a path to a source, or to a grid-forming unit that is on, for switch states (S).
 
         Per phase.
 
         Raises:
-            ValueError: a former is on where there is another source; a solver would answer with nonsense.
+            ValueError: a grid-forming unit is on in parallel with another source; the power flow would be meaningless.
         """
         first, second, switch = self.joints
         joined = np.append(closed, True)[switch]
@@ -248,7 +248,7 @@ class Feeder:
 
 
 def components(count: int, first: IntArray, second: IntArray) -> IntArray:
-    """(count) the smallest index in each node's connected component; first[k] and second[k] are joined."""
+    """(count) the smallest index in each node's connected component; first[k] and second[k] are connected."""
     label = np.arange(count)
     while True:
         a, b = label[first], label[second]
@@ -256,6 +256,6 @@ def components(count: int, first: IntArray, second: IntArray) -> IntArray:
         if not apart.any():
             return label
         first, second, a, b = first[apart], second[apart], a[apart], b[apart]
-        np.minimum.at(label, np.maximum(a, b), np.minimum(a, b))  # hang the higher root under the lower
+        np.minimum.at(label, np.maximum(a, b), np.minimum(a, b))  # attach the higher root to the lower
         while (label[label] != label).any():
             label = label[label]

@@ -1,4 +1,4 @@
-"""The report of a feeder: what was read, what stays as it is and why, and what is worth a look."""
+"""Text report of a feeder: what was read, what no set point controls and why, and warnings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dss_marl.grid.feeder import Feeder
 
 _WHY = {
     "generator": "keeps its own power",
-    "pvsystem": "keeps its own power; device {kind: inverter, names: circuit} takes it over",
-    "storage": "keeps its present power; its energy does not change",
+    "pvsystem": "keeps its own power; device {kind: inverter, names: circuit} makes it controllable",
+    "storage": "keeps its initial power; its stored energy does not change",
     "isource": "keeps its current",
-    "fault": "stays",
+    "fault": "remains",
 }
-_NEVER_ACTS = "never acts: only regulator and capacitor controls do"
+_NEVER_ACTS = "inactive: only regulator and capacitor controls run"
 _CONTROLS = ("fuse", "recloser", "relay", "swtcontrol", "control", "controller", "dispatcher")
 
 
@@ -22,8 +22,8 @@ def feeder_report(feeder: Feeder) -> str:
     """A few lines of plain text."""
     lines = [f"feeder {feeder.name} ({feeder.path})", *_counts(feeder), *_powers(feeder), *_devices(feeder)]
     stays = _uncontrolled(feeder)
-    lines += ["stays as it is", *stays] if stays else []
-    lines += ["worth a look", *(f"  {note}" for note in feeder.notes)] if feeder.notes else []
+    lines += ["not controllable", *stays] if stays else []
+    lines += ["warnings", *(f"  {note}" for note in feeder.notes)] if feeder.notes else []
     return "\n".join(lines)
 
 
@@ -52,11 +52,11 @@ def _powers(feeder: Feeder) -> list[str]:
         taken = sum(bool(unit.injection) for unit in units)
         rows.append(
             f"  {kind:9s} {len(units)}: {sum(u.kw for u in units):.1f} kW, {sum(u.kva for u in units):.1f} kVA{energy}"
-            + (f", {taken} taken over" if taken else "")
+            + (f", {taken} controllable" if taken else "")
         )
     added = [row for row in feeder.injections if row.kind != "load"]
     if added:
-        rows.append(f"  units     {len(added)}: {sum(row.kw for row in added):.1f} kW, set by their devices")
+        rows.append(f"  units     {len(added)}: {sum(row.kw for row in added):.1f} kW, controlled by devices")
     return rows
 
 
@@ -86,6 +86,6 @@ def _uncontrolled(feeder: Feeder) -> list[str]:
         found[name.split(".", 1)[0]].append(name)
     rows = []
     for kind, names in found.items():
-        why = _WHY.get(kind, _NEVER_ACTS if kind.endswith(_CONTROLS) else "no set point reaches it")
+        why = _WHY.get(kind, _NEVER_ACTS if kind.endswith(_CONTROLS) else "no set point controls it")
         rows.append(f"  {len(names)} {kind}{_named(names)}: {why}")
     return rows

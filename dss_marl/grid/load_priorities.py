@@ -1,4 +1,4 @@
-"""Priorities: which loads matter how much to whoever must choose."""
+"""Load priorities: critical, important and normal loads, and their weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class _Data(BaseModel):
 
 
 class ClassSpec(_Data):
-    """One class: the loads that are named, and others drawn until the class has its share of the feeder's power."""
+    """One class: the named loads, and others drawn at random until the class has its share of the feeder's load."""
 
-    weight: float = Field(gt=0, description="of a kWh not served, where that of a normal load counts 1")
-    share: float = Field(default=0.0, ge=0, le=1, description="of the nominal load [1]")
+    weight: float = Field(gt=0, description="weight of unserved energy, relative to a normal load")
+    share: float = Field(default=0.0, ge=0, le=1, description="share of the nominal load [1]")
     loads: tuple[str, ...] = ()
 
 
 class PrioritySpec(_Data):
     """Critical and important loads; all others are normal and weigh 1."""
 
-    seed: int = Field(default=0, description="of the draw; the same on every day")
+    seed: int = Field(default=0, description="of the random assignment, the same on all days")
     critical: ClassSpec = ClassSpec(weight=10, share=0.15)
     important: ClassSpec = ClassSpec(weight=3, share=0.25)
 
@@ -49,8 +49,8 @@ class Priorities:
 
     Attributes:
         of: (J) index in CLASSES; units are normal.
-        weight: (J) of a kWh not served.
-        class_weight: (C) the same of each class.
+        weight: (J) weight of unserved energy [1].
+        class_weight: (C) the same per class.
     """
 
     of: IntArray
@@ -59,7 +59,7 @@ class Priorities:
 
     @classmethod
     def build(cls, spec: PrioritySpec, feeder: Feeder) -> Priorities:
-        """Name and draw the classes.
+        """Assign loads to classes, by name and at random.
 
         Raises:
             ValueError: a load that the feeder does not have.
@@ -74,7 +74,7 @@ class Priorities:
             drawn = [j for j in drawn if j not in named]
         for number, one in enumerate((spec.critical, spec.important)):
             short = one.share * kw.sum() - kw[of == number].sum()
-            while drawn and short > kw[drawn[0]] / 2:  # nearest to the share
+            while drawn and short > kw[drawn[0]] / 2:  # as near to the share as possible
                 short -= kw[drawn[0]]
                 of[drawn.pop(0)] = number
         weights = np.array([spec.critical.weight, spec.important.weight, 1.0])

@@ -1,4 +1,4 @@
-"""Feeding: from which side each regulator is fed, with the switches in any state."""
+"""Power direction through each regulator, for any switch state."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MOST_KEPT = 10_000
 
 @dataclass(frozen=True)
 class RegulatorDirection:
-    """A feeder contracted to what neither switches nor regulators part; see Topology.
+    """A feeder contracted to blocks that neither switches nor regulators separate; see Topology.
 
     Attributes:
-        joints: pairs of blocks that a switch or a regulator joins, and which: below S a row of Feeder.switches, from S
-            on a tap.
+        joints: pairs of blocks that a switch or a regulator connects, and its index: below S a row of Feeder.switches,
+            from S on a tap.
         sources: blocks with a source of the circuit.
-        formers: row of Feeder.switches to the blocks that it feeds.
-        from_blocks: (R) the blocks on the side of each tap's regulator that is to be fed.
-        switches: number S.
+        grid_forming_units: row of Feeder.switches to the blocks that the unit feeds.
+        from_blocks: (R) the blocks on the intended supply side of each tap's regulator.
+        switches: number of switches S.
     """
 
     joints: tuple[tuple[int, int, int], ...]
@@ -34,7 +34,7 @@ class RegulatorDirection:
 
     @classmethod
     def build(cls, feeder: Feeder) -> RegulatorDirection:
-        """The blocks of this feeder."""
+        """Contract a feeder."""
         count = len(feeder.switches)
         tap_of = {row.name: count + r for r, row in enumerate(feeder.taps)}
         first: list[int] = []
@@ -67,9 +67,9 @@ class RegulatorDirection:
         )
 
     def fed_forward(self, closed: BoolArray) -> BoolArray:
-        """(R) which taps are fed from the side that they are meant to be; read-only.
+        """(R) True for taps supplied from their intended side; read-only.
 
-        The others are fed from behind, dangle, or are dead.
+        The others are supplied in reverse, unloaded, or de-energised.
 
         Args:
             closed: (S) states.
@@ -83,7 +83,7 @@ class RegulatorDirection:
         return self._kept[key]
 
     def _is_forward(self, tap: int, closed: list[bool]) -> bool:
-        """Whether a source is reached from its first side without going through it."""
+        """Whether its supply side reaches a source without passing through the regulator itself."""
         ways: dict[int, list[int]] = {}
         for a, b, mover in self.joints:
             if mover != self.switches + tap and (mover >= self.switches or closed[mover]):

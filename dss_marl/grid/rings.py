@@ -1,4 +1,4 @@
-"""Exchanges: an open switch closes while another one, on the ring that this makes, opens; all stays fed, radially."""
+"""Branch exchange: one switch closes while another one on the same ring opens, so that the feeder stays radial."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import numpy as np
 from dss_marl.grid.state import BoolArray
 from dss_marl.grid.topology import Topology
 
-_MOST_KEPT = 10_000  # switch states whose answer is remembered
+_MOST_KEPT = 10_000  # cached switch states
 SwitchRings = dict[int, frozenset[int]]  # open switch -> closed ones
 
 
 @dataclass(frozen=True)
 class Rings:
-    """Which switch may open in place of an open one.
+    """The rings that open switches would close, and the exchanges they allow.
 
     Attributes:
-        topology: what the switches join.
+        topology: connectivity of the feeder.
     """
 
     topology: Topology
     _known: dict[bytes, SwitchRings] = field(default_factory=dict, repr=False, compare=False)
 
     def of_open_switches(self, closed: BoolArray) -> SwitchRings:
-        """Of each open switch, the closed ones that may open as it closes: those that part all its conductors.
+        """For each open switch, the closed switches that may open when it closes: those that open all its conductors.
 
-        Then every block keeps its supply, and there is no loop. A switch whose closing would make no ring, as one to a
-        dead part, has none; nor has any while there are loops.
+        Every block then stays supplied and no loop remains. A switch that closes no ring, such as one to a de-energised
+        part, has none; nor has any switch while the feeder has loops.
 
         Args:
             closed: (S) states.
@@ -61,7 +61,7 @@ class Rings:
         return rings
 
     def _hung(self, closed: BoolArray, lines: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """Every part as a tree: the block above each block (-1 at the top), the switch between, and the depth."""
+        """Every connected part as a tree: parent of each block (-1 at the root), the switch to it, and the depth."""
         size = self.topology.size
         beside: list[list[tuple[int, int]]] = [[] for _ in range(size)]
         for s in lines:
@@ -85,16 +85,16 @@ class Rings:
     def together(
         self, closed: BoolArray, closing: Sequence[int], opening: Sequence[int], first: int = 0
     ) -> tuple[BoolArray, BoolArray]:
-        """Exchanges of several at once.
+        """Apply several exchanges at once.
 
-        All are made if together they leave every block its supply and make no loop. Else they are taken one by one, in
-        rounds, each checked against what those before it have left.
+        All are made if together they keep every block supplied and form no loop. Otherwise they are applied one at a
+        time, in rounds, each checked against the state left by those before it.
 
         Args:
             closed: (S) states before.
             closing: the open switch of each exchange.
-            opening: the closed one that shall open instead.
-            first: the exchange that is tried first; the others follow in their order, round about.
+            opening: the closed switch to open instead.
+            first: index of the exchange that is tried first; the others follow in cyclic order.
 
         Returns:
             the new states (S), and which exchanges were refused.
@@ -118,7 +118,7 @@ class Rings:
         return after, refused
 
     def _as_well_fed(self, before: BoolArray, after: BoolArray) -> bool:
-        """Whether each block is supplied as before, by one source, and there is no loop."""
+        """Whether each block is supplied as before, by one source, without loops."""
         topology = self.topology
         one, two = topology.parts(before), topology.parts(after)
         if topology.loops(after) or len(set(one.root)) != len(set(two.root)):
@@ -133,7 +133,7 @@ class Rings:
 
 
 def _path(a: int, b: int, above: Sequence[int], by: Sequence[int], depth: Sequence[int]) -> set[int]:
-    """The switches between two blocks; none where they are in different parts."""
+    """The switches on the path between two blocks; empty if they are not connected."""
     path: set[int] = set()
     while a != b:
         if depth[a] < depth[b]:

@@ -1,4 +1,4 @@
-"""The values that travel: Setpoints are written, a Solution is read, a GridState is what rewards and observations see.
+"""Set points, power-flow solutions, and the grid state that rewards and observations are computed from.
 
 Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
 Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``).
@@ -17,12 +17,12 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
-Number = NDArray[np.float64] | np.float64  # a batch of numbers, or one
+Number = NDArray[np.float64] | np.float64  # a scalar, or a batch of them
 
 
 @dataclass
 class Setpoints:
-    """What may be written before a solve.
+    """Inputs of a power flow.
 
     Attributes:
         kw: (..., J) injected active power, + into the grid [kW]; a load is negative.
@@ -37,27 +37,27 @@ class Setpoints:
     closed: BoolArray
 
     def copy(self) -> Setpoints:
-        """Set points that share no array with these."""
+        """A deep copy."""
         return Setpoints(self.kw.copy(), self.kvar.copy(), self.tap.copy(), self.closed.copy())
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What may be read after a solve.
+    """Results of a power flow.
 
     Attributes:
         v_pu: (..., N) node voltage magnitude [pu]; 0 where de-energised.
-        loss_kw: (...) loss of all branches [kW].
-        source_kw, source_kvar: (...) drawn from the source, + is import [kW, kvar].
+        loss_kw: (...) total losses [kW].
+        source_kw, source_kvar: (...) power drawn from the source, positive on import [kW, kvar].
         served_kw: (..., J) injection as delivered, + into the grid [kW]; differs from the set point where a load's
             power depends on its voltage and where a node is de-energised.
         energised: (..., N) True where the node has a path to the source.
         tap: (..., R) positions after the solve; differ from the set points only if the circuit's own controls ran.
         closed: (..., S) states after the solve, likewise.
-        currents: gives ``loading`` when it is first asked for; most tasks never ask. Called with
-            ``by_conductor=True`` it gives each conductor's instead of the highest of each branch.
-        former_kw, former_kvar: (..., G, 3) what each former gives on each phase, + into the grid [kW, kvar]; 0 where it
-            is off. It counts as served by the former's injection, and not as drawn from the source.
+        currents: computes ``loading`` on first access; most tasks never need it. With ``by_conductor=True`` it
+            returns the loading of every conductor instead of the highest of each branch.
+        grid_forming_kw, grid_forming_kvar: (..., G, 3) output of each grid-forming unit per phase, + into the grid
+            [kW, kvar]; 0 where it is off. It is part of ``served_kw`` of the unit's injection, not of ``source_kw``.
     """
 
     v_pu: Array
@@ -74,7 +74,7 @@ class Solution:
 
     @cached_property
     def v_alive(self) -> Array:
-        """(..., N) ``v_pu`` with 1 where de-energised, so that a dead node is neither low nor high [pu]."""
+        """(..., N) ``v_pu`` with 1 where de-energised, so that such a node violates no limit [pu]."""
         return self.v_pu if self.energised.all() else np.where(self.energised, self.v_pu, 1.0)
 
     @cached_property
@@ -91,13 +91,13 @@ class Solution:
 
 @dataclass(frozen=True)
 class Interval:
-    """When devices act, and what is broken then.
+    """Time step of an episode, and the faults present in it.
 
     Attributes:
         step: number of the interval within the episode, from 0.
         hour: time of day at the start of the interval [h], 0 to 24.
         dt_h: length of the interval [h].
-        faulted: (N) True at nodes that must not be energised; None where nothing is broken.
+        faulted: (N) True at nodes that must not be energised; None without faults.
     """
 
     step: int
@@ -108,22 +108,22 @@ class Interval:
 
 @dataclass(frozen=True)
 class GridState(Interval):
-    """All that a reward, a cost or an observation may see: an interval, and what happened in it.
+    """Everything that a reward, a cost or an observation may depend on, for one interval.
 
     Attributes:
         setpoints: as operated in the interval.
         solution: of these set points.
-        memory: (..., K) state of the devices beside taps and switches, group after group.
-        forecast: (..., H, J) injections before any control in the coming H intervals, the first being this one [kW]:
-            loads negative, available sun positive.
+        device_state: (..., K) internal state of the devices other than taps and switches, group after group.
+        forecast: (..., H, J) uncontrolled injections of the next H intervals, starting with this one [kW]: loads
+            negative, available PV power positive.
         price: (..., H) price of energy in the same intervals [1/kWh].
-        action: (..., F) what all entries of all devices were last asked, in [-1, 1], or what holding meant where that
-            was not possible; each kind's neutral at reset.
-        readings: (..., M) what the devices tell of themselves; see DeviceGroup.readings.
+        action: (..., F) last joint action in [-1, 1], with the equivalent of holding where an entry was infeasible; the
+            default action of each kind at reset.
+        telemetry: (..., M) quantities that the devices report; see DeviceGroup.telemetry.
         unmet_kwh: (..., D) energy that each device owed in the interval and did not deliver, times its priority [kWh].
-        stored_kwh: (..., D) energy in each device's store at the end of the interval as operated, or at the beginning
-            of a coming one; negative where it still has to draw what it put off [kWh]. Empty where nothing stores.
-        import_limit_kw: what the feeder may draw from the source [kW]; infinite where the scenario says nothing.
+        stored_kwh: (..., D) energy stored in each device at the end of an operated interval, or at the beginning of a
+            coming one; negative for deferred energy still to be drawn [kWh]. Empty if no device stores energy.
+        import_limit_kw: limit of the feeder's import from the source [kW]; infinite unless the scenario sets it.
     """
 
     setpoints: Setpoints = field(kw_only=True)

@@ -1,4 +1,4 @@
-"""Topology: what switches join, phase by phase, and which of them may close."""
+"""Topology processing: connectivity for any switch state, phase by phase, and which switches may close."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from dss_marl.grid.feeder import Feeder, components
 from dss_marl.grid.state import BoolArray, IntArray
 
 Pairs = tuple[tuple[int, int], ...]
-FORMED, FED = 1, 2  # how strongly a part is supplied: by a former, or by a source of the circuit
+FORMED, FED = 1, 2  # supply of a part: by a grid-forming unit, or by a source of the circuit
 _PHASES = 3
-_MOST_KEPT = 10_000  # switch states whose answer is remembered
+_MOST_KEPT = 10_000  # cached switch states
 
 
 class Parts(NamedTuple):
-    """What one switch state makes of the blocks; lists, which at this size are faster than arrays.
+    """Connected parts of one switch state; lists, which at this size are faster than arrays.
 
     Attributes:
-        root: (B) the first block of the part that each block lies in.
-        supply: (B) at a part's root 0 where it is dead, FORMED where formers supply it alone, FED where a source does.
+        root: (B) the first block of the part that contains each block.
+        supply: (B) at the root of a part: 0 if de-energised, FORMED if supplied by grid-forming units only, FED if
+            supplied by a source.
     """
 
     root: list[int]
@@ -32,17 +33,17 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Topology:
-    """A feeder contracted to blocks: nodes that no switch parts, on one phase each. A switch joins a few pairs of them.
+    """A feeder contracted to blocks: nodes of one phase that no switch separates. A switch connects pairs of blocks.
 
-    Its cost depends on the number of switches, not on that of buses. Three one-phase regulators side by side, or the
-    three phases of a line, are no loop.
+    The cost depends on the number of switches, not of buses. Three one-phase regulators in parallel, or the three
+    phases of a line, are not a loop.
 
     Attributes:
         block: (N) the block of each node.
-        pairs: (S) the pairs of blocks that each row of Feeder.switches joins; none where it is no line.
+        pairs: (S) the pairs of blocks that each row of Feeder.switches connects; empty if it is not a line.
         sources: blocks of the circuit's own sources.
-        formers: row of Feeder.switches to the blocks that the former feeds.
-        ties: those of the formers that are other feeders, as strong as a source.
+        grid_forming_units: row of Feeder.switches to the blocks that the unit feeds.
+        ties: those of the grid-forming units that are ties to other feeders, as strong as a source.
     """
 
     block: IntArray
@@ -55,14 +56,14 @@ class Topology:
 
     @classmethod
     def build(cls, feeder: Feeder) -> Topology:
-        """The blocks of this feeder."""
+        """Contract a feeder."""
         first, second, switch = feeder.joints
         fixed = switch == len(feeder.switches)
         label = components(len(feeder.nodes), first[fixed], second[fixed])
         block = np.unique(label, return_inverse=True)[1].reshape(-1)
         pairs: list[dict[tuple[int, int], None]] = [{} for _ in feeder.switches]
         for a, b, s in zip(block[first[~fixed]], block[second[~fixed]], switch[~fixed], strict=True):
-            pairs[s][int(a), int(b)] = None  # conductors between the same two blocks are no loop
+            pairs[s][int(a), int(b)] = None  # conductors between the same two blocks form no loop
         return cls(
             block=block,
             pairs=tuple(tuple(of_switch) for of_switch in pairs),
@@ -81,21 +82,21 @@ class Topology:
 
     @cached_property
     def _lines(self) -> list[tuple[int, Pairs]]:
-        """The rows that join something, with what they join."""
+        """The rows that connect blocks, with their pairs."""
         return [(s, pairs) for s, pairs in enumerate(self.pairs) if pairs]
 
-    # --- what a state joins ------------------------------------------------------------------------------------------
+    # --- connectivity of a state -------------------------------------------------------------------------------------
 
     def labels(self, closed: BoolArray) -> IntArray:
-        """(..., B) the first block of the part that each block lies in, with the switches (..., S) in these states."""
+        """(..., B) the first block of the part that contains each block, for switch states (..., S)."""
         return self._each(closed, lambda row: np.array(self.parts(row).root))
 
     def loops(self, closed: BoolArray) -> IntArray:
-        """(...) number of independent loops, per phase, that closed switches make, in dead parts too."""
+        """(...) number of independent loops of closed switches, per phase, de-energised parts included."""
         return self._each(closed, lambda row: np.array(self._count_loops(row)))
 
     def sourced(self, closed: BoolArray) -> BoolArray:
-        """(..., B) which blocks have a path to a source, or to a former that is on."""
+        """(..., B) which blocks have a path to a source, or to a grid-forming unit that is on."""
         return self._each(closed, lambda row: self._supplied(self.parts(row)))
 
     def faulted(self, nodes: BoolArray | None) -> BoolArray:
@@ -106,29 +107,31 @@ class Topology:
         return blocks
 
     def reaches_source(self, nodes: BoolArray) -> bool:
-        """Whether no switch parts some of the nodes (N) from a source."""
+        """Whether any of the nodes (N) is connected to a source without a switch in between."""
         return bool(set(self.block[nodes].tolist()) & set(self.sources))
 
     def isolated(self, closed: BoolArray, nodes: BoolArray) -> BoolArray:
-        """(S) the states after protection has opened every line switch at a block with a fault.
+        """(S) switch states after protection has opened every line switch at a faulted block.
 
         Args:
             closed: (S) states before.
             nodes: (N) faulted nodes, as in Interval.faulted.
 
         Raises:
-            ValueError: no switch parts the fault from a source.
+            ValueError: no switch can isolate the fault from a source.
         """
         bad = set(self.block[nodes].tolist())
         if self.reaches_source(nodes):
-            raise ValueError("no switch parts the fault from the source; break another branch, or make a line a switch")
+            raise ValueError(
+                "no switch can isolate the fault from the source; choose another branch, or add a switchable line"
+            )
         around = [s for s, pairs in self._lines if any(block in bad for pair in pairs for block in pair)]
         after = closed.copy()
         after[around] = False
         return after
 
     def parts(self, closed: BoolArray) -> Parts:
-        """Of one state (S); remembered, so neither to be changed."""
+        """Connected parts of one state (S); cached, so not to be modified."""
         key = closed.tobytes()
         if key not in self._parts:
             if len(self._parts) >= _MOST_KEPT:
@@ -145,11 +148,11 @@ class Topology:
                         a = root[a]
                     while root[b] != b:
                         b = root[b]
-                    if a < b:  # hang the higher under the lower
+                    if a < b:  # attach the higher root to the lower
                         root[b] = a
                     else:
                         root[a] = b
-        for block, above in enumerate(root):  # in this order the one above has its root already
+        for block, above in enumerate(root):  # parents come first, so their roots are final
             root[block] = root[above]
         supply = [0] * len(root)
         for s, blocks in self.grid_forming_units.items():
@@ -162,7 +165,7 @@ class Topology:
         return Parts(root, supply)
 
     def _count_loops(self, closed: BoolArray) -> int:
-        """Joints, less what joints without a loop would be: each makes one part fewer."""
+        """Number of closed connections beyond those of a spanning forest."""
         joints = sum(len(pairs) for s, pairs in self._lines if closed[s])
         return joints - self.size + len(set(self.parts(closed).root))
 
@@ -170,20 +173,20 @@ class Topology:
         return np.array(parts.supply)[parts.root] > 0
 
     def _each(self, closed: BoolArray, of_one: Callable[[BoolArray], np.ndarray]) -> np.ndarray:
-        """``of_one`` of every state of a batch (..., S)."""
+        """``of_one`` applied to every state of a batch (..., S)."""
         if closed.ndim == 1:
             return of_one(closed)
         rows = [of_one(row) for row in closed.reshape(-1, closed.shape[-1])]
         return np.array(rows).reshape(*closed.shape[:-1], *rows[0].shape)
 
-    # --- what may close ----------------------------------------------------------------------------------------------
+    # --- interlock ---------------------------------------------------------------------------------------------------
 
     def may_close(self, closed: BoolArray, faulted: BoolArray | None = None) -> BoolArray:
-        """Which switches may be closed, one of them, with the others as they are.
+        """Which switches may close, each on its own, with the others as they are.
 
-        On every phase that it joins, a closing must make no loop, bring no two sources together, and lead from nothing
-        that is alive to a fault. An island that formers supply may be joined to a source, or to another such island,
-        on all three phases at once: its formers then follow, see devices.Generators.
+        On every phase that it connects, a closing must form no loop, put no two sources in parallel, and connect no
+        energised part to a fault. An island supplied by grid-forming units may be connected to a source, or to another
+        such island, on all three phases at once: its units then become grid-following, see devices.Generators.
 
         Args:
             closed: (..., S) states.
@@ -213,9 +216,9 @@ class Topology:
         return set() if faulted is None else {parts.root[block] for block in self.block[faulted].tolist()}
 
     def _closable(self, switch: int, parts: Parts, bad: set[int]) -> bool:
-        """Whether one open switch may close; ``bad`` are the roots of parts with a fault."""
+        """Whether one open switch may close; ``bad`` are the roots of faulted parts."""
         root, supply = parts
-        meetings = 0  # of two supplied parts, of which a former supplies one
+        meetings = 0  # phases that join two supplied parts, one of them by a grid-forming unit
         for a, b in self.pairs[switch]:
             a, b = root[a], root[b]
             if a == b:
@@ -230,11 +233,11 @@ class Topology:
         return not meetings or meetings == len(self.pairs[switch]) == _PHASES
 
     def may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None = None) -> bool:
-        """Whether the tie to another feeder may close: onto what no feeder supplies, and not onto a fault.
+        """Whether a tie to another feeder may close: not onto a part that a feeder supplies, nor onto a fault.
 
         Args:
             closed: (S) states.
-            tie: its row of Feeder.switches.
+            tie: its row in Feeder.switches.
             faulted: (N) as in Interval.faulted.
         """
         if closed[tie]:
@@ -251,17 +254,17 @@ class Topology:
         faulted: BoolArray | None = None,
         first: int = 0,
     ) -> tuple[BoolArray, BoolArray]:
-        """Requests applied one by one, each checked against what those before it have left; openings before closings.
+        """Apply requests one at a time, each checked against the state left by those before it; openings come first.
 
-        So one may open and another close in its place in the same interval. Two closings that may be made each by
-        itself may make a loop together; whoever comes first wins, so the order should rotate from step to step.
+        So one switch can open and another close in its place within one interval. Two closings that are feasible
+        individually may form a loop together; the first one wins, so the order should rotate from step to step.
 
         Args:
             closed: (S) states before.
-            switches: (D) rows of Feeder.switches that are asked for.
-            requests: (D) above 0 to close, below 0 to open, 0 for nothing.
+            switches: (D) rows of Feeder.switches that the requests refer to.
+            requests: (D) above 0 to close, below 0 to open, 0 for no change.
             faulted: (N) as in Interval.faulted.
-            first: which of the closings comes first; the others follow in their order, round about.
+            first: index of the closing that comes first; the others follow in cyclic order.
 
         Returns:
             the new states (S), and (D) which requests were refused.
@@ -269,8 +272,8 @@ class Topology:
         closed, refused = closed.copy(), np.zeros(len(requests), bool)
         switches = np.asarray(switches, np.int64)
         closed[switches[requests < 0]] = False
-        asked = np.flatnonzero(requests > 0)
-        for d in np.roll(asked, -int(np.searchsorted(asked, first))):
+        closings = np.flatnonzero(requests > 0)
+        for d in np.roll(closings, -int(np.searchsorted(closings, first))):
             switch = int(switches[d])
             if not closed[switch]:
                 parts = self.parts(closed)

@@ -1,7 +1,7 @@
-"""Zones: sets of buses, found by partition methods on the feeder's graph and checked by build_zones.
+"""Zones: partitions of a feeder into sets of buses, by methods on its graph, checked by build_zones.
 
-A partition method is a function graph -> sets of buses; ``METHODS`` names those that ship. ``zone_graph`` says which
-zones touch, ``partition_quality`` how good a partition is.
+A partition method is a function graph -> sets of buses; ``METHODS`` lists the shipped ones. ``zone_graph`` gives the
+neighbouring zones, ``partition_quality`` measures of a partition.
 """
 
 from __future__ import annotations

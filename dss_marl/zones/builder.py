@@ -1,4 +1,4 @@
-"""The contract of a partition, and the zones built from one."""
+"""Checks of a partition, and construction of its zones."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dss_marl.zones.zone import PADDED, Zone
 def check_partition(feeder: Feeder, parts: Partition) -> None:
     """Zones are disjoint, connected and cover every bus.
 
-    A zone is connected through its own closed branches. A dead bus, one that no closed branch joins to the source, may
-    be joined to its zone by an open branch instead, and one that no branch joins to the feeder may be in any zone.
-    ``Parts(..., connected=False)`` says that its zones may lie in pieces.
+    A zone is connected through its own closed branches. A de-energised bus, without a closed path to the source, may
+    instead be connected to its zone by an open branch, and an isolated bus may be in any zone. Zones of
+    ``Parts(..., connected=False)`` need not be connected.
 
     Raises:
-        ValueError: naming the buses at fault.
+        ValueError: a condition is violated; names the buses.
     """
     known = set(feeder.bus_index)
     names = zone_names(parts)
     if len(names) != len(parts) or len(set(names)) != len(names):
-        raise ValueError(f"the {len(parts)} zones of feeder {feeder.name!r} need a name each; got {', '.join(names)}")
+        raise ValueError(f"the {len(parts)} zones of feeder {feeder.name!r} need unique names; got {', '.join(names)}")
     seen: dict[str, str] = {}
     graph = feeder.graph()
     closed = closed_graph(graph)
@@ -35,7 +35,7 @@ def check_partition(feeder: Feeder, parts: Partition) -> None:
     adrift = set(graph) - nx.node_connected_component(graph, feeder.source_bus)
     for name, part in zip(names, parts, strict=True):
         if not part:
-            raise ValueError(f"{name} of feeder {feeder.name!r} has no bus")
+            raise ValueError(f"{name} of feeder {feeder.name!r} contains no bus")
         foreign = sorted(set(part) - known)
         if foreign:
             raise ValueError(f"{name}: bus {foreign[0]!r} does not exist on feeder {feeder.name!r}")
@@ -53,12 +53,12 @@ def check_partition(feeder: Feeder, parts: Partition) -> None:
     missing = sorted(known - set(seen))
     if missing:
         raise ValueError(
-            f"no zone has bus {', '.join(missing[:10])} of feeder {feeder.name!r}; zones must cover every bus"
+            f"no zone contains bus {', '.join(missing[:10])} of feeder {feeder.name!r}; zones must cover every bus"
         )
 
 
 def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -> list[set[str]]:
-    """The connected pieces of a zone, a dead one joined to any that an open branch leads to."""
+    """Connected pieces of a zone; a de-energised piece is merged with one across an open branch."""
     pieces = [set(piece) for piece in nx.connected_components(closed.subgraph(part))]
     if len(pieces) == 1:
         return pieces
@@ -75,17 +75,17 @@ def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -
 
 
 def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] = ()) -> tuple[Zone, ...]:
-    """Zones with what lies in them.
+    """Zones with the indices of their elements.
 
-    A tapped winding belongs to the zone of the bus that it regulates, a capacitor step to the zone of its bus.
+    A tapped winding belongs to the zone of its regulated bus, a capacitor step to the zone of its bus.
 
     Args:
         feeder: the circuit.
-        parts: sets of buses; ``Parts`` may name them.
-        excluded_buses: buses whose voltage no agent can change; the source bus always is one.
+        parts: sets of buses, named if ``Parts``.
+        excluded_buses: buses without scored voltages, since no agent can influence them; the source bus always is one.
 
     Raises:
-        ValueError: the partition is not one, or an excluded_buses bus does not exist.
+        ValueError: the partition is invalid, or an excluded bus does not exist.
     """
     check_partition(feeder, parts)
     names = zone_names(parts)
@@ -117,13 +117,13 @@ def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] 
 
 
 def _regulated_node(feeder: Feeder, tap: int) -> int:
-    """First phase of the bus that a winding regulates."""
+    """The first-phase node of the bus that a winding regulates."""
     row = feeder.taps[tap]
     return feeder.node_index[f"{row.bus2}.{row.phases[0]}"]
 
 
 def _units(feeder: Feeder, units: IntArray) -> dict[str, Any]:
-    """The nodes of a zone's units, the nodes' weights, and the ratings [kW]."""
+    """Nodes of a zone's units, weights of these nodes, and ratings [kW]."""
     nodes, weight = np.zeros((len(units), 3), np.int64), np.zeros((len(units), 3))
     for u, unit in enumerate(units):
         at = feeder.injections[unit].nodes
@@ -134,7 +134,7 @@ def _units(feeder: Feeder, units: IntArray) -> dict[str, Any]:
 
 
 def _rows(feeder: Feeder, parts: Partition, out: set[str]) -> dict[str, list[IntArray]]:
-    """What lies in each part, by the names of Zone's rows; ``out`` are the buses that are not judged."""
+    """Indices of the elements in each part, by field name of Zone; ``out`` are the excluded buses."""
     zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
     bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
 

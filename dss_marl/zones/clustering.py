@@ -1,4 +1,4 @@
-"""Partitions by clustering: electrical distance with scikit-learn, modularity with networkx."""
+"""Partitions by clustering: electrical distance (scikit-learn) and modularity (networkx)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from dss_marl.zones.partition import (
     without_source,
 )
 
-DENSE = 400  # up to so many buses the whole spectrum is computed
+DENSE = 400  # up to this many buses the full spectrum is computed
 
 
 def electrical(graph: nx.Graph, count: int, minimum: int = 3) -> Partition:
-    """``count`` connected zones of buses that are electrically near each other: spectral clustering.
+    """``count`` connected zones of electrically close buses, by spectral clustering.
 
-    Buses are placed by the ``count`` slowest modes of the Laplacian of branch admittances, each divided by the root of
-    its eigenvalue, so that squared distance approximates the impedance between two buses [pu], which is what couples
+    Buses are embedded by the ``count`` slowest modes of the Laplacian of branch admittances, each divided by the square
+    root of its eigenvalue, so that squared distance approximates the impedance between two buses [pu], which is what couples
     their voltages. Ward's method, merging only neighbours, clusters them (scikit-learn's AgglomerativeClustering). A
-    source bus with one neighbour joins its zone.
+    source bus with a single neighbour joins that neighbour's zone.
 
     Args:
         graph: the feeder's.
         count: number of zones.
-        minimum: buses that a zone should have, where so many zones can; a lone bus behind a transformer, far from all
-            others, would else be one.
+        minimum: preferred minimum number of buses of a zone; otherwise a single bus behind a transformer, electrically
+            far from all others, would form one. Reduced if ``count`` zones of this size are impossible.
 
     Raises:
         ValueError: ``count`` is not between 1 and the number of buses that can have a zone.
@@ -53,7 +53,7 @@ def electrical(graph: nx.Graph, count: int, minimum: int = 3) -> Partition:
 
 
 def _ward(graph: nx.Graph, modes: int) -> IntArray:
-    """(B - 1, 2) Ward's merges of the buses, as scikit-learn numbers them: merge i makes cluster B + i."""
+    """(B - 1, 2) Ward's merges of the buses, numbered as in scikit-learn: merge i creates cluster B + i."""
     from sklearn.cluster import AgglomerativeClustering
 
     joined = nx.to_scipy_sparse_array(graph, weight=None, format="csr")
@@ -62,7 +62,7 @@ def _ward(graph: nx.Graph, modes: int) -> IntArray:
 
 
 def _cut_tree(children: IntArray, buses: int, count: int, minimum: int) -> list[list[int]]:
-    """The clusters of at least ``minimum`` buses, after undoing the last merges until there are ``count`` of them."""
+    """Undo the last merges until there are ``count`` clusters of at least ``minimum`` buses; returns these."""
     size = np.ones(buses + len(children), int)
     for i, pair in enumerate(children):
         size[buses + i] = size[pair].sum()
@@ -83,7 +83,7 @@ def _cut_tree(children: IntArray, buses: int, count: int, minimum: int) -> list[
 
 
 def electrical_places(graph: nx.Graph, modes: int) -> Array:
-    """(B, modes) places of the buses whose squared distances approximate the impedances between them [pu]."""
+    """(B, modes) coordinates of the buses; squared distances approximate the impedances between them [pu]."""
     from scipy.sparse.linalg import eigsh
 
     modes = min(modes, len(graph) - 1)
@@ -91,8 +91,8 @@ def electrical_places(graph: nx.Graph, modes: int) -> Array:
     if len(graph) <= DENSE:
         values, vectors = np.linalg.eigh(laplacian.toarray())
     else:
-        below = -1e-7 * float(laplacian.diagonal().mean())  # just under the zero mode, where the matrix is singular
-        start = np.linspace(-1.0, 1.0, len(graph))  # eigsh starts at random otherwise
+        below = -1e-7 * float(laplacian.diagonal().mean())  # just below the zero mode, where the matrix is singular
+        start = np.linspace(-1.0, 1.0, len(graph))  # otherwise eigsh starts at random
         values, vectors = eigsh(laplacian.tocsc(), k=modes + 1, sigma=below, which="LM", v0=start)
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
@@ -100,15 +100,15 @@ def electrical_places(graph: nx.Graph, modes: int) -> Array:
 
 
 def communities(graph: nx.Graph, count: int | None = None, resolution: float = 1.0, seed: int = 0) -> Partition:
-    """Zones of high modularity on branch admittances: more admittance inside than chance would put there.
+    """Zones of high modularity on branch admittances: more admittance inside than expected by chance.
 
-    networkx's Louvain method finds them; with a ``count``, its communities are then joined two by two where modularity
-    loses least (networkx's greedy method), or found at a higher resolution first if they are too few.
+    networkx's Louvain method finds them; with a ``count``, its communities are then merged pairwise with the least loss
+    of modularity (networkx's greedy method), or first found at a higher resolution if there are too few.
 
     Args:
         graph: the feeder's.
-        count: number of zones; None leaves it to the method.
-        resolution: above 1 gives smaller zones.
+        count: number of zones; None lets the method decide.
+        resolution: values above 1 give smaller zones.
         seed: of the order in which Louvain's method visits the buses.
 
     Raises:
@@ -120,7 +120,7 @@ def communities(graph: nx.Graph, count: int | None = None, resolution: float = 1
     live = live_graph(graph)
     body = without_source(live)
     buses = list(body)
-    numbered = nx.Graph()  # sets of numbers come in the same order in every process, sets of names do not
+    numbered = nx.Graph()  # sets of integers iterate in the same order in every process, sets of names do not
     numbered.add_nodes_from(range(len(buses)))
     place = {bus: i for i, bus in enumerate(buses)}
     numbered.add_edges_from((place[a], place[b], {"weight": y}) for a, b, y in body.edges(data="admittance"))
@@ -136,7 +136,7 @@ def communities(graph: nx.Graph, count: int | None = None, resolution: float = 1
 
 
 def _joined(graph: nx.Graph, parts: list[set[int]], count: int) -> list[set[int]]:
-    """The parts joined until there are ``count``, those first whose union has the best modularity."""
+    """Merge parts until there are ``count``, in the order of best resulting modularity."""
     if len(parts) <= count:
         return parts
     home = {bus: z for z, part in enumerate(parts) for bus in part}

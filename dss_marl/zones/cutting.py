@@ -1,4 +1,4 @@
-"""Partitions by cutting branches: those of a kind, or those that share out the load."""
+"""Partitions by cutting branches: at branches of given kinds, or into zones of equal load."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dss_marl.zones.partition import Partition, check_count, closed_graph, compl
 
 
 def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branches: Sequence[str] = ()) -> Partition:
-    """Zones are what remains connected when branches of these kinds, and these named branches, are cut.
+    """Zones are the connected components after cutting branches of these kinds and these named branches.
 
-    Zones are numbered from the source outward. A source bus that is cut off alone joins the next zone; buses that only
-    open branches join to the rest belong to the zone across one of these.
+    Zones are numbered from the source outward. A source bus cut off alone joins the next zone; buses connected to
+    the rest by open branches only belong to the zone across one of these.
 
     Raises:
         ValueError: a named branch does not exist.
@@ -36,13 +36,13 @@ def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branche
 
 
 def balanced(graph: nx.Graph, count: int) -> Partition:
-    """``count`` connected zones of similar load, by cutting one edge after another of a spanning tree.
+    """``count`` connected zones of similar load, by successively cutting edges of a spanning tree.
 
-    Each cut splits the zone with most load where its two parts become most equal; buses, so that a part without load
-    is not preferred, weigh a hundredth of the mean bus load each. Deterministic.
+    Each cut splits the zone with the highest load into its two most equal parts. Every bus adds a hundredth of the mean
+    bus load, so that parts without load are not preferred. Deterministic.
 
     Raises:
-        ValueError: ``count`` is not between 1 and the number of buses that are joined to the source.
+        ValueError: ``count`` is not between 1 and the number of buses connected to the source.
     """
     live = live_graph(graph)
     check_count(graph, count, len(live))
@@ -57,7 +57,7 @@ def balanced(graph: nx.Graph, count: int) -> Partition:
 
 
 def _halves(tree: nx.Graph, weight: Mapping[str, float]) -> list[nx.Graph]:
-    """The two parts of a tree after its most even cut."""
+    """The two parts of a tree after the most balanced cut."""
     root = min(tree)
     below = {n: weight[n] for n in tree}
     parent = {}

@@ -1,4 +1,4 @@
-"""Partitions that a user wrote: in a scenario, or in a file."""
+"""User-defined partitions, in a scenario or in a file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def mapping(
     file: str | Path | None = None,
     connected: bool = True,
 ) -> Partition:
-    """The user's own zones, named and in the order given; the names become the agents'.
+    """User-defined zones, in the given order; their names become the agents' names.
 
     Args:
         graph: the feeder's.
         zones: name to buses.
-        file: a YAML file of the same, or with it under ``zones:``, as ``dss-marl zones --save`` writes.
-        connected: False allows a zone in several pieces; a file may say so too.
+        file: a YAML file with the same mapping, at top level or under ``zones:``, as written by
+            ``dss-marl zones --save``.
+        connected: False allows a zone in several pieces; a file may set it too.
 
     Raises:
-        ValueError: neither or both are given, the file cannot be read, or a bus does not exist; names it.
+        ValueError: neither or both are given, the file cannot be read, or a named bus does not exist.
     """
     if (zones is None) == (file is None):
-        raise ValueError("zones: method mapping needs either zones: {name: [buses]} or file: a YAML file of them")
+        raise ValueError("zones: method mapping needs either zones: {name: [buses]} or file: a YAML file of it")
     where = "zones" if file is None else f"zones file {str(file)!r}"
     if file is not None:
         data = _read(Path(file), where)
@@ -38,7 +39,7 @@ def mapping(
         zones = data["zones"] if isinstance(data.get("zones"), Mapping) else data
     assert zones is not None
     if not isinstance(zones, Mapping) or not zones:
-        raise ValueError(f"{where}: zones must be name: [buses] for each zone; got {zones!r}")
+        raise ValueError(f"{where}: zones must map each name to its list of buses; got {zones!r}")
     known = {str(bus).lower(): bus for bus in graph}
     parts = []
     for name, buses in zones.items():
@@ -60,18 +61,18 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{where} is not YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ValueError(f"{where} must hold name: [buses] for each zone")
+        raise ValueError(f"{where} must map each zone name to its list of buses")
     return data
 
 
 def write_mapping(parts: Partition, path: str | Path, order: Iterable[str] = (), note: str = "") -> Path:
-    """Write a partition as a YAML file for ``mapping``; makes the folders; returns the path.
+    """Write a partition as a YAML file for ``mapping``; creates the folders; returns the path.
 
     Args:
         parts: sets of buses, or ``Parts`` with names.
         path: of the file.
-        order: all buses, in the order in which to list them; by name otherwise.
-        note: a comment on top.
+        order: all buses in listing order; default is by name.
+        note: a comment for the first line.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""All methods on one feeder, for a comparison."""
+"""Comparison of all partition methods on one feeder."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ OF_COUNT = ("electrical", "balanced", "communities", "laterals")  # methods that
 def survey(
     graph: nx.Graph, count: int, cut_at: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[dict[str, Partition], dict[str, str]]:
-    """Every method's partition of a feeder, and why others have none.
+    """Partitions of a feeder by every method, and the reasons why some methods fail.
 
-    Methods that cannot give ``count`` zones are asked for as many as they find themselves.
+    Methods that cannot give ``count`` zones choose the number themselves.
 
     Args:
         graph: the feeder's, with ``load_phases``; see ``feeder_graph``.
-        count: number of zones, for the methods that take one.
+        count: number of zones, for methods that accept it.
         cut_at: options of ``cut``.
 
     Returns:
-        method to partition; method to what it said.
+        method to partition; method to its error message.
     """
     found: dict[str, Partition] = {}
     refused: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which zones touch, and through what: the neighbours that an agent may talk to."""
+"""Graph of neighbouring zones, which agents may communicate along."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dss_marl.zones.zone import Zone
 
 
 def named_parts(zones: Sequence[Zone] | Partition) -> dict[str, set[str]]:
-    """Name to buses, of built zones or of a partition."""
+    """Zone name to buses, for built zones or a partition."""
     if all(isinstance(zone, Zone) for zone in zones):
         return {zone.name: set(zone.buses) for zone in zones if isinstance(zone, Zone)}
     parts = [set(zone) for zone in zones if not isinstance(zone, Zone)]
@@ -20,16 +20,16 @@ def named_parts(zones: Sequence[Zone] | Partition) -> dict[str, set[str]]:
 
 
 def zone_graph(graph: nx.Graph, zones: Sequence[Zone] | Partition) -> nx.Graph:
-    """Zones as nodes, joined where branches join their buses.
+    """Graph with zones as nodes, and edges where branches connect their buses.
 
     Args:
         graph: the feeder's.
         zones: built zones, or a partition.
 
     Returns:
-        nodes named as the zones, with ``buses`` (their number) and ``load_kw``; edges with ``branches`` (names),
+        nodes named after the zones, with ``buses`` (their number) and ``load_kw``; edges with ``branches`` (names),
         ``ends`` (pairs of buses, from the zone named first in ``zones``), ``kinds``, ``closed`` (True if any is),
-        ``open_branches`` (names), and ``normal_amps``, the ratings of the closed ones added up [A]; 0 if none is rated.
+        ``open_branches`` (names), and ``normal_amps``, the summed ratings of the closed ones [A]; 0 if none is rated.
     """
     parts = named_parts(zones)
     home = {bus: name for name, part in parts.items() for bus in part}

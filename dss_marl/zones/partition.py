@@ -1,4 +1,4 @@
-"""Parts of a graph: what partition methods share, and the rules by which every bus finds its zone."""
+"""Helpers of partition methods, and the assignment of remaining buses to zones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dss_marl.grid.feeder import Feeder
 
 Partition = Sequence[set[str]]  # disjoint sets of buses that together hold every bus
 BASE_MVA = 1.0
-FLOOR = 0.1  # least impedance of a branch, in medians: a closed switch must not outweigh the feeder
+FLOOR = 0.1  # lower bound of branch impedance, in medians: a closed switch must not dominate the feeder
 
 
 class Parts(list[set[str]]):
-    """A partition that says more than its sets.
+    """A partition with zone names and a connectivity flag.
 
     Attributes:
         names: of the zones, and so of the agents; () gives zone_1, zone_2, ...
-        connected: False lets a zone lie in several pieces. Only for zones that are coupled in another way, as the
-            houses on one phase are through the conductor of that phase; check_partition then does not ask for it.
+        connected: False allows a zone in several pieces. Only for zones coupled in another way, such as the customers
+            on one phase, through the conductor of that phase; check_partition then skips the test of connectivity.
     """
 
     def __init__(self, parts: Iterable[set[str]], names: Sequence[str] = (), connected: bool = True) -> None:
@@ -47,11 +47,11 @@ def feeder_graph(feeder: Feeder) -> nx.Graph:
     return graph
 
 
-# --- which buses live -----------------------------------------------------------------------------------------------
+# --- energised buses ------------------------------------------------------------------------------------------------
 
 
 def closed_graph(graph: nx.Graph) -> nx.Graph:
-    """All buses with the branches that are closed; data are shared, not copied."""
+    """All buses with the closed branches; data are shared, not copied."""
     closed = nx.Graph(**graph.graph)
     closed.add_nodes_from(graph.nodes(data=True))
     closed.add_edges_from((a, b, edge) for a, b, edge in graph.edges(data=True) if edge.get("closed", True))
@@ -59,15 +59,15 @@ def closed_graph(graph: nx.Graph) -> nx.Graph:
 
 
 def source_of(graph: nx.Graph) -> str:
-    """The source bus; the first bus of a graph that names none."""
+    """The source bus; the first bus if the graph names none."""
     return str(graph.graph.get("source", next(iter(graph))))
 
 
 def live_graph(graph: nx.Graph) -> nx.Graph:
-    """The closed branches and the buses that they join to the source; edges carry ``z_pu`` and ``admittance`` [pu].
+    """Closed branches and the buses connected to the source; edges carry ``z_pu`` and ``admittance`` [pu].
 
-    Impedances are magnitudes on a base of 1 MVA, a transformer's referred to its higher voltage. None is taken as less
-    than a tenth of the median: a closed switch would outweigh all else.
+    Impedances are magnitudes on a base of 1 MVA; that of a transformer is referred to its higher voltage. They are
+    bounded from below by a tenth of the median, since a closed switch would otherwise dominate.
     """
     closed = closed_graph(graph)
     live = nx.node_connected_component(closed, source_of(graph))
@@ -88,14 +88,14 @@ def _z_pu(graph: nx.Graph, a: str, b: str, edge: dict[str, Any]) -> float:
     return float(np.hypot(edge.get("r_ohm", 1.0), edge.get("x_ohm", 0.0)) * BASE_MVA / (3 * kv**2))
 
 
-# --- every bus finds its zone ---------------------------------------------------------------------------------------
+# --- assignment of remaining buses ----------------------------------------------------------------------------------
 
 
 def completed(graph: nx.Graph, parts: Iterable[set[str]]) -> list[set[str]]:
-    """The parts with every other bus of the graph added, from the source outward.
+    """Add every remaining bus of the graph to a part; parts are ordered from the source outward.
 
-    Buses in no part go, piece by piece, where closed branches lead them, to the zone of strongest coupling; dead ones
-    (behind open branches only) to the zone across an open branch; what no branch joins to anything, to the source's.
+    Unassigned buses join, piece by piece, the most strongly coupled zone across closed branches; de-energised ones
+    (behind open branches only) the zone across an open branch; isolated ones the zone of the source.
     """
     zones = [set(part) for part in parts]
     home = {bus: z for z, zone in enumerate(zones) for bus in zone}
@@ -115,7 +115,7 @@ def completed(graph: nx.Graph, parts: Iterable[set[str]]) -> list[set[str]]:
 
 
 def _pull(graph: nx.Graph, piece: set[str], home: dict[str, int]) -> dict[int, tuple[bool, float]]:
-    """How strongly each neighbouring zone is coupled to the piece: through closed branches before open ones."""
+    """Coupling of the piece to each neighbouring zone; closed branches take precedence over open ones."""
     pull: dict[int, tuple[bool, float]] = {}
     for bus in sorted(piece):
         for other, edge in graph[bus].items():
@@ -128,7 +128,7 @@ def _pull(graph: nx.Graph, piece: set[str], home: dict[str, int]) -> dict[int, t
 
 
 def in_pieces(graph: nx.Graph, parts: Iterable[set[str]]) -> list[set[str]]:
-    """The largest connected piece of each part; the rest is left to ``completed``."""
+    """The largest connected piece of each part; ``completed`` assigns the rest."""
     kept = []
     for part in parts:
         pieces = list(nx.connected_components(graph.subgraph(part)))
@@ -144,7 +144,7 @@ def in_order(graph: nx.Graph, parts: Iterable[set[str]]) -> list[set[str]]:
 
 
 def without_source(live: nx.Graph) -> nx.Graph:
-    """The live graph less a source bus that hangs on one neighbour: it is never judged, so it joins that one's zone."""
+    """The live graph without a source bus that has a single neighbour: it is never scored, so it joins its zone."""
     source = source_of(live)
     if len(live) < 3 or live.degree(source) != 1:
         return live
@@ -152,7 +152,7 @@ def without_source(live: nx.Graph) -> nx.Graph:
 
 
 def merged_source(live: nx.Graph, parts: Sequence[set[str]]) -> list[set[str]]:
-    """The parts, a source bus that is alone given to the zone it is coupled to most: alone it would judge nothing."""
+    """Merge a source bus that is alone with the most strongly coupled zone: alone it would have no scored node."""
     source = source_of(live)
     if len(parts) < 2 or {source} not in parts:
         return list(parts)

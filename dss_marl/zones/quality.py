@@ -1,4 +1,4 @@
-"""How good a partition is, in figures that need no power flow."""
+"""Quality measures of a partition that need no power flow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dss_marl.zones.partition import Partition, live_graph
 from dss_marl.zones.tree_partitions import downstream, outward
 from dss_marl.zones.zone import Zone
 
-SAMPLED = 200  # buses from which electrical distances are taken on a larger feeder
+SAMPLED = 200  # number of buses sampled for electrical distances on larger feeders
 
-# figure: (heading, what it says, True if more is better)
+# measure: (heading, meaning, True if higher is better)
 QUALITY: dict[str, tuple[str, str, bool]] = {
-    "modularity": ("modularity", "admittance inside zones beyond what chance would put there; at most 1", True),
-    "load_spread": ("load spread", "standard deviation of the zones' load over its mean; 0 is equal", False),
+    "modularity": ("modularity", "admittance inside zones in excess of chance; at most 1", True),
+    "load_spread": ("load spread", "standard deviation of zone loads over their mean; 0 is balanced", False),
     "boundary_flow": (
         "boundary flow",
-        "zone borders that the mean kW of load passes on its way from the source",
+        "zone borders crossed by the average kW of load on its path from the source",
         False,
     ),
     "boundary_branches": ("boundary branches", "closed branches between zones", False),
@@ -32,20 +32,20 @@ QUALITY: dict[str, tuple[str, str, bool]] = {
 
 
 def partition_quality(graph: nx.Graph, zones: Sequence[Zone] | Partition, seed: int = 0) -> dict[str, float]:
-    """Figures that compare partitions of one feeder; see ``QUALITY`` for what each says. Dead buses do not count.
+    """Measures for comparing partitions of one feeder, see ``QUALITY``. De-energised buses do not count.
 
-    ``boundary_flow`` is a radial estimate: a branch carries the load beyond it, losses and reactive power left out.
-    ``cohesion`` compares mean least sums of branch impedances [pu] over pairs of buses at the voltage at which most of
-    the feeder is built, since the drop in customers' transformers would hide all else; above 200 buses over the pairs
-    with 200 of them, drawn with ``seed``.
+    ``boundary_flow`` is a radial estimate: a branch carries the load downstream, without losses and reactive power.
+    ``cohesion`` compares mean shortest-path impedances [pu] over pairs of buses at the main voltage level of the
+    feeder, since the drop in customer transformers would mask all else; above 200 buses, over the pairs with 200 of
+    them, sampled with ``seed``.
 
     Args:
         graph: the feeder's.
         zones: built zones, or a partition.
-        seed: of the sample.
+        seed: for sampling.
 
     Returns:
-        the figures of ``QUALITY``, and ``zones``, how many there are; NaN where one zone leaves nothing to compare.
+        the measures of ``QUALITY``, and ``zones``, their number; NaN where a single zone leaves nothing to compare.
     """
     parts = named_parts(zones)
     live = live_graph(graph)
@@ -94,7 +94,7 @@ def _cohesion(live: nx.Graph, home: dict[str, int], seed: int) -> float:
 
 
 def _dijkstra(impedance: Any, start: IntArray) -> Array:
-    """(len(start), B) least sum of impedances from the starting buses to all."""
+    """(len(start), B) shortest-path impedances from the starting buses to all."""
     from scipy.sparse.csgraph import dijkstra
 
     return np.asarray(dijkstra(impedance, directed=False, indices=start))
@@ -105,7 +105,7 @@ def _level(live: nx.Graph, bus: str) -> float:
 
 
 def _main_level(live: nx.Graph) -> float | None:
-    """Voltage at which most kilometres are built [kV]; None without lengths."""
+    """Base voltage with the greatest line length [kV]; None without lengths."""
     length: Counter[float] = Counter()
     for a, b, km in live.edges(data="length_km", default=0.0):
         if _level(live, a) == _level(live, b):

@@ -26,7 +26,7 @@ METHODS: dict[str, Callable[..., Partition]] = {
 
 
 def partition(graph: nx.Graph, method: str, **options: Any) -> Partition:
-    """Apply a partition method by name, or one's own as ``package.module:function``.
+    """Apply a partition method by name, or your own as ``package.module:function``.
 
     Raises:
         ValueError: unknown method, or options that it does not take.

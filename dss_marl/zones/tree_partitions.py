@@ -1,4 +1,4 @@
-"""Partitions that follow the feeder's tree: its laterals, or its phases."""
+"""Partitions along the feeder's tree: by laterals, or by phases."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import networkx as nx
 
 from dss_marl.zones.partition import Partition, Parts, check_count, completed, live_graph, merged_source, source_of
 
-MINIMUM = 3  # buses of a lateral with a zone of its own
+MINIMUM = 3  # minimum number of buses of a lateral zone
 
 
 def outward(live: nx.Graph) -> tuple[list[str], dict[str, str]]:
-    """The buses from the source outward, and the bus before each on its shortest path."""
+    """The buses from the source outward, and the predecessor of each on its shortest path."""
     source = source_of(live)
     before = dict(nx.bfs_predecessors(live, source))
     return [source, *before], before
 
 
 def downstream(buses: list[str], before: Mapping[str, str], weight: Mapping[str, float]) -> dict[str, float]:
-    """Sum of the weights of each bus and all buses beyond."""
+    """Sum of the weights of each bus and all buses downstream."""
     total = {bus: float(weight[bus]) for bus in buses}
     for bus in reversed(buses[1:]):
         total[before[bus]] += total[bus]
@@ -30,20 +30,20 @@ def downstream(buses: list[str], before: Mapping[str, str], weight: Mapping[str,
 
 
 def laterals(graph: nx.Graph, count: int | None = None, minimum: int = MINIMUM, main: str = "own") -> Partition:
-    """A zone for each lateral from its coupling point on the main branch, and one for the main branch.
+    """A zone for each lateral off the main branch, and one for the main branch.
 
-    The main branch goes from the source where most load lies, to the last bus from which a lateral leaves; what lies
-    beyond is a lateral like the others. On case33 these are the zones that the benchmark below draws by hand. Small
-    laterals stay with the main branch.
+    The main branch follows the highest load from the source to the last bus where a lateral branches off; the rest
+    downstream is a lateral like the others. On case33 the result equals the hand-drawn zones of the benchmark below.
+    Small laterals stay with the main branch.
 
     Args:
         graph: the feeder's.
-        count: number of zones; the laterals with most load get them. None: all large enough.
-        minimum: buses that a lateral must have without a ``count``.
-        main: "own" makes the main branch a zone; "shared" gives each of its buses to the nearest lateral.
+        count: number of zones, given to the laterals with the highest load; None: all large enough.
+        minimum: buses that a lateral must have if ``count`` is None.
+        main: "own" makes the main branch a zone; "shared" assigns each of its buses to the nearest lateral.
 
     Raises:
-        ValueError: there are fewer laterals than ``count`` asks for, or ``main`` is neither.
+        ValueError: ``count`` exceeds the number of laterals, or ``main`` is neither.
 
     Source: Wang et al., Multi-agent reinforcement learning for active voltage control, NeurIPS 2021,
     arXiv:2110.14300.
@@ -73,7 +73,7 @@ def laterals(graph: nx.Graph, count: int | None = None, minimum: int = MINIMUM, 
     if last >= 0 and (size[path[last + 1]] >= minimum if count is None else len(heads) + (main == "own") < count):
         heads.append(path[last + 1])
     parts = _from_heads(buses, before, heads, path[: last + 1], main)
-    if main == "own" and {buses[0]} in parts:  # a source alone has no voltage to control
+    if main == "own" and {buses[0]} in parts:  # a single source bus has no voltage to control
         return laterals(graph, count, minimum, "shared")
     return completed(graph, merged_source(live, parts))
 
@@ -81,11 +81,11 @@ def laterals(graph: nx.Graph, count: int | None = None, minimum: int = MINIMUM, 
 def _from_heads(
     buses: list[str], before: Mapping[str, str], heads: list[str], path: list[str], main: str
 ) -> list[set[str]]:
-    """What lies beyond each head, and the rest: one more zone, or shared out along the path to the nearest heads."""
+    """The subtree of each head, and the rest: one more zone, or assigned along the path to the nearest heads."""
     home = {head: z for z, head in enumerate(heads)}
     if main == "shared" and heads:
         first: dict[str, int] = {}
-        for z, head in enumerate(heads):  # the largest lateral has its coupling point
+        for z, head in enumerate(heads):  # a coupling point belongs to its largest lateral
             first.setdefault(before[head], z)
         coupled = [(i, first[bus]) for i, bus in enumerate(path) if bus in first]
         home |= {bus: min(coupled, key=lambda c: (abs(c[0] - i), c[0]))[1] for i, bus in enumerate(path)}
@@ -101,24 +101,23 @@ def _from_heads(
 
 
 def phases(graph: nx.Graph, trunk: int | None = None) -> Partition:
-    """A zone for each phase, for feeders of one-phase customers, and one for the trunk that they share.
+    """A zone for each phase, for feeders with one-phase customers, and one for the common trunk.
 
-    A bus is of a phase if it has no other, or if all loads at and beyond it connect to that phase (their buses carry
-    ``load_phases``, see ``feeder_graph``); all else is trunk. The zone of a phase is made of many pieces, coupled
-    through their conductor of the trunk: the one partition whose zones need not be connected, and its
-    ``connected=False`` says so to ``check_partition``.
+    A bus belongs to a phase if it has no other, or if all loads at and downstream of it connect to that phase (buses
+    carry ``load_phases``, see ``feeder_graph``); the rest is trunk. The zone of a phase consists of many pieces,
+    coupled through their conductor of the trunk, so its zones need not be connected (``connected=False``).
 
     Args:
         graph: the feeder's.
-        trunk: None makes the trunk a zone; 1, 2 or 3 gives it to the zone of that phase.
+        trunk: None makes the trunk a zone; 1, 2 or 3 adds it to the zone of that phase.
 
     Raises:
-        ValueError: nothing on the feeder is of one phase, or ``trunk`` is a phase that no zone has.
+        ValueError: no part of the feeder has a single phase, or ``trunk`` is a phase without a zone.
     """
     live = live_graph(graph)
     buses, before = outward(live)
     known = live.nodes
-    inherited: dict[str, int] = {}  # behind a one-phase bus all is of its phase, whatever it is called there
+    inherited: dict[str, int] = {}  # everything behind a one-phase bus is on its phase, whatever its node numbers there
     used: dict[str, set[int]] = {}
     for bus in buses:
         if before.get(bus) in inherited:
@@ -129,11 +128,11 @@ def phases(graph: nx.Graph, trunk: int | None = None) -> Partition:
     for bus in reversed(buses[1:]):
         used[before[bus]] |= used[bus]
     for bus in buses[1:]:
-        used[bus] = used[bus] or used[before[bus]]  # what feeds nobody goes with what feeds it
+        used[bus] = used[bus] or used[before[bus]]  # buses without downstream load follow their upstream bus
     of_phase = {p: {bus for bus in buses if used[bus] == {p}} - {buses[0]} for p in (1, 2, 3)}
     found = {p: part for p, part in of_phase.items() if part}
     if not found or (len(found) == 1 and buses[0] in inherited):
-        raise ValueError(f"zones: no part of {graph.name!r} is of one phase, so phases cannot divide it")
+        raise ValueError(f"zones: no part of {graph.name!r} has a single phase, so phases cannot divide it")
     rest = set(buses).difference(*found.values())
     if trunk is not None and trunk not in found:
         raise ValueError(f"zones: trunk must be one of the phases {', '.join(map(str, found))}; got {trunk!r}")
@@ -145,7 +144,7 @@ def phases(graph: nx.Graph, trunk: int | None = None) -> Partition:
 
 
 def _with_dead(graph: nx.Graph, parts: list[set[str]], names: list[str]) -> Parts:
-    """The parts in their own order, dead buses added."""
+    """The parts in their own order, with de-energised buses added."""
     first = {min(part): name for part, name in zip(parts, names, strict=True)}
     whole = completed(graph, parts)
     named = {next(name for bus, name in first.items() if bus in part): part for part in whole}

@@ -1,4 +1,4 @@
-"""Zone: a set of buses with what lies in it, alone or stacked with the others."""
+"""A zone: a set of buses with the indices of its elements; a single zone, or all zones as one."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ def _no_weights() -> Array:
 
 @dataclass(frozen=True)
 class Zone:
-    """One zone, or all zones stacked.
+    """One zone, or all zones as one.
 
-    For one zone every index array is 1-D. Stacked (``name`` is ``"all"``), the rows of units, loads, taps and switches
-    gain a leading axis Z and are padded with index 0 and weight 0; ``lowest``, ``mean``, ``highest`` and ``total`` of
-    node values then give (..., Z) instead of (...). So one function serves one zone and all.
+    For one zone every index array is 1-D. For all zones (``name`` is ``"all"``) the rows of units, loads, taps and
+    switches gain a leading axis Z and are padded with index 0 and weight 0; ``lowest``, ``mean``, ``highest`` and
+    ``total`` of node values then give (..., Z) instead of (...). So one function serves one zone and all of them.
 
     Attributes:
         name: the agent's name.
         buses: bus names.
-        nodes: (n) node indices; stacked, zone after zone.
-        scored_nodes: (n) the nodes that rewards and metrics judge, likewise.
+        nodes: (n) node indices; for all zones, zone after zone.
+        scored_nodes: (n) the nodes that count in rewards and metrics, likewise.
         loads, load_weight: (l) indices of the zone's loads; weight 1, or 0 where padded.
-        load_priority: (l) weight of energy that each does not get; 1 unless the scenario says otherwise.
+        load_priority: (l) weight of unserved energy; 1 unless the scenario sets priorities.
         units, unit_weight: (u) indices of the zone's other injections.
         unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
         unit_kw: (u) rating of each unit [kW].
-        panels, panel_weight, panel_kw: (p) those of the units that the sun feeds, and their peak power [kW].
+        pv_units, pv_unit_weight, pv_unit_kw: (p) those of the units that are PV units, and their peak power [kW].
         taps, tap_weight: (r) indices of the tapped windings that regulate a bus of the zone.
-        tap_nodes: (r) the node that each of these windings regulates.
-        capacitors, capacitor_weight: (c) indices in the Feeder's switches of the capacitor steps at its buses.
-        switches, switch_weight: (s) likewise of the lines that open, each in the zone of its first bus.
-        borders, border_weight: (b) indices of the branches that leave the zone.
-        index: position among the zones; (Z) when stacked.
+        tap_nodes: (r) the regulated node of each of these windings.
+        capacitors, capacitor_weight: (c) indices in Feeder.switches of the capacitor steps at its buses.
+        switches, switch_weight: (s) likewise of the switchable lines, each in the zone of its first bus.
+        borders, border_weight: (b) indices of the branches to other zones.
+        index: position among the zones; (Z) for all zones.
         count: number of zones Z.
-        all_scored: number of scored nodes on the whole feeder.
+        n_scored_nodes: number of scored nodes on the whole feeder.
         devices, device_weight: (d) indices of its devices, kind after kind.
-        actions, action_weight: (w) indices of its devices' entries in the flat action; weight 0 where a slot is unused.
-        readings, reading_weight: (m) likewise in the devices' readings.
-        meters, meter_weight: (v) indices of its nodes with a voltage meter.
+        actions, action_weight: (w) indices of its devices' entries in the joint action; weight 0 for unused entries.
+        telemetry, telemetry_weight: (m) likewise in the devices' telemetry.
+        meters, meter_weight: (v) indices of its nodes with voltage meters.
         estimated, estimate_weight: (e) indices of the nodes whose voltage its devices estimate.
-        estimates: (e) where in the devices' memory these estimates are.
+        estimates: (e) positions of these estimates in the device state.
         all_estimated: number of estimated nodes on the whole feeder.
-        kinds: (k) 1 for each kind of device of the scenario that it has.
-        entries: what the rows of ``actions``, ``readings``, ``kinds`` and ``names`` are called.
-        starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
+        kinds: (k) 1 for each of the scenario's kinds of device that it has.
+        entries: labels of the rows of ``actions``, ``telemetry``, ``kinds`` and ``names``.
+        starts: (Z) offset of each zone's nodes in ``scored_nodes`` for all zones; None for one zone.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Zone:
 
     @cached_property
     def sizes(self) -> Any:
-        """Number of scored nodes; (Z) when stacked."""
+        """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
 
     def _reduced(self, ufunc: np.ufunc, x: Array) -> Array:
@@ -129,7 +129,7 @@ class Zone:
         return np.asarray(ufunc.reduceat(x[..., self.scored_nodes], self.starts, axis=-1))
 
 
-# rows of a zone, and the weights that are 0 where they are padded
+# rows of a zone, and their weights, which are 0 where padded
 PADDED = {
     "loads": "load_weight",
     "units": "unit_weight",
@@ -153,17 +153,17 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def zone_batched(function: _Function) -> _Function:
-    """Mark a function of (zone, ...) that also takes all zones stacked, so that one call serves every zone.
+    """Mark a function of (zone, ...) that also accepts all zones as one, so that one call serves every zone.
 
-    Such a function must honour the weights: padded entries have weight 0. A value that is the same for every zone may
-    leave the zone axis out.
+    Such a function must apply the weights: padded entries have weight 0. A value that is equal for all zones may omit
+    the zone axis.
     """
     function.zone_batched = True  # type: ignore[attr-defined]
     return function
 
 
 def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zone, *states: Any) -> Array:
-    """(..., Z) a term's values for all zones, in one call where it allows that; a number if it is the same for all."""
+    """(..., Z) values of a term for all zones, in one call if it is zone-batched; a number if equal for all."""
     if getattr(function, "zone_batched", False):
         return function(stacked, *states)
     return np.stack([np.asarray(function(zone, *states), float) for zone in zones], axis=-1)

@@ -20,13 +20,13 @@ NOTES = {
         "vsource.source.pu=1.06\nnew load.x bus1=b kv=12.47 kw=1\n" + END,
         "1 loads near or above vmaxpu.*load.x",
     ),
-    "kv of a load": ("new load.x bus1=b kv=7.2 kw=1\n" + END, "1 loads whose kv is not that of their bus: load.x"),
+    "kv of a load": ("new load.x bus1=b kv=7.2 kw=1\n" + END, "1 loads whose kv does not match their bus: load.x"),
     "no rating": ("line.l1.normamps=0\n" + END, "1 branches without a rating.*line.l1"),
     "default rating": (
         f"new line.l2 bus1=b bus2=c {WIRE} units=km\n" + END,
         "1 lines are rated 400 A, OpenDSS's own default: line.l2",
     ),
-    "no unit of length": (f"new line.l2 bus1=b bus2=c {WIRE}\n" + END, "1 lines state no unit of length.*line.l2"),
+    "no unit of length": (f"new line.l2 bus1=b bus2=c {WIRE}\n" + END, "1 lines give no unit of length.*line.l2"),
     "wrong bases": ("set voltagebases=[24.9]\ncalcvoltagebases\n", "far from their base voltage.*0.50 pu"),
     "no coordinates": (END, "no bus has coordinates"),
 }

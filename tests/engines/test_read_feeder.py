@@ -150,7 +150,7 @@ def test_own_power_is_listed_and_kept():
     assert units["pvsystem.roof3"].phases == (1, 3)
     assert (feeder.source_bus, feeder.other_sources) == ("sourcebus", ("second",))
     report = feeder_report(feeder)
-    for word in ("storage   3", "600.0 kWh", "never acts", "names: circuit", "sourcebus, second"):
+    for word in ("storage   3", "600.0 kWh", "inactive", "names: circuit", "sourcebus, second"):
         assert word in report
 
 
@@ -220,7 +220,12 @@ def test_what_is_out_of_service_stays_out():
     gone = ("island", "island2", "behind", "b", "lv", "lv2")
     assert dead == {"half.2"} | {f"{bus}.{p}" for bus in gone for p in (1, 2, 3) if f"{bus}.{p}" in feeder.nodes}
     report = feeder_report(feeder)
-    for words in ("no path to a source", "dead behind open switches", "open in some phases", "open for good"):
+    for words in (
+        "no path to a source",
+        "de-energised behind open switches",
+        "open in some phases",
+        "permanently open",
+    ):
         assert words in report
 
 
@@ -315,7 +320,7 @@ def test_shipped_feeders_have_a_report(name):
     report = feeder_report(feeder)
     assert f"{len(feeder.buses)} ({len(feeder.nodes)} nodes)" in report
     assert f"{-feeder.nominal_kw.sum():.1f} kW" in report
-    assert "stays as it is" not in report
+    assert "not controllable" not in report
 
 
 def test_components_are_those_of_a_graph(rng):

@@ -86,7 +86,7 @@ def test_plants_are_where_they_were_asked_for_and_leave_the_grid_as_it_is(tmp_pa
     feeder = read_feeder(synthetic_path(SyntheticSpec(nodes=1_000, seed=3, plants=12, sun_share=0.5), tmp_path))
     peak = sum(unit.kva for unit in feeder.units) / 1.1
     assert peak == pytest.approx(-0.5 * feeder.nominal_kw[feeder.loads].sum(), rel=0.03)
-    with pytest.raises(ValueError, match=r"of 300 nodes has room for \d+ plants; ask for fewer"):
+    with pytest.raises(ValueError, match=r"of 300 nodes has room for \d+ PV systems; request fewer"):
         synthetic_path(SyntheticSpec(nodes=300, plants=500), tmp_path)
 
 

@@ -124,7 +124,7 @@ CASES = {
     ),
     "zones that leave a bus out": (
         {"zones": {"method": "test_bad_input:unsorted"}},
-        "no zone has bus 890 of feeder 'ieee34'",
+        "no zone contains bus 890 of feeder 'ieee34'",
     ),
     "zone without a device": (
         {"devices": INVERTERS},

@@ -105,13 +105,13 @@ def test_faults_of_the_option_take_the_place_of_the_scenarios():
     assert np.array_equal(env.now.setpoints.closed, env.task.start.closed)
     with pytest.raises(ValueError, match="branch 'l999' does not exist"):
         env.reset(options={"faults": ["l999"]})
-    with pytest.raises(ValueError, match="no switch parts the fault from the source"):
+    with pytest.raises(ValueError, match="no switch can isolate the fault from the source"):
         env.reset(options={"faults": ["reg1a"]})
     env.close()
 
 
 def test_faults_that_cannot_be_parted_are_refused_when_building():
-    with pytest.raises(ValueError, match=r"fault .reg1a.: no switch parts the fault from the source"):
+    with pytest.raises(ValueError, match=r"fault .reg1a.: no switch can isolate the fault from the source"):
         build_task(load_scenario(SWITCHING).replace(faults=["l43", "reg1a"]))
 
 

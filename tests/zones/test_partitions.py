@@ -325,7 +325,7 @@ def test_a_mapping_that_cannot_be_is_explained(options, message):
 def test_a_mapping_that_is_no_partition_names_the_bus():
     halves = halves_of_ieee13()
     halves["south"].remove("675")
-    with pytest.raises(ValueError, match="no zone has bus 675 of feeder 'ieee13'"):
+    with pytest.raises(ValueError, match="no zone contains bus 675 of feeder 'ieee13'"):
         build_zones(read_feeder("ieee13"), mapping(graph_of("ieee13"), zones=halves))
     halves["south"] += ["675", "634"]
     with pytest.raises(ValueError, match="bus '634' is in north and in south; a bus belongs to one zone"):
@@ -343,7 +343,7 @@ def test_a_mapping_that_is_no_partition_names_the_bus():
         ("communities", {"count": 33}, "count must be between 1 and 32 .*got 33"),
         ("laterals", {"count": 6}, "count must be between 1 and 5 .*laterals.*got 6"),
         ("laterals", {"main": "mine"}, "main must be 'own' or 'shared'; got 'mine'"),
-        ("phases", {}, "no part of 'case33' is of one phase"),
+        ("phases", {}, "no part of 'case33' has a single phase"),
         ("balanced", {"count": True}, "whole number"),
     ],
 )

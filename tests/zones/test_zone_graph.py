@@ -177,7 +177,7 @@ def test_the_command_compares_all_methods(tmp_path):
     assert code == 0, text
     for method in ("electrical", "balanced", "communities", "laterals", "cut"):
         assert method in text
-    assert "no phases: no part of 'case33' is of one phase" in text
+    assert "no phases: no part of 'case33' has a single phase" in text
     assert (tmp_path / "side.png").stat().st_size > 20_000
 
 

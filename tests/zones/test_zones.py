@@ -180,11 +180,11 @@ def test_zones_that_are_no_partition_are_refused():
     assert end == {"692", "675"}
     with pytest.raises(ValueError, match=r"bus '692' is in zone_2 and in zone_3"):
         build_zones(feeder, [head, middle | {"692"}, end])
-    with pytest.raises(ValueError, match=r"no zone has bus 675, 692 of feeder 'ieee13'"):
+    with pytest.raises(ValueError, match=r"no zone contains bus 675, 692 of feeder 'ieee13'"):
         build_zones(feeder, [head, middle])
     with pytest.raises(ValueError, match=r"zone_2: bus 'atlantis' does not exist on feeder 'ieee13'"):
         build_zones(feeder, [head, middle | {"atlantis"}, end])
-    with pytest.raises(ValueError, match=r"zone_4 of feeder 'ieee13' has no bus"):
+    with pytest.raises(ValueError, match=r"zone_4 of feeder 'ieee13' contains no bus"):
         build_zones(feeder, [head, middle, end, set()])
     with pytest.raises(
         ValueError, match=r"zone_1 of feeder 'ieee13' is not connected: (675, 692|650, sourcebus) cannot be reached"

@@ -1,4 +1,4 @@
-"""OpenDSS: the truth. The one package that imports opendssdirect."""
+"""The OpenDSS engine. The only package that imports opendssdirect."""
 
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.engines.opendss.reader import read_feeder

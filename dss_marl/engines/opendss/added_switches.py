@@ -1,4 +1,4 @@
-"""Writes what a scenario adds to a circuit to open and close: ties, and lines that become switches."""
+"""Switches that a scenario adds to a circuit: new ties, and existing lines made switchable."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any
 from dss_marl.engines.opendss.terminals import elements
 from dss_marl.grid.elements import AddedSwitch, Bus
 
-_TIE_OHM = 1e-3  # a few feet of cable; much less would cost digits of the solve
+_TIE_OHM = 1e-3  # a few feet of cable; much less would cost numerical precision
 
 
 def switchable(
     context: Any, new: Sequence[AddedSwitch], buses: Sequence[Bus], feeder: str
 ) -> tuple[set[str], list[str]]:
-    """The lines that are asked for as switches, ties included, and the commands that make the ties.
+    """Names of the lines requested as switches, ties included, and the commands that create the ties.
 
     Raises:
         ValueError: a line does not exist, or a tie's name, buses or phases are not right.
     """
     lines = {f"line.{own}" for own in elements(context.Lines)}
     known = {bus.name: bus for bus in buses}
-    asked: set[str] = set()
+    requested: set[str] = set()
     commands: list[str] = []
     for row in new:
         name = f"line.{row.name.lower().removeprefix('line.')}"
         if bool(row.bus1) != bool(row.bus2):
             raise ValueError(f"tie {row.name!r} needs two buses; got bus1={row.bus1!r} and bus2={row.bus2!r}")
         if row.bus1:
-            if name in lines | asked:
+            if name in lines | requested:
                 raise ValueError(f"tie {row.name!r}: feeder {feeder!r} has a line of that name; choose another")
             commands += _tie(name, row, known, feeder)
         elif name not in lines:
             raise ValueError(f"line {row.name!r} does not exist on feeder {feeder!r}; known: {_some(lines)}")
-        asked.add(name)
-    return asked, commands
+        requested.add(name)
+    return requested, commands
 
 
 def _tie(name: str, new: AddedSwitch, buses: dict[str, Bus], feeder: str) -> list[str]:
@@ -47,7 +47,7 @@ def _tie(name: str, new: AddedSwitch, buses: dict[str, Bus], feeder: str) -> lis
         raise ValueError(f"{what} joins bus {ends[0]!r} of feeder {feeder!r} to itself; name two buses")
     shared = [p for p in buses[ends[0]].phases if p in buses[ends[1]].phases and p <= 3]
     phases = new.phases or tuple(shared)
-    if not phases or not set(phases) <= set(shared):  # OpenDSS would make phantom nodes without a word
+    if not phases or not set(phases) <= set(shared):  # OpenDSS would silently create phantom nodes
         there = " and ".join(f"{end!r} has phases {list(buses[end].phases)}" for end in ends)
         raise ValueError(f"{what}: phases {list(phases)} are not at both buses of feeder {feeder!r}: {there}")
     bus1, bus2 = (".".join([end, *map(str, phases)]) for end in ends)
@@ -59,10 +59,10 @@ def _tie(name: str, new: AddedSwitch, buses: dict[str, Bus], feeder: str) -> lis
 
 
 def refuse_unequal(ties: Iterable[AddedSwitch], buses: Iterable[Bus], feeder: str) -> None:
-    """A tie joins buses of one voltage.
+    """Check that ties connect buses of equal base voltage.
 
     Raises:
-        ValueError: it does not. To be called once the bases of dead buses are known.
+        ValueError: one does not. To be called once the bases of de-energised buses are known.
     """
     kv = {bus.name: bus.kv_base for bus in buses}
     for row in ties:

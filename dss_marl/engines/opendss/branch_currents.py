@@ -1,4 +1,4 @@
-"""Branch currents from node voltages: the constant primitive admittances, gathered once."""
+"""Branch currents from node voltages and the primitive admittances, which are read once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Flows:
     """Currents I = Yprim V at the first terminal of every branch.
 
     A row is a conductor of that terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose
-    entry 0 is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its
-    rows and columns divided by the tap ratio.
+    entry 0 is ground; ``y`` (rows, P) [S] is zero in padded entries. Yprim of a tapped winding is that at the neutral
+    tap with its rows and columns divided by the tap ratio.
     """
 
     columns: IntArray
@@ -30,20 +30,20 @@ class Flows:
     row_switch: IntArray
 
     def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray, by_conductor: bool = False) -> Array:
-        """Current over rating.
+        """Branch loading.
 
         Args:
             v: (1 + N) node voltages, ground first [V].
-            boost: (R) tap ratios less one [1].
+            boost: (R) tap ratios minus one [1].
             closed: (S) states.
-            by_conductor: all conductors, branch after branch, which change smoothly with the injections.
+            by_conductor: return all conductors, branch after branch, which vary smoothly with the injections.
 
         Returns:
-            (M) highest conductor current at the first terminal over the branch's rating [1]; or (C) all of them.
+            (M) highest conductor current at the first terminal divided by the branch rating [1]; or (C) all of them.
         """
         if not self.first_row.size:
             return np.zeros(0)
-        ratio = np.append(1.0 + boost, 1.0)  # the last serves what has no tap
+        ratio = np.append(1.0 + boost, 1.0)  # the last entry is for windings without a tap
         current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
         current /= ratio[self.row_tap]
         current *= np.append(closed, True)[self.row_switch]
@@ -52,7 +52,7 @@ class Flows:
 
 
 def read_flows(context: Any, feeder: Feeder) -> Flows:
-    """Gather the primitive admittances of the feeder's branches from a compiled circuit, taps as in the Feeder."""
+    """Read the primitive admittances of the feeder's branches from a compiled circuit, with its initial taps."""
     tap_index = {tap.name: i for i, tap in enumerate(feeder.taps)}
     columns: list[list[int]] = []
     blocks: list[Any] = []
@@ -64,8 +64,8 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         conductors = context.CktElement.NodeRef()  # OpenDSS numbers its nodes from 1, ground is 0
         terminal = np.arange(len(conductors)) // context.CktElement.NumConductors()
         order = len(conductors)
-        flat = np.asarray(context.CktElement.YPrim())
-        y = (flat[::2] + 1j * flat[1::2]).reshape(order, order).T  # stored by columns
+        parts = np.asarray(context.CktElement.YPrim())  # real and imaginary, alternating
+        y = (parts[::2] + 1j * parts[1::2]).reshape(order, order).T  # stored column by column
         tap = np.full(order, len(feeder.taps))
         if element in tap_index:
             row = feeder.taps[tap_index[element]]

@@ -1,4 +1,4 @@
-"""Reads what joins buses: lines, transformers, series reactors and capacitors."""
+"""Reads series elements: lines, transformers, series reactors and capacitors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dss_marl.grid.elements import Branch
 
 _KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
 _BY_KVAR = 1  # of a reactor's specification types
-# Elements between buses that have no interface of their own in OpenDSS.
+# Series elements without an interface of their own in OpenDSS.
 _RARE = {"autotrans": "transformer", "gictransformer": "transformer", "gicline": "line", "upfc": "line",
          "vsconverter": "line", "fault": "reactor"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What is already known of some branches: which are regulators, which switches, what protects them."""
+    """Known properties of branches: regulators, switches, protection."""
 
     regulators: frozenset[str]
     switches: Mapping[str, int]
@@ -31,7 +31,7 @@ class Marks:
 def read_branches(
     context: Any, places: Sequence[int], marks: Marks, present: Mapping[str, list[str]]
 ) -> tuple[tuple[Branch, ...], list[str]]:
-    """The branches, and the names of elements that are open for good: nothing closes them, so they are none."""
+    """The branches, and the names of permanently open elements, which are not branches."""
     rows: list[Branch] = []
     opened: list[str] = []
     for own in elements(context.Lines):
@@ -59,7 +59,7 @@ def read_branches(
 
 
 def _joined(ends: Sequence[Terminal]) -> list[tuple[int, int, int, int]]:
-    """Of each conductor that ends somewhere on both sides: its position, node number, and the two node indices."""
+    """Position, node number and the two node indices of each conductor connected at both ends."""
     one, two = ends[0], ends[1]
     both = zip(one.numbers, one.nodes, two.nodes, strict=True)
     return [(k, p, a, b) for k, (p, a, b) in enumerate(both) if a != NOWHERE and b != NOWHERE]
@@ -75,7 +75,7 @@ def _line(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[
 def _two_ended(
     context: Any, name: str, kind: str, places: Sequence[int], marks: Marks, km: float = 0.0, amps: float | None = None
 ) -> list[Branch]:
-    """The active element as a branch; none if it joins no two buses."""
+    """The active element as a branch; empty if it does not connect two buses."""
     ends = terminals(context, places)
     joined = _joined(ends)
     if not joined or ends[0].bus == ends[1].bus:
@@ -89,7 +89,7 @@ def _two_ended(
 
 
 def _reactor_amps(context: Any) -> float:
-    """Rating of the active reactor [A]; 0 where its file gives none.
+    """Rating of the active reactor [A]; 0 if the file gives none.
 
     OpenDSS then derives one from a reactor's kvar, which is 100 at 12.47 kV, or 4.6 A, where it is given by R and X.
     """
@@ -100,11 +100,11 @@ def _reactor_amps(context: Any) -> float:
 
 def _series_impedance(context: Any, conductors: list[int]) -> complex:
     """Positive-sequence series impedance of the active element [ohm]: the coupling block of Yprim is -1/Z."""
-    flat = context.CktElement.YPrim()  # real and imaginary parts in turn
-    if len(flat) == 8:  # one phase: by far the most
-        return -1 / complex(flat[2], flat[3]) if flat[2] or flat[3] else 0j
-    order = round((len(flat) // 2) ** 0.5)
-    block = -np.asarray(flat).view(complex).reshape(order, order)[: order // 2, order // 2 :]
+    parts = context.CktElement.YPrim()  # real and imaginary, alternating
+    if len(parts) == 8:  # one phase: by far the most common
+        return -1 / complex(parts[2], parts[3]) if parts[2] or parts[3] else 0j
+    order = round((len(parts) // 2) ** 0.5)
+    block = -np.asarray(parts).view(complex).reshape(order, order)[: order // 2, order // 2 :]
     kept = np.flatnonzero(np.abs(block).sum(axis=1))  # an open conductor has no entry
     n = len(conductors)
     if not set(conductors) <= set(kept.tolist()):
@@ -113,7 +113,7 @@ def _series_impedance(context: Any, conductors: list[int]) -> complex:
         return complex(1 / block[kept[0], kept[0]])
     try:
         z = np.linalg.inv(block[np.ix_(kept, kept)])
-    except np.linalg.LinAlgError:  # a delta reactor, say: its phases have no impedance of their own
+    except np.linalg.LinAlgError:  # for example a delta reactor, whose phases have no impedance of their own
         return 0j
     at = np.searchsorted(kept, conductors)
     z = z[np.ix_(at, at)]

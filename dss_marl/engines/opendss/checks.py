@@ -1,4 +1,4 @@
-"""What is wrong with a circuit (an error), and what is worth a look (a note)."""
+"""Checks of a circuit as read: errors, and notes about doubtful data."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
 _SHOWN = 5
-_DEFAULT_AMPS = 400.0  # OpenDSS's rating where a file gives none
+_DEFAULT_AMPS = 400.0  # OpenDSS's default rating
 
 
 def few(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first names, and the number of others."""
     names = list(dict.fromkeys(names))
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
 def refuse_phantoms(context: Any, feeder: Feeder) -> None:
-    """OpenDSS makes a bus of every misspelt name, and a node of every phase that is not there, without a word.
+    """Refuse phantom buses: OpenDSS silently creates a bus for a misspelt name, and a node for a missing phase.
 
     Raises:
-        ValueError: an element that draws or gives power connects to a bus or phase that no branch reaches.
+        ValueError: a load or unit connects to a bus or phase that no branch reaches.
     """
     reached = {n for branch in feeder.branches for n in (*branch.nodes1, *branch.nodes2)}
     sources = {feeder.source_bus, *feeder.other_sources}
@@ -55,12 +55,12 @@ def refuse_phantoms(context: Any, feeder: Feeder) -> None:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise ValueError(
             f"{str(feeder.path)!r}: {'; '.join(problems[:_SHOWN])}{more}: no line or transformer leads there. Correct "
-            f"the bus name or phases, or leave it out with commands=['{problems[0].split()[0]}.enabled=no']"
+            f"the bus name or phases, or disable it with commands=['{problems[0].split()[0]}.enabled=no']"
         )
 
 
 def _nodes_out_of_service(context: Any) -> set[str]:
-    """Nodes that disabled or open branches would reach."""
+    """Nodes at disabled or open branches."""
     nodes = set()
     for name in context.Circuit.AllElementNames():
         if name.split(".", 1)[0].lower() in ("line", "transformer", "reactor"):
@@ -75,18 +75,18 @@ def _nodes_out_of_service(context: Any) -> set[str]:
 
 
 def notes_of_nodes(feeder: Feeder, volts: Array, opened: Sequence[str]) -> list[str]:
-    """Dead nodes, odd voltages, missing bases and coordinates. ``volts`` (N) are as compiled [kV]."""
+    """De-energised nodes, implausible voltages, missing bases and coordinates. ``volts`` (N) are as compiled [kV]."""
     notes = []
     alive = feeder.energised(feeder.setpoints().closed)
     ever = feeder.energised(np.ones(len(feeder.switches), bool))
     bus = np.array([row.name for row in feeder.buses])[feeder.node_bus]
     if opened:
-        notes.append(f"open for good, so no branch: {few(opened)}")
+        notes.append(f"permanently open, so not a branch: {few(opened)}")
     if not ever.all():
-        notes.append(f"{(~ever).sum()} nodes have no path to a source, whatever is closed: buses {few(bus[~ever])}")
+        notes.append(f"{(~ever).sum()} nodes have no path to a source for any switch state: buses {few(bus[~ever])}")
     waiting = ever & ~alive
     if waiting.any():
-        notes.append(f"{waiting.sum()} nodes are dead behind open switches: buses {few(bus[waiting])}")
+        notes.append(f"{waiting.sum()} nodes are de-energised behind open switches: buses {few(bus[waiting])}")
     with np.errstate(divide="ignore", invalid="ignore"):
         v_pu = np.where(feeder.kv_base > 0, volts / feeder.kv_base, np.nan)
     if (alive & ~(feeder.kv_base > 0)).any():
@@ -109,7 +109,10 @@ def notes_of_nodes(feeder: Feeder, volts: Array, opened: Sequence[str]) -> list[
 
 
 def notes_of_loads(context: Any, feeder: Feeder, volts: Any) -> list[str]:
-    """Loads at the limits of their model, and loads of another voltage than their bus. ``volts`` (N) complex [kV]."""
+    """Loads at the limits of their model, and loads rated for another voltage than their bus's.
+
+    ``volts`` (N) are complex, as compiled [kV].
+    """
     loads = [feeder.injections[j] for j in feeder.loads]
     limits = []
     for _ in elements(context.Loads):
@@ -117,7 +120,7 @@ def notes_of_loads(context: Any, feeder: Feeder, volts: Any) -> list[str]:
     low, high, strange = [], [], []
     for row, (least, most) in zip(loads, limits, strict=True):
         phases = [n for n in row.nodes if abs(volts[n]) > 0.1 * feeder.kv_base[n] > 0]
-        if len(phases) < len(row.nodes) or not phases or row.kv <= 0:  # dead
+        if len(phases) < len(row.nodes) or not phases or row.kv <= 0:  # de-energised
             continue
         v, base = _across(volts, row.nodes, row.delta) / row.kv, feeder.kv_base[phases[0]]
         base *= 1.0 if len(phases) == 1 else np.clip(v.mean() * row.kv / base, 3**0.5, 2.0)  # 2: a split phase
@@ -129,16 +132,16 @@ def notes_of_loads(context: Any, feeder: Feeder, volts: Any) -> list[str]:
             high.append(row.name)
     notes = []
     if low:
-        notes.append(f"{len(low)} loads near or below vminpu, where they turn into impedances: {few(low)}")
+        notes.append(f"{len(low)} loads near or below vminpu, where they become constant impedances: {few(low)}")
     if high:
-        notes.append(f"{len(high)} loads near or above vmaxpu, where they turn into impedances: {few(high)}")
+        notes.append(f"{len(high)} loads near or above vmaxpu, where they become constant impedances: {few(high)}")
     if strange:
-        notes.append(f"{len(strange)} loads whose kv is not that of their bus: {few(strange)}")
+        notes.append(f"{len(strange)} loads whose kv does not match their bus: {few(strange)}")
     return notes
 
 
 def _across(volts: Any, nodes: Sequence[int], delta: bool) -> Array:
-    """What kv stands for: the voltage between two nodes; of three, line to line, or sqrt(3) times each phase [kV]."""
+    """The voltage that kv refers to: between two nodes; of three, line to line, or sqrt(3) times each phase [kV]."""
     v = volts[list(nodes)]
     if len(v) == 1:
         return np.abs(v)
@@ -148,7 +151,7 @@ def _across(volts: Any, nodes: Sequence[int], delta: bool) -> Array:
 
 
 def notes_of_ratings(context: Any, feeder: Feeder) -> list[str]:
-    """Missing ratings, lengths without a unit, lines open in some phases."""
+    """Missing ratings, lengths without unit, lines open in some phases."""
     notes = []
     unrated = [row.name for row in feeder.branches if row.normal_amps <= 0]
     if unrated:
@@ -158,13 +161,13 @@ def notes_of_ratings(context: Any, feeder: Feeder) -> list[str]:
         notes.append(f"{len(default)} lines are rated {_DEFAULT_AMPS:g} A, OpenDSS's own default: {few(default)}")
     unitless = [row.name for row in feeder.branches if row.kind == "line" and row.length_km == 0]
     if unitless:
-        notes.append(f"{len(unitless)} lines state no unit of length, so length_km is 0: {few(unitless)}")
+        notes.append(f"{len(unitless)} lines give no unit of length, so length_km is 0: {few(unitless)}")
     partly, declared = [], {row.name for row in feeder.switches}
     for own in elements(context.Lines):
         if f"line.{own}" not in declared and (context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0)):
             partly.append(f"line.{own}")
     if partly:
-        notes.append(f"open in some phases, and stay so: {few(partly)}")
+        notes.append(f"open in some phases, permanently: {few(partly)}")
     melted = [f"{row.protection} on {row.name}" for row in feeder.branches if row.protection == "fuse"]
     if melted:
         notes.append(f"{len(melted)} fuses never blow here: {few(melted)}")

@@ -1,4 +1,4 @@
-"""OpenDSS contexts: pooled, because a dropped one leaks about 1.3 MB, and compiled with clear errors."""
+"""Pool of OpenDSS contexts, and compilation with clear errors; a discarded context would leak about 1.3 MB."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _idle: list[Any] = []
 _owner = os.getpid()
 _folder = threading.Lock()  # held while compiling: a circuit that changes directory moves the whole process
 _MOVES = re.compile(r"^\s*(cd|(set\s+)?datapath)\b", re.IGNORECASE | re.MULTILINE)
-_NO_DIRECTORY = 282  # OpenDSS's number of "Directory not found"
+_NO_DIRECTORY = 282  # OpenDSS's error number for "Directory not found"
 
 
 def acquire() -> Any:
-    """A context of this process that nobody else uses."""
+    """An unused context of this process."""
     global _owner
     if os.getpid() != _owner:  # after a fork the idle contexts are the parent's
         _idle.clear()
@@ -33,19 +33,19 @@ def _new_context() -> Any:
 
     context = dss.NewContext()
     context.Basic.AllowForms(False)
-    context.Basic.AllowEditor(False)  # "show" would open one
+    context.Basic.AllowEditor(False)  # "show" would open an editor
     context.Basic.AllowChangeDir(False)  # compile would move the process into the feeder's folder
     return context
 
 
 def release(context: Any) -> None:
-    """Put a context back for the next user, empty."""
+    """Clear a context and return it to the pool."""
     context.Text.Command("clear")
     _idle.append(context)
 
 
 def message_of(error: Exception) -> str:
-    """OpenDSS's own words, on one line."""
+    """OpenDSS's own message, on one line."""
     return " ".join(str(error.args[-1] if error.args else error).split())
 
 
@@ -58,7 +58,7 @@ def compile_circuit(context: Any, path: Path, commands: Iterable[str]) -> None:
     if not path.is_file():
         raise ValueError(f"feeder file {str(path)!r} does not exist")
     context.Text.Command("clear")
-    context.Text.Command("set defaultbasefrequency=60")  # the one setting of the circuit before that "clear" leaves
+    context.Text.Command("set defaultbasefrequency=60")  # the one setting of the previous circuit that "clear" keeps
     try:
         _compile(context, path)
     except Exception as error:
@@ -81,7 +81,7 @@ def run_commands(context: Any, path: Path, commands: Iterable[str]) -> None:
 
 def _compile(context: Any, path: Path) -> None:
     command = f'compile "{path}"'
-    with _folder:  # whether OpenDSS may change directory is one setting of the whole process
+    with _folder:  # whether OpenDSS may change directory is a process-wide setting
         if not _MOVES.search(path.read_text(encoding="utf-8", errors="replace")):
             try:
                 context.Text.Command(command)
@@ -96,7 +96,7 @@ def _compile(context: Any, path: Path) -> None:
 
 @contextmanager
 def _may_move(context: Any) -> Iterator[None]:
-    """For a file that changes directory: OpenDSS then needs the process to follow. It is brought back."""
+    """Let OpenDSS change the working directory of the process, for files that need it; it is restored afterwards."""
     before = os.getcwd()
     context.Basic.AllowChangeDir(True)
     try:

@@ -1,4 +1,4 @@
-"""Edits of a circuit that a scenario asks for, as OpenDSS commands."""
+"""Changes that a scenario makes to a circuit, as OpenDSS commands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def circuit_edits(
     """Commands to run after the circuit's file.
 
     Args:
-        source_pu: voltage of the source [pu]; None: the file's.
-        load_v_pu: range in which loads keep their model [pu]; None: the file's.
-        commands: the user's own, which run first.
+        source_pu: voltage of the source [pu]; None keeps the file's.
+        load_v_pu: voltage range in which loads keep their model [pu]; None keeps the file's.
+        commands: the user's commands, which run first.
     """
     edits = list(commands)
     if source_pu is not None:

@@ -1,4 +1,4 @@
-"""OpenDSSEngine: solves set points on one compiled circuit, writing only what changed."""
+"""OpenDSS power flow of one compiled circuit, writing only the set points that changed."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windge
 
 
 class OpenDSSEngine:
-    """One circuit in one OpenDSS context, opened at the first solve and kept for life.
+    """One circuit in one OpenDSS context, opened at the first solve and kept open.
 
-    Loads and units read their kW and kvar from one-point load shapes that lie in this object's memory, so a change of
+    Loads and units read their kW and kvar from one-point load shapes in memory owned by this object, so a change of
     all injections costs one array copy. Taps and switches are written only where they changed, because each write
     rebuilds the admittance matrix.
 
     Args:
-        feeder: whose ``path`` and ``commands`` are compiled.
+        feeder: the circuit; its ``path`` and ``commands`` are compiled.
         tolerance: OpenDSS's relative convergence tolerance. Solutions that differ only in history are equal to about
             this value in pu; after ``restart`` they are bitwise equal.
-        floor_pu: an energised node below this voltage is a failed power flow [pu]; 0.4 at least, where the scenario's
-            units stop to deliver what is asked.
-        max_iterations: per solve.
+        floor_pu: an energised node below this voltage is a failed power flow [pu]; at least 0.4, below which the
+            scenario's units no longer deliver their set points.
+        max_iterations: limit per solve.
     """
 
     def __init__(
         self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.4, max_iterations: int = 100
     ) -> None:
         if floor_pu < 0.4:
-            raise ValueError(f"floor_pu must be at least 0.4: below, units deliver less than asked; got {floor_pu}")
+            raise ValueError(
+                f"floor_pu must be at least 0.4: below it, units deliver less than their set points; got {floor_pu}"
+            )
         self.feeder = feeder
         self.tolerance = tolerance
         self.floor_pu = floor_pu
@@ -63,18 +65,18 @@ class OpenDSSEngine:
         except PowerFlowError:
             if was_fresh:
                 raise
-        # A warm start may fail, or land on a collapsed solution, where a flat start does not.
+        # A warm start may fail, or converge to a collapsed solution, where a flat start does not.
         if self._context is None:
             self._open()
         return self._attempt(setpoints, controls)
 
     def element_loss_kw(self) -> float:
-        """What OpenDSS itself adds up over lines and transformers, element by element, for the last solve [kW].
+        """Losses of the last solve as OpenDSS sums them over lines and transformers [kW].
 
-        Independent of the balance of sources, units and loads that gives ``Solution.loss_kw``, and so a check of it.
+        Independent of the power balance that gives ``Solution.loss_kw``, and therefore a check of it.
 
         Raises:
-            RuntimeError: nothing has been solved.
+            RuntimeError: nothing has been solved yet.
         """
         if self._context is None:
             raise RuntimeError("element_loss_kw needs a solution; call solve first")
@@ -86,7 +88,7 @@ class OpenDSSEngine:
             self._fresh = True
 
     def close(self) -> None:
-        """Give the context back to the pool."""
+        """Return the context to the pool."""
         if self._context is not None:
             context, self._context = self._context, None
             release(context)
@@ -130,18 +132,18 @@ class OpenDSSEngine:
         self._grid_forming_rows = [
             [row.grid_forming_switch for row in feeder.injections].index(s) for s in feeder.grid_forming_units
         ]
-        # Power elements that no set point reaches take part in the balance; controls and meters do not.
+        # Power elements that no set point controls take part in the power balance; controls and meters do not.
         self._own = [name for name in feeder.uncontrolled if name.startswith(_OWN_POWER)]
         self._all = np.ones(len(feeder.nodes), bool)
         self._all.flags.writeable = False  # shared by the solutions
-        # A bus that nothing ever reaches may have no base.
+        # A bus without any connection may have no base voltage.
         self._per_volt = np.divide(1e-3, feeder.kv_base, where=feeder.kv_base > 0, out=np.zeros(len(feeder.nodes)))
         transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
         self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
         self._fresh = True
 
     def _bind_nodes(self, context: Any) -> None:
-        """Where the Feeder's nodes are in OpenDSS's voltage vector; mostly its beginning."""
+        """Positions of the Feeder's nodes in OpenDSS's voltage vector; usually its beginning."""
         place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
         self._bytes = 16 * (len(place) + 1)
         places = np.array([place[node] for node in self.feeder.nodes])
@@ -168,28 +170,28 @@ class OpenDSSEngine:
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
         energised, dead = self._energise(setpoints.closed)
-        # 3: after a tap change reuse the factorisation's structure and values. A fresh start must not: with reuse the
-        # matrix, and so the last bits of the voltages, would depend on what was solved before.
-        # Set before writing: a tap written under one option is lost to a rebuild under the other.
+        # 3: after a tap change reuse the structure and values of the factorisation. A fresh start must not: with reuse
+        # the matrix, and so the last bits of the voltages, would depend on earlier solves.
+        # Set before writing: a tap written under one option is lost in a rebuild under the other.
         context.YMatrix.SolverOptions(0 if self._fresh else 3)
         self._write(setpoints, dead)
         tap = self._tap
         if self._fresh:
-            # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
+            # Both are needed: a flat start alone keeps the load admittances of the last rebuild.
             context.YMatrix.SystemYChanged(True)
             context.YMatrix.SolutionInitialized(False)
         try:
             if controls:
-                context.Solution.ControlMode(0)  # static: controls act until they are content
+                context.Solution.ControlMode(0)  # static: controls act until they settle
                 lib.Solution_SolveSnap()
                 context.Solution.ControlMode(-1)
                 tap = self._read_controls()
             else:
                 lib.Solution_InitSnap()  # reads the shapes
                 lib.Solution_SolveNoControl()
-            converged = context.Solution.Converged()  # the checked call: raises what the two before left behind
+            converged = context.Solution.Converged()  # the checked call: raises errors of the two calls before
         except Exception as error:
-            self.close()  # what was half done stays unknown, so the next solve compiles anew
+            self.close()  # the circuit's state is unknown, so the next solve compiles it again
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
         v = self._voltages()
         v_pu = np.abs(v[self._places]) * self._per_volt
@@ -199,7 +201,7 @@ class OpenDSSEngine:
         self._fresh = False
         total = context.Circuit.TotalPower()
         source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
-        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
+        served = self._power[0].copy()  # units deliver their set points: their voltage limits are wider than the floor
         self._draws.write(served)
         formed = {}
         if self._grid_forming_rows:
@@ -207,7 +209,7 @@ class OpenDSSEngine:
             formed = {"grid_forming_kw": kw, "grid_forming_kvar": kvar}
             served[self._grid_forming_rows] += kw.sum(axis=-1)
             source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
-        # The balance is cheaper than summing the branches, and as exact as the solve.
+        # The power balance is cheaper than summing branch losses, and as accurate as the solve.
         loss_kw = served.sum() + source_kw
         if self._own:
             loss_kw += self._own_kw()
@@ -225,10 +227,10 @@ class OpenDSSEngine:
         )
 
     def _energise(self, closed: BoolArray) -> tuple[BoolArray | None, IntArray]:
-        """(N) which nodes are alive, or None where all are, and the dead injections; remembered per switch state.
+        """(N) which nodes are energised, or None if all are, and the de-energised injections; cached per switch state.
 
-        Dead is what has any dead phase: a unit follows the grid, and a three-phase load that draws from what floats
-        on its dead phases keeps the power flow from converging.
+        An injection with any de-energised phase counts as de-energised: units are grid-following, and a three-phase
+        load drawing from floating phases would keep the power flow from converging.
         """
         key = closed.tobytes()
         if key not in self._energised:
@@ -249,8 +251,8 @@ class OpenDSSEngine:
         if dead.size:
             self._power[:, dead] = 0.0
         if self._fresh or setpoints.tap.tobytes() != self._tap.tobytes():
-            # An unchanged tap, written, would rebuild Y too; a fresh start does that anyway, and the circuit's own
-            # controls leave taps that are off in the last bit.
+            # Writing an unchanged tap would rebuild Y too; a fresh start does that anyway, and the circuit's own
+            # controls leave taps that differ in the last bit.
             for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh):
                 index, winding = self._tap_place[r]
                 transformers = self._context.Transformers
@@ -269,7 +271,7 @@ class OpenDSSEngine:
         if element.startswith("capacitor."):
             self._context.Capacitors.Name(element.split(".", 1)[1])
             self._context.Capacitors.States([int(self._closed[s]) for s in steps])
-            # A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again.
+            # A CapControl opens the terminal with the last step and reads only the terminal; no step state recloses it.
             if self._closed[steps].any() and self._context.CktElement.IsOpen(1, 0):
                 self._context.CktElement.Close(1, 0)
             return
@@ -279,7 +281,7 @@ class OpenDSSEngine:
             move(end, 0)  # all phases
 
     def _read_controls(self) -> IntArray:
-        """(R) taps as the circuit's own controls left them; capacitor states are taken over."""
+        """(R) taps after the circuit's own controls; capacitor states are stored."""
         transformers, capacitors = self._context.Transformers, self._context.Capacitors
         tap, closed = self._tap.copy(), self._closed.copy()
         for r, (index, winding) in enumerate(self._tap_place):
@@ -290,12 +292,12 @@ class OpenDSSEngine:
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
                 closed[s] = bool(capacitors.States()[row.step - 1])
-        # A control adds steps up, which leaves the last bit off until a fresh start writes every tap.
+        # A control accumulates steps, so the last bit differs until a fresh start writes every tap.
         self._tap, self._closed = tap, closed
         return tap
 
     def _voltages(self) -> Any:
-        """(1 + Y) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched anew."""
+        """(1 + Y) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched every time."""
         pointer = self._context.YMatrix.VVector()
         return np.frombuffer(self._ffi.buffer(pointer, self._bytes), complex)
 
@@ -306,7 +308,7 @@ class OpenDSSEngine:
             return
         self._fresh = True
         if not np.isfinite(alive).all():
-            problem = "voltages are not finite; look for NaN or infinite set points"
+            problem = "voltages are not finite; check for NaN or infinite set points"
         elif not converged:
             problem = f"no convergence within {self.max_iterations} iterations"
         else:
@@ -315,9 +317,9 @@ class OpenDSSEngine:
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
 
     def _own_kw(self) -> float:
-        """What the circuit's own power elements give [kW]."""
+        """Output of the circuit's own power elements [kW]."""
         total, element = 0.0, self._context.CktElement
         for name in self._own:
             self._context.Circuit.SetActiveElement(name)
-            total -= element.TotalPowers()[0]  # of every terminal
+            total -= element.TotalPowers()[0]  # of all terminals
         return total

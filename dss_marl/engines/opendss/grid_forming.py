@@ -1,4 +1,4 @@
-"""Units that feed an island by themselves: what stands for them in the circuit, and what they give."""
+"""Grid-forming units: their model in the circuit, and their output."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dss_marl.grid.elements import Bus, Injection, Switch
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray
 
-_STIFF = "r1=1e-4 x1=2e-3 r0=1e-4 x0=2e-3"  # weaker sources do not converge where they are overloaded
+_STIFF = "r1=1e-4 x1=2e-3 r0=1e-4 x0=2e-3"  # weaker sources do not converge when overloaded
 _PREFIX = "dss_marl_former_"
 
 
 def grid_forming_unit(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, list[str]]:
-    """The row and the commands that let a unit feed an island by itself.
+    """The switch row and the commands that let a unit form an island.
 
-    A source on a bus of its own, always on, behind a line of its own: to open and close that costs a third of
-    switching the source. The bus is OpenDSS's alone, no row of the Feeder knows it.
+    A source on a hidden bus, always on, behind a line of its own: switching the line takes a third of the time of
+    switching the source. The hidden bus exists only in OpenDSS, not in the Feeder.
 
     Raises:
-        ValueError: the bus has not three phases.
+        ValueError: the bus does not have three phases.
     """
     own = unit.name.split(".", 1)[1]
     if unit.phases != (1, 2, 3):
@@ -40,10 +40,10 @@ def grid_forming_unit(unit: Injection, bus: Bus, feeder: str) -> tuple[Switch, l
 
 
 def grid_forming_powers(context: Any, feeder: Feeder, closed: BoolArray) -> tuple[Array, Array]:
-    """(G, 3) what each former gives on each phase [kW, kvar]; 0 where it is off."""
+    """(G, 3) output of each grid-forming unit per phase [kW, kvar]; 0 where it is off."""
     power = np.zeros((len(feeder.grid_forming_units), 6))
     for g, s in enumerate(feeder.grid_forming_units):
         if closed[s]:
             context.Circuit.SetActiveElement("vsource." + feeder.switches[s].element.removeprefix("line."))
-            power[g] = context.CktElement.Powers()[:6]  # of the first terminal, kW and kvar in turn, into the source
+            power[g] = context.CktElement.Powers()[:6]  # first terminal, kW and kvar alternating, into the source
     return -power[:, ::2], -power[:, 1::2]

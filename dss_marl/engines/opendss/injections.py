@@ -1,4 +1,4 @@
-"""Reads what injects power: loads, the circuit's own generators, PV systems and batteries, and the units we add."""
+"""Reads injections: loads, the circuit's own generators, PV systems and batteries, and added units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from dss_marl.engines.opendss.terminals import elements, terminals
 from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
 
-_RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
+_RATINGS = {  # OpenDSS property names of kW, kVA and kWh
     "pvsystem": ("pmpp", "kva", ""),
     "storage": ("kwrated", "kva", "kwhrated"),
     "generator": ("kw", "kva", ""),
@@ -17,7 +17,7 @@ _RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
 
 
 def read_loads(context: Any, places: Sequence[int], fixed_kvar: Container[str] = ()) -> list[Injection]:
-    """Every enabled load at the power that a snapshot gives it; of ``fixed_kvar`` the multiplier scales the kW only."""
+    """All enabled loads at their snapshot power; for ``fixed_kvar`` loads the multiplier scales only the kW."""
     rows = []
     multiplier, loads = context.Solution.LoadMult(), context.Loads
     for name in elements(loads):
@@ -55,14 +55,14 @@ def read_units(context: Any, present: dict[str, list[str]]) -> list[CircuitUnit]
 
 
 class Additions:
-    """The units that are added to a circuit: their rows, the commands that make them, and what they replace."""
+    """Units added to a circuit: their rows, the commands that create them, and the elements they replace."""
 
     def __init__(self, context: Any, feeder: str, buses: Sequence[Bus], units: Sequence[CircuitUnit]) -> None:
         self.feeder = feeder
         self.rows: list[Injection] = []
         self.commands: list[str] = []
         self.units = {unit.name: unit for unit in units}
-        self.forming: set[str] = set()  # names of those rows that may feed an island
+        self.forming: set[str] = set()  # names of the rows that can form an island
         self._context = context
         self._buses = {bus.name: bus for bus in buses}
 
@@ -112,7 +112,7 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Inject
         raise ValueError(f"{what}: bus {new.bus!r} does not exist on feeder {feeder!r}; known: {known}")
     phases = tuple(new.phases) or tuple(p for p in bus.phases if p <= 3)
     missing = [p for p in phases if p not in bus.phases]
-    if missing:  # OpenDSS would make phantom nodes without a word
+    if missing:  # OpenDSS would silently create phantom nodes
         raise ValueError(f"{what}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, not {missing}")
     if len(phases) not in (1, 3):
         raise ValueError(f"{what} at bus {bus.name!r}: use one or three phases, or two units; got {phases}")
@@ -126,7 +126,7 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Inject
 
 
 def _generator(name: str, terminal: str, phases: int, delta: bool, kv: float, kw: float) -> str:
-    """Its voltage limits are wide, so that what is asked is delivered."""
+    """A constant-power element with wide voltage limits, so that it always delivers its set point."""
     return (
         f'new "{name}" phases={phases} bus1="{terminal}" conn={"delta" if delta else "wye"} kv={kv:.9g} '
         f"kw={kw:.9g} kvar=0 model=1 vminpu=0.4 vmaxpu=1.6 status=variable"

@@ -1,4 +1,4 @@
-"""What the loads draw: read in one call."""
+"""Power drawn by all loads, read in one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Draws:
         self._pointer, size = self._ffi.new("void***"), self._ffi.new("int32_t[4]")
         self._lib.Batch_CreateByClassS(self._pointer, size, b"Load")
         self._size = int(size[0])
-        rows = 2 * _enabled(context, feeder, self._size)  # kW and kvar in turn
+        rows = 2 * _enabled(context, feeder, self._size)  # kW and kvar alternate
         self.count = len(rows)
         contiguous = len(rows) > 0 and bool((np.diff(rows) == 2).all())
         self._keep: Any = slice(int(rows[0]), int(rows[-1]) + 1, 2) if contiguous else rows

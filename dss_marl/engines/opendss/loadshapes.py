@@ -1,4 +1,4 @@
-"""Reads the LoadShapes that a circuit brings along."""
+"""Reads the LoadShapes of a circuit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LoadShape:
 
     Attributes:
         name: of the shape.
-        minutes: length of an interval; 0 where the shape has times of its own.
+        minutes: length of an interval; 0 if the shape has explicit times.
         factors: (rows) multipliers of the nominal kW, or kW where ``actual``.
         actual: whether the shape holds powers instead [kW].
     """

@@ -1,4 +1,4 @@
-"""read_feeder: compiles a circuit and reads its facts into a Feeder."""
+"""Compiles a circuit and reads its data into a Feeder."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def read_feeder(
     injections: Sequence[AddedUnit] = (),
     switches: Sequence[AddedSwitch] = (),
 ) -> Feeder:
-    """Compile a circuit and read its facts; ``feeder_report`` tells what was found.
+    """Compile a circuit and read its data; ``feeder_report`` summarises the result.
 
     Args:
-        path_or_name: a shipped feeder's name, or the path of an OpenDSS master file or of the folder of Master.dss.
-        commands: OpenDSS commands to run after it, such as ``"vsource.source.pu=1.02"``.
-        injections: units to add, which engines then control.
-        switches: lines of the circuit that open and close beside those that are switches already, and new ties.
+        path_or_name: name of a shipped feeder, or path of an OpenDSS master file or of the folder with Master.dss.
+        commands: OpenDSS commands to run afterwards, such as ``"vsource.source.pu=1.02"``.
+        injections: units to add, controlled by set points.
+        switches: lines of the circuit to make switchable in addition to its switches, and new ties.
 
     Raises:
-        ValueError: the feeder is unknown or does not compile, an element connects to a bus or phase that nothing else
+        ValueError: the feeder is unknown or does not compile, an element connects to a bus or phase that no branch
             reaches, or the bus or phase of a unit or tie does not exist.
     """
     name, path = feeder_path(path_or_name)
@@ -81,7 +81,7 @@ def read_feeder(
 
 
 class _Reading:
-    """One compiled circuit while it is read."""
+    """State of reading one compiled circuit."""
 
     def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str]) -> None:
         self.context, self.name, self.path = context, name, path
@@ -90,7 +90,7 @@ class _Reading:
         self._fixed_kvar: dict[str, int] = {}
 
     def run(self, commands: Sequence[str]) -> None:
-        """Commands that engines will run too."""
+        """Run commands that engines must repeat."""
         run_commands(self.context, self.path, commands)
         self.commands += commands
 
@@ -103,7 +103,7 @@ class _Reading:
             raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
 
     def feeder(self, injections: Sequence[AddedUnit], switches: Sequence[AddedSwitch]) -> Feeder:
-        """All facts; the order of the steps matters, each changes the circuit a little."""
+        """Build the Feeder; the order of the steps matters, since each modifies the circuit."""
         context = self.context
         present = by_class(context)
         self._refuse_doubles()
@@ -131,10 +131,10 @@ class _Reading:
             self.notes.append("as compiled, the power flow does not converge")
         feeder = self._facts(present, protection, additions, asked)
         refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
-        return self._with_formers(feeder, additions.forming)
+        return self._with_grid_forming(feeder, additions.forming)
 
-    def _with_formers(self, feeder: Feeder, forming: Container[str]) -> Feeder:
-        """Last of all, so that nothing that is read knows the buses of the formers' sources."""
+    def _with_grid_forming(self, feeder: Feeder, forming: Container[str]) -> Feeder:
+        """Add grid-forming units, last of all, so that the hidden buses of their sources are not read."""
         units, rows = list(feeder.injections), list(feeder.switches)
         for j, unit in enumerate(units):
             if unit.name in forming:
@@ -160,7 +160,7 @@ class _Reading:
         buses = _buses(context)
         compiled = _volts(context, len(names)).copy()
         taps, switches = read_taps(context), read_switches(context, protection, asked)
-        close_all(context, switches)  # an open line has no impedance to read
+        close_all(context, switches)  # an open line has no readable impedance
         buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
         marks = Marks(
             frozenset(tap.name for tap in taps),
@@ -184,8 +184,8 @@ class _Reading:
     def _placed(
         self, draft: Feeder, names: list[str], marks: Marks, present: dict[str, list[str]], added: list[Injection]
     ) -> tuple[Feeder, list[int], list[str]]:
-        """The Feeder with its nodes, and so with all that connects to them; neutrals are found and left out."""
-        self.context.Solution.SolveDirect()  # linear, so that it has an answer where the power flow has none
+        """The Feeder with its nodes and all elements that connect to them; neutrals are detected and left out."""
+        self.context.Solution.SolveDirect()  # linear, so it has a solution even where the power flow has none
         v = np.abs(_volts(self.context, len(names)))
         base = {bus.name: bus.kv_base * 1000 for bus in draft.buses}
         own_base = np.array([base[name.rsplit(".", 1)[0]] for name in names])
@@ -194,9 +194,9 @@ class _Reading:
         suspects = ~above_3 & (v < _GROUNDED_PU * own_base)
         everything = self._with_nodes(draft, names, np.zeros(len(names), bool), marks, present, added)
         fed = np.array([name.rsplit(".", 1)[0] == draft.source_bus for name in names])
-        if (v < 0.5 * own_base)[fed].any():  # no solution at all, so no evidence
+        if (v < 0.5 * own_base)[fed].any():  # no meaningful solution, so no evidence
             dropped[:] = suspects[:] = False
-        if suspects.any():  # dead, or grounded? A path to the source, through whatever conductor, tells
+        if suspects.any():  # de-energised or grounded? A path to the source through any conductor decides
             closed = np.ones(len(draft.switches), bool)
             dropped |= suspects & everything[0].energised(closed)
         if not dropped.any():
@@ -255,7 +255,7 @@ def _volts(context: Any, count: int) -> Any:
 def _with_bases_behind_switches(
     context: Any, buses: tuple[Bus, ...], names: list[str], as_compiled: Array
 ) -> tuple[Bus, ...]:
-    """CalcVoltageBases gives a dead bus its smallest base: correct those that closing the switches brings to life."""
+    """Correct voltage bases behind open switches: CalcVoltageBases gives a de-energised bus the smallest base."""
     v = np.abs(_volts(context, len(names)))
     risen = np.flatnonzero((as_compiled < 1.0) & (v > 10.0))
     if not risen.size:
@@ -275,7 +275,7 @@ def _with_bases_behind_switches(
 
 
 def _sources(context: Any) -> list[str]:
-    """Buses of the voltage sources; both, where one stands between two."""
+    """Buses of the voltage sources; both buses of a source between two."""
     rows: list[str] = []
     index = context.Vsources.First()
     while index:
@@ -292,7 +292,7 @@ _MEASURE = {"monitor", "energymeter", "sensor"}
 
 
 def _uncontrolled(present: dict[str, list[str]], additions: Additions) -> tuple[str, ...]:
-    """Elements of the circuit that stay as they are because no set point reaches them."""
+    """Elements of the circuit that no set point controls."""
     taken = {unit.name for unit in additions.units.values() if unit.injection}
     order = [kind for kind in present if kind not in OTHER_CONTROLS] + list(OTHER_CONTROLS)
     names = (f"{kind}.{own}" for kind in order if kind not in _READ | _MEASURE for own in present.get(kind, ()))

@@ -1,4 +1,4 @@
-"""Reads what has positions or states: tap changers, lines that open, capacitor steps; and what protects a branch."""
+"""Reads tap changers, line switches, capacitor steps, and the protection of branches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from dss_marl.engines.opendss.terminals import elements, openness
 from dss_marl.grid.elements import Switch, TapChanger
 
-_OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse melts, it is not switched
+_OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse is not switchable
 
 
 def read_taps(context: Any) -> tuple[TapChanger, ...]:
@@ -33,13 +33,13 @@ def _tap(context: Any, name: str, winding: int) -> TapChanger:
     step = (high - low) / steps
     initial = round((tap - 1) / step)
     offset = tap - 1 - initial * step
-    if abs(offset) < 1e-5:  # rounded in the file
+    if abs(offset) < 1e-5:  # rounding in the file
         offset = 0.0
     context.Circuit.SetActiveElement(f"transformer.{name}")
     order, width = context.CktElement.NodeOrder(), context.CktElement.NumConductors()
     buses = [bus.split(".")[0].lower() for bus in context.CktElement.BusNames()]
     own = slice((winding - 1) * width, winding * width)
-    within = 1e-3  # of a step: limits are rounded too
+    within = 1e-3  # of a step: limits are rounded as well
     return TapChanger(
         name=f"transformer.{name}",
         winding=winding,
@@ -59,9 +59,9 @@ def _ceil(x: float) -> int:
 
 
 def read_protection(context: Any, present: Mapping[str, list[str]]) -> dict[str, str]:
-    """The element that each fuse, recloser, relay and switch control opens, and which of these it is."""
+    """The element that each fuse, recloser, relay or switch control opens, and the kind of protection."""
     rows: dict[str, str] = {}
-    for kind in ("fuse", *_OPERABLE):  # where there are two, the one that can be operated counts
+    for kind in ("fuse", *_OPERABLE):  # of two on one element, the operable one counts
         for own in present.get(kind, ()):
             context.Circuit.SetActiveElement(f"{kind}.{own}")
             value = context.Properties.Value
@@ -70,9 +70,10 @@ def read_protection(context: Any, present: Mapping[str, list[str]]) -> dict[str,
 
 
 def read_switches(context: Any, protection: Mapping[str, str], asked: Collection[str] = ()) -> tuple[Switch, ...]:
-    """Lines declared as switches, operated by a recloser, relay or switch control, open, or asked for by name.
+    """Line switches, followed by capacitor steps.
 
-    Then capacitor steps.
+    A line is a switch if it is declared as one, operated by a recloser, relay or switch control, open, or requested by
+    name.
     """
     return (*_line_switches(context, protection, asked), *_capacitor_steps(context))
 
@@ -85,7 +86,7 @@ def _line_switches(context: Any, protection: Mapping[str, str], asked: Collectio
         touched = element.IsOpen(1, 0) or element.IsOpen(2, 0)
         if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE or name in asked:
             state = openness(context)
-            if state == "partly":  # no set point says that
+            if state == "partly":  # no set point can represent that
                 if name in asked:
                     raise ValueError(f"{name} is open in some phases, so it cannot be a switch; close or open it whole")
                 continue
@@ -112,7 +113,7 @@ def _capacitor_steps(context: Any) -> list[Switch]:
 
 
 def is_series(context: Any) -> bool:
-    """Whether the active two-ended element joins two buses, rather than a bus and ground."""
+    """Whether the active two-terminal element connects two buses, rather than a bus and ground."""
     element = context.CktElement
     buses = [name.split(".")[0].lower() for name in element.BusNames()]
     return len(set(buses)) > 1 and any(element.NodeRef()[element.NumConductors() :])
@@ -122,7 +123,7 @@ def close_all(context: Any, switches: Iterable[Switch]) -> dict[str, list[int]]:
     """Close every line switch, so that primitive admittances are those of the closed element.
 
     Returns:
-        of those that were open, the ends that were: an open end leaves the line's charging at the other.
+        the open ends of lines that were open: with one end open the line is still charged from the other.
     """
     ends: dict[str, list[int]] = {}
     for switch in switches:

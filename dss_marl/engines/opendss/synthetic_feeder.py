@@ -1,4 +1,4 @@
-"""Synthetic feeders: radial 12.47 kV networks of any size, from substation to house, written as OpenDSS text."""
+"""Synthetic feeders: radial 12.47 kV networks of any size, from substation to house, as OpenDSS scripts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FEEDERS_PER_SUBSTATION = 5
 _TRUNK_OHM_KM = (0.19, 0.39)  # 336 kcmil ACSR
 _SEND_PU, _LOW_PU, _BOOSTED_PU, _STEP = 1.03, 0.997, 1.025, 0.00625
 _POWER_FACTOR = 0.97
-_RATING = 1.1  # of a PV inverter, kVA over peak kW
+_RATING = 1.1  # PV inverter rating, kVA over peak kW
 
-# Capacitances are nF per km: per length unit, as everything in a linecode.
+# Capacitances are in nF/km: linecode data are per unit length.
 _CODES = """\
 new linecode.trunk nphases=3 r1=0.19 x1=0.39 r0=0.47 x0=1.25 c1=11 c0=5 units=km normamps=530
 new linecode.lateral nphases=1 r1=0.70 x1=0.75 r0=0.70 x0=0.75 c1=7 c0=7 units=km normamps=180
@@ -38,23 +38,23 @@ class SyntheticSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    nodes: int = Field(default=10_000, ge=300, description="about how many")
-    seed: int = Field(default=0, ge=0, description="the same nodes, seed and plants give the same feeder")
+    nodes: int = Field(default=10_000, ge=300, description="approximate number of nodes")
+    seed: int = Field(default=0, ge=0, description="equal nodes, seed and plants give an equal feeder")
     plants: int = Field(default=0, ge=0, description="PV systems: every other at a trunk bus, the others on laterals")
-    sun_share: float = Field(default=0.8, gt=0, le=3, description="peak power of all plants over that of all loads")
+    sun_share: float = Field(default=0.8, gt=0, le=3, description="total PV peak power over total load")
 
 
 def synthetic_feeder(nodes: int = 10_000, seed: int = 0, folder: str | Path | None = None) -> Feeder:
     """A radial network of about so many nodes, generated and read.
 
-    Each substation has a tap changer under load and up to five feeders; a feeder is a three-phase trunk with branches,
+    Each substation has an on-load tap changer and up to five feeders; a feeder is a three-phase trunk with branches,
     one-phase laterals, centre-tapped service transformers, triplex drops, houses, a few three-phase customers, one
     capacitor bank, and regulators where its voltage would fall too low. The taps are set for the load as written.
 
     Args:
-        nodes: about how many, 300 or more.
-        seed: the same nodes and seed give the same files.
-        folder: where the .dss file and the coordinates are written; None is a folder for temporary files.
+        nodes: approximate number, at least 300.
+        seed: equal nodes and seed give equal files.
+        folder: for the .dss file and the coordinates; None uses a temporary folder.
 
     Raises:
         ValueError: fewer than 300 nodes.
@@ -65,14 +65,14 @@ def synthetic_feeder(nodes: int = 10_000, seed: int = 0, folder: str | Path | No
 
 
 def synthetic_path(spec: SyntheticSpec, folder: str | Path | None = None) -> Path:
-    """Where the master file of a synthetic feeder is, written if it is not there yet.
+    """Path of the master file of a synthetic feeder, which is written if it does not exist yet.
 
     Args:
         spec: the feeder.
-        folder: of the .dss file and the coordinates; None is a folder for temporary files.
+        folder: for the .dss file and the coordinates; None uses a temporary folder.
 
     Raises:
-        ValueError: it has no room for so many plants.
+        ValueError: too many PV systems for its size.
     """
     name = _name(spec)
     where = Path(folder) if folder is not None else Path(tempfile.gettempdir()) / f"dss_marl_{getpass.getuser()}"
@@ -86,7 +86,7 @@ def synthetic_path(spec: SyntheticSpec, folder: str | Path | None = None) -> Pat
 def synthetic_text(
     nodes: int, seed: int, plants: int = 0, sun_share: float = SyntheticSpec.model_fields["sun_share"].default
 ) -> tuple[str, str]:
-    """The OpenDSS script of a synthetic feeder, and its file of coordinates; see SyntheticSpec."""
+    """The OpenDSS script of a synthetic feeder, and its coordinates file; see SyntheticSpec."""
     return _text(SyntheticSpec(nodes=nodes, seed=seed, plants=plants, sun_share=sun_share))
 
 
@@ -117,9 +117,9 @@ def _text(spec: SyntheticSpec) -> tuple[str, str]:
 
 
 def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
-    """PV systems in turn on the feeders: a trunk bus, the end of a lateral, and so on, anywhere but near the head.
+    """PV systems, alternating between trunk buses and ends of laterals, anywhere but near the feeder head.
 
-    A plant on a lateral has a third of the power of one on a trunk.
+    A PV system on a lateral has a third of the power of one on a trunk.
     """
     if not spec.plants:
         return []
@@ -127,7 +127,7 @@ def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
     trunks = [rng.permutation(np.arange(len(f.parent) // 3, len(f.parent))).tolist() for f in feeders]
     ends = [[(i, k) for i, row in enumerate(f.laterals) for k, _ in enumerate(row)] for f in feeders]
     laterals = [[own[j] for j in rng.permutation(len(own))] for own in ends]
-    places: list[tuple[str, int]] = []  # bus, and its phase; 0 for all three
+    places: list[tuple[str, int]] = []  # bus and phase; 0 for all three
     for p in range(spec.plants):
         k = p // 2 % len(feeders)
         trunk = feeders[k]
@@ -138,7 +138,9 @@ def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
             lateral = trunk.laterals[i][row]
             places.append((f"{trunk.name}_{i}_{row + 1}_{len(lateral.houses)}", lateral.phase))
     if len(places) < spec.plants:
-        raise ValueError(f"a synthetic feeder of {spec.nodes} nodes has room for {len(places)} plants; ask for fewer")
+        raise ValueError(
+            f"a synthetic feeder of {spec.nodes} nodes has room for {len(places)} PV systems; request fewer"
+        )
     parts = np.array([1 / 3 if phase else 1.0 for _, phase in places])
     sizes = np.round(parts * spec.sun_share * sum(f.kw.sum() for f in feeders) / parts.sum())
     return [
@@ -150,7 +152,7 @@ def _plants(spec: SyntheticSpec, feeders: list[_Trunk]) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """At once or not at all: other processes may be reading it."""
+    """Write atomically: other processes may be reading the file."""
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     part = path.with_suffix(f".{os.getpid()}.part")
@@ -159,7 +161,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _substation(name: str, before: str, feeders: list[_Trunk]) -> list[str]:
-    """A transformer with taps under load, set for the feeders' load."""
+    """A transformer with on-load tap changer, set for the feeders' load."""
     kw, kvar = sum(f.kw.sum() for f in feeders), sum(f.kvar_after_capacitor for f in feeders)
     kva = 5000.0 * max(1, round(1.5 * kw / 5000))
     sag = (0.005 * kw + 0.08 * kvar) / kva + 0.5 * (0.08 * kw / kva) ** 2
@@ -183,23 +185,23 @@ class _Lateral:
 
 @dataclass
 class _Trunk:
-    """One feeder: trunk bus i hangs on bus parent[i]; bus 0 is the first one outside the substation."""
+    """One feeder: trunk bus i is fed from bus parent[i]; bus 0 is the first one outside the substation."""
 
     name: str
     parent: list[int] = field(default_factory=lambda: [-1])
     length_km: list[float] = field(default_factory=lambda: [0.3])
     laterals: list[list[_Lateral]] = field(default_factory=lambda: [[]])
-    customers: list[float] = field(default_factory=lambda: [0.0])  # a three-phase one at this bus [kW]
+    customers: list[float] = field(default_factory=lambda: [0.0])  # load of a three-phase customer at each bus [kW]
     place: list[tuple[float, float]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     places: list[tuple[str, float, float]] = field(default_factory=list)
     angle: float = 0.0
-    stretch: float = 1.0  # from town to country
-    x0: float = 0.0  # of its substation
+    stretch: float = 1.0  # span length factor, urban to rural
+    x0: float = 0.0  # x coordinate of its substation
 
     @classmethod
     def grown(cls, name: str, nodes: float, rng: np.random.Generator, number: int) -> _Trunk:
-        """Buses and laterals, until there are so many nodes."""
+        """Add buses and laterals until the number of nodes is reached."""
         trunk = cls(name)
         k = number % _FEEDERS_PER_SUBSTATION
         trunk.angle = np.pi * (0.15 + 0.35 * k)
@@ -218,7 +220,7 @@ class _Trunk:
         return trunk
 
     def _extend(self, rng: np.random.Generator, heading: list[float]) -> int:
-        """One more trunk bus, seldom a new branch of the trunk; returns the nodes of its three-phase customer."""
+        """Add a trunk bus, occasionally on a new branch; returns the number of nodes of its three-phase customer."""
         count = len(self.parent)
         at = count - 1 if rng.random() < 0.88 else int(rng.integers(0, count))
         turn = rng.normal(0, 0.25) + (0.0 if at == count - 1 else rng.choice([-1.0, 1.0]))
@@ -235,7 +237,7 @@ class _Trunk:
 
     @property
     def kw(self) -> np.ndarray:
-        """(trunk buses) load that hangs on each [kW]."""
+        """(trunk buses) load connected at each, laterals included [kW]."""
         houses = [sum(sum(sum(h) for h in lateral.houses) for lateral in row) for row in self.laterals]
         return np.array(houses) + np.array(self.customers)
 
@@ -246,11 +248,11 @@ class _Trunk:
 
     @property
     def kvar_after_capacitor(self) -> float:
-        """What the feeder draws [kvar]."""
+        """Reactive power drawn by the feeder [kvar]."""
         return float(self.kw.sum() * np.tan(np.arccos(_POWER_FACTOR)) - self._capacitor_kvar)
 
     def write(self, substation: str, x0: float) -> None:
-        """All its elements as text, and the coordinates of its buses."""
+        """Write its elements as OpenDSS text, and the coordinates of its buses."""
         self.x0 = x0
         beyond = self.kw.copy()  # [kW]
         for i in range(len(self.parent) - 1, 0, -1):
@@ -276,14 +278,14 @@ class _Trunk:
         self.lines.append(f"new capacitor.{self.name} bus1={self.name}_{capacitor} kv={_KV} kvar={kvar}")
 
     def _capacitor_at(self, beyond: np.ndarray) -> int:
-        """The bus with about half of the load behind it."""
+        """The bus with about half of the load downstream."""
         return int(np.argmin(np.abs(beyond - 0.5 * beyond[0])))
 
     def _span(self, i: int, v: float, kw: float) -> float:
-        """A trunk span, behind a regulator where the voltage is low; returns the voltage at its end, as estimated."""
+        """Add a trunk span, with a regulator where the voltage is low; returns the estimated voltage at its end."""
         r, reactance = _TRUNK_OHM_KM
         kvar = 0.7 * kw * np.tan(np.arccos(_POWER_FACTOR))
-        # The load is not the same on all phases.
+        # The phases are unequally loaded.
         v -= 1.2 * self.length_km[i] * (r * kw + reactance * kvar) / 1000 / _KV**2
         a, b = f"{self.name}_{self.parent[i]}", f"{self.name}_{i}"
         if v < _LOW_PU and kw > 150:
@@ -307,7 +309,7 @@ class _Trunk:
 
 
 def _lateral(rng: np.random.Generator, by_phase: np.ndarray, most: int) -> _Lateral:
-    """On the phase with the least load, mostly."""
+    """A lateral, mostly on the least loaded phase."""
     phase = int(np.argmin(by_phase)) if rng.random() < 0.8 else int(rng.integers(0, 3))
     count = int(np.clip(rng.geometric(0.16), 1, min(18, most)))
     houses = [np.round(rng.lognormal(0.75, 0.45, int(rng.integers(2, 7))), 3).tolist() for _ in range(count)]
@@ -331,14 +333,14 @@ def _regulators(a: str, b: str, kw: float, tap: int) -> list[str]:
 
 @dataclass
 class _Services:
-    """Writes what hangs on one lateral: poles, service transformers, drops and houses."""
+    """Writes the elements of one lateral: poles, service transformers, drops and houses."""
 
     trunk: _Trunk
     bus: int
     number: int
 
     def write(self, lateral: _Lateral) -> None:
-        """Pole after pole, away from the trunk."""
+        """Write pole after pole, away from the trunk."""
         trunk = self.trunk
         x, y = trunk.place[self.bus]
         away = trunk.angle + np.pi / 2 * (1 if self.number % 2 else -1) + 0.15 * self.number

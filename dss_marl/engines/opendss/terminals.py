@@ -1,4 +1,4 @@
-"""Where the active element connects: bus, node numbers and node indices of each of its ends."""
+"""Terminals of the active element: bus, node numbers and node indices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOWHERE = -1  # ground, a neutral, or an open conductor
 
 
 class Terminal(NamedTuple):
-    """One end of an element: conductor k ends at node ``numbers[k]`` of the bus, whose index is ``nodes[k]``."""
+    """One terminal of an element: conductor k connects to node ``numbers[k]`` of the bus, with index ``nodes[k]``."""
 
     bus: str
     numbers: tuple[int, ...]
@@ -17,16 +17,16 @@ class Terminal(NamedTuple):
 
     @property
     def ends(self) -> dict[int, int]:
-        """Node number to index, of the conductors that end somewhere."""
+        """Node number to index, for the connected conductors."""
         return {p: n for p, n in zip(self.numbers, self.nodes, strict=True) if n != NOWHERE}
 
 
 def terminals(context: Any, places: Sequence[int]) -> list[Terminal]:
-    """The active element's ends.
+    """The terminals of the active element.
 
     Args:
-        context: in which the circuit has been solved.
-        places: (1 + Y) of OpenDSS's own node numbers, 0 being ground, the index in the Feeder, or NOWHERE.
+        context: with a solved circuit.
+        places: (1 + Y) index in the Feeder, or NOWHERE, of each of OpenDSS's node numbers; 0 is ground.
     """
     element = context.CktElement
     order, refs, width = element.NodeOrder(), element.NodeRef(), element.NumConductors()
@@ -41,7 +41,7 @@ def terminals(context: Any, places: Sequence[int]) -> list[Terminal]:
 
 
 def openness(context: Any) -> str:
-    """Of the active element: "closed", "open" (an end has all phases open), or "partly" open."""
+    """State of the active element: "closed", "open" (all phases of a terminal open), or "partly" open."""
     element = context.CktElement
     state = "closed"
     for k in range(1, element.NumTerminals() + 1):
@@ -53,7 +53,7 @@ def openness(context: Any) -> str:
 
 
 def elements(collection: Any) -> Iterable[str]:
-    """Names of the enabled elements of a class; each is the active element while it is yielded."""
+    """Names of the enabled elements of a class; each is active while it is yielded."""
     index = collection.First()
     while index:
         yield collection.Name().lower()

@@ -1,28 +1,28 @@
-"""What a circuit needs before it is read: base voltages, and elements that behave as in a snapshot."""
+"""Preparation of a circuit: base voltages, and elements frozen at their snapshot state."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
 
-# Controls that would act beside regulators and capacitors, and leave what they moved behind.
+# Controls other than regulator and capacitor controls, whose effects would persist between solves.
 OTHER_CONTROLS = (
     "fuse", "recloser", "relay", "swtcontrol", "invcontrol", "expcontrol", "storagecontroller", "gendispatcher",
     "upfccontrol", "espvlcontrol",
 )  # fmt: skip
-# Elements that follow their own daily shape where loads follow ours.
+# Elements with daily shapes of their own.
 _SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource")
-_FIXED_KVAR = {6: 1, 7: 3}  # load models whose kvar no shape reaches, and those that are alike at their own kvar
+_FIXED_KVAR = {6: 1, 7: 3}  # load models whose kvar no shape scales, and equivalent models for their kvar
 
 
 def by_class(context: Any) -> dict[str, list[str]]:
-    """Names of all enabled elements, class by class."""
+    """Names of all enabled elements by class."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in context.Circuit.AllElementNames():
         kind, own = name.lower().split(".", 1)
         found[kind].append(own)
-    plenty = ("line", "load", "transformer", "capacitor")  # their readers skip what is disabled
-    for kind in set(found) - set(plenty):
+    filtered = ("line", "load", "transformer", "capacitor")  # their readers skip disabled elements
+    for kind in set(found) - set(filtered):
         found[kind] = [own for own in found[kind] if _enabled(context, f"{kind}.{own}")]
     return {kind: names for kind, names in found.items() if names}
 
@@ -33,7 +33,7 @@ def _enabled(context: Any, element: str) -> bool:
 
 
 def fixed_kvar_loads(context: Any) -> dict[str, int]:
-    """Loads whose reactive power neither shape nor load multiplier reaches, and the model to replace theirs."""
+    """Loads whose reactive power neither shape nor load multiplier scales, and the model to replace theirs."""
     found = {}
     index = context.Loads.First()
     while index:
@@ -45,7 +45,7 @@ def fixed_kvar_loads(context: Any) -> dict[str, int]:
 
 
 def snapshot_commands(context: Any, present: dict[str, list[str]], models: dict[str, int]) -> list[str]:
-    """Commands after which nothing but loads, taps, switches and units ever changes.
+    """Commands that freeze everything but loads, taps, switches and units.
 
     Args:
         context: the compiled circuit.
@@ -53,12 +53,12 @@ def snapshot_commands(context: Any, present: dict[str, list[str]], models: dict[
         models: see fixed_kvar_loads.
     """
     commands = []
-    if "storagecontroller" in present:  # it sets its batteries in the first solve
+    if "storagecontroller" in present:  # it dispatches its batteries in the first solve
         commands += ["set mode=snapshot controlmode=off", "solve"]
     commands += [f'edit "{kind}.{name}" enabled=no' for kind in OTHER_CONTROLS for name in present.get(kind, ())]
     names = [f"{kind}.{own}" for kind in _SHAPED for own in present.get(kind, ())]
     flat = [text for number, name in enumerate(names) for text in _flat(context, name, number)]
-    if flat:  # OpenDSS cannot take a shape away, so it gets a constant one
+    if flat:  # OpenDSS cannot remove a shape, so a constant one replaces it
         commands += ["new loadshape.dss_marl_flat npts=1 interval=1 mult=[1]", *flat]
     return commands + [f'edit "{name}" model={model}' for name, model in models.items()]
 
@@ -70,21 +70,21 @@ def _flat(context: Any, name: str, number: int) -> list[str]:
     commands = []
     if value("daily"):
         shape = "dss_marl_flat"
-        if name.startswith("vsource."):  # the shape of a voltage source stands for its pu
+        if name.startswith("vsource."):  # the shape of a voltage source is its pu voltage
             shape = f"dss_marl_flat_{number}"
             commands.append(f"new loadshape.{shape} npts=1 interval=1 mult=[{value('pu')}]")
         commands.append(f'edit "{name}" daily={shape}')
     if name.startswith("pvsystem.") and value("tdaily"):
         commands.append(f"new tshape.dss_marl_flat_{number} npts=1 interval=1 temp=[{value('temperature')}]")
         commands.append(f'edit "{name}" tdaily=dss_marl_flat_{number}')
-    if name.startswith("storage."):  # of its own accord, by the shape or the hour, it would change its state
+    if name.startswith("storage."):  # otherwise the shape or the hour would change its state
         commands.append(f'edit "{name}" dispmode=external')
     return commands
 
 
 def base_commands(context: Any) -> list[str]:
-    """Commands that give every bus a base voltage if one has none: those of the sources and of the windings."""
-    context.Text.Command("makebuslist")  # there is none before the first solve
+    """Commands that set base voltages, from sources and windings, if any bus has none."""
+    context.Text.Command("makebuslist")  # does not exist before the first solve
     if all(_base(context, i) > 0 for i in range(context.Circuit.NumBuses())):
         return []
     kvs = set()

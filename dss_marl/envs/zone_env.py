@@ -13,7 +13,7 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
-from dss_marl.envs.reward_assignment import RewardModel
+from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EnvState, kept_of, own_stream
@@ -91,7 +91,7 @@ class ZoneEnv(ParallelEnv):
         self.days = task.profiles.days(split)
         self.engine: Engine = engine or open_engine(task.feeder)
         self.simulator = Simulator(task, self.engine)
-        self.reward_model = RewardModel(task, self.simulator)
+        self.reward_assignment = RewardAssignment(task, self.simulator)
         self.render_mode = render_mode
         self.renderer = renderer
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
@@ -272,12 +272,13 @@ class ZoneEnv(ParallelEnv):
             values[-1] = 1.0
             zone_terms = values[:0]
         else:
-            zone_terms = self.reward_model.zone_terms(now, after)
+            zone_terms = self.task.reward_model.zone_terms(now, after)
             values[: len(zone_terms)] = zone_terms[:, self.task.agents.zone]
             home, coupled = self.task.agents.action_layout.device_agent, self.simulator.coupled
             values[-5] = np.bincount(home, limited * ~coupled, len(self.agents))
             values[-4] = np.bincount(home, limited * coupled, len(self.agents))
-            rewards = self.reward_model.shared(zone_terms[: len(self.task.rewards)], now, after, joint_action)
+            terms = zone_terms[: len(self.task.rewards)]
+            rewards = self.reward_assignment.agent_rewards(terms, now, after, joint_action)
             self.before, self.after, self.now = now, after, coming
             self._look()
         self.team_reward = -scenario.failure_penalty if failed else float(zone_terms[: len(self.task.rewards)].sum())

@@ -42,7 +42,7 @@ def exhaustive(task, day, levels):
         for value in levels:
             after = trials.after(now, np.array([value]))
             then = after.replace(step=now.step + 1)
-            returns.append(trials.team_reward(now, after) + best(then))
+            returns.append(trials.reward_model.team_reward(now, after) + best(then))
         return max(returns)
 
     return best(trials.simulator.begin(day, task.start))

@@ -58,7 +58,7 @@ class ZoneEnv(ParallelEnv):
     Args:
         scenario: the task as data, or a Task already built.
         split: where days are drawn from at reset: train, validation or test.
-        engine: a solver for the task's feeder; None opens OpenDSS.
+        engine: a solver for the task's feeder, or the name of one as ``open_engine`` takes it; None opens OpenDSS.
         render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
         renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
     """
@@ -74,7 +74,7 @@ class ZoneEnv(ParallelEnv):
         self,
         scenario: Scenario | Task,
         split: str = "train",
-        engine: Engine | None = None,
+        engine: Engine | str | None = None,
         render_mode: str | None = None,
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class ZoneEnv(ParallelEnv):
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
-        self.engine: Engine = engine or open_engine(task.feeder)
+        self.engine = open_engine(task.feeder, engine or "opendss") if isinstance(engine, str | None) else engine
         self.simulator = Simulator(task, self.engine)
         self.reward_assignment = RewardAssignment(task, self.simulator)
         self.render_mode = render_mode

@@ -206,11 +206,12 @@ def _agents(task: Task) -> Rows:
 def _action(task: Task) -> str:
     """What an agent's action is."""
     width = task.agents.action_layout.width
-    return {
+    known = {
         "box": f"a vector of {width} in [-1, 1] each",
         "multidiscrete": f"{width} choices each, with a mask",
         "native": "each device's own space, choices with a mask",
-    }[task.scenario.actions]
+    }
+    return known.get(task.scenario.actions) or _summary(type(task.encoding))
 
 
 def _observation(task: Task) -> Rows:

@@ -58,22 +58,25 @@ def list_scenarios() -> list[str]:
 
 
 def make(
-    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
+    scenario: str | Path | Scenario,
+    split: str = "train",
+    render_mode: str | None = None,
+    engine: str | Engine | None = None,
+    **changes: Any,
 ) -> ZoneEnv:
     """A ready environment.
 
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
         split: where days come from: train, validation or test.
-        render_mode: see ZoneEnv.
+        render_mode, engine: see ZoneEnv.
         changes: fields of the scenario to change, such as ``steps=48`` or ``rewards={"loss": 1.0}``.
 
     Raises:
         ValueError: something named does not exist or does not fit; says what, where and what is known.
     """
     loaded = load_scenario(scenario)
-    renderer = _renderer(render_mode)
-    return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, render_mode=render_mode, renderer=renderer)
+    return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, engine, render_mode, _renderer(render_mode))
 
 
 def _renderer(render_mode: str | None) -> Any:

@@ -23,7 +23,8 @@ def evaluate(
     controllers: Annotated[
         str,
         typer.Option(
-            help="Reference controllers, separated by commas; 'all' takes those that fit the scenario and are quick."
+            help="Reference controllers, or package.module:name, separated by commas; 'all' takes the references that "
+            "fit the scenario and are quick."
         ),
     ] = "all",
 ) -> None:

@@ -3,6 +3,7 @@
 from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
+from dss_marl.controllers.planning.solve import Planner, solve_day
 from dss_marl.controllers.registry import OPT_IN, REFERENCES, reference
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.controllers.rules.load_rationing import LoadRationing
@@ -23,6 +24,7 @@ __all__ = [
     "NearestMeter",
     "NoControl",
     "PlanReplay",
+    "Planner",
     "Plans",
     "RandomControl",
     "TimeOfUse",
@@ -32,5 +34,6 @@ __all__ = [
     "is_local",
     "load_plans",
     "reference",
+    "solve_day",
     "tune_droop",
 ]

@@ -15,6 +15,9 @@ from dss_marl.grid.state import Array
 class Controller(Protocol):
     """Chooses all agents' actions. May look into the environment, which a learned policy does not.
 
+    One's own needs no base class: ``circuit_controls``, ``reset`` and ``act`` are enough. It plays by its name
+    ``package.module:name`` wherever controllers are named, see ``controllers.reference``.
+
     One that uses of each zone only what the zone itself could know, and no plan made by all, says so by
     ``local = True``; see ``is_local``.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 
+from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
@@ -47,14 +49,26 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
 }
 # Seconds for each day, or some days only: they play where they are asked for.
 OPT_IN = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def reference(name: str, scenario: Scenario) -> Controller:
-    """The reference controller called ``name``, set up for a scenario.
+    """The reference controller called ``name``, or one's own as ``package.module:name``, set up for a scenario.
+
+    One's own is a class or a function that gives a Controller. It is called with the scenario where it has a parameter
+    without a default, and without arguments else.
 
     Raises:
-        ValueError: unknown, or the scenario lacks what it needs.
+        ValueError: unknown, no controller, or the scenario lacks what it needs.
     """
-    if name not in REFERENCES:
-        raise ValueError(f"unknown controller {name!r}; known: {', '.join(REFERENCES)}")
-    return REFERENCES[name](scenario)
+    if name in REFERENCES:
+        return REFERENCES[name](scenario)
+    factory = imported(name, "controller", REFERENCES)
+    if not callable(factory):
+        raise ValueError(f"controller {name!r} is neither a class nor a function that gives a controller")
+    needed = [p for p in signature(factory).parameters.values() if p.default is p.empty and p.kind in _POSITIONAL]
+    controller: Controller = factory(*[scenario][: len(needed)])
+    missing = [part for part in ("circuit_controls", "reset", "act") if not hasattr(controller, part)]
+    if missing:
+        raise ValueError(f"controller {name!r} has no {', '.join(missing)}; see dss_marl.controllers.Controller")
+    return controller

@@ -15,6 +15,9 @@ class PowerFlowError(RuntimeError):
 class Engine(Protocol):
     """Solves the power flow of one feeder, without memory of earlier solves.
 
+    One of one's own is a class, or a function, called with the feeder; ``open_engine`` and ``ZoneEnv(engine=...)`` take
+    it by ``package.module:name``. Its attribute ``feeder`` is that feeder.
+
     The same set points give the same solution, within the engine's stated tolerance, whatever was solved before.
     """
 

@@ -28,4 +28,4 @@ def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine
     try:
         return engine(feeder, **options)
     except TypeError as error:
-        raise ValueError(f"engine {name!r} does not take {options}: {error}") from error
+        raise ValueError(f"engine {name!r} cannot be called with a feeder and {options}: {error}") from error

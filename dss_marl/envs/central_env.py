@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dss_marl.envs.flattening import split
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.mdp.actions import BoxEncoding, MultiDiscreteEncoding, encoding_kind
 from dss_marl.mdp.rewards import Term
 from dss_marl.zones import over_zones
 
@@ -47,9 +48,9 @@ class CentralEnv(gymnasium.Env):
         render_mode: str | None = None,
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
-        if scenario.actions == "native":
+        if not issubclass(encoding_kind(scenario.actions), BoxEncoding | MultiDiscreteEncoding):
             raise ValueError(
-                f"scenario {scenario.name!r} has actions 'native', which are no one array; "
+                f"scenario {scenario.name!r} has actions {scenario.actions!r}, which are no one array; "
                 "for one agent use actions='box' or 'multidiscrete'"
             )
         self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)

@@ -1,4 +1,4 @@
-"""RewardModel: what a step was worth, to the zones, to the team and to each agent."""
+"""RewardAssignment: which part of a step's reward each agent gets."""
 
 from __future__ import annotations
 
@@ -8,39 +8,27 @@ from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
-from dss_marl.zones import over_zones
 
 
-class RewardModel:
-    """The reward terms and costs of a task.
+class RewardAssignment:
+    """A task's ``reward_sharing``: the team's reward for all, or that of the zone, of the agent, or its difference.
 
     Args:
-        task: names them.
-        plant: on which a difference reward tries what would have been.
+        task: what there is.
+        simulator: on which a difference reward tries what would have been.
     """
 
     def __init__(self, task: Task, simulator: Simulator) -> None:
         self.task = task
         self.simulator = simulator
 
-    def zone_terms(self, before: GridState, after: GridState) -> Array:
-        """(K, Z) weighted reward terms, then costs, of all zones."""
-        task = self.task
-        values = np.zeros((len(task.rewards) + len(task.costs), len(task.zones)))
-        for row, (weight, term) in enumerate(task.rewards.values()):
-            values[row] = over_zones(term, task.zones, task.all_zones, before, after)
-            values[row] *= weight
-        for row, cost in enumerate(task.costs.values(), start=len(task.rewards)):
-            values[row] = over_zones(cost, task.zones, task.all_zones, before, after)
-        return values
-
-    def shared(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
+    def agent_rewards(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
         """(A) the reward of each agent.
 
         Args:
-            terms: (terms, Z) weighted, of the zones.
+            terms: (K, Z) weighted reward terms of the zones.
             before, after: states around the step.
-            flat: (F) what the devices were asked.
+            joint_action: (F) what the devices were asked.
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
@@ -48,11 +36,7 @@ class RewardModel:
         if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
             return terms.sum(0)[agents.zone]
         if sharing == "agent":
-            own = [
-                weight * over_zones(term, agents.views, agents.all_views, before, after)
-                for weight, term in self.task.rewards.values()
-            ]
-            return np.sum(np.broadcast_arrays(*own, np.zeros(len(agents.names))), axis=0)
+            return self.task.reward_model.rewards_of(agents.views, agents.all_views, before, after)
         return np.array([terms.sum() - self._without(a, before, joint_action) for a in range(len(agents.names))])
 
     def _without(self, agent: int, before: GridState, joint_action: Array) -> float:
@@ -64,4 +48,5 @@ class RewardModel:
             other = self.simulator.operate(before, held)[0]
         except PowerFlowError:
             return -self.task.scenario.failure_penalty
-        return float(self.zone_terms(before, other)[: len(self.task.rewards)].sum())
+        model = self.task.reward_model
+        return float(model.zone_terms(before, other)[: len(model.rewards)].sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,10 +13,11 @@ from dss_marl.engines import SyntheticSpec
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
+from dss_marl.mdp.actions import encoding_kind
 from dss_marl.mdp.adversary import AttackSpec
 from dss_marl.mdp.communication import MessageSpec
 from dss_marl.mdp.sensing import SensingSpec
-from dss_marl.profiles import ProfilesSpec
+from dss_marl.profiles import ProfilesSpec, profile_kind_of
 
 
 class _Data(BaseModel):
@@ -65,7 +67,7 @@ class Scenario(_Data):
     agents: Literal["zone", "kind", "device"] = Field(
         default="zone", description="one for each zone, for each kind of device in a zone, or for each device"
     )
-    actions: Literal["box", "multidiscrete", "native"] = "box"
+    actions: str = Field(default="box", description="box, multidiscrete, native, or package.module:Class")
     levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry, where actions are discrete")
     steps: int = Field(default=96, ge=1, description="horizon")
     dt_h: float = Field(default=0.25, gt=0, le=24)
@@ -104,7 +106,16 @@ class Scenario(_Data):
         default="best_known",
         description="the controller that scores 1; another stands in where solving a day costs too much",
     )
+    planner: str = Field(
+        default="", description="plans its days: exact_dp, ..., or package.module:name; empty: the first that can"
+    )
     training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
+
+    @field_validator("actions")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        encoding_kind(name)
+        return name
 
     @field_validator("levels")
     @classmethod
@@ -139,7 +150,10 @@ def scenario_from(data: Mapping[str, Any]) -> Scenario:
     try:
         return Scenario.model_validate(dict(data))
     except ValidationError as error:
-        raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}")) from None
+        chosen = {}
+        with suppress(ValueError):  # a kind that is not there is among the complaints
+            chosen["profiles"] = profile_kind_of(data.get("profiles"))
+        raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dss_marl._assets import data_folder, known_names
+from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
 
@@ -44,6 +45,7 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{str(path)!r} must hold keys and values, like the shipped scenarios do")
+    data = locate_modules(data, path.parent)
     data.setdefault("name", path.stem)
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file

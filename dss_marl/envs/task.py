@@ -23,6 +23,7 @@ from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
 from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.rewards import Term, cost_channel, reward_term
 from dss_marl.profiles import Profiles
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
@@ -40,9 +41,8 @@ class Task:
         agents: who acts, and through which slots.
         encoding: how they say what.
         observer: what agents see.
-        overview: the same of all zones, for a central critic.
-        rewards: name to (weight, function).
-        costs: name to function.
+        global_observer: the same of all zones, for a central critic.
+        reward_model: the weighted reward terms, and the costs.
         profiles: the days.
         start: set points at reset, before the day's injections.
         sample: a state of the right shapes.
@@ -58,8 +58,7 @@ class Task:
     encoding: Encoding
     observer: Observer
     global_observer: Observer
-    rewards: dict[str, tuple[float, Term]]
-    costs: dict[str, Term]
+    reward_model: RewardModel
     profiles: Profiles
     start: Setpoints
     sample: GridState
@@ -69,6 +68,16 @@ class Task:
         """A new attack, where the scenario has one; its random numbers come with its reset."""
         spec = self.scenario.attack
         return None if spec is None else _attack(spec, self.agents, self.device_groups)
+
+    @property
+    def rewards(self) -> dict[str, tuple[float, Term]]:
+        """Name to (weight, term) of the reward terms."""
+        return self.reward_model.rewards
+
+    @property
+    def costs(self) -> dict[str, Term]:
+        """Name to function of the costs."""
+        return self.reward_model.costs
 
     @property
     def default_action(self) -> Array:
@@ -124,15 +133,18 @@ def build_task(scenario: Scenario) -> Task:
         global_observer=observer
         if scenario.agents == "zone"
         else Observer.build(scenario.observations, zones, all_zones, sample),
-        rewards={
-            short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()
-        },
-        costs={short: cost_channel(name) for short, name in _short(scenario.costs).items()},
+        reward_model=_reward_model(scenario, zones, all_zones),
         profiles=Profiles(scenario.profiles, feeder, scenario.dt_h),
         start=start,
         sample=sample,
         priorities=priorities,
     )
+
+
+def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) -> RewardModel:
+    rewards = {short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()}
+    costs = {short: cost_channel(name) for short, name in _short(scenario.costs).items()}
+    return RewardModel(rewards, costs, zones, all_zones)
 
 
 def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:

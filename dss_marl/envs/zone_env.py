@@ -13,7 +13,7 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
-from dss_marl.envs.reward_assignment import RewardModel
+from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EnvState, kept_of, own_stream
@@ -58,7 +58,7 @@ class ZoneEnv(ParallelEnv):
     Args:
         scenario: the task as data, or a Task already built.
         split: where days are drawn from at reset: train, validation or test.
-        engine: a solver for the task's feeder; None opens OpenDSS.
+        engine: a solver for the task's feeder, or the name of one as ``open_engine`` takes it; None opens OpenDSS.
         render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
         renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
     """
@@ -74,7 +74,7 @@ class ZoneEnv(ParallelEnv):
         self,
         scenario: Scenario | Task,
         split: str = "train",
-        engine: Engine | None = None,
+        engine: Engine | str | None = None,
         render_mode: str | None = None,
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
@@ -89,9 +89,9 @@ class ZoneEnv(ParallelEnv):
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
-        self.engine: Engine = engine or open_engine(task.feeder)
+        self.engine = open_engine(task.feeder, engine or "opendss") if isinstance(engine, str | None) else engine
         self.simulator = Simulator(task, self.engine)
-        self.reward_model = RewardModel(task, self.simulator)
+        self.reward_assignment = RewardAssignment(task, self.simulator)
         self.render_mode = render_mode
         self.renderer = renderer
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
@@ -272,12 +272,13 @@ class ZoneEnv(ParallelEnv):
             values[-1] = 1.0
             zone_terms = values[:0]
         else:
-            zone_terms = self.reward_model.zone_terms(now, after)
+            zone_terms = self.task.reward_model.zone_terms(now, after)
             values[: len(zone_terms)] = zone_terms[:, self.task.agents.zone]
             home, coupled = self.task.agents.action_layout.device_agent, self.simulator.coupled
             values[-5] = np.bincount(home, limited * ~coupled, len(self.agents))
             values[-4] = np.bincount(home, limited * coupled, len(self.agents))
-            rewards = self.reward_model.shared(zone_terms[: len(self.task.rewards)], now, after, joint_action)
+            terms = zone_terms[: len(self.task.rewards)]
+            rewards = self.reward_assignment.agent_rewards(terms, now, after, joint_action)
             self.before, self.after, self.now = now, after, coming
             self._look()
         self.team_reward = -scenario.failure_penalty if failed else float(zone_terms[: len(self.task.rewards)].sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.ev_sessions import EvSessions, ev_sessions
@@ -9,7 +10,7 @@ from dss_marl.profiles.forecast import Forecast
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
-from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec
+from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec, profile_kind, profile_kind_of
 from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.table_profiles import CsvProfiles
@@ -27,9 +28,13 @@ __all__ = [
     "Forecast",
     "LoadshapeProfiles",
     "Outage",
+    "ProfileSpec",
     "Profiles",
     "ProfilesSpec",
     "SimbenchProfiles",
+    "Source",
     "SyntheticProfiles",
     "ev_sessions",
+    "profile_kind",
+    "profile_kind_of",
 ]

@@ -21,39 +21,39 @@ class LoadshapeProfiles(MeasuredData):
     kind: Literal["loadshapes"]
     which: Literal["daily", "yearly"] = Field(default="daily", description="property of the loads that names the shape")
 
+    def open(self, feeder: Feeder, minutes: int) -> Measured:
+        """The days of the circuit's shapes; the shortest shape tells how many there are.
 
-def loadshape_days(spec: LoadshapeProfiles, feeder: Feeder, minutes: int) -> Measured:
-    """The days of the circuit's shapes, as many as the shortest shape covers.
-
-    Raises:
-        ValueError: no load has a shape, or the shapes' intervals are uneven, of different length or do not fit.
-    """
-
-    shapes = read_load_shapes(feeder, spec.which)
-    if not shapes:
-        raise ValueError(
-            f"no load of feeder {feeder.name!r} has a {spec.which} LoadShape; give the loads {spec.which}=<shape>, "
-            "or take profiles of kind synthetic"
-        )
-    uneven = sorted({shape.name for shape in shapes.values() if shape.minutes < 1})
-    if uneven:
-        raise ValueError(f"LoadShape {', '.join(uneven)} has no constant interval of a minute or more; set mininterval")
-    lengths = sorted({round(shape.minutes) for shape in shapes.values()})
-    if len(lengths) > 1:
-        raise ValueError(
-            f"the LoadShapes of feeder {feeder.name!r} have intervals of {lengths} minutes; take one for all"
-        )
-    check_minutes(f"feeder {feeder.name!r}: LoadShapes", lengths[0], minutes)
-    days = min(len(shape.factors) for shape in shapes.values()) * lengths[0] // 1440
-    if not days:
-        raise ValueError(f"the LoadShapes of feeder {feeder.name!r} hold less than a day")
-    powers = {
-        name: shape.factors if shape.actual else shape.factors * _nominal(feeder, name)
-        for name, shape in shapes.items()
-    }
-    kw = _columns(feeder, powers, days * 1440 // lengths[0])
-    none = np.zeros(0)
-    return Measured(kw, lengths[0], Synthetic(spec.weather, feeder, minutes), none, none)
+        Raises:
+            ValueError: no load has a shape, or the shapes' intervals are uneven, of different length or do not fit.
+        """
+        shapes = read_load_shapes(feeder, self.which)
+        if not shapes:
+            raise ValueError(
+                f"no load of feeder {feeder.name!r} has a {self.which} LoadShape; give the loads {self.which}=<shape>, "
+                "or take profiles of kind synthetic"
+            )
+        uneven = sorted({shape.name for shape in shapes.values() if shape.minutes < 1})
+        if uneven:
+            raise ValueError(
+                f"LoadShape {', '.join(uneven)} has no constant interval of a minute or more; set mininterval"
+            )
+        lengths = sorted({round(shape.minutes) for shape in shapes.values()})
+        if len(lengths) > 1:
+            raise ValueError(
+                f"the LoadShapes of feeder {feeder.name!r} have intervals of {lengths} minutes; take one for all"
+            )
+        check_minutes(f"feeder {feeder.name!r}: LoadShapes", lengths[0], minutes)
+        days = min(len(shape.factors) for shape in shapes.values()) * lengths[0] // 1440
+        if not days:
+            raise ValueError(f"the LoadShapes of feeder {feeder.name!r} hold less than a day")
+        powers = {
+            name: shape.factors if shape.actual else shape.factors * _nominal(feeder, name)
+            for name, shape in shapes.items()
+        }
+        kw = _columns(feeder, powers, days * 1440 // lengths[0])
+        none = np.zeros(0)
+        return Measured(kw, lengths[0], Synthetic(self.weather, feeder, minutes), none, none)
 
 
 def _nominal(feeder: Feeder, name: str) -> float:

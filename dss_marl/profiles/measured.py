@@ -11,16 +11,17 @@ from pydantic import Field
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
+from dss_marl.profiles.base import ProfileSpec
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import block_means
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.synthetic import Synthetic
-from dss_marl.profiles.synthetic_settings import ProfileData, SyntheticProfiles
+from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.time_series import TimeSeries
 from dss_marl.profiles.weather import DAYS
 
 
-class MeasuredData(ProfileData):
+class MeasuredData(ProfileSpec):
     """Fields common to the specs of measured profiles."""
 
     weather: SyntheticProfiles = Field(

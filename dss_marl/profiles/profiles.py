@@ -10,11 +10,12 @@ import numpy as np
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
+from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.forecast import Forecast, make_forecast
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.outages import Outage
-from dss_marl.profiles.sources import ProfilesSpec, Source, open_source
+from dss_marl.profiles.sources import open_source
 from dss_marl.profiles.splits import OFFSET, SPLITS, STRESS_SPLITS, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
 from dss_marl.profiles.synthetic import VERSION
@@ -35,7 +36,7 @@ class Profiles:
         dt_h: length of an interval [h].
     """
 
-    spec: ProfilesSpec
+    spec: ProfileSpec
     feeder: Feeder
     dt_h: float = 0.25
 

@@ -36,30 +36,29 @@ class SimbenchProfiles(MeasuredData):
     commercial_share: float = Field(default=0.3, ge=0, le=1, description="share of loads that are businesses or farms")
     folder: str = Field(default="", description="of an unpacked simbench package; empty: the installed package")
 
+    def open(self, feeder: Feeder, minutes: int) -> Measured:
+        """The days of SimBench's year for a feeder.
 
-def simbench_days(spec: SimbenchProfiles, feeder: Feeder, minutes: int) -> Measured:
-    """The days of SimBench's year for a feeder.
-
-    Raises:
-        ValueError: SimBench is not installed, or its files are not as expected.
-    """
-    check_minutes("SimBench", _MINUTES, minutes)
-    folder = simbench_folder(spec.folder) / _STUDY.format(spec.study)
-    names, loads = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_pload")
-    suns, power = _read(folder / "RESProfile.csv", ("PV",), "")
-    rng = stream(spec.seed, "year")
-    homes = [k for k, name in enumerate(names) if name.startswith("H0-")]
-    others = [k for k, name in enumerate(names) if not name.startswith("H0-")]
-    units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"]
-    kw = np.full((len(loads), len(feeder.injections)), np.nan)
-    draws = rng.random((2, len(feeder.injections)))
-    for j in feeder.loads:
-        choice = others if draws[0, j] < spec.commercial_share and others else homes
-        kw[:, j] = spec.load_scale * feeder.nominal_kw[j] * loads[:, choice[int(draws[1, j] * len(choice))]]
-    near: IntArray = np.array([int(draws[1, j] * len(suns)) for j in units], np.int64)
-    kw[:, units] = power[:, near] * feeder.nominal_kw[units]
-    none = np.zeros(0)
-    return Measured(kw, _MINUTES, Synthetic(spec.weather, feeder, minutes), none, none)
+        Raises:
+            ValueError: SimBench is not there, or its files are not as expected.
+        """
+        check_minutes("SimBench", _MINUTES, minutes)
+        folder = simbench_folder(self.folder) / _STUDY.format(self.study)
+        names, loads = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_pload")
+        suns, power = _read(folder / "RESProfile.csv", ("PV",), "")
+        rng = stream(self.seed, "year")
+        homes = [k for k, name in enumerate(names) if name.startswith("H0-")]
+        others = [k for k, name in enumerate(names) if not name.startswith("H0-")]
+        units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"]
+        kw = np.full((len(loads), len(feeder.injections)), np.nan)
+        draws = rng.random((2, len(feeder.injections)))
+        for j in feeder.loads:
+            choice = others if draws[0, j] < self.commercial_share and others else homes
+            kw[:, j] = self.load_scale * feeder.nominal_kw[j] * loads[:, choice[int(draws[1, j] * len(choice))]]
+        near: IntArray = np.array([int(draws[1, j] * len(suns)) for j in units], np.int64)
+        kw[:, units] = power[:, near] * feeder.nominal_kw[units]
+        none = np.zeros(0)
+        return Measured(kw, _MINUTES, Synthetic(self.weather, feeder, minutes), none, none)
 
 
 def simbench_folder(folder: str = "") -> Path:

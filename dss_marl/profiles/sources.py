@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, SerializeAsAny
+from pydantic_core import PydanticCustomError
 
+from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Array
-from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles, loadshape_days
-from dss_marl.profiles.day import Day
-from dss_marl.profiles.outages import Outage
-from dss_marl.profiles.simbench import SimbenchProfiles, simbench_days
+from dss_marl.profiles.base import ProfileSpec, Source
+from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
+from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
-from dss_marl.profiles.table_profiles import CsvProfiles, csv_days
+from dss_marl.profiles.table_profiles import CsvProfiles
 
-PROFILE_KINDS: dict[str, type[Any]] = {
+PROFILE_KINDS: dict[str, type[ProfileSpec]] = {
     "synthetic": SyntheticProfiles,
     "csv": CsvProfiles,
     "simbench": SimbenchProfiles,
@@ -24,55 +24,42 @@ PROFILE_KINDS: dict[str, type[Any]] = {
 }
 
 
-def _kind(data: Any) -> str:
-    return str(data.get("kind", "synthetic") if isinstance(data, dict) else getattr(data, "kind", "synthetic"))
+def profile_kind(name: str) -> type[ProfileSpec]:
+    """The spec of the kind of profiles called ``name``, or one's own as ``package.module:Class``; see ProfileSpec.
+
+    Raises:
+        ValueError: unknown kind; the message lists the known ones.
+    """
+    kind = PROFILE_KINDS.get(name) or imported(name, "kind of profiles", PROFILE_KINDS)
+    if not (isinstance(kind, type) and issubclass(kind, ProfileSpec)):
+        raise ValueError(f"kind of profiles {name!r} is not a subclass of dss_marl.profiles.ProfileSpec")
+    return kind
 
 
-ProfilesSpec = Annotated[  # what a scenario says of its days, of one kind or another
-    Annotated[SyntheticProfiles, Tag("synthetic")]
-    | Annotated[CsvProfiles, Tag("csv")]
-    | Annotated[SimbenchProfiles, Tag("simbench")]
-    | Annotated[LoadshapeProfiles, Tag("loadshapes")],
-    Discriminator(
-        _kind,
-        custom_error_type="unknown_kind",
-        custom_error_message=f"unknown kind of profiles; known: {', '.join(PROFILE_KINDS)}",
-    ),
-]
+def profile_kind_of(data: Any) -> type[ProfileSpec]:
+    """The spec class of a scenario's ``profiles``, synthetic where they name no kind; errors as ``profile_kind``."""
+    return profile_kind(str(data.get("kind", "synthetic") if isinstance(data, dict) else "synthetic"))
 
 
-class Source(Protocol):
-    """Generates or reads the days of one feeder."""
-
-    @property
-    def days(self) -> int:
-        """Number of days."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of all random quantities."""
-
-    @property
-    def nominal_kw(self) -> Array:
-        """(J) base of each injection's relative power [kW]."""
-
-    def rows(self, day: int, intervals: int) -> Day:
-        """The first intervals of a day."""
-
-    def outages(self, day: int) -> tuple[Outage, ...]:
-        """The outages that begin on a day."""
+def _read_spec(data: Any) -> ProfileSpec:
+    if isinstance(data, ProfileSpec):
+        return data
+    try:
+        kind = profile_kind_of(data)
+    except ValueError as error:
+        raise PydanticCustomError("unknown_kind", "{reason}", {"reason": str(error)}) from error
+    return kind.model_validate(data)
 
 
-def open_source(spec: ProfilesSpec, feeder: Feeder, minutes: int) -> Source:
-    """The source of the days that a spec describes, at intervals of ``minutes``.
+ProfilesSpec = Annotated[SerializeAsAny[ProfileSpec], BeforeValidator(_read_spec)]  # the field of a scenario
+
+
+def open_source(spec: ProfileSpec, feeder: Feeder, minutes: int) -> Source:
+    """What makes the days that a spec describes, at intervals of so many minutes.
 
     Raises:
         ValueError: files are missing or do not fit the feeder.
     """
-    if isinstance(spec, CsvProfiles):
-        return csv_days(spec, feeder, minutes)
-    if isinstance(spec, SimbenchProfiles):
-        return simbench_days(spec, feeder, minutes)
-    if isinstance(spec, LoadshapeProfiles):
-        return loadshape_days(spec, feeder, minutes)
-    return Synthetic(spec, feeder, minutes)
+    if isinstance(spec, SyntheticProfiles):  # its settings stand apart from the generator, which reads them everywhere
+        return Synthetic(spec, feeder, minutes)
+    return spec.open(feeder, minutes)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from dss_marl.profiles.base import ProfileSpec
 
 
-class ProfileData(BaseModel):
-    """Fields common to the specs of all profile sources."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SyntheticProfiles(ProfileData):
+class SyntheticProfiles(ProfileSpec):
     """Generated days: load shapes by class with noise, PV under moving clouds, temperature, price, outages."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # buses may be numbers

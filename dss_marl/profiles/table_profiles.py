@@ -26,18 +26,17 @@ class CsvProfiles(MeasuredData):
     dt_h: float | None = Field(default=None, gt=0, description="interval of a table without times [h]")
     fill_h: float = Field(default=0.0, ge=0, description="gaps up to this length are interpolated linearly [h]")
 
+    def open(self, feeder: Feeder, minutes: int) -> Measured:
+        """The days of a table.
 
-def csv_days(spec: CsvProfiles, feeder: Feeder, minutes: int) -> Measured:
-    """The days of a table.
-
-    Raises:
-        ValueError: the file is missing, or its content does not fit; names the location.
-    """
-    native = None if spec.dt_h is None else max(round(60 * spec.dt_h), 1)
-    path = Path(spec.path).expanduser()
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    table = _read(path, native, spec.fill_h, changed)
-    return matched(table, feeder, spec.columns, Synthetic(spec.weather, feeder, minutes), _KW[spec.unit])
+        Raises:
+            ValueError: the file is missing, or its content does not fit; says where.
+        """
+        native = None if self.dt_h is None else max(round(60 * self.dt_h), 1)
+        path = Path(self.path).expanduser()
+        changed = path.stat().st_mtime_ns if path.is_file() else 0
+        table = _read(path, native, self.fill_h, changed)
+        return matched(table, feeder, self.columns, Synthetic(self.weather, feeder, minutes), _KW[self.unit])
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,7 +8,7 @@ from dss_marl.controllers import LoadRationing, PlanReplay, Plans, TimeOfUse, Va
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.controllers.planning.plan_files import digest
-from dss_marl.controllers.planning.solve import METHODS, play_plan, solve_day
+from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
 from dss_marl.controllers.rules.valley_filling import _filled
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.envs.simulator import Simulator
@@ -42,7 +42,7 @@ def exhaustive(task, day, levels):
         for value in levels:
             after = trials.after(now, np.array([value]))
             then = after.replace(step=now.step + 1)
-            returns.append(trials.team_reward(now, after) + best(then))
+            returns.append(trials.reward_model.team_reward(now, after) + best(then))
         return max(returns)
 
     return best(trials.simulator.begin(day, task.start))
@@ -191,7 +191,7 @@ def test_a_hybrid_day_beats_the_rules_and_replays():
     pytest.importorskip("clarabel")
     scenario = hybrid()
     task = build_task(scenario)
-    assert METHODS["volt_var"].unsupported_reason(task) and not METHODS["energy"].unsupported_reason(task)
+    assert PLANNERS["volt_var"].unsupported_reason(task) and not PLANNERS["energy"].unsupported_reason(task)
     requests, earned = solve_day(task, WORKDAY)
     assert play_plan(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
     for name in ("no_control", "opendss_controls", "time_of_use", "droop", "greedy"):
@@ -211,7 +211,7 @@ def test_switches_are_held_beside_what_is_planned():
     assert not requests[:, task.agents.action_layout.parts[place]].any()
     assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
     alone = build_task(small(switched[1:]))
-    assert "no store" in METHODS["energy"].unsupported_reason(alone)
+    assert "no store" in PLANNERS["energy"].unsupported_reason(alone)
 
 
 @pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])
@@ -219,7 +219,7 @@ def test_banks_that_are_discharged_when_they_may_act_again_are_planned(discharge
     """Every other half hour: an hour is over by then."""
     devices = [BATTERY, {"kind": "capacitor", "names": "all", "act_every": 2, "discharge_h": discharge_h}]
     task = build_task(small(devices, steps=8, dt_h=0.5))
-    assert bool(METHODS["energy"].unsupported_reason(task)) != planned
+    assert bool(PLANNERS["energy"].unsupported_reason(task)) != planned
     if planned:  # a bank that opens in its turn may close in the next
         env, group = dss_marl.ZoneEnv(task), next(g for g in task.device_groups if type(g).__name__ == "Capacitors")
         place = next(k for k, g in enumerate(task.device_groups) if g is group)
@@ -293,7 +293,7 @@ def test_what_a_controller_asks_earns_what_it_earns():
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in METHODS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
+    assert "run by themselves" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(

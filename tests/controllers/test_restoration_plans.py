@@ -90,7 +90,7 @@ def test_sections_share_the_teams_reward(env, sections):
     joint_action[pickup.entries.breakers[::2]] = 0.0
     after = pickup.trials.after(now, joint_action)
     worth = pickup.worth(now, after)
-    assert worth.sum() == pytest.approx(pickup.trials.team_reward(now, after), rel=1e-9)
+    assert worth.sum() == pytest.approx(pickup.trials.reward_model.team_reward(now, after), rel=1e-9)
     assert (worth < 0).sum() > 10
 
 

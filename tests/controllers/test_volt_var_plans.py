@@ -12,7 +12,7 @@ from dss_marl.controllers import Droop, NoControl, PlanReplay, Plans, load_plans
 from dss_marl.controllers.optimization.interval_qp import LocalModel, _constraints, _upper, solve_qp
 from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.plan_files import digest
-from dss_marl.controllers.planning.solve import METHODS, play_plan, solve_day
+from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
 from dss_marl.controllers.planning.volt_var.beam_search import RegulatedDay
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
@@ -242,7 +242,7 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     assert play_plan(task, SUMMER, flats) > max(weaker) + 0.01
     # The best with taps held is not the best: pushing them now pays later.
     assert np.abs(flats[0]).max() == pytest.approx(1)
-    unsupported_reason = METHODS["regulated"].unsupported_reason
+    unsupported_reason = PLANNERS["beam_search"].unsupported_reason
     assert not unsupported_reason(task) and "Regulators" in unsupported_reason(build_task(small()))
     assert "no controls" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
 

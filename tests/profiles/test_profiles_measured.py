@@ -238,7 +238,7 @@ def test_intervals_that_do_not_fit_are_refused(tmp_path):
 
 def test_an_unknown_kind_and_a_wrong_key_name_the_known():
     scenario = load_scenario("ieee13_volt_var")
-    with pytest.raises(ValueError, match=r"profiles\.kind: unknown kind of profiles; known: synthetic, csv, simbench"):
+    with pytest.raises(ValueError, match=r"profiles\.kind: unknown kind of profiles 'measured'; known: csv, load"):
         scenario.replace(profiles={"kind": "measured"})
     with pytest.raises(ValueError, match=r"profiles\.paht: unknown key; did you mean 'path'"):
         scenario_from({**scenario.model_dump(), "profiles": {"kind": "csv", "path": "x.csv", "paht": "y"}})

@@ -53,7 +53,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
                 after = trials.after(now, np.array([entry]))
                 if after is None:
                     continue
-                total, key = way.total + trials.team_reward(now, after), _position(after)
+                total, key = way.total + trials.reward_model.team_reward(now, after), _position(after)
                 if key not in reached or total > reached[key].total:
                     reached[key] = _Way(total, after, number, float(entry))
         if not reached:

@@ -24,6 +24,7 @@ _FREE = {
     "name",
     "title",
     "reference_controller",
+    "planner",
     "training",
     "tuned_droop",
     "costs",

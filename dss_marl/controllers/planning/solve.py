@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
-from dss_marl.controllers.planning import exact_dp as levels
+from dss_marl._plugins import imported
+from dss_marl.controllers.planning import exact_dp
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.restoration import plan as restoration
-from dss_marl.controllers.planning.volt_var import beam_search as regulated
+from dss_marl.controllers.planning.volt_var import beam_search
 from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -19,49 +19,86 @@ from dss_marl.grid.state import Array
 from dss_marl.profiles.splits import seed_of
 
 
-class Method(NamedTuple):
-    """A way to plan a day.
+class Planner(Protocol):
+    """A way to plan a day: a module, or an object, with two functions.
 
-    Attributes:
-        unsupported_reason: says what of a task it does not plan; "" where it plans all.
-        plan_day: (T, F) requests for a task, a day of the year, and whether to search longer.
+    One's own plays by its name ``package.module:name``, of a module's attribute: in a scenario's ``planner``, or in
+    ``solve_day``. A class is built without arguments.
     """
 
-    unsupported_reason: Callable[[Task], str]
-    plan_day: Callable[[Task, int, bool], Array]
+    def unsupported_reason(self, task: Task) -> str:
+        """What of a task it does not plan; "" where it plans all."""
+
+    def plan_day(self, task: Task, day: int, thorough: bool = False) -> Array:
+        """(T, F) requests in [-1, 1] of all entries in each interval, as good as it finds them.
+
+        Args:
+            task: what there is.
+            day: of the year; its profiles are known.
+            thorough: search longer.
+        """
 
 
-METHODS: dict[str, Method] = {
-    "levels": Method(levels.unsupported_reason, levels.plan_day),
-    "volt_var": Method(volt_var.unsupported_reason, volt_var.plan_day),
-    "regulated": Method(regulated.unsupported_reason, regulated.plan_day),
-    "energy": Method(energy.unsupported_reason, energy.plan_day),
-    "reconfiguration": Method(reconfiguration.unsupported_reason, reconfiguration.plan_day),
-    "restoration": Method(restoration.unsupported_reason, restoration.plan_day),
+PLANNERS: dict[str, Planner] = {
+    "exact_dp": exact_dp,
+    "volt_var": volt_var,
+    "beam_search": beam_search,
+    "energy": energy,
+    "reconfiguration": reconfiguration,
+    "restoration": restoration,
 }
 
 
-def solve_day(task: Task, day: int, thorough: bool = False) -> tuple[Array, float]:
+def named_planner(name: str) -> Planner:
+    """The planner called ``name``, or one's own as ``package.module:name``.
+
+    Raises:
+        ValueError: unknown, or no planner; the message lists the known ones.
+    """
+    found: Any = PLANNERS.get(name) or imported(name, "planner", PLANNERS)
+    missing = [part for part in ("unsupported_reason", "plan_day") if not hasattr(found, part)]
+    if missing:
+        raise ValueError(f"planner {name!r} has no {', '.join(missing)}; see dss_marl.controllers.Planner")
+    planner: Planner = found() if isinstance(found, type) else found
+    return planner
+
+
+def choose_planner(task: Task, name: str = "") -> Planner:
+    """The planner of that name, else of the scenario's ``planner``, else the first that plans all of the task.
+
+    Raises:
+        ValueError: no planner plans what the task has.
+    """
+    name = name or task.scenario.planner
+    planners = {name: named_planner(name)} if name else PLANNERS
+    reasons = {name: planner.unsupported_reason(task) for name, planner in planners.items()}
+    fitting = [planner for name, planner in planners.items() if not reasons[name]]
+    if not fitting:
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise ValueError(f"scenario {task.scenario.name!r} has what a day's plan does not cover: {told}")
+    return fitting[0]
+
+
+def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -> tuple[Array, float]:
     """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
 
     Args:
-        task: what the first of the methods that fits plans.
+        task: what there is.
         day: of the year.
         thorough: search longer.
+        planner: name of the planner; see ``choose_planner``.
 
     Returns:
         (T, F) what all entries are asked in each interval, and the team's return when it is played.
 
     Raises:
-        ValueError: the task has what no method plans, or the day cannot be operated.
+        ValueError: no planner plans what the task has, a plan has the wrong shape, or the day cannot be operated.
         ImportError: an optimisation library is missing.
     """
-    problems = {name: method.unsupported_reason(task) for name, method in METHODS.items()}
-    fitting = [method for name, method in METHODS.items() if not problems[name]]
-    if not fitting:
-        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        raise ValueError(f"scenario {task.scenario.name!r} has what a day's plan does not cover: {told}")
-    requests = fitting[0].plan_day(task, day, thorough)
+    requests = np.asarray(choose_planner(task, planner).plan_day(task, day, thorough))
+    expected = (task.scenario.steps, task.agents.action_layout.size)
+    if requests.shape != expected:
+        raise ValueError(f"a plan of scenario {task.scenario.name!r} has shape {requests.shape}, not {expected}")
     requests = requests.astype(np.float16).astype(float)  # as plans are kept
     return requests, play_plan(task, day, requests)
 

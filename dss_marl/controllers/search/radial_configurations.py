@@ -59,12 +59,12 @@ class Configurations:
 
     def prices(self, now: GridState) -> Array:
         """(W) what the team's reward loses by one switching of each place, found by asking the reward."""
-        still = self._trials.team_reward(now, now)
+        still = self._trials.reward_model.team_reward(now, now)
         result = np.zeros(len(self.group.places))
         for k, s in enumerate(self.group.places):
             other = now.setpoints.copy()
             other.closed[s] = not other.closed[s]
-            result[k] = still - self._trials.team_reward(
+            result[k] = still - self._trials.reward_model.team_reward(
                 now.replace(setpoints=other), now
             )  # the state after is the same
         return result

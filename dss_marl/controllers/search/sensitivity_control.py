@@ -16,12 +16,11 @@ from dss_marl.engines import open_engine
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
-from dss_marl.mdp.rewards import loss, tap_moves, violating_share, voltage_violation
+from dss_marl.mdp.rewards import loss, tap_moves
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _STEP = 0.3  # of a rating, for slopes
 _MARGIN = 5e-4  # that the programme keeps from the ends of the band [pu]
-_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
 
@@ -78,7 +77,7 @@ class SensitivityControl:
         if after is None:
             self._kvar = kvar
             return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
-        here = _Here(trials.team_reward(now, after), kvar, moves, after)
+        here = _Here(trials.reward_model.team_reward(now, after), kvar, moves, after)
         for turn in range(2):
             here = self._programmed(env, trials, here, reach, taps=not turn)
             nudged = self._nudged(env, trials, here, reach)
@@ -140,7 +139,7 @@ class SensitivityControl:
         after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
         if after is None:
             return None
-        earned = trials.team_reward(env.now, after)
+        earned = trials.reward_model.team_reward(env.now, after)
         earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
         return _Here(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
 
@@ -216,7 +215,6 @@ class _Slopes:
         own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
         slopes = np.array(volts).T
         phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[scored_nodes]
-        weight = sum(weight for weight, term in task.rewards.values() if term is tap_moves)
         sizes = [] if regulators is None else [len(own) for own in _taps_of(regulators)]
         return cls(
             task=task,
@@ -227,7 +225,7 @@ class _Slopes:
             offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
             by_move=np.array(by_move),
             group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
-            tap_price=weight * np.array(sizes, dtype=float),
+            tap_price=task.reward_model.weight(tap_moves) * np.array(sizes, dtype=float),
         )
 
     def asked(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
@@ -271,15 +269,14 @@ class _Slopes:
     def local(self, after: GridState, kvar: Array) -> LocalModel:
         """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
         n, count = len(kvar), len(self.tap_price)
-        weights = {term: weight for weight, term in self.task.rewards.values()}
-        per_kw = weights.get(loss, 0.0) / 1000
+        per_kw = self.task.reward_model.weight(loss) / 1000
         bend = 2 * self.by_kw[self.inverters.injections]
         bend = (bend + bend.T) / 2
         curvature = np.zeros((n + count, n + count))
         curvature[:n, :n] = per_kw * bend
         curvature[np.diag_indices(n + count)] += 1e-9
         gradient = per_kw * np.append(2 * self.by_kw.T @ after.setpoints.kvar + self.offset, self.by_move)
-        value, rows, price = self._worst(after, weights)
+        value, rows, price = self._worst(after)
         moves = np.eye(n + count)[n:]
         return LocalModel(
             value=np.append(value, np.zeros(count)),
@@ -290,19 +287,18 @@ class _Slopes:
             curvature=curvature,
         )
 
-    def _worst(self, after: GridState, weights: Mapping[Any, float]) -> tuple[Array, IntArray, Array]:
+    def _worst(self, after: GridState) -> tuple[Array, IntArray, Array]:
         """Of each group of nodes the highest and the lowest voltage, where it is, and what leaving the band costs."""
         scored_nodes = np.concatenate([zone.scored_nodes for zone in self.task.zones])
-        v, count = after.solution.v_alive[scored_nodes], self.task.zones[0].n_scored_nodes
-        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
-        per_node = (weights.get(voltage_violation, 0.0) + weights.get(violating_share, 0.0) / (out + _NEAR)) / count
+        v = after.solution.v_alive[scored_nodes]
+        price = self.task.reward_model.excursion_price(v)
         rows, prices = [], []
         for sign in (1.0, -1.0):
             order = np.lexsort((-sign * v, self.group))
             first = order[np.append(True, np.diff(self.group[order]) > 0)]
             alike = np.abs(v - v[first][self.group]) < _ALIKE
             rows.append(first)
-            prices.append(np.bincount(self.group, per_node * alike))
+            prices.append(np.bincount(self.group, price * alike))
         every = np.concatenate(rows)
         return v[every], every, np.concatenate(prices)
 

@@ -8,47 +8,46 @@ from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp.adversary import Attack
-from dss_marl.zones import over_zones
 
 
 class TrialSolver:
     """Judges requests by the scenario's own reward.
 
     Args:
-        plant: on a day; it is asked, and not moved.
+        simulator: on a day; it is asked, and not moved.
         attack: what hostile agents do to the requests.
 
     Attributes:
-        spent: power flows so far.
+        reward_model: of the task.
+        solves: power flows so far.
     """
 
     def __init__(self, simulator: Simulator, attack: Attack | None = None) -> None:
         self.simulator = simulator
         self.attack = attack
         self.task = simulator.task
+        self.reward_model = simulator.task.reward_model
         self.solves = 0
 
     def reward(self, now: GridState, joint_action: Array) -> float:
-        """The team's reward if the devices were asked ``flat``; -inf where the power flow fails.
+        """The team's reward if the devices were asked for ``joint_action``; -inf where the power flow fails.
 
         Args:
             now: before the interval.
-            flat: (F) in [-1, 1].
+            joint_action: (F) in [-1, 1].
         """
         after = self.after(now, joint_action)
-        return -np.inf if after is None else self.team_reward(now, after)
+        return -np.inf if after is None else self.reward_model.team_reward(now, after)
 
-    def zone(self, place: int, now: GridState, joint_action: Array) -> float:
+    def zone_reward(self, zone: int, now: GridState, joint_action: Array) -> float:
         """What one zone's own reward terms would be; -inf where the power flow fails.
 
         Args:
-            place: of the zone among the task's zones.
-            now, flat: as for ``reward``.
+            zone: its number among the task's zones.
+            now, joint_action: as for ``reward``.
         """
-        after, zone = self.after(now, joint_action), self.task.zones[place]
-        if after is None:
-            return -np.inf
-        return sum(weight * float(term(zone, now, after)) for weight, term in self.task.rewards.values())
+        after = self.after(now, joint_action)
+        return -np.inf if after is None else self.reward_model.zone_reward(zone, now, after)
 
     def after(self, now: GridState, joint_action: Array) -> GridState | None:
         """The interval as these requests would make it; None where the power flow fails."""
@@ -59,17 +58,3 @@ class TrialSolver:
             return self.simulator.operate(now, joint_action)[0]
         except PowerFlowError:
             return None
-
-    def team_reward(self, before: GridState, after: GridState, without: frozenset[str] = frozenset()) -> float:
-        """Sum of the weighted reward terms over all zones.
-
-        Args:
-            before, after: states around the step.
-            without: terms that are left out.
-        """
-        task, total = self.task, 0.0
-        for name, (weight, term) in task.rewards.items():
-            if name not in without:
-                values = over_zones(term, task.zones, task.all_zones, before, after)
-                total += weight * float(np.broadcast_to(values, len(task.zones)).sum())
-        return total

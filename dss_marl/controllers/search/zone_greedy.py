@@ -38,6 +38,6 @@ class ZoneGreedy(Greedy):
         for z, zone in enumerate(task.zones):
             own = np.flatnonzero(free & np.isin(task.agents.action_layout.entry_device, zone.devices))
             if own.size:
-                worth = partial(trials.zone, z, now)
+                worth = partial(trials.zone_reward, z, now)
                 result[own] = coordinate_ascent(held, own, self._near(choices), worth, self.solves)[own]
         return result

@@ -187,11 +187,12 @@ def _agents(task: Task) -> Rows:
 def _action(task: Task) -> str:
     """Description of an agent's action space."""
     width = task.agents.action_layout.width
-    return {
+    known = {
         "box": f"a vector of {width} in [-1, 1] each",
         "multidiscrete": f"{width} choices each, with a mask",
         "native": "each device's own space, with a mask for choices",
-    }[task.scenario.actions]
+    }
+    return known.get(task.scenario.actions) or _summary(type(task.encoding))
 
 
 def _observation(task: Task) -> Rows:

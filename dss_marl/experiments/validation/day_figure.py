@@ -38,8 +38,9 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
     task = build_task(scenario)
     days = frozen_days(task)
     day = days[len(days) // 2] if day is None else day
-    names = [name for name in REFERENCES if name not in OPT_IN or name == scenario.reference_controller]
-    found, refused = available_controllers(scenario, names, day)
+    best = scenario.reference_controller
+    names = [name for name in REFERENCES if name not in OPT_IN or name == best]
+    found, refused = available_controllers(scenario, names if best in names else [*names, best], day)
     if scenario.reference_controller in refused:
         raise ValueError(f"scenario {scenario.name!r}, day {day}: {refused[scenario.reference_controller]}")
     rules = [name for name in found if name not in ("no_control", "random", scenario.reference_controller, *_PLAIN)]

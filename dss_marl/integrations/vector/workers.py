@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import cloudpickle
 import numpy as np
 
+from dss_marl._plugins import file_modules
 from dss_marl.integrations.vector.copies import Block, Infos, Layout, MakeEnv, Start, gather
 
 
@@ -49,6 +50,8 @@ def pickled(make_env: MakeEnv) -> bytes:
     Raises:
         ValueError: it holds something that cannot be pickled.
     """
+    for module in file_modules():
+        cloudpickle.register_pickle_by_value(module)
     try:
         return cloudpickle.dumps(make_env)
     except Exception as error:  # the type depends on what was in it: TypeError, AttributeError, PicklingError, ...

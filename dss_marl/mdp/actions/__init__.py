@@ -1,7 +1,8 @@
-"""From an agent's action to its devices: slots, and the three encodings."""
+"""From an agent's action to its devices: slots, and the encodings."""
 
 from collections.abc import Sequence
 
+from dss_marl._plugins import imported
 from dss_marl.devices import DeviceGroup
 from dss_marl.mdp.actions.action_layout import ActionLayout
 from dss_marl.mdp.actions.box import BoxEncoding
@@ -18,6 +19,7 @@ __all__ = [
     "MultiDiscreteEncoding",
     "NativeEncoding",
     "encoding",
+    "encoding_kind",
 ]
 
 ENCODINGS: dict[str, type[Encoding]] = {
@@ -25,10 +27,22 @@ ENCODINGS: dict[str, type[Encoding]] = {
 }
 
 
-def encoding(name: str, action_layout: ActionLayout, groups: Sequence[DeviceGroup], levels: int) -> Encoding:
-    """The encoding called ``name``: box, multidiscrete or native.
+def encoding_kind(name: str) -> type[Encoding]:
+    """The encoding called ``name``, or one's own as ``package.module:Class``, a subclass of Encoding or of a known one.
 
     Raises:
-        ValueError: the devices cannot be addressed that way.
+        ValueError: unknown encoding; the message lists the known ones.
     """
-    return ENCODINGS[name](action_layout, groups, levels)
+    kind = ENCODINGS.get(name) or imported(name, "encoding", ENCODINGS)
+    if not (isinstance(kind, type) and issubclass(kind, Encoding)):
+        raise ValueError(f"encoding {name!r} is not a subclass of dss_marl.mdp.actions.Encoding")
+    return kind
+
+
+def encoding(name: str, action_layout: ActionLayout, groups: Sequence[DeviceGroup], levels: int) -> Encoding:
+    """The encoding called ``name`` for the devices of some agents.
+
+    Raises:
+        ValueError: unknown encoding, or the devices cannot be addressed that way.
+    """
+    return encoding_kind(name)(action_layout, groups, levels)

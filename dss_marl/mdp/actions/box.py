@@ -18,7 +18,8 @@ class BoxEncoding(Encoding):
 
     name = "box"
 
-    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+    def entry_levels(self, by_nature: IntArray, levels: int) -> IntArray:
+        """See Encoding.entry_levels."""
         return np.zeros_like(by_nature)
 
     def space(self, agent: int) -> spaces.Box:

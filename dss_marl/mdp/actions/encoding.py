@@ -21,7 +21,7 @@ class DecodedActions:
     """What agents asked for.
 
     Attributes:
-        flat: (F) in [-1, 1], all entries of all devices.
+        joint_action: (F) in [-1, 1], all entries of all devices.
         level: (F) the level chosen, -1 where the entry is a number.
         clipped: (A) how many of an agent's numbers were out of range.
     """
@@ -34,6 +34,14 @@ class DecodedActions:
 class Encoding(ABC):
     """How agents say what their devices shall do.
 
+    An encoding of one's own is a subclass that defines what is abstract here, or changes one that ships; a scenario
+    names it as ``actions: package.module:Class``. All agents' spaces must be alike for most learning libraries.
+
+    Args:
+        action_layout: which entry is whose.
+        groups: the devices, kind by kind.
+        levels: choices of an entry that is a number by nature, where the encoding has choices only.
+
     Attributes:
         action_layout: which entry is whose.
         counts: (F) levels of each entry, 0 where it is a number.
@@ -45,10 +53,10 @@ class Encoding(ABC):
         self.action_layout = action_layout
         self.groups = tuple(groups)
         by_nature = np.concatenate([np.asarray(group.n_levels(), np.int64).ravel() for group in groups])
-        self.counts = self._counts(by_nature, levels)
+        self.counts = self.entry_levels(by_nature, levels)
 
     @abstractmethod
-    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+    def entry_levels(self, by_nature: IntArray, levels: int) -> IntArray:
         """(F) levels of each entry, of those that it has by nature (0: none) and the number for the others."""
 
     @abstractmethod

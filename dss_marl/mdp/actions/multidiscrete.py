@@ -22,7 +22,8 @@ class MultiDiscreteEncoding(Encoding):
 
     name = "multidiscrete"
 
-    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+    def entry_levels(self, by_nature: IntArray, levels: int) -> IntArray:
+        """See Encoding.entry_levels."""
         return np.where(by_nature > 0, by_nature, levels)
 
     @cached_property

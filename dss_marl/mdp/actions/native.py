@@ -36,7 +36,8 @@ class NativeEncoding(Encoding):
         sizes = np.bincount(action_layout.device_agent, minlength=len(action_layout.agents))
         self._alone = bool((sizes == 1).all())
 
-    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
+    def entry_levels(self, by_nature: IntArray, levels: int) -> IntArray:
+        """See Encoding.entry_levels."""
         return by_nature
 
     def space(self, agent: int) -> spaces.Space[Any]:

@@ -15,7 +15,6 @@ from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating
 _STEP = 0.05  # of a column's unit, for slopes
 _BEND = 0.1  # likewise, for curvatures
 _MARGIN = 5e-5  # that the model keeps from the ends of the band [pu]
-_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 _ALIKE = 1e-3  # rows that answer alike to within this are one [pu, 1]
 _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_use)
 
@@ -74,13 +73,10 @@ class GridSensitivities:
     def __init__(self, trials: TrialSolver, columns: InjectionColumns) -> None:
         self._trials, self._columns = trials, columns
         task = trials.task
-        self._kinks = frozenset(name for name, (_, term) in task.rewards.items() if term in _HINGES)
-        weights = {term: weight for weight, term in task.rewards.values()}
         self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
-        self._per_pu = weights.get(voltage_violation, 0.0) / len(self._scored)
-        self._per_node = weights.get(violating_share, 0.0) / len(self._scored)
-        self._per_kw = weights.get(import_excess, 0.0) * task.scenario.dt_h / 1000
-        self._per_loading = weights.get(overload, 0.0)
+        self._rewards, self._smooth_rewards = task.reward_model, task.reward_model.without(*_HINGES)
+        self._per_kw = task.reward_model.weight(import_excess) * task.scenario.dt_h / 1000
+        self._per_loading = task.reward_model.weight(overload)
         self.islands = IslandLimits(task)
         rng = np.random.default_rng(0)
         self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
@@ -97,7 +93,7 @@ class GridSensitivities:
         return state.replace(setpoints=setpoints, solution=self._trials.simulator.engine.solve(setpoints))
 
     def _smooth(self, before: GridState, after: GridState) -> float:
-        return self.islands.cost(after) - self._trials.team_reward(before, after, self._kinks)
+        return self.islands.cost(after) - self._smooth_rewards.team_reward(before, after)
 
     def drawn(self, state: GridState) -> float:
         """What the source and all that feeds islands give [kW]."""
@@ -172,7 +168,7 @@ class GridSensitivities:
             end = last + 6 * self.islands.size
             price = np.full(end - last, self.islands.beyond_kwh * self._trials.task.scenario.dt_h)
             rows.append(HingeTerms(value[last:end], slopes[last:end], price))
-        if self._per_pu or self._per_node:
+        if self._rewards.per_pu or self._rewards.per_node:
             rows.append(self._voltages(value[:n], slopes[:n], reach))
         limit = self._trials.task.scenario.feeder.import_limit_kw
         if self._per_kw and limit is not None:
@@ -190,8 +186,7 @@ class GridSensitivities:
 
     def _voltages(self, v: Array, slopes: Array, reach: Array) -> HingeTerms:
         """What nodes beyond the band cost; those that answer alike are one row."""
-        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
-        price = self._per_pu + self._per_node / (out + _NEAR)
+        price = self._rewards.excursion_price(v)
         beyond = np.concatenate([v - (V_HIGH - _MARGIN), (V_LOW + _MARGIN) - v])
         slope, price = np.concatenate([slopes, -slopes]), np.tile(price, 2)
         near = beyond + np.abs(slope) @ reach / 2 > 0

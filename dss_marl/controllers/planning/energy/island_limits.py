@@ -38,19 +38,14 @@ class IslandLimits:
 
     def __init__(self, task: Task) -> None:
         groups = [group for group in task.device_groups if isinstance(group, Generators)]
-        weights = {term: weight for weight, term in task.rewards.values()}
+        weight = task.reward_model.weight
         self._groups, self.dt_h = groups, task.scenario.dt_h
         self.margin = MARGINS[-1]
         empty = [np.zeros(0)]
         self.tanks = np.concatenate([*empty, *(group.tank_kwh for group in groups)]) * (1 - _KEPT)
-        self.per_kwh = np.isfinite(self.tanks) * weights.get(stored_energy, 0.0) / 1000
+        self.per_kwh = np.isfinite(self.tanks) * weight(stored_energy) / 1000
         priorities = [1.0] if task.priorities is None else task.priorities.class_weight
-        self.beyond_kwh = (
-            _DEAR
-            * (weights.get(unserved_device_energy, 0.0) + weights.get(unserved, 0.0))
-            * float(max(priorities))
-            / 1000
-        )
+        self.beyond_kwh = _DEAR * weight(unserved_device_energy, unserved) * float(max(priorities)) / 1000
 
     @property
     def size(self) -> int:

@@ -149,7 +149,7 @@ class EnergyDay:
             after = self.trials.after(now, joint_action)
             if after is None or self._network.islands.dark(after):
                 return -np.inf, befores, afters
-            total += self.trials.team_reward(now, after)
+            total += self.trials.reward_model.team_reward(now, after)
             befores.append(now)
             afters.append(after)
             now = simulator.observe(now.step + 1, after.setpoints, after.device_state, after.action, after)

@@ -95,11 +95,11 @@ def _outlook(task: Task, day: int) -> DayOutlook:
     first = round(scenario.start_hour / scenario.dt_h)
     beyond = max(0, first + scenario.steps - task.profiles.steps)
     rows, made = slice(first, first + scenario.steps), task.profiles.day(day, beyond)
-    weights = {term: weight for weight, term in task.rewards.values()}
+    weight = task.reward_model.weight
     return DayOutlook(
         setpoints=Setpoints(made.kw[rows], made.kvar[rows], task.start.tap, task.start.closed),
         dt_h=scenario.dt_h,
-        stored=weights.get(stored_energy, 0.0) / 1000,
-        unmet=(weights.get(unserved_device_energy, 0.0) + weights.get(unserved, 0.0)) / 1000,
-        through=weights.get(battery_use, 0.0) / 1000,
+        stored=weight(stored_energy) / 1000,
+        unmet=weight(unserved_device_energy, unserved) / 1000,
+        through=weight(battery_use) / 1000,
     )

@@ -65,8 +65,7 @@ class LinDistFlowScreening:
         scored_nodes = np.concatenate([zone.scored_nodes for zone in task.zones])
         at = np.array([self._buses.get(feeder.buses[b].name, 0) for b in feeder.node_bus[scored_nodes]])
         self._scored = np.bincount(at, minlength=count + 1).astype(np.float32) / len(scored_nodes)
-        weights = {term: weight for weight, term in task.rewards.values()}
-        self._weights = [weights.get(term, 0.0) for term in (loss, voltage_violation, violating_share)]
+        self._weights = [task.reward_model.weight(term) for term in (loss, voltage_violation, violating_share)]
 
     def scores(self, now: GridState) -> Array:
         """(K) what the terms loss, voltage_violation and violating_share would come to, about.

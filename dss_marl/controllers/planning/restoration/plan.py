@@ -111,7 +111,7 @@ class PlanSearch:
             after = self._trials.after(now, joint_action)
             if after is None:
                 return False
-            total = earned[-1] + self._trials.team_reward(now, after)
+            total = earned[-1] + self._trials.reward_model.team_reward(now, after)
             if total < self.total + _GAIN:  # no later interval earns more than nothing
                 return False
             earned.append(total)
@@ -223,7 +223,7 @@ class PlanSearch:
             plan.append(wanted)
             if after is None:
                 break
-            rewards[step] = self._trials.team_reward(now, after)
+            rewards[step] = self._trials.reward_model.team_reward(now, after)
             now = self._plant.advance_unsolved(after)
         return np.array(plan + [wanted] * (self.steps - len(plan))), rewards
 

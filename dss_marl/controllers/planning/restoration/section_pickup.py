@@ -14,7 +14,7 @@ from dss_marl.devices import FeederTies, Generators, LoadShedders
 from dss_marl.grid.load_priorities import CLASSES, NORMAL
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.agents import with_devices
-from dss_marl.zones import build_zones, over_zones, stack
+from dss_marl.zones import build_zones, stack
 
 _POWER_FACTOR = 0.9  # of what a tie feeds: kW of its kVA
 # Ways to serve a configuration: of what ties and generators have, or of the load, the share that is filled; and the
@@ -62,10 +62,7 @@ class SectionPickup:
 
     def worth(self, before: GridState, after: GridState) -> Array:
         """(sections) what the team's reward owes to each."""
-        total = np.zeros(self.sections.count)
-        for weight, term in self.trials.task.rewards.values():
-            total += weight * np.asarray(over_zones(term, self._zones, self._stacked, before, after), float)
-        return total
+        return self.trials.reward_model.rewards_of(self._zones, self._stacked, before, after)
 
     def by_part(self, part: IntArray, values: Array) -> Array:
         """(sections) sums of values over the parts, each at the number of its first section."""

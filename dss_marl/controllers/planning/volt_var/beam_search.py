@@ -140,7 +140,7 @@ class RegulatedDay:
             after = self._running.after(now, self._flat(said))
             if after is None:
                 continue
-            total = way.total + self._running.team_reward(now, after)
+            total = way.total + self._running.reward_model.team_reward(now, after)
             key = after.setpoints.tap.tobytes() + after.setpoints.closed.tobytes()
             if key not in reached or total > reached[key].total:
                 reached[key] = _Way(total, after, number, said)

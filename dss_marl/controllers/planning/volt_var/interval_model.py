@@ -18,7 +18,6 @@ from dss_marl.mdp.rewards import violating_share, voltage_violation
 _MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
 _CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
 _STEP = 0.1  # of an entry, for slopes
-_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
 _FEW = 12  # entries up to which each interval's curvature is measured, with n (n + 1) / 2 power flows
 
 
@@ -83,13 +82,8 @@ class IntervalModel:
         self._others = np.setdiff1d(np.arange(task.agents.action_layout.size), np.append(self.places, positions.places))
         self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
         self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._scored))
-        self._rough = frozenset(
-            name for name, (_, f) in task.rewards.items() if f in (voltage_violation, violating_share)
-        )
-        count = task.zones[0].n_scored_nodes
-        weights = {term: weight for weight, term in task.rewards.values()}
-        self._per_pu = weights.get(voltage_violation, 0.0) / count
-        self._per_node = weights.get(violating_share, 0.0) / count
+        self._rewards = trials.reward_model
+        self._smooth_rewards = trials.reward_model.without(voltage_violation, violating_share)
         self._bend: Array | None = None  # (n, n) of the smooth cost, per kVA of each entry squared
 
     @staticmethod
@@ -126,19 +120,14 @@ class IntervalModel:
             return -np.inf
         v = self.voltages(after)
         close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
-        return self._trials.team_reward(after, after) - self._per_node * int(close.sum())
+        return self._rewards.team_reward(after, after) - self._rewards.per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:
-        return np.nan if after is None else -self._trials.team_reward(after, after, self._rough)
+        return np.nan if after is None else -self._smooth_rewards.team_reward(after, after)
 
     def voltages(self, after: GridState) -> Array:
         """(N) of all scored nodes, in the order of ``band`` [pu]."""
         return after.solution.v_alive[self._scored]
-
-    def _weight(self, v_pu: Array) -> Array:
-        """(N) price of a node's excursion: a node far out has lost its share already, one at the end has not."""
-        out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
-        return self._per_pu + self._per_node / (out + _NEAR)
 
     def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> LocalModel | None:
         """The model around a point, by differences on the engine; None where a power flow fails.
@@ -158,7 +147,7 @@ class IntervalModel:
             few = len(entries) <= _FEW
             curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
         gradient = probe.first / way - np.diag(curvature) * way / 2
-        return LocalModel(v, slopes, self._weight(v), self.band, gradient, curvature)
+        return LocalModel(v, slopes, self._rewards.excursion_price(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
         """One step of each entry; None where a power flow fails."""
@@ -265,7 +254,7 @@ class IntervalModel:
             if after is None:
                 break
             v = self.voltages(after)
-            here = replace(local, value=v, gradient=gradient, weight=self._weight(v))
+            here = replace(local, value=v, gradient=gradient, weight=self._rewards.excursion_price(v))
             change = solve_qp(here, self.low - x, self.high - x)
             if change is None:
                 break

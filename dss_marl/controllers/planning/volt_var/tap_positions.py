@@ -71,12 +71,12 @@ class TapPositions:
     def prices(self, trials: TrialSolver, after: GridState) -> Array:
         """(P) what the team's reward loses by one move of each, found by asking the reward; no power flow is spent."""
         here = self.of(after.setpoints)
-        still = trials.team_reward(after, after)
+        still = trials.reward_model.team_reward(after, after)
         result = np.zeros(len(here))
         for p in range(len(here)):
             other = here.copy()
             other[p] += 1 if here[p] < self.highest[p] else -1
-            result[p] = still - trials.team_reward(self.at(after, other), after)
+            result[p] = still - trials.reward_model.team_reward(self.at(after, other), after)
         return result
 
     def of(self, setpoints: Setpoints) -> IntArray:

@@ -1,0 +1,100 @@
+"""RewardModel: the weighted reward terms and the costs of a task, and what they price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.mdp.rewards import Term, violating_share, voltage_violation
+from dss_marl.zones import Zone, over_zones
+
+NEAR = 0.002  # excursion over which a planner spreads the price of leaving the band [pu]
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """What a step is worth to zones and to the team; a function of the states before and after it.
+
+    A planner that linearises an interval reads the prices here, takes the terms that it models itself out by
+    ``without``, and differentiates the team's reward of the rest.
+
+    Attributes:
+        rewards: name to (weight, term).
+        costs: name to cost.
+        zones, all_zones: one by one, and stacked.
+    """
+
+    rewards: dict[str, tuple[float, Term]]
+    costs: dict[str, Term]
+    zones: tuple[Zone, ...]
+    all_zones: Zone
+
+    def zone_terms(self, before: GridState, after: GridState) -> Array:
+        """(K, Z) weighted reward terms, then costs, of all zones."""
+        weighted = [*self.rewards.values(), *((1.0, cost) for cost in self.costs.values())]
+        values = np.zeros((len(weighted), len(self.zones)))
+        for row, (weight, term) in enumerate(weighted):
+            values[row] = over_zones(term, self.zones, self.all_zones, before, after)
+            values[row] *= weight
+        return values
+
+    def rewards_of(self, zones: Sequence[Zone], stacked: Zone, before: GridState, after: GridState) -> Array:
+        """(Z) sum of the weighted reward terms of each of some zones, which need not be the task's.
+
+        Args:
+            zones, stacked: one by one, and together.
+            before, after: states around the step.
+        """
+        total = np.zeros(len(zones))
+        for weight, term in self.rewards.values():
+            total += weight * np.asarray(over_zones(term, zones, stacked, before, after), float)
+        return total
+
+    def zone_reward(self, zone: int, before: GridState, after: GridState) -> float:
+        """Sum of the weighted reward terms of one zone of the task, by its number."""
+        own = self.zones[zone]
+        return sum(weight * float(term(own, before, after)) for weight, term in self.rewards.values())
+
+    def team_reward(self, before: GridState, after: GridState) -> float:
+        """Sum of the weighted reward terms over all zones."""
+        total = 0.0
+        for weight, term in self.rewards.values():
+            values = over_zones(term, self.zones, self.all_zones, before, after)
+            total += weight * float(np.broadcast_to(values, len(self.zones)).sum())
+        return total
+
+    def without(self, *terms: Term) -> RewardModel:
+        """The same with these reward terms left out: what remains of it is smooth to a planner that models them."""
+        return replace(self, rewards={name: row for name, row in self.rewards.items() if row[1] not in terms})
+
+    def weight(self, *terms: Term) -> float:
+        """Sum of the weights of reward terms; one that the scenario does not have weighs 0."""
+        return sum((weight for weight, term in self.rewards.values() if term in terms), 0.0)
+
+    @property
+    def n_scored_nodes(self) -> int:
+        """Number of the feeder's nodes whose voltage counts."""
+        return self.zones[0].n_scored_nodes
+
+    @cached_property
+    def per_pu(self) -> float:
+        """Price of an excursion of 1 pu outside the band at one node, by ``voltage_violation``."""
+        return self.weight(voltage_violation) / self.n_scored_nodes
+
+    @cached_property
+    def per_node(self) -> float:
+        """Price of one node outside the band, however far, by ``violating_share``."""
+        return self.weight(violating_share) / self.n_scored_nodes
+
+    def excursion_price(self, v_pu: Array) -> Array:
+        """(N) price of a further excursion of 1 pu at nodes of these voltages, with ``per_node`` made a slope.
+
+        A node far outside the band has lost its share already; one at the end of it has not.
+        """
+        out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
+        price = self.weight(voltage_violation) + self.weight(violating_share) / (out + NEAR)
+        return np.asarray(price / self.n_scored_nodes)

@@ -1,0 +1,60 @@
+"""What every kind of profiles is: a spec, which a scenario holds, and the source of days that it opens."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array
+from dss_marl.profiles.day import Day
+from dss_marl.profiles.outages import Outage
+
+
+class Source(Protocol):
+    """Makes or reads the days of one feeder, at intervals of so many minutes; columns are the feeder's injections."""
+
+    @property
+    def days(self) -> int:
+        """How many days there are, 365 at most; the year's splits take theirs from these."""
+
+    @property
+    def seed(self) -> int:
+        """Of what is random: forecast errors, and what devices start a day with."""
+
+    @property
+    def nominal_kw(self) -> Array:
+        """(J) what shares of each injection are of [kW]; ``feeder.nominal_kw`` unless the source changes it."""
+
+    def rows(self, day: int, intervals: int) -> Day:
+        """The first intervals of a day, each the mean over the interval; the same whenever it is asked."""
+
+    def outages(self, day: int) -> tuple[Outage, ...]:
+        """The outages that begin on a day."""
+
+
+class ProfileSpec(BaseModel):
+    """The keys under a scenario's ``profiles``, validated when the scenario is read.
+
+    A kind of one's own is a subclass with its keys as fields and ``open``; a scenario names it as
+    ``kind: package.module:Class``::
+
+        class ConstantDays(ProfileSpec):
+            share: float = Field(gt=0, description="of nominal power")
+
+            def open(self, feeder, minutes):
+                return MySource(self, feeder, minutes)  # a Source
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: str
+
+    def open(self, feeder: Feeder, minutes: int) -> Source:
+        """The days for a feeder, at intervals of so many minutes.
+
+        Raises:
+            ValueError: files are missing or do not fit the feeder.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define open(feeder, minutes)")

@@ -34,7 +34,7 @@ class RewardModel:
             values[row] = over_zones(cost, task.zones, task.all_zones, before, after)
         return values
 
-    def shared(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
+    def agent_rewards(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
         """(A) the reward of each agent.
 
         Args:

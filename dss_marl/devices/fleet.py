@@ -60,6 +60,10 @@ class DeviceFleet:
         """Per group, its (..., D, K) state; views."""
         return split_groups(device_state, self._state_parts, self._state_shapes)
 
+    def _state(self, k: int, device_state: Array) -> Array:
+        """(..., D, K) state of one group; a view."""
+        return device_state[..., self._state_parts[k]].reshape(*device_state.shape[:-1], *self._state_shapes[k])
+
     def actions(self, joint_action: Array) -> list[Array]:
         """Per group, its (..., D, A) entries of a joint action (..., F); views."""
         return split_groups(joint_action, self._action_parts, self._action_shapes)
@@ -150,8 +154,10 @@ class DeviceFleet:
         Returns:
             how far the set points were from what the voltages call for, over rating [1].
         """
-        states = self.states(device_state)
-        return max((self.groups[k].respond(states[k], setpoints, solution) for k in self._responding), default=0.0)
+        return max(
+            (self.groups[k].respond(self._state(k, device_state), setpoints, solution) for k in self._responding),
+            default=0.0,
+        )
 
     def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> bool:
         """Put devices out of service that a power flow overloads; whether there were any.
@@ -165,24 +171,23 @@ class DeviceFleet:
 
     def hold_tripping(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """As ``hold``, of the groups that may trip; each trip leaves fewer that can."""
-        states = self.states(device_state)
         for k in self._tripping:
-            self.groups[k].hold(states[k], setpoints, interval)
+            self.groups[k].hold(self._state(k, device_state), setpoints, interval)
 
     def check(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> None:
         """Check the ratings of groups that do not trip; arguments as in ``trip``."""
-        if self._checking:
-            self._check(self._checking, device_state, setpoints, solution, limited)
+        self._check(self._checking, device_state, setpoints, solution, limited)
 
     def _check(
         self, which: Sequence[int], device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray
     ) -> bool:
         """Check some groups; whether a rating was exceeded."""
-        states, found = self.states(device_state), False
+        found = False
         for k in which:
-            checked, exceeded = self.groups[k].check(states[k], setpoints, solution)
-            if checked is not states[k]:
-                states[k][...] = checked
+            state = self._state(k, device_state)
+            checked, exceeded = self.groups[k].check(state, setpoints, solution)
+            if checked is not state:
+                state[...] = checked
             own = limited[..., self._rows[k]]  # a view
             np.maximum(own, exceeded, out=own)
             found |= bool(exceeded.any())
@@ -211,9 +216,10 @@ class DeviceFleet:
         zeros = self.zeros(after)
         if not self._owing:
             return zeros
-        unmet, old, new = zeros.copy(), self.states(before), self.states(after)
+        unmet = zeros.copy()
         for k in self._owing:
-            unmet[..., self._rows[k]] = self.groups[k].unmet_kwh(old[k], new[k], interval)
+            own = self.groups[k].unmet_kwh(self._state(k, before), self._state(k, after), interval)
+            unmet[..., self._rows[k]] = own
         return unmet
 
     def stored_kwh(self, device_state: Array) -> Array:
@@ -221,9 +227,9 @@ class DeviceFleet:
         zeros = self.zeros(device_state)
         if not self._storing:
             return zeros[..., :0]
-        stored, states = zeros.copy(), self.states(device_state)
+        stored = zeros.copy()
         for k in self._storing:
-            stored[..., self._rows[k]] = self.groups[k].stored_kwh(states[k])
+            stored[..., self._rows[k]] = self.groups[k].stored_kwh(self._state(k, device_state))
         return stored
 
     def zeros(self, device_state: Array) -> Array:
@@ -241,6 +247,8 @@ def split_groups(values: Array, parts: Sequence[slice], shapes: Sequence[tuple[i
         parts: per group, where its entries lie.
         shapes: per group, (rows, columns).
     """
+    if values.ndim == 1:  # the same in half the time
+        return [values[part].reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
     batch = values.shape[:-1]
     return [values[..., part].reshape(*batch, *shape) for part, shape in zip(parts, shapes, strict=True)]
 

@@ -18,16 +18,18 @@ from dss_marl.profiles import Day, Forecast
 class EpisodeConditions:
     """The load, PV and price of an episode, their forecast, and what is broken when.
 
-    Steps count from the scenario's start hour; the rows of a day from midnight.
+    Steps count from the start of the episode, rows from the day's midnight.
 
     Attributes:
         scenario: says when the episode starts and how long an interval is.
+        first_row: of the day, in which the episode starts.
         day: of the episode, and the first intervals of the next day.
         forecast: of that day; None where agents see the present interval alone.
         faults: each with its steps.
     """
 
     scenario: Scenario
+    first_row: int
     day: Day
     forecast: Forecast | None
     faults: tuple[Fault, ...]
@@ -45,10 +47,11 @@ class EpisodeConditions:
             ValueError: no such day or branch, or no switch parts a broken branch from the source.
         """
         scenario, profiles = task.scenario, task.profiles
-        beyond = max(0, _first_row(scenario) + scenario.steps + 1 - profiles.steps)
+        first_row = round(scenario.start_hour / scenario.dt_h)
+        beyond = max(0, first_row + scenario.steps + 1 - profiles.steps)
         forecast = profiles.forecast(number, scenario.horizon, beyond) if scenario.horizon > 1 else None
         day = profiles.day(number, max(1, beyond)) if forecast is None else forecast.day
-        return cls(scenario, day, forecast, _faults(task, number, faults))
+        return cls(scenario, first_row, day, forecast, _faults(task, number, faults))
 
     def interval(self, step: int) -> Interval:
         """When step ``step`` is, and what is broken then."""
@@ -59,11 +62,11 @@ class EpisodeConditions:
 
     def injections_kw(self, step: int) -> Array:
         """(J) injections of an interval before any control [kW]; a row of the day, not to be changed."""
-        return self.day.kw[_first_row(self.scenario) + step]
+        return self.day.kw[self.first_row + step]
 
     def setpoints(self, step: int, present: Setpoints) -> Setpoints:
         """Set points with the interval's injections before control, and taps and switches as they are."""
-        row = _first_row(self.scenario) + step
+        row = self.first_row + step
         return Setpoints(self.day.kw[row].copy(), self.day.kvar[row].copy(), present.tap.copy(), present.closed.copy())
 
     def protected(self, step: int, present: Setpoints) -> Setpoints:
@@ -73,18 +76,13 @@ class EpisodeConditions:
 
     def forecast_kw(self, step: int) -> Array:
         """(H, J) injections before control of the coming intervals, the first being this one [kW]."""
-        row = _first_row(self.scenario) + step
+        row = self.first_row + step
         return self.day.kw[row : row + 1] if self.forecast is None else self.forecast.kw(row)
 
     def price(self, step: int) -> Array:
         """(H) price of energy in the same intervals [1/kWh]."""
-        row = _first_row(self.scenario) + step
+        row = self.first_row + step
         return self.day.price[row : row + self.scenario.horizon]
-
-
-def _first_row(scenario: Scenario) -> int:
-    """The row of a day in which an episode starts."""
-    return round(scenario.start_hour / scenario.dt_h)
 
 
 def _faults(task: Task, number: int, branches: Sequence[str] | None) -> tuple[Fault, ...]:

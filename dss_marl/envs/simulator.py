@@ -117,9 +117,8 @@ class Simulator:
             cold = device_state[..., self.cold_load_rows]
             device_state[..., self.cold_load_rows] = self.cold_load.after(cold, supplied, interval.dt_h)
         unmet_kwh = fleet.unmet_kwh(now.device_state, device_state, interval)
-        return self._state(interval, operated, solution, device_state, joint_action).replace(
-            unmet_kwh=unmet_kwh
-        ), limited
+        after = self._state(interval, operated, solution, device_state, action=joint_action, unmet_kwh=unmet_kwh)
+        return after, limited
 
     def observe(
         self, step: int, present: Setpoints, device_state: Array, action: Array, last: GridState | None
@@ -155,7 +154,8 @@ class Simulator:
         self._pick_up(step, setpoints, device_state)
         if solution is None:
             solution = self._solve(setpoints, device_state.copy(), False)
-        return self._state(interval, setpoints, solution, device_state, action)
+        nothing_yet = self.fleet.zeros(device_state)
+        return self._state(interval, setpoints, solution, device_state, action=action, unmet_kwh=nothing_yet)
 
     # --- what devices may do -----------------------------------------------------------------------------------------
 
@@ -218,9 +218,9 @@ class Simulator:
         return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
 
     def _state(
-        self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, action: Array
+        self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, **rest: Array
     ) -> GridState:
-        """All of an interval, with nothing unmet as yet."""
+        """All of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
         fleet, today = self.fleet, self.conditions
         return GridState(
             interval.step,
@@ -232,9 +232,8 @@ class Simulator:
             device_state=device_state,
             forecast=today.forecast_kw(interval.step),
             price=today.price(interval.step),
-            action=action,
             telemetry=fleet.telemetry(device_state, setpoints, interval),
-            unmet_kwh=fleet.zeros(device_state),
             stored_kwh=fleet.stored_kwh(device_state),
             import_limit_kw=self._import_limit_kw,
+            **rest,
         )

@@ -14,6 +14,7 @@ from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.action_masks import ActionMasks
 from dss_marl.envs.faults import draw_faults
+from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.reward_assignment import RewardModel
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
@@ -31,7 +32,7 @@ StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, 
 class ZoneEnv(ParallelEnv):
     """A scenario as a game of agents.
 
-    One step is one interval of the day. Agents see the coming interval's load and sun with the voltages that these
+    One step is one interval of the day. Agents see the coming interval's load and PV with the voltages that these
     cause at the present set points; their actions then act in that interval. All agents start and end together: by
     truncation at the horizon, or by termination with ``failure_penalty`` if the power flow fails.
 
@@ -42,15 +43,14 @@ class ZoneEnv(ParallelEnv):
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
     agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the
-    agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while the agent is
+    compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Attributes:
-        task, split, days, engine: what is played on.
-        before, after: the states around the last step; None after a reset.
-        now: the coming interval as it is.
-        day: number of the day.
-        team_reward: of the last step, whatever each agent gets of it.
+        task, split, days, engine, simulator: what is played on.
+        sensing, messages, attack: what stands between agents and the grid; None where the scenario has none.
+        masks, observation_model, reward_model, step_info: what agents may do, observe, get and are told.
+        episode: all that changes from step to step, but for what the simulator and the parts above keep.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -76,13 +76,7 @@ class ZoneEnv(ParallelEnv):
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
-        if render_mode not in (None, "human", *self.metadata["render_modes"]):
-            raise ValueError(f"unknown render_mode {render_mode!r}; known: None, ansi, rgb_array")
-        if render_mode == "rgb_array" and renderer is None:
-            raise ValueError(
-                "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use "
-                "dss_marl.make"
-            )
+        _check_render_mode(render_mode, renderer)
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
@@ -98,25 +92,15 @@ class ZoneEnv(ParallelEnv):
         self.sensing = None if task.scenario.sensing.perfect else Sensing(task.scenario.sensing)
         self.messages = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
         self.attack = task.attack()
-        width = self._set_spaces()
-        observations = np.zeros((len(self.possible_agents), width), np.float32)
-        self.episode = EpisodeState(np.random.default_rng(), observations)
-
-    def _set_spaces(self) -> int:
-        """Spaces of actions, observations and state; returns the numbers of an observation."""
-        task, agents = self.task, self.possible_agents
-        low = np.concatenate([task.observer.low, self.messages.low]).astype(np.float32)
-        high = np.concatenate([task.observer.high, self.messages.high]).astype(np.float32)
-        self.action_spaces = {agent: task.encoding.space(a) for a, agent in enumerate(agents)}
+        self.observation_model = ObservationModel(task, self.sensing, self.messages)
+        numbered = list(enumerate(self.possible_agents))
+        self.action_spaces = {agent: task.encoding.space(a) for a, agent in numbered}
         self.observation_spaces = {
-            agent: self.masks.observation_space(a, spaces.Box(low, high)) for a, agent in enumerate(agents)
+            agent: self.masks.observation_space(a, self.observation_model.box()) for a, agent in numbered
         }
-        of_zone = task.global_observer
-        self.state_space = spaces.Box(
-            np.tile(of_zone.low.astype(np.float32), len(task.zones)),
-            np.tile(of_zone.high.astype(np.float32), len(task.zones)),
-        )
-        return len(low)
+        self.state_space = self.observation_model.state_box()
+        shape = (len(numbered), *self.observation_model.box().shape)
+        self.episode = EpisodeState(np.random.default_rng(), np.zeros(shape, np.float32))
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Space of the agent's observation; always the same object."""
@@ -128,13 +112,9 @@ class ZoneEnv(ParallelEnv):
 
     def labels(self, agent: str) -> dict[str, list[str]]:
         """What each entry of the agent's ``observation`` and of its action (slots, if native) is; "-" is padding."""
-        index = self.possible_agents.index(agent)
-        task = self.task
-        own = task.observer.labels(task.agents.views[index], task.feeder)
-        return {
-            "observation": own + self.messages.labels(int(task.agents.zone[index]), task.feeder),
-            "action": list(task.agents.action_layout.labels[index]),
-        }
+        a = self.possible_agents.index(agent)
+        action = self.task.agents.action_layout.labels[a]
+        return {"observation": self.observation_model.labels(a), "action": list(action)}
 
     # --- the running episode -----------------------------------------------------------------------------------------
 
@@ -170,12 +150,7 @@ class ZoneEnv(ParallelEnv):
 
     def state(self) -> np.ndarray:
         """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
-        task = self.task
-        if task.global_observer is task.observer and self.sensing is None:
-            return self.episode.observations[:, : len(task.observer.low)].ravel().copy()
-        if self.now is None:
-            raise RuntimeError("state needs an episode; call reset first")
-        return task.global_observer.observe(self.now).ravel()
+        return self.observation_model.state(self.now, self.episode.observations)
 
     # --- reset -------------------------------------------------------------------------------------------------------
 
@@ -205,24 +180,9 @@ class ZoneEnv(ParallelEnv):
         for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
             if part is not None:
                 part.reset(np.random.default_rng(stream))
-        self.episode = EpisodeState(
-            rng,
-            self._observe(now),
-            agents=self.possible_agents[:],
-            day=int(day),
-            now=now,
-            levels=self.masks.levels(now),
-        )
+        observations, levels = self.observation_model.observe(now), self.masks.levels(now)
+        self.episode = EpisodeState(rng, observations, self.possible_agents[:], int(day), now=now, levels=levels)
         return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
-
-    def _observe(self, now: GridState) -> np.ndarray:
-        """(A, n) what agents measure and receive in an interval."""
-        measured = now if self.sensing is None else self.sensing.measured(now)
-        rows = self.task.observer.observe(measured)
-        if not self.messages.width:
-            return rows
-        received = self.messages.received(measured)[self.task.agents.zone]
-        return np.concatenate([rows, received.astype(np.float32)], axis=-1)
 
     def _observations(self) -> dict[str, Any]:
         return self.masks.observations(self.episode.observations.copy(), self.episode.levels)
@@ -274,7 +234,7 @@ class ZoneEnv(ParallelEnv):
         episode = self.episode
         episode.before, episode.after, episode.now = episode.now, after, coming
         episode.team_reward = team_reward
-        episode.observations, episode.levels = self._observe(coming), self.masks.levels(coming)
+        episode.observations, episode.levels = self.observation_model.observe(coming), self.masks.levels(coming)
 
     def _fail(self, request: Request) -> StepResult:
         """The end by a failed power flow. The last observation stands: it is finite, and no interval was operated."""
@@ -373,3 +333,13 @@ class ZoneEnv(ParallelEnv):
         """A copy goes on bitwise like the original, which therefore forgets its solver's history too."""
         self.engine.restart()
         return self.__dict__.copy()
+
+
+def _check_render_mode(render_mode: str | None, renderer: Callable[[ZoneEnv], Any] | None) -> None:
+    known = ZoneEnv.metadata["render_modes"]
+    if render_mode not in (None, "human", *known):
+        raise ValueError(f"unknown render_mode {render_mode!r}; known: None, {', '.join(known)}")
+    if render_mode == "rgb_array" and renderer is None:
+        raise ValueError(
+            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
+        )

@@ -64,6 +64,11 @@ def test_what_is_lit_again_draws_more_and_what_is_dark_no_more(env, cold):
             assert drawn == pytest.approx(wanted[cold.loads][supplied] * cold.factors(device_state)[supplied])
             dark = after.setpoints.kw[cold.loads][~supplied]
             assert (np.abs(dark) <= np.abs(wanted[cold.loads][~supplied])).all()
+            seen, device_state_now = env.now, env.now.device_state[-cold.size :]
+            wanted_now = seen.forecast[0]
+            lit = cold.supplied(seen.setpoints, wanted_now)
+            expected = wanted_now[cold.loads][lit] * cold.factors(device_state_now)[lit]
+            assert seen.setpoints.kw[cold.loads][lit] == pytest.approx(expected), "agents see it coming"
             if was is not None:
                 again = supplied & ~was
                 relit += int(again.sum())

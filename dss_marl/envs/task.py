@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
+from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.feeder import Feeder, find
@@ -69,6 +70,11 @@ class Task:
         spec = self.scenario.attack
         return None if spec is None else _attack(spec, self.agents, self.device_groups)
 
+    @cached_property
+    def topology(self) -> Topology:
+        """The feeder contracted to what its switches join; remembers the switch states that it has met."""
+        return Topology.build(self.feeder)
+
     @property
     def rewards(self) -> dict[str, tuple[float, Term]]:
         """Name to (weight, term) of the reward terms."""
@@ -120,7 +126,7 @@ def build_task(scenario: Scenario) -> Task:
     Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
     if scenario.attack is not None:
         _attack(scenario.attack, agents, groups)
-    _check_faults(scenario, feeder, start)
+    check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
         feeder=feeder,
@@ -147,26 +153,10 @@ def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) 
     return RewardModel(rewards, costs, zones, all_zones)
 
 
-def _check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
-    if scenario.faults == "outages" or not scenario.faults:
-        return
-    topology = Topology.build(feeder)
-    for name in scenario.faults:
-        try:
-            topology.isolated(start.closed, feeder.at_ends(broken(name)))
-        except ValueError as error:
-            raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
-
-
 def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
     return Attack(
         spec, agents.names, agents.action_layout.entry_agent, open_to(spec, groups, agents.action_layout.parts)
     )
-
-
-def broken(fault: str) -> list[str]:
-    """The branches of a fault; several that break at once are joined by +."""
-    return [name.strip() for name in fault.split("+")]
 
 
 def _check_times(scenario: Scenario) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,28 +12,27 @@ from pettingzoo import ParallelEnv
 
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.envs.action_masks import ActionMasks
+from dss_marl.envs.faults import draw_faults
+from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
-from dss_marl.envs.snapshot import EnvState, kept_of, own_stream
-from dss_marl.envs.task import Task, broken, build_task
+from dss_marl.envs.snapshot import EpisodeState, Snapshot
+from dss_marl.envs.step_info import Request, StepInfo
+from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, BoolArray, GridState
-from dss_marl.mdp.actions import DecodedActions
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
-from dss_marl.profiles.splits import split_of
 
-_COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")
-
-
-_EPISODE = ("agents", "before", "after", "now", "day", "team_reward", "_rng", "_rows", "_possible", "_allowed")
-_PARTS = ("simulator", "sensing", "messages", "attack")
+Infos = dict[str, dict[str, Any]]
+StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], Infos]
 
 
 class ZoneEnv(ParallelEnv):
     """A scenario as a game of agents.
 
-    One step is one interval of the day. Agents see the coming interval's load and sun with the voltages that these
+    One step is one interval of the day. Agents see the coming interval's load and PV with the voltages that these
     cause at the present set points; their actions then act in that interval. All agents start and end together: by
     truncation at the horizon, or by termination with ``failure_penalty`` if the power flow fails.
 
@@ -45,15 +43,14 @@ class ZoneEnv(ParallelEnv):
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
     agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while somebody else drives the
-    agent), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while the agent is
+    compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Attributes:
-        task, split, days, engine: what is played on.
-        before, after: the states around the last step; None after a reset.
-        now: the coming interval as it is.
-        day: number of the day.
-        team_reward: of the last step, whatever each agent gets of it.
+        task, split, days, engine, simulator: what is played on.
+        sensing, messages, attack: what stands between agents and the grid; None where the scenario has none.
+        masks, observation_model, reward_model, step_info: what agents may do, observe, get and are told.
+        episode: all that changes from step to step, but for what the simulator and the parts above keep.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -79,59 +76,31 @@ class ZoneEnv(ParallelEnv):
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
-        if render_mode not in (None, "human", *self.metadata["render_modes"]):
-            raise ValueError(f"unknown render_mode {render_mode!r}; known: None, ansi, rgb_array")
-        if render_mode == "rgb_array" and renderer is None:
-            raise ValueError(
-                "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use "
-                "dss_marl.make"
-            )
+        _check_render_mode(render_mode, renderer)
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
         self.engine = open_engine(task.feeder, engine or "opendss") if isinstance(engine, str | None) else engine
         self.simulator = Simulator(task, self.engine)
+        self.masks = ActionMasks(self.simulator)
         self.reward_assignment = RewardAssignment(task, self.simulator)
+        self.step_info = StepInfo(task, self.simulator.fleet.coupled)
         self.render_mode = render_mode
         self.renderer = renderer
         self.metadata = {**self.metadata, "name": f"{task.scenario.name}_v{task.scenario.version}"}
         self.possible_agents = list(task.agents.names)
-        self.agents: list[str] = []
         self.sensing = None if task.scenario.sensing.perfect else Sensing(task.scenario.sensing)
         self.messages = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
         self.attack = task.attack()
-        self._set_spaces()
-        self.before: GridState | None = None
-        self.after: GridState | None = None
-        self.now: GridState | None = None
-        self.day = -1  # of the year, from 0
-        self.team_reward = 0.0  # of the last step, whatever the agents share of it
-        self._rng = np.random.default_rng()
-        self._rows = np.zeros((len(self.possible_agents), len(self._low)), np.float32)
-        self._possible: BoolArray | None = None
-        self._allowed: BoolArray | None = None
-        terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
-        self._keys = (*terms, *_COUNTS, "day")
-
-    def _set_spaces(self) -> None:
-        task, agents = self.task, self.possible_agents
-        heard = self.messages.low if self.messages.width else np.zeros(0)
-        self._low = np.concatenate([task.observer.low, heard]).astype(np.float32)
-        heard = self.messages.high if self.messages.width else heard
-        self._high = np.concatenate([task.observer.high, heard]).astype(np.float32)
-        self.action_spaces = {agent: task.encoding.space(a) for a, agent in enumerate(agents)}
-        masks = [task.encoding.mask_space(a) for a in range(len(agents))]
-        # Where only some devices have choices, no mask fits PettingZoo's rule that it covers the whole action.
-        whole = all(mask is not None for mask in masks) and not (task.encoding.counts == 0).any()
-        self._mask_key = "action_mask" if whole else "choice_mask"
-        self.observation_spaces: dict[str, spaces.Space[Any]] = {}
-        for agent, mask in zip(agents, masks, strict=True):
-            box = spaces.Box(self._low, self._high)
-            self.observation_spaces[agent] = (
-                box if mask is None else spaces.Dict({"observation": box, self._mask_key: mask})
-            )
-        low, high = task.global_observer.low.astype(np.float32), task.global_observer.high.astype(np.float32)
-        self.state_space = spaces.Box(np.tile(low, len(task.zones)), np.tile(high, len(task.zones)))
+        self.observation_model = ObservationModel(task, self.sensing, self.messages)
+        numbered = list(enumerate(self.possible_agents))
+        self.action_spaces = {agent: task.encoding.space(a) for a, agent in numbered}
+        self.observation_spaces = {
+            agent: self.masks.observation_space(a, self.observation_model.box()) for a, agent in numbered
+        }
+        self.state_space = self.observation_model.state_box()
+        shape = (len(numbered), *self.observation_model.box().shape)
+        self.episode = EpisodeState(np.random.default_rng(), np.zeros(shape, np.float32))
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Space of the agent's observation; always the same object."""
@@ -143,28 +112,49 @@ class ZoneEnv(ParallelEnv):
 
     def labels(self, agent: str) -> dict[str, list[str]]:
         """What each entry of the agent's ``observation`` and of its action (slots, if native) is; "-" is padding."""
-        index = self.possible_agents.index(agent)
-        task = self.task
-        own = task.observer.labels(task.agents.views[index], task.feeder)
-        return {
-            "observation": own + self.messages.labels(int(task.agents.zone[index]), task.feeder),
-            "action": list(task.agents.action_layout.labels[index]),
-        }
+        a = self.possible_agents.index(agent)
+        action = self.task.agents.action_layout.labels[a]
+        return {"observation": self.observation_model.labels(a), "action": list(action)}
+
+    # --- the running episode -----------------------------------------------------------------------------------------
+
+    @property
+    def agents(self) -> list[str]:
+        """Those that still act: all, or none."""
+        return self.episode.agents
+
+    @property
+    def day(self) -> int:
+        """Number of the day in the year, from 0."""
+        return self.episode.day
+
+    @property
+    def before(self) -> GridState | None:
+        """The state before the last step; None after a reset."""
+        return self.episode.before
+
+    @property
+    def after(self) -> GridState | None:
+        """The last interval as operated; None after a reset."""
+        return self.episode.after
+
+    @property
+    def now(self) -> GridState | None:
+        """The coming interval as it is."""
+        return self.episode.now
+
+    @property
+    def team_reward(self) -> float:
+        """Of the last step, whatever each agent gets of it."""
+        return self.episode.team_reward
 
     def state(self) -> np.ndarray:
         """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
-        task = self.task
-        if task.global_observer is task.observer and self.sensing is None:
-            return self._rows[:, : len(task.observer.low)].ravel().copy()
-        if self.now is None:
-            raise RuntimeError("state needs an episode; call reset first")
-        return task.global_observer.observe(self.now).ravel()
+        return self.observation_model.state(self.now, self.episode.observations)
 
     # --- reset -------------------------------------------------------------------------------------------------------
 
-    def reset(
-        self, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], Infos]:
         """Start a day, drawn from the split.
 
         Args:
@@ -178,72 +168,28 @@ class ZoneEnv(ParallelEnv):
             ValueError: no such day or branch.
         """
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
-        options = dict(options or {})
-        drawn = int(self._rng.choice(self.days))  # drawn always, so that an option does not shift the stream
-        streams = self._rng.integers(2**63, size=3)
-        number = options.pop("day", drawn)
-        faults = options.pop("faults", self._drawn_faults(number))
+            self.episode.rng = np.random.default_rng(seed)
+        rng, options = self.episode.rng, dict(options or {})
+        drawn = int(rng.choice(self.days))  # drawn always, so that an option does not shift the stream
+        streams = rng.integers(2**63, size=3)
+        day = options.pop("day", drawn)
+        faults = options.pop("faults", draw_faults(self.task.scenario.faults, day, rng))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        self.now = self.simulator.begin(number, self.task.start, faults)
-        self.day = int(number)
-        self.agents = self.possible_agents[:]
-        self.before = self.after = None
+        now = self.simulator.begin(day, self.task.start, faults)
         for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
             if part is not None:
                 part.reset(np.random.default_rng(stream))
-        self._look()
-        values = np.zeros((len(self._keys) - 1, len(self.agents)))
-        values[-2] = self._hostile(0)
-        return self._seen(), self._infos(values, False)
+        observations, levels = self.observation_model.observe(now), self.masks.levels(now)
+        self.episode = EpisodeState(rng, observations, self.possible_agents[:], int(day), now=now, levels=levels)
+        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
 
-    def _drawn_faults(self, number: int) -> list[str] | None:
-        """The branches that break in the episode that begins; None where the day's own outages do.
-
-        In the season of outages two of the scenario's faults come at once.
-        """
-        candidates = self.task.scenario.faults
-        if candidates == "outages":
-            return None
-        if not candidates:
-            return []
-        most = 2 if split_of(number)[0] == "outage_season" else 1
-        drawn = self._rng.choice(len(candidates), min(most, len(candidates)), replace=False)
-        return [branch for k in drawn for branch in broken(candidates[int(k)])]
-
-    def _look(self) -> None:
-        """Agents observe ``now``, and what their devices may do then is found out."""
-        assert self.now is not None
-        measured = self.now if self.sensing is None else self.sensing.measured(self.now)
-        rows = self.task.observer.observe(measured)
-        if self.messages.width:
-            heard = self.messages.received(measured)[self.task.agents.zone]
-            rows = np.concatenate([rows, heard.astype(np.float32)], axis=-1)
-        self._rows = rows
-        if self.task.encoding.discrete:
-            self._find_allowed(self.now)
-
-    def _find_allowed(self, now: GridState) -> None:
-        """(F, L) the levels that devices would do, and those that the masks allow.
-
-        They differ where a device could do none of its levels, while it waits for instance: the one nearest to what it
-        does now is then allowed, and stands for holding.
-        """
-        encoding = self.task.encoding
-        values = encoding.values
-        possible = self.simulator.feasible(now, values) & ~np.isnan(values) & self.simulator.can_act(now.step)[:, None]
-        allowed = possible.copy()
-        held = encoding.nearest(self.simulator.hold_action(now))
-        stuck = np.flatnonzero(~allowed.any(-1) & (held >= 0))
-        allowed[stuck, held[stuck]] = True
-        self._possible, self._allowed = possible, allowed
+    def _observations(self) -> dict[str, Any]:
+        return self.masks.observations(self.episode.observations.copy(), self.episode.levels)
 
     # --- step --------------------------------------------------------------------------------------------------------
 
-    def step(
-        self, actions: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
+    def step(self, actions: Mapping[str, Any]) -> StepResult:
         """Operate one interval.
 
         Args:
@@ -255,42 +201,57 @@ class ZoneEnv(ParallelEnv):
         """
         if not self.agents or self.now is None:
             raise RuntimeError("step needs a running episode; call reset first")
-        now, scenario = self.now, self.task.scenario
-        decoded = self.task.encoding.decode(actions)
-        joint_action, illegal = self._admitted(decoded)
-        hostile = self._hostile(now.step)
-        if self.attack is not None and hostile.any():
-            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, now)
-        values = np.zeros((len(self._keys) - 1, len(self.agents)))
-        rewards = np.full(len(self.agents), -scenario.failure_penalty)
-        failed = False
+        now, request = self.now, self._request(actions)
         try:
-            after, limited = self.simulator.operate(now, joint_action)
-            coming = self.simulator.observe(now.step + 1, after.setpoints, after.device_state, after.action, after)
+            after, limited = self.simulator.operate(now, request.joint_action)
+            coming = self.simulator.observe_next(after)
         except PowerFlowError:
-            failed = True  # the last observation stands: it is finite, and no interval was operated
-            values[-1] = 1.0
-            zone_terms = values[:0]
-        else:
-            zone_terms = self.task.reward_model.zone_terms(now, after)
-            values[: len(zone_terms)] = zone_terms[:, self.task.agents.zone]
-            home, coupled = self.task.agents.action_layout.device_agent, self.simulator.coupled
-            values[-5] = np.bincount(home, limited * ~coupled, len(self.agents))
-            values[-4] = np.bincount(home, limited * coupled, len(self.agents))
-            terms = zone_terms[: len(self.task.rewards)]
-            rewards = self.reward_assignment.agent_rewards(terms, now, after, joint_action)
-            self.before, self.after, self.now = now, after, coming
-            self._look()
-        self.team_reward = -scenario.failure_penalty if failed else float(zone_terms[: len(self.task.rewards)].sum())
-        values[-6], values[-3], values[-2] = decoded.clipped, illegal, hostile
-        truncated = not failed and now.step + 1 >= scenario.steps
-        agents, infos = self.agents, self._infos(values, truncated)
-        if failed or truncated:
-            self.agents = []
+            return self._fail(request)
+        terms = self.task.reward_model.zone_terms(now, after)
+        earned = terms[: len(self.task.rewards)]
+        rewards = self.reward_assignment.agent_rewards(earned, now, after, request.joint_action)
+        self._advance(after, coming, float(earned.sum()))
+        truncated = coming.step >= self.task.scenario.steps
+        infos = self.step_info.of_step(self.day, request, terms, limited, truncated)
+        return self._result(rewards, infos, truncated=truncated)
+
+    def _request(self, actions: Mapping[str, Any]) -> Request:
+        """What the devices are asked: the agents' actions, held where the masks forbid them, and any attack."""
+        assert self.now is not None
+        decoded = self.task.encoding.decode(actions)
+        joint_action, illegal = self.masks.enforce(decoded, self.episode.levels, self.now)
+        attacked = self._attacked(self.now.step)
+        if self.attack is not None and attacked.any():
+            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, self.now)
+        return Request(joint_action, decoded.clipped, illegal, attacked)
+
+    def _attacked(self, step: int) -> BoolArray:
+        """(A) which agents are compromised in a step."""
+        return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.hostile(step)
+
+    def _advance(self, after: GridState, coming: GridState, team_reward: float) -> None:
+        """Go on to the coming interval."""
+        episode = self.episode
+        episode.before, episode.after, episode.now = episode.now, after, coming
+        episode.team_reward = team_reward
+        episode.observations, episode.levels = self.observation_model.observe(coming), self.masks.levels(coming)
+
+    def _fail(self, request: Request) -> StepResult:
+        """The end by a failed power flow. The last observation stands: it is finite, and no interval was operated."""
+        penalty = self.task.scenario.failure_penalty
+        self.episode.team_reward = -penalty
+        infos = self.step_info.of_failure(self.day, request)
+        return self._result(np.full(len(self.agents), -penalty), infos, terminated=True)
+
+    def _result(self, rewards: Array, infos: Infos, terminated: bool = False, truncated: bool = False) -> StepResult:
+        """The five dicts of a step; all agents end together."""
+        agents = self.agents
+        if terminated or truncated:
+            self.episode.agents = []
         return (
-            self._seen(),
+            self._observations(),
             dict(zip(agents, rewards.tolist(), strict=True)),
-            dict.fromkeys(agents, failed),
+            dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
             infos,
         )
@@ -298,7 +259,7 @@ class ZoneEnv(ParallelEnv):
     def what_if(self, actions: Mapping[str, Any]) -> GridState:
         """The state that these actions would lead to in the coming interval; nothing is committed, one solve is spent.
 
-        Hostile agents do what they are going to do, whatever is asked of them.
+        Compromised agents do what they are going to do, whatever is asked of them.
 
         Raises:
             ValueError: as ``step``.
@@ -306,49 +267,7 @@ class ZoneEnv(ParallelEnv):
         """
         if self.now is None:
             raise RuntimeError("what_if needs a running episode; call reset first")
-        joint_action, _ = self._admitted(self.task.encoding.decode(actions))
-        if self.attack is not None:
-            joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, self.now)
-        return self.simulator.operate(self.now, joint_action)[0]
-
-    def _admitted(self, decoded: DecodedActions) -> tuple[Array, Array]:
-        """(F) the requests, held where a choice is not possible; and (A) how many were not allowed."""
-        count = np.zeros(len(self.possible_agents))
-        if self._allowed is None or self._possible is None:
-            return decoded.joint_action, count
-        assert self.now is not None
-        rows, chosen = np.arange(len(decoded.level)), decoded.level
-        impossible = (chosen >= 0) & ~self._possible[rows, chosen]
-        if not impossible.any():
-            return decoded.joint_action, count
-        illegal = impossible & ~self._allowed[rows, chosen]
-        joint_action = np.where(impossible, self.simulator.hold_action(self.now), decoded.joint_action)
-        return joint_action, count + np.bincount(self.task.agents.action_layout.entry_agent, illegal, len(count))
-
-    def _hostile(self, step: int) -> BoolArray:
-        if self.attack is None:
-            return np.zeros(len(self.possible_agents), bool)
-        return self.attack.hostile(step)
-
-    # --- what comes out ----------------------------------------------------------------------------------------------
-
-    def _seen(self) -> dict[str, Any]:
-        rows = self._rows.copy()
-        if self._allowed is None:
-            return dict(zip(self.possible_agents, rows, strict=True))
-        seen: dict[str, Any] = {}
-        for a, (agent, row) in enumerate(zip(self.possible_agents, rows, strict=True)):
-            mask = self.task.encoding.mask(a, self._allowed)
-            seen[agent] = row if mask is None else {"observation": row, self._mask_key: mask}
-        return seen
-
-    def _infos(self, values: Array, truncated: bool) -> dict[str, dict[str, Any]]:
-        """One dict for each agent, from (keys without day, A) values."""
-        day = float(self.day)
-        return {
-            agent: dict(zip(self._keys, (*column, day), strict=True)) | {"TimeLimit.truncated": truncated}
-            for agent, column in zip(self.possible_agents, values.T.tolist(), strict=True)
-        }
+        return self.simulator.operate(self.now, self._request(actions).joint_action)[0]
 
     def render(self) -> Any:
         """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
@@ -370,17 +289,22 @@ class ZoneEnv(ParallelEnv):
 
     # --- copies ------------------------------------------------------------------------------------------------------
 
-    def save_state(self) -> EnvState:
+    def save_state(self) -> Snapshot:
         """The running episode, random streams included; ``load_state`` goes on from it, exact to the bit.
 
         The solver forgets its history here, so that this environment and any that loads the state go on alike.
         """
         self.engine.restart()
-        fields = {name: copy.copy(getattr(self, name)) for name in _EPISODE}
-        fields["_rng"] = copy.deepcopy(self._rng)
-        return EnvState(self.task.scenario, fields, {name: kept_of(getattr(self, name)) for name in _PARTS})
+        return Snapshot(
+            scenario=self.task.scenario,
+            episode=self.episode.copy(),
+            conditions=None if self.now is None else self.simulator.conditions,
+            messages=self.messages.state.copy(),
+            sensing=None if self.sensing is None else self.sensing.state.copy(),
+            attack=None if self.attack is None else self.attack.state,
+        )
 
-    def load_state(self, saved: EnvState) -> None:
+    def load_state(self, saved: Snapshot) -> None:
         """Go on from what ``save_state`` gave, in this environment or another of the same scenario.
 
         Raises:
@@ -391,12 +315,14 @@ class ZoneEnv(ParallelEnv):
                 f"the saved state is of another scenario, {saved.scenario.name!r}, than this environment's "
                 f"{self.task.scenario.name!r}; load it into one built from the same data"
             )
-        self.__dict__.update({name: copy.copy(value) for name, value in saved.fields.items()})
-        self._rng = copy.deepcopy(saved.fields["_rng"])
-        for name, kept in saved.parts.items():
-            part = getattr(self, name)
-            if part is not None:
-                part.__dict__.update(own_stream(kept))
+        self.episode = saved.episode.copy()
+        self.messages.state = saved.messages.copy()
+        if saved.conditions is not None:
+            self.simulator.conditions = saved.conditions
+        if self.sensing is not None and saved.sensing is not None:
+            self.sensing.state = saved.sensing.copy()
+        if self.attack is not None and saved.attack is not None:
+            self.attack.state = saved.attack
         self.engine.restart()
 
     def close(self) -> None:
@@ -407,3 +333,13 @@ class ZoneEnv(ParallelEnv):
         """A copy goes on bitwise like the original, which therefore forgets its solver's history too."""
         self.engine.restart()
         return self.__dict__.copy()
+
+
+def _check_render_mode(render_mode: str | None, renderer: Callable[[ZoneEnv], Any] | None) -> None:
+    known = ZoneEnv.metadata["render_modes"]
+    if render_mode not in (None, "human", *known):
+        raise ValueError(f"unknown render_mode {render_mode!r}; known: None, {', '.join(known)}")
+    if render_mode == "rgb_array" and renderer is None:
+        raise ValueError(
+            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -74,6 +75,19 @@ class AttackSpec(BaseModel):
         return self.model_copy(update={"kinds": left}) if left or not self.kinds else None
 
 
+@dataclass(frozen=True)
+class AttackState:
+    """Who is compromised in an episode.
+
+    Attributes:
+        hostile: (A) True where an agent is.
+        seed: of what a policy draws in each step.
+    """
+
+    hostile: BoolArray
+    seed: int
+
+
 class Attack:
     """An attack on a scenario's agents, through an episode.
 
@@ -86,11 +100,12 @@ class Attack:
         open_entries: (F) True where an entry is of a kind of device that is taken over, see ``open_to``; None: all are.
             Only agents with such entries are drawn.
 
+    Attributes:
+        state: of the running episode.
+
     Raises:
         ValueError: an unknown policy or agent.
     """
-
-    episode = ("_seed", "_hostile")
 
     def __init__(
         self,
@@ -117,16 +132,17 @@ class Attack:
         if self.spec.share:
             count = max(1, round(self.spec.share * len(self._exposed)))
             hostile[rng.choice(self._exposed, count, replace=False)] = True
-        self._hostile = hostile
-        self._seed = int(rng.integers(2**63))
+        self.state = AttackState(hostile, int(rng.integers(2**63)))
 
     def hostile(self, step: int) -> BoolArray:
         """(A) which agents somebody else drives in this step."""
-        return self._hostile & (step >= self.spec.from_step)
+        return self.state.hostile & (step >= self.spec.from_step)
 
     def act(self, asked: Array, entry_agent: IntArray, state: GridState) -> Array:
         """(F) what is asked for, with the hostile agents' entries driven by the policy, inside [-1, 1]."""
-        driven = np.clip(self.drive(asked.copy(), state, np.random.default_rng([self._seed, state.step])), -1.0, 1.0)
+        driven = np.clip(
+            self.drive(asked.copy(), state, np.random.default_rng([self.state.seed, state.step])), -1.0, 1.0
+        )
         return np.where(self.entries(entry_agent, state.step), driven, asked)
 
     def open_elsewhere(self, places: IntArray, count: int) -> bool:

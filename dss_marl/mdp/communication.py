@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx as nx
@@ -28,6 +30,25 @@ class MessageSpec(BaseModel):
     delay: int = Field(default=0, ge=0, le=1000, description="intervals that a message is under way")
 
 
+@dataclass
+class MessageState:
+    """What changes in the messages through an episode; arrays are replaced, never written, so copies may share them.
+
+    Attributes:
+        rng: of lost messages.
+        heard: (Z, m, n) what each zone heard last of those around it.
+        sent: (Z, n) of the last intervals, oldest first.
+    """
+
+    rng: np.random.Generator
+    heard: Array
+    sent: tuple[Array, ...] = ()
+
+    def copy(self) -> MessageState:
+        """The same with a random stream of its own."""
+        return replace(self, rng=copy.deepcopy(self.rng))
+
+
 class Messages:
     """Each zone's summary as the zones around it receive it.
 
@@ -41,11 +62,12 @@ class Messages:
         zones: of the feeder, in order.
         sample: a state, to find the features' widths.
 
+    Attributes:
+        state: of the running episode.
+
     Raises:
         ValueError: ``hops`` is negative, or a feature is unknown or is not one of a zone's.
     """
-
-    episode = ("_rng", "_heard", "_sent")
 
     def __init__(self, spec: MessageSpec, feeder: Feeder, zones: Sequence[Zone], sample: GridState) -> None:
         self.spec = spec
@@ -68,21 +90,16 @@ class Messages:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget what was heard; losses come from this stream from here on."""
-        self._rng = rng
-        self._heard = np.zeros((*self.senders.shape, len(self.observer.low)))
-        self._sent: list[Array] = []
+        self.state = MessageState(rng, np.zeros((*self.senders.shape, len(self.observer.low))))
 
     def received(self, state: GridState) -> Array:
         """(Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
-        self._sent = (
-            [*self._sent[-self.spec.delay :], self.observer.observe(state)]
-            if self.spec.delay
-            else [self.observer.observe(state)]
-        )
-        arriving = len(self._sent) > self.spec.delay
-        came = self.present & (self._rng.random(self.senders.shape) >= self.spec.loss) & arriving
-        self._heard = np.where(came[..., None], self._sent[0][self.senders], self._heard)
-        both = np.concatenate([self._heard, came[..., None]], axis=-1) if self._flagged else self._heard
+        own, delay = self.state, self.spec.delay
+        own.sent = (*own.sent, self.observer.observe(state))[-1 - delay :]
+        arriving = len(own.sent) > delay
+        came = self.present & (own.rng.random(self.senders.shape) >= self.spec.loss) & arriving
+        own.heard = np.where(came[..., None], own.sent[0][self.senders], own.heard)
+        both = np.concatenate([own.heard, came[..., None]], axis=-1) if self._flagged else own.heard
         return both.reshape(len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,28 @@ class SensingSpec(BaseModel):
         return not (self.noise_v_pu or self.noise_power or self.missing or self.delay)
 
 
+Readings = tuple[Array, Array, Array]  # (N) voltages [pu], (J) load or PV [kW], (J) served [kW]
+
+
+@dataclass
+class SensingState:
+    """What changes in the meters through an episode; arrays are replaced, never written, so copies may share them.
+
+    Attributes:
+        rng: of noise and lost readings.
+        last: the readings that stand where one is lost; None before the first.
+        arriving: those that are under way, oldest first.
+    """
+
+    rng: np.random.Generator
+    last: Readings | None = None
+    arriving: tuple[Readings, ...] = ()
+
+    def copy(self) -> SensingState:
+        """The same with a random stream of its own."""
+        return replace(self, rng=copy.deepcopy(self.rng))
+
+
 class Sensing:
     """The meters of a feeder through an episode.
 
@@ -35,9 +58,10 @@ class Sensing:
 
     Args:
         spec: how well they measure.
-    """
 
-    episode = ("_rng", "_last", "_arriving")
+    Attributes:
+        state: of the running episode.
+    """
 
     def __init__(self, spec: SensingSpec) -> None:
         self.spec = spec
@@ -45,9 +69,7 @@ class Sensing:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Forget all readings; noise comes from this stream from here on."""
-        self._rng = rng
-        self._last: tuple[Array, Array, Array] | None = None
-        self._arriving: tuple[tuple[Array, Array, Array], ...] = ()
+        self.state = SensingState(rng)
 
     def measured(self, state: GridState) -> GridState:
         """The state as the meters tell it; call it once an interval."""
@@ -58,9 +80,9 @@ class Sensing:
         taken = tuple(
             self._received(k, x, blank) for k, (x, blank) in enumerate(((v_pu, 1.0), (power, 0.0), (served, 0.0)))
         )
-        self._last = (taken[0], taken[1], taken[2])
-        self._arriving = (*self._arriving, self._last)[-1 - spec.delay :]
-        seen_v, seen_power, seen_served = self._arriving[0]  # until the first arrives late, it is all there is
+        self.state.last = (taken[0], taken[1], taken[2])
+        self.state.arriving = (*self.state.arriving, self.state.last)[-1 - spec.delay :]
+        seen_v, seen_power, seen_served = self.state.arriving[0]  # until the first arrives late, it is all there is
         forecast = state.forecast.copy()
         forecast[..., 0, :] = seen_power
         return state.replace(
@@ -73,10 +95,10 @@ class Sensing:
         )
 
     def _noise(self, x: Array) -> Array:
-        return self._rng.standard_normal(x.shape)
+        return self.state.rng.standard_normal(x.shape)
 
     def _received(self, which: int, x: Array, blank: float) -> Array:
         """The readings, the last ones where a reading is lost."""
-        lost = self._rng.random(x.shape) < self.spec.missing
-        before = np.full_like(x, blank) if self._last is None else self._last[which]
+        lost = self.state.rng.random(x.shape) < self.spec.missing
+        before = np.full_like(x, blank) if self.state.last is None else self.state.last[which]
         return np.where(lost, before, x)

@@ -132,7 +132,7 @@ def test_stays_are_those_that_the_day_brings():
     stays = group.stays(device_state, 24, 1.0)
     drawn, unmet = np.zeros(3), np.zeros(3)
     for step in range(24):
-        setpoints, interval = task.start.copy(), simulator.interval(step)
+        setpoints, interval = task.start.copy(), simulator.conditions.interval(step)
         before = device_state
         device_state, _ = group.act(np.ones((3, 1)), device_state, setpoints, interval)
         drawn -= setpoints.kw[group.injections]

@@ -32,7 +32,9 @@ def test_the_next_interval_is_never_worse_than_under_holding(name, changes):
         idle = np.repeat(kinds, [part.stop - part.start for part in env.task.agents.action_layout.parts])
         held = np.where(idle, env.task.default_action, env.simulator.hold_action(now))
         if scenario.actions == "multidiscrete":  # what agents can say that is nearest to holding
-            held = env._admitted(env.task.encoding.decode(env.task.encoding.encode(held)))[0]
+            held = env.masks.enforce(env.task.encoding.decode(env.task.encoding.encode(held)), env.episode.levels, now)[
+                0
+            ]
         worst = TrialSolver(env.simulator).reward(now, held)
         expected = TrialSolver(env.simulator).reward(now, greedy.best(env))
         observations, rewards, *_ = env.step(greedy.act(env, observations))

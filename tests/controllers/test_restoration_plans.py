@@ -6,6 +6,7 @@ from common import task_of
 
 from dss_marl import ZoneEnv
 from dss_marl.controllers.planning.restoration.action_entries import ActionEntries
+from dss_marl.controllers.planning.restoration.cold_start import picked_up_kw, without_pickup
 from dss_marl.controllers.planning.restoration.configuration_screening import ConfigurationScreening
 from dss_marl.controllers.planning.restoration.section_pickup import SectionPickup
 from dss_marl.controllers.planning.restoration.sections import FeederSections
@@ -121,7 +122,7 @@ def sections_of(env, group, sections, part):
 def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     group = next(group for group in env.task.device_groups if isinstance(group, FeederTies))
-    kw, breakers, bound = env.simulator.picked_up_kw(now), pickup._breakers, 0
+    kw, breakers, bound = picked_up_kw(env.simulator, now), pickup._breakers, 0
     home = pickup.entries.section[pickup.entries.breakers]
     for closed in sections.radial(now)[::60]:
         part, levels = sections.parts(closed), next(pickup.starts(now, env.task.default_action, closed, 1))
@@ -144,11 +145,11 @@ def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(en
 
 def test_a_warm_state_draws_what_the_day_says(env):
     now = begun(env, "l52")
-    loads, cold = env.task.feeder.loads, env.simulator.picked_up_kw(now)
+    loads, cold = env.task.feeder.loads, picked_up_kw(env.simulator, now)
     assert cold.max() > 0 and (cold[loads] > -1.5 * now.forecast[0, loads]).any()
-    warm = env.simulator.without_pickup(now, 6)
+    warm = without_pickup(env.simulator, now, 6)
     assert warm.step == 6 and (now.device_state != warm.device_state).any()
-    assert env.simulator.picked_up_kw(warm)[loads] == pytest.approx(-env.simulator.observe(
+    assert picked_up_kw(env.simulator, warm)[loads] == pytest.approx(-env.simulator.observe(
         6, now.setpoints, warm.device_state, now.action, None).forecast[0, loads])  # fmt: skip
 
 

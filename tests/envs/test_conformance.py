@@ -111,7 +111,7 @@ def test_a_sample_under_the_mask_is_never_illegal_nor_cut(env):
     while env.agents:
         chosen = {a: env.action_space(a).sample() for a in env.agents}
         level = env.task.encoding.decode(chosen).level
-        forbidden = ~env._allowed[np.arange(len(level)), level]
+        forbidden = ~env.episode.levels.allowed[np.arange(len(level)), level]
         *_, infos = env.step(chosen)
         per_agent = np.bincount(env.task.agents.action_layout.entry_agent, forbidden, len(env.possible_agents))
         assert [infos[a]["illegal"] for a in env.possible_agents] == per_agent.tolist()

@@ -177,7 +177,7 @@ def test_a_volt_var_curve_and_the_voltage_it_causes_agree():
         flat = rng.uniform(-1, 1, task.agents.action_layout.size)
         env.step(task.encoding.encode(flat))
         points = env.after.setpoints.copy()
-        device_state = env.simulator.device_states(env.after.device_state)[task.device_groups.index(group)].copy()
+        device_state = env.simulator.fleet.states(env.after.device_state)[task.device_groups.index(group)].copy()
         moved.append(points.kvar[group.injections].copy())
         assert group.respond(device_state, points, env.after.solution) < 0.01
     assert np.ptp(moved, axis=0).max() > 20

@@ -22,7 +22,7 @@ def test_slow_devices_act_only_at_their_steps(actions):
         joint_action = np.zeros(env.task.agents.action_layout.size)
         joint_action[part] = 1.0 if step % 8 < 4 else -1.0
         if actions == "multidiscrete":
-            allowed = env._allowed[part].sum(-1)
+            allowed = env.episode.levels.allowed[part].sum(-1)
             assert (allowed == 1).all() if step % 4 else (allowed > 1).all()
         *_, infos = env.step(env.task.encoding.encode(joint_action))
         moved.append(bool((env.now.setpoints.tap != tap).any()))

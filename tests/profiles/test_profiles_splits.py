@@ -181,7 +181,7 @@ def test_a_stress_day_has_the_noise_of_its_date(number):
         circuit_controls = False
 
         def reset(self, env):
-            seeds.append(float(env._rng.random()))
+            seeds.append(float(env.episode.rng.random()))
 
         def act(self, env, observations):
             return env.task.encoding.encode(env.task.default_action)
@@ -189,7 +189,7 @@ def test_a_stress_day_has_the_noise_of_its_date(number):
     run_day(ZoneEnv(task, "test"), Seeded(), number)
     env = ZoneEnv(task, "test")
     env.reset(seed=13, options={"day": 13})
-    assert seeds == [float(env._rng.random())]
+    assert seeds == [float(env.episode.rng.random())]
 
 
 def test_southern_stress_days_are_in_their_season():

@@ -49,7 +49,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         reached: dict[bytes, _Way] = {}
         for number, way in enumerate(ways):
             now = _there(base, way.state)
-            for entry in _choices(task) if simulator.can_act(step)[0] else simulator.hold_action(now):
+            for entry in _choices(task) if simulator.fleet.can_act(step)[0] else simulator.hold_action(now):
                 after = trials.after(now, np.array([entry]))
                 if after is None:
                     continue

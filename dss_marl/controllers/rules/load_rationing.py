@@ -50,7 +50,7 @@ class LoadRationing:
         task, now, dt_h = env.task, env.now, env.task.scenario.dt_h
         joint_action = task.default_action.copy()
         parts = task.agents.action_layout.by_group(joint_action)  # views
-        device_states = env.simulator.device_states(now.device_state)
+        device_states = env.simulator.fleet.states(now.device_state)
         load, sun = (float(x[0]) for x in self._ahead(now, 1))
         rating = float(sum(unit.kw.sum() for unit in self._units))
         net = load * (1 + _LOSSES) - sun

@@ -46,7 +46,7 @@ class ValleyFilling:
         task, now, action_layout = env.task, env.now, env.task.agents.action_layout
         group, dt_h = task.device_groups[self._place], task.scenario.dt_h
         assert isinstance(group, EVChargers)
-        own = env.simulator.device_states(now.device_state)[self._place]
+        own = env.simulator.fleet.states(now.device_state)[self._place]
         there, _, left, needed = group.telemetry(own, now.setpoints, now).T
         stay_h = 24 * left
         kwh = needed * stay_h * group.kw  # from the grid

@@ -43,7 +43,7 @@ class BranchExchange:
         trials = TrialSolver(env.simulator)
         search = Configurations(trials)
         here = search.here(env.now)
-        if not env.simulator.can_act(env.now.step)[search.slot].all() or (here < 0).any():
+        if not env.simulator.fleet.can_act(env.now.step)[search.slot].all() or (here < 0).any():
             return env.task.encoding.encode(search.asked(env.task.default_action, here))
         prices, home = search.prices(env.now), set(here.tolist())
 

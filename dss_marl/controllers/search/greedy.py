@@ -81,7 +81,7 @@ class Greedy:
         assert env.now is not None
         trials, now = TrialSolver(env.simulator, env.attack), env.now
         choices, joint_action = self._held(env)
-        entries = np.flatnonzero(self._moved & env.simulator.can_act(now.step))
+        entries = np.flatnonzero(self._moved & env.simulator.fleet.can_act(now.step))
         return coordinate_ascent(
             joint_action, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves
         )

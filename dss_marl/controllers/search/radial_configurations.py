@@ -75,7 +75,7 @@ class Configurations:
 
     def device_state(self, now: GridState) -> Array:
         """(D, 1) of the open points."""
-        return self._trials.simulator.device_states(now.device_state)[list(self._task.device_groups).index(self.group)]
+        return self._trials.simulator.fleet.states(now.device_state)[list(self._task.device_groups).index(self.group)]
 
     def asked(self, joint_action: Array, goals: IntArray) -> Array:
         """(F) the requests, with each device asked for its (D) place."""

@@ -262,8 +262,8 @@ class _Slopes:
         if group is None or now is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         place = next(k for k, one in enumerate(self.task.device_groups) if one is group)
-        may = env.simulator.can_act(now.step)[self.task.agents.action_layout.parts[place]]
-        low, high = group.room(env.simulator.device_states(now.device_state)[place], now.setpoints)
+        may = env.simulator.fleet.can_act(now.step)[self.task.agents.action_layout.parts[place]]
+        low, high = group.room(env.simulator.fleet.states(now.device_state)[place], now.setpoints)
         return np.where(may, low, 0), np.where(may, high, 0)
 
     def local(self, after: GridState, kvar: Array) -> LocalModel:

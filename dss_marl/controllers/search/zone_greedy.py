@@ -33,7 +33,7 @@ class ZoneGreedy(Greedy):
         assert env.now is not None
         trials, now, task = TrialSolver(env.simulator, env.attack), env.now, env.task
         choices, held = self._held(env)
-        free = self._moved & env.simulator.can_act(now.step)
+        free = self._moved & env.simulator.fleet.can_act(now.step)
         result = held.copy()
         for z, zone in enumerate(task.zones):
             own = np.flatnonzero(free & np.isin(task.agents.action_layout.entry_device, zone.devices))

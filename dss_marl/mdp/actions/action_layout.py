@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.devices import DeviceGroup
+from dss_marl.devices.fleet import split_groups
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
@@ -89,10 +90,7 @@ class ActionLayout:
 
     def by_group(self, joint_action: Array) -> list[Array]:
         """Per kind, its (..., D, A) entries of a flat (..., F) vector; views."""
-        return [
-            joint_action[..., part].reshape(*joint_action.shape[:-1], *shape)
-            for part, shape in zip(self.parts, self.shapes, strict=True)
-        ]
+        return split_groups(joint_action, self.parts, self.shapes)
 
     def rows(self, joint_action: Array, fill: float = 0.0) -> Array:
         """(..., A, W) the agents' slots of a flat (..., F) vector, ``fill`` where ignored."""

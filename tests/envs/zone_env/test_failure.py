@@ -58,8 +58,8 @@ def test_a_grid_that_collapses_is_a_failure(scenario):
     task = build_task(load_scenario(scenario).replace(profiles={"load_scale": (0.4, 0.4)}, failure_penalty=12.5))
     env = ZoneEnv(task)
     env.reset(seed=1)
-    env.simulator._day.kw[3:] *= 50
-    env.simulator._day.kvar[3:] *= 50
+    env.simulator.conditions.day.kw[3:] *= 50
+    env.simulator.conditions.day.kvar[3:] *= 50
     rewards = {}
     while env.agents:
         _, rewards, terminations, _, _ = env.step(still(env))

@@ -100,7 +100,7 @@ class EnergyDay:
         self.trials = TrialSolver(Simulator(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
         self.positions = TapPositions(task)
         first = self.trials.simulator.begin(day, task.start)
-        self._stores = StorageFleet(task, day, self.trials.simulator.device_states(first.device_state))
+        self._stores = StorageFleet(task, day, self.trials.simulator.fleet.states(first.device_state))
         self._network = GridSensitivities(self.trials, self._stores.columns)
         self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
         for joint_action in self.plan:
@@ -152,7 +152,7 @@ class EnergyDay:
             total += self.trials.reward_model.team_reward(now, after)
             befores.append(now)
             afters.append(after)
-            now = simulator.observe(now.step + 1, after.setpoints, after.device_state, after.action, after)
+            now = simulator.observe_next(after)
         return total, befores, afters
 
     def begin(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dss_marl.controllers.planning.restoration.cold_start import without_pickup
 from dss_marl.controllers.planning.restoration.section_pickup import WAYS, SectionPickup
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 
@@ -31,7 +32,7 @@ class ConfigurationScreening:
     def __init__(self, pickup: SectionPickup, now: GridState, most: int) -> None:
         self._pickup, self._most = pickup, most
         self.states = pickup.sections.radial(now)
-        late = pickup.trials.simulator.without_pickup(now, pickup.trials.task.scenario.steps // 2)
+        late = without_pickup(pickup.trials.simulator, now, pickup.trials.task.scenario.steps // 2)
         self._moments = (now, late)
         self._number: dict[bytes, int] = {}
         self._parts = [self._numbered(closed) for closed in self.states]

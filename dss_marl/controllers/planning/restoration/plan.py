@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dss_marl.controllers.planning.restoration.action_entries import KINDS, ActionEntries
+from dss_marl.controllers.planning.restoration.cold_start import advance_unsolved
 from dss_marl.controllers.planning.restoration.configuration_screening import ConfigurationScreening
 from dss_marl.controllers.planning.restoration.section_pickup import SectionPickup
 from dss_marl.controllers.planning.restoration.sections import FeederSections
@@ -79,7 +80,7 @@ class PlanSearch:
 
     def __init__(self, env: ZoneEnv, solves: int, rng: np.random.Generator) -> None:
         assert env.now is not None
-        self._env, self._plant, self._trials = env, env.simulator, TrialSolver(env.simulator)
+        self._env, self._simulator, self._trials = env, env.simulator, TrialSolver(env.simulator)
         self._task, self._solves, self._rng = env.task, solves, rng
         self.steps = env.task.scenario.steps
         sections = FeederSections.build(env.task)
@@ -104,10 +105,10 @@ class PlanSearch:
 
     def _take(self, first: int, plan: Array) -> bool:
         """Play a plan from an interval on; take it over where it earns more."""
-        earned, states, record_requests = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
+        earned, states, requests = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
         for step in range(first, self.steps):
             now = states[step]
-            joint_action = self._entries.request(self._plant, now, plan[step])
+            joint_action = self._entries.request(self._simulator, now, plan[step])
             after = self._trials.after(now, joint_action)
             if after is None:
                 return False
@@ -115,10 +116,10 @@ class PlanSearch:
             if total < self.total + _GAIN:  # no later interval earns more than nothing
                 return False
             earned.append(total)
-            record_requests.append(joint_action)
-            states.append(self._plant.advance_unsolved(after))
+            requests.append(joint_action)
+            states.append(advance_unsolved(self._simulator, after))
         self.plan, self.total = plan, earned[-1]
-        self._earned, self._states, self._asked = earned, states, record_requests
+        self._earned, self._states, self._asked = earned, states, requests
         return True
 
     # --- searching -------------------------------------------------------------------------------------------------
@@ -219,12 +220,12 @@ class PlanSearch:
         for step in range(self.steps):
             share = most // 2 if step == 0 else most // (2 * self.steps)
             wanted = self._pickup.best(now, wanted, step < _EARLY, share)
-            after = self._trials.after(now, self._entries.request(self._plant, now, wanted))
+            after = self._trials.after(now, self._entries.request(self._simulator, now, wanted))
             plan.append(wanted)
             if after is None:
                 break
             rewards[step] = self._trials.reward_model.team_reward(now, after)
-            now = self._plant.advance_unsolved(after)
+            now = advance_unsolved(self._simulator, after)
         return np.array(plan + [wanted] * (self.steps - len(plan))), rewards
 
     # --- changes of a plan -----------------------------------------------------------------------------------------

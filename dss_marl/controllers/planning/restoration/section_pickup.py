@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dss_marl.controllers.planning.restoration.action_entries import ActionEntries
+from dss_marl.controllers.planning.restoration.cold_start import picked_up_kw
 from dss_marl.controllers.planning.restoration.sections import FeederSections
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import FeederTies, Generators, LoadShedders
@@ -92,7 +93,7 @@ class SectionPickup:
         if group is None:
             return 0.0
         served = group.of <= NORMAL - 1 - self._filled(now, closed, 1.0)[group.owner]
-        kw = self.trials.simulator.picked_up_kw(now)[group.injections]
+        kw = picked_up_kw(self.trials.simulator, now)[group.injections]
         return float((kw * group.weight)[served].sum())
 
     def _filled(self, now: GridState, closed: BoolArray, share: float) -> Array:
@@ -100,7 +101,7 @@ class SectionPickup:
         group = self._breakers
         if group is None:
             return np.zeros(0)
-        kw = self.trials.simulator.picked_up_kw(now)[group.injections]
+        kw = picked_up_kw(self.trials.simulator, now)[group.injections]
         part, depth = self.sections.parts(closed), self.sections.depth(closed)
         home = self.entries.section[self.entries.breakers]
         tie = np.zeros(self.sections.count)

@@ -1,0 +1,270 @@
+"""DeviceFleet: all device groups of a task as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dss_marl.devices.base import DeviceGroup
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+class DeviceFleet:
+    """What the groups do together, group after group: one action, one state and one telemetry vector for all devices.
+
+    Axes: D devices, F entries of their actions, K numbers of their state, M of their telemetry. All that depends on the
+    state takes arrays with any leading batch axes. A state vector may be longer than K; what follows is left alone.
+
+    Args:
+        groups: the devices, in the order in which they act.
+        action_parts: per group, where the entries of its actions lie in the joint action.
+
+    Attributes:
+        size: number of devices D.
+        state_size: numbers of the state K.
+        coupled: (D) True where devices stand in each other's way.
+        voltage_dependent: whether set points of some follow the voltages that they cause.
+        trips: whether some may go out of service within an interval.
+    """
+
+    def __init__(self, groups: Sequence[DeviceGroup], action_parts: Sequence[slice]) -> None:
+        self.groups = tuple(groups)
+        self._action_parts = tuple(action_parts)
+        self._action_shapes = [(group.size, len(group.action_labels)) for group in groups]
+        self._state_parts = _slices([group.size * group.state_size for group in groups])
+        self._state_shapes = [(group.size, group.state_size) for group in groups]
+        self._rows = _slices([group.size for group in groups])
+        self.size, self.state_size = self._rows[-1].stop, self._state_parts[-1].stop
+        self.coupled: BoolArray = np.concatenate([np.full(group.size, group.coupled) for group in groups])
+        self._periods = np.concatenate([_act_periods(group) for group in groups])  # (F)
+        self._always = bool((self._periods == 1).all())
+        # Most kinds have nothing to check, to owe, to store or to tell; asking them costs more than these lists.
+        self._responding = [k for k, group in enumerate(groups) if group.voltage_dependent]
+        self._tripping = [k for k, group in enumerate(groups) if group.trips]
+        self._checking = [k for k, g in enumerate(groups) if type(g).check is not DeviceGroup.check and not g.trips]
+        self._owing = [k for k, g in enumerate(groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
+        self._storing = [k for k, g in enumerate(groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
+        self._telling = any(len(group.telemetry_labels) for group in groups)
+        self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
+        self._nothing = np.zeros(self.size)
+        self._nothing.flags.writeable = False  # shared by the states
+
+    # --- vectors by group --------------------------------------------------------------------------------------------
+
+    def states(self, device_state: Array) -> list[Array]:
+        """Per group, its (..., D, K) state; views."""
+        return split_groups(device_state, self._state_parts, self._state_shapes)
+
+    def _state(self, k: int, device_state: Array) -> Array:
+        """(..., D, K) state of one group; a view."""
+        return device_state[..., self._state_parts[k]].reshape(*device_state.shape[:-1], *self._state_shapes[k])
+
+    def actions(self, joint_action: Array) -> list[Array]:
+        """Per group, its (..., D, A) entries of a joint action (..., F); views."""
+        return split_groups(joint_action, self._action_parts, self._action_shapes)
+
+    # --- acting ------------------------------------------------------------------------------------------------------
+
+    def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
+        """(K) state at reset; see DeviceGroup.start."""
+        streams = rng.spawn(len(self.groups))
+        return np.concatenate(
+            [group.start(own, weekend, hour).ravel() for group, own in zip(self.groups, streams, strict=True)]
+        )
+
+    def act(
+        self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval
+    ) -> tuple[Array, IntArray]:
+        """Write the set points that a joint action asks for, within the limits.
+
+        Args:
+            joint_action: (..., F) in [-1, 1].
+            device_state: (..., K) from the step before; not changed.
+            setpoints: of the interval, before control; changed in place.
+            interval: when.
+
+        Returns:
+            the new state, and (..., D) 1 where a limit of the device cut the request.
+        """
+        after, limited = device_state.copy(), []
+        for group, action, state, new in zip(
+            self.groups, self.actions(joint_action), self.states(device_state), self.states(after), strict=True
+        ):
+            new[...], cut = group.act(action, state, setpoints, interval)
+            limited.append(cut)
+        return after, np.concatenate(limited, axis=-1)
+
+    def hold(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """Write the set points of devices that stay as they are; see DeviceGroup.hold."""
+        for group, state in zip(self.groups, self.states(device_state), strict=True):
+            group.hold(state, setpoints, interval)
+
+    def hold_action(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., F) the joint action that keeps every device as it is."""
+        return _joined(
+            [
+                group.hold_action(state, setpoints, interval)
+                for group, state in zip(self.groups, self.states(device_state), strict=True)
+            ]
+        )
+
+    def can_act(self, step: int) -> BoolArray:
+        """(F) False where the entry's device waits for a later step."""
+        return step % self._periods == 0
+
+    def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., F) the joint action, with devices held that wait for a later step."""
+        if self._always:
+            return joint_action
+        held = self.hold_action(device_state, setpoints, interval)
+        return np.where(self.can_act(interval.step), joint_action, held)
+
+    def feasible(self, values: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
+        """(..., F, L) whether the devices would do just that.
+
+        Args:
+            values: (F, L) what to try in each entry, one level after the other; NaN where there is no such level.
+            device_state, setpoints, interval: as in ``act``; not changed.
+        """
+        tried = np.nan_to_num(values).T  # (L, F)
+        batch = device_state.shape[:-1]
+        if batch:
+            rows = tried.reshape(len(tried), *(1 for _ in batch), tried.shape[-1])
+            tried = np.broadcast_to(rows, (len(tried), *batch, tried.shape[-1]))
+        found = [
+            group.feasible(action, state, setpoints, interval)
+            for group, action, state in zip(self.groups, self.actions(tried), self.states(device_state), strict=True)
+        ]
+        return np.moveaxis(_joined(found), 0, -1)
+
+    # --- after a power flow ------------------------------------------------------------------------------------------
+
+    def respond(self, device_state: Array, setpoints: Setpoints, solution: Solution) -> float:
+        """Move devices that follow their voltages; see DeviceGroup.respond.
+
+        Args:
+            device_state, setpoints: changed in place.
+            solution: of these set points.
+
+        Returns:
+            how far the set points were from what the voltages call for, over rating [1].
+        """
+        return max(
+            (self.groups[k].respond(self._state(k, device_state), setpoints, solution) for k in self._responding),
+            default=0.0,
+        )
+
+    def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> bool:
+        """Put devices out of service that a power flow overloads; whether there were any.
+
+        Args:
+            device_state: (..., K); changed in place.
+            setpoints, solution: of the interval.
+            limited: (..., D); becomes 1 where a rating was exceeded.
+        """
+        return self._check(self._tripping, device_state, setpoints, solution, limited)
+
+    def hold_tripping(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
+        """As ``hold``, of the groups that may trip; each trip leaves fewer that can."""
+        for k in self._tripping:
+            self.groups[k].hold(self._state(k, device_state), setpoints, interval)
+
+    def check(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> None:
+        """Check the ratings of groups that do not trip; arguments as in ``trip``."""
+        self._check(self._checking, device_state, setpoints, solution, limited)
+
+    def _check(
+        self, which: Sequence[int], device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray
+    ) -> bool:
+        """Check some groups; whether a rating was exceeded."""
+        found = False
+        for k in which:
+            state = self._state(k, device_state)
+            checked, exceeded = self.groups[k].check(state, setpoints, solution)
+            if checked is not state:
+                state[...] = checked
+            own = limited[..., self._rows[k]]  # a view
+            np.maximum(own, exceeded, out=own)
+            found |= bool(exceeded.any())
+        return found
+
+    # --- what they tell ----------------------------------------------------------------------------------------------
+
+    def telemetry(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., M) what the devices tell of themselves, of order 1."""
+        if not self._telling:
+            return self.zeros(device_state)[..., :0]
+        return _joined(
+            [
+                group.telemetry(state, setpoints, interval)
+                for group, state in zip(self.groups, self.states(device_state), strict=True)
+            ]
+        )
+
+    def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
+        """(..., D) what the devices owed in an interval and did not deliver [kWh]; may be read-only.
+
+        Args:
+            before, after: (..., K) state around the interval.
+            interval: the one between them.
+        """
+        zeros = self.zeros(after)
+        if not self._owing:
+            return zeros
+        unmet = zeros.copy()
+        for k in self._owing:
+            own = self.groups[k].unmet_kwh(self._state(k, before), self._state(k, after), interval)
+            unmet[..., self._rows[k]] = own
+        return unmet
+
+    def stored_kwh(self, device_state: Array) -> Array:
+        """(..., D) energy in the devices' stores [kWh]; (..., 0) where none stores. May be read-only."""
+        zeros = self.zeros(device_state)
+        if not self._storing:
+            return zeros[..., :0]
+        stored = zeros.copy()
+        for k in self._storing:
+            stored[..., self._rows[k]] = self.groups[k].stored_kwh(self._state(k, device_state))
+        return stored
+
+    def zeros(self, device_state: Array) -> Array:
+        """(..., D) zeros with the batch axes of a state; read-only."""
+        if device_state.ndim == 1:
+            return self._nothing
+        return np.broadcast_to(self._nothing, (*device_state.shape[:-1], self.size))
+
+
+def split_groups(values: Array, parts: Sequence[slice], shapes: Sequence[tuple[int, int]]) -> list[Array]:
+    """Per group, its entries of (..., n) as (..., rows, columns); views.
+
+    Args:
+        values: of all groups.
+        parts: per group, where its entries lie.
+        shapes: per group, (rows, columns).
+    """
+    if values.ndim == 1:  # the same in half the time
+        return [values[part].reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    batch = values.shape[:-1]
+    return [values[..., part].reshape(*batch, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _joined(parts: Sequence[NDArray[Number]]) -> NDArray[Number]:
+    """(..., n) the (..., D, A) parts of all groups, one after the other."""
+    return np.concatenate([x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1]) for x in parts], axis=-1)
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    """Where parts of these sizes lie, one after the other."""
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+
+def _act_periods(group: DeviceGroup) -> IntArray:
+    """(D A) number of steps after which each entry's device may act again."""
+    every = np.ones(group.size, np.int64) if group.act_every is None else group.act_every
+    return np.repeat(every, len(group.action_labels))

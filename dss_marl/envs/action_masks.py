@@ -1,0 +1,88 @@
+"""ActionMasks: which levels the devices could do now, as exact masks, and what becomes of a choice that they forbid."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.envs.simulator import Simulator
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+from dss_marl.mdp.actions import DecodedActions
+
+
+class Levels(NamedTuple):
+    """The levels of all entries in an interval.
+
+    They differ where a device could do none of its levels, while it waits for instance: the one nearest to what it
+    does now is then allowed, and stands for holding.
+
+    Attributes:
+        possible: (F, L) those that the devices would do.
+        allowed: (F, L) those that the masks allow.
+    """
+
+    possible: BoolArray
+    allowed: BoolArray
+
+
+class ActionMasks:
+    """The masks of a task's agents.
+
+    Args:
+        simulator: whose devices are asked.
+
+    Attributes:
+        key: what the mask is called in an observation.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._agents, self._encoding = simulator.task.agents, simulator.task.encoding
+        self._spaces = [self._encoding.mask_space(a) for a in range(len(self._agents.names))]
+        # Where only some devices have choices, no mask fits PettingZoo's rule that it covers the whole action.
+        whole = all(space is not None for space in self._spaces) and not (self._encoding.counts == 0).any()
+        self.key = "action_mask" if whole else "choice_mask"
+
+    def observation_space(self, agent: int, box: spaces.Box) -> spaces.Space[Any]:
+        """Space of an agent's observation, with its mask where it has choices."""
+        mask = self._spaces[agent]
+        return box if mask is None else spaces.Dict({"observation": box, self.key: mask})
+
+    def observations(self, rows: Array, levels: Levels | None) -> dict[str, Any]:
+        """Each agent's row of (A, n), with its mask where it has choices."""
+        seen: dict[str, Any] = dict(zip(self._agents.names, rows, strict=True))
+        if levels is None:
+            return seen
+        for a, (agent, row) in enumerate(seen.items()):
+            mask = self._encoding.mask(a, levels.allowed)
+            if mask is not None:
+                seen[agent] = {"observation": row, self.key: mask}
+        return seen
+
+    def levels(self, now: GridState) -> Levels | None:
+        """What the devices may do in the coming interval; None where no entry is a choice."""
+        encoding, simulator = self._encoding, self._simulator
+        if not encoding.discrete:
+            return None
+        possible = simulator.feasible(now, encoding.values) & ~np.isnan(encoding.values)
+        possible &= simulator.fleet.can_act(now.step)[:, None]
+        allowed = possible.copy()
+        held = encoding.nearest(simulator.hold_action(now))
+        stuck = np.flatnonzero(~allowed.any(-1) & (held >= 0))
+        allowed[stuck, held[stuck]] = True
+        return Levels(possible, allowed)
+
+    def enforce(self, decoded: DecodedActions, levels: Levels | None, now: GridState) -> tuple[Array, IntArray]:
+        """(F) the requests, held where a choice is not possible; and (A) how many choices were not allowed."""
+        count = len(self._agents.names)
+        if levels is None:
+            return decoded.joint_action, np.zeros(count, np.int64)
+        entries, chosen = np.arange(len(decoded.level)), decoded.level
+        impossible = (chosen >= 0) & ~levels.possible[entries, chosen]
+        if not impossible.any():
+            return decoded.joint_action, np.zeros(count, np.int64)
+        illegal = impossible & ~levels.allowed[entries, chosen]
+        joint_action = np.where(impossible, self._simulator.hold_action(now), decoded.joint_action)
+        return joint_action, np.bincount(self._agents.action_layout.entry_agent[illegal], minlength=count)

@@ -1,0 +1,92 @@
+"""EpisodeConditions: what an episode meets, whatever its devices do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dss_marl.envs.faults import Fault, outage_faults, permanent_fault
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import Array, Interval, Setpoints
+from dss_marl.profiles import Day, Forecast
+
+
+@dataclass(frozen=True)
+class EpisodeConditions:
+    """The load, PV and price of an episode, their forecast, and what is broken when.
+
+    Steps count from the start of the episode, rows from the day's midnight.
+
+    Attributes:
+        scenario: says when the episode starts and how long an interval is.
+        first_row: of the day, in which the episode starts.
+        day: of the episode, and the first intervals of the next day.
+        forecast: of that day; None where agents see the present interval alone.
+        faults: each with its steps.
+    """
+
+    scenario: Scenario
+    first_row: int
+    day: Day
+    forecast: Forecast | None
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of_day(cls, task: Task, number: int, faults: Sequence[str] | None) -> EpisodeConditions:
+        """Those of a day of the year.
+
+        Args:
+            task: whose profiles.
+            number: of the day.
+            faults: branches that are broken throughout; None takes the day's own outages, each for its time.
+
+        Raises:
+            ValueError: no such day or branch, or no switch parts a broken branch from the source.
+        """
+        scenario, profiles = task.scenario, task.profiles
+        first_row = round(scenario.start_hour / scenario.dt_h)
+        beyond = max(0, first_row + scenario.steps + 1 - profiles.steps)
+        forecast = profiles.forecast(number, scenario.horizon, beyond) if scenario.horizon > 1 else None
+        day = profiles.day(number, max(1, beyond)) if forecast is None else forecast.day
+        return cls(scenario, first_row, day, forecast, _faults(task, number, faults))
+
+    def interval(self, step: int) -> Interval:
+        """When step ``step`` is, and what is broken then."""
+        scenario = self.scenario
+        hour = (scenario.start_hour + step * scenario.dt_h) % 24
+        broken = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]
+        return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(broken) if broken else None)
+
+    def injections_kw(self, step: int) -> Array:
+        """(J) injections of an interval before any control [kW]; a row of the day, not to be changed."""
+        return self.day.kw[self.first_row + step]
+
+    def setpoints(self, step: int, present: Setpoints) -> Setpoints:
+        """Set points with the interval's injections before control, and taps and switches as they are."""
+        row = self.first_row + step
+        return Setpoints(self.day.kw[row].copy(), self.day.kvar[row].copy(), present.tap.copy(), present.closed.copy())
+
+    def protected(self, step: int, present: Setpoints) -> Setpoints:
+        """Taps and switches as they are once protection has opened around what breaks in this step."""
+        opened = [fault.opened for fault in self.faults if fault.first == step]
+        return replace(present, closed=present.closed & ~np.logical_or.reduce(opened)) if opened else present
+
+    def forecast_kw(self, step: int) -> Array:
+        """(H, J) injections before control of the coming intervals, the first being this one [kW]."""
+        row = self.first_row + step
+        return self.day.kw[row : row + 1] if self.forecast is None else self.forecast.kw(row)
+
+    def price(self, step: int) -> Array:
+        """(H) price of energy in the same intervals [1/kWh]."""
+        row = self.first_row + step
+        return self.day.price[row : row + self.scenario.horizon]
+
+
+def _faults(task: Task, number: int, branches: Sequence[str] | None) -> tuple[Fault, ...]:
+    if branches is None:
+        outages = task.profiles.outages(number)
+        return outage_faults(outages, task.scenario, task.feeder, task.topology) if outages else ()
+    return (permanent_fault(branches, task.feeder, task.topology),) if branches else ()

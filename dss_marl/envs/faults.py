@@ -1,0 +1,100 @@
+"""Faults: what breaks in an episode, drawn from the scenario at reset or an outage of the day."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from dss_marl.envs.scenario import Scenario
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import BoolArray, Setpoints
+from dss_marl.grid.topology import Topology
+from dss_marl.profiles import Outage
+from dss_marl.profiles.splits import split_of
+
+_FOREVER = 10**9  # a step beyond any episode
+
+
+class Fault(NamedTuple):
+    """Something broken for a part of an episode.
+
+    Attributes:
+        first, last: steps; it is broken from ``first`` until, not including, ``last``.
+        nodes: (N) True where a node must not be energised meanwhile.
+        opened: (S) True where protection opens a switch when it breaks.
+    """
+
+    first: int
+    last: int
+    nodes: BoolArray
+    opened: BoolArray
+
+
+def fault_branches(fault: str) -> list[str]:
+    """The branches of a fault as a scenario names it; several that break at once are joined by +."""
+    return [name.strip() for name in fault.split("+")]
+
+
+def check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
+    """Whether protection can clear each of the scenario's faults.
+
+    Raises:
+        ValueError: no such branch, or no switch parts it from the source.
+    """
+    if scenario.faults == "outages" or not scenario.faults:
+        return
+    topology = Topology.build(feeder)
+    for name in scenario.faults:
+        try:
+            topology.isolated(start.closed, feeder.at_ends(fault_branches(name)))
+        except ValueError as error:
+            raise ValueError(f"scenario {scenario.name!r}: fault {name!r}: {error}") from error
+
+
+def draw_faults(candidates: Sequence[str] | Literal["outages"], day: int, rng: np.random.Generator) -> list[str] | None:
+    """The branches that break throughout an episode; None where the day's own outages do.
+
+    Args:
+        candidates: faults of the scenario.
+        day: its number; in the season of outages two faults come at once.
+        rng: they are drawn from this stream.
+    """
+    if candidates == "outages":
+        return None
+    if not candidates:
+        return []
+    most = 2 if split_of(day)[0] == "outage_season" else 1
+    drawn = rng.choice(len(candidates), min(most, len(candidates)), replace=False)
+    return [branch for k in drawn for branch in fault_branches(candidates[int(k)])]
+
+
+def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology) -> Fault:
+    """These branches, broken throughout an episode.
+
+    Raises:
+        ValueError: no such branch, or no switch parts one from the source.
+    """
+    nodes = feeder.at_ends(branches)
+    return Fault(0, _FOREVER, nodes, _opened(nodes, feeder, topology))
+
+
+def outage_faults(
+    outages: Iterable[Outage], scenario: Scenario, feeder: Feeder, topology: Topology
+) -> tuple[Fault, ...]:
+    """A day's outages in steps of the episode, without those that no switch parts from the source."""
+    faults = []
+    for outage in outages:
+        first = math.floor((outage.start_h - scenario.start_hour) / scenario.dt_h)
+        last = math.ceil((outage.start_h + outage.duration_h - scenario.start_hour) / scenario.dt_h)
+        nodes = feeder.at_ends([outage.branch])
+        if last > 0 and not topology.reaches_source(nodes):
+            faults.append(Fault(max(first, 0), last, nodes, _opened(nodes, feeder, topology)))
+    return tuple(faults)
+
+
+def _opened(nodes: BoolArray, feeder: Feeder, topology: Topology) -> BoolArray:
+    """(S) the switches that protection opens around faulted nodes (N)."""
+    return ~topology.isolated(np.ones(len(feeder.switches), bool), nodes)

@@ -1,0 +1,69 @@
+"""ObservationModel: what agents observe of an interval, by their own meters and by messages."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium import spaces
+
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import GridState
+from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.sensing import Sensing
+
+
+class ObservationModel:
+    """The observations of a task's agents, without masks.
+
+    Args:
+        task: names the features and the agents.
+        sensing: measures; None where agents see the truth.
+        messages: what zones tell each other.
+    """
+
+    def __init__(self, task: Task, sensing: Sensing | None, messages: Messages) -> None:
+        self._task, self._sensing, self._messages = task, sensing, messages
+
+    def box(self) -> spaces.Box:
+        """A new space of one agent's observation, (n) float32."""
+        observer, messages = self._task.observer, self._messages
+        low = np.concatenate([observer.low, messages.low]).astype(np.float32)
+        return spaces.Box(low, np.concatenate([observer.high, messages.high]).astype(np.float32))
+
+    def state_box(self) -> spaces.Box:
+        """The space of ``state``."""
+        observer, count = self._task.global_observer, len(self._task.zones)
+        low, high = observer.low.astype(np.float32), observer.high.astype(np.float32)
+        return spaces.Box(np.tile(low, count), np.tile(high, count))
+
+    def labels(self, agent: int) -> list[str]:
+        """(n) what each entry of an agent's observation is; "-" is padding."""
+        agents, feeder = self._task.agents, self._task.feeder
+        own = self._task.observer.labels(agents.views[agent], feeder)
+        return own + self._messages.labels(int(agents.zone[agent]), feeder)
+
+    def observe(self, now: GridState) -> np.ndarray:
+        """(A, n) float32, what agents measure and receive in an interval; call it once an interval."""
+        measured = now if self._sensing is None else self._sensing.measured(now)
+        rows = self._task.observer.observe(measured)
+        if not self._messages.width:
+            return rows
+        received = self._messages.received(measured)[self._task.agents.zone]
+        return np.concatenate([rows, received.astype(np.float32)], axis=-1)
+
+    def state(self, now: GridState | None, observations: np.ndarray) -> np.ndarray:
+        """(Z n) float32: what all zones would see if they measured perfectly.
+
+        Args:
+            now: the interval.
+            observations: (A, n) of the same interval, which hold all of it where each zone is an agent that sees the
+                truth; computing it anew would double the cost.
+
+        Raises:
+            RuntimeError: there is no interval yet.
+        """
+        task = self._task
+        if task.global_observer is task.observer and self._sensing is None:
+            return observations[:, : len(task.observer.low)].ravel().copy()
+        if now is None:
+            raise RuntimeError("state needs an episode; call reset first")
+        return task.global_observer.observe(now).ravel()

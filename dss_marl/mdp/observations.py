@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
-from dss_marl.zones import Zone, zone_batched
+from dss_marl.zones import ROW_KINDS, Zone, zone_batched
 
 Function = Callable[[Zone, GridState], Any]
 
@@ -26,8 +26,8 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or what there is an entry of each of: units, panels, meters, taps, capacitors, switches, borders,
-            readings, actions, kinds, names (of the agents) or hours (of the forecast).
+        per: "" or what there is an entry of each of: a kind of zones.ROW_KINDS, kinds (of device), names (of the
+            agents) or hours (of the forecast).
     """
 
     function: Function
@@ -348,17 +348,9 @@ def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[s
         return [f"{one.labels[0]} {h}" for h in range(width)]
     if one.per in zone.entries:
         return [name if name == "-" else f"{one.labels[0]} {name}" for name in zone.entries[one.per]]
-    if one.per == "meters":
-        return [f"{one.labels[0]} {feeder.nodes[i]}" for i in zone.meters]
-    rows: dict[str, Sequence[Any]] = {
-        "units": feeder.injections,
-        "pv_units": feeder.injections,
-        "taps": feeder.taps,
-        "capacitors": feeder.switches,
-        "switches": feeder.switches,
-        "borders": feeder.branches,
-    }
-    return [f"{one.labels[0]} {rows[one.per][i].name.split('.', 1)[-1]}" for i in getattr(zone, one.per)]
+    of = ROW_KINDS[one.per].of
+    named = feeder.nodes if of == "nodes" else [row.name.split(".", 1)[-1] for row in getattr(feeder, of)]
+    return [f"{one.labels[0]} {named[i]}" for i in zone.rows[one.per].index]
 
 
 def _padded(rows: Sequence[Any], width: int, name: str) -> Array:

@@ -24,12 +24,13 @@ class Engine(Protocol):
         """Steady state of the feeder.
 
         Args:
-            setpoints: in the Feeder's order.
+            setpoints: in the Feeder's order, of one state; an engine that also solves batches says so.
             controls: let the circuit's own regulator and capacitor controls act, starting from the set points' taps
                 and states; what they did is in the solution's ``tap`` and ``closed``.
 
         Raises:
             PowerFlowError: no usable solution. The engine can go on with other set points.
+            ValueError: the set points are not of one state of this feeder.
         """
 
     def restart(self) -> None:

@@ -91,19 +91,24 @@ class Solution:
 
 @dataclass(frozen=True)
 class Interval:
-    """When devices act, and what is broken then.
+    """When devices act, and what is broken then. Step and hour are one for all states of a batch.
 
     Attributes:
         step: number of the interval within the episode, from 0.
         hour: time of day at the start of the interval [h], 0 to 24.
         dt_h: length of the interval [h].
-        faulted: (N) True at nodes that must not be energised; None where nothing is broken.
+        faulted: (..., N) True at nodes that must not be energised; (N) where it is the same in all states of a batch,
+            None where nothing is broken.
     """
 
     step: int
     hour: float
     dt_h: float
     faulted: BoolArray | None = None
+
+    def faulted_in(self, state: tuple[int, ...]) -> BoolArray | None:
+        """(N) what is broken in one state of a batch, by its position."""
+        return self.faulted if self.faulted is None or self.faulted.ndim == 1 else self.faulted[state]
 
 
 @dataclass(frozen=True)

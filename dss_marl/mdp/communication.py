@@ -73,17 +73,18 @@ class Messages:
         self._sent: list[Array] = []
 
     def received(self, state: GridState) -> Array:
-        """(Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
+        """(..., Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
         self._sent = (
             [*self._sent[-self.spec.delay :], self.observer.observe(state)]
             if self.spec.delay
             else [self.observer.observe(state)]
         )
         arriving = len(self._sent) > self.spec.delay
-        came = self.present & (self._rng.random(self.senders.shape) >= self.spec.loss) & arriving
-        self._heard = np.where(came[..., None], self._sent[0][self.senders], self._heard)
+        batch = self._sent[0].shape[:-2]
+        came = self.present & (self._rng.random((*batch, *self.senders.shape)) >= self.spec.loss) & arriving
+        self._heard = np.where(came[..., None], self._sent[0][..., self.senders, :], self._heard)
         both = np.concatenate([self._heard, came[..., None]], axis=-1) if self._flagged else self._heard
-        return both.reshape(len(self.zones), -1)
+        return both.reshape(*batch, len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:
         """(n) what each entry is; "-" where there is no neighbour or the neighbour has no such thing."""

@@ -312,15 +312,17 @@ class Observer:
         return cls(features, zones, stacked, tuple(widths), low, high)
 
     def observe(self, state: GridState) -> np.ndarray:
-        """(Z, n) float32, inside the range."""
-        rows = np.empty((len(self.zones), len(self.low)))
+        """(..., Z, n) float32, inside the range."""
+        rows = np.empty((*state.solution.v_pu.shape[:-1], len(self.zones), len(self.low)))
         start = 0
         for one, width in zip(self.features, self.widths, strict=True):
             if getattr(one.function, "zone_batched", False):
-                rows[:, start : start + width] = one.function(self.stacked, state)
+                rows[..., start : start + width] = one.function(self.stacked, state)
             else:
-                values = [one.function(zone, state) for zone in self.zones]
-                rows[:, start : start + width] = _padded(values, width, one.function.__name__)
+                own = rows[..., start : start + width]
+                own[...] = 0.0
+                for z, zone in enumerate(self.zones):
+                    _write(own[..., z, :], one.function(zone, state), one.function.__name__)
             start += width
         np.maximum(rows, self.low, out=rows)
         np.minimum(rows, self.high, out=rows)
@@ -353,13 +355,14 @@ def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[s
     return [f"{one.labels[0]} {named[i]}" for i in zone.rows[one.per].index]
 
 
-def _padded(rows: Sequence[Any], width: int, name: str) -> Array:
-    result = np.zeros((len(rows), width))
-    for z, row in enumerate(rows):
-        values = np.asarray(row, float)
-        if values.ndim != 1 or len(values) > width or not np.isfinite(values).all():
-            raise ValueError(
-                f"observation {name!r} must give at most {width} finite numbers, as at the start; got {row!r}"
-            )
-        result[z, : len(values)] = values
-    return result
+def _write(row: Array, given: Any, name: str) -> None:
+    """One zone's values (..., at most n) of a feature into its row (..., n)."""
+    values = np.asarray(given, float)
+    width, batch = row.shape[-1], row.shape[:-1]
+    shaped = values.ndim == 1 or (values.ndim > 1 and values.shape[:-1] == batch)
+    if not shaped or values.shape[-1] > width or not np.isfinite(values).all():
+        several = f", or shape {(*batch, width)}" if batch else ""
+        raise ValueError(
+            f"observation {name!r} must give at most {width} finite numbers, as at the start{several}; got {given!r}"
+        )
+    row[..., : values.shape[-1]] = values

@@ -55,8 +55,16 @@ def stacked(states, batch=None):
         **{
             name: of(lambda s, name=name: getattr(s.solution, name))
             for name in (
-                "v_pu", "loss_kw", "source_kw", "source_kvar", "served_kw", "energised", "tap", "closed",
-                "grid_forming_kw", "grid_forming_kvar",
+                "v_pu",
+                "loss_kw",
+                "source_kw",
+                "source_kvar",
+                "served_kw",
+                "energised",
+                "tap",
+                "closed",
+                "grid_forming_kw",
+                "grid_forming_kvar",
             )
         },
         currents=lambda: loading,

@@ -48,7 +48,9 @@ class RewardModel:
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
-            return np.repeat(terms.sum(axis=(-2, -1))[..., None], len(agents.names), axis=-1)
+            rewards = np.empty((*terms.shape[:-2], len(agents.names)))
+            rewards[...] = np.add.reduce(terms, axis=(-2, -1))[..., None]
+            return rewards
         if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
             return np.asarray(terms.sum(-2)[..., agents.zone])
         if sharing == "agent":

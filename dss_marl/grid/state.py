@@ -1,7 +1,8 @@
 """The values that travel: Setpoints are written, a Solution is read, a GridState is what rewards and observations see.
 
 Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
-Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``).
+Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``), or, where an answer has
+no such axes, refuses them with a ValueError; see ``batches``.
 """
 
 from __future__ import annotations

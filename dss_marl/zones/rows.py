@@ -1,5 +1,7 @@
-"""What lies in a zone, kind by kind: rows of the feeder's, the devices' or the state's arrays. Every kind is declared
-here, in ``ROW_KINDS``, and nowhere else."""
+"""What lies in a zone, kind by kind: rows of the feeder's, the devices' or the state's arrays.
+
+Every kind is declared here, in ``ROW_KINDS``, and nowhere else.
+"""
 
 from __future__ import annotations
 

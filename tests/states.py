@@ -42,11 +42,13 @@ def with_voltages(state, v_pu, energised=None):
     return state.replace(solution=replace(state.solution, v_pu=v_pu, energised=alive))
 
 
-def stacked(states):
-    """States as one with a leading axis."""
+def stacked(states, batch=None):
+    """States as one with a leading axis, or with the leading axes ``batch``."""
+    batch = (len(states),) if batch is None else batch
 
     def of(get):
-        return np.stack([np.asarray(get(state)) for state in states])
+        rows = [np.asarray(get(state)) for state in states]
+        return np.stack(rows).reshape(*batch, *rows[0].shape)
 
     loading = of(lambda s: s.solution.loading)
     solution = Solution(

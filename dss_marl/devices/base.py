@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dss_marl._plugins import imported
 from dss_marl.grid.feeder import AddedSwitch, AddedUnit, Feeder
 from dss_marl.grid.load_priorities import Priorities
-from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
 
 class DeviceSpec(BaseModel):
@@ -139,7 +139,7 @@ class DeviceGroup:
         """
         return np.ones(action.shape, bool)
 
-    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> float:
+    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """Follow the voltages: move the set points towards what they call for; only where ``settles``.
 
         Args:
@@ -148,9 +148,9 @@ class DeviceGroup:
             solution: of these set points.
 
         Returns:
-            how far the set points were from what the voltages call for, before the move, over rating [1].
+            (...) how far the set points were from what the voltages call for, before the move, over rating [1].
         """
-        return 0.0
+        return np.zeros(state.shape[:-2])
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """After the last solve of an interval: the memory (..., D, K), and (..., D) 1 where a rating was exceeded."""

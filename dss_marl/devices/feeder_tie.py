@@ -79,11 +79,10 @@ class FeederTies(DeviceGroup):
         refused = np.zeros(requests.shape, bool)
         locked = state[..., 0] > _ABOUT_0
         for row in np.ndindex(requests.shape[:-1]):
-            closed = setpoints.closed[row]
+            closed, faulted = setpoints.closed[row], interval.faulted_in(row)
             for d in np.roll(np.arange(self.size), -(interval.step % self.size)):
                 if requests[row][d] > 0 and (
-                    locked[row][d]
-                    or not self.topology.may_supply(closed, int(self.grid_forming_units[d]), interval.faulted)
+                    locked[row][d] or not self.topology.may_supply(closed, int(self.grid_forming_units[d]), faulted)
                 ):
                     refused[(*row, d)] = True
                 elif requests[row][d]:
@@ -108,12 +107,8 @@ class FeederTies(DeviceGroup):
         held = setpoints.copy()
         self.hold(state, held, interval)
         requests = self._requests(action[..., 0], held)
-        may = np.zeros((*state.shape[:-2], self.size), bool)
-        for row in np.ndindex(state.shape[:-2]):
-            may[row] = [
-                self.topology.may_supply(held.closed[row], int(s), interval.faulted)
-                for s in self.grid_forming_units.tolist()
-            ]
+        ties = self.grid_forming_units.tolist()
+        may = np.stack([self.topology.may_supply(held.closed, s, interval.faulted) for s in ties], axis=-1)
         return np.array((requests <= 0) | may & ~tripped)[..., None]
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:

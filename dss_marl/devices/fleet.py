@@ -155,7 +155,10 @@ class DeviceFleet:
             how far the set points were from what the voltages call for, over rating [1].
         """
         return max(
-            (self.groups[k].respond(self._state(k, device_state), setpoints, solution) for k in self._responding),
+            (
+                float(np.max(self.groups[k].respond(self._state(k, device_state), setpoints, solution)))
+                for k in self._responding
+            ),
             default=0.0,
         )
 

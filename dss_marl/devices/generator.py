@@ -170,7 +170,7 @@ class Generators(DeviceGroup):
         if own.size:
             setpoints.closed[..., own] = False
         for row in np.ndindex(state.shape[:-2]):
-            forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted)
+            forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted_in(row))
         if own.size:
             setpoints.closed[..., own] = forms[..., self._able]
         kw = np.where(runs & alive & ~forms, np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h), 0.0)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
-from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
 _IN_CIRCUIT = "(of the circuit)"
 
@@ -219,16 +219,16 @@ class Inverters(DeviceGroup):
         reach = self._reach(kvar, self._beside(kw))
         return self._lit(kw, np.clip(kvar, -reach, reach))
 
-    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> float:
+    def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """See DeviceGroup.respond; each moves a part of the way, the smaller the steeper its curve."""
         if self.places is None:
-            return 0.0
+            return np.zeros(state.shape[:-2])
         entries = state[..., : self._held]
         wanted = volt_var.kvar_share(entries, self.places.voltages(solution.v_alive)) * self.kva
         kvar = setpoints.kvar[..., self.injections]
         off = self._within(wanted, setpoints.kw[..., self.injections]) - kvar
         setpoints.kvar[..., self.injections] = kvar + self.places.damping(entries) * off
-        return float(np.abs(off / self.kva).max())
+        return np.asarray(np.abs(off / self.kva).max(axis=-1))
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; a curve goes on from the kvar that it came to."""

@@ -101,15 +101,12 @@ class Switches(DeviceGroup):
 
     def _operate(self, requests: IntArray, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """(..., D) which requests were refused; the others are done."""
-        refused = np.zeros(requests.shape, bool)
         if self.topology is None:
             setpoints.closed[..., self.switches] = setpoints.closed[..., self.switches] + requests > 0
-            return refused
-        for row in np.ndindex(requests.shape[:-1]):
-            if requests[row].any():
-                setpoints.closed[row], refused[row] = self.topology.resolve(
-                    setpoints.closed[row], self.switches, requests[row], interval.faulted, interval.step % self.size
-                )
+            return np.zeros(requests.shape, bool)
+        setpoints.closed[...], refused = self.topology.resolve(
+            setpoints.closed, self.switches, requests, interval.faulted, interval.step % self.size
+        )
         return refused
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:

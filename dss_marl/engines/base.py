@@ -27,12 +27,13 @@ class Engine(Protocol):
         """Steady state of the feeder.
 
         Args:
-            setpoints: in the Feeder's order.
+            setpoints: in the Feeder's order, of one state; an engine that also solves batches says so.
             controls: let the circuit's own regulator and capacitor controls act, starting from the taps and states of
                 the set points; the result is in the solution's ``tap`` and ``closed``.
 
         Raises:
             PowerFlowError: no usable solution. The engine stays usable for other set points.
+            ValueError: the set points are not of one state of this feeder.
         """
 
     def restart(self) -> None:

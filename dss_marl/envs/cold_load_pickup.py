@@ -57,15 +57,15 @@ class ColdLoad:
 
         Args:
             setpoints: of the interval, with all devices acted: a load that is switched off is at 0.
-            wanted: (J) injections before control [kW].
+            wanted: (..., J) injections before control [kW].
         """
         alive = self._topology.sourced(setpoints.closed)[..., self._blocks].all(axis=-1)
         off = (setpoints.kw[..., self.loads] == 0) & (wanted[..., self.loads] != 0)
         return np.asarray(alive & ~off)
 
     def start(self, supplied: BoolArray) -> Array:
-        """(2 L) at the beginning of an episode, of which (L) are supplied."""
-        nothing = np.zeros(self.size)
+        """(..., 2 L) at the beginning of an episode, of which (..., L) are supplied."""
+        nothing = np.zeros((*supplied.shape[:-1], self.size))
         return self.after(nothing, supplied | (self.spec.before_h == 0), self.spec.before_h)
 
     def factors(self, device_state: Array) -> Array:
@@ -73,17 +73,17 @@ class ColdLoad:
         return 1.0 + (self.spec.factor - 1.0) * device_state[..., : len(self.loads)]
 
     def after(self, device_state: Array, supplied: BoolArray, dt_h: float) -> Array:
-        """(..., 2 L) at the end of an interval."""
-        spec = self.spec
-        lost, left_h = device_state[..., : len(self.loads)], device_state[..., len(self.loads) :]
+        """(..., 2 L) at the end of an interval, of which (..., L) were supplied."""
+        spec, count = self.spec, len(self.loads)
+        lost, left_h = device_state[..., :count], device_state[..., count:]
         if not lost.any() and supplied.all():
             return device_state
         off = 1 - (1 - lost) * np.exp(-dt_h / spec.rise_h)
         on = lost * np.exp(-np.maximum(dt_h - left_h, 0.0) / spec.fall_h)
         on = np.where(on > _NOTHING, on, 0.0)
         held = np.minimum(left_h + dt_h / 2, spec.hold_h)
-        left_h = np.where(supplied, np.maximum(left_h - dt_h, 0.0), held)
-        return np.concatenate([np.where(supplied, on, off), left_h], axis=-1)
+        left = np.where(supplied, np.maximum(left_h - dt_h, 0.0), held)
+        return np.concatenate([np.where(supplied, on, off), left], axis=-1)
 
     def raise_loads(self, device_state: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
         """Write what the loads draw while they come back."""

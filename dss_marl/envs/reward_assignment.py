@@ -7,6 +7,7 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
+from dss_marl.grid.batches import check_one_state
 from dss_marl.grid.state import Array, GridState
 
 
@@ -23,20 +24,26 @@ class RewardAssignment:
         self.simulator = simulator
 
     def agent_rewards(self, terms: Array, before: GridState, after: GridState, joint_action: Array) -> Array:
-        """(A) the reward of each agent.
+        """(..., A) the reward of each agent.
 
         Args:
-            terms: (K, Z) weighted reward terms of the zones.
+            terms: (..., K, Z) weighted reward terms of the zones.
             before, after: states around the step.
             joint_action: (F) what the devices were asked.
+
+        Raises:
+            ValueError: a difference reward of several states, whose alternatives are solved one by one.
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
-            return np.full(len(agents.names), float(terms.sum()))
+            rewards = np.empty((*terms.shape[:-2], len(agents.names)))
+            rewards[...] = np.add.reduce(terms, axis=(-2, -1))[..., None]
+            return rewards
         if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
-            return terms.sum(0)[agents.zone]
+            return np.asarray(terms.sum(-2)[..., agents.zone])
         if sharing == "agent":
             return self.task.reward_model.rewards_of(agents.views, agents.all_views, before, after)
+        check_one_state(joint_action, self.task.default_action.shape, "difference rewards: the joint action")
         return np.array([terms.sum() - self._without(a, before, joint_action) for a in range(len(agents.names))])
 
     def _without(self, agent: int, before: GridState, joint_action: Array) -> float:

@@ -112,7 +112,7 @@ def build_task(scenario: Scenario) -> Task:
     zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses)
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:
-        zones = tuple(replace(zone, load_priority=priorities.weight[zone.loads]) for zone in zones)
+        zones = tuple(zone.with_priorities(priorities.weight) for zone in zones)
         groups = tuple(group.with_priorities(priorities) for group in groups)
     zones = with_devices(zones, groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)

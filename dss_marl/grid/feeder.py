@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -227,24 +228,37 @@ class Feeder:
         return np.array(rows, np.int64).reshape(-1, 3)
 
     def energised(self, closed: BoolArray) -> BoolArray:
-        """(N) which nodes have a path to a source, or to a grid-forming unit that is on, for switch states (S).
+        """Which nodes have a path to a source, or to a grid-forming unit that is on, per phase.
 
-        Per phase.
+        Args:
+            closed: (..., S) states of the switches. A batch is one graph with a copy of the feeder for each state.
+
+        Returns:
+            (..., N).
 
         Raises:
-            ValueError: a grid-forming unit is on in parallel with another source; the power flow would be meaningless.
+            ValueError: in some state a grid-forming unit is on in parallel with another source, which makes the power
+                flow meaningless; or the states are not of this feeder's switches.
         """
+        if closed.shape[-1:] != (len(self.switches),):
+            raise ValueError(
+                f"feeder {self.name!r} has {len(self.switches)} switches, so their states are (..., "
+                f"{len(self.switches)}); got shape {closed.shape}"
+            )
         first, second, switch = self.joints
-        joined = np.append(closed, True)[switch]
-        label = components(len(self.nodes), first[joined], second[joined])
-        alive = np.zeros(len(self.nodes), bool)
-        alive[label[self.source_nodes]] = True
+        batch, count = closed.shape[:-1], len(self.nodes)
+        states = closed.reshape(math.prod(batch), len(self.switches)).astype(bool)
+        joined = np.append(states, np.ones((len(states), 1), bool), axis=-1)[:, switch]
+        copy = count * np.arange(len(states))[:, None]
+        label = components(count * len(states), (first + copy)[joined], (second + copy)[joined]).reshape(-1, count)
+        alive = np.zeros(label.size, bool)
+        alive[label[:, self.source_nodes]] = True
         for s, nodes in zip(self.grid_forming_units, self.grid_forming_nodes, strict=True):
-            if closed[s]:
-                if alive[label[nodes]].any():
-                    raise ValueError(f"{self.switches[s].name} is on, but another source feeds its bus; turn one off")
-                alive[label[nodes]] = True
-        return alive[label]
+            fed = label[states[:, s]][:, nodes]
+            if alive[fed].any():
+                raise ValueError(f"{self.switches[s].name} is on, but another source feeds its bus; turn one off")
+            alive[fed] = True
+        return alive[label].reshape(*batch, count)
 
 
 def components(count: int, first: IntArray, second: IntArray) -> IntArray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dss_marl.grid.batches import by_state, check_one_state
 from dss_marl.grid.feeder import Feeder, components
 from dss_marl.grid.state import BoolArray
 
@@ -67,13 +68,20 @@ class RegulatorDirection:
         )
 
     def fed_forward(self, closed: BoolArray) -> BoolArray:
-        """(R) True for taps supplied from their intended side; read-only.
+        """(..., R) True for taps supplied from their intended side; read-only for one state.
 
         The others are supplied in reverse, unloaded, or de-energised.
 
         Args:
-            closed: (S) states.
+            closed: (..., S) states.
+
+        Raises:
+            ValueError: the states of other switches.
         """
+        return by_state(self._forward_in_one, closed)
+
+    def _forward_in_one(self, closed: BoolArray) -> BoolArray:
+        check_one_state(closed, (self.switches,), "RegulatorDirection: closed")
         key = closed.tobytes()
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dss_marl.grid.batches import check_one_state
 from dss_marl.grid.state import BoolArray
 from dss_marl.grid.topology import Topology
 
@@ -33,8 +34,12 @@ class Rings:
         part, has none; nor has any switch while the feeder has loops.
 
         Args:
-            closed: (S) states.
+            closed: (S) states; one state alone, since rings are no array.
+
+        Raises:
+            ValueError: several states, or those of other switches.
         """
+        check_one_state(closed, (len(self.topology.pairs),), "Rings: closed")
         key = closed.tobytes()
         if key not in self._known:
             if len(self._known) >= _MOST_KEPT:
@@ -91,14 +96,18 @@ class Rings:
         time, in rounds, each checked against the state left by those before it.
 
         Args:
-            closed: (S) states before.
+            closed: (S) states before; one state alone, since each has exchanges of its own.
             closing: the open switch of each exchange.
             opening: the closed switch to open instead.
             first: index of the exchange that is tried first; the others follow in cyclic order.
 
         Returns:
             the new states (S), and which exchanges were refused.
+
+        Raises:
+            ValueError: several states, or those of other switches.
         """
+        check_one_state(closed, (len(self.topology.pairs),), "Rings: closed")
         after = closed.copy()
         after[list(opening)] = False
         after[list(closing)] = True

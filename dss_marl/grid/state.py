@@ -1,7 +1,8 @@
 """Set points, power-flow solutions, and the grid state that rewards and observations are computed from.
 
 Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
-Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``).
+Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``), or, where an answer has
+no such axes, refuses them with a ValueError; see ``batches``.
 """
 
 from __future__ import annotations
@@ -91,19 +92,24 @@ class Solution:
 
 @dataclass(frozen=True)
 class Interval:
-    """Time step of an episode, and the faults present in it.
+    """Time step of an episode, and the faults present in it. Step and hour are the same for all states of a batch.
 
     Attributes:
         step: number of the interval within the episode, from 0.
         hour: time of day at the start of the interval [h], 0 to 24.
         dt_h: length of the interval [h].
-        faulted: (N) True at nodes that must not be energised; None without faults.
+        faulted: (..., N) True at nodes that must not be energised; (N) where it is the same in all states of a batch,
+            None without faults.
     """
 
     step: int
     hour: float
     dt_h: float
     faulted: BoolArray | None = None
+
+    def faulted_in(self, state: tuple[int, ...]) -> BoolArray | None:
+        """(N) what is broken in one state of a batch, by its position."""
+        return self.faulted if self.faulted is None or self.faulted.ndim == 1 else self.faulted[state]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from dss_marl.grid.batches import by_state, check_one_state
 from dss_marl.grid.feeder import Feeder, components
 from dss_marl.grid.state import BoolArray, IntArray
 
@@ -89,37 +90,45 @@ class Topology:
 
     def labels(self, closed: BoolArray) -> IntArray:
         """(..., B) the first block of the part that contains each block, for switch states (..., S)."""
-        return self._each(closed, lambda row: np.array(self.parts(row).root))
+        return by_state(lambda row: np.array(self.parts(row).root), closed)
 
     def loops(self, closed: BoolArray) -> IntArray:
         """(...) number of independent loops of closed switches, per phase, de-energised parts included."""
-        return self._each(closed, lambda row: np.array(self._count_loops(row)))
+        return by_state(lambda row: np.array(self._count_loops(row)), closed)
 
     def sourced(self, closed: BoolArray) -> BoolArray:
         """(..., B) which blocks have a path to a source, or to a grid-forming unit that is on."""
-        return self._each(closed, lambda row: self._supplied(self.parts(row)))
+        return by_state(lambda row: self._supplied(self.parts(row)), closed)
 
     def faulted(self, nodes: BoolArray | None) -> BoolArray:
-        """(B) which blocks hold a faulted node; ``nodes`` (N) as in Interval.faulted."""
+        """(..., B) which blocks hold a faulted node; ``nodes`` (..., N) as in Interval.faulted, (B) for None."""
+        return np.zeros(self.size, bool) if nodes is None else by_state(self._blocks_at, nodes)
+
+    def _blocks_at(self, nodes: BoolArray) -> BoolArray:
         blocks = np.zeros(self.size, bool)
-        if nodes is not None:
-            blocks[self.block[nodes]] = True
+        blocks[self.block[nodes]] = True
         return blocks
 
-    def reaches_source(self, nodes: BoolArray) -> bool:
-        """Whether any of the nodes (N) is connected to a source without a switch in between."""
-        return bool(set(self.block[nodes].tolist()) & set(self.sources))
+    def reaches_source(self, nodes: BoolArray) -> BoolArray:
+        """(...) whether any of the nodes (..., N) is connected to a source without a switch in between."""
+        return np.asarray(self.faulted(nodes)[..., list(self.sources)].any(axis=-1))
 
     def isolated(self, closed: BoolArray, nodes: BoolArray) -> BoolArray:
-        """(S) switch states after protection has opened every line switch at a faulted block.
+        """Switch states after protection has opened every line switch at a faulted block.
 
         Args:
-            closed: (S) states before.
-            nodes: (N) faulted nodes, as in Interval.faulted.
+            closed: (..., S) states before.
+            nodes: (..., N) faulted nodes, as in Interval.faulted.
+
+        Returns:
+            (..., S).
 
         Raises:
             ValueError: no switch can isolate the fault from a source.
         """
+        return by_state(self._isolated_in_one, closed, nodes)
+
+    def _isolated_in_one(self, closed: BoolArray, nodes: BoolArray) -> BoolArray:
         bad = set(self.block[nodes].tolist())
         if self.reaches_source(nodes):
             raise ValueError(
@@ -131,7 +140,12 @@ class Topology:
         return after
 
     def parts(self, closed: BoolArray) -> Parts:
-        """Connected parts of one state (S); cached, so not to be modified."""
+        """Connected parts of one state (S); cached, so not to be modified.
+
+        Raises:
+            ValueError: several states, or those of other switches.
+        """
+        check_one_state(closed, (len(self.pairs),), "Topology: closed")
         key = closed.tobytes()
         if key not in self._parts:
             if len(self._parts) >= _MOST_KEPT:
@@ -172,13 +186,6 @@ class Topology:
     def _supplied(self, parts: Parts) -> BoolArray:
         return np.array(parts.supply)[parts.root] > 0
 
-    def _each(self, closed: BoolArray, of_one: Callable[[BoolArray], np.ndarray]) -> np.ndarray:
-        """``of_one`` applied to every state of a batch (..., S)."""
-        if closed.ndim == 1:
-            return of_one(closed)
-        rows = [of_one(row) for row in closed.reshape(-1, closed.shape[-1])]
-        return np.array(rows).reshape(*closed.shape[:-1], *rows[0].shape)
-
     # --- interlock ---------------------------------------------------------------------------------------------------
 
     def may_close(self, closed: BoolArray, faulted: BoolArray | None = None) -> BoolArray:
@@ -190,14 +197,15 @@ class Topology:
 
         Args:
             closed: (..., S) states.
-            faulted: (N) as in Interval.faulted.
+            faulted: (..., N) as in Interval.faulted.
 
         Returns:
-            (..., S), read-only; True where a switch is closed already, and for capacitor steps.
+            (..., S), read-only for one state; True where a switch is closed already, and for capacitor steps.
         """
-        return self._each(closed, lambda row: self._mask(row, faulted))
+        return by_state(self._mask, closed, faulted)
 
     def _mask(self, closed: BoolArray, faulted: BoolArray | None) -> BoolArray:
+        """(S) of one state; remembered."""
         key = closed.tobytes(), b"" if faulted is None else faulted.tobytes()
         if key not in self._masks:
             if len(self._masks) >= _MOST_KEPT:
@@ -232,14 +240,20 @@ class Topology:
                 return False
         return not meetings or meetings == len(self.pairs[switch]) == _PHASES
 
-    def may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None = None) -> bool:
+    def may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None = None) -> BoolArray:
         """Whether a tie to another feeder may close: not onto a part that a feeder supplies, nor onto a fault.
 
         Args:
-            closed: (S) states.
+            closed: (..., S) states.
             tie: its row in Feeder.switches.
-            faulted: (N) as in Interval.faulted.
+            faulted: (..., N) as in Interval.faulted.
+
+        Returns:
+            (...).
         """
+        return by_state(lambda row, bad: np.array(self._may_supply(row, tie, bad)), closed, faulted)
+
+    def _may_supply(self, closed: BoolArray, tie: int, faulted: BoolArray | None) -> bool:
         if closed[tie]:
             return True
         parts = self.parts(closed)
@@ -260,17 +274,28 @@ class Topology:
         individually may form a loop together; the first one wins, so the order should rotate from step to step.
 
         Args:
-            closed: (S) states before.
+            closed: (..., S) states before.
             switches: (D) rows of Feeder.switches that the requests refer to.
-            requests: (D) above 0 to close, below 0 to open, 0 for no change.
-            faulted: (N) as in Interval.faulted.
+            requests: (..., D) above 0 to close, below 0 to open, 0 for no change.
+            faulted: (..., N) as in Interval.faulted.
             first: index of the closing that comes first; the others follow in cyclic order.
 
         Returns:
-            the new states (S), and (D) which requests were refused.
+            the new states (..., S), and (..., D) which requests were refused.
         """
+        rows = np.asarray(switches, np.int64)
+        both = by_state(
+            lambda states, wanted, bad: np.concatenate(self._resolve_in_one(states, rows, wanted, bad, first)),
+            closed,
+            requests,
+            faulted,
+        )
+        return both[..., : len(self.pairs)], both[..., len(self.pairs) :]
+
+    def _resolve_in_one(
+        self, closed: BoolArray, switches: IntArray, requests: IntArray, faulted: BoolArray | None, first: int
+    ) -> tuple[BoolArray, BoolArray]:
         closed, refused = closed.copy(), np.zeros(len(requests), bool)
-        switches = np.asarray(switches, np.int64)
         closed[switches[requests < 0]] = False
         closings = np.flatnonzero(requests > 0)
         for d in np.roll(closings, -int(np.searchsorted(closings, first))):

@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl.devices import DeviceGroup, Estimators
 from dss_marl.grid.state import IntArray
 from dss_marl.mdp.actions.action_layout import ActionLayout, layout_entries
-from dss_marl.zones import Zone, stack
+from dss_marl.zones import ROW_KINDS, Zone, ZoneRows, stack
 
 How = Literal["zone", "kind", "device"]
 
@@ -82,8 +82,8 @@ def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Se
     moved = {int(s) for group in groups for s in np.ravel(getattr(group, "switches", ()))}
     operated = []
     for zone in zones:
-        mine = np.array([s for s in zone.switches.tolist() if s in moved], dtype=np.int64)
-        operated.append(replace(zone, switches=mine, switch_weight=np.ones(len(mine))))
+        own = [k for k, s in enumerate(zone.switches.tolist()) if s in moved]
+        operated.append(zone.with_rows(switches=zone.rows["switches"].take(own)))
     return tuple(_with_rows(operated, _homes(zones, groups), groups, kinds, by_kind=True))
 
 
@@ -103,16 +103,15 @@ def _with_rows(
         result.append(
             replace(
                 view,
-                devices=np.array(own, dtype=np.int64),
-                device_weight=np.ones(len(own)),
-                meters=meters,
-                meter_weight=np.ones(len(meters)),
-                estimated=nodes[estimators],
-                estimates=places[estimators],
-                estimate_weight=np.ones(len(estimators)),
+                rows={
+                    **view.rows,
+                    "devices": ZoneRows.of(np.array(own, dtype=np.int64)),
+                    "actions": _slotted(actions[a]),
+                    "telemetry": _slotted(telemetry[a]),
+                    "meters": ZoneRows.of(meters),
+                    "estimated": ZoneRows.of(nodes[estimators], places=places[estimators]),
+                },
                 all_estimated=int((nodes >= 0).sum()),
-                **_slotted("actions", "action_weight", actions[a]),
-                **_slotted("telemetry", "telemetry_weight", telemetry[a]),
                 kinds=_kinds_of(own, groups),
                 entries={
                     "actions": action_names[a],
@@ -194,8 +193,9 @@ def _divided(
     return names, agent_kinds, agent_zone, device_agent
 
 
-def _slotted(rows: str, weight: str, place: IntArray) -> dict[str, Any]:
-    return {rows: np.maximum(place, 0), weight: (place >= 0).astype(float)}
+def _slotted(place: IntArray) -> ZoneRows:
+    """Rows of slots, of which those at -1 are unused."""
+    return ZoneRows(np.maximum(place, 0), (place >= 0).astype(float))
 
 
 def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
@@ -204,17 +204,6 @@ def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
     has = np.zeros(len(groups))
     has[group_of[list(devices)]] = 1.0
     return has
-
-
-# rows of a zone, the index of the same things in a group, and what goes along with a row
-_OWN = (
-    ("units", "injections", ("unit_nodes", "unit_node_weight", "unit_kw")),
-    ("pv_units", "injections", ("pv_unit_kw",)),
-    ("loads", "injections", ("load_priority",)),
-    ("taps", "taps", ("tap_nodes",)),
-    ("capacitors", "switches", ()),
-    ("switches", "switches", ()),
-)
 
 
 def _own_first(zone: Zone, groups: Sequence[DeviceGroup], devices: Sequence[int]) -> Zone:
@@ -227,9 +216,9 @@ def _own_first(zone: Zone, groups: Sequence[DeviceGroup], devices: Sequence[int]
             if own and hasattr(group, name):
                 found.update(np.ravel(getattr(group, name)[own]).tolist())
         first += group.size
-    changes: dict[str, Any] = {}
-    for rows, name, along in _OWN:
-        index = getattr(zone, rows)
-        order = np.argsort([i not in mine[name] for i in index.tolist()], kind="stable")
-        changes |= {field: getattr(zone, field)[order] for field in (rows, *along)}
-    return replace(zone, **changes)
+    changes = {}
+    for kind, rows in zone.rows.items():
+        if ROW_KINDS[kind].of in mine:
+            others = [i not in mine[ROW_KINDS[kind].of] for i in rows.index.tolist()]
+            changes[kind] = rows.take(np.argsort(others, kind="stable"))
+    return zone.with_rows(**changes)

@@ -93,14 +93,15 @@ class Messages:
         self.state = MessageState(rng, np.zeros((*self.senders.shape, len(self.observer.low))))
 
     def received(self, state: GridState) -> Array:
-        """(Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
+        """(..., Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
         own, delay = self.state, self.spec.delay
         own.sent = (*own.sent, self.observer.observe(state))[-1 - delay :]
         arriving = len(own.sent) > delay
-        came = self.present & (own.rng.random(self.senders.shape) >= self.spec.loss) & arriving
-        own.heard = np.where(came[..., None], own.sent[0][self.senders], own.heard)
+        batch = own.sent[0].shape[:-2]
+        came = self.present & (own.rng.random((*batch, *self.senders.shape)) >= self.spec.loss) & arriving
+        own.heard = np.where(came[..., None], own.sent[0][..., self.senders, :], own.heard)
         both = np.concatenate([own.heard, came[..., None]], axis=-1) if self._flagged else own.heard
-        return both.reshape(len(self.zones), -1)
+        return both.reshape(*batch, len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:
         """(n) what each entry is; "-" where there is no neighbour or the neighbour has no such thing."""

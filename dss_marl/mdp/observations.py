@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
-from dss_marl.zones import Zone, zone_batched
+from dss_marl.zones import ROW_KINDS, Zone, zone_batched
 
 Function = Callable[[Zone, GridState], Any]
 
@@ -26,8 +26,8 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or what there is an entry of each of: units, panels, meters, taps, capacitors, switches, borders,
-            readings, actions, kinds, names (of the agents) or hours (of the forecast).
+        per: "" or what there is an entry of each of: a kind of zones.ROW_KINDS, kinds (of device), names (of the
+            agents) or hours (of the forecast).
     """
 
     function: Function
@@ -312,15 +312,17 @@ class Observer:
         return cls(features, zones, stacked, tuple(widths), low, high)
 
     def observe(self, state: GridState) -> np.ndarray:
-        """(Z, n) float32, inside the range."""
-        rows = np.empty((len(self.zones), len(self.low)))
+        """(..., Z, n) float32, inside the range."""
+        rows = np.empty((*state.solution.v_pu.shape[:-1], len(self.zones), len(self.low)))
         start = 0
         for one, width in zip(self.features, self.widths, strict=True):
             if getattr(one.function, "zone_batched", False):
-                rows[:, start : start + width] = one.function(self.stacked, state)
+                rows[..., start : start + width] = one.function(self.stacked, state)
             else:
-                values = [one.function(zone, state) for zone in self.zones]
-                rows[:, start : start + width] = _padded(values, width, one.function.__name__)
+                own = rows[..., start : start + width]
+                own[...] = 0.0
+                for z, zone in enumerate(self.zones):
+                    _write(own[..., z, :], one.function(zone, state), one.function.__name__)
             start += width
         np.maximum(rows, self.low, out=rows)
         np.minimum(rows, self.high, out=rows)
@@ -348,26 +350,19 @@ def _entry_names(one: Feature, zone: Zone, feeder: Feeder, width: int) -> list[s
         return [f"{one.labels[0]} {h}" for h in range(width)]
     if one.per in zone.entries:
         return [name if name == "-" else f"{one.labels[0]} {name}" for name in zone.entries[one.per]]
-    if one.per == "meters":
-        return [f"{one.labels[0]} {feeder.nodes[i]}" for i in zone.meters]
-    rows: dict[str, Sequence[Any]] = {
-        "units": feeder.injections,
-        "pv_units": feeder.injections,
-        "taps": feeder.taps,
-        "capacitors": feeder.switches,
-        "switches": feeder.switches,
-        "borders": feeder.branches,
-    }
-    return [f"{one.labels[0]} {rows[one.per][i].name.split('.', 1)[-1]}" for i in getattr(zone, one.per)]
+    of = ROW_KINDS[one.per].of
+    named = feeder.nodes if of == "nodes" else [row.name.split(".", 1)[-1] for row in getattr(feeder, of)]
+    return [f"{one.labels[0]} {named[i]}" for i in zone.rows[one.per].index]
 
 
-def _padded(rows: Sequence[Any], width: int, name: str) -> Array:
-    result = np.zeros((len(rows), width))
-    for z, row in enumerate(rows):
-        values = np.asarray(row, float)
-        if values.ndim != 1 or len(values) > width or not np.isfinite(values).all():
-            raise ValueError(
-                f"observation {name!r} must give at most {width} finite numbers, as at the start; got {row!r}"
-            )
-        result[z, : len(values)] = values
-    return result
+def _write(row: Array, given: Any, name: str) -> None:
+    """One zone's values (..., at most n) of a feature into its row (..., n)."""
+    values = np.asarray(given, float)
+    width, batch = row.shape[-1], row.shape[:-1]
+    shaped = values.ndim == 1 or (values.ndim > 1 and values.shape[:-1] == batch)
+    if not shaped or values.shape[-1] > width or not np.isfinite(values).all():
+        several = f", or shape {(*batch, width)}" if batch else ""
+        raise ValueError(
+            f"observation {name!r} must give at most {width} finite numbers, as at the start{several}; got {given!r}"
+        )
+    row[..., : values.shape[-1]] = values

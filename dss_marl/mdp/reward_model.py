@@ -34,22 +34,23 @@ class RewardModel:
     all_zones: Zone
 
     def zone_terms(self, before: GridState, after: GridState) -> Array:
-        """(K, Z) weighted reward terms, then costs, of all zones."""
+        """(..., K, Z) weighted reward terms, then costs, of all zones."""
         weighted = [*self.rewards.values(), *((1.0, cost) for cost in self.costs.values())]
-        values = np.zeros((len(weighted), len(self.zones)))
+        batch = after.solution.v_pu.shape[:-1]
+        values = np.zeros((len(weighted), *batch, len(self.zones)))
         for row, (weight, term) in enumerate(weighted):
             values[row] = over_zones(term, self.zones, self.all_zones, before, after)
             values[row] *= weight
-        return values
+        return np.moveaxis(values, 0, -2) if batch else values
 
     def rewards_of(self, zones: Sequence[Zone], stacked: Zone, before: GridState, after: GridState) -> Array:
-        """(Z) sum of the weighted reward terms of each of some zones, which need not be the task's.
+        """(..., Z) sum of the weighted reward terms of each of some zones, which need not be the task's.
 
         Args:
             zones, stacked: one by one, and together.
             before, after: states around the step.
         """
-        total = np.zeros(len(zones))
+        total = np.zeros((*after.solution.v_pu.shape[:-1], len(zones)))
         for weight, term in self.rewards.values():
             total += weight * np.asarray(over_zones(term, zones, stacked, before, after), float)
         return total

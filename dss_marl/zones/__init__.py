@@ -14,14 +14,17 @@ from dss_marl.zones.neighbours import zone_graph
 from dss_marl.zones.partition import Partition, Parts, feeder_graph
 from dss_marl.zones.quality import partition_quality
 from dss_marl.zones.registry import METHODS, partition
+from dss_marl.zones.rows import ROW_KINDS, ZoneRows
 from dss_marl.zones.tree_partitions import laterals, phases
 from dss_marl.zones.zone import Zone, over_zones, stack, zone_batched
 
 __all__ = [
     "METHODS",
+    "ROW_KINDS",
     "Partition",
     "Parts",
     "Zone",
+    "ZoneRows",
     "balanced",
     "build_zones",
     "check_partition",

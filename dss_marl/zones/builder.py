@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import networkx as nx
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import IntArray
 from dss_marl.zones.partition import Partition, closed_graph, zone_names
-from dss_marl.zones.zone import PADDED, Zone
+from dss_marl.zones.rows import find_rows
+from dss_marl.zones.zone import Zone
 
 
 def check_partition(feeder: Feeder, parts: Partition) -> None:
@@ -90,73 +89,26 @@ def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] 
     check_partition(feeder, parts)
     names = zone_names(parts)
     out = {feeder.source_bus} | {feeder.bus(bus).name for bus in excluded_buses}
-    indices = _rows(feeder, parts, out)
-    order = feeder.bus_index
+    zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
+    bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
+    zone_of_node = np.array([zone_of[bus] for bus in bus_of_node], dtype=np.int64)
+    scored = np.array([bus not in out for bus in bus_of_node])
+    found = find_rows(feeder, zone_of, len(parts))
     zones = []
     for z, part in enumerate(parts):
-        own: dict[str, Any] = {field: of_zone[z] for field, of_zone in indices.items()}
-        weights: dict[str, Any] = {weight: np.ones(len(own[field])) for field, weight in PADDED.items()}
-        if not len(own["scored_nodes"]):
+        own = zone_of_node == z
+        if not (own & scored).any():
             raise ValueError(f"{names[z]} has no scored node, only {', '.join(sorted(part)[:8])}; choose larger zones")
         zones.append(
             Zone(
                 name=names[z],
-                buses=tuple(sorted(part, key=order.__getitem__)),
+                buses=tuple(sorted(part, key=feeder.bus_index.__getitem__)),
+                nodes=np.flatnonzero(own),
+                scored_nodes=np.flatnonzero(own & scored),
+                rows=found[z],
                 index=np.array(z),
                 count=len(parts),
-                n_scored_nodes=sum(map(len, indices["scored_nodes"])),
-                **own,
-                **weights,
-                **_units(feeder, own["units"]),
-                load_priority=np.ones(len(own["loads"])),
-                pv_unit_kw=np.array([feeder.injections[j].kw for j in own["pv_units"]]),
-                tap_nodes=np.array([_regulated_node(feeder, r) for r in own["taps"]], dtype=np.int64),
+                n_scored_nodes=int(scored.sum()),
             )
         )
     return tuple(zones)
-
-
-def _regulated_node(feeder: Feeder, tap: int) -> int:
-    """The first-phase node of the bus that a winding regulates."""
-    row = feeder.taps[tap]
-    return feeder.node_index[f"{row.bus2}.{row.phases[0]}"]
-
-
-def _units(feeder: Feeder, units: IntArray) -> dict[str, Any]:
-    """Nodes of a zone's units, weights of these nodes, and ratings [kW]."""
-    nodes, weight = np.zeros((len(units), 3), np.int64), np.zeros((len(units), 3))
-    for u, unit in enumerate(units):
-        at = feeder.injections[unit].nodes
-        nodes[u, : len(at)] = at
-        weight[u, : len(at)] = 1 / len(at)
-    rated = np.array([feeder.injections[unit].kw for unit in units])
-    return {"unit_nodes": nodes, "unit_node_weight": weight, "unit_kw": rated}
-
-
-def _rows(feeder: Feeder, parts: Partition, out: set[str]) -> dict[str, list[IntArray]]:
-    """Indices of the elements in each part, by field name of Zone; ``out`` are the excluded buses."""
-    zone_of = {bus: z for z, part in enumerate(parts) for bus in part}
-    bus_of_node = [feeder.buses[bus].name for bus in feeder.node_bus]
-
-    def rows(pairs: Iterable[tuple[int, str]]) -> list[IntArray]:
-        found: list[list[int]] = [[] for _ in parts]
-        for i, bus in pairs:
-            found[zone_of[bus]].append(i)
-        return [np.array(own, dtype=np.int64) for own in found]
-
-    return {
-        "nodes": rows(enumerate(bus_of_node)),
-        "scored_nodes": rows((i, bus) for i, bus in enumerate(bus_of_node) if bus not in out),
-        "loads": rows((int(i), feeder.injections[i].bus) for i in feeder.loads),
-        "units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind != "load"),
-        "taps": rows((r, row.bus2) for r, row in enumerate(feeder.taps)),
-        "pv_units": rows((i, row.bus) for i, row in enumerate(feeder.injections) if row.kind == "inverter"),
-        "capacitors": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor"),
-        "switches": rows((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch"),
-        "borders": rows(
-            (m, bus)
-            for m, row in enumerate(feeder.branches)
-            if zone_of[row.bus1] != zone_of[row.bus2]
-            for bus in (row.bus1, row.bus2)
-        ),
-    }

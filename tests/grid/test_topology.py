@@ -210,16 +210,6 @@ def test_a_loop_may_be_opened_and_closed_elsewhere_in_one_step_whoever_comes_fir
         assert not refused.any() and after[pair].tolist() == [False, True]
 
 
-def test_a_batch_is_its_states_one_by_one(rng):
-    feeder, topology = feeder_of("ieee123 in sections"), Topology.build(feeder_of("ieee123 in sections"))
-    states = random_states(feeder, rng, 6).reshape(2, 3, -1)
-    for ask in (topology.may_close, topology.labels, topology.loops, topology.sourced):
-        batch = ask(states)
-        assert batch.shape[:2] == (2, 3)
-        for i in np.ndindex(2, 3):
-            assert np.array_equal(batch[i], ask(states[i]))
-
-
 def test_three_regulators_side_by_side_are_no_loop():
     """ieee123 and ieee34 regulate phase by phase."""
     for name in ("ieee123", "ieee34"):

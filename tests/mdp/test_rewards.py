@@ -203,9 +203,7 @@ def test_wear_is_of_units_that_the_sun_does_not_feed():
     before, after = steps("ieee34_volt_var")[0]
     assert (zone_values(REWARDS["battery_use"], task, before, after) == 0).all()
     zone = task.zones[1]
-    blind = replace(
-        zone, pv_units=zone.pv_units[:0], pv_unit_weight=zone.pv_unit_weight[:0], pv_unit_kw=zone.pv_unit_kw[:0]
-    )
+    blind = zone.with_rows(pv_units=zone.rows["pv_units"].take([]))
     points = after.setpoints.copy()
     points.kw[zone.units] = -40.0
     state = after.replace(setpoints=points)

@@ -6,7 +6,7 @@ import pytest
 from common import feeder_with_units, in_new_process
 
 from dss_marl import read_feeder
-from dss_marl.zones import balanced, build_zones, cut, over_zones, partition, stack
+from dss_marl.zones import ROW_KINDS, balanced, build_zones, cut, over_zones, partition, stack
 from dss_marl.zones.partition import live_graph
 
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33", "case69"]
@@ -270,17 +270,51 @@ def test_nobody_is_scored_by_the_source_or_by_named_buses():
     assert {zone.n_scored_nodes for zone in zones} == {35}
 
 
+def test_short_names_read_the_rows():
+    zone = build_zones(feeder_with_units("ieee34"), cut(feeder_with_units("ieee34").graph()))[1]
+    singular = {"switches": "switch_weight", "telemetry": "telemetry_weight", "estimated": "estimate_weight"}
+    for kind, rows in zone.rows.items():
+        assert getattr(zone, kind) is rows.index
+        assert getattr(zone, singular.get(kind, f"{kind[:-1]}_weight")) is rows.weight
+    columns = {
+        "loads": {"priority": "load_priority"},
+        "units": {"nodes": "unit_nodes", "node_weight": "unit_node_weight", "kw": "unit_kw"},
+        "pv_units": {"kw": "pv_unit_kw"},
+        "taps": {"nodes": "tap_nodes"},
+        "estimated": {"places": "estimates"},
+    }
+    for kind, rows in zone.rows.items():
+        assert rows.columns.keys() == columns.get(kind, {}).keys()
+        for column, name in columns.get(kind, {}).items():
+            assert getattr(zone, name) is rows.columns[column]
+
+
+def test_rows_are_taken_with_their_columns_and_change_nothing_else():
+    zone = build_zones(feeder_with_units("ieee34"), cut(feeder_with_units("ieee34").graph()))[2]
+    turned = zone.with_rows(units=zone.rows["units"].take(np.arange(len(zone.units))[::-1]))
+    assert len(zone.units) > 1
+    for name in ("units", "unit_kw", "unit_nodes", "unit_node_weight", "unit_weight"):
+        assert np.array_equal(getattr(turned, name), getattr(zone, name)[::-1])
+    assert turned.rows["loads"] is zone.rows["loads"]
+    weighed = zone.with_priorities(np.arange(len(feeder_with_units("ieee34").injections)))
+    assert np.array_equal(weighed.load_priority, zone.loads)
+    assert (zone.load_priority == 1).all()
+
+
 def test_stacked_zones_have_the_rows_of_each_and_weigh_nothing_else():
     feeder = feeder_with_units("ieee34")
     zones = build_zones(feeder, cut(feeder.graph()))
     every = stack(zones)
-    for field in ("load", "unit", "tap", "switch"):
-        rows = {"switch": "switches"}.get(field, f"{field}s")
+    assert every.rows.keys() == zones[0].rows.keys() == ROW_KINDS.keys()
+    for kind, rows in every.rows.items():
+        assert set(np.unique(rows.weight)) <= {0.0, 1.0}
         for z, zone in enumerate(zones):
-            index, mask = getattr(every, rows)[z], getattr(every, f"{field}_weight")[z]
-            assert index[mask == 1].tolist() == getattr(zone, rows).tolist()
-            assert set(mask) <= {0.0, 1.0}
-            assert (index[mask == 0] == 0).all()
+            own, real = zone.rows[kind], rows.weight[z] == 1
+            assert rows.index[z][real].tolist() == own.index.tolist()
+            assert (rows.index[z][~real] == 0).all()
+            for name, column in own.columns.items():
+                assert np.array_equal(rows.columns[name][z][real], column)
+                assert rows.columns[name].dtype == column.dtype
     assert every.index.tolist() == [0, 1, 2]
     assert (every.unit_kw > 0).all(), "features divide by it, padded or not"
 

@@ -50,14 +50,19 @@ class OpenDSSEngine:
         self.max_iterations = max_iterations
         self._context: Any = None
         self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
+        powers = (len(feeder.injections),)
+        self._shapes = powers, powers, (len(feeder.taps),), (len(feeder.switches),)
 
     def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
         """Steady state of the feeder; see Engine.solve."""
         if self._context is None:
             self._open()
-        if setpoints.kw.shape != self._sign.shape:
+        given = setpoints.kw.shape, setpoints.kvar.shape, setpoints.tap.shape, setpoints.closed.shape
+        if given != self._shapes:
             raise ValueError(
-                f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has {self._sign.size}"
+                f"set points of feeder {self.feeder.name!r} must be of one state, with kw, kvar, tap and closed of "
+                f"shape {', '.join(map(str, self._shapes))}; got {', '.join(map(str, given))}. Solve a batch state by "
+                "state, or with an engine that solves batches"
             )
         was_fresh = self._fresh
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from dss_marl.grid.batches import check_one_state
 from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
@@ -73,6 +74,7 @@ class BoxEncoding(Encoding):
 
     def encode(self, joint_action: Array) -> dict[str, Any]:
         """(W,) float32 for each agent; ignored slots are 0."""
+        check_one_state(joint_action, self.counts.shape, "encode: the joint action")
         return dict(
             zip(self.action_layout.agents, self.action_layout.rows(joint_action).astype(np.float32), strict=True)
         )

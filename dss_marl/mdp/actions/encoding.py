@@ -81,7 +81,11 @@ class Encoding(ABC):
 
     @abstractmethod
     def encode(self, joint_action: Array) -> dict[str, Any]:
-        """The inverse of ``decode``; a number between two levels goes to the nearer."""
+        """The inverse of ``decode``, of one joint action (F); a number between two levels goes to the nearer.
+
+        Raises:
+            ValueError: several joint actions.
+        """
 
     @cached_property
     def discrete(self) -> bool:
@@ -97,11 +101,11 @@ class Encoding(ABC):
         return table
 
     def nearest(self, joint_action: Array) -> IntArray:
-        """(F) the level next to each number; the lower of two equally near, -1 where there are none."""
+        """(..., F) the level next to each number; the lower of two equally near, -1 where there are none."""
         if not self.discrete:
-            return np.full(len(self.counts), -1)
+            return np.full(joint_action.shape, -1)
         level = np.nanargmin(
-            np.abs(np.where(self.counts[:, None] > 0, self.values, 0.0) - joint_action[:, None]), axis=-1
+            np.abs(np.where(self.counts[:, None] > 0, self.values, 0.0) - joint_action[..., None]), axis=-1
         )
         return np.where(self.counts > 0, level, -1)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from dss_marl.grid.batches import check_one_state
 from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
@@ -46,6 +47,7 @@ class MultiDiscreteEncoding(Encoding):
 
     def mask(self, agent: int, allowed: BoolArray) -> Any:
         """Per slot (n,) int8; where the agent has no device only the middle one is allowed."""
+        check_one_state(allowed, self.values.shape, "mask: the allowed levels")
         masks = []
         for place, n in zip(self.action_layout.place[agent], self.choices, strict=True):
             mask = np.zeros(n, np.int8)
@@ -99,6 +101,7 @@ class MultiDiscreteEncoding(Encoding):
 
     def encode(self, joint_action: Array) -> dict[str, Any]:
         """(W,) int64 for each agent; ignored slots are in the middle."""
+        check_one_state(joint_action, self.counts.shape, "encode: the joint action")
         rows = np.where(
             self.action_layout.used, self.nearest(joint_action)[self.action_layout.place], self.choices // 2
         )

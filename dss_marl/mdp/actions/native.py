@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.devices import DeviceGroup
+from dss_marl.grid.batches import check_one_state
 from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.mdp.actions.action_layout import ActionLayout
 from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
@@ -67,6 +68,7 @@ class NativeEncoding(Encoding):
 
     def mask(self, agent: int, allowed: BoolArray) -> Any:
         """As ``mask_space``, int8."""
+        check_one_state(allowed, self.values.shape, "mask: the allowed levels")
         own = {}
         for name, entries in self._own[agent].items():
             parts = [allowed[k, : self.counts[k]].astype(np.int8) for k in entries if self.counts[k]]
@@ -120,6 +122,7 @@ class NativeEncoding(Encoding):
 
     def encode(self, joint_action: Array) -> dict[str, Any]:
         """As ``space``."""
+        check_one_state(joint_action, self.counts.shape, "encode: the joint action")
         level = self.nearest(joint_action)
         result: dict[str, Any] = {}
         for a, agent in enumerate(self.action_layout.agents):

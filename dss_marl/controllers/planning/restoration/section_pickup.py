@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -49,7 +48,7 @@ class SectionPickup:
         names = np.array([bus.name for bus in task.feeder.buses])
         zones = build_zones(task.feeder, [set(names[sections.of_bus == k]) for k in range(sections.count)])
         if task.priorities is not None:
-            zones = tuple(replace(zone, load_priority=task.priorities.weight[zone.loads]) for zone in zones)
+            zones = tuple(zone.with_priorities(task.priorities.weight) for zone in zones)
         self._zones = with_devices(zones, task.device_groups, [type(group).__name__ for group in task.device_groups])
         self._stacked = stack(self._zones)
         self._limit = np.zeros((2, sections.count))  # what ties and generators in each section give [kW]

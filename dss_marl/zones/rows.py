@@ -1,0 +1,185 @@
+"""What lies in a zone, kind by kind: rows of the feeder's, the devices' or the state's arrays.
+
+Every kind is declared here, in ``ROW_KINDS``, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, IntArray
+
+Found = Iterable[tuple[int, str]]  # rows, each with the bus where it lies
+
+
+@dataclass(frozen=True)
+class ZoneRows:
+    """A zone's rows of one kind.
+
+    Alone every array is (n, ...). Stacked they are (Z, n, ...) and padded: ``index`` with 0, ``weight`` with 0, a
+    column as its RowKind says.
+
+    Attributes:
+        index: (n) where the rows are in the arrays of their kind, see RowKind.of.
+        weight: (n) 1, or 0 where a row only pads.
+        columns: what else is known of each row, by name: (n) or (n, ...).
+    """
+
+    index: IntArray
+    weight: Array
+    columns: Mapping[str, Array | IntArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, index: IntArray, **columns: Array | IntArray) -> ZoneRows:
+        """Rows that all count."""
+        return cls(index, np.ones(len(index)), columns)
+
+    def with_columns(self, **columns: Array | IntArray) -> ZoneRows:
+        """The same rows with some columns added or changed."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def take(self, which: Sequence[int] | IntArray) -> ZoneRows:
+        """Some of the rows, or all of them in another order."""
+        chosen = np.asarray(which, np.int64)
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        return ZoneRows(self.index[chosen], self.weight[chosen], columns)
+
+
+def _not_on_a_feeder(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ()
+
+
+def _no_columns(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    return {}
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of thing that lies in zones.
+
+    Attributes:
+        of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
+            or entries of the state's action or telemetry.
+        found: (feeder, zone of each bus) -> the rows on a feeder; a kind that devices bring is found with the agents.
+        columns: (feeder, index) -> what else is known of these rows.
+        padding: of the columns that are not padded with 0.
+    """
+
+    of: str
+    found: Callable[[Feeder, Mapping[str, int]], Found] = _not_on_a_feeder
+    columns: Callable[[Feeder, IntArray], dict[str, Array | IntArray]] = _no_columns
+    padding: Mapping[str, float] = field(default_factory=dict)
+
+
+def _loads(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((int(j), feeder.injections[j].bus) for j in feeder.loads)
+
+
+def _units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((j, row.bus) for j, row in enumerate(feeder.injections) if row.kind != "load")
+
+
+def _pv_units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((j, row.bus) for j, row in enumerate(feeder.injections) if row.kind == "inverter")
+
+
+def _taps(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    """Each at the bus that it regulates."""
+    return ((r, row.bus2) for r, row in enumerate(feeder.taps))
+
+
+def _capacitors(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "capacitor")
+
+
+def _switches(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    """Lines that open, each at its first bus."""
+    return ((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch")
+
+
+def _borders(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    """Branches between two zones, at either end."""
+    crossing = (m for m, row in enumerate(feeder.branches) if zone_of[row.bus1] != zone_of[row.bus2])
+    return ((m, bus) for m in crossing for bus in (feeder.branches[m].bus1, feeder.branches[m].bus2))
+
+
+def _rating(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    return {"kw": np.array([feeder.injections[j].kw for j in index])}
+
+
+def _connections(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    nodes, weight = np.zeros((len(index), 3), np.int64), np.zeros((len(index), 3))
+    for u, unit in enumerate(index):
+        at = feeder.injections[unit].nodes
+        nodes[u, : len(at)] = at
+        weight[u, : len(at)] = 1 / len(at)
+    return {"nodes": nodes, "node_weight": weight, **_rating(feeder, index)}
+
+
+def _regulated_nodes(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    rows = [feeder.taps[r] for r in index]
+    nodes = [feeder.node_index[f"{row.bus2}.{row.phases[0]}"] for row in rows]
+    return {"nodes": np.array(nodes, dtype=np.int64)}
+
+
+def _equal_priority(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    return {"priority": np.ones(len(index))}
+
+
+# Ratings and priorities are padded with 1, because features divide by them.
+ROW_KINDS: dict[str, RowKind] = {
+    "loads": RowKind("injections", _loads, _equal_priority, {"priority": 1.0}),
+    "units": RowKind("injections", _units, _connections, {"kw": 1.0}),
+    "pv_units": RowKind("injections", _pv_units, _rating, {"kw": 1.0}),
+    "taps": RowKind("taps", _taps, _regulated_nodes),
+    "capacitors": RowKind("switches", _capacitors),
+    "switches": RowKind("switches", _switches),
+    "borders": RowKind("branches", _borders),
+    "devices": RowKind("devices"),
+    "actions": RowKind("action"),
+    "telemetry": RowKind("telemetry"),
+    "meters": RowKind("nodes"),
+    "estimated": RowKind(
+        "nodes",
+        columns=lambda feeder, index: {"places": np.zeros(len(index), np.int64)},  # in the devices' state
+    ),
+}
+
+
+def find_rows(feeder: Feeder, zone_of: Mapping[str, int], count: int) -> list[dict[str, ZoneRows]]:
+    """What lies in each of ``count`` zones; ``zone_of`` gives the zone of every bus."""
+    zones: list[dict[str, ZoneRows]] = [{} for _ in range(count)]
+    for name, kind in ROW_KINDS.items():
+        own: list[list[int]] = [[] for _ in range(count)]
+        for i, bus in kind.found(feeder, zone_of):
+            own[zone_of[bus]].append(i)
+        for zone, rows in zip(zones, own, strict=True):
+            index = np.array(rows, dtype=np.int64)
+            zone[name] = ZoneRows.of(index, **kind.columns(feeder, index))
+    return zones
+
+
+def stack_rows(name: str, zones: Sequence[ZoneRows]) -> ZoneRows:
+    """The zones' rows of one kind with a leading axis, padded to the longest; see ZoneRows."""
+    padding = ROW_KINDS[name].padding
+    return ZoneRows(
+        _padded([rows.index for rows in zones], 0),
+        _padded([rows.weight for rows in zones], 0),
+        {
+            column: _padded([rows.columns[column] for rows in zones], padding.get(column, 0))
+            for column in zones[0].columns
+        },
+    )
+
+
+def _padded(rows: Sequence[np.ndarray], value: float) -> np.ndarray:
+    """(Z, n, ...)"""
+    width = max(map(len, rows))
+    result = np.full((len(rows), width, *rows[0].shape[1:]), value, rows[0].dtype)
+    for z, own in enumerate(rows):
+        result[z, : len(own)] = own
+    return result

@@ -260,7 +260,7 @@ class SuperSuitVecEnv(RowVecEnv):
         answers = self._post({self._tokens[k]: ("ask", question, *args) for k in copies})
         return {k: answers[k] for k in copies}
 
-    def _post(self, request: dict[str, tuple]) -> list[Any]:
+    def _post(self, request: dict[str, tuple[Any, ...]]) -> list[Any]:
         answers = self.venv.env_is_wrapped(request)
         for answer in answers:
             if isinstance(answer, Failure):

@@ -259,11 +259,11 @@ class ParallelCopies:
             while self._blocks:
                 stack.callback(self._blocks.pop().close)
 
-    def _exchange(self, command: str, arguments: Sequence[tuple]) -> list[Any]:
+    def _exchange(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         self._send(command, arguments)
         return [block.receive() for block in self._blocks]
 
-    def _send(self, command: str, arguments: Sequence[tuple]) -> None:
+    def _send(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         if not self._blocks:
             raise RuntimeError("these environments are closed; build new ones")
         for block, args in zip(self._blocks, arguments, strict=True):

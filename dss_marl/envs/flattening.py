@@ -81,7 +81,7 @@ class FlattenedEnv(BaseParallelWrapper):
     their parts are numbers, or a MultiDiscrete if all are choices; mixed ones stay.
     """
 
-    def __init__(self, env: ParallelEnv):
+    def __init__(self, env: ParallelEnv) -> None:
         super().__init__(env)
         agents = env.possible_agents
         self.observation_spaces = {a: split(env.observation_space(a))[0] for a in agents}

@@ -19,7 +19,7 @@ _NO_DIRECTORY = 282  # OpenDSS's number of "Directory not found"
 
 def acquire() -> Any:
     """A context of this process that nobody else uses."""
-    global _owner
+    global _owner  # noqa: PLW0603  # the pool is the process's
     if os.getpid() != _owner:  # after a fork the idle contexts are the parent's
         _idle.clear()
         _owner = os.getpid()
@@ -97,7 +97,7 @@ def _compile(context: Any, path: Path) -> None:
 @contextmanager
 def _may_move(context: Any) -> Iterator[None]:
     """For a file that changes directory: OpenDSS then needs the process to follow. It is brought back."""
-    before = os.getcwd()
+    before = Path.cwd()
     context.Basic.AllowChangeDir(True)
     try:
         yield

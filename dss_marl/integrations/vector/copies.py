@@ -75,7 +75,7 @@ class Copy(BaseParallelWrapper):
     "TimeLimit.truncated", which is what SB3 looks for. The infos of a reset are kept in `reset_infos`.
     """
 
-    def __init__(self, make_env: MakeEnv):
+    def __init__(self, make_env: MakeEnv) -> None:
         env, self._plain = plain(_checked(make_env()))
         self.layout = shared_layout(env)._replace(mask_width=self._plain.mask_width)
         super().__init__(env)
@@ -175,7 +175,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 class Block:
     """The copies that one process holds."""
 
-    def __init__(self, make_env: MakeEnv, n: int):
+    def __init__(self, make_env: MakeEnv, n: int) -> None:
         self.copies = [Copy(make_env) for _ in range(n)]
         if len({id(copy.unwrapped) for copy in self.copies}) < n:
             raise ValueError("make_env returned the same environment twice; let it build a new one at each call")

@@ -23,7 +23,7 @@ class UniformSpaces(BaseParallelWrapper):
         ValueError: an agent's observation is no Box, or its action neither Box, Discrete nor MultiDiscrete.
     """
 
-    def __init__(self, env: ParallelEnv):
+    def __init__(self, env: ParallelEnv) -> None:
         super().__init__(plain(env)[0])
         agents = self.env.possible_agents
         self._own = {a: (self.env.observation_space(a), self.env.action_space(a)) for a in agents}

@@ -19,7 +19,7 @@ class SuperSuitCopy(Copy):
     So the factory has to be picklable, but no environment has to.
     """
 
-    def __init__(self, make_env: MakeEnv):
+    def __init__(self, make_env: MakeEnv) -> None:
         super().__init__(make_env)
         self._make_env = make_env
         self._token = uuid.uuid4().hex  # what this copy is called; it cannot know its place among the others

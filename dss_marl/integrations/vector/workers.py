@@ -27,7 +27,7 @@ class WorkerError(RuntimeError):
 class Failure:
     """An exception on its way back from a worker: as text and, where it survives pickling, as itself."""
 
-    def __init__(self, error: Exception):
+    def __init__(self, error: Exception) -> None:
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.error: Exception | None = error
         try:
@@ -101,7 +101,7 @@ def _script_hidden() -> Iterator[None]:
 class _Worker:
     """A block in a process of its own: each call is one message out and one back."""
 
-    def __init__(self, factory: bytes, copies: range):
+    def __init__(self, factory: bytes, copies: range) -> None:
         # not fork: a forked child inherits threads' locks and open engines in whatever state they are
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(method)
@@ -154,7 +154,7 @@ class _Worker:
 class _Here:
     """A block in this process, behind the same calls."""
 
-    def __init__(self, make_env: MakeEnv, copies: range):
+    def __init__(self, make_env: MakeEnv, copies: range) -> None:
         self.copies = copies
         self._block = Block(make_env, len(copies))
 
@@ -181,7 +181,7 @@ class ParallelCopies:
         reset_infos: per row, the infos of its copy's last reset.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0):
+    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0) -> None:
         """Build the copies.
 
         Args:

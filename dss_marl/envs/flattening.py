@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
+
+ByAgent: TypeAlias = dict[str, Any]  # agent to what it observes, earns or is told
 
 _MASKS = ("action_mask", "choice_mask")
 
@@ -24,21 +26,21 @@ def split(observation: Any) -> tuple[Any, Any]:
     return observation, None
 
 
-def choices(space: spaces.Space) -> int:
+def choices(space: spaces.Space[Any]) -> int:
     """Entries of a flat mask: the choices of a Discrete or MultiDiscrete space; 0 of any other."""
     if isinstance(space, spaces.Discrete):
         return int(space.n)
     return int(space.nvec.sum()) if isinstance(space, spaces.MultiDiscrete) else 0
 
 
-def width(space: spaces.Space) -> int:
+def width(space: spaces.Space[Any]) -> int:
     """How many numbers say an action of a Box, Discrete or MultiDiscrete space, or of a Dict or Tuple of them."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         return sum(map(width, _parts(space)))
     return 1 if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
 
 
-def flatten_space(space: spaces.Space) -> spaces.Space:
+def flatten_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """A Dict or Tuple of numbers as one Box, or of choices as one MultiDiscrete; any other space as it is."""
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return space
@@ -51,7 +53,7 @@ def flatten_space(space: spaces.Space) -> spaces.Space:
     return space
 
 
-def action_in(space: spaces.Space, numbers: Any) -> Any:
+def action_in(space: spaces.Space[Any], numbers: Any) -> Any:
     """The action of a space that ``width(space)`` numbers say; the inverse of ``arrayed``."""
     row = np.ravel(numbers)
     if isinstance(space, spaces.Discrete):
@@ -64,7 +66,7 @@ def action_in(space: spaces.Space, numbers: Any) -> Any:
     return row.reshape(space.shape).astype(space.dtype)
 
 
-def flat_mask(space: spaces.Space, mask: Any) -> NDArray[np.bool_]:
+def flat_mask(space: spaces.Space[Any], mask: Any) -> NDArray[np.bool_]:
     """(choices,) bool: the masks of an action space's parts one after the other, as sb3_contrib wants them."""
     if isinstance(space, spaces.Dict | spaces.Tuple):  # in the space's order, which a dict of masks need not have
         own = [mask[key] for key in space] if isinstance(space, spaces.Dict) else mask
@@ -79,7 +81,7 @@ class FlattenedEnv(BaseParallelWrapper):
     their parts are numbers, or a MultiDiscrete if all are choices; mixed ones stay.
     """
 
-    def __init__(self, env: ParallelEnv):
+    def __init__(self, env: ParallelEnv) -> None:
         super().__init__(env)
         agents = env.possible_agents
         self.observation_spaces = {a: split(env.observation_space(a))[0] for a in agents}
@@ -90,20 +92,20 @@ class FlattenedEnv(BaseParallelWrapper):
         self._masked = dict.fromkeys(masked)  # agent -> its mask as the environment gave it last
         self.mask_width = max(masked.values(), default=0)
 
-    def observation_space(self, agent: str) -> spaces.Space:
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Space of what the agent sees, without the mask."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> spaces.Space:
+    def action_space(self, agent: str) -> spaces.Space[Any]:
         """Space of the agent's action as an array."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """The environment's reset; its masks are the present ones from here on."""
         observations, infos = self.env.reset(seed=seed, options=options)
         return self._seen(observations), infos
 
-    def step(self, actions: Mapping[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+    def step(self, actions: Mapping[str, Any]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
         """The environment's step; likewise."""
         if self._nested:
             nested = {a: action_in(self.env.action_space(a), actions[a]) for a in self._nested if a in actions}
@@ -150,5 +152,5 @@ def plain(env: ParallelEnv) -> tuple[ParallelEnv, FlattenedEnv]:
     return outer, outer
 
 
-def _parts(space: spaces.Dict | spaces.Tuple) -> list[spaces.Space]:
+def _parts(space: spaces.Dict | spaces.Tuple[Any]) -> list[spaces.Space[Any]]:
     return list(space.values() if isinstance(space, spaces.Dict) else space.spaces)

@@ -140,7 +140,7 @@ def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntA
 
 def short_kind(kind: str) -> str:
     """A kind's name as agents carry it: letters and underscores, without the module of one's own kind."""
-    return re.sub(r"[^a-z_]", "", kind.split(":")[-1].lower()) or "device"
+    return re.sub(r"[^a-z_]", "", kind.rsplit(":", maxsplit=1)[-1].lower()) or "device"
 
 
 def _homes(zones: Sequence[Zone], groups: Sequence[DeviceGroup]) -> list[int]:

@@ -104,7 +104,7 @@ def tree_layout(graph: nx.Graph, root: str) -> Places:
         block = _rows(tree, top)
         lift = min(row.values(), default=0) - max(block.values()) - (1 if row else 0)
         row |= {bus: place + lift for bus, place in block.items()}
-    columns = max(max(tree.nodes[bus]["hops"] for bus in tree), 1)
+    columns = max(1, *(tree.nodes[bus]["hops"] for bus in tree))
     rows = max(max(row.values()) - min(row.values()), 1)
     height = np.clip(1.3 * rows / columns, 0.3, 0.75) * columns / rows  # of a row, in columns
     return {bus: np.array([tree.nodes[bus]["hops"], height * row[bus]], float) for bus in graph}

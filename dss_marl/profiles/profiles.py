@@ -133,7 +133,7 @@ class Profiles:
 
         Powers are taken over nominal, so that the last bit of a circuit's ratings does not matter.
         """
-        source = Profiles(self.spec, self.feeder, 0.25)._sources("")
+        source = Profiles(self.spec, self.feeder, 0.25)._sources("")  # noqa: SLF001  # another of this class
         scale = 65535 / np.where(source.nominal_kw == 0, 1.0, source.nominal_kw)
         digest = hashlib.sha256(f"generator {VERSION}".encode())
         for day in range(source.days):

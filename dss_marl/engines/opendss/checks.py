@@ -114,9 +114,7 @@ def notes_of_loads(context: Any, feeder: Feeder, volts: Any) -> list[str]:
     ``volts`` (N) are complex, as compiled [kV].
     """
     loads = [feeder.injections[j] for j in feeder.loads]
-    limits = []
-    for _ in elements(context.Loads):
-        limits.append((context.Loads.Vminpu(), context.Loads.Vmaxpu()))
+    limits = [(context.Loads.Vminpu(), context.Loads.Vmaxpu()) for _ in elements(context.Loads)]
     low, high, strange = [], [], []
     for row, (least, most) in zip(loads, limits, strict=True):
         phases = [n for n in row.nodes if abs(volts[n]) > 0.1 * feeder.kv_base[n] > 0]
@@ -162,10 +160,12 @@ def notes_of_ratings(context: Any, feeder: Feeder) -> list[str]:
     unitless = [row.name for row in feeder.branches if row.kind == "line" and row.length_km == 0]
     if unitless:
         notes.append(f"{len(unitless)} lines give no unit of length, so length_km is 0: {few(unitless)}")
-    partly, declared = [], {row.name for row in feeder.switches}
-    for own in elements(context.Lines):
-        if f"line.{own}" not in declared and (context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0)):
-            partly.append(f"line.{own}")
+    declared = {row.name for row in feeder.switches}
+    partly = [
+        f"line.{own}"
+        for own in elements(context.Lines)
+        if f"line.{own}" not in declared and (context.CktElement.IsOpen(1, 0) or context.CktElement.IsOpen(2, 0))
+    ]
     if partly:
         notes.append(f"open in some phases, permanently: {few(partly)}")
     melted = [f"{row.protection} on {row.name}" for row in feeder.branches if row.protection == "fuse"]

@@ -19,7 +19,7 @@ _NO_DIRECTORY = 282  # OpenDSS's error number for "Directory not found"
 
 def acquire() -> Any:
     """An unused context of this process."""
-    global _owner
+    global _owner  # noqa: PLW0603  # the pool is the process's
     if os.getpid() != _owner:  # after a fork the idle contexts are the parent's
         _idle.clear()
         _owner = os.getpid()
@@ -97,7 +97,7 @@ def _compile(context: Any, path: Path) -> None:
 @contextmanager
 def _may_move(context: Any) -> Iterator[None]:
     """Let OpenDSS change the working directory of the process, for files that need it; it is restored afterwards."""
-    before = os.getcwd()
+    before = Path.cwd()
     context.Basic.AllowChangeDir(True)
     try:
         yield

@@ -40,10 +40,7 @@ def strongest_wins(
         names: all controllers that were run.
         scope: days.
     """
-    rows = []
-    for zero in ZEROS:
-        if zero in names:
-            rows.append(_gain(games, strongest, zero, scope))
+    rows = [_gain(games, strongest, zero, scope) for zero in ZEROS if zero in names]
     unbeaten = np.ones(len(scope.days), bool)
     for name in names:
         if name == strongest:

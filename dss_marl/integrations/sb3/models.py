@@ -30,7 +30,7 @@ class LinearSchedule:
         return self.last + (self.first - self.last) * max(left, 0.0)
 
 
-def algorithm_for(name: str, action_space: spaces.Space) -> Any:
+def algorithm_for(name: str, action_space: spaces.Space[Any]) -> Any:
     """The class called ``ppo`` or ``maskable_ppo``; for agents whose actions are numbers, PPO in either case.
 
     Raises:

@@ -101,7 +101,12 @@ class KindVecEnv(VecEnv):
     """
 
     def __init__(
-        self, game: PerKindGame, kind: str, rows: np.ndarray, observation_space: spaces.Box, action_space: spaces.Space
+        self,
+        game: PerKindGame,
+        kind: str,
+        rows: np.ndarray,
+        observation_space: spaces.Box,
+        action_space: spaces.Space[Any],
     ) -> None:
         self.game, self.kind, self.rows = game, kind, rows
         self.action_width = width(action_space)
@@ -208,7 +213,7 @@ def _numbers(make_env: MakeEnv) -> ParallelEnv:
     return UniformSpaces(make_env())
 
 
-def _check_alike(kind: str, own: Mapping[str, tuple[spaces.Space, spaces.Space]]) -> None:
+def _check_alike(kind: str, own: Mapping[str, tuple[spaces.Space[Any], spaces.Space[Any]]]) -> None:
     first, *others = own
     for place, what in enumerate(("observation", "action")):
         for agent in others:

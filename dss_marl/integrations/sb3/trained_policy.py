@@ -143,6 +143,6 @@ def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
             )
 
 
-def _form(space: spaces.Space) -> Any:
+def _form(space: spaces.Space[Any]) -> Any:
     """What must be alike: the shape of numbers, the choices of choices."""
     return space.shape if isinstance(space, spaces.Box) else space

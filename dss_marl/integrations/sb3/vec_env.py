@@ -72,7 +72,7 @@ class RowVecEnv(VecEnv):
         mask_width: entries of a row's mask; 0 where there are none.
     """
 
-    def __init__(self, layout: Layout, n_copies: int, seed: int | None):
+    def __init__(self, layout: Layout, n_copies: int, seed: int | None) -> None:
         self.agents = layout.agents
         self.mask_width = layout.mask_width
         self.n_copies = n_copies
@@ -163,7 +163,7 @@ class RowVecEnv(VecEnv):
 class NativeVecEnv(RowVecEnv):
     """Rows over dss_marl.integrations.vector."""
 
-    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None) -> None:
         self.copies = ParallelCopies(make_env, n_envs, num_cpus)
         super().__init__(self.copies.layout, n_envs, seed)
 
@@ -201,7 +201,7 @@ class SuperSuitVecEnv(RowVecEnv):
     whatever process it is, and brings a list back. `Clone.answer` stands at the other end.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None):
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None) -> None:
         try:
             import supersuit
         except ImportError as error:
@@ -260,7 +260,7 @@ class SuperSuitVecEnv(RowVecEnv):
         answers = self._post({self._tokens[k]: ("ask", question, *args) for k in copies})
         return {k: answers[k] for k in copies}
 
-    def _post(self, request: dict[str, tuple]) -> list[Any]:
+    def _post(self, request: dict[str, tuple[Any, ...]]) -> list[Any]:
         answers = self.venv.env_is_wrapped(request)
         for answer in answers:
             if isinstance(answer, Failure):

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.envs.flattening import plain
+from dss_marl.envs.flattening import ByAgent, plain
 
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]  # a new environment at each call
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
@@ -23,8 +23,8 @@ class Layout(NamedTuple):
     """What the copies have in common; ``mask_width`` is the entries of an agent's mask, 0 where there are none."""
 
     agents: tuple[str, ...]
-    observation_space: spaces.Space
-    action_space: spaces.Space
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
     mask_width: int = 0
 
 
@@ -75,7 +75,7 @@ class Copy(BaseParallelWrapper):
     "TimeLimit.truncated", which is what SB3 looks for. The infos of a reset are kept in `reset_infos`.
     """
 
-    def __init__(self, make_env: MakeEnv):
+    def __init__(self, make_env: MakeEnv) -> None:
         env, self._plain = plain(_checked(make_env()))
         self.layout = shared_layout(env)._replace(mask_width=self._plain.mask_width)
         super().__init__(env)
@@ -83,7 +83,7 @@ class Copy(BaseParallelWrapper):
         if not hasattr(env, "render_mode"):
             env.unwrapped.render_mode = None  # PettingZoo does not ask for it; SB3 and SuperSuit do
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Start an episode: observations and infos by agent."""
         observations, infos = self.env.reset(seed=seed, options=options)
         agents = self.layout.agents
@@ -91,7 +91,7 @@ class Copy(BaseParallelWrapper):
         self.reset_infos = [dict(infos.get(agent, {})) for agent in agents]
         return self._arrays(observations), dict(zip(agents, self.reset_infos, strict=True))
 
-    def step(self, actions: dict[str, Any]) -> tuple[dict, dict, dict, dict, dict]:
+    def step(self, actions: dict[str, Any]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
         """The environment's step, with every agent in all five dicts.
 
         Raises:
@@ -130,14 +130,14 @@ class Copy(BaseParallelWrapper):
             )
 
 
-def _array(space: spaces.Space, value: Any) -> Any:
+def _array(space: spaces.Space[Any], value: Any) -> Any:
     """One agent's observation, in memory of its own: environments may write the next one over theirs."""
     if isinstance(space, spaces.Dict):
         return {key: _array(part, value[key]) for key, part in space.items()}
     return np.array(value, dtype=space.dtype)
 
 
-def gather(space: spaces.Space, parts: Sequence[Any], combine: Callable[[Sequence], np.ndarray]) -> Any:
+def gather(space: spaces.Space[Any], parts: Sequence[Any], combine: Callable[[Sequence[Any]], np.ndarray]) -> Any:
     """Observations put together by `combine` (np.stack, np.concatenate), key by key in a Dict space."""
     if isinstance(space, spaces.Dict):
         return {key: gather(inner, [part[key] for part in parts], combine) for key, inner in space.items()}
@@ -151,7 +151,7 @@ def _set_attr(env: ParallelEnv, name: str, value: Any) -> None:
     setattr(env, name, value)
 
 
-def _env_method(env: ParallelEnv, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+def _env_method(env: ParallelEnv, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return getattr(env, name)(*args, **kwargs)
 
 
@@ -175,7 +175,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 class Block:
     """The copies that one process holds."""
 
-    def __init__(self, make_env: MakeEnv, n: int):
+    def __init__(self, make_env: MakeEnv, n: int) -> None:
         self.copies = [Copy(make_env) for _ in range(n)]
         if len({id(copy.unwrapped) for copy in self.copies}) < n:
             raise ValueError("make_env returned the same environment twice; let it build a new one at each call")

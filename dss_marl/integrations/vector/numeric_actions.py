@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.envs.flattening import action_in, plain, width
+from dss_marl.envs.flattening import ByAgent, action_in, plain, width
 
 
 class UniformSpaces(BaseParallelWrapper):
@@ -23,7 +23,7 @@ class UniformSpaces(BaseParallelWrapper):
         ValueError: an agent's observation is no Box, or its action neither Box, Discrete nor MultiDiscrete.
     """
 
-    def __init__(self, env: ParallelEnv):
+    def __init__(self, env: ParallelEnv) -> None:
         super().__init__(plain(env)[0])
         agents = self.env.possible_agents
         self._own = {a: (self.env.observation_space(a), self.env.action_space(a)) for a in agents}
@@ -40,30 +40,30 @@ class UniformSpaces(BaseParallelWrapper):
         self._seen = spaces.Box(-np.inf, np.inf, (max(width(seen) for seen, _ in self._own.values()),), np.float32)
         self._done = spaces.Box(-np.inf, np.inf, (max(self._widths.values()),), np.float64)
 
-    def own_spaces(self) -> dict[str, tuple[spaces.Space, spaces.Space]]:
+    def own_spaces(self) -> dict[str, tuple[spaces.Space[Any], spaces.Space[Any]]]:
         """The observation and the action space of each agent as it is."""
         return self._own
 
-    def observation_space(self, agent: str) -> spaces.Space:
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Box of the widest agent's size."""
         return self._seen
 
-    def action_space(self, agent: str) -> spaces.Space:
+    def action_space(self, agent: str) -> spaces.Space[Any]:
         """Box of the widest agent's size, float64: it holds choices too."""
         return self._done
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """The environment's reset."""
         observations, infos = self.env.reset(seed=seed, options=options)
         return self._rows(observations), infos
 
-    def step(self, actions: Mapping[str, NDArray]) -> tuple[dict, dict, dict, dict, dict]:
+    def step(self, actions: Mapping[str, NDArray[Any]]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
         """The environment's step, of rows of numbers."""
         own = {agent: action_in(self._own[agent][1], row[: self._widths[agent]]) for agent, row in actions.items()}
         observations, *rest = self.env.step(own)
         return self._rows(observations), *rest
 
-    def _rows(self, observations: Mapping[str, Any]) -> dict[str, NDArray]:
+    def _rows(self, observations: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         rows = {agent: np.zeros(self._seen.shape, np.float32) for agent in observations}
         for agent, row in rows.items():
             own = np.ravel(observations[agent])

@@ -8,6 +8,7 @@ import pickle
 import uuid
 from typing import Any
 
+from dss_marl.envs.flattening import ByAgent
 from dss_marl.integrations.vector.copies import Copy, Infos, MakeEnv, Start
 from dss_marl.integrations.vector.workers import Failure
 
@@ -18,17 +19,17 @@ class SuperSuitCopy(Copy):
     So the factory has to be picklable, but no environment has to.
     """
 
-    def __init__(self, make_env: MakeEnv):
+    def __init__(self, make_env: MakeEnv) -> None:
         super().__init__(make_env)
         self._make_env = make_env
         self._token = uuid.uuid4().hex  # what this copy is called; it cannot know its place among the others
         self._start: Start = (None, None)
         self._closed = False
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return SuperSuitCopy, (self._make_env,)
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Start an episode as prepared, with no infos: SuperSuit would write them over those of the terminal step."""
         (seed, options), self._start = self._start, (None, None)
         observations, _ = super().reset(seed=seed, options=options)
@@ -48,7 +49,7 @@ class SuperSuitCopy(Copy):
         """The infos of the last reset, per agent."""
         return self.reset_infos
 
-    def answer(self, request: dict[str, tuple] | None) -> list[Any]:
+    def answer(self, request: dict[str, tuple[Any, ...]] | None) -> list[Any]:
         """Serve a request that went to all copies, as a list of one.
 
         Args:

@@ -28,7 +28,7 @@ class WorkerError(RuntimeError):
 class Failure:
     """An exception on its way back from a worker: as text and, where it survives pickling, as itself."""
 
-    def __init__(self, error: Exception):
+    def __init__(self, error: Exception) -> None:
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.error: Exception | None = error
         try:
@@ -104,7 +104,7 @@ def _script_hidden() -> Iterator[None]:
 class _Worker:
     """A block in a process of its own: each call is one message out and one back."""
 
-    def __init__(self, factory: bytes, copies: range):
+    def __init__(self, factory: bytes, copies: range) -> None:
         # not fork: a forked child inherits threads' locks and open engines in whatever state they are
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(method)
@@ -157,7 +157,7 @@ class _Worker:
 class _Here:
     """A block in this process, behind the same calls."""
 
-    def __init__(self, make_env: MakeEnv, copies: range):
+    def __init__(self, make_env: MakeEnv, copies: range) -> None:
         self.copies = copies
         self._block = Block(make_env, len(copies))
 
@@ -184,7 +184,7 @@ class ParallelCopies:
         reset_infos: per row, the infos of its copy's last reset.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0):
+    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0) -> None:
         """Build the copies.
 
         Args:
@@ -262,11 +262,11 @@ class ParallelCopies:
             while self._blocks:
                 stack.callback(self._blocks.pop().close)
 
-    def _exchange(self, command: str, arguments: Sequence[tuple]) -> list[Any]:
+    def _exchange(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         self._send(command, arguments)
         return [block.receive() for block in self._blocks]
 
-    def _send(self, command: str, arguments: Sequence[tuple]) -> None:
+    def _send(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         if not self._blocks:
             raise RuntimeError("these environments are closed; build new ones")
         for block, args in zip(self._blocks, arguments, strict=True):

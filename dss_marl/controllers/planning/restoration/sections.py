@@ -196,7 +196,7 @@ def _spanning(edges: Sequence[_Edge]) -> dict[int, tuple[int, _Edge | None]]:
 
 def _ring(edge: _Edge, tree: dict[int, tuple[int, _Edge | None]]) -> Iterator[_Edge]:
     """An edge that the tree lacks, and the edges of the tree between its ends."""
-    above = [{way for way in _up(end, tree)} for end in (edge.a, edge.b)]
+    above = [set(_up(end, tree)) for end in (edge.a, edge.b)]
     yield edge
     yield from above[0] ^ above[1]
 

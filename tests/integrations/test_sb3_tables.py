@@ -158,7 +158,9 @@ def applies(wrapper, view):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _played(WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("flattened") else env), wrapper, steps)
+            return _played(
+                WRAPPERS[wrapper](FlattenedEnv(env) if view.startswith("flattened") else env), wrapper, steps
+            )
         except Exception as error:
             return f"no: {type(error).__name__}"
 

@@ -74,6 +74,16 @@ def make(
 
     Raises:
         ValueError: something named does not exist or does not fit; says what, where and what is known.
+
+    >>> env = make("ieee13_volt_var", split="test", steps=4)
+    >>> observations, infos = env.reset(seed=0)
+    >>> env.agents
+    ['zone_1', 'zone_2', 'zone_3']
+    >>> actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+    >>> observations, rewards, terminations, truncations, infos = env.step(actions)
+    >>> any(terminations.values()), sorted(rewards) == env.agents
+    (False, True)
+    >>> env.close()
     """
     loaded = load_scenario(scenario)
     return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, engine, render_mode, _renderer(render_mode))

@@ -18,6 +18,12 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
 
     Raises:
         ValueError: no such scenario or file, or its content is wrong.
+
+    >>> scenario = load_scenario("ieee34_volt_var")
+    >>> scenario.steps, scenario.dt_h
+    (96, 0.25)
+    >>> scenario.replace(steps=48, rewards={"voltage_violation": 100}).rewards
+    {'voltage_violation': 100.0}
     """
     if isinstance(name_or_path, Scenario):
         return name_or_path

@@ -43,7 +43,7 @@ def operation_figure(days: Mapping[str, Mapping[str, Lines]], hours: Array, titl
             _draw(axes[row][column], label, lines[label], hours)
             if column == 0:
                 axes[row][0].set_ylabel(label, fontsize=8, color=INK)
-        axes[-1][column].set_xlabel("hour of the day [h]", fontsize=8, color=INK, labelpad=1)
+        axes[-1][column].set_xlabel("time of day [h]", fontsize=8, color=INK, labelpad=1)
     for row in axes:
         _legend(row[0])
     if title:

@@ -64,7 +64,7 @@ def _legend(axes: Axes) -> None:
 
 def _name(number: int) -> str:
     day = number % 1000
-    return f"day {number}, a {_WEEK[day % 7]}"
+    return f"day {number}, {_WEEK[day % 7]}"
 
 
 def _steps(axes: Axes, values: Array, dt_h: float, **style: Any) -> None:
@@ -128,20 +128,20 @@ def _align(row: list[Axes], dt_h: float, last: bool) -> None:
         axes.grid(axis="x", color="#ececec", linewidth=0.6)
     if last:
         for axes in row:
-            axes.set_xlabel("hour [h]", fontsize=8, color=INK, labelpad=1)
+            axes.set_xlabel("time of day [h]", fontsize=8, color=INK, labelpad=1)
 
 
 def _draw_hours(axes: Axes, of: Statistics) -> None:
     """Median and 90 % range of the days, by time of day."""
     hour = (np.arange(of.total_kw.shape[1]) + 0.5) * of.dt_h
-    for values, colour, name in ((of.sun_kw.sum(-1), SUN, "sun"), (of.total_kw, LOAD, "load")):
+    for values, colour, name in ((of.sun_kw.sum(-1), SUN, "PV"), (of.total_kw, LOAD, "load")):
         if not values.any():
             continue
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
         axes.fill_between(hour, low, high, color=mixed(colour, "white", 0.7), linewidth=0, alpha=0.8)
         axes.plot(hour, middle, color=colour, linewidth=1.3, label=name)
     axes.set(xlim=(0, 24), ylim=(0, None), xticks=[0, 6, 12, 18, 24])
-    _say(axes, f"{len(of.days)} days: median and 90 % range", "hour [h]", "kW")
+    _say(axes, f"{len(of.days)} days: median and 90 % range", "time of day [h]", "kW")
     axes.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=1.2)
 
 

@@ -123,7 +123,7 @@ def _frame(figure: Figure, axes: Axes, bands: list[Array], dt_h: float) -> None:
     middle = float(np.mean([panel.get_position().intervaly for panel in figure.axes]))
     style: dict[str, Any] = {"fontsize": 8.5, "color": INK}
     figure.text(0.1 / inch[0], middle, "node voltage [pu]", rotation=90, ha="left", va="center", **style)
-    figure.text(0.5, 0.4 / inch[1], "hour of the day [h]", ha="center", va="bottom", **style)
+    figure.text(0.5, 0.4 / inch[1], "time of day [h]", ha="center", va="bottom", **style)
 
 
 def _draw_legend(figure: Figure, mean: bool) -> None:

@@ -30,6 +30,11 @@ def partition(graph: nx.Graph, method: str, **options: Any) -> Partition:
 
     Raises:
         ValueError: unknown method, or options that it does not take.
+
+    >>> from dss_marl import read_feeder
+    >>> parts = partition(read_feeder("case33").graph(), "balanced", count=3)
+    >>> [len(part) for part in parts]
+    [12, 9, 12]
     """
     function = METHODS.get(method) or imported(method, "partition method", METHODS)
     try:

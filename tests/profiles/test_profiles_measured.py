@@ -159,11 +159,15 @@ WRONG = {
     "an empty cell": (
         change(5, 2, ""),
         {},
-        r"column 'two' has 1 empty cells, the first in row 5 after midnight, up to 1 together",
+        r"column 'two' has 1 empty cells, the first in row 5 after midnight, up to 1 in a row",
     ),
     "missing rows": (drop(30, 33), {}, r"3 rows are missing between 2024-03-02 04:00:00 and 2024-03-02 08:00:00"),
     "a long gap": (drop(30, 33), {"fill_h": 2.0}, r"3 rows are missing between"),
-    "a repeated hour": (change(8, 0, "2024-03-01 06:00:00"), {}, r"times go 0 minutes on .* use standard time or UTC"),
+    "a repeated hour": (
+        change(8, 0, "2024-03-01 06:00:00"),
+        {},
+        r"times advance by 0 minutes .* use standard time or UTC",
+    ),
     "an unknown column": (
         rename("three", "thre"),
         {},
@@ -306,7 +310,7 @@ def test_simbench_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps simbench, or unpack its wheel and give the folder"):
         Profiles(SimbenchProfiles(kind="simbench"), small(tmp_path))
-    with pytest.raises(ValueError, match="is no SimBench package: it has no folder 'networks'"):
+    with pytest.raises(ValueError, match="is not a SimBench package: it has no folder 'networks'"):
         Profiles(SimbenchProfiles(kind="simbench", folder=str(tmp_path)), small(tmp_path))
 
 

@@ -71,7 +71,7 @@ def test_days_are_drawn(feeder, dt_h, count):
     of = Profiles(SyntheticProfiles(seed=1), feeder_with_units(feeder), dt_h)
     figure = plots.days_figure(statistics(of, of.days("test")[:count]), "days")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[: min(count, 4)] == [f"day {d}, a {name}" for d, name in _named(of.days("test")[:count])]
+    assert titles[: min(count, 4)] == [f"day {d}, {name}" for d, name in _named(of.days("test")[:count])]
     figure.canvas.draw()
     assert (np.asarray(figure.canvas.buffer_rgba())[..., :3] < 128).mean() > 0.005, "something was drawn"
 

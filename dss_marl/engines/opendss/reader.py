@@ -70,6 +70,12 @@ def read_feeder(
     Raises:
         ValueError: the feeder is unknown or does not compile, an element connects to a bus or phase that no branch
             reaches, or the bus or phase of a unit or tie does not exist.
+
+    >>> feeder = read_feeder("ieee13")
+    >>> len(feeder.buses), len(feeder.nodes), feeder.source_bus
+    (16, 41, 'sourcebus')
+    >>> [tap.name for tap in feeder.taps]
+    ['transformer.reg1', 'transformer.reg2', 'transformer.reg3']
     """
     name, path = feeder_path(path_or_name)
     context = acquire()

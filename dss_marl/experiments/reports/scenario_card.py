@@ -158,7 +158,7 @@ def _difficulties(scenario: Scenario) -> list[str]:
             f"{sensing.missing:.0%} missing, {sensing.delay} intervals late"
         )
     if messages.hops:
-        whom = "all other zones" if messages.hops == "all" else f"zones within {messages.hops} hops"
+        whom = "all other zones" if messages.hops == "all" else f"zones up to {messages.hops} hop(s) away"
         lines.append(
             f"messages: {', '.join(messages.share)} of {whom}, {messages.loss:.0%} lost, "
             f"{messages.delay} intervals late"

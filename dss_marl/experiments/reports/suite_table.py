@@ -58,7 +58,7 @@ def committed(folder: Path) -> dict[str, Result]:
 
 def brief(results: dict[str, Result]) -> str:
     """The README's table: mean return and score of the common controllers, one line per scenario."""
-    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "strongest", "proof"]
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "proof"]
     rows = []
     for name, result in results.items():
         table, said = result.table(), result.said
@@ -133,7 +133,7 @@ def _proof(result: Result) -> str:
         [row.check, row.what, row.measured, row.demanded, {True: "pass", False: "FAIL", None: ""}[row.passed], row.note]
         for row in result.rows
     ]
-    table = _markdown(["", "what", "measured", "demanded", "", "on what"], rows)
+    table = _markdown(["", "what", "measured", "required", "", "basis"], rows)
     return f"<details><summary>Checks</summary>\n\n{table}\n</details>\n"
 
 

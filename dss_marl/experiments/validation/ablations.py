@@ -62,9 +62,7 @@ class PartialController:
         self.whole.reset(env)
         named = np.array([device in self.devices for device in devices_of(env.task)])
         if not named.any():
-            raise ValueError(
-                f"none of {sorted(self.devices)} is in scenario {env.task.scenario.name!r} as it is played"
-            )
+            raise ValueError(f"none of {sorted(self.devices)} is in scenario {env.task.scenario.name!r} as simulated")
         self._acting = (named ^ self.without)[env.task.agents.action_layout.entry_device]
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def panels_of(task: Task, states: Sequence[tuple[GridState, GridState]]) -> dict
         off = np.array([np.abs(estimate_off(task.all_zones, *pair)).ravel() for pair in states])  # 0 where padded
         panels["estimation error [pu]"] = {"worst": off.max(1), "mean": off.sum(1) / task.all_zones.all_estimated}
     if len(feeder.taps):
-        panels["tap"] = _lines(np.array([state.setpoints.tap for state in after], float))
+        panels["tap position"] = _lines(np.array([state.setpoints.tap for state in after], float))
     closed = np.array([state.setpoints.closed for state in after])
     for kind, label, shut in (("capacitor", "capacitor steps closed", True), ("switch", "open switches", False)):
         own = [s for s, row in enumerate(feeder.switches) if row.kind == kind]
@@ -117,7 +117,7 @@ _ORDER = (
     "state of charge [1]",
     "estimation error [pu]",
     "open point [index]",
-    "tap",
+    "tap position",
     "capacitor steps closed",
     "open switches",
     *_UNSERVED,
@@ -137,7 +137,7 @@ def _band(v_pu: Array, alive: BoolArray) -> tuple[float, float, float]:
     return (float(v.min()), float(np.median(v)), float(v.max())) if v.size else (np.nan, np.nan, np.nan)
 
 
-_PLURAL = {"load": "loads", "inverter": "sun", "battery": "batteries", "ev_charger": "cars", "generator": "generators"}
+_PLURAL = {"load": "loads", "inverter": "PV", "battery": "batteries", "ev_charger": "EVs", "generator": "generators"}
 
 
 def _kinds(task: Task) -> list[str]:

@@ -82,8 +82,10 @@ def partial_observation(
         games, strongest, names, scope: as for ``strongest_wins``.
     """
     if is_local(names[strongest]):
-        why = "the strongest knows no more than each zone does itself; a central controller must be stronger than it"
-        return [CheckResult("f", "the strongest uses more than each zone knows", strongest, "not local", False, why)]
+        why = "it uses only each zone's own information; a central controller must outperform it"
+        return [
+            CheckResult("f", "reference controller uses more than zone information", strongest, "not local", False, why)
+        ]
     short, several = {}, len(games.task.zones) > 1
     for name, controller in names.items():
         if is_local(controller) and (several or not isinstance(controller, ZoneGreedy)):

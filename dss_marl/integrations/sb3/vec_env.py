@@ -52,6 +52,14 @@ def to_sb3(
     Raises:
         ValueError: unknown route, bad counts, agents with different spaces, or a factory that cannot be pickled where
             it must be.
+
+    >>> import dss_marl
+    >>> venv = to_sb3(lambda: dss_marl.make("ieee13_volt_var"), n_envs=2)
+    >>> venv.num_envs  # two copies with three agents each
+    6
+    >>> venv.reset().shape[0]
+    6
+    >>> venv.close()
     """
     routes: dict[str, Callable[..., RowVecEnv]] = {"native": NativeVecEnv, "supersuit": SuperSuitVecEnv}
     if route not in routes:

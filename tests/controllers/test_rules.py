@@ -110,11 +110,11 @@ def test_tuning_finds_the_best_of_what_it_tries():
 
 def test_tuning_looks_ever_closer_around_the_best():
     """A tenth closer each time, from a fifth of the range; nothing beats the first here, so all lie around it."""
-    _, tried = tune_droop(lambda curve: 0.0, tries=4, refine=60)
+    _, tried = tune_droop(lambda curve: 0.0, tries=30, refine=60)
     v_ref = np.array([row["v_ref_pu"] for row in tried])
     assert tried[0]["v_ref_pu"] == 1.0
-    assert np.ptp(v_ref[1:4]) > 0.001
-    size = np.array([np.sqrt(np.mean((v_ref[4 + k : 14 + k] - 1.0) ** 2)) for k in (0, 20, 40)])
+    assert np.ptp(v_ref[1:30]) > 0.03
+    size = np.array([np.sqrt(np.mean((v_ref[30 + k : 40 + k] - 1.0) ** 2)) for k in (0, 20, 40)])
     assert 0.003 < size[0] < 0.012  # 0.2 of 0.05 pu, 0.9 as much each time
     assert size[1] / size[0] == pytest.approx(0.9**20, rel=0.8)
     assert size[2] < 0.05 * size[0]

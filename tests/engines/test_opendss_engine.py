@@ -52,6 +52,7 @@ def test_an_error_of_opendss_within_a_solve_is_a_failed_power_flow_and_the_next_
     engine.restart()
     with pytest.raises(PowerFlowError, match="OpenDSS on feeder 'ieee13': the matrix is singular"):
         engine.solve(other)
+    assert engine._context is None, "what was half done is given back"
     assert np.array_equal(engine.solve(setpoints).v_pu, expected.v_pu)
     engine.close()
 

@@ -16,6 +16,7 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints,
 from dss_marl.grid.topology import FED, Topology
 
 _JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
+_LAST_BIT = (1 + _JUST_ABOVE_OFF) / 2  # of the way from the least power to the rating: what that action asks for
 UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
 _SLACK = 1e-4  # of the rating, for the solver's tolerance
 _ABOUT_0 = 1e-9  # of hours that are left
@@ -150,16 +151,23 @@ class Generators(DeviceGroup):
         kept[..., _WAIT] = np.maximum(state[..., _WAIT] - interval.dt_h, 0.0)
         kept[..., _BEFORE], kept[..., _HOURS] = state[..., _LEFT], interval.dt_h
         self.hold(kept, setpoints, interval)
-        return kept, (np.abs(kw - wanted) > _ABOUT_0).astype(np.int64) | ((action[..., 0] > -1) & locked)
+        return kept, self._cut(wanted, kw).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
     def _dispatch(self, asked: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as asked for, and as the ramp and trips allow [kW]."""
-        wanted = np.where(asked > -1, self.kw_min + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
+        fuel = state[..., _LEFT] / interval.dt_h
+        least = np.minimum(self.kw_min, fuel)  # at the end of its fuel it runs on less than it otherwise can
+        wanted = np.where(asked > -1, least + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
         now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
         lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its least power
         highest = np.maximum(now + change, self.kw_min)
-        kw = np.minimum(np.clip(wanted, lowest, highest), state[..., _LEFT] / interval.dt_h)
+        kw = np.minimum(np.clip(wanted, lowest, highest), fuel)
         return wanted, np.where(state[..., _WAIT] > _ABOUT_0, 0.0, kw)
+
+    def _cut(self, wanted: Array, kw: Array) -> BoolArray:
+        """(..., D) whether the power is not what was asked for, beyond the last bit of a float32 action."""
+        off: BoolArray = np.abs(kw - wanted) > _ABOUT_0 + _LAST_BIT * (self.kw - self.kw_min)
+        return off
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; who feeds an island is found anew, since switches and faults may have changed."""
@@ -213,7 +221,7 @@ class Generators(DeviceGroup):
         """See DeviceGroup.legal. That an island takes what it needs, and a dead one nothing, is no limit."""
         wanted, kw = self._dispatch(action[..., 0], state, interval)
         locked = (action[..., 0] > -1) & (state[..., _WAIT] > _ABOUT_0)
-        first = (np.abs(kw - wanted) <= _ABOUT_0) & ~locked
+        first = ~self._cut(wanted, kw) & ~locked
         return np.stack([first, np.ones(first.shape, bool)], axis=-1)
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:

@@ -108,6 +108,23 @@ def test_tuning_finds_the_best_of_what_it_tries():
     assert abs(best.v_ref_pu - target.v_ref_pu) < 0.01
 
 
+def test_tuning_looks_ever_closer_around_the_best():
+    """A tenth closer each time, from a fifth of the range; nothing beats the first here, so all lie around it."""
+    _, tried = tune_droop(lambda curve: 0.0, tries=30, refine=60)
+    v_ref = np.array([row["v_ref_pu"] for row in tried])
+    assert tried[0]["v_ref_pu"] == 1.0
+    assert np.ptp(v_ref[1:30]) > 0.03
+    size = np.array([np.sqrt(np.mean((v_ref[30 + k : 40 + k] - 1.0) ** 2)) for k in (0, 20, 40)])
+    assert 0.003 < size[0] < 0.012  # 0.2 of 0.05 pu, 0.9 as much each time
+    assert size[1] / size[0] == pytest.approx(0.9**20, rel=0.8)
+    assert size[2] < 0.05 * size[0]
+
+
+def test_droop_stops_after_a_dozen_power_flows_or_within_half_a_percent():
+    droop = Droop()
+    assert (droop.solves, droop.tolerance) == (12, 0.005)
+
+
 def test_tuned_droop_beats_the_default_on_training_days():
     scenario = dss_marl.load_scenario("ieee34_volt_var")
     days = build_task(scenario).profiles.days("train")[5::60]

@@ -5,6 +5,7 @@ import pytest
 from generator_grid import FULL, OFF, RATED, Grid, at, built
 from pydantic import ValidationError
 
+from dss_marl import read_feeder
 from dss_marl.devices import device_kind
 
 
@@ -61,6 +62,20 @@ def test_a_unit_that_follows_gives_no_more_than_its_fuel():
     for kw, cut in ((330.0, False), (70.0, True), (0.0, True)):
         limited, _ = grid.step({"48": FULL})
         assert grid.kw("48") == pytest.approx(kw, abs=1e-3) and ("48" in limited) == cut
+
+
+@pytest.mark.parametrize("least", [0.0, 50.0])
+def test_a_unit_out_of_fuel_that_is_held_is_not_limited(least):
+    """100 kWh at 330 kW: 82.5, 17.5 and nothing in a quarter of an hour each, also below its least power."""
+    grid = Grid(tank_kwh=100.0, kw_min=least)
+    d = grid.units.names.index("dg48")
+    asked = np.array([FULL, 0.0])
+    for kw in (330.0, 70.0, 0.0, 0.0):
+        limited, _ = grid.step({"48": tuple(asked)})
+        assert grid.kw("48") == pytest.approx(kw, abs=1e-3) and not limited
+        asked = grid.units.hold_action(grid.state, grid.setpoints, at(1))[d].astype(np.float32)
+    limited, _ = grid.step({"48": FULL})
+    assert limited == {"48"}
 
 
 def test_a_unit_that_trips_has_given_nothing():
@@ -167,6 +182,7 @@ WRONG = {
     "kva": ({"kva": 100}, "is below kw"),
     "kw_min": ({"kw_min": 600}, "is above kw"),
     "restart": ({"restart_h": -1}, "restart_h"),
+    "tank": ({"tank_kwh": -1}, "tank_kwh"),
 }
 
 
@@ -175,3 +191,11 @@ def test_what_cannot_be_is_explained(what):
     changes, words = WRONG[what]
     with pytest.raises(ValidationError, match=words):
         device_kind("generator").Spec.model_validate({"kind": "generator", "bus": "64", "kw": 500, **changes})
+
+
+def test_a_tank_of_nothing_has_no_end_and_any_other_has():
+    kind = device_kind("generator")
+    specs = [kind.Spec(kind="generator", bus="64", name=f"dg{kwh}", kw=100, tank_kwh=kwh) for kwh in (0.0, 0.25, 500.0)]
+    group = kind.build(specs, read_feeder("ieee123", injections=kind.added_units(specs)))
+    assert group.tank_kwh.tolist() == [np.inf, 0.25, 500.0]
+    assert kind.Spec(kind="generator", bus="64", kw=100).tank_kwh == 0.0

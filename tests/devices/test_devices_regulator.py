@@ -153,3 +153,13 @@ def test_only_a_gang_has_a_name():
     two = [RegulatorSpec(kind="regulator"), RegulatorSpec(kind="regulator", names=("reg1a",), ganged=True)]
     with pytest.raises(ValueError, match="given twice"):
         Regulators.build(two, read_feeder("ieee34"))
+
+
+def test_labels_tell_moves_from_positions():
+    """One label for all devices of the group, so both where both are there."""
+    feeder = read_feeder("ieee34")
+    one, other = (
+        RegulatorSpec(kind="regulator", names=(name,), absolute=a) for name, a in (("reg1a", 0), ("reg1b", 1))
+    )
+    found = [Regulators.build(specs, feeder).action_labels for specs in ([one], [one, other], [other])]
+    assert found == [("tap moves",), ("tap moves, or position",), ("tap position",)]

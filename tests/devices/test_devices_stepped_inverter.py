@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from device_cases import KVA, KW, STEP, setpoints, stepped
+from pydantic import ValidationError
 
+from dss_marl import read_feeder
+from dss_marl.devices import device_kind
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 
@@ -40,3 +43,18 @@ def test_what_does_not_fit_is_told(spec, told):
     devices = [{"kind": "stepped_inverter", "bus": 890, "kw": 100, **spec}]
     with pytest.raises(ValueError, match=told):
         build_task(load_scenario("ieee34_volt_var").replace(devices=devices, zones={"method": "balanced", "count": 1}))
+
+
+@pytest.mark.parametrize(("step", "most"), [({}, 10), ({"step": 1}, 1), ({"step": 0.001}, 1000)])
+def test_a_step_is_a_tenth_or_any_share_up_to_all(step, most):
+    kind = device_kind("stepped_inverter")
+    specs = [kind.Spec(kind="stepped_inverter", bus="890", kw=100, **step)]
+    group = kind.build(specs, read_feeder("ieee34", injections=kind.added_units(specs)))
+    assert group.most.tolist() == [most]
+    assert group.kva.tolist() == [120]
+
+
+@pytest.mark.parametrize("step", [0, -0.1, 1.001])
+def test_a_step_of_nothing_or_more_than_all_is_refused(step):
+    with pytest.raises(ValidationError, match="step"):
+        device_kind("stepped_inverter").Spec(kind="stepped_inverter", bus="890", kw=100, step=step)

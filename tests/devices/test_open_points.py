@@ -145,6 +145,44 @@ def test_a_batch_acts_as_its_rows_do(rng):
         assert np.array_equal(batch.closed[k], points.closed)
 
 
+def test_with_fewer_open_places_than_devices_some_have_none():
+    """Row by row: all at home; the first two at the first places; one open place less, and one more elsewhere."""
+    group, feeder = built()
+    home = [group.place_names[k] for k in group.home]
+    assert home == ["l33", "l34", "l35", "l36", "l37"]
+    first, second, l7 = 0, 1, group.place_names.index("l7")
+    state = np.tile(group.home.astype(float), (4, 1))[..., None]
+    state[1, :2, 0] = first, second
+    closed = np.ones((4, len(feeder.switches)), bool)
+    for row, places in enumerate([group.home, [first, second, *group.home[2:]], group.home[1:], [l7, *group.home[1:]]]):
+        closed[row, group.places[list(places)]] = False
+    here = group.here(state, closed)
+    assert here.tolist() == [
+        group.home.tolist(), [first, second, *group.home[2:]], [-1, *group.home[1:]], [l7, *group.home[1:]],
+    ]  # fmt: skip
+    for row in range(4):
+        assert np.array_equal(group.here(state[row], closed[row]), here[row])
+    moved = closed[1].copy()  # the second device's place was closed and another opened: the first stays where it is
+    moved[group.places[[second, l7]]] = True, False
+    assert group.here(state[1], moved).tolist() == [first, l7, *group.home[2:]]
+
+
+def test_a_device_without_an_open_place_stays_and_everything_else_is_refused():
+    group, feeder = built()
+    points = feeder.setpoints()
+    points.closed[group.places[group.home[0]]] = True
+    telemetry = group.telemetry(group.initial(), points, at())
+    assert telemetry.sum(axis=-1).tolist() == [0, 1, 1, 1, 1]
+    before = points.closed.copy()
+    for goal, refused in ((group.home[0], 0), (0, 1)):
+        asked = group.hold_action(group.initial(), points, at())
+        asked[0] = group.request(np.array([goal]))[0]
+        assert group.feasible(asked, group.initial(), points, at())[0, 0] == (not refused)
+        kept, limited = group.act(asked, group.initial(), points, at())
+        assert limited.tolist() == [refused, 0, 0, 0, 0]
+        assert np.array_equal(points.closed, before) and np.array_equal(kept, group.initial())
+
+
 def test_what_cannot_be_is_explained():
     kind = device_kind("open_point")
     with pytest.raises(ValueError, match="no open switch that would close a ring"):

@@ -7,6 +7,7 @@ import pytest
 from own_circuits import CIRCUITS, feeder_of
 
 from dss_marl import OpenDSSEngine, read_feeder
+from dss_marl.engines.opendss.checks import few
 from dss_marl.grid.feeder_report import feeder_report
 
 WIRE = "r1=1 x1=1 r0=1 x0=1 length=1"
@@ -102,3 +103,17 @@ def test_a_load_on_a_disabled_lines_bus_is_dead_and_no_error(tmp_path):
     feeder = read_feeder(tmp_path / "odd.dss")
     assert "no path to a source" in feeder_report(feeder)
     assert OpenDSSEngine(feeder).solve(feeder.setpoints()).served_kw == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ("abc", "a, b, c"),
+        ("abcde", "a, b, c, d, e"),
+        ("abcdef", "a, b, c, d, e and 1 more"),
+        ("aabbccddeeffgg", "a, b, c, d, e and 2 more"),
+        ("", ""),
+    ],
+)
+def test_a_note_names_five_and_counts_the_others(names, text):
+    assert few(names) == text

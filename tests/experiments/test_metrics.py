@@ -189,3 +189,43 @@ def test_what_is_shed_in_part_is_counted_once_and_by_class(entry):
     assert [told[f"unserved_{name}_kwh"] for name in CLASSES] == pytest.approx(share * wanted)
     assert told["unserved_kwh"] == pytest.approx(share * wanted.sum())
     env.close()
+
+
+def test_cars_a_flexible_load_and_a_fault_without_priorities_are_each_counted_by_themselves():
+    """No car charges, the load is shed twice, the tie closes in the fourth of 22 steps; figures by hand."""
+    devices = [
+        {"kind": "switch", "names": ["sw2", "sw7"]},
+        {"kind": "flexible_load", "names": ["s1a"], "priority": 3},
+        {"kind": "ev_charger", "bus": 48, "kw": 40, "priority": 2, "name": "counts"},
+        {"kind": "ev_charger", "bus": 7, "kw": 40, "priority": 0, "name": "does not"},
+    ]
+    changes = {"devices": devices, "priorities": None, "cold_load": None, "zones": {"method": "balanced", "count": 1}}
+    scenario = load_cached("ieee123_restoration").scenario.replace(
+        **changes, faults=["l52"], actions="box", start_hour=5, steps=22
+    )
+    task = build_task(scenario)
+    env, figures, flat = ZoneEnv(task), EpisodeFigures(task), task.default_action.copy()
+    env.reset(seed=0, options={"day": 20})
+    tie, load, cars = (entries[..., 0] for entries in task.agents.action_layout.by_group(flat))  # views
+    due = env.simulator.device_states(env.now.device_state)[2][:, 3].copy()  # of cars that are there
+    cars[:], wanted, lit, shed = -1.0, [], [], 0.0
+    s1a = [row.name for row in task.feeder.injections].index("load.s1a")
+    nodes = [list(task.feeder.injections[j].nodes) for j in task.feeder.loads]
+    while env.agents:
+        step = env.now.step
+        tie[1], load[:] = float(step >= 3), 1.0 if step in (4, 5) else -1.0
+        env.step(task.encoding.encode(flat))
+        figures.add(env.before, env.after, 0.0)
+        wanted.append(-env.after.forecast[0, task.feeder.loads] / 4)
+        lit.append([env.after.solution.energised[of].all() for of in nodes])
+        shed += -env.after.forecast[0, s1a] / 4 * (step in (4, 5))
+    found, wanted, lit = figures.result(), np.array(wanted), np.array(lit)
+    assert (due > 1).all() and shed > 5
+    assert found["ev_unmet_kwh"] == pytest.approx(due[0])
+    assert found["flexible_unmet_kwh"] == pytest.approx(shed)
+    lost = ~lit[0] & lit[-1]  # what the tie brings back; the broken section stays dark and does not count
+    assert lost.sum() > 20 and (~lit[-1]).any() and not lit[:3, lost].any() and lit[3:, lost].all()
+    share = wanted[3:, lost].sum() / wanted[:, lost].sum()
+    assert found["restored_share"] == pytest.approx(share) and 0.5 < share < 0.95
+    assert found["unserved_critical_kwh"] == found["unserved_normal_kwh"] == 0
+    env.close()

@@ -107,6 +107,38 @@ def test_native_of_one_device_each_is_its_own_space():
     assert encoding.mask(2, np.ones((5, 5), bool))[1].tolist() == [1] * 5
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_native_devices_may_have_both_choices_and_numbers(alone):
+    """A Tuple with one part for each entry; the mask has parts for the choices alone."""
+    groups = [group("abc", [3, 0, 5], "Mix")] + ([] if alone else [group("a", [0])])
+    encoding = NativeEncoding(action_layout(groups), groups, 11)
+    own = spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (1,)), spaces.Discrete(5)])
+    mask_of_own = spaces.Tuple([spaces.MultiBinary(3), spaces.MultiBinary(5)])
+    assert encoding.space(1) == (own if alone else spaces.Dict({"mix1": own}))
+    assert encoding.mask_space(1) == (mask_of_own if alone else spaces.Dict({"mix1": mask_of_own}))
+    joint_action = np.array([1.0, 0.25, -0.5, 0.0, -0.75, 1.0, -1.0, 0.5, 0.0, *([] if alone else [0.125])])
+    encoded = encoding.encode(joint_action)
+    for a, agent in enumerate(("x_1", "x_2", "x_3")):
+        assert encoding.space(a).contains(encoded[agent])
+    decoded = encoding.decode(encoded)
+    assert decoded.joint_action.tolist() == joint_action.tolist()
+    assert decoded.level.tolist() == [2, -1, 1, 1, -1, 4, 0, -1, 2, *([] if alone else [-1])]
+    allowed = np.zeros((len(joint_action), 5), bool)
+    allowed[3, 1], allowed[5, 4] = True, True
+    mask = encoding.mask(1, allowed)
+    parts = mask if alone else mask["mix1"]
+    assert encoding.mask_space(1).contains(mask)
+    assert [part.tolist() for part in parts] == [[0, 1, 0], [0, 0, 0, 0, 1]]
+    wild = dict(encoded, x_2=(1, [-3.0], 4) if alone else {"mix1": (1, [-3.0], 4)})
+    assert encoding.decode(wild).clipped.tolist() == [0, 1, 0]
+
+
+def test_native_needs_unique_names():
+    twice = [group("ab", [3], "Same"), group("c", [3], "Same")]
+    with pytest.raises(ValueError, match="two devices are called 'same0'; actions 'native' needs unique names"):
+        NativeEncoding(action_layout(twice), twice, 11)
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [

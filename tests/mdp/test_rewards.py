@@ -269,3 +269,25 @@ def test_terms_only_read(name):
         assert np.array_equal(state.setpoints.kw, points.kw)
         assert np.array_equal(state.setpoints.tap, points.tap)
     assert np.array_equal(after.solution.v_pu, kept[1])
+
+
+@pytest.mark.parametrize(
+    ("true", "told", "wrong"),
+    [(0.95, 0.949, 1), (0.949, 0.95, 1), (0.95, 0.951, 0), (0.951, 0.95, 0), (1.05, 1.051, 1), (1.051, 1.05, 1),
+     (1.05, 1.049, 0), (1.049, 1.05, 0), (0.94, 1.06, 1), (1.06, 0.94, 1), (0.94, 0.93, 0), (0.95, 1.05, 0)],
+)  # fmt: skip
+def test_a_node_at_the_limit_is_within_the_band(true, told, wrong):
+    """0.95 and 1.05 pu themselves are no violation, and telling them is not either."""
+    task = task_of("ieee123_state_estimation")
+    env = ZoneEnv(task)
+    env.reset(seed=0, options={"day": 20})
+    env.step(task.encoding.encode(task.default_action))
+    everywhere = np.full(len(task.feeder.nodes), 1.0)
+    everywhere[task.all_zones.estimated] = true
+    before = with_voltages(env.before, everywhere)
+    state = env.after.device_state.copy()
+    state[task.all_zones.estimates] = told
+    count = sum(len(zone.estimated) for zone in task.zones)
+    found = zone_values(COSTS["misclassified_nodes"], task, before, env.after.replace(device_state=state))
+    assert found.sum() == wrong * count > -1
+    env.close()

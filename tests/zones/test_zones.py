@@ -7,6 +7,7 @@ from common import feeder_with_units, in_new_process
 
 from dss_marl import read_feeder
 from dss_marl.zones import ROW_KINDS, balanced, build_zones, cut, over_zones, partition, stack
+from dss_marl.zones.builder import _pieces
 from dss_marl.zones.partition import live_graph
 
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33", "case69"]
@@ -200,6 +201,19 @@ def test_a_zone_joined_by_an_open_switch_only_is_not_connected():
     rest.remove_nodes_from(ends)
     with pytest.raises(ValueError, match=r"zone_1 of feeder 'case33' is not connected"):
         build_zones(feeder, [ends, *map(set, nx.connected_components(rest))])
+
+
+def test_dead_buses_that_an_open_switch_joins_may_be_a_zone():
+    """A zone without a live bus holds together by the open switches between its dead pieces."""
+    graph = nx.Graph()
+    for a, b, is_open in (("s", "l", False), ("l", "a", True), ("a", "b", False), ("b", "c", True), ("c", "d", False)):
+        graph.add_edge(a, b, open=is_open)
+    closed = nx.Graph((a, b) for a, b, is_open in graph.edges(data="open") if not is_open)
+    live = {"s", "l"}
+    assert _pieces(graph, closed, live, {"a", "b", "c", "d"}) == [{"a", "b", "c", "d"}]
+    assert _pieces(graph, closed, live, {"s", "l", "a", "b"}) == [{"s", "l", "a", "b"}]
+    assert len(_pieces(graph, closed, live, {"a", "b", "d"})) == 2
+    assert len(_pieces(graph, closed, live, {"s", "l", "c", "d"})) == 2
 
 
 def test_an_excluded_buses_bus_must_exist():

@@ -100,10 +100,8 @@ class NativeEncoding(Encoding):
         """Write one device's entries; how many were clipped."""
         clipped = 0
         try:
-            numbers = [
-                float(np.asarray(part).item())
-                for part in (given if np.ndim(given) or isinstance(given, tuple) else [given])
-            ]
+            several = isinstance(given, tuple | list) or np.ndim(given)  # numpy takes no tuple of choices and vectors
+            numbers = [float(np.asarray(part).item()) for part in (given if several else [given])]
         except (ValueError, TypeError):
             numbers = []
         if len(numbers) != len(entries) or not np.isfinite(numbers).all():

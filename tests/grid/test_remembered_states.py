@@ -1,0 +1,50 @@
+"""What is remembered of switch states is bounded, and comes out the same."""
+
+import numpy as np
+import pytest
+from generator_grid import Grid
+
+from dss_marl import read_feeder
+from dss_marl.grid.regulator_direction import RegulatorDirection
+from dss_marl.grid.rings import Rings
+from dss_marl.grid.topology import Topology
+
+
+def states(feeder, rng, count=20):
+    lines = [s for s, row in enumerate(feeder.switches) if row.kind == "switch"]
+    for _ in range(count):
+        closed = feeder.setpoints().closed
+        closed[lines] = rng.random(len(lines)) < 0.6
+        yield closed
+
+
+@pytest.mark.parametrize(
+    ("module", "build", "ask", "kept"),
+    [
+        ("rings", lambda feeder: Rings(Topology.build(feeder)), "of_open_switches", "_known"),
+        ("regulator_direction", RegulatorDirection.build, "fed_forward", "_kept"),
+    ],
+)
+def test_rings_and_directions(monkeypatch, rng, module, build, ask, kept):
+    feeder = read_feeder("ieee123")
+    seen = list(states(feeder, rng))
+    whole = build(feeder)
+    expected = [getattr(whole, ask)(closed) for closed in seen]
+    monkeypatch.setattr(f"dss_marl.grid.{module}._MOST_KEPT", 3)
+    bounded = build(feeder)
+    for closed, answer in zip(seen * 2, expected * 2, strict=True):
+        assert np.array_equal(getattr(bounded, ask)(closed), answer)
+        assert len(getattr(bounded, kept)) <= 3
+
+
+def test_roles_of_generators(monkeypatch, rng):
+    grid = Grid()
+    runs, seen = np.ones(grid.units.size, bool), list(states(grid.feeder, rng))
+    grid.units._roles.clear()
+    expected = [grid.units._role(runs, closed, None) for closed in seen]
+    assert len(grid.units._roles) > 10
+    monkeypatch.setattr("dss_marl.devices.generator._MOST_KEPT", 3)
+    grid.units._roles.clear()
+    for closed, (forms, alive) in zip(seen * 2, expected * 2, strict=True):
+        assert [x.tolist() for x in grid.units._role(runs, closed, None)] == [forms.tolist(), alive.tolist()]
+        assert len(grid.units._roles) <= 3

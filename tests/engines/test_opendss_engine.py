@@ -111,7 +111,7 @@ class Element:
     def __init__(self, y):
         self.CktElement, self.y = self, np.asarray(y, complex)
 
-    def YPrim(self):
+    def YPrim(self):  # noqa: N802  # as OpenDSSDirect calls it
         return self.y.ravel().view(float)
 
 

@@ -48,7 +48,8 @@ class ZoneEnv(ParallelEnv):
 
     Attributes:
         task, split, days, engine, simulator: what is played on.
-        sensing, messages, attack: what stands between agents and the grid; None where the scenario has none.
+        sensing, messages, attack: what stands between agents and the grid; sensing is None where it is perfect, attack
+            where there is none.
         masks, observation_model, reward_model, step_info: what agents may do, observe, get and are told.
         episode: all that changes from step to step, but for what the simulator and the parts above keep.
 

@@ -43,8 +43,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "linear": lambda scenario: SensitivityControl(),
     "best_known": lambda scenario: PlanReplay(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
-    "typical_loads": lambda scenario: WeightedLeastSquares(hears="none"),
-    "local_wls": lambda scenario: WeightedLeastSquares(hears="own"),
+    "typical_loads": lambda scenario: WeightedLeastSquares(meters="none"),
+    "local_wls": lambda scenario: WeightedLeastSquares(meters="own"),
     "wls": lambda scenario: WeightedLeastSquares(),
 }
 # Seconds for each day, or some days only: they play where they are asked for.

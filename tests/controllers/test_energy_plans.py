@@ -40,7 +40,7 @@ def exhaustive(task, day, levels):
             return 0.0
         returns = []
         for value in levels:
-            after = trials.after(now, np.array([value]))
+            after = trials.operate(now, np.array([value]))
             then = after.replace(step=now.step + 1)
             returns.append(trials.reward_model.team_reward(now, after) + best(then))
         return max(returns)
@@ -55,14 +55,14 @@ def idle(scenario, day=WORKDAY):
 def test_a_programme_finds_the_corner_and_the_middle():
     pytest.importorskip("clarabel")
     programme = SparseQP()
-    x = programme.variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
-    programme.rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
-    programme.square(x, np.diag([0.5, 2.0]))
-    np.testing.assert_allclose(programme.solved()[x], [2.0, 2.0], atol=1e-6)
-    programme.price(x, np.array([-1.0, 0.0]))
-    np.testing.assert_allclose(programme.solved()[x], [3.2, 1.8], atol=1e-5)  # the row binds: equal slopes
-    programme.rows([0, 0], x, [1.0, -1.0], [0.0], [0.0])
-    np.testing.assert_allclose(programme.solved()[x], [2.4, 2.4], atol=1e-5)
+    x = programme.add_variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
+    programme.add_rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
+    programme.add_quadratic(x, np.diag([0.5, 2.0]))
+    np.testing.assert_allclose(programme.solve()[x], [2.0, 2.0], atol=1e-6)
+    programme.add_cost(x, np.array([-1.0, 0.0]))
+    np.testing.assert_allclose(programme.solve()[x], [3.2, 1.8], atol=1e-5)  # the row binds: equal slopes
+    programme.add_rows([0, 0], x, [1.0, -1.0], [0.0], [0.0])
+    np.testing.assert_allclose(programme.solve()[x], [2.4, 2.4], atol=1e-5)
 
 
 def test_a_battery_sells_what_it_has_in_the_dear_hours():

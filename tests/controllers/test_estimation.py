@@ -8,7 +8,7 @@ from common import load_cached, task_of
 
 from dss_marl import ZoneEnv, load_scenario
 from dss_marl.controllers import NearestMeter, WeightedLeastSquares, reference
-from dss_marl.controllers.estimation.estimators import seen
+from dss_marl.controllers.estimation.estimators import read_measurements
 from dss_marl.controllers.estimation.least_squares import fit
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.evaluation import run_day
@@ -255,15 +255,15 @@ def test_lost_readings_are_survived():
 def test_no_tap_is_estimated_beyond_its_end(env):
     """Meters that read a fifth too much ask for taps that no regulator has."""
     observations, _ = env.reset(seed=3, options={"day": 10})
-    rule, asked = WeightedLeastSquares(hears="own"), []
+    rule, asked = WeightedLeastSquares(meters="own"), []
     rule.reset(env)
-    show, telemetry = rule._network.show, seen(env.task, observations)
+    predict, telemetry = rule._network.predict, read_measurements(env.task, observations)
 
     def watched(powers, tap):
         asked.append(tap.copy())
-        return show(powers, tap)
+        return predict(powers, tap)
 
-    rule._network.show = watched
+    rule._network.predict = watched
     rule._estimates(env, dataclasses.replace(telemetry, v_pu=1.2 * telemetry.v_pu))
     taps = env.task.feeder.taps
     low, high = np.min(asked, axis=0), np.max(asked, axis=0)
@@ -276,7 +276,7 @@ def test_the_nearest_meter_is_of_the_same_phase_and_zone(env):
     rule = NearestMeter()
     rule.reset(env)
     actions = rule.act(env, observations)
-    telemetry = seen(env.task, observations).v_pu
+    telemetry = read_measurements(env.task, observations).v_pu
     group, names = estimators(env.task), env.task.feeder.nodes
     joint_action = env.task.encoding.decode(actions).joint_action[env.task.agents.action_layout.parts[0]]
     told = group.v_centre_pu + group.span_pu * joint_action
@@ -288,7 +288,7 @@ def test_the_nearest_meter_is_of_the_same_phase_and_zone(env):
 
 def test_what_agents_saw_is_read_back_with_its_noise(env):
     observations, _ = env.reset(seed=3, options={"day": 10})
-    telemetry = seen(env.task, observations)
+    telemetry = read_measurements(env.task, observations)
     group = estimators(env.task)
     off = telemetry.v_pu[group.metered] - env.now.solution.v_pu[group.metered]
     assert 0.0005 < off.std() < 0.004
@@ -303,5 +303,5 @@ def test_estimating_needs_estimators_and_meters():
         WeightedLeastSquares().reset(ZoneEnv(task_of("ieee13_volt_var")))
     with pytest.raises(ValueError, match="reads 'meters'"):
         NearestMeter().reset(ZoneEnv(load_scenario(NAME).replace(observations=["time_of_day"])))
-    with pytest.raises(ValueError, match="hears must be all, own or none"):
-        WeightedLeastSquares(hears="some")
+    with pytest.raises(ValueError, match="meters must be all, own or none"):
+        WeightedLeastSquares(meters="some")

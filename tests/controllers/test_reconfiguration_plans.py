@@ -9,7 +9,7 @@ import dss_marl
 from dss_marl.controllers import reference
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.solve import play_plan, solve_day
-from dss_marl.controllers.search.radial_configurations import Configurations
+from dss_marl.controllers.search.radial_configurations import RadialConfigurations
 from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.engines.opendss import OpenDSSEngine
@@ -36,7 +36,7 @@ def begun():
     states = [
         trials.simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in range(3)
     ]
-    search = Configurations(trials)
+    search = RadialConfigurations(trials)
     return task, states, search, all_trees(ring_table(search.group, task.start.closed))
 
 
@@ -71,8 +71,8 @@ def test_every_configuration_is_reached_in_one_interval_by_moves_that_masks_allo
         observations, _ = env.reset(options={"day": SUMMER})
         here = group.home
         for goal in (trees[one], trees[two]):
-            here = search.goals(here, goal)
-            actions = env.task.encoding.encode(search.asked(task.default_action, here))
+            here = search.move_targets(here, goal)
+            actions = env.task.encoding.encode(search.requests(task.default_action, here))
             for agent, place in actions.items():
                 assert observations[agent]["action_mask"][place]
             observations, _, _, _, infos = env.step(actions)

@@ -89,8 +89,8 @@ def test_sections_share_the_teams_reward(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     joint_action = env.task.default_action.copy()
     joint_action[pickup.entries.breakers[::2]] = 0.0
-    after = pickup.trials.after(now, joint_action)
-    worth = pickup.worth(now, after)
+    after = pickup.trials.operate(now, joint_action)
+    worth = pickup.section_rewards(now, after)
     assert worth.sum() == pytest.approx(pickup.trials.reward_model.team_reward(now, after), rel=1e-9)
     assert (worth < 0).sum() > 10
 
@@ -103,12 +103,12 @@ def test_parts_that_no_line_joins_do_not_feel_each_other(env, sections):
     held[pickup.entries.breakers] = 1.0
     held[pickup.entries.power] = 1.0
     fed = int(part[next(iter(sections.sources))])
-    one = pickup.trials.after(there, held)
+    one = pickup.trials.operate(there, held)
     changed = held.copy()
     own = pickup.entries.breakers[part[pickup.entries.section[pickup.entries.breakers]] == fed]
     changed[own] = -1.0
-    other = pickup.trials.after(there, changed)
-    before, now_worth = (pickup.by_part(part, pickup.worth(there, after)) for after in (one, other))
+    other = pickup.trials.operate(there, changed)
+    before, now_worth = (pickup.sum_by_part(part, pickup.section_rewards(there, after)) for after in (one, other))
     assert abs(now_worth[fed] - before[fed]) > 0.1
     rest = np.arange(sections.count) != fed
     assert now_worth[rest] == pytest.approx(before[rest], abs=1e-6)
@@ -125,7 +125,7 @@ def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(en
     kw, breakers, bound = picked_up_kw(env.simulator, now), pickup._breakers, 0
     home = pickup.entries.section[pickup.entries.breakers]
     for closed in sections.radial(now)[::60]:
-        part, levels = sections.parts(closed), next(pickup.starts(now, env.task.default_action, closed, 1))
+        part, levels = sections.parts(closed), next(pickup.starting_values(now, env.task.default_action, closed, 1))
         levels = levels[pickup.entries.breakers]
         assert set(levels) <= {-1.0, 0.0, 1.0}
         served = breakers.of <= 1 - levels[breakers.owner]
@@ -167,13 +167,13 @@ def test_the_best_of_an_interval_keeps_the_configuration_and_is_no_worse_than_it
 def test_screening_serves_every_part_as_well_as_it_can(env, sections):
     now, pickup = begun(env, "l18+l97"), pickup_of(env, sections)
     screening = ConfigurationScreening(pickup, now, 10_000)
-    for closed, (early, _) in zip(screening.states[::5], screening.worth[::5], strict=True):
+    for closed, (early, _) in zip(screening.states[::5], screening.rewards[::5], strict=True):
         points = now.setpoints
         there = now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
-        flats = pickup.starts(there, env.simulator.hold_action(there), closed)
+        flats = pickup.starting_values(there, env.simulator.hold_action(there), closed)
         assert early >= max(pickup.trials.reward(there, joint_action) for joint_action in flats) - 1e-6
-    best = screening.promising(3)
-    top = screening.states[screening.worth[:, 0].argmax()]
+    best = screening.best_configurations(3)
+    top = screening.states[screening.rewards[:, 0].argmax()]
     assert 1 <= len(best) <= 3 and any(np.array_equal(closed, top) for closed in best)
     unknown = ConfigurationScreening(pickup_of(env, sections), now, 0)
-    assert not len(unknown.promising(3)), "what was never tried is not offered"
+    assert not len(unknown.best_configurations(3)), "what was never tried is not offered"

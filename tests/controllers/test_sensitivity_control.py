@@ -31,7 +31,7 @@ def test_it_is_near_a_planned_day_and_far_above_the_droop():
 def test_its_slopes_are_those_of_the_engine():
     """Voltages and losses under other kvar, all inverters at once: within a tenth of the change."""
     task = task_of(NAME)
-    slopes = _Slopes.measured(task)
+    slopes = _Slopes.measure(task)
     engine = OpenDSSEngine(task.feeder, tolerance=1e-7)
     base = task.start.copy()
     base.kw[slopes.inverters.injections] = slopes.inverters.kva / 2.4

@@ -13,7 +13,7 @@ from dss_marl.controllers.optimization.interval_qp import LocalModel, _constrain
 from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
-from dss_marl.controllers.planning.volt_var.beam_search import RegulatedDay
+from dss_marl.controllers.planning.volt_var.beam_search import BeamSearch
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.controllers.search.trial_solves import TrialSolver
@@ -46,14 +46,14 @@ def exhaustive(task, day):
         simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None)
         for t in range(task.scenario.steps)
     ]
-    moments = IntervalModel(trials, states, positions)
+    intervals = IntervalModel(trials, states, positions)
     prices = positions.prices(trials, states[0])
     tap, bank = positions.start
     earned = {}
     for t, (k, b) in product(range(len(states)), product(range(tap - 3, tap + 4), (0, 1))):
         shares = np.linspace(-1, 1, 41)[:, None]
         at = np.array([k, b])
-        earned[t, k, b] = max(moments.reward(moments.after(t, at, share)) for share in shares)
+        earned[t, k, b] = max(intervals.reward(intervals.operate(t, at, share)) for share in shares)
     best = -np.inf
     for ups in product((-1, 0, 1), repeat=len(states)):
         for banks in product((0, 1), repeat=len(states)):
@@ -235,7 +235,7 @@ def test_a_scenario_without_plans_says_how_to_get_them(tmp_path, monkeypatch):
 def test_regulators_that_run_by_themselves_are_planned_around():
     pytest.importorskip("clarabel")
     task = build_task(dss_marl.load_scenario("ieee34_var").replace(steps=6, start_hour=10))
-    search = RegulatedDay(task, SUMMER, kept=3)
+    search = BeamSearch(task, SUMMER, kept=3)
     flats = search.plan_day()
     search.close()
     weaker = [evaluate(one, task.scenario, [SUMMER])[0]["team_return"] for one in (NoControl(), Droop())]
@@ -318,9 +318,9 @@ def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
     simulator, positions = Simulator(task, dss_marl.ZoneEnv(task).engine), TapPositions(task)
     first, trials = simulator.begin(4, task.start), TrialSolver(simulator)
     states = [simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in range(6)]
-    moments = IntervalModel(trials, states, positions)
+    intervals = IntervalModel(trials, states, positions)
     places = np.array(list(product(range(-16, 17), (0, 1), (0, 1))))
-    rewards = [np.array([moments.reward(moments.after(t, at, np.zeros(0))) for at in places]) for t in range(6)]
+    rewards = [np.array([intervals.reward(intervals.operate(t, at, np.zeros(0))) for at in places]) for t in range(6)]
     limits = [positions.may_move(t) for t in range(6)]
     best, _ = best_path(rewards, [places] * 6, positions.start, limits, positions.prices(trials, states[0]))
     assert solve_day(task, 4)[1] == pytest.approx(best, abs=2e-3)  # of the power flow's tolerance

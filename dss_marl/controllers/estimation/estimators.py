@@ -38,7 +38,7 @@ class Measurements:
     tap: Array
 
 
-def seen(task: Task, observations: Mapping[str, Any]) -> Measurements:
+def read_measurements(task: Task, observations: Mapping[str, Any]) -> Measurements:
     """Read the features ``meters``, ``zone_power`` and ``tap_position`` from all agents' observations."""
     result = Measurements(
         *(np.full(n, np.nan) for n in (len(task.feeder.nodes), len(task.zones), len(task.feeder.taps)))
@@ -58,7 +58,7 @@ def seen(task: Task, observations: Mapping[str, Any]) -> Measurements:
     return result
 
 
-class _Estimating:
+class _EstimatorControl:
     """What these controllers share: they move the estimators only."""
 
     circuit_controls = False
@@ -86,7 +86,7 @@ class _Estimating:
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The estimates as actions."""
-        v = self._estimates(env, seen(env.task, observations))
+        v = self._estimates(env, read_measurements(env.task, observations))
         joint_action = env.task.default_action.copy()
         joint_action[env.task.agents.action_layout.parts[self._place]] = self._group.entries(v)
         return env.task.encoding.encode(joint_action)
@@ -99,7 +99,7 @@ class _Estimating:
         raise NotImplementedError
 
 
-class NearestMeter(_Estimating):
+class NearestMeter(_EstimatorControl):
     """Every estimate is the reading of the nearest meter of the zone, of the same phase where there is one.
 
     Near is by the impedance of the branches between. Where a zone has no meter, the centre of the estimator's range.
@@ -129,7 +129,7 @@ class NearestMeter(_Estimating):
         return np.where(np.isnan(v), self._group.v_centre_pu, v)
 
 
-class WeightedLeastSquares(_Estimating):
+class WeightedLeastSquares(_EstimatorControl):
     """Weighted least squares on the known network, with the typical loads of training days as pseudo-measurements.
 
     The state is every injection's power, and the taps that no agent in reach tells. Gauss-Newton iteration on
@@ -137,15 +137,15 @@ class WeightedLeastSquares(_Estimating):
     normalised residuals are set aside.
 
     Args:
-        hears: all: one estimate from all zones' readings; own: each zone by itself from its own; none: from tap
+        meters: all: one estimate from all zones' readings; own: each zone by itself from its own; none: from tap
             positions and typical loads alone.
     """
 
-    def __init__(self, hears: str = "all") -> None:
-        if hears not in ("all", "own", "none"):
-            raise ValueError(f"hears must be all, own or none; got {hears!r}")
-        self.hears = hears
-        self.local = hears != "all"
+    def __init__(self, meters: str = "all") -> None:
+        if meters not in ("all", "own", "none"):
+            raise ValueError(f"meters must be all, own or none; got {meters!r}")
+        self.meters = meters
+        self.local = meters != "all"
 
     def _prepare(self, task: Task) -> None:
         self._pseudo = PseudoMeasurements.from_training_days(task.profiles)
@@ -154,7 +154,7 @@ class WeightedLeastSquares(_Estimating):
         self._lowest = np.array([tap.minimum for tap in task.feeder.taps], float)
         self._highest = np.array([tap.maximum for tap in task.feeder.taps], float)
         everyone = list(range(len(task.zones)))
-        self._parties = [[z] for z in everyone] if self.hears == "own" else [everyone]
+        self._parties = [[z] for z in everyone] if self.meters == "own" else [everyone]
 
     def _estimates(self, env: ZoneEnv, telemetry: Measurements) -> Array:
         scenario = env.task.scenario
@@ -175,8 +175,8 @@ class WeightedLeastSquares(_Estimating):
         tap[told] = np.where(np.isnan(telemetry.tap[told]), tap[told], telemetry.tap[told])
         hidden = np.array([r for r in range(len(tap)) if r not in told or np.isnan(telemetry.tap[r])], np.int64)
         mean = self._pseudo.mean(row)
-        if self.hears == "none":
-            return self._network.show(mean, tap).v_pu
+        if self.meters == "none":
+            return self._network.predict(mean, tap).v_pu
         nodes = rows_of(zones, "meters")
         metered = [z for z in party if not np.isnan(telemetry.zone_kw[z])]
         z = np.concatenate([telemetry.v_pu[nodes], telemetry.zone_kw[metered]])
@@ -187,7 +187,7 @@ class WeightedLeastSquares(_Estimating):
         x, last = x0, np.zeros(0)
         for _ in range(_ROUNDS):
             tap[hidden] = x[len(mean) :]
-            shown = self._network.show(x[: len(mean)], tap)
+            shown = self._network.predict(x[: len(mean)], tap)
             if last.size and np.abs(shown.v_pu - last).max() < _SETTLED:
                 break
             last = shown.v_pu
@@ -199,7 +199,7 @@ class WeightedLeastSquares(_Estimating):
     def _sigma(self, task: Task, voltages: int, metered: Sequence[int], mean: Array) -> Array:
         """(m) standard deviations of the measurements, as the scenario states them."""
         sensing = task.scenario.sensing
-        served = [np.linalg.norm(self._network.served(z, mean)) for z in metered]
+        served = [np.linalg.norm(self._network.served_kw(z, mean)) for z in metered]
         least_v, least_kw = _SHARPEST
         return np.append(
             np.full(voltages, max(sensing.noise_v_pu, least_v)),

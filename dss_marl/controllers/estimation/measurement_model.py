@@ -47,11 +47,11 @@ class MeasurementModel:
         self._members = [np.concatenate([zone.loads, zone.units]) for zone in task.zones]
         self._slopes(base_kw)
 
-    def show(self, kw: Array, tap: Array) -> PredictedMeasurements:
+    def predict(self, kw: Array, tap: Array) -> PredictedMeasurements:
         """Of injections (J) [kW], loads at their power factor and units at unity, and taps (R), in fractions too."""
         whole = np.rint(tap).astype(np.int64)
-        solution = self._solved(kw, whole)
-        shown = self._shown(solution)
+        solution = self._solve(kw, whole)
+        shown = self._predict(solution)
         rest = tap - whole
         return PredictedMeasurements(shown.v_pu + self.v_per_tap @ rest, shown.zone_kw) if rest.any() else shown
 
@@ -61,18 +61,18 @@ class MeasurementModel:
         by_tap = np.concatenate([self.v_per_tap[nodes][:, taps], np.zeros((len(zones), len(taps)))])
         return np.hstack([by_power, by_tap])
 
-    def served(self, zone: int, kw: Array) -> Array:
+    def served_kw(self, zone: int, kw: Array) -> Array:
         """(l) those of the injections (J) that make up a zone's power [kW]."""
         return np.asarray(kw[self._members[zone]])
 
     def _slopes(self, base_kw: Array) -> None:
         start = self._task.start.tap
-        base = self._shown(self._solved(base_kw, start))
+        base = self._predict(self._solve(base_kw, start))
         v, zone = [], []
         for j in range(len(base_kw)):
             kw = base_kw.copy()
             kw[j] += _STEP_KW
-            shown = self._shown(self._solved(kw, start))
+            shown = self._predict(self._solve(kw, start))
             v.append((shown.v_pu - base.v_pu) / _STEP_KW)
             zone.append((shown.zone_kw - base.zone_kw) / _STEP_KW)
         self.v_per_kw, self.zone_per_kw = np.array(v).T, np.array(zone).T  # (N, J), (Z, J)
@@ -81,14 +81,14 @@ class MeasurementModel:
             tap = start.copy()
             move = 1 if tap[r] < row.maximum else -1
             tap[r] += move
-            by_tap.append((self._shown(self._solved(base_kw, tap)).v_pu - base.v_pu) * move)
+            by_tap.append((self._predict(self._solve(base_kw, tap)).v_pu - base.v_pu) * move)
         self.v_per_tap = np.array(by_tap).reshape(len(by_tap), -1).T  # (N, R)
 
-    def _solved(self, kw: Array, tap: IntArray) -> Solution:
+    def _solve(self, kw: Array, tap: IntArray) -> Solution:
         closed = self._task.start.closed
         return self._engine.solve(Setpoints(kw, kw * self._kvar_per_kw, tap, closed))
 
-    def _shown(self, solution: Solution) -> PredictedMeasurements:
+    def _predict(self, solution: Solution) -> PredictedMeasurements:
         served = solution.served_kw
         return PredictedMeasurements(solution.v_pu, np.array([served[own].sum() for own in self._members]))
 

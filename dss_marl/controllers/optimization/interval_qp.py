@@ -48,16 +48,16 @@ class LocalModel:
 
 def solve_qp(local: LocalModel, low: Array, high: Array) -> Array | None:
     """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
-    return _best(_merged(local), low, high)
+    return _best(_merge_rows(local), low, high)
 
 
 def _best(local: LocalModel, low: Array, high: Array) -> Array | None:
-    """See best_change; with the rows that join as they are broken."""
+    """See solve_qp; with the rows that join as they are broken."""
     beyond = np.stack([local.value - local.band[1], local.band[0] - local.value])
     active = beyond > -_REACH
     change = None
     for _ in range(6):
-        change = _solved(local, low, high, beyond, active)
+        change = _solve(local, low, high, beyond, active)
         if change is None:
             return None
         moved = local.slopes @ change
@@ -68,21 +68,21 @@ def _best(local: LocalModel, low: Array, high: Array) -> Array | None:
     return change
 
 
-def _merged(local: LocalModel) -> LocalModel:
+def _merge_rows(local: LocalModel) -> LocalModel:
     """Of many rows, those that are alike, as phases of a balanced feeder or joints of a cable, as one of all weight."""
     if len(local.value) <= _MANY:
         return local
     every, alike = np.column_stack([local.value, local.band.T, local.slopes]), _ALIKE
-    _, first, group = _rounded(every, alike)
+    _, first, group = _unique_rows(every, alike)
     while len(first) > _MOST:
         alike *= 2
-        _, first, group = _rounded(every, alike)
+        _, first, group = _unique_rows(every, alike)
     weight = np.bincount(group.ravel(), local.weight).astype(float)
     value, slopes, band = local.value[first], local.slopes[first], local.band[:, first]
     return replace(local, value=value, slopes=slopes, weight=weight, band=band)
 
 
-def _rounded(rows: Array, multiple: float) -> tuple[Any, ...]:
+def _unique_rows(rows: Array, multiple: float) -> tuple[Any, ...]:
     """The different ones among rows rounded to a multiple, the first of each, and which each row is."""
     marks = np.rint(rows / multiple).astype(np.int64)
     odd = np.random.default_rng(0).integers(2**62, size=marks.shape[1]) * 2 + 1
@@ -96,7 +96,7 @@ def solve_miqp(local: LocalModel, low: Array, high: Array, whole: IntArray) -> A
         local, low, high: as in ``best_change``.
         whole: which of the n; those that move the rows most are fixed first.
     """
-    low, high, local = low.copy(), high.copy(), _merged(local)
+    low, high, local = low.copy(), high.copy(), _merge_rows(local)
     change = _best(local, low, high)
     for k in sorted(whole, key=lambda k: -float(np.abs(local.slopes[:, k]).sum())):
         if change is None:
@@ -114,7 +114,7 @@ def solve_miqp(local: LocalModel, low: Array, high: Array, whole: IntArray) -> A
     return None if change is None else np.clip(change, low, high)
 
 
-def _solved(local: LocalModel, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
+def _solve(local: LocalModel, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
     """(n) the programme with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
     clarabel = solver_module()
     sign, row = np.nonzero(active)

@@ -28,7 +28,7 @@ class SparseQP:
         self._extra: list[tuple[IntArray, Array]] = []
         self._variables = self._rows = 0
 
-    def variables(self, low: Array, high: Array | float, cost: Array | float = 0.0) -> IntArray:
+    def add_variables(self, low: Array, high: Array | float, cost: Array | float = 0.0) -> IntArray:
         """Numbers of new variables, in the shape of ``low``; ``cost`` is of one unit of each."""
         low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
         self._low.append(low.ravel())
@@ -37,11 +37,11 @@ class SparseQP:
         first, self._variables = self._variables, self._variables + low.size
         return np.arange(first, self._variables).reshape(low.shape)
 
-    def price(self, variables: IntArray, cost: Array) -> None:
+    def add_cost(self, variables: IntArray, cost: Array) -> None:
         """Adds to the cost of one unit of each variable."""
         self._extra.append((variables.ravel(), np.broadcast_to(cost, variables.shape).ravel()))
 
-    def rows(self, row: Array, variable: Array, factor: Array, low: Array, high: Array) -> None:
+    def add_rows(self, row: Array, variable: Array, factor: Array, low: Array, high: Array) -> None:
         """New rows low <= A x <= high, with A given by its entries.
 
         Args:
@@ -55,14 +55,14 @@ class SparseQP:
         self._row_high.append(high)
         self._rows += low.size
 
-    def square(self, variables: IntArray, curvature: Array) -> None:
+    def add_quadratic(self, variables: IntArray, curvature: Array) -> None:
         """Adds x H x / 2 for some variables; H (n, n) is positive semidefinite."""
         upper = np.triu(np.ones(curvature.shape, bool))
         first, second = np.nonzero(upper)
         a, b = variables[first], variables[second]
         self._squares.append((np.minimum(a, b), np.maximum(a, b), curvature[upper]))
 
-    def solved(self) -> Array | None:
+    def solve(self) -> Array | None:
         """The best values of all variables; None where the solver gives up."""
         n = self._variables
         low, high, cost = (np.concatenate(part) for part in (self._low, self._high, self._cost))

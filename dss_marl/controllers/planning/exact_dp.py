@@ -17,8 +17,8 @@ _KNOWN = (SteppedInverters, Inverters, Regulators, Capacitors)
 _MOST = 100  # choices of the entry
 
 
-class _Way(NamedTuple):
-    """The best way to a position: what it earned, the state there, where it came from and what was asked."""
+class _Path(NamedTuple):
+    """The best path to a position: what it earned, the state there, where it came from and what was asked."""
 
     total: float
     state: GridState
@@ -30,7 +30,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the requests of the best of all sequences of choices.
 
     Exact, because the power flow forgets: what comes after an interval depends on the device's position alone, so of
-    all ways to a position only the best one counts.
+    all paths to a position only the best one counts.
 
     Args:
         task: one device with one entry.
@@ -43,25 +43,25 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     trials = TrialSolver(Simulator(task, open_engine(task.feeder)))
     simulator = trials.simulator
     start = simulator.begin(day, task.start)
-    ways, kept = [_Way(0.0, start, 0, 0.0)], []
+    paths, kept = [_Path(0.0, start, 0, 0.0)], []
     for step in range(task.scenario.steps):
         base = simulator.observe(step, task.start, start.device_state, task.default_action.copy(), None)
-        reached: dict[bytes, _Way] = {}
-        for number, way in enumerate(ways):
-            now = _there(base, way.state)
+        reached: dict[bytes, _Path] = {}
+        for number, path in enumerate(paths):
+            now = _with_device(base, path.state)
             for entry in _choices(task) if simulator.fleet.can_act(step)[0] else simulator.hold_action(now):
-                after = trials.after(now, np.array([entry]))
+                after = trials.operate(now, np.array([entry]))
                 if after is None:
                     continue
-                total, key = way.total + trials.reward_model.team_reward(now, after), _position(after)
+                total, key = path.total + trials.reward_model.team_reward(now, after), _position(after)
                 if key not in reached or total > reached[key].total:
-                    reached[key] = _Way(total, after, number, float(entry))
+                    reached[key] = _Path(total, after, number, float(entry))
         if not reached:
             raise ValueError(f"day {day} of scenario {task.scenario.name!r}: no choice of step {step} can be operated")
-        ways = list(reached.values())
-        kept.append(ways)
+        paths = list(reached.values())
+        kept.append(paths)
     simulator.engine.close()
-    best = max(range(len(ways)), key=lambda number: ways[number].total)
+    best = max(range(len(paths)), key=lambda number: paths[number].total)
     entries = []
     for row in reversed(kept):
         entries.append(row[best].entry)
@@ -75,7 +75,7 @@ def _choices(task: Task) -> Array:
     return np.linspace(-1, 1, count)
 
 
-def _there(base: GridState, device: GridState) -> GridState:
+def _with_device(base: GridState, device: GridState) -> GridState:
     """An interval before control with the device where another state has it."""
     tap, closed = device.setpoints.tap, device.setpoints.closed
     setpoints = base.setpoints.copy()

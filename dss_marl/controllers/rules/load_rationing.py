@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.rules.typical_day import Typical, intervals, typical
+from dss_marl.controllers.rules.typical_day import TypicalDay, intervals_ahead, mean_day
 from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -42,7 +42,7 @@ class LoadRationing:
             )
         if getattr(self, "_task", None) is not task:
             self._task: Task = task
-            self._typical: Typical = typical(task)
+            self._typical: TypicalDay = mean_day(task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What all devices are asked in the coming interval."""
@@ -77,7 +77,7 @@ class LoadRationing:
     def _ahead(self, now: GridState, count: int) -> tuple[Array, Array]:
         """(count) load and sun of the coming intervals: as forecast, and beyond that as on typical days [kW]."""
         task = self._task
-        places = intervals(task, now.step, count)
+        places = intervals_ahead(task, now.step, count)
         load, sun = self._typical.load_kw[places].astype(float), self._typical.sun_kw[places].astype(float)
         known = now.forecast[:count]
         own = [group.injections for group in task.device_groups if isinstance(group, Inverters)]

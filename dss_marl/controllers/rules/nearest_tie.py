@@ -33,13 +33,13 @@ class NearestTie:
         """
         if not any(isinstance(group, Switches | FeederTies) for group in env.task.device_groups):
             raise ValueError(f"nearest_tie closes switches; scenario {env.task.scenario.name!r} has none")
-        self._ways = _ways(env.task.feeder)
+        self._adjacent_buses = _adjacent_buses(env.task.feeder)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Actions of all agents."""
-        return env.task.encoding.encode(self.asked(env))
+        return env.task.encoding.encode(self.requests(env))
 
-    def asked(self, env: ZoneEnv) -> Array:
+    def requests(self, env: ZoneEnv) -> Array:
         """(F) the requests for the coming interval."""
         now, task = env.now, env.task
         assert now is not None
@@ -53,7 +53,7 @@ class NearestTie:
             if isinstance(group, Switches | FeederTies):
                 rows = group.switches if isinstance(group, Switches) else group.grid_forming_units
                 for d, s in enumerate(rows.tolist()):
-                    if not now.setpoints.closed[s] and legal[k][d, 0] and self._lights(task.feeder, now, s):
+                    if not now.setpoints.closed[s] and legal[k][d, 0] and self._restores(task.feeder, now, s):
                         found.append((distance[task.feeder.bus_index[group.buses[d]]], k, d))
         if found:
             _, k, d = min(found)
@@ -61,16 +61,16 @@ class NearestTie:
             return joint_action
         for k, group in enumerate(task.device_groups):
             if isinstance(group, Generators):
-                self._form(group, entries[k], now)
+                self._start_unit(group, entries[k], now)
         return joint_action
 
-    def _lights(self, feeder: Feeder, now: GridState, switch: int) -> bool:
+    def _restores(self, feeder: Feeder, now: GridState, switch: int) -> bool:
         """Whether closing it brings dark nodes to what is alive."""
         closed = now.setpoints.closed.copy()
         closed[switch] = True
         return bool(feeder.energised(closed).sum() > now.solution.energised.sum())
 
-    def _form(self, group: Generators, entries: Array, now: GridState) -> None:
+    def _start_unit(self, group: Generators, entries: Array, now: GridState) -> None:
         """Start the first unit that sits in the dark and can feed an island by itself."""
         for d in np.flatnonzero(group.grid_forming_units >= 0):
             nodes = [group.topology.block == block for block in group.blocks[d]]
@@ -89,14 +89,14 @@ class NearestTie:
         ahead = deque(start)
         while ahead:
             bus = ahead.popleft()
-            for other in self._ways[bus]:
+            for other in self._adjacent_buses[bus]:
                 if result[other] == np.inf:
                     result[other] = result[bus] + 1
                     ahead.append(other)
         return result
 
 
-def _ways(feeder: Feeder) -> list[list[int]]:
+def _adjacent_buses(feeder: Feeder) -> list[list[int]]:
     """Per bus, those that a branch leads to."""
     ways: list[list[int]] = [[] for _ in feeder.buses]
     for branch in feeder.branches:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers.rules.droop import Droop
-from dss_marl.controllers.rules.typical_day import intervals, typical
+from dss_marl.controllers.rules.typical_day import intervals_ahead, mean_day
 from dss_marl.devices import Batteries, FlexibleLoads, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -45,12 +45,12 @@ class TimeOfUse(Droop):
 
     def _others(self, env: ZoneEnv) -> Array:
         assert env.now is not None
-        return self._timetable[intervals(env.task, env.now.step, 1)[0]].copy()
+        return self._timetable[intervals_ahead(env.task, env.now.step, 1)[0]].copy()
 
 
 def _timetable(task: Task) -> Array:
     """(T, F) requests by the interval of the day from midnight."""
-    price, dt_h = typical(task).price, task.scenario.dt_h
+    price, dt_h = mean_day(task).price, task.scenario.dt_h
     table = np.tile(task.default_action, (len(price), 1))
     for part, shape, group in zip(
         task.agents.action_layout.parts, task.agents.action_layout.shapes, task.device_groups, strict=True

@@ -1,4 +1,4 @@
-"""Typical: what price, load and sun are like by the time of day, from days that an operator has seen."""
+"""TypicalDay: what price, load and sun are like by the time of day, from days that an operator has seen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dss_marl.profiles.splits import spread_days
 _DAYS = 24  # training days that it is the mean of
 
 
-class Typical(NamedTuple):
+class TypicalDay(NamedTuple):
     """A mean day of the training split, by the interval of the day from midnight.
 
     Attributes:
@@ -27,17 +27,17 @@ class Typical(NamedTuple):
     sun_kw: Array
 
 
-def typical(task: Task) -> Typical:
+def mean_day(task: Task) -> TypicalDay:
     """The mean of some training days; an operator knows them, and nothing of the day that is played."""
     profiles, loads = task.profiles, task.feeder.loads
     days = [profiles.day(day, 0) for day in spread_days(profiles.days("train"), _DAYS)]
     price = np.mean([day.price for day in days], axis=0)
     panels = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     load_kw, sun_kw = (np.mean([day.kw[:, rows].sum(-1) for day in days], axis=0) for rows in (loads, panels))
-    return Typical(price, -load_kw, sun_kw)
+    return TypicalDay(price, -load_kw, sun_kw)
 
 
-def intervals(task: Task, step: int, count: int) -> Array:
+def intervals_ahead(task: Task, step: int, count: int) -> Array:
     """(count) numbers of the intervals of the day, from midnight, in which step ``step`` and the next ones lie."""
     first = round(task.scenario.start_hour / task.scenario.dt_h)
     return np.asarray((first + step + np.arange(count)) % task.profiles.steps)

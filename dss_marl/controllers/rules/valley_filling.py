@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.rules.typical_day import Typical, intervals, typical
+from dss_marl.controllers.rules.typical_day import TypicalDay, intervals_ahead, mean_day
 from dss_marl.devices import EVChargers
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -38,7 +38,7 @@ class ValleyFilling:
         self._place = places[0]
         if getattr(self, "_task", None) is not task:
             self._task: Task = task
-            self._typical: Typical = typical(task)
+            self._typical: TypicalDay = mean_day(task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Power for each car in the coming interval, so that all the coming ones are as even as can be."""
@@ -65,7 +65,7 @@ class ValleyFilling:
     def _load(self, env: ZoneEnv, steps: int) -> Array:
         """(steps) the feeder's load in the coming intervals: the forecast, and typical days beyond it [kW]."""
         assert env.now is not None
-        load = self._typical.load_kw[intervals(env.task, env.now.step, steps)].astype(float)
+        load = self._typical.load_kw[intervals_ahead(env.task, env.now.step, steps)].astype(float)
         known = -env.now.forecast[:steps, env.task.feeder.loads].sum(-1)
         load[: len(known)] = known
         return load

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.search.radial_configurations import Configurations
+from dss_marl.controllers.search.radial_configurations import RadialConfigurations
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.zone_env import ZoneEnv
@@ -41,10 +41,10 @@ class BranchExchange:
         """The exchanges at the end of the descent, all asked for at once."""
         assert env.now is not None
         trials = TrialSolver(env.simulator)
-        search = Configurations(trials)
-        here = search.here(env.now)
+        search = RadialConfigurations(trials)
+        here = search.open_places(env.now)
         if not env.simulator.fleet.can_act(env.now.step)[search.slot].all() or (here < 0).any():
-            return env.task.encoding.encode(search.asked(env.task.default_action, here))
+            return env.task.encoding.encode(search.requests(env.task.default_action, here))
         prices, home = search.prices(env.now), set(here.tolist())
 
         def worth(places: IntArray) -> float:
@@ -61,4 +61,4 @@ class BranchExchange:
             if known.get(top, -np.inf) <= best + _NOISE:
                 break
             places, best = np.array(top), known[top]
-        return env.task.encoding.encode(search.asked(env.task.default_action, search.goals(here, places)))
+        return env.task.encoding.encode(search.requests(env.task.default_action, search.move_targets(here, places)))

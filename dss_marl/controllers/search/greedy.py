@@ -91,11 +91,11 @@ class Greedy:
         assert env.now is not None
         present = np.where(self._moved, env.simulator.hold_action(env.now), env.task.default_action)
         choices = _Choices(env, present, self._by_nature)
-        return choices, choices.settled(present)
+        return choices, choices.nearest_allowed(present)
 
     def _near(self, choices: _Choices) -> Callable[[int, float, float], list[float]]:
         """Other values of an entry around one, a positions' entry always over its whole range."""
-        return lambda entry, value, step: choices.around(entry, value, 2.0 if self._by_nature[entry] else step)
+        return lambda entry, value, step: choices.neighbours(entry, value, 2.0 if self._by_nature[entry] else step)
 
 
 def coordinate_ascent(
@@ -143,7 +143,7 @@ class _Choices:
         values = self._encoding.values
         self._possible = env.simulator.feasible(env.now, values) & ~np.isnan(values) if values.size else None
 
-    def settled(self, joint_action: Array) -> Array:
+    def nearest_allowed(self, joint_action: Array) -> Array:
         """(F) what the agents can say that is nearest, and what comes of it: a choice that is not possible holds."""
         if self._possible is None:
             return joint_action
@@ -151,7 +151,7 @@ class _Choices:
         said = np.where(self._possible[rows, level], self._encoding.values[rows, level], self._present)
         return np.where(level >= 0, said, joint_action)
 
-    def around(self, entry: int, value: float, step: float) -> list[float]:
+    def neighbours(self, entry: int, value: float, step: float) -> list[float]:
         """Other values of an entry, up to ``step`` away or the next ones; of a number, the two at that distance."""
         count = self._encoding.counts[entry]
         if count and self._possible is not None:

@@ -1,4 +1,4 @@
-"""Configurations: a task's open points moved at will, and what each configuration earns in an interval."""
+"""RadialConfigurations: a task's open points moved at will, and what each configuration earns in an interval."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_points(task: Task) -> OpenPoints:
     raise ValueError(f"scenario {task.scenario.name!r} has no open points")
 
 
-class Configurations:
+class RadialConfigurations:
     """Radial configurations by the places that are open, ascending.
 
     Args:
@@ -47,14 +47,14 @@ class Configurations:
         closed[self.group.places[places]] = False
         return closed
 
-    def at(self, now: GridState, places: IntArray) -> GridState:
+    def with_open(self, now: GridState, places: IntArray) -> GridState:
         """The same state with these (D) places open; its solution stays as it was."""
         points = now.setpoints
         return now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, self.closed(places)))
 
     def reward(self, now: GridState, places: IntArray) -> float:
         """What the team earns if these (D) places have been open already; -inf where the power flow fails."""
-        there = self.at(now, places)
+        there = self.with_open(now, places)
         return self._trials.reward(there, self._trials.simulator.hold_action(there))
 
     def prices(self, now: GridState) -> Array:
@@ -69,7 +69,7 @@ class Configurations:
             )  # the state after is the same
         return result
 
-    def here(self, now: GridState) -> IntArray:
+    def open_places(self, now: GridState) -> IntArray:
         """(D) the place of each device."""
         return self.group.here(self.device_state(now), now.setpoints.closed)
 
@@ -77,13 +77,13 @@ class Configurations:
         """(D, 1) of the open points."""
         return self._trials.simulator.fleet.states(now.device_state)[list(self._task.device_groups).index(self.group)]
 
-    def asked(self, joint_action: Array, goals: IntArray) -> Array:
+    def requests(self, joint_action: Array, goals: IntArray) -> Array:
         """(F) the requests, with each device asked for its (D) place."""
         result = joint_action.copy()
         result[self.slot] = self.group.request(goals).ravel()
         return result
 
-    def goals(self, here: IntArray, places: IntArray) -> IntArray:
+    def move_targets(self, here: IntArray, places: IntArray) -> IntArray:
         """(D) where each device goes so that (D) places are open, each by a move that is legal by itself.
 
         Such a division always exists: it is a perfect matching between the places that close and those that open.

@@ -25,7 +25,7 @@ _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
 
 
-class _Here(NamedTuple):
+class _BestSoFar(NamedTuple):
     """The best found of an interval: what it is worth, kvar (n), moves (R) and the state that they lead to."""
 
     earned: float
@@ -63,7 +63,7 @@ class SensitivityControl:
             ValueError: no inverters, or some whose entry is not a share of the kvar there is.
         """
         if self._slopes is None or self._slopes.task is not env.task:
-            self._slopes = _Slopes.measured(env.task)
+            self._slopes = _Slopes.measure(env.task)
         self._kvar = np.zeros(len(self._slopes.inverters.injections))
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -73,75 +73,79 @@ class SensitivityControl:
         reach = _reach(slopes.inverters, now)
         kvar = np.clip(self._kvar, -reach, reach)
         moves = np.zeros(len(slopes.tap_price), np.int64)
-        after = trials.after(now, slopes.asked(env, kvar, reach, moves))
+        after = trials.operate(now, slopes.requests(env, kvar, reach, moves))
         if after is None:
             self._kvar = kvar
-            return env.task.encoding.encode(slopes.asked(env, kvar, reach, moves))
-        here = _Here(trials.reward_model.team_reward(now, after), kvar, moves, after)
+            return env.task.encoding.encode(slopes.requests(env, kvar, reach, moves))
+        here = _BestSoFar(trials.reward_model.team_reward(now, after), kvar, moves, after)
         for turn in range(2):
-            here = self._programmed(env, trials, here, reach, taps=not turn)
-            nudged = self._nudged(env, trials, here, reach)
+            here = self._solve_programs(env, trials, here, reach, taps=not turn)
+            nudged = self._nudge_taps(env, trials, here, reach)
             if nudged is here:
                 break
             here = nudged
         self._kvar = here.kvar
-        return env.task.encoding.encode(slopes.asked(env, here.kvar, reach, here.moves))
+        return env.task.encoding.encode(slopes.requests(env, here.kvar, reach, here.moves))
 
-    def _programmed(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array, taps: bool) -> _Here:
+    def _solve_programs(
+        self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, taps: bool
+    ) -> _BestSoFar:
         """Programmes, each from where the one before led; the first one moves taps too, if asked."""
         assert self._slopes is not None
         slopes = self._slopes
-        low_room, high_room = slopes.room(env)
-        driven, n = slopes.driven(env), len(here.kvar)
+        low_room, high_room = slopes.move_limits(env)
+        compromised, n = slopes.compromised(env), len(here.kvar)
         for number in range(self.rounds):
-            local = slopes.local(here.after, here.kvar)
+            local = slopes.linearise(here.after, here.kvar)
             low = np.append(-reach - here.kvar, low_room - here.moves)
             high = np.append(reach - here.kvar, high_room - here.moves)
-            low[:n][driven] = high[:n][driven] = 0.0
+            low[:n][compromised] = high[:n][compromised] = 0.0
             if number or not taps:
                 low[n:] = high[n:] = 0.0
                 change = solve_qp(local, low, high)
             else:
                 change = solve_miqp(local, low, high, np.arange(n, len(low)))
-            found = None if change is None else self._tried(env, trials, here, reach, change)
+            found = None if change is None else self._take_step(env, trials, here, reach, change)
             if found is None:
                 break
             here = found
         return here
 
-    def _tried(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array, change: Array) -> _Here | None:
+    def _take_step(
+        self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, change: Array
+    ) -> _BestSoFar | None:
         """The longest of three parts of the change that is worth more; taps move whole or not at all."""
         n = len(here.kvar)
         for part in (1.0, 0.4, 0.1):
             kvar = np.clip(here.kvar + part * change[:n], -reach, reach)
             moves = here.moves + (np.rint(change[n:]).astype(np.int64) if part == 1.0 else 0)
-            found = self._better(env, trials, here, kvar, moves, reach)
+            found = self._try(env, trials, here, kvar, moves, reach)
             if found is not None:
                 return found
         return None
 
-    def _nudged(self, env: ZoneEnv, trials: TrialSolver, here: _Here, reach: Array) -> _Here:
+    def _nudge_taps(self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array) -> _BestSoFar:
         """One regulator after the other a step up or down, where that is worth more: a programme may misjudge many."""
         assert self._slopes is not None
-        low, high = self._slopes.room(env)
+        low, high = self._slopes.move_limits(env)
         for r, way in product(range(len(low)), (-1, 1)):
             moves = here.moves.copy()
             moves[r] += way
             if low[r] <= moves[r] <= high[r]:
-                here = self._better(env, trials, here, here.kvar, moves, reach) or here
+                here = self._try(env, trials, here, here.kvar, moves, reach) or here
         return here
 
-    def _better(
-        self, env: ZoneEnv, trials: TrialSolver, here: _Here, kvar: Array, moves: IntArray, reach: Array
-    ) -> _Here | None:
+    def _try(
+        self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, kvar: Array, moves: IntArray, reach: Array
+    ) -> _BestSoFar | None:
         """The interval with these kvar and moves, if it is worth more; a move is paid over a while."""
         assert env.now is not None and self._slopes is not None
-        after = trials.after(env.now, self._slopes.asked(env, kvar, reach, moves))
+        after = trials.operate(env.now, self._slopes.requests(env, kvar, reach, moves))
         if after is None:
             return None
         earned = trials.reward_model.team_reward(env.now, after)
         earned += float(np.abs(moves) @ self._slopes.tap_price) * (1 - 1 / _PATIENCE)
-        return _Here(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
+        return _BestSoFar(earned, kvar, moves, after) if earned > here.earned + 1e-6 else None
 
 
 def _reach(inverters: Inverters, now: GridState) -> Array:
@@ -177,7 +181,7 @@ class _Slopes:
     tap_price: Array
 
     @classmethod
-    def measured(cls, task: Task) -> _Slopes:
+    def measure(cls, task: Task) -> _Slopes:
         """By differences from nominal load with half the sun."""
         inverters = next((g for g in task.device_groups if isinstance(g, Inverters)), None)
         regulators = next((g for g in task.device_groups if isinstance(g, Regulators)), None)
@@ -228,7 +232,7 @@ class _Slopes:
             tap_price=task.reward_model.weight(tap_moves) * np.array(sizes, dtype=float),
         )
 
-    def asked(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
+    def requests(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
         """(F) requests for kvar (n) and moves (R); all else holds."""
         assert env.now is not None
         joint_action = env.simulator.hold_action(env.now)
@@ -247,7 +251,7 @@ class _Slopes:
         assert self.regulators is not None
         return setpoints.tap[self.regulators.taps][self.regulators.leading]
 
-    def driven(self, env: ZoneEnv) -> BoolArray:
+    def compromised(self, env: ZoneEnv) -> BoolArray:
         """(n) inverters that somebody else drives in the coming interval."""
         group, action_layout = self.inverters, self.task.agents.action_layout
         if env.attack is None or env.now is None:
@@ -256,7 +260,7 @@ class _Slopes:
         entries = env.attack.entries(action_layout.entry_agent, env.now.step)[action_layout.parts[place]]
         return entries.reshape(action_layout.shapes[place])[:, 0]
 
-    def room(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
+    def move_limits(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
         """Per regulator (R), fewest and most moves in the coming interval."""
         group, now = self.regulators, env.now
         if group is None or now is None:
@@ -266,7 +270,7 @@ class _Slopes:
         low, high = group.room(env.simulator.fleet.states(now.device_state)[place], now.setpoints)
         return np.where(may, low, 0), np.where(may, high, 0)
 
-    def local(self, after: GridState, kvar: Array) -> LocalModel:
+    def linearise(self, after: GridState, kvar: Array) -> LocalModel:
         """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
         n, count = len(kvar), len(self.tap_price)
         per_kw = self.task.reward_model.weight(loss) / 1000

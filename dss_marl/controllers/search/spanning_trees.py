@@ -29,7 +29,7 @@ def ring_table(group: OpenPoints, closed: BoolArray) -> IntArray:
     return table
 
 
-def widths(group: OpenPoints) -> set[int]:
+def conductor_counts(group: OpenPoints) -> set[int]:
     """Over how many conductors the places go; the trees are only known where all go over as many."""
     return {len(group.exchanges.topology.pairs[int(s)]) for s in group.places}
 

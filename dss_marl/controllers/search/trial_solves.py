@@ -36,7 +36,7 @@ class TrialSolver:
             now: before the interval.
             joint_action: (F) in [-1, 1].
         """
-        after = self.after(now, joint_action)
+        after = self.operate(now, joint_action)
         return -np.inf if after is None else self.reward_model.team_reward(now, after)
 
     def zone_reward(self, zone: int, now: GridState, joint_action: Array) -> float:
@@ -46,10 +46,10 @@ class TrialSolver:
             zone: its number among the task's zones.
             now, joint_action: as for ``reward``.
         """
-        after = self.after(now, joint_action)
+        after = self.operate(now, joint_action)
         return -np.inf if after is None else self.reward_model.zone_reward(zone, now, after)
 
-    def after(self, now: GridState, joint_action: Array) -> GridState | None:
+    def operate(self, now: GridState, joint_action: Array) -> GridState | None:
         """The interval as these requests would make it; None where the power flow fails."""
         self.solves += 1
         if self.attack is not None:

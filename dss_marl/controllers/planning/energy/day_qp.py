@@ -17,7 +17,7 @@ _WORST = 6  # of them at a time
 _MISSED = 1e-4  # beyond the limit
 
 
-def proposed(
+def solve_day_qp(
     stores: StorageFleet,
     now: Array,
     answers: list[LinearisedInterval],
@@ -36,26 +36,26 @@ def proposed(
         islands: what feeds them, and may run out of fuel.
     """
     for part in stores.parts:
-        part.free()
+        part.lift_bans()
     active = [[np.zeros(len(rows.value), bool) for rows in answer.rows] for answer in answers]
     for answer, on in zip(answers, active, strict=True):
-        _activate(answer, on, 0.0 * answer.reach)
+        _activate_rows(answer, on, 0.0 * answer.reach)
     wanted = None
     for _ in range(_ROUNDS):
-        programme, entry, moves = _programme(stores, now, answers, slopes, radius, active)
-        _ration(programme, moves, answers, islands)
-        solution = programme.solved()
+        programme, entry, moves = _quadratic_program(stores, now, answers, slopes, radius, active)
+        _limit_fuel(programme, moves, answers, islands)
+        solution = programme.solve()
         if solution is None:
             return None
         wanted = np.asarray(solution[entry])
-        impossible = [part.impossible(solution) for part in stores.parts]
-        missed = [_activate(*row) for row in zip(answers, active, solution[moves], strict=True)]
+        impossible = [part.is_impossible(solution) for part in stores.parts]
+        missed = [_activate_rows(*row) for row in zip(answers, active, solution[moves], strict=True)]
         if not any(impossible) and not any(missed):
             break
     return wanted
 
 
-def _programme(
+def _quadratic_program(
     stores: StorageFleet,
     now: Array,
     answers: list[LinearisedInterval],
@@ -66,30 +66,30 @@ def _programme(
     """The programme with the active rows, and its variables of entries (T, n) and of columns' moves (T, m)."""
     programme, low, high = SparseQP(), stores.low, stores.high
     inside = np.clip(now, low, high)
-    entry = programme.variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
+    entry = programme.add_variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
     steps, moves = len(now), []
     for part, own, slope in zip(stores.parts, stores.slices, slopes, strict=True):
         mine, here = entry[:, own], now[:, own]
         m = len(part.columns.injection)
-        move = programme.variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
+        move = programme.add_variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
         entries, at = slope.tocoo(), np.arange(move.size)
         ends = -(slope @ here.ravel())
-        programme.rows(
+        programme.add_rows(
             np.r_[at, entries.row],
             np.r_[move.ravel(), mine.ravel()[entries.col]],
             np.r_[np.ones(move.size), -entries.data],
             ends,
             ends,
         )
-        part.couple(programme, mine, here)
+        part.add_coupling(programme, mine, here)
         moves.append(move)
     together = np.hstack(moves)
     for move, answer, rows in zip(together, answers, active, strict=True):
-        _write(programme, move, answer, rows)
+        _add_interval(programme, move, answer, rows)
     return programme, entry, together
 
 
-def _activate(answer: LinearisedInterval, active: list[BoolArray], move: Array) -> bool:
+def _activate_rows(answer: LinearisedInterval, active: list[BoolArray], move: Array) -> bool:
     """Whether rows that take no part are beyond their limit with columns moved by (m); the worst join in."""
     found = False
     for rows, on in zip(answer.rows, active, strict=True):
@@ -101,19 +101,19 @@ def _activate(answer: LinearisedInterval, active: list[BoolArray], move: Array) 
     return found
 
 
-def _write(programme: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
+def _add_interval(programme: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
     """An interval's cost, as a function of how far its columns move (m)."""
-    programme.price(move, answer.gradient)
+    programme.add_cost(move, answer.gradient)
     free = np.flatnonzero(answer.curvature.any(1))
-    programme.square(move[free], answer.curvature[np.ix_(free, free)])
+    programme.add_quadratic(move[free], answer.curvature[np.ix_(free, free)])
     for rows, on in zip(answer.rows, active, strict=True):
         value, slopes, count = rows.value[on], rows.slopes[on], int(on.sum())
         if not count:
             continue
         paid = 1 if rows.highest else count
-        beyond = programme.variables(np.zeros(paid), np.full(paid, np.inf), rows.price[on][:paid])
+        beyond = programme.add_variables(np.zeros(paid), np.full(paid, np.inf), rows.price[on][:paid])
         row, column = np.nonzero(slopes)
-        programme.rows(
+        programme.add_rows(
             np.r_[row, np.arange(count)],
             np.r_[move[column], np.broadcast_to(beyond, count)],
             np.r_[slopes[row, column], -np.ones(count)],
@@ -122,15 +122,15 @@ def _write(programme: SparseQP, move: IntArray, answer: LinearisedInterval, acti
         )
 
 
-def _ration(programme: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
+def _limit_fuel(programme: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
     """What feeds an island gives no more over the day than its fuel; more is priced, so that a solution exists."""
     dt_h = islands.dt_h
     for unit in np.flatnonzero(np.isfinite(islands.tanks)):
-        lacking = programme.variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
+        lacking = programme.add_variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
         by = dt_h * np.array([answer.by[unit] for answer in answers])  # (T, m)
         step, column = np.nonzero(by)
         left = islands.tanks[unit] - dt_h * sum(float(answer.given[unit]) for answer in answers)
-        programme.rows(
+        programme.add_rows(
             np.zeros(len(step) + 1),
             np.append(moves[step, column], lacking),
             np.append(by[step, column], -1.0),

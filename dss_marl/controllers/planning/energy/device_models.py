@@ -107,7 +107,7 @@ class DeviceModel:
         """(m) the device of each column."""
         raise NotImplementedError
 
-    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
         """What holds between intervals, and what the stores are worth.
 
         Args:
@@ -121,13 +121,13 @@ class DeviceModel:
                 now, before = entry[step, waits], entry[step - 1, waits]
                 row, zero = np.arange(len(now)), np.zeros(len(now))
                 ones = np.ones(len(now))
-                programme.rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
+                programme.add_rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
 
-    def free(self) -> None:
-        """Forget what ``impossible`` forbade."""
+    def lift_bans(self) -> None:
+        """Forget what ``is_impossible`` forbade."""
 
-    def impossible(self, solution: Array) -> bool:
-        """Whether a programme's solution does what the devices cannot; the next ``couple`` forbids it."""
+    def is_impossible(self, solution: Array) -> bool:
+        """Whether a programme's solution does what the devices cannot; the next ``add_coupling`` forbids it."""
         return False
 
 
@@ -163,7 +163,7 @@ class _PowerModel(DeviceModel):
         return InjectionColumns(self.group.injections[self._device], unit * active, unit * ~active)
 
     def values(self, entries: Array) -> Array:
-        """See Part.values."""
+        """See DeviceModel.values."""
         kw, kvar = self.power(entries.reshape(len(entries), self.size, self.width))
         return np.concatenate([kw[:, self._kw], kvar[:, self._kvar]], axis=1) / self._rating[self._device]
 
@@ -182,14 +182,14 @@ class InverterModel(_PowerModel):
             self.low[:, 1::2], self.high[:, 1::2] = -group.may_curtail, 0.0
 
     def idle(self) -> Array:
-        """See Part.idle."""
+        """See DeviceModel.idle."""
         entries = super().idle()
         if self.width > 1:
             entries[:, 1::2] = self.low[:, 1::2]
         return entries
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         before, group = self.outlook.setpoints, self.group
         setpoints = Setpoints(before.kw.copy(), before.kvar.copy(), before.tap, before.closed)
         device_state = np.zeros((len(entries), self.size, group.state_size))
@@ -204,48 +204,48 @@ class BatteryModel(_PowerModel):
     def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
         super().__init__(group, device_state, outlook, np.ones(group.size, bool), reactive, group.kva)
-        self.free()
+        self.lift_bans()
 
-    def free(self) -> None:
-        """See Part.free."""
+    def lift_bans(self) -> None:
+        """See DeviceModel.lift_bans."""
         self._one_way = np.zeros((self.outlook.steps, self.size))
 
-    def impossible(self, solution: Array) -> bool:
-        """See Part.impossible: a store that charges and discharges at once, which pays where prices are below zero."""
+    def is_impossible(self, solution: Array) -> bool:
+        """See DeviceModel.is_impossible: a store charges and discharges at once, which pays at negative prices."""
         given, taken = (solution[own] for own in self._both)
         both = np.minimum(given, taken) > _BOTH
         self._one_way = np.where(both, np.where(given > taken, 1.0, -1.0), self._one_way)
         return bool(both.any())
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         group, kw = self.group, entries[..., 0] * self.group.kw
         kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
-    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """See Part.couple: the state of charge, which is worth something at the end."""
-        super().couple(programme, entry, entries)
+    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+        """See DeviceModel.add_coupling: the state of charge, which is worth something at the end."""
+        super().add_coupling(programme, entry, entries)
         group, outlook = self.group, self.outlook
         steps, count, hour = outlook.steps, self.size, outlook.dt_h
         share = entry.reshape(steps, count, self.width)[..., 0]
         wear = outlook.through * group.kw * hour + _WASTE
         zero, ones = np.zeros((steps, count)), np.ones((steps, count))
-        given = programme.variables(zero, ones * (self._one_way >= 0), np.tile(wear, (steps, 1)))
-        taken = programme.variables(zero, ones * (self._one_way <= 0), np.tile(wear, (steps, 1)))
+        given = programme.add_variables(zero, ones * (self._one_way >= 0), np.tile(wear, (steps, 1)))
+        taken = programme.add_variables(zero, ones * (self._one_way <= 0), np.tile(wear, (steps, 1)))
         self._both = given, taken
         worth = np.zeros((steps, count))
         worth[-1] = -outlook.stored * group.kwh
-        soc = programme.variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
+        soc = programme.add_variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
         row = np.arange(steps * count).reshape(steps, count)
-        programme.rows(
+        programme.add_rows(
             np.stack([row, row, row]), np.stack([share, given, taken]), np.stack([ones, -ones, ones]), zero, zero
         )
         out = group.kw * hour / group.kwh / group.discharging * ones
         into = group.kw * hour / group.kwh * group.charging * ones
         start = zero.copy()
         start[0] = group.stored_kwh(self.device_state) / group.kwh
-        programme.rows(
+        programme.add_rows(
             np.concatenate([row, row, row, row[1:]]),
             np.concatenate([soc, given, taken, soc[:-1]]),
             np.concatenate([ones, out, -into, -ones[1:]]),
@@ -265,35 +265,35 @@ class EVModel(_PowerModel):
         super().__init__(group, device_state, outlook, everyone, ~everyone, group.kw)
 
     def idle(self) -> Array:
-        """See Part.idle."""
+        """See DeviceModel.idle."""
         return self.low.copy()
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         kw = -(entries[..., 0] + 1) / 2 * self.group.kw * self.stay_h / self.outlook.dt_h
         return kw, 0 * kw
 
     def start(self, entries: Array) -> Array:
-        """See Part.start: each car evenly over its stay."""
+        """See DeviceModel.start: each car evenly over its stay."""
         stays, entries = self.stays, entries.copy()
         most = stays.stay_h.sum(1) * self.group.kw[stays.device] * self.group.efficiency[stays.device]
         for device, share, stay_h in zip(stays.device, stays.kwh / most, stays.stay_h, strict=True):
             entries[stay_h > 0, device] = 2 * min(share, 1.0) - 1
         return entries
 
-    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """See Part.couple."""
-        super().couple(programme, entry, entries)
+    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+        """See DeviceModel.add_coupling."""
+        super().add_coupling(programme, entry, entries)
         stays, group = self.stays, self.group
         kwh = stays.stay_h * (group.kw * group.efficiency)[stays.device, None] / 2  # of an entry above -1
-        lacking = programme.variables(
+        lacking = programme.add_variables(
             np.zeros(len(stays.kwh)),
             np.full(len(stays.kwh), np.inf),
             np.where(stays.leaves, self.outlook.unmet * group.priority[stays.device], 0.0),
         )
         session, step = np.nonzero(kwh)
         due = stays.kwh - kwh.sum(1)
-        programme.rows(
+        programme.add_rows(
             np.r_[session, np.arange(len(due))],
             np.r_[entry[step, stays.device[session]], lacking],
             np.r_[kwh[session, step], np.ones(len(due))],
@@ -302,4 +302,4 @@ class EVModel(_PowerModel):
         )
         if self.outlook.through:
             drawn = self.outlook.through * group.kw * self.stay_h / 2
-            programme.price(entry, drawn)
+            programme.add_cost(entry, drawn)

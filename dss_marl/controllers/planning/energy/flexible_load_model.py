@@ -37,14 +37,14 @@ class FlexibleLoadModel(DeviceModel):
         return InjectionColumns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is less load
 
     def idle(self) -> Array:
-        """See Part.idle: all is shed."""
+        """See DeviceModel.idle: all is shed."""
         return self.high.copy()
 
     def values(self, entries: Array) -> Array:
-        """See Part.values."""
-        return self._played(entries[None])[0][0] / self.columns.kw
+        """See DeviceModel.values."""
+        return self._simulate(entries[None])[0][0] / self.columns.kw
 
-    def _played(self, entries: Array) -> tuple[Array, Array]:
+    def _simulate(self, entries: Array) -> tuple[Array, Array]:
         """(B, T, D) kW drawn, negative, and (B, D) what the day is worth beyond the grid, of entries (B, T, D)."""
         group, outlook, before = self.group, self.outlook, self.outlook.setpoints
         count, steps = len(entries), outlook.steps
@@ -62,24 +62,24 @@ class FlexibleLoadModel(DeviceModel):
             kw[:, step], device_state = setpoints.kw[:, group.injections], after
         return kw, worth + outlook.stored * group.stored_kwh(device_state)
 
-    def _around(self, entries: Array) -> tuple[Array, Array]:
+    def _differences(self, entries: Array) -> tuple[Array, Array]:
         """(T, T, D) change of the kW in each interval, and (T, D) of the day's worth, by the entry of each interval."""
         steps = self.outlook.steps
         way = np.where(entries <= 0, _SHED, -_SHED)
         tried = np.repeat(entries[None], steps + 1, axis=0)
         tried[np.arange(steps), np.arange(steps)] += way
-        kw, worth = self._played(tried)
+        kw, worth = self._simulate(tried)
         return (kw[:-1] - kw[-1]) / way[:, None], (worth[:-1] - worth[-1]) / way
 
     def slopes(self, entries: Array) -> Any:
-        """See Part.slopes."""
-        kw, self._worth = self._around(entries)
+        """See DeviceModel.slopes."""
+        kw, self._worth = self._differences(entries)
         asked, step, device = np.nonzero(kw)
         slope = kw[asked, step, device] / self.columns.kw[step, device]
         size = entries.size
         return sp.csr_matrix((slope, (step * self.size + device, asked * self.size + device)), shape=(size, size))
 
-    def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """See Part.couple: what is shed for good, and what is owed at the end, as around the entries."""
-        super().couple(programme, entry, entries)
-        programme.price(entry, -self._worth)
+    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+        """See DeviceModel.add_coupling: what is shed for good, and what is owed at the end, as around the entries."""
+        super().add_coupling(programme, entry, entries)
+        programme.add_cost(entry, -self._worth)

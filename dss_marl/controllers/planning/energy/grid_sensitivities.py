@@ -83,7 +83,7 @@ class GridSensitivities:
         self._mixing = rng.standard_normal((len(columns.injection), 3))
         self._bend: Array | None = None
 
-    def _moved(self, state: GridState, change: Array) -> GridState:
+    def _solve_moved(self, state: GridState, change: Array) -> GridState:
         """The interval with (m) changes along the columns, taps and banks where they are."""
         step, now, columns = state.step, state.setpoints, self._columns
         setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
@@ -93,13 +93,13 @@ class GridSensitivities:
         return state.replace(setpoints=setpoints, solution=self._trials.simulator.engine.solve(setpoints))
 
     def _smooth(self, before: GridState, after: GridState) -> float:
-        return self.islands.cost(after) - self._smooth_rewards.team_reward(before, after)
+        return self.islands.fuel_cost(after) - self._smooth_rewards.team_reward(before, after)
 
-    def drawn(self, state: GridState) -> float:
+    def drawn_kw(self, state: GridState) -> float:
         """What the source and all that feeds islands give [kW]."""
-        return float(state.solution.source_kw) + float(self.islands.given(state).sum())
+        return float(state.solution.source_kw) + float(self.islands.given_kw(state).sum())
 
-    def bend(self, state: GridState) -> None:
+    def measure_curvature(self, state: GridState) -> None:
         """Measure how what is drawn bends with the injections: losses are nearly the same quadratic at all times.
 
         Raises:
@@ -107,17 +107,17 @@ class GridSensitivities:
         """
         m = len(self._columns.injection)
         unit = _BEND * np.eye(m)
-        base = self.drawn(self._moved(state, np.zeros(m)))
-        single = [self.drawn(self._moved(state, one)) - base for one in unit]
+        base = self.drawn_kw(self._solve_moved(state, np.zeros(m)))
+        single = [self.drawn_kw(self._solve_moved(state, one)) - base for one in unit]
         result = np.zeros((m, m))
         for i in range(m):
             for j in range(i + 1):
-                both = self.drawn(self._moved(state, unit[i] + unit[j])) - base
+                both = self.drawn_kw(self._solve_moved(state, unit[i] + unit[j])) - base
                 result[i, j] = result[j, i] = (both - single[i] - single[j]) / _BEND**2
         values, vectors = np.linalg.eigh(result)
         self._bend = (vectors * np.maximum(values, 0.0)) @ vectors.T
 
-    def answer(self, before: GridState, after: GridState, free: Array, reach: Array) -> LinearisedInterval:
+    def linearise(self, before: GridState, after: GridState, free: Array, reach: Array) -> LinearisedInterval:
         """The model around an interval as operated.
 
         Args:
@@ -129,13 +129,13 @@ class GridSensitivities:
             PowerFlowError: a power flow fails.
         """
         m, places = len(free), np.flatnonzero(free)
-        base = self._moved(after, np.zeros(m))
+        base = self._solve_moved(after, np.zeros(m))
         smooth, value = self._smooth(before, base), self._values(base)
         gradient, slopes = np.zeros(m), np.zeros((len(value), m))
         for k in places:
             change = np.zeros(m)
             change[k] = _STEP
-            moved = self._moved(after, change)
+            moved = self._solve_moved(after, change)
             gradient[k] = (self._smooth(before, moved) - smooth) / _STEP
             slopes[:, k] = (self._values(moved) - value) / _STEP
         assert self._bend is not None
@@ -149,7 +149,7 @@ class GridSensitivities:
         assert self._bend is not None
         bent, expected = 0.0, 0.0
         for direction in self._directions * free:
-            both = sum(self._smooth(before, self._moved(base, way * _BEND * direction)) for way in (1, -1))
+            both = sum(self._smooth(before, self._solve_moved(base, way * _BEND * direction)) for way in (1, -1))
             bent += both - 2 * smooth
             expected += float(direction @ self._bend @ direction) * _BEND**2
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
@@ -159,7 +159,7 @@ class GridSensitivities:
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
         import_kw, islands = [float(state.solution.source_kw)], self.islands
         v = state.solution.v_alive[self._scored]
-        return np.concatenate([v, import_kw, loading, islands.beyond(state), islands.given(state)])
+        return np.concatenate([v, import_kw, loading, islands.excess(state), islands.given_kw(state)])
 
     def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[HingeTerms, ...]:
         n, last = len(self._scored), len(value) - 7 * self.islands.size
@@ -178,7 +178,7 @@ class GridSensitivities:
             near = beyond + np.abs(slope) @ reach > 0
             if near.any():  # a cable's pieces carry the same current: one of them, the most loaded, stands for all
                 beyond, slope = beyond[near], slope[near]
-                group, count = self._alike(beyond, slope * reach)
+                group, count = self._group_alike(beyond, slope * reach)
                 order = np.argsort(-beyond, kind="stable")
                 first = order[np.unique(group[order], return_index=True)[1]]
                 rows.append(HingeTerms(beyond[first], slope[first], np.full(count, self._per_loading), highest=True))
@@ -193,14 +193,14 @@ class GridSensitivities:
         beyond, slope, price = beyond[near], slope[near], price[near]
         if not len(beyond):
             return HingeTerms(beyond, slope, price)
-        group, _ = self._alike(beyond, slope * reach)
+        group, _ = self._group_alike(beyond, slope * reach)
         total = np.bincount(group, price)
         weight = price / total[group]
         shared = np.zeros((len(total), slope.shape[1]))
         np.add.at(shared, group, slope * weight[:, None])
         return HingeTerms(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
 
-    def _alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
+    def _group_alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
         """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""
         key = np.column_stack([value, change @ self._mixing])
         _, group = np.unique(np.rint(key / _ALIKE), axis=0, return_inverse=True)

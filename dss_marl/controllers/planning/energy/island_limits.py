@@ -52,20 +52,20 @@ class IslandLimits:
         """Number of units G."""
         return len(self.tanks)
 
-    def dark(self, after: GridState) -> bool:
+    def any_tripped(self, after: GridState) -> bool:
         """Whether any of them feeds nothing, because it tripped."""
         return not all(after.setpoints.closed[group.grid_forming_units].all() for group in self._groups)
 
-    def given(self, after: GridState) -> Array:
+    def given_kw(self, after: GridState) -> Array:
         """(G) what each gives [kW]."""
         kw = [after.solution.grid_forming_kw[group.places].sum(axis=-1) for group in self._groups]
         return np.concatenate([np.zeros(0), *kw])
 
-    def cost(self, after: GridState) -> float:
+    def fuel_cost(self, after: GridState) -> float:
         """What the fuel of the interval costs the team."""
-        return float(self.per_kwh @ self.given(after)) * self.dt_h
+        return float(self.per_kwh @ self.given_kw(after)) * self.dt_h
 
-    def beyond(self, after: GridState) -> Array:
+    def excess(self, after: GridState) -> Array:
         """(6 G) by how much each exceeds, with a margin, its kW, 0, its kVA and what each phase bears [kW, kVA]."""
         found = [np.zeros(0)]
         for group in self._groups:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers.base import Controller, record_requests
-from dss_marl.controllers.planning.energy.day_qp import proposed
+from dss_marl.controllers.planning.energy.day_qp import solve_day_qp
 from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
 from dss_marl.controllers.planning.energy.storage_fleet import PARTS, StorageFleet, places
@@ -78,7 +78,7 @@ def unsupported_reason(task: Task) -> str:
             problem = "chargers that do not act at every step"
         elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
             problem = f"{type(group).__name__} beside the circuit's own controls"
-    return problem or volt_var.refuses_moves(task, places(task))
+    return problem or volt_var.unsupported_moves(task, places(task))
 
 
 class EnergyDay:
@@ -105,20 +105,20 @@ class EnergyDay:
         self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
         for joint_action in self.plan:
             self.positions.write(joint_action, self.positions.start, self.positions.start)
-        self.total, self._befores, self._afters = self.played(self.plan)
-        self._better(self._with(self._stores.start(self._entries)))
+        self.total, self._befores, self._afters = self.play(self.plan)
+        self._take_if_better(self._with_entries(self._stores.start(self._entries)))
         if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
-            self._better(self._with(self._stores.idle()))
+            self._take_if_better(self._with_entries(self._stores.idle()))
         for rule in self._rules():
             plan = record_requests(task, day, rule)
             if plan is not None:
-                self._better(plan)
+                self._take_if_better(plan)
         if not np.isfinite(self.total):
             raise ValueError(
                 f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
             )
-        heaviest = int(np.argmax([abs(self._network.drawn(after)) for after in self._afters]))
-        self._network.bend(self._afters[heaviest])
+        heaviest = int(np.argmax([abs(self._network.drawn_kw(after)) for after in self._afters]))
+        self._network.measure_curvature(self._afters[heaviest])
 
     def _rules(self) -> list[Controller]:
         """Whose days are worth beginning with: an island's, and what looks no further where slopes tell little.
@@ -133,21 +133,21 @@ class EnergyDay:
         """(T, n) what the stores are asked."""
         return self.plan[:, self._stores.places]
 
-    def _with(self, entries: Array) -> Array:
+    def _with_entries(self, entries: Array) -> Array:
         """(T, F) the plan with other entries of the stores."""
         plan = self.plan.copy()
         plan[:, self._stores.places] = entries
         return plan
 
-    def played(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
+    def play(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
         """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
         simulator, total = self.trials.simulator, 0.0
         befores: list[GridState] = []
         afters: list[GridState] = []
         now = simulator.begin(self.day, self.task.start)
         for joint_action in plan:
-            after = self.trials.after(now, joint_action)
-            if after is None or self._network.islands.dark(after):
+            after = self.trials.operate(now, joint_action)
+            if after is None or self._network.islands.any_tripped(after):
                 return -np.inf, befores, afters
             total += self.trials.reward_model.team_reward(now, after)
             befores.append(now)
@@ -169,8 +169,8 @@ class EnergyDay:
         slopes: list[Any] = []
         for _ in range(_ITERATIONS):
             if not answers:
-                answers, slopes = self._answers(radius)
-            wanted = proposed(self._stores, self._entries, answers, slopes, radius, self._network.islands)
+                answers, slopes = self._linearise(radius)
+            wanted = solve_day_qp(self._stores, self._entries, answers, slopes, radius, self._network.islands)
             if wanted is None:
                 break
             gained, part = self._accept(wanted)
@@ -189,44 +189,44 @@ class EnergyDay:
         """Play the entries wanted, or go a part of the way; what was gained, 0 if neither is better, and the part."""
         now = self._entries
         for part in (1.0, 0.4):
-            gained = self._better(self._with(now + part * (wanted - now)))
+            gained = self._take_if_better(self._with_entries(now + part * (wanted - now)))
             if gained > 0:
                 return gained, part
         return 0.0, 0.0
 
-    def _better(self, plan: Array) -> float:
+    def _take_if_better(self, plan: Array) -> float:
         """Take a plan if it earns more when it is played, as it is kept; what was gained, or 0."""
-        plan = self._rounded(plan)
-        total, befores, afters = self.played(plan)
+        plan = self._round(plan)
+        total, befores, afters = self.play(plan)
         gained = total - self.total
         if not gained > 0:  # nor where both fail
             return 0.0
         self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
         return gained
 
-    def _answers(self, radius: float) -> tuple[list[LinearisedInterval], list[Any]]:
+    def _linearise(self, radius: float) -> tuple[list[LinearisedInterval], list[Any]]:
         """How each interval answers around the plan, and (T m, T n) how each part's entries move its columns."""
         slopes = self._stores.slopes(self._entries)
         reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
         free, reach = reach > 0, np.minimum(reach * min(radius, 1.0), 2.0)
         rows = zip(self._befores, self._afters, free, reach, strict=True)
-        return [self._network.answer(*row) for row in rows], slopes
+        return [self._network.linearise(*row) for row in rows], slopes
 
     def move_taps(self, first: bool) -> float:
         """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
         positions, task = self.positions, self.task
-        moments = IntervalModel(self.trials, self._befores, positions, self.plan)
+        intervals = IntervalModel(self.trials, self._befores, positions, self.plan)
         prices = positions.prices(self.trials, self._befores[0])
-        rows = zip(self._afters, self.plan[:, moments.places], strict=True)
+        rows = zip(self._afters, self.plan[:, intervals.places], strict=True)
         anew = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE
         known = None if anew else [(positions.of(after.setpoints), entries) for after, entries in rows]
-        search = DaySearch(moments, positions, prices, known)
-        volt_var.rounds(search, partial(positions.near, pairs=False))
-        return self._better(search.requests())
+        search = DaySearch(intervals, positions, prices, known)
+        volt_var.run_rounds(search, partial(positions.near, pairs=False))
+        return self._take_if_better(search.requests())
 
-    def _rounded(self, plan: Array) -> Array:
+    def _round(self, plan: Array) -> Array:
         """(T, F) a plan in half precision; cars are never asked for less than planned."""
-        rounded, places = plan.astype(np.float16), self._stores.never_less()
+        rounded, places = plan.astype(np.float16), self._stores.not_to_lower()
         less = rounded[:, places] < plan[:, places]
         rounded[:, places] = np.where(less, np.nextafter(rounded[:, places], np.float16(1)), rounded[:, places])
         return rounded.astype(float)

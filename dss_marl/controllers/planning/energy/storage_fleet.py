@@ -76,7 +76,7 @@ class StorageFleet:
         """Per part, (T m, T n) sparse: how its entries move its columns."""
         return [part.slopes(entries[:, mine]) for part, mine in zip(self.parts, self.slices, strict=True)]
 
-    def never_less(self) -> IntArray:
+    def not_to_lower(self) -> IntArray:
         """Places of the entries that rounding must not lower: a car would leave with a little less than it needs."""
         own = zip(self.parts, self.slices, strict=True)
         cars = [self.places[mine] for part, mine in own if isinstance(part, EVModel)]

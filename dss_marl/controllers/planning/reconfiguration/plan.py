@@ -8,8 +8,8 @@ import numpy as np
 
 from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import LinDistFlowScreening
-from dss_marl.controllers.search.radial_configurations import Configurations
-from dss_marl.controllers.search.spanning_trees import all_trees, ring_table, widths
+from dss_marl.controllers.search.radial_configurations import RadialConfigurations
+from dss_marl.controllers.search.spanning_trees import all_trees, conductor_counts, ring_table
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.engines import open_engine
@@ -38,7 +38,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: let the model offer more.
     """
     trials = TrialSolver(Simulator(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
-    configurations = Configurations(trials)
+    configurations = RadialConfigurations(trials)
     group, steps = configurations.group, range(task.scenario.steps)
     first = trials.simulator.begin(day, task.start)
     states = [
@@ -47,16 +47,16 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     trees = all_trees(ring_table(group, task.start.closed))
     search = _Search(configurations, states)
     if len(trees) * len(states) <= _SOLVES:
-        search.offer(trees)
+        search.try_everywhere(trees)
     else:
-        scores = _Scores(LinDistFlowScreening(task, group, trees), states)
-        search.offer(trees[scores.promising(_THOROUGH if thorough else _BEST)])
+        scores = _WindowScores(LinDistFlowScreening(task, group, trees), states)
+        search.try_everywhere(trees[scores.best_configurations(_THOROUGH if thorough else _BEST)])
         for _ in range(_ROUNDS):
             before = search.total
-            search.look_around()
+            search.try_neighbours()
             if search.total <= before:
                 break
-    result = _written(task, configurations, states, search.path)
+    result = _requests_along(task, configurations, states, search.path)
     trials.simulator.engine.close()
     return result
 
@@ -70,7 +70,7 @@ def unsupported_reason(task: Task) -> str:
     if others:
         problem = f"{type(others[0]).__name__} beside open points"
     for group in task.device_groups:
-        if isinstance(group, OpenPoints) and len(widths(group)) > 1:
+        if isinstance(group, OpenPoints) and len(conductor_counts(group)) > 1:
             problem = "open points over lines of different phases"
         elif isinstance(group, OpenPoints) and len(set(task.feeder.source_nodes.tolist())) > len(_phases(task)):
             problem = "several sources"
@@ -87,14 +87,14 @@ def _phases(task: Task) -> tuple[int, ...]:
     return task.feeder.bus(task.feeder.source_bus).phases
 
 
-class _Scores:
+class _WindowScores:
     """What the model makes of all configurations, added up over windows of the day."""
 
     def __init__(self, screening: LinDistFlowScreening, states: list[GridState]) -> None:
         scores = np.array([screening.scores(state) for state in states])
         self._sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0)])
 
-    def promising(self, count: int) -> IntArray:
+    def best_configurations(self, count: int) -> IntArray:
         """The best ones of each window, without repetition."""
         found: set[int] = set()
         steps = len(self._sums) - 1
@@ -106,14 +106,14 @@ class _Scores:
 
 
 class _Search:
-    """Configurations on offer, and the best path through them.
+    """Radial configurations on offer, and the best path through them.
 
     Attributes:
         path: per interval, (D) open places.
         total: what it earns.
     """
 
-    def __init__(self, configurations: Configurations, states: list[GridState]) -> None:
+    def __init__(self, configurations: RadialConfigurations, states: list[GridState]) -> None:
         self._configurations, self._states = configurations, states
         self._prices = configurations.prices(states[0])
         group = configurations.group
@@ -123,15 +123,15 @@ class _Search:
         self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
         self.path: list[IntArray] = []
         self.total = -np.inf
-        self.offer([self._home])
+        self.try_everywhere([self._home])
 
-    def offer(self, trees: Iterable[IntArray]) -> None:
+    def try_everywhere(self, trees: Iterable[IntArray]) -> None:
         """Try more configurations in every interval, and take the best path through all that were tried."""
         everywhere = np.ones(len(self._states), bool)
         self._try({tuple(one.tolist()): everywhere for one in trees})
         self._choose()
 
-    def look_around(self) -> None:
+    def try_neighbours(self) -> None:
         """Try what is one exchange from the path where it is, an interval earlier and later, and choose again."""
         where: dict[tuple[int, ...], BoolArray] = {}
         count = len(self._states)
@@ -168,10 +168,12 @@ class _Search:
         self.path = [sets[own][k] for own, k in zip(offers, path, strict=True)]
 
 
-def _written(task: Task, configurations: Configurations, states: list[GridState], path: list[IntArray]) -> Array:
+def _requests_along(
+    task: Task, configurations: RadialConfigurations, states: list[GridState], path: list[IntArray]
+) -> Array:
     """(T, F) the requests that lead along the path."""
     here, result = configurations.group.home.copy(), []
     for places in path:
-        here = configurations.goals(here, places)
-        result.append(configurations.asked(task.default_action, here))
+        here = configurations.move_targets(here, places)
+        result.append(configurations.requests(task.default_action, here))
     return np.array(result)

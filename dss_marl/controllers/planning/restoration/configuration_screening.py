@@ -85,22 +85,22 @@ class ConfigurationScreening:
         held = pickup.trials.simulator.hold_action(there)
         part = pickup.sections.parts(closed)
         best = np.full(pickup.sections.count, -np.inf)
-        for joint_action in pickup.starts(there, held, closed, ways):
-            after = pickup.trials.after(there, joint_action)
+        for joint_action in pickup.starting_values(there, held, closed, ways):
+            after = pickup.trials.operate(there, joint_action)
             if after is not None:
-                np.maximum(best, pickup.by_part(part, pickup.worth(there, after)), out=best)
+                np.maximum(best, pickup.sum_by_part(part, pickup.section_rewards(there, after)), out=best)
         return best[np.unique(part)]
 
     @property
-    def worth(self) -> Array:
+    def rewards(self) -> Array:
         """(K, 2) what each configuration earns in the first interval and in the later one; -inf where unknown."""
         return np.array([self._worth[:, parts].sum(axis=1) for parts in self._parts])
 
-    def promising(self, count: int) -> BoolArray:
+    def best_configurations(self, count: int) -> BoolArray:
         """(about count, S) the best configurations by the day as a whole, by its beginning and by the rest of it."""
         if not len(self.states):
             return self.states
-        worth = self.worth
+        worth = self.rewards
         found: dict[int, None] = {}
         for early in _MIXES:
             scores = worth @ np.array([early, 1 - early]) if 0 < early < 1 else worth[:, 1 - int(early)]

@@ -109,7 +109,7 @@ class PlanSearch:
         for step in range(first, self.steps):
             now = states[step]
             joint_action = self._entries.request(self._simulator, now, plan[step])
-            after = self._trials.after(now, joint_action)
+            after = self._trials.operate(now, joint_action)
             if after is None:
                 return False
             total = earned[-1] + self._trials.reward_model.team_reward(now, after)
@@ -185,7 +185,7 @@ class PlanSearch:
         for step in range(self.steps):
             if not env.agents or env.now is None:
                 break
-            env.step(self._task.encoding.encode(rule.asked(env)))
+            env.step(self._task.encoding.encode(rule.requests(env)))
             if env.after is not None:
                 plan[step:] = env.after.action
                 self._configure(plan[step:], env.after.setpoints.closed)
@@ -196,7 +196,7 @@ class PlanSearch:
         """Days with the best of all radial configurations, and days that go from one of them to another."""
         screening = ConfigurationScreening(self._pickup, self._states[0], int(_SCREENED * self._solves))
         flows = int(_PLANNED * self._solves)
-        states = screening.promising(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
+        states = screening.best_configurations(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
         most = flows // max(len(states), 1)
         plans, earned = [], []
         for closed in states:
@@ -220,7 +220,7 @@ class PlanSearch:
         for step in range(self.steps):
             share = most // 2 if step == 0 else most // (2 * self.steps)
             wanted = self._pickup.best(now, wanted, step < _EARLY, share)
-            after = self._trials.after(now, self._entries.request(self._simulator, now, wanted))
+            after = self._trials.operate(now, self._entries.request(self._simulator, now, wanted))
             plan.append(wanted)
             if after is None:
                 break

@@ -60,15 +60,17 @@ class SectionPickup:
                 np.add.at(self._limit[1], at, group.kw)
         self._breakers = next((group for group in task.device_groups if isinstance(group, LoadShedders)), None)
 
-    def worth(self, before: GridState, after: GridState) -> Array:
+    def section_rewards(self, before: GridState, after: GridState) -> Array:
         """(sections) what the team's reward owes to each."""
         return self.trials.reward_model.rewards_of(self._zones, self._stacked, before, after)
 
-    def by_part(self, part: IntArray, values: Array) -> Array:
+    def sum_by_part(self, part: IntArray, values: Array) -> Array:
         """(sections) sums of values over the parts, each at the number of its first section."""
         return np.asarray(np.bincount(part, values, self.sections.count), float)
 
-    def starts(self, now: GridState, wanted: Array, closed: BoolArray, most: int = len(WAYS)) -> Iterator[Array]:
+    def starting_values(
+        self, now: GridState, wanted: Array, closed: BoolArray, most: int = len(WAYS)
+    ) -> Iterator[Array]:
         """(F) wanted values with breakers and generators as in the first of WAYS, each once.
 
         Args:
@@ -106,9 +108,9 @@ class SectionPickup:
         tie = np.zeros(self.sections.count)
         fed = [k for s, k in self.sections.supplies.items() if closed[s]]
         tie[fed] = self._limit[0][fed]
-        left = self.by_part(part, tie + self._limit[1])
+        left = self.sum_by_part(part, tie + self._limit[1])
         endless = part[list(self.sections.sources)]
-        asked = self.by_part(part[home][group.owner], kw)
+        asked = self.sum_by_part(part[home][group.owner], kw)
         left = np.where(np.isin(np.arange(len(left)), endless), asked, np.minimum(left, asked)) * share
         served = np.zeros((len(CLASSES), len(home)), bool)
         for number in range(len(CLASSES)):
@@ -133,8 +135,8 @@ class SectionPickup:
         if trial.failed:
             return wanted
         if first:
-            for joint_action in self.starts(now, wanted, trial.closed):
-                trial.offer(joint_action)
+            for joint_action in self.starting_values(now, wanted, trial.closed):
+                trial.take_better_parts(joint_action)
         end = self.trials.solves + most
         while self.trials.solves < end and trial.sweep(self._rng, end):
             pass
@@ -175,13 +177,13 @@ class _Trial:
 
     def _after(self, wanted: Array) -> GridState | None:
         trials = self._pickup.trials
-        return trials.after(self._now, self._pickup.entries.request(trials.simulator, self._now, wanted))
+        return trials.operate(self._now, self._pickup.entries.request(trials.simulator, self._now, wanted))
 
     def _by_part(self, after: GridState) -> Array:
-        worth = self._pickup.worth(self._now, after)
-        return self._pickup.by_part(self._of_section, worth)
+        worth = self._pickup.section_rewards(self._now, after)
+        return self._pickup.sum_by_part(self._of_section, worth)
 
-    def offer(self, wanted: Array) -> IntArray:
+    def take_better_parts(self, wanted: Array) -> IntArray:
         """Take other wanted values over where a part earns more; which parts do."""
         after = self._after(wanted)
         if after is None:
@@ -204,5 +206,5 @@ class _Trial:
                 if changes:
                     for entry, value in changes.pop():
                         joint_action[entry] = value
-            gained |= bool(self.offer(joint_action).size)
+            gained |= bool(self.take_better_parts(joint_action).size)
         return gained

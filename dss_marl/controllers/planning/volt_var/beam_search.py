@@ -16,14 +16,14 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, GridState, Setpoints
 
-_KEPT = 8  # positions of regulators and banks from which ways go on: those that earned most so far
-_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to where inverters would be best if no tap moved
+_KEPT = 8  # positions of regulators and banks from which paths go on: those that earned most so far
+_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the path to where inverters would be best if no tap moved
 _PUSHES = (0.2, 0.5, 1.0)  # away from there, all together or each to its end, so that taps move and stay moved
 _NONE = np.zeros(0, np.int64)  # positions that a plan decides
 
 
-class _Way(NamedTuple):
-    """The best way to some positions: what it earned, the state there, where it came from, what was asked (n)."""
+class _Path(NamedTuple):
+    """The best path to some positions: what it earned, the state there, where it came from, what was asked (n)."""
 
     total: float
     state: GridState
@@ -35,7 +35,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best requests found for a day.
 
     Regulators move by themselves as voltages leave their bands, and stay where they are until they leave them again.
-    What comes after an interval thus depends on where they are, so the best way to each of their positions is kept:
+    What comes after an interval thus depends on where they are, so the best path to each of their positions is kept:
     from each, the inverters are asked for what is best with taps as they are, or as they would become, for less, and
     for what pushes taps to where it pays later. The engine says where the taps go.
 
@@ -45,9 +45,9 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: keep four times as many positions.
 
     Raises:
-        ValueError: every way meets a power flow that fails.
+        ValueError: every path meets a power flow that fails.
     """
-    search = RegulatedDay(task, day, _KEPT * (4 if thorough else 1))
+    search = BeamSearch(task, day, _KEPT * (4 if thorough else 1))
     try:
         return search.plan_day()
     finally:
@@ -63,11 +63,11 @@ def unsupported_reason(task: Task) -> str:
             return "inverters on curves, or that do not act at every step"
     if not task.scenario.circuit_controls:
         return "no controls of the circuit"
-    return volt_var.refuses_moves(task, IntervalModel.places_of(task))
+    return volt_var.unsupported_moves(task, IntervalModel.places_of(task))
 
 
-class RegulatedDay:
-    """A day's ways through the positions of the circuit's own controls.
+class BeamSearch:
+    """A day's paths through the positions of the circuit's own controls.
 
     Args:
         task: what there is.
@@ -82,8 +82,8 @@ class RegulatedDay:
         self._running, self._held = TrialSolver(Simulator(task, engine)), TrialSolver(Simulator(held, engine))
         self._positions = TapPositions(held)
         self._places = IntervalModel.places_of(task)
-        moments = IntervalModel(self._held, [], self._positions)
-        self._low, self._high = moments.low, moments.high
+        intervals = IntervalModel(self._held, [], self._positions)
+        self._low, self._high = intervals.low, intervals.high
         together = np.outer(_PUSHES, np.ones(len(self._places)))
         self._pushes = np.vstack([together, -together, np.eye(len(self._places)), -np.eye(len(self._places))])
 
@@ -92,75 +92,75 @@ class RegulatedDay:
         self._running.simulator.engine.close()
 
     def plan_day(self) -> Array:
-        """(T, F) of the best way."""
+        """(T, F) of the best path."""
         start = self._running.simulator.begin(self._day, self._task.start)
         self._held.simulator.begin(self._day, self._task.start)
-        ways, kept = [_Way(0.0, start, 0, np.zeros(len(self._places)))], []
+        paths, kept = [_Path(0.0, start, 0, np.zeros(len(self._places)))], []
         for step in range(self._task.scenario.steps):
             base = self._running.simulator.observe(step, self._task.start, start.device_state, start.action, None)
-            reached = self._onward(base, ways)
+            reached = self._extend(base, paths)
             if not reached:
                 where = f"day {self._day} of scenario {self._task.scenario.name!r}"
                 raise ValueError(f"{where}: no power flow of step {step} can be solved")
-            ways = sorted(reached.values(), key=lambda way: -way.total)[: self._kept]
-            kept.append(ways)
-        best, flats = 0, []
+            paths = sorted(reached.values(), key=lambda path: -path.total)[: self._kept]
+            kept.append(paths)
+        best, plan = 0, []
         for row in reversed(kept):
-            flats.append(self._flat(row[best].entries))
+            plan.append(self._joint_action(row[best].entries))
             best = row[best].before
-        return np.array(flats[::-1])
+        return np.array(plan[::-1])
 
-    def _flat(self, entries: Array) -> Array:
+    def _joint_action(self, entries: Array) -> Array:
         joint_action = self._task.default_action.copy()
         joint_action[self._places] = entries
         return joint_action
 
-    def _onward(self, base: GridState, ways: list[_Way]) -> dict[bytes, _Way]:
-        """The best way to every position that is reached in an interval."""
-        reached: dict[bytes, _Way] = {}
+    def _extend(self, base: GridState, paths: list[_Path]) -> dict[bytes, _Path]:
+        """The best path to every position that is reached in an interval."""
+        reached: dict[bytes, _Path] = {}
         curvature: Array | None = None
-        for number, way in enumerate(ways):
-            now = _there(base, way.state.setpoints)
-            wanted, curvature = self._best(now, way.entries, curvature)
+        for number, path in enumerate(paths):
+            now = _with_positions(base, path.state.setpoints)
+            wanted, curvature = self._best_entries(now, path.entries, curvature)
             tried = [np.clip(wanted + push, self._low, self._high) for push in self._pushes]
-            tried += [way.entries + part * (wanted - way.entries) for part in _PARTS]
-            after = self._take(reached, now, way, number, tried)
-            if after is not None and not _same(after.setpoints, now.setpoints):
-                moved, _ = self._best(_there(base, after.setpoints), wanted, curvature)
-                self._take(reached, now, way, number, [moved, (moved + wanted) / 2])
+            tried += [path.entries + part * (wanted - path.entries) for part in _PARTS]
+            after = self._try_entries(reached, now, path, number, tried)
+            if after is not None and not _same_positions(after.setpoints, now.setpoints):
+                moved, _ = self._best_entries(_with_positions(base, after.setpoints), wanted, curvature)
+                self._try_entries(reached, now, path, number, [moved, (moved + wanted) / 2])
         return reached
 
-    def _take(
-        self, reached: dict[bytes, _Way], now: GridState, way: _Way, number: int, tried: list[Array]
+    def _try_entries(
+        self, reached: dict[bytes, _Path], now: GridState, path: _Path, number: int, tried: list[Array]
     ) -> GridState | None:
-        """Operate the interval with each of the entries (n), keep the better ways; the state after the last ones."""
+        """Operate the interval with each of the entries (n), keep the better paths; the state after the last ones."""
         after = None
         for entries in tried:
             said = entries.astype(np.float16).astype(float)  # as plans are kept: a control's band has sharp ends
-            after = self._running.after(now, self._flat(said))
+            after = self._running.operate(now, self._joint_action(said))
             if after is None:
                 continue
-            total = way.total + self._running.reward_model.team_reward(now, after)
+            total = path.total + self._running.reward_model.team_reward(now, after)
             key = after.setpoints.tap.tobytes() + after.setpoints.closed.tobytes()
             if key not in reached or total > reached[key].total:
-                reached[key] = _Way(total, after, number, said)
+                reached[key] = _Path(total, after, number, said)
         return after
 
-    def _best(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
+    def _best_entries(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
         """(n) the inverters' best entries with taps and banks as they are, and the cost's curvature (n, n)."""
-        moments = IntervalModel(self._held, [now], self._positions)
+        intervals = IntervalModel(self._held, [now], self._positions)
         inside = np.clip(entries, self._low, self._high)
-        local = moments.local(0, _NONE, inside, curvature)
+        local = intervals.linearise(0, _NONE, inside, curvature)
         if local is None:
             return inside, curvature
-        return moments.improved(0, _NONE, IntervalOptimum(-np.inf, inside), local).entries, local.curvature
+        return intervals.improve(0, _NONE, IntervalOptimum(-np.inf, inside), local).entries, local.curvature
 
 
-def _there(base: GridState, at: Setpoints) -> GridState:
+def _with_positions(base: GridState, at: Setpoints) -> GridState:
     """An interval before control with taps and banks as they are elsewhere."""
     setpoints = Setpoints(base.setpoints.kw, base.setpoints.kvar, at.tap.copy(), at.closed.copy())
     return base.replace(setpoints=setpoints)
 
 
-def _same(one: Setpoints, other: Setpoints) -> bool:
+def _same_positions(one: Setpoints, other: Setpoints) -> bool:
     return np.array_equal(one.tap, other.tap) and np.array_equal(one.closed, other.closed)

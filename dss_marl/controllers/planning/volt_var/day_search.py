@@ -9,7 +9,7 @@ import numpy as np
 from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_miqp
 from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel, IntervalOptimum
-from dss_marl.controllers.planning.volt_var.single_entry import best_only_entry
+from dss_marl.controllers.planning.volt_var.single_entry import optimise_single_entry
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.grid.state import Array, IntArray
 
@@ -27,7 +27,7 @@ class DaySearch:
     move earlier, later, for an hour or for good is one round.
 
     Args:
-        moments: the intervals.
+        intervals: the intervals.
         positions: of taps and banks.
         prices: (P) of one move.
         known: per interval, (P) positions to begin with and (n) the inverters' entries there; None finds some.
@@ -39,13 +39,13 @@ class DaySearch:
 
     def __init__(
         self,
-        moments: IntervalModel,
+        intervals: IntervalModel,
         positions: TapPositions,
         prices: Array,
         known: Sequence[tuple[IntArray, Array]] | None = None,
     ) -> None:
-        self._moments, self._positions, self._prices = moments, positions, prices
-        count = moments.count
+        self._intervals, self._positions, self._prices = intervals, positions, prices
+        count = intervals.count
         self._limits = [positions.may_move(step) for step in range(count)]
         self._offers: list[dict[bytes, tuple[IntArray, IntervalOptimum]]] = [{} for _ in range(count)]
         self._curvatures: list[Array | None] = [None] * count
@@ -53,8 +53,8 @@ class DaySearch:
         self.path: list[IntArray]
         self.total = -np.inf
         for step, (position, entries) in enumerate(known or ()):
-            self._offer(
-                step, position, IntervalOptimum(moments.reward(moments.after(step, position, entries)), entries)
+            self._try(
+                step, position, IntervalOptimum(intervals.reward(intervals.operate(step, position, entries)), entries)
             )
         self.path = [position for position, _ in known or ()]
         for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
@@ -63,25 +63,25 @@ class DaySearch:
 
     def _forward(self, patience: float) -> list[IntArray]:
         """A first path, interval after interval, each move paid over so many intervals."""
-        position, m, path = self._positions.start, self._moments, []
+        position, m, path = self._positions.start, self._intervals, []
         entries = np.clip(np.zeros(len(m.low)), m.low, m.high)
         for step, limit in enumerate(self._limits):
-            held = self._polished(step, position, IntervalOptimum(-np.inf, entries), 2)
-            place, choice = self._dived(step, position, held, limit, self._prices / patience)
+            held = self._polish(step, position, IntervalOptimum(-np.inf, entries), 2)
+            place, choice = self._follow_model(step, position, held, limit, self._prices / patience)
             price = np.abs(place - position) @ self._prices / patience
-            self._offer(step, position, held)
+            self._try(step, position, held)
             if choice.reward - price > held.reward:
-                self._offer(step, place, choice)
+                self._try(step, place, choice)
                 position, held = place, choice
             entries = held.entries
             path.append(position)
         return path
 
-    def _dived(
+    def _follow_model(
         self, step: int, position: IntArray, start: IntervalOptimum, limit: IntArray, prices: Array
     ) -> tuple[IntArray, IntervalOptimum]:
         """Where the model with moves wants to be, as the engine sees it; where it is, if that fails."""
-        m = self._moments
+        m = self._intervals
         if not len(position):
             return position, start
         local = self._model(step, position, start.entries)
@@ -95,9 +95,9 @@ class DaySearch:
         if change is None:
             return position, start
         place = position + np.rint(change[n:]).astype(np.int64)
-        return place, m.improved(step, place, IntervalOptimum(-np.inf, start.entries + change[:n]), local)
+        return place, m.improve(step, place, IntervalOptimum(-np.inf, start.entries + change[:n]), local)
 
-    def choice(self, step: int) -> IntervalOptimum:
+    def optimum(self, step: int) -> IntervalOptimum:
         """What the interval earns on the path."""
         return self._offers[step][self.path[step].tobytes()][1]
 
@@ -105,60 +105,60 @@ class DaySearch:
         """(T, F) what all entries are asked on the path."""
         before, result = self._positions.start, []
         for step, position in enumerate(self.path):
-            _, joint_action = self._moments.asked(step, position, self.choice(step).entries)
+            _, joint_action = self._intervals.operating_point(step, position, self.optimum(step).entries)
             self._positions.write(joint_action, before, position)
             result.append(joint_action)
             before = position
         return np.array(result)
 
     def _model(self, step: int, position: IntArray, entries: Array) -> LocalModel | None:
-        local = self._moments.local(step, position, entries, self._curvatures[step])
+        local = self._intervals.linearise(step, position, entries, self._curvatures[step])
         if local is not None:
             self._curvatures[step] = local.curvature
         return local
 
-    def _polished(self, step: int, position: IntArray, choice: IntervalOptimum, rounds: int) -> IntervalOptimum:
+    def _polish(self, step: int, position: IntArray, choice: IntervalOptimum, rounds: int) -> IntervalOptimum:
         """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
         if len(choice.entries) == 1:
-            found = best_only_entry(self._moments, step, position)
+            found = optimise_single_entry(self._intervals, step, position)
             return found if found.reward > choice.reward else choice
         for _ in range(rounds):
             local = self._model(step, position, choice.entries)
             if local is None:
                 break
-            better = self._moments.improved(step, position, choice, local, 1)
+            better = self._intervals.improve(step, position, choice, local, 1)
             gained, choice = better.reward - choice.reward, better
             if gained < _LITTLE:
                 break
         return choice
 
-    def _offer(self, step: int, position: IntArray, choice: IntervalOptimum) -> None:
+    def _try(self, step: int, position: IntArray, choice: IntervalOptimum) -> None:
         known = self._offers[step].get(position.tobytes())
         if known is None or choice.reward > known[1].reward:
             self._offers[step][position.tobytes()] = (position, choice)
 
-    def round(self, around: Callable[[IntArray], Iterable[IntArray]]) -> float:
+    def improve(self, around: Callable[[IntArray], Iterable[IntArray]]) -> float:
         """Offer what lies around the path, and take the best path; what was gained."""
         for step, position in enumerate(self.path):
             if self._settled[step]:
                 continue
-            before = self.choice(step).reward
-            self._offer(step, position, self._polished(step, position, self.choice(step), 1))
-            start = self.choice(step)
+            before = self.optimum(step).reward
+            self._try(step, position, self._polish(step, position, self.optimum(step), 1))
+            start = self.optimum(step)
             if not len(position):  # the intervals do not depend on each other
                 self._settled[step] = start.reward - before < _LITTLE
                 continue
             local = self._model(step, position, start.entries)
             if local is None:
                 continue
-            for other in (*around(position), *self._of_neighbours(step)):
+            for other in (*around(position), *self._neighbour_positions(step)):
                 if other.tobytes() not in self._offers[step]:
-                    self._offer(step, other, self._moments.improved(step, other, start, local))
+                    self._try(step, other, self._intervals.improve(step, other, start, local))
         total = self.total
         self._choose()
         return self.total - total
 
-    def _of_neighbours(self, step: int) -> list[IntArray]:
+    def _neighbour_positions(self, step: int) -> list[IntArray]:
         """Where the path is in the intervals around, so that a move may come earlier or later."""
         return [self.path[other] for other in (step + shift for shift in _SHIFTS) if 0 <= other < len(self.path)]
 

@@ -98,7 +98,7 @@ class IntervalModel:
         """Number of intervals."""
         return len(self._states)
 
-    def asked(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
+    def operating_point(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
         """The interval with taps and banks at these positions, and (F) requests that leave them there."""
         now = self._positions.at(self._states[step], position)
         joint_action = self._trials.simulator.hold_action(now)
@@ -107,9 +107,9 @@ class IntervalModel:
         joint_action[self.places] = entries
         return now, joint_action
 
-    def after(self, step: int, position: IntArray, entries: Array) -> GridState | None:
+    def operate(self, step: int, position: IntArray, entries: Array) -> GridState | None:
         """The interval operated; None where the power flow fails."""
-        return self._trials.after(*self.asked(step, position, entries))
+        return self._trials.operate(*self.operating_point(step, position, entries))
 
     def reward(self, after: GridState | None) -> float:
         """What the team earns in an interval in which nothing moved, -inf where the power flow failed.
@@ -129,7 +129,9 @@ class IntervalModel:
         """(N) of all scored nodes, in the order of ``band`` [pu]."""
         return after.solution.v_alive[self._scored]
 
-    def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> LocalModel | None:
+    def linearise(
+        self, step: int, position: IntArray, entries: Array, curvature: Array | None = None
+    ) -> LocalModel | None:
         """The model around a point, by differences on the engine; None where a power flow fails.
 
         Args:
@@ -145,17 +147,19 @@ class IntervalModel:
             slopes[:, k] = (self.voltages(state) - v) / way[k]
         if curvature is None:  # it changes little from point to point
             few = len(entries) <= _FEW
-            curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
+            curvature = (
+                self._curvature(step, position, entries, probe) if few else self._scaled_curvature(position, probe.kva)
+            )
         gradient = probe.first / way - np.diag(curvature) * way / 2
         return LocalModel(v, slopes, self._rewards.excursion_price(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
         """One step of each entry; None where a power flow fails."""
-        base = self.after(step, position, entries)
+        base = self.operate(step, position, entries)
         if base is None:
             return None
         way = np.where(entries <= (self.low + self.high) / 2, _STEP, -_STEP)  # twice the step stays within the ends
-        reached = [self.after(step, position, entries + shift) for shift in np.diag(way)]
+        reached = [self.operate(step, position, entries + shift) for shift in np.diag(way)]
         single = [state for state in reached if state is not None]
         if len(single) < len(reached):
             return None
@@ -171,7 +175,7 @@ class IntervalModel:
             step, position, entries, local: the point, and its model.
             prices: (P) of a move.
         """
-        base = self.after(step, position, entries)
+        base = self.operate(step, position, entries)
         columns = [None if base is None else self._column(step, position, entries, base, p) for p in range(len(prices))]
         found = [column for column in columns if column is not None]
         if len(found) < len(columns):
@@ -196,7 +200,7 @@ class IntervalModel:
         for move in (1, -1):
             other = position.copy()
             other[device] += move
-            after = self.after(step, other, entries) if self._positions.within(other) else None
+            after = self.operate(step, other, entries) if self._positions.within(other) else None
             if after is not None:
                 smooth = self._smooth(after) - self._smooth(base)
                 ways.append((move, np.append(self.voltages(after) - self.voltages(base), smooth)))
@@ -215,12 +219,12 @@ class IntervalModel:
                 moved = entries.copy()
                 moved[i] += way[i]
                 moved[j] += way[j]
-                both = self._smooth(self.after(step, position, moved)) - smooth
+                both = self._smooth(self.operate(step, position, moved)) - smooth
                 result[i, j] = result[j, i] = (both - probe.first[i] - probe.first[j]) / (way[i] * way[j])
         values, vectors = np.linalg.eigh(np.nan_to_num(result))
         return (vectors * np.maximum(values, 1e-9)) @ vectors.T
 
-    def _scaled(self, position: IntArray, kva: Array) -> Array:
+    def _scaled_curvature(self, position: IntArray, kva: Array) -> Array:
         """(n, n) the curvature measured once, in the interval with most sun, where every entry moves something.
 
         Losses bend with the square of what is fed in, nearly alike at all hours, so an entry counts by the power that
@@ -236,7 +240,7 @@ class IntervalModel:
             self._bend = self._curvature(sunniest, position, neutral, probe) / np.outer(per, per)
         return self._bend * np.outer(kva, kva) + np.eye(len(kva)) * 1e-9
 
-    def improved(
+    def improve(
         self, step: int, position: IntArray, start: IntervalOptimum, local: LocalModel, rounds: int = 2
     ) -> IntervalOptimum:
         """Entries that earn more at these positions, by steps of the model that the engine confirms.
@@ -247,7 +251,7 @@ class IntervalModel:
             local: of a point near by; its voltages and gradient are moved along, its slopes kept.
             rounds: most steps.
         """
-        x, after = start.entries, self.after(step, position, start.entries)
+        x, after = start.entries, self.operate(step, position, start.entries)
         best = IntervalOptimum(self.reward(after), x)
         gradient = local.gradient
         for _ in range(rounds if len(x) else 0):
@@ -258,7 +262,7 @@ class IntervalModel:
             change = solve_qp(here, self.low - x, self.high - x)
             if change is None:
                 break
-            better = self._accepted(step, position, best, change)
+            better = self._accept_step(step, position, best, change)
             if better is None:
                 break
             gained, best, after, taken = better
@@ -267,13 +271,13 @@ class IntervalModel:
                 break
         return best
 
-    def _accepted(
+    def _accept_step(
         self, step: int, position: IntArray, best: IntervalOptimum, change: Array
     ) -> tuple[float, IntervalOptimum, GridState | None, float] | None:
         """The longest of three parts of the change that earns more; None where none does."""
         for part in (1.0, 0.4, 0.1):
             x = best.entries + part * change
-            after = self.after(step, position, x)
+            after = self.operate(step, position, x)
             earned = self.reward(after)
             if earned > best.reward + 1e-9:
                 return earned - best.reward, IntervalOptimum(earned, x), after, part

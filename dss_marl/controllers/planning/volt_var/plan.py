@@ -45,19 +45,19 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         trials.simulator.observe(step, task.start, first.device_state, task.default_action.copy(), None)
         for step in steps
     ]
-    moments = IntervalModel(trials, states, positions)
-    search = DaySearch(moments, positions, positions.prices(trials, states[0]))
+    intervals = IntervalModel(trials, states, positions)
+    search = DaySearch(intervals, positions, positions.prices(trials, states[0]))
     for pairs in (False, True)[: 1 + thorough]:
         # Without inverters a place costs one power flow, and nothing but taps makes up for a bank.
-        rounds(search, partial(positions.near if len(moments.low) else partial(_wider, positions), pairs=pairs))
+        run_rounds(search, partial(positions.near if len(intervals.low) else partial(_wider, positions), pairs=pairs))
     trials.simulator.engine.close()
     return search.requests()
 
 
-def rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) -> None:
+def run_rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) -> None:
     """Rounds of improvement, as long as they are worth it."""
     for _ in range(_ROUNDS):
-        if search.round(around) < _ENOUGH * abs(search.total):
+        if search.improve(around) < _ENOUGH * abs(search.total):
             break
 
 
@@ -77,10 +77,10 @@ def unsupported_reason(task: Task) -> str:
             problem = "inverters on curves, or that do not act at every step"
     if task.scenario.circuit_controls:
         problem = "the circuit's own controls"
-    return problem or refuses_moves(task, IntervalModel.places_of(task))
+    return problem or unsupported_moves(task, IntervalModel.places_of(task))
 
 
-def refuses_moves(task: Task, places: IntArray) -> str:
+def unsupported_moves(task: Task, places: IntArray) -> str:
     """What of a task no plan covers: devices that wait, levels at these places of the flat vector, chance, sharing."""
     scenario, problem = task.scenario, ""
     for group in task.device_groups:

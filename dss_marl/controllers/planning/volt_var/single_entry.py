@@ -11,33 +11,33 @@ _GRID = 65  # values of the entry
 _PEAKS = 3  # of all that were tried that are looked at more closely
 
 
-def best_only_entry(moments: IntervalModel, step: int, position: IntArray) -> IntervalOptimum:
+def optimise_single_entry(intervals: IntervalModel, step: int, position: IntArray) -> IntervalOptimum:
     """The best value of the only entry.
 
     Where a node leaves the band the reward jumps; so besides a grid all values are tried at which some node is at its
     end, and then finer grids around the best of all.
 
     Args:
-        moments: of a task with one entry.
+        intervals: of a task with one entry.
         step, position: which interval, and where taps and banks are.
     """
-    grid = np.linspace(moments.low, moments.high, _GRID)
-    states = [moments.after(step, position, row) for row in grid]
-    tried = [IntervalOptimum(moments.reward(after), row) for after, row in zip(states, grid, strict=True)]
+    grid = np.linspace(intervals.low, intervals.high, _GRID)
+    states = [intervals.operate(step, position, row) for row in grid]
+    tried = [IntervalOptimum(intervals.reward(after), row) for after, row in zip(states, grid, strict=True)]
     alive = [after for after in states if after is not None]
     if len(alive) == len(states):
-        v_pu = np.array([moments.voltages(after) for after in alive])
-        tried += _tried(moments, step, position, _crossings(grid, v_pu, moments.band))
-    wide = (moments.high - moments.low) / (_GRID - 1)
+        v_pu = np.array([intervals.voltages(after) for after in alive])
+        tried += _evaluate(intervals, step, position, _crossings(grid, v_pu, intervals.band))
+    wide = (intervals.high - intervals.low) / (_GRID - 1)
     for peak in sorted(tried, key=lambda choice: -choice.reward)[:_PEAKS]:
-        low, high = (np.clip(peak.entries + way * wide, moments.low, moments.high) for way in (-1, 1))
-        tried += _tried(moments, step, position, np.linspace(low, high, _GRID // 4))
+        low, high = (np.clip(peak.entries + way * wide, intervals.low, intervals.high) for way in (-1, 1))
+        tried += _evaluate(intervals, step, position, np.linspace(low, high, _GRID // 4))
     return max(tried, key=lambda choice: choice.reward)
 
 
-def _tried(moments: IntervalModel, step: int, position: IntArray, entries: Array) -> list[IntervalOptimum]:
+def _evaluate(intervals: IntervalModel, step: int, position: IntArray, entries: Array) -> list[IntervalOptimum]:
     """What each row of entries earns."""
-    return [IntervalOptimum(moments.reward(moments.after(step, position, row)), row) for row in entries]
+    return [IntervalOptimum(intervals.reward(intervals.operate(step, position, row)), row) for row in entries]
 
 
 def _crossings(grid: Array, v_pu: Array, band: Array) -> Array:

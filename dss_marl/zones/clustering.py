@@ -23,7 +23,7 @@ def electrical(graph: nx.Graph, count: int, minimum: int = 3) -> Partition:
     """``count`` connected zones of electrically close buses, by spectral clustering.
 
     Buses are embedded by the ``count`` slowest modes of the Laplacian of branch admittances, each divided by the square
-    root of its eigenvalue, so that squared distance approximates the impedance between two buses [pu], which is what couples
+    root of its eigenvalue, so that squared distance approximates the impedance between two buses [pu], which couples
     their voltages. Ward's method, merging only neighbours, clusters them (scikit-learn's AgglomerativeClustering). A
     source bus with a single neighbour joins that neighbour's zone.
 

@@ -1,4 +1,4 @@
-"""From an agent's action to its devices: slots, and the three encodings."""
+"""From agents' actions to devices: the action layout and three encodings."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Encodings: an agent's action as a vector of numbers, as choices among levels, or as each device has it by nature."""
+"""Action encodings: continuous, discrete levels, or each device's native space."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dss_marl.mdp.actions.action_layout import ActionLayout
 
 @dataclass(frozen=True)
 class DecodedActions:
-    """What agents asked for.
+    """Decoded requests of all agents.
 
     Attributes:
-        flat: (F) in [-1, 1], all entries of all devices.
-        level: (F) the level chosen, -1 where the entry is a number.
-        clipped: (A) how many of an agent's numbers were out of range.
+        joint_action: (F) in [-1, 1], all entries of all devices.
+        level: (F) chosen level, -1 for continuous entries.
+        clipped: (A) number of each agent's entries that were out of range.
     """
 
     joint_action: Array
@@ -32,11 +32,11 @@ class DecodedActions:
 
 
 class Encoding(ABC):
-    """How agents say what their devices shall do.
+    """Mapping between agents' actions and the joint action.
 
     Attributes:
-        action_layout: which entry is whose.
-        counts: (F) levels of each entry, 0 where it is a number.
+        action_layout: assignment of entries to agents.
+        counts: (F) number of levels of each entry, 0 if continuous.
     """
 
     name: ClassVar[str]
@@ -44,12 +44,12 @@ class Encoding(ABC):
     def __init__(self, action_layout: ActionLayout, groups: Sequence[DeviceGroup], levels: int) -> None:
         self.action_layout = action_layout
         self.groups = tuple(groups)
-        by_nature = np.concatenate([np.asarray(group.n_levels(), np.int64).ravel() for group in groups])
-        self.counts = self._counts(by_nature, levels)
+        inherent = np.concatenate([np.asarray(group.n_levels(), np.int64).ravel() for group in groups])
+        self.counts = self._counts(inherent, levels)
 
     @abstractmethod
-    def _counts(self, by_nature: IntArray, levels: int) -> IntArray:
-        """(F) levels of each entry, of those that it has by nature (0: none) and the number for the others."""
+    def _counts(self, inherent: IntArray, levels: int) -> IntArray:
+        """(F) number of levels of each entry, from the device's inherent ones (0: none) and a number for the others."""
 
     @abstractmethod
     def space(self, agent: int) -> spaces.Space[Any]:
@@ -57,39 +57,39 @@ class Encoding(ABC):
 
     @abstractmethod
     def mask_space(self, agent: int) -> spaces.Space[Any] | None:
-        """Space of an agent's mask; None where there is nothing to mask."""
+        """Space of an agent's mask; None if nothing can be masked."""
 
     @abstractmethod
     def mask(self, agent: int, allowed: BoolArray) -> Any:
-        """An agent's mask, int8, of (F, L) allowed levels."""
+        """An agent's mask, int8, from (F, L) allowed levels."""
 
     @abstractmethod
     def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
-        """Agents' actions as entries of devices.
+        """Convert agents' actions to the joint action.
 
         Raises:
-            ValueError: an agent is missing or unknown, a shape or a type is wrong, NaN, or no such level; names it.
+            ValueError: a missing or unknown agent, a wrong shape or type, NaN, or an invalid level; names the agent.
         """
 
     @abstractmethod
     def encode(self, joint_action: Array) -> dict[str, Any]:
-        """The inverse of ``decode``; a number between two levels goes to the nearer."""
+        """The inverse of ``decode``; values are rounded to the nearest level."""
 
     @cached_property
     def discrete(self) -> bool:
-        """Whether any entry is a choice."""
+        """Whether any entry has levels."""
         return bool((self.counts > 0).any())
 
     @cached_property
     def values(self) -> Array:
-        """(F, L) the number that each level stands for, NaN where there is no such level."""
+        """(F, L) value of each level, NaN where there is no such level."""
         table = np.full((len(self.counts), int(self.counts.max(initial=0))), np.nan)
         for row, count in zip(table, self.counts, strict=True):
             row[:count] = np.linspace(-1, 1, count) if count > 1 else 0.0
         return table
 
     def nearest(self, joint_action: Array) -> IntArray:
-        """(F) the level next to each number; the lower of two equally near, -1 where there are none."""
+        """(F) nearest level of each entry, the lower of two equally near; -1 if continuous."""
         if not self.discrete:
             return np.full(len(self.counts), -1)
         level = np.nanargmin(

@@ -145,7 +145,7 @@ class _Worker:
             self._process.join(1)
             raise WorkerError(
                 f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit "
-                f"code {self._process.exitcode}. Its output may show the reason; num_cpus=0 runs the same in this process"
+                f"code {self._process.exitcode}. Its output may show why; num_cpus=0 runs the same in this process"
             ) from error
         self._waiting = False  # before unpickling, which may fail on a class that only the worker knows
         return pickle.loads(answer)

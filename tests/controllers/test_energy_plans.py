@@ -293,7 +293,7 @@ def test_what_a_controller_asks_earns_what_it_earns():
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in METHODS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
+    assert "an island of their own" in METHODS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Restoration: priorities, cold load, other feeders' ties, breakers, and regulators that are fed from behind."""
+"""Restoration: priorities, cold load, other feeders' ties, load shedders, and regulators that are fed from behind."""
 
 import math
 
@@ -183,10 +183,10 @@ def test_a_supply_that_gives_too_much_trips_and_waits():
         assert bool(limited[1]) != possible and tried.closed[group.grid_forming_units[1]] == possible
 
 
-# --- breakers --------------------------------------------------------------------------------------------------------
+# --- load shedders --------------------------------------------------------------------------------------------------------
 
 
-def test_breakers_shed_class_by_class(rng):
+def test_load_shedders_shed_class_by_class(rng):
     feeder = read_feeder("ieee123")
     group = LoadShedders.build([device_kind("load_shedder").Spec(kind="load_shedder", buses=("7", "47"))], feeder)
     assert group.size == 2
@@ -208,7 +208,7 @@ def test_breakers_shed_class_by_class(rng):
         assert np.array_equal(group.hold_action(device_state, before, at())[:, 0], np.full(group.size, position))
 
 
-def test_breakers_name_sections_of_the_feeder():
+def test_load_shedders_name_sections_of_the_feeder():
     feeder, spec = read_feeder("ieee123"), device_kind("load_shedder").Spec
     every = LoadShedders.build([spec(kind="load_shedder")], feeder)
     assert len(every.injections) == len(feeder.loads)

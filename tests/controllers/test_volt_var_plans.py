@@ -208,7 +208,7 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
-        ({"devices": [{"kind": "capacitor", "discharge_h": 3}]}, "capacitors that must discharge for longer"),
+        ({"devices": [{"kind": "capacitor", "discharge_h": 3}]}, "capacitors whose discharge time exceeds"),
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Best known: a day solved with full information and foresight, and checked by playing it."""
+"""Best-known solution of a day with perfect foresight, verified by simulation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dss_marl.profiles.splits import seed_of
 
 
 class Method(NamedTuple):
-    """A way to plan a day.
+    """A planning method.
 
     Attributes:
-        unsupported_reason: says what of a task it does not plan; "" where it plans all.
-        plan_day: (T, F) requests for a task, a day of the year, and whether to search longer.
+        unsupported_reason: reason why a task is not supported; "" if it is.
+        plan_day: (T, F) joint actions for a task, a day of the year, and whether to search longer.
     """
 
     unsupported_reason: Callable[[Task], str]
@@ -42,32 +42,32 @@ METHODS: dict[str, Method] = {
 
 
 def solve_day(task: Task, day: int, thorough: bool = False) -> tuple[Array, float]:
-    """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
+    """Best-known plan of a day by the scenario's own reward; not a bound, but hard to beat.
 
     Args:
-        task: what the first of the methods that fits plans.
+        task: planned by the first method that supports it.
         day: of the year.
         thorough: search longer.
 
     Returns:
-        (T, F) what all entries are asked in each interval, and the team's return when it is played.
+        (T, F) joint actions, and the team's return in simulation.
 
     Raises:
-        ValueError: the task has what no method plans, or the day cannot be operated.
+        ValueError: no method supports the task, or the day cannot be operated.
         ImportError: an optimisation library is missing.
     """
     problems = {name: method.unsupported_reason(task) for name, method in METHODS.items()}
     fitting = [method for name, method in METHODS.items() if not problems[name]]
     if not fitting:
         told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        raise ValueError(f"scenario {task.scenario.name!r} has what a day's plan does not cover: {told}")
+        raise ValueError(f"scenario {task.scenario.name!r} is not supported by any planning method: {told}")
     requests = fitting[0].plan_day(task, day, thorough)
-    requests = requests.astype(np.float16).astype(float)  # as plans are kept
+    requests = requests.astype(np.float16).astype(float)  # precision of stored plans
     return requests, play_plan(task, day, requests)
 
 
 def play_plan(task: Task, day: int, requests: Array) -> float:
-    """The team's return when (T, F) requests are played on a day.
+    """Team return of (T, F) joint actions on a day.
 
     Raises:
         ValueError: a power flow fails.
@@ -79,6 +79,6 @@ def play_plan(task: Task, day: int, requests: Array) -> float:
         _, _, failed, _, _ = env.step(task.encoding.encode(joint_action))
         total += env.team_reward
         if any(failed.values()):
-            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: the plan's power flow fails")
+            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: a power flow of the plan fails")
     env.close()
     return total

@@ -1,4 +1,4 @@
-"""Trials: what the team would earn in an interval, one power flow each."""
+"""Trial power flows: team reward of candidate actions in an interval."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dss_marl.zones import over_zones
 
 
 class TrialSolver:
-    """Judges requests by the scenario's own reward.
+    """Evaluates joint actions by the scenario's own reward.
 
     Args:
-        plant: on a day; it is asked, and not moved.
-        attack: what hostile agents do to the requests.
+        simulator: with a started day; its state is not changed.
+        attack: whose effect on the joint action is included.
 
     Attributes:
-        spent: power flows so far.
+        solves: number of power flows so far.
     """
 
     def __init__(self, simulator: Simulator, attack: Attack | None = None) -> None:
@@ -29,21 +29,21 @@ class TrialSolver:
         self.solves = 0
 
     def reward(self, now: GridState, joint_action: Array) -> float:
-        """The team's reward if the devices were asked ``flat``; -inf where the power flow fails.
+        """Team reward of a joint action; -inf if the power flow fails.
 
         Args:
             now: before the interval.
-            flat: (F) in [-1, 1].
+            joint_action: (F) in [-1, 1].
         """
         after = self.after(now, joint_action)
         return -np.inf if after is None else self.team_reward(now, after)
 
     def zone(self, place: int, now: GridState, joint_action: Array) -> float:
-        """What one zone's own reward terms would be; -inf where the power flow fails.
+        """Weighted reward terms of one zone; -inf if the power flow fails.
 
         Args:
-            place: of the zone among the task's zones.
-            now, flat: as for ``reward``.
+            place: index of the zone.
+            now, joint_action: as for ``reward``.
         """
         after, zone = self.after(now, joint_action), self.task.zones[place]
         if after is None:
@@ -51,7 +51,7 @@ class TrialSolver:
         return sum(weight * float(term(zone, now, after)) for weight, term in self.task.rewards.values())
 
     def after(self, now: GridState, joint_action: Array) -> GridState | None:
-        """The interval as these requests would make it; None where the power flow fails."""
+        """The state after the interval with this joint action; None if the power flow fails."""
         self.solves += 1
         if self.attack is not None:
             joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, now)

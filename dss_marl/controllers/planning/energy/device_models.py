@@ -1,4 +1,4 @@
-"""Parts: devices of one kind in a day's programme, what their entries do to the grid and what their stores allow."""
+"""Models of device kinds in the day program: effect of entries on injections, and storage constraints."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.devices import Batteries, DeviceGroup, EVChargers, Inverters
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
-_STEP = 1e-4  # of an entry, for slopes of formulas
-_BOTH = 1e-3  # share of the power that a store may take and give at once before it is told to decide
-_WASTE = 1e-6  # price of power through a store, so that idle ones do not charge and discharge at once
+_STEP = 1e-4  # step of an entry for derivatives of formulas
+_BOTH = 1e-3  # share of simultaneous charging and discharging tolerated before it is forbidden
+_WASTE = 1e-6  # small cost of throughput, against simultaneous charging and discharging of idle storage
 
 
 @dataclass(frozen=True)
 class InjectionColumns:
-    """Directions in which injections move, in units near their ratings.
+    """Directions of injection changes, scaled to about their ratings.
 
     Attributes:
         injection: (m) index of each in the Feeder's injections.
-        kw, kvar: (T, m) what one unit adds, + into the grid.
+        kw, kvar: (T, m) change per unit, + into the grid.
     """
 
     injection: IntArray
@@ -33,12 +33,12 @@ class InjectionColumns:
 
 @dataclass(frozen=True)
 class DayOutlook:
-    """What the programme of a day knows.
+    """Data of a day program.
 
     Attributes:
         setpoints: (T, ...) of all intervals before control.
         dt_h: length of an interval [h].
-        stored, unmet, through: what a kWh at the day's end, undelivered, or through a unit is worth to the team.
+        stored, unmet, through: team reward per kWh stored at the end of the day, undelivered, or of throughput.
     """
 
     setpoints: Setpoints
@@ -54,11 +54,11 @@ class DayOutlook:
 
 
 class DeviceModel:
-    """Devices of one kind. Their decisions are their entries, (T, n), of which each moves its own device alone.
+    """Devices of one kind. The decision variables are their entries (T, n), each affecting its own device only.
 
     Attributes:
-        columns: what they move.
-        low, high: (T, n) ends of the entries.
+        columns: the affected injections.
+        low, high: (T, n) bounds of the entries.
     """
 
     def __init__(self, group: DeviceGroup, device_state: Array, outlook: DayOutlook) -> None:
@@ -73,19 +73,19 @@ class DeviceModel:
         raise NotImplementedError
 
     def start(self, entries: Array) -> Array:
-        """(T, n) entries to begin with, of devices that nobody controls if no better are known: (T, n)."""
+        """(T, n) initial entries, given those of uncontrolled devices (T, n)."""
         return entries
 
     def idle(self) -> Array:
-        """(T, n) entries with which as little as possible flows."""
+        """(T, n) entries with the lowest power."""
         return np.clip(np.zeros(self.low.shape), self.low, self.high)
 
     def values(self, entries: Array) -> Array:
-        """(T, m) how far along its columns everything is, with entries (T, n)."""
+        """(T, m) column values for entries (T, n)."""
         raise NotImplementedError
 
     def slopes(self, entries: Array) -> Any:
-        """(T m, T n) sparse: of the values by the entries, around entries (T, n)."""
+        """(T m, T n) sparse Jacobian of the column values at entries (T, n)."""
         n, m = entries.shape[1], len(self.columns.injection)
         rows, places, slopes = [], [], []
         for a in range(self.width):
@@ -108,12 +108,12 @@ class DeviceModel:
         raise NotImplementedError
 
     def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """What holds between intervals, and what the stores are worth.
+        """Add the constraints between intervals, and the value of stored energy.
 
         Args:
-            programme: to write into.
-            entry: (T, n) the variables of the entries.
-            entries: (T, n) around which.
+            programme: to extend.
+            entry: (T, n) variables of the entries.
+            entries: (T, n) expansion point.
         """
         for step in range(1, self.outlook.steps):
             waits = np.repeat(step % self.act_every != 0, self.width)
@@ -124,19 +124,19 @@ class DeviceModel:
                 programme.rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
 
     def free(self) -> None:
-        """Forget what ``impossible`` forbade."""
+        """Remove the restrictions found by ``impossible``."""
 
     def impossible(self, solution: Array) -> bool:
-        """Whether a programme's solution does what the devices cannot; the next ``couple`` forbids it."""
+        """Whether a solution is physically impossible; the next ``couple`` then forbids it."""
         return False
 
 
 class _PowerModel(DeviceModel):
-    """Devices whose power follows from the interval's entries alone: a kW and a kvar column for those that have them.
+    """Devices whose power depends on the entries of the same interval only, with kW and kvar columns.
 
     Args:
-        group, memory, outlook: as in Part.
-        moves_kw, moves_kvar: (D) which have.
+        group, device_state, outlook: as in DeviceModel.
+        moves_kw, moves_kvar: (D) which devices have such a column.
         rating: (D) unit of their columns [kW, kvar].
     """
 
@@ -163,17 +163,17 @@ class _PowerModel(DeviceModel):
         return InjectionColumns(self.group.injections[self._device], unit * active, unit * ~active)
 
     def values(self, entries: Array) -> Array:
-        """See Part.values."""
+        """See DeviceModel.values."""
         kw, kvar = self.power(entries.reshape(len(entries), self.size, self.width))
         return np.concatenate([kw[:, self._kw], kvar[:, self._kvar]], axis=1) / self._rating[self._device]
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """(T, D) kW and kvar, + into the grid, of entries (T, D, A), whatever stores allow."""
+        """(T, D) kW and kvar, + into the grid, for entries (T, D, A), ignoring storage limits."""
         raise NotImplementedError
 
 
 class InverterModel(_PowerModel):
-    """Inverters: reactive power, and sun held back where they may."""
+    """Inverters: reactive power, and curtailment where allowed."""
 
     def __init__(self, group: Inverters, device_state: Array, outlook: DayOutlook) -> None:
         holds_back = (group.may_curtail > 0) & (len(group.action_labels) > 1)
@@ -182,24 +182,24 @@ class InverterModel(_PowerModel):
             self.low[:, 1::2], self.high[:, 1::2] = -group.may_curtail, 0.0
 
     def idle(self) -> Array:
-        """See Part.idle."""
+        """See DeviceModel.idle."""
         entries = super().idle()
         if self.width > 1:
             entries[:, 1::2] = self.low[:, 1::2]
         return entries
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         before, group = self.outlook.setpoints, self.group
         setpoints = Setpoints(before.kw.copy(), before.kvar.copy(), before.tap, before.closed)
         device_state = np.zeros((len(entries), self.size, group.state_size))
         device_state[..., : self.width] = entries
-        group.hold(device_state, setpoints, None)  # inverters do not ask when
+        group.hold(device_state, setpoints, None)  # inverters do not depend on the interval
         return setpoints.kw[:, group.injections], setpoints.kvar[:, group.injections]
 
 
 class BatteryModel(_PowerModel):
-    """Batteries: power with its state of charge, and reactive power beside it."""
+    """Batteries: active power with state of charge, and reactive power."""
 
     def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
@@ -207,24 +207,24 @@ class BatteryModel(_PowerModel):
         self.free()
 
     def free(self) -> None:
-        """See Part.free."""
+        """See DeviceModel.free."""
         self._one_way = np.zeros((self.outlook.steps, self.size))
 
     def impossible(self, solution: Array) -> bool:
-        """See Part.impossible: a store that charges and discharges at once, which pays where prices are below zero."""
+        """See DeviceModel.impossible: simultaneous charging and discharging, which is optimal at negative prices."""
         given, taken = (solution[own] for own in self._both)
         both = np.minimum(given, taken) > _BOTH
         self._one_way = np.where(both, np.where(given > taken, 1.0, -1.0), self._one_way)
         return bool(both.any())
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         group, kw = self.group, entries[..., 0] * self.group.kw
         kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
     def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """See Part.couple: the state of charge, which is worth something at the end."""
+        """See DeviceModel.couple: state of charge, with its value at the end of the day."""
         super().couple(programme, entry, entries)
         group, outlook = self.group, self.outlook
         steps, count, hour = outlook.steps, self.size, outlook.dt_h
@@ -255,7 +255,7 @@ class BatteryModel(_PowerModel):
 
 
 class EVModel(_PowerModel):
-    """Cars that charge while they stay, up to what they need; what they lack when they leave costs."""
+    """EVs charging while connected, up to their energy demand; missing energy at departure is penalised."""
 
     def __init__(self, group: EVChargers, device_state: Array, outlook: DayOutlook) -> None:
         self.stays = group.stays(device_state, outlook.steps, outlook.dt_h)
@@ -265,16 +265,16 @@ class EVModel(_PowerModel):
         super().__init__(group, device_state, outlook, everyone, ~everyone, group.kw)
 
     def idle(self) -> Array:
-        """See Part.idle."""
+        """See DeviceModel.idle."""
         return self.low.copy()
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """See _PowerPart.power."""
+        """See _PowerModel.power."""
         kw = -(entries[..., 0] + 1) / 2 * self.group.kw * self.stay_h / self.outlook.dt_h
         return kw, 0 * kw
 
     def start(self, entries: Array) -> Array:
-        """See Part.start: each car evenly over its stay."""
+        """See DeviceModel.start: each EV evenly over its stay."""
         stays, entries = self.stays, entries.copy()
         most = stays.stay_h.sum(1) * self.group.kw[stays.device] * self.group.efficiency[stays.device]
         for device, share, stay_h in zip(stays.device, stays.kwh / most, stays.stay_h, strict=True):
@@ -282,10 +282,10 @@ class EVModel(_PowerModel):
         return entries
 
     def couple(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
-        """See Part.couple."""
+        """See DeviceModel.couple."""
         super().couple(programme, entry, entries)
         stays, group = self.stays, self.group
-        kwh = stays.stay_h * (group.kw * group.efficiency)[stays.device, None] / 2  # of an entry above -1
+        kwh = stays.stay_h * (group.kw * group.efficiency)[stays.device, None] / 2  # per unit of an entry above -1
         lacking = programme.variables(
             np.zeros(len(stays.kwh)),
             np.full(len(stays.kwh), np.inf),

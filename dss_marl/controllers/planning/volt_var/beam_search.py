@@ -1,4 +1,4 @@
-"""Regulated days: inverters planned while the circuit's own regulators and banks run by themselves."""
+"""Beam search over the states of autonomous regulators and capacitors, with planned inverters."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, GridState, Setpoints
 
-_KEPT = 8  # positions of regulators and banks from which ways go on: those that earned most so far
-_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way to where inverters would be best if no tap moved
-_PUSHES = (0.2, 0.5, 1.0)  # away from there, all together or each to its end, so that taps move and stay moved
-_NONE = np.zeros(0, np.int64)  # positions that a plan decides
+_KEPT = 8  # beam width: states of regulators and banks kept, by accumulated reward
+_PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # step lengths towards the inverters' optimum with fixed taps
+_PUSHES = (0.2, 0.5, 1.0)  # perturbations, of all inverters or single ones to a limit, that trigger lasting tap moves
+_NONE = np.zeros(0, np.int64)  # no positions are decided by the plan
 
 
 class _Way(NamedTuple):
-    """The best way to some positions: what it earned, the state there, where it came from, what was asked (n)."""
+    """Best path to a state of regulators and banks: accumulated reward, state, predecessor, entries (n)."""
 
     total: float
     state: GridState
@@ -32,20 +32,20 @@ class _Way(NamedTuple):
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the best requests found for a day.
+    """(T, F) the best joint actions found for a day.
 
-    Regulators move by themselves as voltages leave their bands, and stay where they are until they leave them again.
-    What comes after an interval thus depends on where they are, so the best way to each of their positions is kept:
-    from each, the inverters are asked for what is best with taps as they are, or as they would become, for less, and
-    for what pushes taps to where it pays later. The engine says where the taps go.
+    Autonomous regulators move when voltages leave their bands, and otherwise hold. The future thus depends on their
+    positions, so the best path to each reached position is kept. From each, candidate inverter actions are the optimum
+    with present taps, or with the resulting ones, parts of these, and perturbations that move taps to where they pay
+    off later. The engine determines the tap positions.
 
     Args:
-        task: inverters, and nothing else that agents move.
+        task: with inverters as the only controlled devices.
         day: of the year.
-        thorough: keep four times as many positions.
+        thorough: use four times the beam width.
 
     Raises:
-        ValueError: every way meets a power flow that fails.
+        ValueError: no path without a failed power flow.
     """
     search = RegulatedDay(task, day, _KEPT * (4 if thorough else 1))
     try:
@@ -55,24 +55,24 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     for group in task.device_groups:
         if not isinstance(group, Inverters):
             return f"{type(group).__name__} among the devices"
         if group.voltage_dependent or group.act_every is not None:
-            return "inverters on curves, or that do not act at every step"
+            return "inverters in volt_var mode, or that do not act at every step"
     if not task.scenario.circuit_controls:
-        return "no controls of the circuit"
+        return "no circuit controls"
     return volt_var.refuses_moves(task, IntervalModel.places_of(task))
 
 
 class RegulatedDay:
-    """A day's ways through the positions of the circuit's own controls.
+    """Beam search of one day over the positions of the circuit's own controls.
 
     Args:
-        task: what there is.
+        task: the task.
         day: of the year.
-        kept: most positions an interval.
+        kept: beam width.
     """
 
     def __init__(self, task: Task, day: int, kept: int) -> None:
@@ -88,11 +88,11 @@ class RegulatedDay:
         self._pushes = np.vstack([together, -together, np.eye(len(self._places)), -np.eye(len(self._places))])
 
     def close(self) -> None:
-        """Give the solver back."""
+        """Release the engine."""
         self._running.simulator.engine.close()
 
     def plan_day(self) -> Array:
-        """(T, F) of the best way."""
+        """(T, F) joint actions of the best path."""
         start = self._running.simulator.begin(self._day, self._task.start)
         self._held.simulator.begin(self._day, self._task.start)
         ways, kept = [_Way(0.0, start, 0, np.zeros(len(self._places)))], []
@@ -116,7 +116,7 @@ class RegulatedDay:
         return joint_action
 
     def _onward(self, base: GridState, ways: list[_Way]) -> dict[bytes, _Way]:
-        """The best way to every position that is reached in an interval."""
+        """The best path to every position reached in an interval."""
         reached: dict[bytes, _Way] = {}
         curvature: Array | None = None
         for number, way in enumerate(ways):
@@ -136,7 +136,7 @@ class RegulatedDay:
         """Operate the interval with each of the entries (n), keep the better ways; the state after the last ones."""
         after = None
         for entries in tried:
-            said = entries.astype(np.float16).astype(float)  # as plans are kept: a control's band has sharp ends
+            said = entries.astype(np.float16).astype(float)  # precision of stored plans: control bands are sharp
             after = self._running.after(now, self._flat(said))
             if after is None:
                 continue
@@ -147,7 +147,7 @@ class RegulatedDay:
         return after
 
     def _best(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
-        """(n) the inverters' best entries with taps and banks as they are, and the cost's curvature (n, n)."""
+        """(n) the inverters' best entries with present taps and banks, and the curvature of the cost (n, n)."""
         moments = IntervalModel(self._held, [now], self._positions)
         inside = np.clip(entries, self._low, self._high)
         local = moments.local(0, _NONE, inside, curvature)
@@ -157,7 +157,7 @@ class RegulatedDay:
 
 
 def _there(base: GridState, at: Setpoints) -> GridState:
-    """An interval before control with taps and banks as they are elsewhere."""
+    """An interval before control, with taps and banks from other set points."""
     setpoints = Setpoints(base.setpoints.kw, base.setpoints.kvar, at.tap.copy(), at.closed.copy())
     return base.replace(setpoints=setpoints)
 

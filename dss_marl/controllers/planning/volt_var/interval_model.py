@@ -1,4 +1,4 @@
-"""Moments: one interval of a known day, and the best that inverters can do in it at given taps and banks."""
+"""Interval model: optimal inverter entries of one interval of a known day, for given taps and banks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.mdp.rewards import violating_share, voltage_violation
 
-_MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
-_CLOSE = 2e-5  # rounding and the solver's tolerance may move a voltage that far [pu]
-_STEP = 0.1  # of an entry, for slopes
-_NEAR = 0.002  # excursion over which leaving the band is written off [pu]
-_FEW = 12  # entries up to which each interval's curvature is measured, with n (n + 1) / 2 power flows
+_MARGIN = 5e-5  # distance that the models keep from the band limits [pu]
+_CLOSE = 2e-5  # effect of rounding and solver tolerance on a voltage [pu]
+_STEP = 0.1  # step of an entry for sensitivities
+_NEAR = 0.002  # excursion over which the cost of leaving the band is spread [pu]
+_FEW = 12  # number of entries up to which every interval's curvature is measured, with n (n + 1) / 2 power flows
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class _Probe:
     Attributes:
         base: the interval operated at the point.
         way: (n) the steps.
-        reached: (n) the interval after each of them.
-        first: (n) what each changes of the smooth cost.
-        kva: (n) what an entry moves per 1 of it [kVA].
+        reached: (n) the interval after each step.
+        first: (n) change of the smooth cost by each step.
+        kva: (n) change of power per unit of each entry [kVA].
     """
 
     base: GridState
@@ -43,7 +43,7 @@ class _Probe:
 
 @dataclass(frozen=True)
 class IntervalOptimum:
-    """What an interval earns, moves of taps and banks not counted.
+    """Optimum of an interval, without the cost of moves of taps and banks.
 
     Attributes:
         reward: of the team.
@@ -55,21 +55,21 @@ class IntervalOptimum:
 
 
 class IntervalModel:
-    """The intervals of a day, each with every inverter's entries as unknowns.
+    """The intervals of a day, with all inverter entries as decision variables.
 
-    The reward is the scenario's own, from the engine. What voltages out of band cost is read off its terms
-    ``voltage_violation`` and ``violating_share``; all other terms are taken as smooth, and their slopes are measured.
+    The reward is the scenario's own, computed on the engine. The cost of voltages out of band is derived from the terms
+    ``voltage_violation`` and ``violating_share``; all other terms are assumed smooth, with measured sensitivities.
 
     Args:
-        trials: on a plant that has begun a day.
-        states: of all intervals, as agents see them.
+        trials: on a simulator with a started day.
+        states: of all intervals, as observed.
         positions: of taps and banks.
-        given: (T, F) what the other devices are asked; None: to stay as they are.
+        given: (T, F) joint actions for the other devices; None: hold.
 
     Attributes:
-        places: (n) of the inverters' entries in the flat vector.
-        low, high: (n) their ends.
-        band: (2, N) lowest and highest voltage of each scored node, a margin within the limits [pu].
+        places: (n) of the inverters' entries in the joint action.
+        low, high: (n) their bounds.
+        band: (2, N) lower and upper voltage limit of each scored node, with a margin [pu].
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class IntervalModel:
         weights = {term: weight for weight, term in task.rewards.values()}
         self._per_pu = weights.get(voltage_violation, 0.0) / count
         self._per_node = weights.get(violating_share, 0.0) / count
-        self._bend: Array | None = None  # (n, n) of the smooth cost, per kVA of each entry squared
+        self._bend: Array | None = None  # (n, n) curvature of the smooth cost, per squared kVA of each entry
 
     @staticmethod
     def places_of(task: Task) -> IntArray:
-        """(n) places of the inverters' entries in the flat vector."""
+        """(n) places of the inverters' entries in the joint action."""
         parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
         own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if isinstance(g, Inverters)]
         return np.concatenate([np.zeros(0, np.int64), *own])
@@ -105,7 +105,7 @@ class IntervalModel:
         return len(self._states)
 
     def asked(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
-        """The interval with taps and banks at these positions, and (F) requests that leave them there."""
+        """The interval with taps and banks at these positions, and a joint action (F) that holds them."""
         now = self._positions.at(self._states[step], position)
         joint_action = self._trials.simulator.hold_action(now)
         if self._given is not None:
@@ -118,9 +118,9 @@ class IntervalModel:
         return self._trials.after(*self.asked(step, position, entries))
 
     def reward(self, after: GridState | None) -> float:
-        """What the team earns in an interval in which nothing moved, -inf where the power flow failed.
+        """Team reward of an interval without moves, -inf if the power flow failed.
 
-        A node at the very end of the band counts as out of it, because it may be when the plan is played.
+        A node at the limit of the band counts as violated, because it may be in simulation.
         """
         if after is None:
             return -np.inf
@@ -136,16 +136,16 @@ class IntervalModel:
         return after.solution.v_alive[self._scored]
 
     def _weight(self, v_pu: Array) -> Array:
-        """(N) price of a node's excursion: a node far out has lost its share already, one at the end has not."""
+        """(N) cost of a node's excursion: far outside, its violation share is already lost, at the limit not yet."""
         out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
         return self._per_pu + self._per_node / (out + _NEAR)
 
     def local(self, step: int, position: IntArray, entries: Array, curvature: Array | None = None) -> LocalModel | None:
-        """The model around a point, by differences on the engine; None where a power flow fails.
+        """Local model around a point, by finite differences on the engine; None if a power flow fails.
 
         Args:
             step, position, entries: the point.
-            curvature: (n, n) to take instead of finding it.
+            curvature: (n, n) to use instead of measuring it.
         """
         probe = self._probe(step, position, entries)
         if probe is None:
@@ -154,18 +154,18 @@ class IntervalModel:
         slopes = np.zeros((len(v), len(entries)))
         for k, state in enumerate(probe.reached):
             slopes[:, k] = (self.voltages(state) - v) / way[k]
-        if curvature is None:  # it changes little from point to point
+        if curvature is None:  # it varies little between points
             few = len(entries) <= _FEW
             curvature = self._curvature(step, position, entries, probe) if few else self._scaled(position, probe.kva)
         gradient = probe.first / way - np.diag(curvature) * way / 2
         return LocalModel(v, slopes, self._weight(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
-        """One step of each entry; None where a power flow fails."""
+        """One step of each entry; None if a power flow fails."""
         base = self.after(step, position, entries)
         if base is None:
             return None
-        way = np.where(entries <= (self.low + self.high) / 2, _STEP, -_STEP)  # twice the step stays within the ends
+        way = np.where(entries <= (self.low + self.high) / 2, _STEP, -_STEP)  # twice the step stays within the bounds
         reached = [self.after(step, position, entries + shift) for shift in np.diag(way)]
         single = [state for state in reached if state is not None]
         if len(single) < len(reached):
@@ -176,11 +176,11 @@ class IntervalModel:
     def with_moves(
         self, step: int, position: IntArray, entries: Array, local: LocalModel, prices: Array
     ) -> LocalModel | None:
-        """The model with moves of taps and banks (P) as further unknowns; None where a power flow fails.
+        """The model with moves of taps and banks (P) as additional variables; None if a power flow fails.
 
         Args:
             step, position, entries, local: the point, and its model.
-            prices: (P) of a move.
+            prices: (P) cost of a move.
         """
         base = self.after(step, position, entries)
         columns = [None if base is None else self._column(step, position, entries, base, p) for p in range(len(prices))]
@@ -202,7 +202,7 @@ class IntervalModel:
     def _column(
         self, step: int, position: IntArray, entries: Array, base: GridState, device: int
     ) -> tuple[Array, float] | None:
-        """(N + 1) slopes of the voltages and of the smooth cost by a device's move, and the cost's curvature."""
+        """(N + 1) sensitivities of the voltages and of the smooth cost to a device's move, and the cost's curvature."""
         ways = []
         for move in (1, -1):
             other = position.copy()
@@ -218,7 +218,7 @@ class IntervalModel:
         return slope, max(bend, 0.0)
 
     def _curvature(self, step: int, position: IntArray, entries: Array, probe: _Probe) -> Array:
-        """(n, n) of the smooth cost, made positive definite."""
+        """(n, n) curvature of the smooth cost, made positive definite."""
         n, way, smooth = len(entries), probe.way, self._smooth(probe.base)
         result = np.zeros((n, n))
         for i in range(n):
@@ -232,10 +232,10 @@ class IntervalModel:
         return (vectors * np.maximum(values, 1e-9)) @ vectors.T
 
     def _scaled(self, position: IntArray, kva: Array) -> Array:
-        """(n, n) the curvature measured once, in the interval with most sun, where every entry moves something.
+        """(n, n) curvature measured once, in the interval with the highest PV power, where every entry has an effect.
 
-        Losses bend with the square of what is fed in, nearly alike at all hours, so an entry counts by the power that
-        it moves (n) [kVA] now.
+        Losses are nearly the same quadratic function of injections at all hours, so entries are scaled by the power
+        that they change now, (n) [kVA].
         """
         if self._bend is None:
             sunniest = int(np.argmax([np.maximum(state.forecast[0], 0).sum() for state in self._states]))
@@ -250,13 +250,13 @@ class IntervalModel:
     def improved(
         self, step: int, position: IntArray, start: IntervalOptimum, local: LocalModel, rounds: int = 2
     ) -> IntervalOptimum:
-        """Entries that earn more at these positions, by steps of the model that the engine confirms.
+        """Improve the entries at these positions, by model steps confirmed on the engine.
 
         Args:
-            step, position: which interval, and where taps and banks are.
-            start: entries to begin with; its reward may be of other positions, and is measured anew.
-            local: of a point near by; its voltages and gradient are moved along, its slopes kept.
-            rounds: most steps.
+            step, position: interval, and positions of taps and banks.
+            start: initial entries; its reward may refer to other positions and is evaluated again.
+            local: model of a nearby point; voltages and gradient are updated, sensitivities kept.
+            rounds: maximum number of steps.
         """
         x, after = start.entries, self.after(step, position, start.entries)
         best = IntervalOptimum(self.reward(after), x)
@@ -281,7 +281,7 @@ class IntervalModel:
     def _accepted(
         self, step: int, position: IntArray, best: IntervalOptimum, change: Array
     ) -> tuple[float, IntervalOptimum, GridState | None, float] | None:
-        """The longest of three parts of the change that earns more; None where none does."""
+        """The longest of three step lengths that improves the reward; None if none does."""
         for part in (1.0, 0.4, 0.1):
             x = best.entries + part * change
             after = self.after(step, position, x)
@@ -292,13 +292,13 @@ class IntervalModel:
 
 
 def _moved_kva(base: GridState, other: GridState) -> float:
-    """How far the injections lie apart [kVA]."""
+    """Distance between the injections [kVA]."""
     a, b = base.setpoints, other.setpoints
     return float(np.sqrt(((a.kw - b.kw) ** 2 + (a.kvar - b.kvar) ** 2).sum()))
 
 
 def _ends(task: Task) -> tuple[Array, Array]:
-    """(n) ends of the inverters' entries: a share either way, and sun held back but not added."""
+    """(n) bounds of the inverters' entries: both directions for shares, one for curtailment."""
     low, high = [np.zeros(0)], [np.zeros(0)]
     for group in task.device_groups:
         if isinstance(group, Inverters):

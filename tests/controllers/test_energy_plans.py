@@ -211,7 +211,7 @@ def test_switches_are_held_beside_what_is_planned():
     assert not requests[:, task.agents.action_layout.parts[place]].any()
     assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
     alone = build_task(small(switched[1:]))
-    assert "no store" in METHODS["energy"].unsupported_reason(alone)
+    assert "no storage" in METHODS["energy"].unsupported_reason(alone)
 
 
 @pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])

@@ -144,7 +144,7 @@ def at(step=0, faulted=None):
     return Interval(step, 0.0, 0.25, faulted)
 
 
-def test_a_supply_feeds_what_is_dark_and_nothing_that_is_fed():
+def test_a_feeder_tie_feeds_what_is_dark_and_nothing_that_is_fed():
     group, feeder, row = built()
     setpoints = feeder.setpoints()
     close = np.array([[0.0], [1.0]])
@@ -167,7 +167,7 @@ def test_a_supply_feeds_what_is_dark_and_nothing_that_is_fed():
     assert lit.loss_kw == pytest.approx(lit.served_kw.sum() + lit.source_kw, abs=0.1)
 
 
-def test_a_supply_that_gives_too_much_trips_and_waits():
+def test_a_feeder_tie_that_gives_too_much_trips_and_waits():
     group, feeder, row = built(kva=900.0)
     setpoints = feeder.setpoints()
     setpoints.closed[row["sw4"]] = False
@@ -183,7 +183,7 @@ def test_a_supply_that_gives_too_much_trips_and_waits():
         assert bool(limited[1]) != possible and tried.closed[group.grid_forming_units[1]] == possible
 
 
-# --- load shedders --------------------------------------------------------------------------------------------------------
+# --- load shedders ---------------------------------------------------------------------------------------------------
 
 
 def test_load_shedders_shed_class_by_class(rng):

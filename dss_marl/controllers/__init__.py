@@ -1,4 +1,4 @@
-"""Reference controllers: what a trained policy has to beat."""
+"""Reference controllers: baselines for trained policies."""
 
 from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares

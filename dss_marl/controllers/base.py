@@ -1,4 +1,4 @@
-"""What a controller is, and the two that need no thought."""
+"""The controller interface, and the no-control and random controllers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dss_marl.grid.state import Array
 
 
 class Controller(Protocol):
-    """Chooses all agents' actions. May look into the environment, which a learned policy does not.
+    """Chooses the actions of all agents. May access the environment, unlike a learned policy.
 
     One's own needs no base class: ``circuit_controls``, ``reset`` and ``act`` are enough. It plays by its name
     ``package.module:name`` wherever controllers are named, see ``controllers.reference``.
@@ -22,7 +22,7 @@ class Controller(Protocol):
     ``local = True``; see ``is_local``.
 
     Attributes:
-        circuit_controls: True if the circuit's own regulator and capacitor controls run beside it.
+        circuit_controls: True if the circuit's own regulator and capacitor controls run as well.
     """
 
     circuit_controls: bool
@@ -31,7 +31,7 @@ class Controller(Protocol):
         """Called after each reset.
 
         Raises:
-            ValueError: the environment has not what the controller moves.
+            ValueError: the environment lacks the devices that the controller needs.
         """
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -39,17 +39,17 @@ class Controller(Protocol):
 
 
 def is_local(controller: Controller) -> bool:
-    """Whether the controller knows of each zone only what that zone could know by itself."""
+    """Whether the controller uses only each zone's own information."""
     return bool(getattr(controller, "local", False))
 
 
 def record_requests(task: Task, day: int, controller: Controller) -> Array | None:
-    """(T, F) what a controller asks of all entries on a day; None where it cannot play the task.
+    """(T, F) joint actions of a controller over a day; None if it cannot operate the task.
 
     Args:
-        task: what there is.
+        task: the task.
         day: of the year.
-        controller: that runs without controls of its own beside those of the task.
+        controller: without circuit controls other than those of the task.
     """
     env, rows = ZoneEnv(task, "test"), []
     observations, _ = env.reset(seed=day, options={"day": day})
@@ -67,8 +67,8 @@ def record_requests(task: Task, day: int, controller: Controller) -> Array | Non
 
 
 class NoControl:
-    """Every device as if nobody controlled it: all sun, no reactive power, taps and banks where they are, cars at full
-    power, batteries idle.
+    """All devices uncontrolled: full PV power, no reactive power, taps and banks unchanged, EVs charging at full power,
+    batteries idle.
     """
 
     local = True
@@ -80,12 +80,12 @@ class NoControl:
         """Nothing to prepare."""
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Each kind's neutral action."""
+        """Default action of each kind."""
         return env.task.encoding.encode(env.task.default_action)
 
 
 class RandomControl:
-    """Uniform actions; the stream is that of the seed and the day, so every day repeats."""
+    """Uniform random actions; the stream depends on seed and day, so every day is reproducible."""
 
     circuit_controls = False
     local = True
@@ -95,9 +95,9 @@ class RandomControl:
         self._rng = np.random.default_rng(seed)
 
     def reset(self, env: ZoneEnv) -> None:
-        """Begin the day's stream."""
+        """Start the random stream of the day."""
         self._rng = np.random.default_rng([self.seed, env.day])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Uniform in [-1, 1], at the nearest level where an entry has levels."""
+        """Uniform in [-1, 1], rounded to the nearest level for discrete entries."""
         return env.task.encoding.encode(self._rng.uniform(-1, 1, env.task.agents.action_layout.size))

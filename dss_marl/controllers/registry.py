@@ -1,4 +1,4 @@
-"""The reference controllers by name."""
+"""Reference controllers by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "local_wls": lambda scenario: WeightedLeastSquares(meters="own"),
     "wls": lambda scenario: WeightedLeastSquares(),
 }
-# Seconds for each day, or some days only: they play where they are asked for.
+# These take seconds per day or know some days only, so they run only on request.
 OPT_IN = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -1,4 +1,4 @@
-"""Devices: what agents move. Each kind is written once, for all devices of the kind together."""
+"""Devices that agents control. Each kind is implemented for all devices of the kind as arrays."""
 
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries

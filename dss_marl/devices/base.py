@@ -1,4 +1,4 @@
-"""The device protocol: a group is all devices of one kind, as arrays."""
+"""The device interface: a group holds all devices of one kind as arrays."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Se
 
 
 class DeviceSpec(BaseModel):
-    """What a scenario says of one device, or of several alike; each kind extends it."""
+    """Scenario settings of one device, or of several equal ones; each kind extends it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
-    act_every: int = Field(default=1, ge=1, description="acts only at every so many-th step, the first included")
+    act_every: int = Field(default=1, ge=1, description="acts only at every n-th step, starting with the first")
 
 
 @dataclass(frozen=True)
 class DeviceGroup:
-    """All devices of one kind. Extend it with the kind's own arrays, ``act`` and, where something is kept, the rest.
+    """All devices of one kind. Subclasses add the kind's own arrays, ``act`` and, for devices with a state, the rest.
 
-    A kind also says how it is named in a scenario: ``Spec`` (its fields), ``new_injections`` (what it adds to the
-    circuit) and ``build``.
+    A kind also defines its settings in a scenario, ``Spec``, the units and switches that it adds to the circuit,
+    ``added_units`` and ``added_switches``, and ``build``.
 
-    All that depends on the state takes arrays with any leading batch axes. For every state and action the three
-    agree: ``limited`` counts a device if and only if one of its entries is not ``legal``, and acting on what
-    ``present`` gives leaves the set points that ``hold`` would write.
+    Everything that depends on the state accepts leading batch axes. For every state and action: a device is counted
+    as limited if and only if one of its entries is not ``feasible``, and acting on ``hold_action`` gives the set points
+    that ``hold`` would write.
 
     Attributes:
         names: (D) unique names.
-        buses: (D) where each device sits; decides its zone.
-        every: (D) each acts at every so many-th step; None: all at each. The environment sees to that.
+        buses: (D) bus of each device, which decides its zone.
+        act_every: (D) each acts at every n-th step; None: all at every step. The environment enforces it.
         action_labels: (A) entries of one device's action, each in [-1, 1]. May be a property.
-        memory_size: K, numbers kept for each device between steps.
-        reading_labels: (M) entries of one device's readings, with their unit. May be a property.
-        circuit_controls: True if the circuit's own controls may take this kind over.
-        settles: True if set points follow the voltages that they cause; then ``respond`` is called between solves.
-        joint: True if devices of the kind stand in each other's way, so that legal requests may be refused together;
-            then what ``legal`` and ``limited`` say of each other holds for one request at a time.
-        trips: True if ``check`` puts devices out of service at once: what follows is the interval without them.
-        order: groups act in this order; those of one number in the scenario's.
+        state_size: K, number of state variables of each device.
+        telemetry_labels: (M) entries of one device's telemetry, with units. May be a property.
+        circuit_controls: True if the circuit's own controls may operate this kind.
+        voltage_dependent: True if set points depend on the resulting voltages; ``respond`` is then called between
+            solves.
+        coupled: True if devices of the kind interact, so that individually feasible requests may be refused together;
+            feasibility and limits then agree for one request at a time.
+        trips: True if ``check`` may trip devices at once; the interval is then solved again without them.
+        dispatch_order: groups act in this order; equal numbers in the order of the scenario.
     """
 
     names: tuple[str, ...]
@@ -70,72 +71,72 @@ class DeviceGroup:
         return len(self.names)
 
     def n_levels(self) -> IntArray:
-        """(D, A) number of positions that an entry has by nature, evenly over [-1, 1]; 0 where it is continuous."""
+        """(D, A) number of positions of each entry, evenly spaced over [-1, 1]; 0 if continuous."""
         return np.zeros((self.size, len(self.action_labels)), np.int64)
 
     def initial(self) -> Array:
-        """(D, K) memory at reset."""
+        """(D, K) device state at reset."""
         return np.zeros((self.size, self.state_size))
 
     def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
-        """(D, K) memory at reset where a day differs from another: arrivals of cars, say. By default ``initial``.
+        """(D, K) device state at reset if it depends on the day, such as arrivals of EVs. By default ``initial``.
 
         Args:
-            rng: the day's own stream.
+            rng: random stream of the day.
             weekend: whether the day is a Saturday or Sunday.
             hour: time of day at which the episode starts [h].
         """
         return self.initial()
 
     def check_start(self, start: Setpoints) -> None:
-        """Whether the devices can begin at these taps and switches.
+        """Check that the devices can start with these taps and switches.
 
         Raises:
-            ValueError: they cannot; says why, and the cure.
+            ValueError: they cannot; gives the reason and the remedy.
         """
 
     def default_action(self) -> Array:
-        """(D, A) the action of a device that nobody controls: zeros, unless the kind says otherwise."""
+        """(D, A) action of an uncontrolled device: zeros unless the kind overrides it."""
         return np.zeros((self.size, len(self.action_labels)))
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """Write the set points that the action asks for, within the limits.
+        """Write the set points that the action requests, within limits.
 
         Args:
             action: (..., D, A) in [-1, 1].
-            memory: (..., D, K) from the step before.
-            setpoints: of the interval, before control: loads and available sun, taps and switches as they are; changed
-                in place.
-            interval: when.
+            state: (..., D, K) device state from the previous step.
+            setpoints: of the interval, before control: loads and available PV power, current taps and switches;
+                modified in place.
+            interval: the time step.
 
         Returns:
-            the new memory (..., D, K), and (..., D) 1 where a limit of the device cut the request, else 0.
+            the new device state (..., D, K), and (..., D) 1 where a device limit cut the request, else 0.
         """
-        raise TypeError(f"{type(self).__name__} must define act(action, memory, setpoints, interval)")
+        raise TypeError(f"{type(self).__name__} must define act(action, state, setpoints, interval)")
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """Write the set points of devices that stay as they are; taps and switches do so by themselves.
+        """Write the set points of devices that hold; taps and switches need no action to hold.
 
         Args:
-            memory: (..., D, K); not changed.
-            setpoints: of the interval, before control; changed in place.
-            interval: the one that comes.
+            state: (..., D, K) device state; not modified.
+            setpoints: of the interval, before control; modified in place.
+            interval: the coming time step.
         """
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., D, A) the action that keeps each device as it is, as far as the coming interval's limits allow.
+        """(..., D, A) the action that keeps each device unchanged, within the limits of the coming interval.
 
         Args:
-            memory, setpoints, interval: as in ``act``; not changed. How much a store can give depends on how long.
+            state, setpoints, interval: as in ``act``; not modified. Limits of energy depend on the interval's length.
         """
         return np.zeros((*state.shape[:-1], len(self.action_labels)))
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """(..., D, A) whether the device would do just what each entry asks, whatever the other entries are.
+        """(..., D, A) whether the device would execute each entry exactly, for any values of the other entries.
 
         Args:
-            action: (..., D, A) in [-1, 1]; may have more leading axes than the state, to try many at once.
-            memory, setpoints, interval: as in ``act``; not changed.
+            action: (..., D, A) in [-1, 1]; may have more leading axes than the state, to test many actions at once.
+            state, setpoints, interval: as in ``act``; not modified.
         """
         return np.ones(action.shape, bool)
 
@@ -143,8 +144,8 @@ class DeviceGroup:
         """Follow the voltages: move the set points towards what they call for; only where ``settles``.
 
         Args:
-            memory: (..., D, K) after ``act`` or ``hold``.
-            setpoints: changed in place.
+            state: (..., D, K) device state after ``act`` or ``hold``.
+            setpoints: modified in place.
             solution: of these set points.
 
         Returns:
@@ -153,28 +154,28 @@ class DeviceGroup:
         return np.zeros(state.shape[:-2])
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """After the last solve of an interval: the memory (..., D, K), and (..., D) 1 where a rating was exceeded."""
+        """After the last solve: the device state (..., D, K), and (..., D) 1 where a rating was exceeded."""
         return state, np.zeros(state.shape[:-1], np.int64)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., D, M) what each device tells of itself, of order 1."""
+        """(..., D, M) telemetry of each device, scaled to order 1."""
         return np.zeros((*state.shape[:-1], len(self.telemetry_labels)))
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """(..., D) energy owed in the interval and not delivered, times the device's priority [kWh].
 
         Args:
-            before, after: (..., D, K) memory around the step.
-            interval: the one between them.
+            before, after: (..., D, K) device state around the step.
+            interval: the time step.
         """
         return np.zeros(after.shape[:-1])
 
     def with_priorities(self, priorities: Priorities) -> DeviceGroup:
-        """The group where loads have priorities; most kinds do not care."""
+        """The group with load priorities applied; unchanged for most kinds."""
         return self
 
     def stored_kwh(self, state: Array) -> Array:
-        """(..., D) energy in each store, negative where it still has to draw what it put off [kWh]; memory as kept."""
+        """(..., D) energy stored in each device, negative for deferred energy still to be drawn [kWh]."""
         return np.zeros(state.shape[:-1])
 
     @classmethod
@@ -184,15 +185,15 @@ class DeviceGroup:
 
     @classmethod
     def added_switches(cls, specs: Sequence[Any]) -> list[AddedSwitch]:
-        """Ties that the kind adds to the circuit, and lines that it makes switches."""
+        """Ties that the kind adds to the circuit, and lines that it makes switchable."""
         return []
 
     @classmethod
     def build(cls, specs: Sequence[Any], feeder: Feeder) -> DeviceGroup:
-        """The group that the specs describe on this feeder.
+        """The group described by the specs, on this feeder.
 
         Raises:
-            ValueError: a device that the feeder does not have; names the place and what is there.
+            ValueError: a device does not exist on the feeder; the message lists the known ones.
         """
         raise TypeError(f"{cls.__name__} must define build(specs, feeder)")
 
@@ -201,7 +202,7 @@ KINDS: dict[str, type[DeviceGroup]] = {}
 
 
 def device_kind(name: str) -> type[DeviceGroup]:
-    """The kind of device called ``name``, or one's own as ``package.module:Class``.
+    """The kind of device called ``name``, or your own as ``package.module:Class``.
 
     Raises:
         ValueError: unknown kind; the message lists the known ones.
@@ -213,7 +214,7 @@ def device_kind(name: str) -> type[DeviceGroup]:
 
 
 def act_periods(act_every: Sequence[int]) -> IntArray | None:
-    """(D) for the group's ``every``; None where all act at each step."""
+    """(D) values for the group's ``act_every``; None if all devices act at every step."""
     return np.array(act_every, np.int64) if any(number != 1 for number in act_every) else None
 
 
@@ -221,9 +222,9 @@ def unique_names(names: Sequence[str], kind: str) -> tuple[str, ...]:
     """The names as a tuple.
 
     Raises:
-        ValueError: one occurs twice.
+        ValueError: a name occurs twice.
     """
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise ValueError(f"{kind} {twice[0]!r} is given twice; give each device its own name")
+        raise ValueError(f"{kind} {twice[0]!r} is defined twice; give each device a unique name")
     return tuple(names)

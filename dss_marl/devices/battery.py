@@ -1,4 +1,4 @@
-"""Batteries: energy that is kept for later, with its losses."""
+"""Batteries: energy storage with conversion losses."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
 from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
-_SOC, _SOC_BEFORE = 2, 3  # columns of the memory
+_SOC, _SOC_BEFORE = 2, 3  # columns of the device state
 
 
 class BatterySpec(UnitSpec):
-    """A battery with its inverter. ``kva`` defaults to ``kw``. States of charge are shares of ``kwh``."""
+    """A battery with inverter. ``kva`` defaults to ``kw``. States of charge are relative to ``kwh``."""
 
     kwh: float = Field(gt=0, description="capacity [kWh]")
     kva: float = Field(default=0.0, ge=0, description="rating of the inverter [kVA]; 0 means kw")
-    charge_efficiency: float = Field(default=0.95, gt=0, le=1, description="stored over taken from the grid")
-    discharge_efficiency: float = Field(default=0.95, gt=0, le=1, description="given to the grid over taken out")
-    standby_kw: float = Field(default=0.0, ge=0, description="cooling and electronics, drawn from the grid always [kW]")
+    charge_efficiency: float = Field(default=0.95, gt=0, le=1, description="stored energy over energy from the grid")
+    discharge_efficiency: float = Field(
+        default=0.95, gt=0, le=1, description="energy to the grid over energy discharged"
+    )
+    standby_kw: float = Field(default=0.0, ge=0, description="auxiliary power, always drawn from the grid [kW]")
     initial: float = Field(default=0.5, ge=0, le=1, description="state of charge at reset")
-    minimum: float = Field(default=0.1, ge=0, le=1, description="lowest state of charge")
-    maximum: float = Field(default=0.9, ge=0, le=1, description="highest state of charge")
-    reactive: bool = Field(default=False, description="a second entry sets the share of the reactive power left")
+    minimum: float = Field(default=0.1, ge=0, le=1, description="minimum state of charge")
+    maximum: float = Field(default=0.9, ge=0, le=1, description="maximum state of charge")
+    reactive: bool = Field(default=False, description="adds an entry, the share of available reactive power")
 
     @model_validator(mode="after")
     def _fits(self) -> BatterySpec:
         if not self.minimum < self.maximum:
             raise ValueError(
-                f"battery {self.label!r}: minimum {self.minimum:g} is not below maximum {self.maximum:g}; leave a range"
+                f"battery {self.label!r}: minimum {self.minimum:g} is not below maximum {self.maximum:g}; lower it"
             )
         if not self.minimum <= self.initial <= self.maximum:
             raise ValueError(
                 f"battery {self.label!r}: initial {self.initial:g} is outside minimum {self.minimum:g} to maximum "
-                f"{self.maximum:g}; start within"
+                f"{self.maximum:g}; choose a value in this range"
             )
         if 0 < self.kva < self.kw:
             raise ValueError(f"battery {self.label!r}: kva {self.kva:g} is below kw {self.kw:g}; raise kva")
@@ -49,23 +51,23 @@ class BatterySpec(UnitSpec):
 
 @dataclass(frozen=True)
 class Batteries(DeviceGroup):
-    """Batteries. The first entry of the action is a share of the power, + discharging into the grid.
+    """Batteries. The first action entry is the active power as a share of rating, positive when discharging.
 
-    What would empty or overfill the store within the interval is cut to what just does not. The standby power is
-    drawn beside it, from the grid. With ``reactive`` a second entry is a share of the reactive power that the circle
-    leaves.
+    Requests that would empty or overfill the storage within the interval are cut to the limit. Standby power is drawn
+    from the grid in addition. With ``reactive`` a second entry is a share of the reactive power available within the
+    kVA rating.
 
-    Energy is conserved: drawn from the grid = stored + lost in conversion + standby.
+    Energy is conserved: drawn from the grid = stored + conversion losses + standby.
 
-    Memory: both entries as applied, the state of charge, and what it was before the last interval.
+    Device state: both entries as applied, and the state of charge now and before the last interval.
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
-        kw, kva, kwh: (D) power, rating and capacity.
+        injections: (D) index of each in Feeder.injections.
+        kw, kva, kwh: (D) active-power rating, apparent-power rating and capacity.
         charging, discharging: (D) efficiencies [1].
-        standby_kw: (D) always drawn [kW].
-        start_soc, minimum, maximum: (D) state of charge at reset, lowest, highest [1].
-        reactive: (D) True where the second entry counts.
+        standby_kw: (D) auxiliary power [kW].
+        start_soc, minimum, maximum: (D) initial, minimum and maximum state of charge [1].
+        reactive: (D) True where the second entry is used.
     """
 
     injections: IntArray
@@ -86,8 +88,8 @@ class Batteries(DeviceGroup):
 
     @cached_property
     def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """One entry, and a second where any of them gives reactive power."""
-        entries = ("share of the power, + discharges", "share of the reactive power left")
+        """One entry, and a second if any of them controls reactive power."""
+        entries = ("share of rated power, + discharges", "share of available reactive power")
         return entries if self.reactive.any() else entries[:1]
 
     def initial(self) -> Array:
@@ -96,7 +98,7 @@ class Batteries(DeviceGroup):
         return np.stack([idle, idle, self.start_soc, self.start_soc], -1)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; power that the store cannot give or take is a limit, so is kvar without ``reactive``."""
+        """See DeviceGroup.act; the storage limits power, and kvar without ``reactive`` is refused."""
         share, kvar_share = self._within(action, state, interval)
         cut = share != action[..., 0]
         if action.shape[-1] > 1:
@@ -107,21 +109,21 @@ class Batteries(DeviceGroup):
         return np.stack([share, kvar_share, after, soc], -1), cut.astype(np.int64)
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """See DeviceGroup.hold; it goes on as far as the store lasts."""
+        """See DeviceGroup.hold; power continues within the limits of the storage."""
         self._write(*self._within(state, state, interval), setpoints)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return np.stack(self._within(state, state, interval), -1)[..., : len(self.action_labels)]
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         possible = np.stack(self._within(action, state, interval), -1)
         allowed: BoolArray = possible[..., : action.shape[-1]] == action
         return allowed
 
     def _within(self, entries: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
-        """(..., D) shares of power and of reactive power, as near to the entries (..., D, 1 or more) as possible."""
+        """(..., D) feasible shares of active and reactive power nearest to the entries (..., D, 1 or more)."""
         soc = state[..., _SOC]
         most_kwh = self.kw * interval.dt_h
         give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
@@ -132,7 +134,7 @@ class Batteries(DeviceGroup):
         return share, np.where(self.reactive, np.broadcast_to(entries[..., 1], share.shape), 0.0)
 
     def _drained(self, share: Array, interval: Interval) -> Array:
-        """(..., D) energy out of the store [kWh]."""
+        """(..., D) energy taken out of the storage [kWh]."""
         per_kwh = np.where(share > 0, 1 / self.discharging, self.charging)
         return share * self.kw * interval.dt_h * per_kwh
 
@@ -142,7 +144,7 @@ class Batteries(DeviceGroup):
         setpoints.kvar[..., self.injections] = kvar_share * np.sqrt(self.kva**2 - kw * kw)
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; on a dead bus nothing flowed, so the charge is what it was."""
+        """See DeviceGroup.check; on a de-energised bus no power flows, so the charge is unchanged."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
             state = state.copy()
@@ -154,12 +156,12 @@ class Batteries(DeviceGroup):
         return np.asarray(state[..., _SOC] * self.kwh)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         return state[..., _SOC : _SOC + 1].copy()
 
     @classmethod
     def added_units(cls, specs: Sequence[BatterySpec]) -> list[AddedUnit]:
-        """See DeviceGroup.new_injections."""
+        """See DeviceGroup.added_units."""
         return new_units(specs, "battery")
 
     @classmethod

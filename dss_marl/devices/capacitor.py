@@ -1,4 +1,4 @@
-"""Capacitors: banks whose steps open and close."""
+"""Switched capacitor banks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class CapacitorSpec(DeviceSpec):
-    """Capacitor banks of the circuit by name, or all of them; a bank of several steps is a device for each step."""
+    """Capacitor banks of the circuit by name, or all of them; each step of a bank is a device."""
 
     names: tuple[str, ...] | Literal["all"] = "all"
-    discharge_h: float = Field(default=0.0, ge=0, description="after opening, before it may close again [h]")
+    discharge_h: float = Field(default=0.0, ge=0, description="minimum time from opening to reclosing [h]")
 
 
 @dataclass(frozen=True)
 class Capacitors(DeviceGroup):
-    """Capacitor steps. An action above 1/3 closes, below -1/3 opens, between them nothing moves.
+    """Capacitor steps. An action above 1/3 closes, below -1/3 opens, in between the state holds.
 
-    A capacitor closed onto its remaining charge draws a large current, so it must discharge first.
-    Memory: hours since it opened, at most the discharge time.
+    Closing onto residual charge causes a large inrush current, so a step must discharge first.
+    Device state: hours since opening, up to the discharge time.
 
     Attributes:
-        switches: (D) index of each in the Feeder's switches.
-        discharge_h: (D) shortest time between opening and closing [h].
+        switches: (D) index of each in Feeder.switches.
+        discharge_h: (D) minimum time from opening to reclosing [h].
     """
 
     switches: IntArray
@@ -44,23 +44,23 @@ class Capacitors(DeviceGroup):
 
     @property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The time to wait, where one must."""
-        return ("time to wait before closing [discharge_h]",) if self._wait.any() else ()
+        """The remaining discharge time, if there is one."""
+        return ("time until reclosing is allowed [discharge_h]",) if self._wait.any() else ()
 
     @cached_property
     def _wait(self) -> Array:
         return np.zeros(self.size) if self.discharge_h is None else self.discharge_h
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: open, hold, close."""
+        """See DeviceGroup.n_levels: open, hold, close."""
         return np.full((self.size, 1), 3)
 
     def initial(self) -> Array:
-        """See DeviceGroup.initial: all are discharged."""
+        """See DeviceGroup.initial: all discharged."""
         return self._wait[:, None].copy()
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; closing before it is discharged is a limit."""
+        """See DeviceGroup.act; closing before discharge is refused."""
         before = setpoints.closed[..., self.switches]
         allowed = self._allowed(action[..., 0], state, before)
         asked = np.where(allowed, action[..., 0], 0.0)
@@ -70,16 +70,16 @@ class Capacitors(DeviceGroup):
         return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         return self._allowed(action[..., 0], state, setpoints.closed[..., self.switches])[..., None]
 
     def _allowed(self, asked: Array, state: Array, closed: BoolArray) -> BoolArray:
-        waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours add up inexactly
+        waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours accumulate rounding errors
         allowed: BoolArray = ~((asked > 1 / 3) & waiting)
         return allowed
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         waits = (self._wait > 0) & ~setpoints.closed[..., self.switches]
         left = np.where(waits, 1 - state[..., 0] / np.where(self._wait > 0, self._wait, 1.0), 0.0)
         return left[..., None][..., : len(self.telemetry_labels)]
@@ -96,7 +96,7 @@ class Capacitors(DeviceGroup):
                 rows += of_bank or [feeder.switches.index(banks[find(banks, name, "capacitor", feeder.name)])]
             said += [spec] * (len(rows) - len(said))
         if not rows:
-            raise ValueError(f"feeder {feeder.name!r} has no capacitor; leave the kind out")
+            raise ValueError(f"feeder {feeder.name!r} has no capacitor; remove the kind")
         found = [feeder.switches[i] for i in rows]
         return cls(
             names=unique_names([row.name.split(".", 1)[1] for row in found], "capacitor"),

@@ -1,4 +1,4 @@
-"""Estimators: what agents say that the voltages are where nobody measures. They move nothing."""
+"""Voltage estimators: agents estimate voltages of unmetered nodes. They do not affect the power flow."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 
 
 class EstimatorSpec(DeviceSpec):
-    """Where voltage meters are, and which of the other nodes are estimated."""
+    """Locations of voltage meters, and the nodes to estimate."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     meters: tuple[str, ...] = Field(min_length=1, description="buses with a voltage meter on each phase")
     nodes: Literal["all", "loads"] | tuple[str, ...] = Field(
-        default="all", description="estimated: all without a meter, those of them that loads connect to, or of buses"
+        default="all", description="nodes to estimate: all unmetered ones, those with loads, or those of named buses"
     )
-    v_centre_pu: float = Field(default=1.0, gt=0, lt=2, description="estimate of an entry of 0 [pu]")
-    span_pu: float = Field(default=0.1, gt=0, le=1, description="what an entry of 1 adds [pu]")
+    v_centre_pu: float = Field(default=1.0, gt=0, lt=2, description="estimate for an entry of 0 [pu]")
+    span_pu: float = Field(default=0.1, gt=0, le=1, description="added by an entry of 1 [pu]")
 
 
 @dataclass(frozen=True)
 class Estimators(DeviceGroup):
-    """One for each estimated node: v = v_centre + a span, of the state that agents saw when they chose the action.
+    """One device per estimated node: v = v_centre + a * span, for the state that agents observed before acting.
 
-    The grid does not notice. Memory: the estimate [pu].
+    The estimate does not affect the power flow. Memory: the estimate [pu].
 
     Attributes:
         nodes: (D) index of the node that each estimates.
-        metered: (M) indices of the nodes with a voltage meter.
-        v_centre_pu, span_pu: (D) the scale of each.
+        metered: (M) indices of the metered nodes.
+        v_centre_pu, span_pu: (D) scaling of each estimate.
     """
 
     nodes: IntArray
@@ -58,11 +58,11 @@ class Estimators(DeviceGroup):
         return estimate[..., None], np.zeros(estimate.shape, np.int64)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return self.entries(state[..., 0])[..., None]
 
     def entries(self, v_pu: Array) -> Array:
-        """(..., D) the action entries that say these voltages (..., D), as far as the span reaches."""
+        """(..., D) the action entries for these voltages (..., D), clipped to the span."""
         return np.clip((v_pu - self.v_centre_pu) / self.span_pu, -1.0, 1.0)
 
     @classmethod
@@ -79,9 +79,9 @@ class Estimators(DeviceGroup):
             own = [node for node in _asked(spec, feeder) if node not in metered or not isinstance(spec.nodes, str)]
             both = [feeder.nodes[node] for node in own if node in metered]
             if both:
-                raise ValueError(f"estimator: node {both[0]!r} has a meter; estimate buses without one")
+                raise ValueError(f"estimator: node {both[0]!r} is metered; estimate unmetered buses")
             if not own:
-                raise ValueError(f"estimator: no node of feeder {feeder.name!r} is left to estimate; give fewer meters")
+                raise ValueError(f"estimator: no node of feeder {feeder.name!r} is left to estimate; use fewer meters")
             nodes += own
             said += [spec] * len(own)
         names = [f"v_{feeder.nodes[node]}" for node in nodes]
@@ -102,7 +102,7 @@ def _nodes_of(feeder: Feeder, bus: str) -> list[int]:
 
 
 def _asked(spec: EstimatorSpec, feeder: Feeder) -> list[int]:
-    """Nodes that a spec means; ``all`` leaves out the source, and what no source reaches as the circuit starts."""
+    """Nodes selected by a spec; ``all`` excludes the source and initially de-energised nodes."""
     if not isinstance(spec.nodes, str):
         return [node for bus in spec.nodes for node in _nodes_of(feeder, bus)]
     alive = feeder.energised(feeder.setpoints().closed)

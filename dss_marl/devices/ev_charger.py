@@ -1,4 +1,4 @@
-"""EV chargers: cars that come, need energy, and leave."""
+"""EV chargers: charging sessions with arrival, energy demand and departure."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.profiles.ev_sessions import ev_sessions
 
-# Columns of the memory; hours count from the start of the coming interval.
+# Columns of the device state; hours are relative to the start of the coming interval.
 _ENTRY, _ARRIVAL, _DEPARTURE, _DUE, _KWH, _NEXT_ARRIVAL, _NEXT_DEPARTURE, _NEXT_KWH, _GIVEN, _UNMET, _GONE = range(11)
 _NEXT = slice(_NEXT_ARRIVAL, _NEXT_KWH + 1)
-_NEVER = 1e4  # [h]; a car that does not come, kept finite
-_DONE = 1e-9  # [kWh], and hours: what floats leave over
+_NEVER = 1e4  # [h]; for an EV that does not arrive; finite
+_DONE = 1e-9  # [kWh] and [h]: rounding tolerance
 
 
 class EVChargerSpec(UnitSpec):
-    """A charger for one car at a time."""
+    """A charger for one EV at a time."""
 
-    efficiency: float = Field(default=0.95, gt=0, le=1, description="into the car over taken from the grid")
-    priority: float = Field(default=1.0, ge=0, description="weight of energy that a car leaves without")
+    efficiency: float = Field(default=0.95, gt=0, le=1, description="energy into the EV over energy from the grid")
+    priority: float = Field(default=1.0, ge=0, description="weight of energy missing at departure")
 
 
 @dataclass(frozen=True)
 class Stays:
-    """Cars at their chargers in some coming intervals.
+    """Charging sessions over the coming intervals.
 
     Attributes:
-        device: (S) at which charger.
-        kwh: (S) energy due, into the car [kWh].
-        stay_h: (S, T) how long the car is connected in each interval [h].
-        leaves: (S) whether it leaves within these intervals.
+        device: (S) index of the charger.
+        kwh: (S) energy due, into the EV [kWh].
+        stay_h: (S, T) connected time in each interval [h].
+        leaves: (S) whether the EV leaves within these intervals.
     """
 
     device: IntArray
@@ -48,20 +48,20 @@ class Stays:
 
 @dataclass(frozen=True)
 class EVChargers(DeviceGroup):
-    """Chargers. The action is the share (a + 1) / 2 of the power that a car draws while it is connected.
+    """Chargers. The action sets the share (a + 1) / 2 of rated power that a connected EV draws.
 
-    More than the car still needs is cut to what it needs; without a car only share 0 is possible. Uncontrolled
-    chargers give all they can. In an interval in which a car comes or goes, it draws in proportion to its stay.
+    Requests above the remaining demand are cut to it; without an EV only share 0 is feasible. Uncontrolled chargers
+    charge at full power. In an interval with an arrival or departure the power is in proportion to the connected time.
 
-    A car that leaves with energy still due has unmet energy, counted once.
-    Memory: the entry as asked, which a car that comes later meets; the session that is on or comes next: hours until
-    arrival and departure, energy still due and in all [kWh]; the same of the one after it, without what is still due;
-    energy given and unmet in the last interval [kWh]; 1 where a car left in it.
+    An EV that leaves before its demand is met has unmet energy, counted once.
+    Device state: the requested entry, which applies to EVs that arrive later; the current or next session: hours until
+    arrival and departure, energy due and energy of the session [kWh]; the same of the following session, without the
+    energy due; energy delivered and unmet in the last interval [kWh]; 1 if an EV left in it.
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
-        kw: (D) rated power, from the grid [kW].
-        efficiency: (D) into the car over taken from the grid [1].
+        injections: (D) index of each in Feeder.injections.
+        kw: (D) rated power, on the grid side [kW].
+        efficiency: (D) energy into the EV over energy from the grid [1].
         priority: (D) weight of unmet energy.
     """
 
@@ -73,15 +73,15 @@ class EVChargers(DeviceGroup):
     action_labels: ClassVar[tuple[str, ...]] = ("charging power",)
     state_size: ClassVar[int] = 11
     telemetry_labels: ClassVar[tuple[str, ...]] = (
-        "car connected",
-        "energy still due [session]",
+        "EV connected",
+        "energy due [share of session]",
         "time until departure [24 h]",
-        "time needed at full power [time left]",
+        "time needed at full power [share of time left]",
     )
     Spec: ClassVar[type[DeviceSpec]] = EVChargerSpec
 
     def initial(self) -> Array:
-        """See DeviceGroup.initial: no car ever comes."""
+        """See DeviceGroup.initial: no EV arrives."""
         state = np.zeros((self.size, self.state_size))
         state[:, _ENTRY] = 1.0
         state[:, [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] = _NEVER
@@ -90,20 +90,20 @@ class EVChargers(DeviceGroup):
     def start(self, rng: np.random.Generator, weekend: bool, hour: float) -> Array:
         """See DeviceGroup.start.
 
-        A car that is there already has been charged evenly over its stay so far, so part of its energy is still due.
-        None needs more than its charger can give during the stay.
+        An EV that is already connected has been charged evenly since its arrival, so part of its energy is still due.
+        No EV needs more than its charger can deliver during the stay.
         """
         days = []
         free = np.full(self.size, -np.inf)
-        for day in (-1, 0, 1):  # last evening's cars may still be there
+        for day in (-1, 0, 1):  # EVs of the previous evening may still be connected
             drawn = ev_sessions(rng, self.size, weekend)
-            arrival, kwh = np.maximum(drawn.arrival_h + 24 * day - hour, free), drawn.kwh  # one car at a time
-            stays = np.where(kwh > 0, drawn.departure_h + 24 * day - hour, -np.inf)  # some do not come at all
+            arrival, kwh = np.maximum(drawn.arrival_h + 24 * day - hour, free), drawn.kwh  # one EV at a time
+            stays = np.where(kwh > 0, drawn.departure_h + 24 * day - hour, -np.inf)  # some EVs do not arrive at all
             departure = np.maximum(stays, arrival)
             days.append((arrival, departure, np.minimum(kwh, self.kw * self.efficiency * (departure - arrival))))
             free = departure
         sessions = np.array([*days, [np.full(self.size, _NEVER)] * 2 + [np.zeros(self.size)]])  # (4, 3, D)
-        now = np.argmax(sessions[:, 1] > 0, axis=0)  # the first that is not over
+        now = np.argmax(sessions[:, 1] > 0, axis=0)  # the first session that has not ended
         arrival, departure, kwh = sessions[now, :, np.arange(self.size)].T
         state = self.initial()
         left = np.clip(departure / np.maximum(departure - arrival, _DONE), 0.0, 1.0)
@@ -113,73 +113,73 @@ class EVChargers(DeviceGroup):
         return state
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: full power while a car is connected."""
+        """See DeviceGroup.default_action: full power while an EV is connected."""
         return np.ones((self.size, 1))
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; more than the car needs, or anything without a car, is a limit."""
-        asked, most = action[..., 0], self._most(state, interval)
-        possible = np.minimum(asked, most)
+        """See DeviceGroup.act; limited by the remaining demand, and to 0 without an EV."""
+        requested, most = action[..., 0], self._most(state, interval)
+        possible = np.minimum(requested, most)
         kw = self._write(possible, state, setpoints, interval)
         kept = state.copy()
-        # Who asks for what is so already leaves the setting alone, for cars that come while nobody acts.
-        kept[..., _ENTRY] = np.where(asked == np.minimum(state[..., _ENTRY], most), state[..., _ENTRY], asked)
+        # A request equal to the present power keeps the setting, for EVs that arrive before the next action.
+        kept[..., _ENTRY] = np.where(requested == np.minimum(state[..., _ENTRY], most), state[..., _ENTRY], requested)
         given = np.minimum(kw * interval.dt_h * self.efficiency, state[..., _DUE])
         due = state[..., _DUE] - given
         kept[..., _GIVEN], kept[..., _DUE] = given, np.where(due > _DONE, due, 0.0)
         kept[..., [_ARRIVAL, _DEPARTURE, _NEXT_ARRIVAL, _NEXT_DEPARTURE]] -= interval.dt_h
         self._let_go(kept)
-        return kept, (possible != asked).astype(np.int64)
+        return kept, (possible != requested).astype(np.int64)
 
     def _let_go(self, kept: Array) -> None:
-        """Cars whose time is over leave, and the next session is the one to come."""
+        """End sessions whose departure has passed; the next session takes their place."""
         gone = kept[..., _DEPARTURE] <= _DONE
         kept[..., _GONE] = gone
         kept[..., _UNMET] = np.where(gone, kept[..., _DUE], 0.0)
         coming = kept[..., _NEXT]
-        session = np.concatenate([coming, coming[..., -1:]], -1)  # nothing of it is given yet
+        session = np.concatenate([coming, coming[..., -1:]], -1)  # nothing of it is delivered yet
         kept[..., _ARRIVAL : _KWH + 1] = np.where(gone[..., None], session, kept[..., _ARRIVAL : _KWH + 1])
         kept[..., _NEXT] = np.where(gone[..., None], [_NEVER, _NEVER, 0.0], coming)
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """See DeviceGroup.hold; a car that has come draws what was last asked, as far as it needs it."""
+        """See DeviceGroup.hold; a newly arrived EV draws the last requested power, up to its demand."""
         self._write(self.hold_action(state, setpoints, interval)[..., 0], state, setpoints, interval)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return np.minimum(state[..., _ENTRY], self._most(state, interval))[..., None]
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         allowed: BoolArray = action <= self._most(state, interval)[..., None]
         return allowed
 
     def _stay(self, state: Array, interval: Interval) -> Array:
-        """(..., D) hours of the interval during which a car is connected."""
+        """(..., D) connected time within the interval [h]."""
         until = np.minimum(state[..., _DEPARTURE], interval.dt_h)
         return np.maximum(until - np.maximum(state[..., _ARRIVAL], 0.0), 0.0)
 
     def _most(self, state: Array, interval: Interval) -> Array:
-        """(..., D) the largest entry that does not give more than is due."""
+        """(..., D) the largest entry that does not exceed the energy due."""
         full = self.kw * self.efficiency * self._stay(state, interval)  # kWh at full power
         share = np.divide(state[..., _DUE], full, out=np.zeros(full.shape), where=full > 0)
         return np.minimum(2 * share - 1, 1.0)
 
     def _write(self, entry: Array, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., D) mean power in the interval [kW], which is also set."""
+        """Set the mean power in the interval; returns it, (..., D) [kW]."""
         kw: Array = (entry + 1) / 2 * self.kw * self._stay(state, interval) / interval.dt_h
         setpoints.kw[..., self.injections] = -kw
         setpoints.kvar[..., self.injections] = 0.0
         return kw
 
     def stays(self, state: Array, steps: int, dt_h: float) -> Stays:
-        """The stays of cars in the coming intervals, as they come about.
+        """The charging sessions in the coming intervals.
 
         Args:
-            memory: (D, K) before the first interval.
-            steps, dt_h: how many intervals, of what length.
+            state: (D, K) device state before the first interval.
+            steps, dt_h: number and length of the intervals.
         """
-        kept, number, most = state.copy(), np.zeros(self.size, np.int64), 3  # one now, one known, and none
+        kept, number, most = state.copy(), np.zeros(self.size, np.int64), 3  # current session, next one, none
         stay_h = np.zeros((most, self.size, steps))
         kwh, leaves = np.zeros((most, self.size)), np.zeros((most, self.size), bool)
         everyone = np.arange(self.size)
@@ -194,7 +194,7 @@ class EVChargers(DeviceGroup):
         return Stays(np.nonzero(there)[1], kwh[there], stay_h[there], leaves[there])
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; on a dead bus nothing flowed, so it is due still, or unmet where the car has left."""
+        """See DeviceGroup.check; energy not delivered at a de-energised bus is still due, or unmet if the EV left."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
             state = state.copy()
@@ -206,26 +206,26 @@ class EVChargers(DeviceGroup):
         return state, np.zeros(state.shape[:-1], np.int64)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings; of a car that is there in the interval, and nothing of those that come later."""
+        """See DeviceGroup.telemetry; of an EV connected in the interval; later arrivals are not reported."""
         there = self._stay(state, interval) > 0
         hours = np.where(there, state[..., _DEPARTURE], 1.0)
         due = np.where(there, state[..., _DUE], 0.0)
         needed = due / (self.kw * self.efficiency)
-        told = (
+        values = (
             there,
             due / np.maximum(state[..., _KWH], _DONE),
             np.where(there, hours / 24, 0.0),
             np.clip(needed / np.maximum(hours, _DONE), 0.0, 1.0),
         )
-        return np.stack([np.asarray(value, float) for value in told], -1)
+        return np.stack([np.asarray(value, float) for value in values], -1)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
-        """See DeviceGroup.unmet_kwh: what cars that left in the interval lack."""
+        """See DeviceGroup.unmet_kwh: energy missing in EVs that left in the interval."""
         return after[..., _UNMET] * self.priority
 
     @classmethod
     def added_units(cls, specs: Sequence[EVChargerSpec]) -> list[AddedUnit]:
-        """See DeviceGroup.new_injections."""
+        """See DeviceGroup.added_units."""
         return new_units(specs, "ev_charger")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""FeederTies: ties to other feeders, which give so much and no more."""
+"""Ties to other feeders with limited capacity."""
 
 from __future__ import annotations
 
@@ -14,43 +14,42 @@ from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 
-_UNBALANCE = 1.33  # of a third of the limit: what one phase can carry
-_SLACK = 1e-4  # of the limit, for the solver's tolerance
-_ABOUT_0 = 1e-9  # of hours that are left
+_UNBALANCE = 1.33  # limit of one phase over a third of the total limit
+_SLACK = 1e-4  # relative margin for the solver's tolerance
+_ABOUT_0 = 1e-9  # [h] rounding tolerance
 
 
-class SupplySpec(DeviceSpec):
+class FeederTieSpec(DeviceSpec):
     """A tie to another feeder, at a bus with three phases."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     bus: str
-    kva: float = Field(gt=0, description="what the other feeder can spare [kVA]")
+    kva: float = Field(gt=0, description="spare capacity of the other feeder [kVA]")
     name: str = ""
-    restart_h: float = Field(default=0.5, ge=0, description="how long it stays open after a trip [h]")
+    restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
 
     @property
     def label(self) -> str:
-        """The name, or one made of the bus."""
-        return self.name.lower() or f"supply_{self.bus}".lower()
+        """The name; by default derived from the bus."""
+        return self.name.lower() or f"feeder_tie_{self.bus}".lower()
 
 
 @dataclass(frozen=True)
 class FeederTies(DeviceGroup):
-    """Ties to other feeders, at 1 pu behind a switch of their own. Above 1/3 closes, below -1/3 opens, between them
-    nothing moves.
+    """Ties to other feeders, sources at 1 pu behind a switch. Above 1/3 closes, below -1/3 opens, in between holds.
 
-    A tie closes onto what is dead, or onto an island, whose generators then follow; never onto what another feeder
-    supplies, nor onto a fault. It trips at once where it is asked for more than ``kva``, or on a phase for more than
-    1.33 times a third of that, and stays open for ``restart_h`` after the interval.
-    Memory: hours until it may close, and what it gave in the last interval [kVA].
+    A tie may close onto a de-energised part, or onto an island, whose generators then become grid-following; never onto
+    a part that another feeder supplies, nor onto a fault. It trips at once if its load exceeds ``kva``, or on one phase
+    1.33 times a third of it, and stays open for ``restart_h`` after the interval.
+    Device state: hours until it may close, and its output in the last interval [kVA].
 
     Attributes:
-        formers: (D) index of each in the Feeder's switches.
+        grid_forming_units: (D) index of each in Feeder.switches.
         kva: (D) limits [kVA].
-        restart_h: (D) how long a trip lasts [h].
-        topology: what the switches join.
-        places: (D) position of each in Solution.former_kw.
+        restart_h: (D) lockout after a trip [h].
+        topology: connectivity of the feeder.
+        places: (D) position of each in Solution.grid_forming_kw.
     """
 
     grid_forming_units: IntArray
@@ -61,19 +60,19 @@ class FeederTies(DeviceGroup):
 
     action_labels: ClassVar[tuple[str, ...]] = ("close above 1/3, open below -1/3",)
     telemetry_labels: ClassVar[tuple[str, ...]] = (
-        "closed [0 or 1]", "apparent power over limit [1]", "time to reclose, share of it [1]",
+        "closed [0 or 1]", "apparent power / limit [1]", "lockout left [share]",
     )  # fmt: skip
     state_size: ClassVar[int] = 2
     coupled: ClassVar[bool] = True
     trips: ClassVar[bool] = True
-    Spec: ClassVar[type[DeviceSpec]] = SupplySpec
+    Spec: ClassVar[type[DeviceSpec]] = FeederTieSpec
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: open, stay, close."""
+        """See DeviceGroup.n_levels: open, hold, close."""
         return np.full((self.size, 1), 3, np.int64)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; closings are taken in turn, the first being another tie's in every step."""
+        """See DeviceGroup.act; closings are applied one at a time, in an order that rotates with the step."""
         self.hold(state, setpoints, interval)
         requests = self._requests(action[..., 0], setpoints)
         refused = np.zeros(requests.shape, bool)
@@ -91,18 +90,18 @@ class FeederTies(DeviceGroup):
         kept[..., 0] = np.maximum(state[..., 0] - interval.dt_h, 0.0)
         return kept, refused.astype(np.int64)
 
-    def _requests(self, asked: Array, setpoints: Setpoints) -> IntArray:
-        """(..., D) 1 to close what is open, -1 to open what is closed, else 0."""
+    def _requests(self, entry: Array, setpoints: Setpoints) -> IntArray:
+        """(..., D) 1 for a closing, -1 for an opening, else 0."""
         closed = setpoints.closed[..., self.grid_forming_units]
-        wanted = np.where(np.abs(asked) > 1 / 3, asked > 0, closed)
+        wanted = np.where(np.abs(entry) > 1 / 3, entry > 0, closed)
         return wanted.astype(np.int64) - closed
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """See DeviceGroup.hold: what tripped is open."""
+        """See DeviceGroup.hold: tripped ties are open."""
         setpoints.closed[..., self.grid_forming_units] &= state[..., 0] <= _ABOUT_0
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         tripped = state[..., 0] > _ABOUT_0
         held = setpoints.copy()
         self.hold(state, held, interval)
@@ -112,7 +111,7 @@ class FeederTies(DeviceGroup):
         return np.array((requests <= 0) | may & ~tripped)[..., None]
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check: what gives more than it can trips."""
+        """See DeviceGroup.check: overloaded ties trip."""
         kw, kvar = solution.grid_forming_kw[..., self.places, :], solution.grid_forming_kvar[..., self.places, :]
         given, most = np.hypot(kw.sum(axis=-1), kvar.sum(axis=-1)), self.kva * (1 + _SLACK)
         over = (given > most) | (np.hypot(kw, kvar).max(axis=-1) > _UNBALANCE * most / 3)
@@ -122,13 +121,13 @@ class FeederTies(DeviceGroup):
         return state, over.astype(np.int64)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         left = state[..., 0] / np.where(self.restart_h > 0, self.restart_h, 1.0)
         return np.stack([setpoints.closed[..., self.grid_forming_units], state[..., 1] / self.kva, left], axis=-1)
 
     @classmethod
-    def added_units(cls, specs: Sequence[SupplySpec]) -> list[AddedUnit]:
-        """What stands for each other feeder."""
+    def added_units(cls, specs: Sequence[FeederTieSpec]) -> list[AddedUnit]:
+        """See DeviceGroup.added_units: a grid-forming unit per tie."""
         names = unique_names([spec.label for spec in specs], "feeder_tie")
         return [
             AddedUnit(name, spec.bus, spec.kva, kind="feeder_tie", forms=True)
@@ -136,7 +135,7 @@ class FeederTies(DeviceGroup):
         ]
 
     @classmethod
-    def build(cls, specs: Sequence[SupplySpec], feeder: Feeder) -> FeederTies:
+    def build(cls, specs: Sequence[FeederTieSpec], feeder: Feeder) -> FeederTies:
         """See DeviceGroup.build."""
         rows = [find(feeder.injections, f"generator.{spec.label}", "feeder_tie", feeder.name) for spec in specs]
         grid_forming_units = [feeder.injections[j].grid_forming_switch for j in rows]

@@ -1,4 +1,4 @@
-"""Flexible loads: loads of the circuit that can be shed, or shifted in time."""
+"""Flexible loads: loads of the circuit that can be shed or shifted in time."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
-_ENTRY, _OWED, _PACE, _SHED, _BACK, _LOST = range(6)  # columns of the memory
-_NOTHING = 1e-9  # [kWh], what floats leave over
+_ENTRY, _OWED, _PACE, _SHED, _BACK, _LOST = range(6)  # columns of the device state
+_NOTHING = 1e-9  # [kWh] rounding tolerance
 
 
 class FlexibleLoadSpec(DeviceSpec):
     """Loads of the circuit by name, or all of them, each a device."""
 
     names: tuple[str, ...] | Literal["all"]
-    most: float = Field(default=1.0, gt=0, le=1, description="share of the load that can be shed")
-    mode: Literal["shed", "shift"] = Field(default="shed", description="shift takes the energy back later")
-    payback_h: float = Field(default=2.0, gt=0, description="within which shifted energy is taken back [h]")
-    payback: float = Field(default=1.0, ge=1, description="energy taken back over energy shed; above 1: rebound")
+    most: float = Field(default=1.0, gt=0, le=1, description="maximum share of the load to shed")
+    mode: Literal["shed", "shift"] = Field(default="shed", description="shift recovers the energy later")
+    payback_h: float = Field(default=2.0, gt=0, description="duration of the payback of shifted energy [h]")
+    payback: float = Field(default=1.0, ge=1, description="recovered energy over shed energy; above 1: rebound")
     priority: float = Field(default=1.0, ge=0, description="weight of shed energy")
 
 
 @dataclass(frozen=True)
 class FlexibleLoads(DeviceGroup):
-    """Loads. The action sheds (a + 1) / 2 of ``most`` of the load; its kvar follows its kW.
+    """Loads. The action sheds the share (a + 1) / 2 * ``most`` of the load, at constant power factor.
 
-    What is shed is unmet; or, where ``shift``, owed. It is then taken back evenly over ``payback_h``, from the next
-    interval on, ``payback`` times: energy owed later joins in, at its own pace, until nothing is owed.
-    Memory: the entry; energy owed [kWh], before the rebound; the pace at which it is taken back [kW]; what was shed,
-    what was taken back and what was shed for good in the last interval [kWh].
+    Shed energy is unmet or, with ``shift``, owed. Owed energy is recovered evenly over ``payback_h``, from the next
+    interval on, multiplied by ``payback``; energy owed later adds its own recovery power until nothing is owed.
+    Device state: the entry; energy owed [kWh], before rebound; recovery power [kW]; energy shed, recovered and lost
+    (shed without recovery) in the last interval [kWh].
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
-        most: (D) share that can be shed.
-        shift: (D) True where it is taken back.
-        payback_h, payback: (D) over how long, and how many times.
-        priority: (D) weight of shed energy, times that of the load's class where the scenario has ``priorities``.
-        base_kwh: (D) nominal energy that can be shed in ``payback_h``, the unit of the reading [kWh].
+        injections: (D) index of each in Feeder.injections.
+        most: (D) maximum share to shed.
+        shift: (D) True where shed energy is recovered.
+        payback_h, payback: (D) duration and factor of the recovery [h, 1].
+        priority: (D) weight of shed energy, times that of the load's class if the scenario has ``priorities``.
+        base_kwh: (D) nominal sheddable energy in ``payback_h``, the base of the telemetry [kWh].
     """
 
     injections: IntArray
@@ -58,11 +58,11 @@ class FlexibleLoads(DeviceGroup):
 
     action_labels: ClassVar[tuple[str, ...]] = ("load shed",)
     state_size: ClassVar[int] = 6
-    telemetry_labels: ClassVar[tuple[str, ...]] = ("energy owed [sheddable in payback_h]", "share shed [1]")
+    telemetry_labels: ClassVar[tuple[str, ...]] = ("energy owed [share of sheddable in payback_h]", "share shed [1]")
     Spec: ClassVar[type[DeviceSpec]] = FlexibleLoadSpec
 
     def with_priorities(self, priorities: Priorities) -> FlexibleLoads:
-        """See DeviceGroup.informed."""
+        """See DeviceGroup.with_priorities."""
         return replace(self, priority=self.priority * priorities.weight[self.injections])
 
     def initial(self) -> Array:
@@ -72,7 +72,7 @@ class FlexibleLoads(DeviceGroup):
         return state
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: nothing shed."""
+        """See DeviceGroup.default_action: nothing shed."""
         return np.full((self.size, 1), -1.0)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
@@ -90,11 +90,11 @@ class FlexibleLoads(DeviceGroup):
         self._write(state[..., _ENTRY], state, setpoints, interval)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return state[..., _ENTRY : _ENTRY + 1].copy()
 
     def _write(self, entry: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, Array]:
-        """(..., D) energy shed and taken back in the interval, the latter without rebound [kWh]; the loads are set."""
+        """Set the loads; returns (..., D) energy shed, and recovered without rebound, in the interval [kWh]."""
         kw, kvar = setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections]
         share = (entry + 1) / 2 * self.most
         back = np.minimum(state[..., _OWED], state[..., _PACE] * interval.dt_h)
@@ -105,7 +105,7 @@ class FlexibleLoads(DeviceGroup):
         return np.maximum(-kw, 0.0) * share * interval.dt_h, back
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; on a dead bus what was shed is lost beside the rest, and nothing is taken back."""
+        """See DeviceGroup.check; on a de-energised bus shed energy is lost, and nothing is recovered."""
         dead = unserved(self.injections, setpoints, solution)
         if dead.any():
             state = state.copy()
@@ -117,15 +117,15 @@ class FlexibleLoads(DeviceGroup):
         return state, np.zeros(state.shape[:-1], np.int64)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         return np.stack([state[..., _OWED] / self.base_kwh, (state[..., _ENTRY] + 1) / 2 * self.most], -1)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
-        """See DeviceGroup.unmet_kwh: what was shed for good."""
+        """See DeviceGroup.unmet_kwh: energy shed without recovery."""
         return np.asarray(after[..., _LOST] * self.priority)
 
     def stored_kwh(self, state: Array) -> Array:
-        """See DeviceGroup.stored_kwh: what it still takes back, the rebound included, negative."""
+        """See DeviceGroup.stored_kwh: energy still to be recovered, with rebound, negative."""
         return -state[..., _OWED] * self.payback
 
     @classmethod
@@ -133,24 +133,24 @@ class FlexibleLoads(DeviceGroup):
         """See DeviceGroup.build."""
         loads = [feeder.injections[j] for j in feeder.loads]
         rows: list[int] = []
-        said: list[FlexibleLoadSpec] = []
+        expanded: list[FlexibleLoadSpec] = []
         for spec in specs:
             names = [row.name for row in loads] if spec.names == "all" else list(spec.names)
             rows += [int(feeder.loads[find(loads, name, "load", feeder.name)]) for name in names]
-            said += [spec] * len(names)
+            expanded += [spec] * len(names)
         if not rows:
-            raise ValueError(f"feeder {feeder.name!r} has no load to shed; leave the kind out")
-        payback_h, most = np.array([spec.payback_h for spec in said]), np.array([spec.most for spec in said])
+            raise ValueError(f"feeder {feeder.name!r} has no load to shed; remove the kind")
+        payback_h, most = np.array([spec.payback_h for spec in expanded]), np.array([spec.most for spec in expanded])
         nominal = most * np.maximum(-feeder.nominal_kw[rows], 0.0) * payback_h
         return cls(
             names=unique_names([feeder.injections[j].name.split(".", 1)[1] for j in rows], "flexible load"),
             buses=tuple(feeder.injections[j].bus for j in rows),
-            act_every=act_periods([spec.act_every for spec in said]),
+            act_every=act_periods([spec.act_every for spec in expanded]),
             injections=np.array(rows, dtype=np.int64),
             most=most,
-            shift=np.array([spec.mode == "shift" for spec in said]),
+            shift=np.array([spec.mode == "shift" for spec in expanded]),
             payback_h=payback_h,
-            payback=np.array([spec.payback for spec in said]),
-            priority=np.array([spec.priority for spec in said]),
+            payback=np.array([spec.payback for spec in expanded]),
+            priority=np.array([spec.priority for spec in expanded]),
             base_kwh=np.where(nominal > 0, nominal, 1.0),
         )

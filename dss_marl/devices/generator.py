@@ -1,4 +1,4 @@
-"""Generators: dispatchable units, which may also feed an island by themselves."""
+"""Dispatchable generators, grid-following or grid-forming."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
 _SLACK = 1e-4  # of the rating, for the solver's tolerance
 _ABOUT_0 = 1e-9  # of hours that are left
 _MOST_KEPT = 10_000
-_RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS = range(7)  # columns of the memory
+_RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS = range(7)  # columns of the device state
 
 
 class GeneratorSpec(DeviceSpec):
@@ -32,15 +32,15 @@ class GeneratorSpec(DeviceSpec):
     bus: str
     kw: float = Field(gt=0, description="rating [kW]")
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.25 kw")
-    kw_min: float = Field(default=0.0, ge=0, description="least power while it runs [kW]")
-    power_factor_min: float = Field(default=0.0, ge=0, le=1, description="0 means the kVA circle alone")
-    ramp_kw_per_h: float = Field(default=0.0, ge=0, description="fastest change [kW/h]; 0 means at once")
+    kw_min: float = Field(default=0.0, ge=0, description="minimum power while running [kW]")
+    power_factor_min: float = Field(default=0.0, ge=0, le=1, description="0: limited by kva only")
+    ramp_kw_per_h: float = Field(default=0.0, ge=0, description="ramp limit [kW/h]; 0: none")
     phases: tuple[int, ...] = ()
     name: str = ""
-    forming: bool = Field(default=False, description="can feed an island by itself; needs three phases")
-    restart_h: float = Field(default=0.5, ge=0, description="how long it stays off after a trip [h]")
-    running: bool = Field(default=False, description="at half its power, at reset and where nobody controls it")
-    tank_kwh: float = Field(default=0.0, ge=0, description="energy that its fuel gives until the day ends; 0: no end")
+    forming: bool = Field(default=False, description="can form an island; needs three phases")
+    restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
+    running: bool = Field(default=False, description="runs at half power at reset and when uncontrolled")
+    tank_kwh: float = Field(default=0.0, ge=0, description="energy of its fuel for the day [kWh]; 0: unlimited")
 
     @model_validator(mode="after")
     def _consistent(self) -> GeneratorSpec:
@@ -52,7 +52,7 @@ class GeneratorSpec(DeviceSpec):
 
     @property
     def label(self) -> str:
-        """The name, or one made of the bus and phases."""
+        """The name; by default derived from bus and phases."""
         return self.name or "_".join(["generator", self.bus, *map(str, self.phases)]).lower()
 
     @property
@@ -63,32 +63,33 @@ class GeneratorSpec(DeviceSpec):
 
 @dataclass(frozen=True)
 class Generators(DeviceGroup):
-    """Dispatchable units. At -1 the first entry of the action stops a unit, above it runs: P from kw_min to kw, evenly.
+    """Dispatchable units. At -1 the first action entry stops a unit; above, it runs at P from kw_min to kw, linearly.
 
-    The second is a share of the reactive power that the circle and the power factor leave. A unit that runs follows
-    the grid. In an island without a source the largest running unit that can feed it alone (``forms``) does so, at
-    1 pu; what it then gives is whatever the island needs. The others follow; where nothing forms all is dead and off.
-    An island that is joined to the grid, or to a larger unit's, follows from that step on: synchronising is taken to
-    succeed, frequency and transients are not modelled. So the group must act after the switches.
+    The second entry is a share of the reactive power available within kVA rating and power factor. A running unit is
+    grid-following. In an island without a source the largest running unit that can form it does so, at 1 pu, and
+    balances the island's power. The others follow; an island without a grid-forming unit is de-energised and its units
+    are off. When an island is connected to the grid, or to the island of a larger unit, its units follow from that step
+    on: synchronisation is assumed to succeed; frequency and transients are not modelled. The group must therefore act
+    after the switches.
 
-    A unit that feeds an island trips where the island asks for more than it has: P outside 0 to kw, S above kva, a
-    phase above 1.33 times a third of kva, or more energy than the fuel left in its tank gives in the interval. It is
-    off at once, and stays so for ``restart_h`` after the interval. A unit that follows gives no more than its fuel.
-    Memory: runs (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start, energy that its
-    fuel still gives and what it was before the last interval [kWh], and how long that was [h].
+    A grid-forming unit trips if the island exceeds its limits: P outside 0 to kw, S above kva, one phase above 1.33
+    times a third of kva, or more energy than its remaining fuel within the interval. It is off at once, and for
+    ``restart_h`` after the interval. A grid-following unit is limited by its fuel.
+    Device state: running (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start, fuel
+    energy now and before the last interval [kWh], and length of that interval [h].
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
-        formers: (D) index of each in the Feeder's switches, -1 where it cannot feed an island.
-        kw, kva, kw_min: (D) ratings [kW, kVA] and least power [kW].
-        kvar_per_kw: (D) most reactive power per active, from the power factor; 1e6 where only the circle counts.
-        ramp_kw_per_h: (D) fastest change [kW/h]; inf where there is no limit.
-        restart_h: (D) how long a trip lasts [h].
-        topology: what the switches join.
+        injections: (D) index of each in Feeder.injections.
+        grid_forming_units: (D) index of each in Feeder.switches, -1 if it cannot form an island.
+        kw, kva, kw_min: (D) ratings [kW, kVA] and minimum power [kW].
+        kvar_per_kw: (D) maximum ratio of reactive to active power, from the power factor; 1e6 if limited by kva only.
+        ramp_kw_per_h: (D) ramp limit [kW/h]; inf without limit.
+        restart_h: (D) lockout after a trip [h].
+        topology: connectivity of the feeder.
         blocks: (D) the blocks of Topology that each unit connects to.
-        places: (D) position of each in Solution.former_kw, -1 where it has none.
-        running: (D) True where a unit runs at reset and if nobody controls it.
-        tank_kwh: (D) energy that the fuel gives [kWh]; inf where it has no end.
+        places: (D) position of each in Solution.grid_forming_kw, or -1.
+        running: (D) True where a unit runs at reset and when uncontrolled.
+        tank_kwh: (D) energy of the fuel [kWh]; inf if unlimited.
     """
 
     injections: IntArray
@@ -108,7 +109,7 @@ class Generators(DeviceGroup):
         default_factory=dict, repr=False, compare=False
     )
 
-    action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of the reactive power left")
+    action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of available reactive power")
     state_size: ClassVar[int] = 7
     trips: ClassVar[bool] = True
     dispatch_order: ClassVar[int] = 1
@@ -116,36 +117,36 @@ class Generators(DeviceGroup):
 
     @cached_property
     def _able(self) -> IntArray:
-        """Positions of the units that can feed an island."""
+        """Positions of the units that can form an island."""
         return np.flatnonzero(self.grid_forming_units >= 0)
 
     @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What it does, and the fuel that is left where any of them has a tank."""
+        """Status, set point and lockout, and the fuel left if any unit has a tank."""
         told = (
-            "runs [0 or 1]",
-            "feeds an island [0 or 1]",
-            "set point over rating [1]",
-            "time to restart, share of it [1]",
+            "running [0 or 1]",
+            "grid-forming [0 or 1]",
+            "set point / rating [1]",
+            "lockout left [share]",
         )
-        return (*told, "fuel left, share of it [1]") if np.isfinite(self.tank_kwh).any() else told
+        return (*told, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else told
 
     def initial(self) -> Array:
-        """See DeviceGroup.initial: off, or at half the power, with a full tank."""
+        """See DeviceGroup.initial: off, or at half power, with a full tank."""
         state = np.zeros((self.size, self.state_size))
         state[:, _RUNS], state[:, _KW] = self.running, np.where(self.running, (self.kw_min + self.kw) / 2, 0.0)
         state[:, _LEFT] = state[:, _BEFORE] = self.tank_kwh
         return state
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: off, or at half the power."""
+        """See DeviceGroup.default_action: off, or at half power."""
         return np.stack([np.where(self.running, 0.0, -1.0), np.zeros(self.size)], axis=-1)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act. A start before its time and a change faster than the ramp are limits."""
+        """See DeviceGroup.act; limited by the lockout and the ramp."""
         wanted, kw = self._dispatch(action[..., 0], state, interval)
         locked = state[..., _WAIT] > _ABOUT_0
-        runs = (action[..., 0] > -1) & ~locked | (kw > 0)  # what ramps down runs on
+        runs = (action[..., 0] > -1) & ~locked | (kw > 0)  # a unit keeps running while it ramps down
         kept = state.copy()
         kept[..., _RUNS], kept[..., _KW], kept[..., _SHARE] = runs, kw, action[..., 1]
         kept[..., _WAIT] = np.maximum(state[..., _WAIT] - interval.dt_h, 0.0)
@@ -154,12 +155,12 @@ class Generators(DeviceGroup):
         return kept, self._cut(wanted, kw).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
     def _dispatch(self, asked: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
-        """(..., D) active power as asked for, and as the ramp and trips allow [kW]."""
+        """(..., D) active power as requested, and as allowed by ramp and lockout [kW]."""
         fuel = state[..., _LEFT] / interval.dt_h
         least = np.minimum(self.kw_min, fuel)  # at the end of its fuel it runs on less than it otherwise can
         wanted = np.where(asked > -1, least + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
         now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
-        lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its least power
+        lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its minimum power
         highest = np.maximum(now + change, self.kw_min)
         kw = np.minimum(np.clip(wanted, lowest, highest), fuel)
         return wanted, np.where(state[..., _WAIT] > _ABOUT_0, 0.0, kw)
@@ -170,7 +171,7 @@ class Generators(DeviceGroup):
         return off
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """See DeviceGroup.hold; who feeds an island is found anew, since switches and faults may have changed."""
+        """See DeviceGroup.hold; grid-forming units are redetermined, since switches and faults may have changed."""
         forms = np.zeros(state.shape[:-1], bool)
         alive = np.zeros(state.shape[:-1], bool)
         runs = state[..., _RUNS] > 0
@@ -187,7 +188,7 @@ class Generators(DeviceGroup):
         setpoints.kvar[..., self.injections] = state[..., _SHARE] * most
 
     def _role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
-        """(D) which units feed an island, and which are on live nodes, with all formers off in ``closed`` (S)."""
+        """(D) which units are grid-forming, and which are on energised nodes; none is forming in ``closed`` (S)."""
         key = runs.tobytes(), closed.tobytes(), b"" if faulted is None else faulted.tobytes()
         if key not in self._roles:
             if len(self._roles) >= _MOST_KEPT:
@@ -199,7 +200,7 @@ class Generators(DeviceGroup):
         root, supply = self.topology.parts(closed)
         bad = {root[block] for block in np.flatnonzero(self.topology.faulted(faulted))}
         live = {r for r in root if supply[r] == FED}
-        taken = live | bad  # parts that nobody else may feed
+        taken = live | bad  # parts that no other unit may form
         forms = np.zeros(self.size, bool)
         for d in np.argsort(-self.kw, kind="stable"):
             own = {root[block] for block in self.blocks[d]}
@@ -211,21 +212,21 @@ class Generators(DeviceGroup):
         return forms, alive
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
         kw = np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h)
         share = np.clip(2 * (kw - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
         return np.stack([np.where(state[..., _RUNS] > 0, share, -1.0), state[..., _SHARE]], axis=-1)
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal. That an island takes what it needs, and a dead one nothing, is no limit."""
+        """See DeviceGroup.feasible. The power balance of an island, or a de-energised one, is not a limit."""
         wanted, kw = self._dispatch(action[..., 0], state, interval)
         locked = (action[..., 0] > -1) & (state[..., _WAIT] > _ABOUT_0)
         first = ~self._cut(wanted, kw) & ~locked
         return np.stack([first, np.ones(first.shape, bool)], axis=-1)
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check: an overloaded unit trips; the others go on from what their island took."""
+        """See DeviceGroup.check: overloaded units trip; the others continue from the power their island drew."""
         own = self._able
         forms = setpoints.closed[..., self.grid_forming_units[own]]
         tripped = np.zeros(state.shape[:-1], bool)
@@ -240,14 +241,14 @@ class Generators(DeviceGroup):
             state[..., _WAIT] = np.where(tripped, self.restart_h, state[..., _WAIT])
             given[..., own] = np.where(forms, total, given[..., own])
         if np.isfinite(self.tank_kwh).any():
-            again = tripped.any(axis=-1, keepdims=True)  # without what tripped, the interval is solved anew
+            again = tripped.any(axis=-1, keepdims=True)  # the interval is solved again without tripped units
             used = np.where(again, 0.0, given * state[..., _HOURS])
             state = state.copy()
             state[..., _LEFT] = np.maximum(state[..., _BEFORE] - used, 0.0)
         return state, tripped.astype(np.int64)
 
     def _asked(self, state: Array, solution: Solution) -> tuple[Array, BoolArray]:
-        """Of the units that can feed an island: what each gave [kW], and whether that was more than it has."""
+        """For units that can form an island: output of each [kW], and whether it exceeded the limits."""
         own = self._able
         kw, kvar = (x[..., self.places[own], :] for x in (solution.grid_forming_kw, solution.grid_forming_kvar))
         rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
@@ -258,11 +259,11 @@ class Generators(DeviceGroup):
         return total, over
 
     def stored_kwh(self, state: Array) -> Array:
-        """See DeviceGroup.stored_kwh: what the fuel in a tank still gives."""
+        """See DeviceGroup.stored_kwh: energy of the fuel left."""
         return np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 0.0)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         own = self._able
         forms = np.zeros(state.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.grid_forming_units[own]]
@@ -274,7 +275,7 @@ class Generators(DeviceGroup):
 
     @cached_property
     def _tank(self) -> Array:
-        """(D) unit of the fuel's reading [kWh]; 1 for those without end, which read 1."""
+        """(D) base of the fuel telemetry [kWh]; 1 if unlimited, which reads 1."""
         return np.where(np.isfinite(self.tank_kwh), self.tank_kwh, 1.0)
 
     @classmethod

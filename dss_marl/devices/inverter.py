@@ -1,4 +1,4 @@
-"""Inverters: sun and reactive power within the kVA circle."""
+"""PV inverters: reactive power and active-power curtailment within the kVA rating."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _IN_CIRCUIT = "(of the circuit)"
 
 
 class InverterSpec(DeviceSpec):
-    """A photovoltaic inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``.
+    """A PV inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``.
 
-    ``names: circuit`` instead takes over every PVSystem of the circuit, or the named ones, each at its bus, phases,
-    peak power and rating.
+    ``names: circuit`` instead controls every PVSystem of the circuit, and a list the named ones, each with its own bus,
+    phases, peak power and rating.
     """
 
     bus: str
-    kw: float = Field(gt=0, description="peak power of the panels [kW]")
+    kw: float = Field(gt=0, description="PV peak power [kW]")
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
     phases: tuple[int, ...] = ()
     name: str = ""
-    curtail: bool = Field(default=False, description="the agent may also hold back sun")
-    mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="what the entries set")
-    priority: Literal["watt", "var"] = Field(default="watt", description="what the kVA circle cuts last")
+    curtail: bool = Field(default=False, description="allow active-power curtailment")
+    mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="meaning of the entries")
+    priority: Literal["watt", "var"] = Field(default="watt", description="power with precedence within the rating")
     category: Literal["A", "B", "none"] = Field(default="none", description="reactive capability of IEEE 1547-2018")
-    night: bool = Field(default=True, description="reactive power also where no active power flows")
-    power_factor_min: float = Field(default=0.9, gt=0, le=1, description="lowest, of mode power_factor")
+    night: bool = Field(default=True, description="reactive power also without active power")
+    power_factor_min: float = Field(default=0.9, gt=0, le=1, description="minimum power factor in mode power_factor")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
 
     @model_validator(mode="before")
@@ -46,13 +46,13 @@ class InverterSpec(DeviceSpec):
         if data.get("names") is not None:
             given = [key for key in ("bus", "kw", "kva", "phases", "name") if data.get(key)]
             if given and data.get("bus") != _IN_CIRCUIT:
-                raise ValueError(f"names takes {', '.join(given)} from the circuit; give one or the other")
-            return {"bus": _IN_CIRCUIT, "kw": 1.0, **data}  # unused: the PVSystem's own count
+                raise ValueError(f"names already defines {', '.join(given)}; give one or the other")
+            return {"bus": _IN_CIRCUIT, "kw": 1.0, **data}  # unused: the PVSystem's own values apply
         return {**data, "bus": str(data["bus"])} if "bus" in data else data
 
     @property
     def label(self) -> str:
-        """The name, or one made of the bus and phases."""
+        """The name; by default derived from bus and phases."""
         return self.name or "_".join(["inverter", self.bus, *map(str, self.phases)]).lower()
 
     @property
@@ -61,42 +61,42 @@ class InverterSpec(DeviceSpec):
         return self.kva or 1.2 * self.kw
 
 
-# IEEE 1547-2018, table 7: kvar over rating, given and taken
+# IEEE 1547-2018, table 7: kvar over rating, injected and absorbed
 _CAPABILITY = {"A": (0.44, 0.25), "B": (0.44, 0.44), "none": (np.inf, np.inf)}
 _ENTRIES = {
-    "share": ("share of the reactive power left",),
-    "power_factor": ("power factor, further from 1 the larger, + gives kvar",),
+    "share": ("share of available reactive power",),
+    "power_factor": ("power factor, lower with magnitude, + injects kvar",),
     "volt_var": volt_var.PARAMETERS,
 }
 
 
 @dataclass(frozen=True)
 class Inverters(DeviceGroup):
-    """Inverters: sun and reactive power within the kVA circle, and within the category's reactive capability.
+    """PV inverters, limited by the kVA rating and by the category's reactive capability.
 
-    The priority says what the circle cuts. Watt: what the sun gives comes first, reactive power takes what is left.
-    Var: reactive power comes first, sun takes what is left. What the first entries of the action do:
+    The priority decides which power the rating cuts: reactive power under watt priority, active power under var
+    priority. Meaning of the first action entries by mode:
 
-    - share: kvar = a times the most there is, q = a sqrt(S^2 - P^2) under watt priority, at night too unless ``night``
-      is off.
-    - power_factor: kvar = +-P tan(acos(1 - |a| (1 - power_factor_min))), as far as circle and category go.
-    - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var.kvar_share``. Under var priority
-      sun leaves room for all that the curve may ask.
+    - share: kvar = a times the available kvar, q = a sqrt(S^2 - P^2) under watt priority, at night too unless
+      ``night`` is off.
+    - power_factor: kvar = +-P tan(acos(1 - |a| (1 - power_factor_min))), within rating and category.
+    - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
+      priority the active power leaves room for the full kvar of the curve.
 
-    With ``curtail`` a last entry holds sun back, P = (1 + min(a, 0)) P_sun, so that 0 and above take all.
-    Memory: the entries as applied, so a held inverter keeps its share, and its kvar follows the circle; then what is
-    held back; then, only in volt_var, kvar over rating.
+    With ``curtail`` a last entry curtails active power, P = (1 + min(a, 0)) P_available, so 0 and above curtail none.
+    Device state: the entries as applied, so a held inverter keeps its share while its kvar follows the rating; the
+    curtailment; and, only in volt_var, kvar over rating.
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
+        injections: (D) index of each in Feeder.injections.
         kva: (D) rating [kVA].
-        may_curtail: (D) 1 where sun may be held back, else 0.
+        may_curtail: (D) 1 where curtailment is allowed, else 0.
         mode: of all inverters of the group.
-        given, taken: (D) most reactive power into and out of the grid by category; inf: the circle's [kvar].
+        given, taken: (D) maximum injected and absorbed reactive power by category; inf: by the rating [kvar].
         var_first: (D) True where reactive power has priority.
-        night: (D) True where reactive power needs no sun.
-        power_factor_min: (D) lowest power factor.
-        places: where they measure, in volt_var.
+        night: (D) True where reactive power does not need active power.
+        power_factor_min: (D) minimum power factor.
+        places: measurement points, in volt_var.
     """
 
     injections: IntArray
@@ -114,13 +114,13 @@ class Inverters(DeviceGroup):
 
     @property
     def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the mode, and one more where any of the inverters may curtail."""
+        """Those of the mode, and one more if any inverter may curtail."""
         entries = _ENTRIES[self.mode]
-        return (*entries, "sun held back where negative") if self.may_curtail.any() else entries
+        return (*entries, "PV curtailed where negative") if self.may_curtail.any() else entries
 
     @property
     def state_size(self) -> int:  # type: ignore[override]
-        """Entries, sun held back, and the kvar where it follows the voltage."""
+        """Entries, curtailment, and the kvar in volt_var."""
         return self._held + (2 if self.voltage_dependent else 1)
 
     @property
@@ -136,7 +136,7 @@ class Inverters(DeviceGroup):
     def _kva_squared(self) -> Array:
         return self.kva**2
 
-    # What no inverter of the group needs is skipped: an environment acts and holds in every step.
+    # Steps that no inverter of the group needs are skipped, since an environment acts and holds in every step.
     @cached_property
     def _any_var_first(self) -> bool:
         return bool(np.any(self.var_first))
@@ -150,7 +150,7 @@ class Inverters(DeviceGroup):
         return bool(np.all(self.night))
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act. A request to hold back sun without ``curtail`` is a limit."""
+        """See DeviceGroup.act; curtailment requests without ``curtail`` are refused."""
         kept = state.copy()
         kept[..., : self._held] = action[..., : self._held]
         kept[..., self._held] = 0.0
@@ -171,23 +171,23 @@ class Inverters(DeviceGroup):
         setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections] = self._power(sun, state)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return state[..., : len(self.action_labels)].copy()
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal; shares are of what there is, so only curtailment can be refused."""
+        """See DeviceGroup.feasible; shares are relative to the available power, so only curtailment can be refused."""
         allowed = np.ones(action.shape, bool)
         if action.shape[-1] > self._held:
             allowed[..., self._held] = self._can_curtail(action[..., self._held])
         return allowed
 
     def _power(self, sun: Array, state: Array) -> tuple[Array, Array]:
-        """(..., D) kW and kvar from what the sun gives after curtailment [kW]."""
+        """(..., D) kW and kvar from the PV power after curtailment [kW]."""
         entry, kw = state[..., 0], sun
         if self.mode == "power_factor":
             factor = 1 - np.abs(entry) * (1 - self.power_factor_min)
             tangent = np.sqrt(1 - factor**2) / factor
-            # Along a constant power factor the circle is met at factor * S, unless the category ends the kvar before.
+            # At constant power factor the rating is reached at factor * S, unless the category limits the kvar first.
             most = np.maximum(factor * self.kva, self._beside(self._capability(entry)))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
             return kw, self._lit(kw, np.sign(entry) * np.minimum(tangent * kw, self._reach(entry, self._beside(kw))))
@@ -201,11 +201,11 @@ class Inverters(DeviceGroup):
         return np.where(self.var_first, np.minimum(kw, self._beside(kvar)), kw), kvar
 
     def _beside(self, part: Array) -> Array:
-        """(..., D) the other leg of the circle: kvar beside kW, or kW beside kvar."""
+        """(..., D) the other component within the rating: kvar for given kW, or kW for given kvar."""
         return np.sqrt(np.maximum(self._kva_squared - part * part, 0.0))
 
     def _capability(self, sign: Array) -> Array:
-        """(..., D) most kvar in the direction of the sign by category, within the rating."""
+        """(..., D) maximum kvar in the direction of the sign by category, within the rating."""
         return np.minimum(np.where(sign >= 0, self.given, self.taken), self.kva)
 
     def _reach(self, sign: Array, room: Array) -> Array:
@@ -215,12 +215,12 @@ class Inverters(DeviceGroup):
         return kvar if self._all_nights else np.where(self.night | (kw > 0), kvar, 0.0)
 
     def _within(self, kvar: Array, kw: Array) -> Array:
-        """(..., D) the kvar that is nearest, beside this kW [kvar]."""
+        """(..., D) the nearest feasible kvar for these kW [kvar]."""
         reach = self._reach(kvar, self._beside(kw))
         return self._lit(kw, np.clip(kvar, -reach, reach))
 
     def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
-        """See DeviceGroup.respond; each moves a part of the way, the smaller the steeper its curve."""
+        """See DeviceGroup.respond; each moves part of the way, less for steeper curves."""
         if self.places is None:
             return np.zeros(state.shape[:-2])
         entries = state[..., : self._held]
@@ -231,7 +231,7 @@ class Inverters(DeviceGroup):
         return np.asarray(np.abs(off / self.kva).max(axis=-1))
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; a curve goes on from the kvar that it came to."""
+        """See DeviceGroup.check; a curve continues from the resulting kvar."""
         if self.voltage_dependent:
             state = state.copy()
             state[..., -1] = setpoints.kvar[..., self.injections] / self.kva
@@ -239,7 +239,7 @@ class Inverters(DeviceGroup):
 
     @classmethod
     def added_units(cls, specs: Sequence[InverterSpec]) -> list[AddedUnit]:
-        """One unit each, or one for each PVSystem that is taken over."""
+        """One unit each, or one for each replaced PVSystem."""
         names = unique_names([spec.label for spec in specs if not spec.names], "inverter")
         small = next((spec for spec in specs if spec.rating_kva < spec.kw), None)
         if small is not None:
@@ -259,8 +259,8 @@ class Inverters(DeviceGroup):
         """See DeviceGroup.build."""
         modes = {spec.mode for spec in specs}
         if len(modes) > 1:
-            raise ValueError(f"inverters have modes {', '.join(sorted(modes))}; give all of a scenario the same mode")
-        found: dict[str, tuple[float, InverterSpec]] = {}  # injection: kVA, what is said of it
+            raise ValueError(f"inverters have modes {', '.join(sorted(modes))}; use one mode for all of a scenario")
+        found: dict[str, tuple[float, InverterSpec]] = {}  # injection: kVA and spec
         for spec in specs:
             rows = _taken_over(spec, feeder, found) if spec.names else {f"generator.{spec.label}": spec.rating_kva}
             found |= {name: (kva, spec) for name, kva in rows.items()}
@@ -288,10 +288,10 @@ class Inverters(DeviceGroup):
 
 
 def _taken_over(spec: InverterSpec, feeder: Feeder, already: Container[str]) -> dict[str, float]:
-    """Injection and rating [kVA] of each PVSystem that the spec names and no earlier one took."""
+    """Injection and rating [kVA] of each PVSystem that the spec names and no earlier spec controls."""
     wanted = None if spec.names == "circuit" else {f"pvsystem.{name}".lower() for name in spec.names or ()}
     units = [unit for unit in feeder.units if unit.injection and unit.injection not in already]
     rows = {unit.injection: unit.kva for unit in units if wanted is None or unit.name in wanted}
     if not rows:
-        raise ValueError(f"feeder {feeder.name!r} has no PVSystem to take over; leave names: {spec.names} out")
+        raise ValueError(f"feeder {feeder.name!r} has no PVSystem to control; remove names: {spec.names}")
     return rows

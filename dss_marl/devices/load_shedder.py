@@ -1,4 +1,4 @@
-"""LoadShedders: the loads of a section, shed class by class."""
+"""Load shedders: load shedding by priority class within a feeder section."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from dss_marl.grid.feeder import Feeder, components
 from dss_marl.grid.load_priorities import CLASSES, NORMAL, Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
-_LEVELS = len(CLASSES)  # all served; without normal loads; critical ones alone
+_LEVELS = len(CLASSES)  # all served; normal loads shed; critical loads only
 
 
-class BreakerSpec(DeviceSpec):
-    """The breakers of sections: what no switch parts, named by any of its buses."""
+class LoadShedderSpec(DeviceSpec):
+    """Load shedders of feeder sections, parts without internal switches; a section is named by any of its buses."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    buses: tuple[str, ...] | Literal["all"] = Field(default="all", description="a bus of each section; all: every one")
+    buses: tuple[str, ...] | Literal["all"] = Field(default="all", description="one bus per section, or all sections")
 
 
 @dataclass(frozen=True)
 class LoadShedders(DeviceGroup):
-    """One device for the loads of each section. -1 serves all of them, 0 sheds the normal ones, 1 leaves the critical.
+    """One device per section. -1 serves all loads, 0 sheds the normal ones, 1 serves only critical ones.
 
-    What is shed is unmet, weighted by its priority. A load that comes back draws more, where the scenario has
-    ``cold_load``.
-    Memory: the position, and what was shed in the last interval, weighted [kWh].
+    Shed energy is unmet, weighted by priority. A restored load draws more power if the scenario has ``cold_load``.
+    Device state: the position, and the weighted energy shed in the last interval [kWh].
 
     Attributes:
-        injections: (L) index of the loads in the Feeder's injections.
+        injections: (L) index of the loads in Feeder.injections.
         owner: (L) the device of each.
-        of: (L) the class of each, index in priorities.CLASSES.
-        weight: (L) of a kWh not served.
+        of: (L) class of each, index in load_priorities.CLASSES.
+        weight: (L) weight of unserved energy.
     """
 
     injections: IntArray
@@ -45,21 +44,21 @@ class LoadShedders(DeviceGroup):
     of: IntArray
     weight: Array
 
-    action_labels: ClassVar[tuple[str, ...]] = ("serves all, sheds normal loads, or serves critical ones alone",)
-    telemetry_labels: ClassVar[tuple[str, ...]] = ("classes shed over two [1]",)
+    action_labels: ClassVar[tuple[str, ...]] = ("serve all, shed normal, or serve only critical loads",)
+    telemetry_labels: ClassVar[tuple[str, ...]] = ("classes shed / 2 [1]",)
     state_size: ClassVar[int] = 2
-    Spec: ClassVar[type[DeviceSpec]] = BreakerSpec
+    Spec: ClassVar[type[DeviceSpec]] = LoadShedderSpec
 
     def with_priorities(self, priorities: Priorities) -> LoadShedders:
-        """See DeviceGroup.informed."""
+        """See DeviceGroup.with_priorities."""
         return replace(self, of=priorities.of[self.injections], weight=priorities.weight[self.injections])
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels."""
+        """See DeviceGroup.n_levels."""
         return np.full((self.size, 1), _LEVELS, np.int64)
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: all are served."""
+        """See DeviceGroup.default_action: all loads served."""
         return np.full((self.size, 1), -1.0)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
@@ -72,7 +71,7 @@ class LoadShedders(DeviceGroup):
         return np.stack([position, kwh], axis=-1), np.zeros(position.shape, np.int64)
 
     def _write(self, position: Array, setpoints: Setpoints) -> Array:
-        """(..., L) what is shed [kW]; the loads are set."""
+        """Set the loads; returns the power shed, (..., L) [kW]."""
         kw = setpoints.kw[..., self.injections]
         off = self.of > NORMAL - position[..., self.owner]
         setpoints.kw[..., self.injections] = np.where(off, 0.0, kw)
@@ -85,15 +84,15 @@ class LoadShedders(DeviceGroup):
             self._write(state[..., 0], setpoints)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         return state[..., :1] * 2 / (_LEVELS - 1) - 1
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal: always."""
+        """See DeviceGroup.feasible: always."""
         return np.ones(action.shape, bool)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         return state[..., :1] / (_LEVELS - 1)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
@@ -101,7 +100,7 @@ class LoadShedders(DeviceGroup):
         return after[..., 1].copy()
 
     @classmethod
-    def build(cls, specs: Sequence[BreakerSpec], feeder: Feeder) -> LoadShedders:
+    def build(cls, specs: Sequence[LoadShedderSpec], feeder: Feeder) -> LoadShedders:
         """See DeviceGroup.build."""
         section = sections(feeder)
         of_load = np.array([section[feeder.bus_index[feeder.injections[j].bus]] for j in feeder.loads], np.int64)
@@ -112,9 +111,9 @@ class LoadShedders(DeviceGroup):
             found = loaded.tolist() if spec.buses == "all" else [int(section[bus]) for bus in buses]
             empty = [bus for bus, one in zip(spec.buses, found, strict=True) if one not in loaded] if buses else []
             if empty:
-                raise ValueError(f"breaker: the section of bus {empty[0]!r} of feeder {feeder.name!r} has no load")
+                raise ValueError(f"load_shedder: the section of bus {empty[0]!r} of feeder {feeder.name!r} has no load")
             if set(found) & set(wanted) or len(set(found)) < len(found):
-                raise ValueError(f"breaker: a section of feeder {feeder.name!r} is named twice; name one bus of each")
+                raise ValueError(f"load_shedder: a section of feeder {feeder.name!r} is named twice; name it once")
             wanted += found
         kept = np.isin(of_load, wanted)
         first = [feeder.buses[int(np.flatnonzero(section == one)[0])].name for one in wanted]
@@ -129,7 +128,7 @@ class LoadShedders(DeviceGroup):
 
 
 def sections(feeder: Feeder) -> IntArray:
-    """(buses) the first bus of the section, what no switch parts, that each bus lies in."""
+    """(buses) the first bus of each bus's section, a part that no switch separates."""
     first, second, switch = feeder.joints
     fixed = switch == len(feeder.switches)
     return components(len(feeder.buses), feeder.node_bus[first[fixed]], feeder.node_bus[second[fixed]])

@@ -1,4 +1,4 @@
-"""Open points: where the rings of a feeder are open; each may move along the ring that closing it would make."""
+"""Open points of a meshed feeder operated radially; each may move along the ring that it opens."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from dss_marl.grid.topology import Topology
 
 
 class OpenPointSpec(DeviceSpec):
-    """The places where rings may be open: switches by name, or all of them; other lines; and new ties, open at first.
+    """Possible open points: switches by name, or all of them; other lines; and new normally open ties.
 
-    Each of them that is open at first is a device.
+    Each one that is initially open is a device.
     """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all counts the lines and ties in")
-    lines: tuple[str, ...] = Field(default=(), description="lines that become switches, at their own impedance")
+    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all includes lines and ties")
+    lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
     ties: tuple[TieSpec, ...] = ()
 
     @property
     def added(self) -> list[AddedSwitch]:
-        """What the circuit needs for it."""
+        """Lines and ties to add as switches."""
         ties = [AddedSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
         return [*map(AddedSwitch, self.lines), *ties]
 
 
 @dataclass(frozen=True)
 class OpenPoints(DeviceGroup):
-    """Open points, one for each ring. An action says which of the places shall be open, by its position.
+    """Open points, one per ring. The action selects the switch to open.
 
-    A move is an exchange in one interval: the place closes, and another on the ring that this makes opens. So the
-    feeder stays radial, and all stays fed, whatever is asked; see Exchanges. A move that is legal by itself may be
-    refused together with others: all are made if that leaves every block its supply, else they are taken one by one,
-    the first being another device's in every step, and ``limited`` counts those refused.
-    Memory: the place that is open; where that is closed, as after a fault, another open one stands in.
+    A move is a branch exchange in one interval: the open switch closes and another one on its ring opens. So the feeder
+    stays radial and fully supplied for any request; see Rings. Moves that are feasible individually may be refused
+    together: all are made if every block stays supplied, otherwise they are applied one at a time, in an order that
+    rotates with the step; refused ones count as limited.
+    Device state: index of the open switch; if that one is closed, as after a fault, another open one replaces it.
 
     Attributes:
-        switches: (D, W) index of each place in the Feeder's switches; the same places for all.
-        home: (D) number of the place that is open at first.
+        switches: (D, W) index of each possible switch in Feeder.switches; the same ones for all.
+        home: (D) number of the initially open switch.
         place_names: (W) the switches' names.
-        exchanges: what may be exchanged.
+        exchanges: the feasible exchanges.
     """
 
     switches: IntArray
@@ -58,23 +58,23 @@ class OpenPoints(DeviceGroup):
     place_names: tuple[str, ...]
     exchanges: Rings
 
-    action_labels: ClassVar[tuple[str, ...]] = ("the place that shall be open",)
+    action_labels: ClassVar[tuple[str, ...]] = ("switch to open",)
     state_size: ClassVar[int] = 1
     coupled: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = OpenPointSpec
 
     @property
     def places(self) -> IntArray:
-        """(W) index of each place in the Feeder's switches."""
+        """(W) index of each possible switch in Feeder.switches."""
         return self.switches[0]
 
     @property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """A place each: 1 for the one that is open."""
-        return tuple(f"open at {name}, 0 or 1" for name in self.place_names)
+        """One entry per switch: 1 for the open one."""
+        return tuple(f"open at {name} [0 or 1]" for name in self.place_names)
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: the places."""
+        """See DeviceGroup.n_levels: one per switch."""
         return np.full((self.size, 1), len(self.places), np.int64)
 
     def initial(self) -> Array:
@@ -82,23 +82,23 @@ class OpenPoints(DeviceGroup):
         return self.home[:, None].astype(float)
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: at home."""
+        """See DeviceGroup.default_action: at home."""
         return self.request(self.home)
 
     def request(self, place: IntArray) -> Array:
-        """(..., D, 1) the action that asks for these (..., D) places."""
+        """(..., D, 1) the action that requests these (..., D) switches."""
         return (2 * place / (len(self.places) - 1) - 1)[..., None]
 
     def asked(self, action: Array) -> IntArray:
-        """(..., D) the places that (..., D, 1) actions ask for."""
+        """(..., D) the switches that (..., D, 1) actions request."""
         return np.rint((action[..., 0] + 1) / 2 * (len(self.places) - 1)).astype(np.int64)
 
     def here(self, state: Array, closed: BoolArray) -> IntArray:
-        """(..., D) the place where each is open; -1 where fewer places are open than there are devices.
+        """(..., D) number of the open switch of each device; -1 if fewer switches are open than there are devices.
 
         Args:
-            memory: (..., D, 1).
-            closed: (..., S) states.
+            state: (..., D, 1) device state.
+            closed: (..., S) switch states.
         """
         kept = state[..., 0].astype(np.int64)
         is_open = ~closed[..., self.places]
@@ -135,7 +135,7 @@ class OpenPoints(DeviceGroup):
         return kept[..., None].astype(float), refused
 
     def _allowed(self, here: IntArray, closed: BoolArray, state: Array) -> BoolArray:
-        """(D, W) the places where each of one state may be open next: where it is, and along its ring."""
+        """(D, W) the switches that each may open next, for one state: its present one, and those on its ring."""
         allowed = np.zeros((self.size, len(self.places)), bool)
         rings, places = self.exchanges.of_open_switches(closed), self.places.tolist()
         for d, place in enumerate(here.tolist()):
@@ -146,12 +146,12 @@ class OpenPoints(DeviceGroup):
         return allowed
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present."""
+        """See DeviceGroup.hold_action."""
         here = self.here(state, setpoints.closed)
         return self.request(np.where(here < 0, state[..., 0].astype(np.int64), here))
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         here, goal = self.here(state, setpoints.closed), self.asked(action)
         result = np.zeros(goal.shape, bool)
         tried = goal.ndim - here.ndim
@@ -162,7 +162,7 @@ class OpenPoints(DeviceGroup):
         return result[..., None]
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         here = self.here(state, setpoints.closed)
         return np.where(here[..., None] < 0, 0.0, here[..., None] == np.arange(len(self.places))).astype(float)
 
@@ -170,13 +170,13 @@ class OpenPoints(DeviceGroup):
         """See DeviceGroup.check_start."""
         if start.closed[self.places[self.home]].any() or self.exchanges.topology.loops(start.closed):
             raise ValueError(
-                "open points begin where the circuit's own switches are open; open and close others by "
-                "feeder: {commands: [...]}, not by feeder: {closed: ...}"
+                "open points start at the circuit's own open switches; change these with "
+                "feeder: {commands: [...]}, not with feeder: {closed: ...}"
             )
 
     @classmethod
     def added_switches(cls, specs: Sequence[OpenPointSpec]) -> list[AddedSwitch]:
-        """See DeviceGroup.new_switches."""
+        """See DeviceGroup.added_switches."""
         return [row for spec in specs for row in spec.added]
 
     @classmethod
@@ -195,15 +195,15 @@ class OpenPoints(DeviceGroup):
             for s in named:
                 if s not in useful:
                     raise ValueError(
-                        f"{feeder.switches[s].name} of feeder {feeder.name!r} lies on no ring that one open switch "
-                        "closes, so no open point can be there; leave it out"
+                        f"{feeder.switches[s].name} of feeder {feeder.name!r} is on no ring closed by a single open "
+                        "switch, so it cannot be an open point; remove it"
                     )
             act_every = [index[row.name] for row in lines] if spec.names == "all" else []
             rows += [s for s in [*act_every, *named] if s in useful]
         rows = sorted(set(rows))
         homes = [k for k, s in enumerate(rows) if not feeder.switches[s].closed]
         if not homes:
-            raise ValueError(f"feeder {feeder.name!r} has no open switch that would close a ring; add ties")
+            raise ValueError(f"feeder {feeder.name!r} has no open switch that closes a ring; add ties")
         found = [feeder.switches[rows[k]] for k in homes]
         return cls(
             names=unique_names([row.name.split(".", 1)[1] for row in found], "open point"),

@@ -1,4 +1,4 @@
-"""PV: panels that feed what the sun gives, at unity power factor, and that nobody moves."""
+"""Uncontrolled PV units at unity power factor."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dss_marl.grid.feeder import AddedUnit, Feeder
 
 
 class PVSpec(UnitSpec):
-    """Panels at a bus; kw is their peak power."""
+    """A PV unit at a bus; kw is its peak power."""
 
 
 @dataclass(frozen=True)
 class PV(DeviceGroup):
-    """Units that the profiles alone drive: part of the circuit, but no device, so the group is always empty."""
+    """Units driven by profiles only: part of the circuit but not devices, so the group is always empty."""
 
     Spec: ClassVar[type[DeviceSpec]] = PVSpec
 
     @classmethod
     def added_units(cls, specs: Sequence[PVSpec]) -> list[AddedUnit]:
-        """See DeviceGroup.new_injections."""
+        """See DeviceGroup.added_units."""
         return new_units(specs, "inverter")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Regulators: tap changers, alone or ganged, moved a few steps at a time."""
+"""Voltage regulators: tap changers, individual or ganged, with limited moves per step."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ class RegulatorSpec(DeviceSpec):
     """Regulators of the circuit by the names of their transformers, or all of them."""
 
     names: tuple[str, ...] | Literal["all"] = "all"
-    moves: int = Field(default=2, ge=1, le=32, description="most tap moves in a step")
-    absolute: bool = Field(default=False, description="the action is a position, from lowest to highest")
-    ganged: bool = Field(default=False, description="the names form one device, whose taps move together")
-    name: str = Field(default="", description="of a ganged device; empty: the names joined by +")
-    min_time_h: float = Field(default=0.0, ge=0, description="between moves; earlier ones are refused [h]")
+    moves: int = Field(default=2, ge=1, le=32, description="maximum tap moves per step")
+    absolute: bool = Field(default=False, description="the action is a tap position, from lowest to highest")
+    ganged: bool = Field(default=False, description="the named regulators form one device with common moves")
+    name: str = Field(default="", description="name of a ganged device; empty: the names joined by +")
+    min_time_h: float = Field(default=0.0, ge=0, description="minimum time between moves [h]")
 
     @model_validator(mode="after")
     def _named(self) -> RegulatorSpec:
         if self.name and not self.ganged:
-            raise ValueError(f"name {self.name!r} is for a ganged device; leave it out, or set ganged: true")
+            raise ValueError(f"name {self.name!r} is for a ganged device; remove it, or set ganged: true")
         return self
 
 
 @dataclass(frozen=True)
 class Regulators(DeviceGroup):
-    """Tap changers. The action asks for round(a * moves) steps up (+) or down (-) from the present position.
+    """Tap changers. The action requests round(a * moves) steps up (+) or down (-) from the present position.
 
-    Where ``absolute`` it asks for a position, -1 the lowest and 1 the highest; further than ``moves`` away, the tap
-    goes as far as it may. A ganged device has several taps: the first one's position counts, all move by as much, and
-    the first that meets its end stops all.
-    Memory: hours since the last move, at most the shortest time between moves.
+    With ``absolute`` it requests a position, -1 the lowest and 1 the highest; if it is more than ``moves`` away, the
+    tap moves as far as allowed. A ganged device has several taps: the position of the first one counts, all move by the
+    same number of steps, and the first to reach its end stop stops all.
+    Device state: hours since the last move, up to the minimum time between moves.
 
     Attributes:
         taps: (T) index of each tap in the Feeder's taps, device after device.
-        moves: (D) most moves in a step.
+        moves: (D) maximum moves per step.
         lowest, highest: (T) end positions.
         first: (D) where each device's taps begin in ``taps``; None: one each.
         absolute: (D) True where the action is a position.
-        min_time_h: (D) shortest time between moves [h].
-        rest: (D) action for the position at which the circuit's file has an absolute device.
+        min_time_h: (D) minimum time between moves [h].
+        rest: (D) action for the initial position of an absolute device.
     """
 
     taps: IntArray
@@ -73,12 +73,12 @@ class Regulators(DeviceGroup):
 
     @property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The time to wait, where one must."""
-        return ("time to wait before the next move [min_time_h]",) if self._wait.any() else ()
+        """The remaining time until a move is allowed, if limited."""
+        return ("time until the next move is allowed [min_time_h]",) if self._wait.any() else ()
 
     @cached_property
     def leading(self) -> IntArray:
-        """(D) place in ``taps`` of each device's first tap."""
+        """(D) position in ``taps`` of each device's first tap."""
         return np.arange(self.size) if self.first is None else self.first
 
     @cached_property
@@ -100,20 +100,20 @@ class Regulators(DeviceGroup):
         return (self.highest - self.lowest)[self.leading]
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: all moves, or all positions."""
+        """See DeviceGroup.n_levels: all moves, or all positions."""
         return np.where(self._absolute, self._span, 2 * self.moves)[:, None] + 1
 
     def default_action(self) -> Array:
-        """See DeviceGroup.neutral: no move, or the position of the circuit's file."""
+        """See DeviceGroup.default_action: no move, or the initial position."""
         rest = np.zeros(self.size) if self.rest is None else self.rest
         return np.where(self._absolute, rest, 0.0)[:, None]
 
     def initial(self) -> Array:
-        """See DeviceGroup.initial: all may move."""
+        """See DeviceGroup.initial: all are free to move."""
         return self._wait[:, None].copy()
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; a move beyond an end, too far or too early is a limit."""
+        """See DeviceGroup.act; limited by end positions, moves per step and the time between moves."""
         wanted = self._wanted(action[..., 0], setpoints)
         low, high = self.room(state, setpoints)
         moved = np.clip(wanted, low, high)
@@ -122,12 +122,12 @@ class Regulators(DeviceGroup):
         return np.minimum(since, self._wait)[..., None], (moved != wanted).astype(np.int64)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.present: no move, or the position."""
+        """See DeviceGroup.hold_action: no move, or the position."""
         there = _entry(setpoints.tap[..., self.taps][..., self.leading], self.lowest[self.leading], self._span)
         return np.where(self._absolute, there, 0.0)[..., None]
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         wanted = self._wanted(action[..., 0], setpoints)
         low, high = self.room(state, setpoints)
         allowed: BoolArray = ((low <= wanted) & (wanted <= high))[..., None]
@@ -139,7 +139,7 @@ class Regulators(DeviceGroup):
         return np.where(self._absolute, _entry(after, lowest, self._span), (after - before) / self.moves)[:, None]
 
     def _wanted(self, entry: Array, setpoints: Setpoints) -> IntArray:
-        """(..., D) moves that the entry (..., D) asks for."""
+        """(..., D) moves requested by the entry (..., D)."""
         moves = np.rint(entry * self.moves).astype(np.int64)
         if not self._absolute.any():
             return moves
@@ -148,15 +148,15 @@ class Regulators(DeviceGroup):
         return np.where(self._absolute, goal - place, moves)
 
     def room(self, state: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
-        """(..., D) fewest and most moves that are possible; none always is."""
+        """(..., D) lowest and highest feasible number of moves; 0 always is feasible."""
         tap = setpoints.tap[..., self.taps]
         low = np.maximum.reduceat(self.lowest - tap, self.leading, axis=-1)
         high = np.minimum.reduceat(self.highest - tap, self.leading, axis=-1)
-        most = np.where(state[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours add up inexactly
+        most = np.where(state[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours accumulate rounding errors
         return np.clip(low, -most, 0), np.clip(high, 0, most)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         left = 1 - state / np.where(self._wait > 0, self._wait, 1.0)[:, None]
         return np.where(self._wait[:, None] > 0, left, 0.0)[..., : len(self.telemetry_labels)]
 
@@ -167,7 +167,7 @@ class Regulators(DeviceGroup):
         for spec in specs:
             names = [tap.name for tap in feeder.taps] if spec.names == "all" else list(spec.names)
             if not names:
-                raise ValueError(f"feeder {feeder.name!r} has no regulator; leave the kind out")
+                raise ValueError(f"feeder {feeder.name!r} has no regulator; remove the kind")
             rows = [find(feeder.taps, name, "regulator", feeder.name) for name in names]
             devices += [(spec, rows)] if spec.ganged else [(spec, [row]) for row in rows]
         every_tap = [row for _, rows in devices for row in rows]
@@ -195,6 +195,6 @@ class Regulators(DeviceGroup):
 
 
 def _entry(position: IntArray, lowest: IntArray, span: IntArray) -> Array:
-    """The action, -1 to 1, for a position of ``span`` + 1; 0 where there is but one."""
+    """The action, -1 to 1, for one of ``span`` + 1 positions; 0 if there is only one."""
     entry: Array = np.where(span > 0, 2.0 * (position - lowest) / np.maximum(span, 1) - 1.0, 0.0)
     return entry

@@ -1,4 +1,4 @@
-"""Stepped inverters: reactive power raised, held or lowered by a step, from where it was."""
+"""Stepped inverters: reactive power raised, held or lowered by one step at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows
 from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
-_ABOVE = 1 / 3  # of an entry's size: a request to move
+_ABOVE = 1 / 3  # magnitude of an entry above which it requests a move
 
 
 class SteppedInverterSpec(UnitSpec):
-    """A photovoltaic inverter whose reactive power moves by a step. ``kva`` defaults to 1.2 times ``kw``."""
+    """A PV inverter whose reactive power moves in steps. ``kva`` defaults to 1.2 times ``kw``."""
 
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
-    step: float = Field(default=0.1, gt=0, le=1, description="of a move, as a share of the reactive power left")
+    step: float = Field(default=0.1, gt=0, le=1, description="step size as a share of the available reactive power")
 
     @property
     def rating_kva(self) -> float:
@@ -31,32 +31,32 @@ class SteppedInverterSpec(UnitSpec):
 
 @dataclass(frozen=True)
 class SteppedInverters(DeviceGroup):
-    """Inverters that take all sun; an action above 1/3 raises the reactive power by a step, below -1/3 lowers it.
+    """Inverters without curtailment; an action above 1/3 raises the reactive power by a step, below -1/3 lowers it.
 
-    The set point is a share of what the kVA circle leaves, q = a sqrt(S^2 - P^2), from -1 to 1, 0 at reset. It stays
-    where it is until it is moved, and a move beyond its ends is a limit.
-    Memory: the number of steps from 0.
+    The set point is a share of the available reactive power, q = a sqrt(S^2 - P^2), from -1 to 1, 0 at reset. It holds
+    until it is moved; moves beyond its ends are refused.
+    Device state: the number of steps from 0.
 
     Attributes:
-        injections: (D) index of each in the Feeder's injections.
+        injections: (D) index of each in Feeder.injections.
         kva: (D) rating [kVA].
-        most: (D) steps from 0 to either end, a whole number.
+        most: (D) steps from 0 to either end, an integer.
     """
 
     injections: IntArray
     kva: Array
     most: Array
 
-    action_labels: ClassVar[tuple[str, ...]] = ("raise the reactive power above 1/3, lower it below -1/3",)
+    action_labels: ClassVar[tuple[str, ...]] = ("raise reactive power above 1/3, lower below -1/3",)
     state_size: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = SteppedInverterSpec
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: lower, hold, raise."""
+        """See DeviceGroup.n_levels: lower, hold, raise."""
         return np.full((self.size, 1), 3)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
-        """See DeviceGroup.act; a move beyond the ends is a limit."""
+        """See DeviceGroup.act; moves beyond the ends are refused."""
         wanted = state[..., 0] + _moves(action[..., 0])
         place = np.clip(wanted, -self.most, self.most)
         kept = place[..., None]
@@ -70,24 +70,24 @@ class SteppedInverters(DeviceGroup):
         setpoints.kvar[..., self.injections] = state[..., 0] / self.most * np.sqrt(self.kva**2 - kw * kw)
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         allowed: BoolArray = (np.abs(state[..., 0] + _moves(action[..., 0])) <= self.most)[..., None]
         return allowed
 
     @classmethod
     def added_units(cls, specs: Sequence[SteppedInverterSpec]) -> list[AddedUnit]:
-        """See DeviceGroup.new_injections.
+        """See DeviceGroup.added_units.
 
         Raises:
-            ValueError: a rating is below the peak power, or a step does not divide the way.
+            ValueError: a rating is below the peak power, or a step does not divide the range.
         """
         for spec in specs:
             if spec.rating_kva < spec.kw:
                 raise ValueError(f"inverter {spec.label!r}: kva {spec.kva:g} is below kw {spec.kw:g}; raise kva")
             if abs(1 / spec.step - round(1 / spec.step)) > 1e-6:
                 raise ValueError(
-                    f"inverter {spec.label!r}: step {spec.step:g} does not go into 1 a whole number of times; "
-                    f"take {1 / round(1 / spec.step):.4g}"
+                    f"inverter {spec.label!r}: step {spec.step:g} does not divide 1 evenly; "
+                    f"use {1 / round(1 / spec.step):.4g}"
                 )
         return new_units(specs, "inverter")
 

@@ -1,4 +1,4 @@
-"""Switches: lines that open and close, ties among them, without loops, parallel sources or live faults."""
+"""Line switches and ties, with an interlock against loops, parallel sources and energised faults."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dss_marl.grid.feeder import AddedSwitch, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 from dss_marl.grid.topology import Topology
 
-_ABOUT_0 = 1e-9  # of hours that are left
+_ABOUT_0 = 1e-9  # [h] rounding tolerance
 
 
 class TieSpec(BaseModel):
-    """A new tie between two buses, open at first. ``phases`` empty means all that both buses have."""
+    """A new normally open tie between two buses. ``phases`` empty means all that both buses have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
@@ -30,36 +30,36 @@ class TieSpec(BaseModel):
 
 
 class SwitchSpec(DeviceSpec):
-    """Line switches by name, or all of them; other lines that are to be switches; and new ties."""
+    """Line switches by name, or all of them; other lines to make switchable; and new ties."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all counts the lines and ties in")
-    lines: tuple[str, ...] = Field(default=(), description="lines that become switches, at their own impedance")
+    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all includes lines and ties")
+    lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
     ties: tuple[TieSpec, ...] = ()
-    interlock: bool = Field(default=True, description="refuse loops, parallel sources and live faults")
-    lockout_h: float = Field(default=0.0, ge=0, description="least time between two operations [h]")
+    interlock: bool = Field(default=True, description="refuse loops, parallel sources and energised faults")
+    lockout_h: float = Field(default=0.0, ge=0, description="minimum time between operations [h]")
 
     @property
     def added(self) -> list[AddedSwitch]:
-        """What the circuit needs for it."""
+        """Lines and ties to add as switches."""
         ties = [AddedSwitch(tie.name, tie.bus1, tie.bus2, tie.phases, tie.amps) for tie in self.ties]
         return [*map(AddedSwitch, self.lines), *ties]
 
 
 @dataclass(frozen=True)
 class Switches(DeviceGroup):
-    """Line switches. An action above 1/3 closes, below -1/3 opens, between them nothing moves.
+    """Line switches. An action above 1/3 closes, below -1/3 opens, in between the state holds.
 
-    Under the interlock a closing must make no loop, bring no two sources together and lead nothing alive to a fault;
-    see Topology. Closings that are legal each by itself may be refused together: requests are taken one by one, the
-    first being another device's in every step, and ``limited`` counts those refused. Opening is always allowed.
-    Memory: hours until the switch may move again.
+    Under the interlock a closing must form no loop, put no sources in parallel and energise no fault; see Topology.
+    Closings that are feasible individually may be refused together: requests are applied one at a time, in an order
+    that rotates with the step; refused ones count as limited. Opening is always allowed.
+    Device state: hours until the switch may operate again.
 
     Attributes:
-        switches: (D) index of each in the Feeder's switches.
-        lockout_h: (D) least time between two operations [h].
-        topology: what they join; None without interlock.
+        switches: (D) index of each in Feeder.switches.
+        lockout_h: (D) minimum time between operations [h].
+        topology: connectivity of the feeder; None without interlock.
     """
 
     switches: IntArray
@@ -73,11 +73,11 @@ class Switches(DeviceGroup):
 
     @property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The lockout that is left, where there is one."""
-        return ("lockout left, share of it [1]",) if self.lockout_h.any() else ()
+        """The remaining lockout, if there is one."""
+        return ("lockout left [share]",) if self.lockout_h.any() else ()
 
     def n_levels(self) -> IntArray:
-        """See DeviceGroup.levels: open, stay, close."""
+        """See DeviceGroup.n_levels: open, hold, close."""
         return np.full((self.size, 1), 3, np.int64)
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
@@ -94,13 +94,13 @@ class Switches(DeviceGroup):
         kept = np.maximum(wait_h - interval.dt_h, 0.0)[..., None]
         return kept, (locked | refused).astype(np.int64)
 
-    def _requests(self, asked: Array, closed: BoolArray) -> IntArray:
-        """(..., D) 1 to close what is open, -1 to open what is closed, else 0."""
-        wanted = np.where(np.abs(asked) > 1 / 3, asked > 0, closed)
+    def _requests(self, entry: Array, closed: BoolArray) -> IntArray:
+        """(..., D) 1 for a closing, -1 for an opening, else 0."""
+        wanted = np.where(np.abs(entry) > 1 / 3, entry > 0, closed)
         return wanted.astype(np.int64) - closed
 
     def _operate(self, requests: IntArray, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """(..., D) which requests were refused; the others are done."""
+        """Execute requests; returns which were refused, (..., D)."""
         if self.topology is None:
             setpoints.closed[..., self.switches] = setpoints.closed[..., self.switches] + requests > 0
             return np.zeros(requests.shape, bool)
@@ -110,7 +110,7 @@ class Switches(DeviceGroup):
         return refused
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """See DeviceGroup.legal."""
+        """See DeviceGroup.feasible."""
         requests = self._requests(action[..., 0], setpoints.closed[..., self.switches])
         free = state[..., 0] <= _ABOUT_0
         if self.topology is None:
@@ -119,20 +119,20 @@ class Switches(DeviceGroup):
         return np.array((requests == 0) | free & ((requests < 0) | may_close))[..., None]
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """See DeviceGroup.readings."""
+        """See DeviceGroup.telemetry."""
         left = state[..., 0] / np.where(self.lockout_h > 0, self.lockout_h, 1.0)
         return left[..., None][..., : len(self.telemetry_labels)]
 
     @classmethod
     def added_switches(cls, specs: Sequence[SwitchSpec]) -> list[AddedSwitch]:
-        """See DeviceGroup.new_switches."""
+        """See DeviceGroup.added_switches."""
         return [row for spec in specs for row in spec.added]
 
     @classmethod
     def build(cls, specs: Sequence[SwitchSpec], feeder: Feeder) -> Switches:
         """See DeviceGroup.build."""
         if len({spec.interlock for spec in specs}) > 1:
-            raise ValueError("switches: interlock is on for some and off for others; it holds for all of them or none")
+            raise ValueError("switches: interlock must be the same for all of them")
         lines = [row for row in feeder.switches if row.kind == "switch"]
         rows: dict[str, float] = {}
         names: list[str] = []
@@ -142,7 +142,7 @@ class Switches(DeviceGroup):
             names += [row.name.split(".", 1)[1] for row in found]
             rows |= {row.name: spec.lockout_h for row in found}
         if not rows:
-            raise ValueError(f"feeder {feeder.name!r} has no line switch; name lines or ties, or leave the kind out")
+            raise ValueError(f"feeder {feeder.name!r} has no line switch; add lines or ties, or remove the kind")
         unique_names(names, "switch")
         index = {row.name: s for s, row in enumerate(feeder.switches)}
         return cls(

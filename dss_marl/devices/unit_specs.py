@@ -1,4 +1,4 @@
-"""Units that a scenario adds to the circuit, one device each: their specs, and where they stand in the Feeder."""
+"""Specs of units that a scenario adds to the circuit, one device each, and their indices in the Feeder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
 
 class UnitSpec(DeviceSpec):
-    """A unit at a bus. ``phases`` empty means all of the bus; one or three."""
+    """A one- or three-phase unit at a bus. ``phases`` empty means all phases of the bus."""
 
     bus: str
     kw: float = Field(gt=0, description="rated power [kW]")
@@ -28,7 +28,7 @@ class UnitSpec(DeviceSpec):
 
     @property
     def label(self) -> str:
-        """The name, or one made of kind, bus and phases."""
+        """The name; by default derived from kind, bus and phases."""
         return (self.name or "_".join([self.kind, self.bus, *map(str, self.phases)])).lower()
 
 
@@ -46,12 +46,12 @@ def new_units(specs: Sequence[UnitSpec], kind: str) -> list[AddedUnit]:
 
 
 def unit_rows(specs: Sequence[UnitSpec], feeder: Feeder, kind: str) -> IntArray:
-    """(D) index of each in the Feeder's injections."""
+    """(D) index of each in Feeder.injections."""
     rows = [find(feeder.injections, f"generator.{spec.label}", kind, feeder.name) for spec in specs]
     return np.array(rows, dtype=np.int64)
 
 
 def unserved(injections: IntArray, setpoints: Setpoints, solution: Solution) -> BoolArray:
-    """(..., D) True where power was asked for and none flowed: the bus is dead."""
+    """(..., D) True where a non-zero set point delivers nothing because the bus is de-energised."""
     dead: BoolArray = (setpoints.kw[..., injections] != 0) & (solution.served_kw[..., injections] == 0)
     return dead

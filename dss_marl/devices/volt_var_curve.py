@@ -1,4 +1,4 @@
-"""Volt-var curves: reactive power that follows the voltage, and how far to move at a time so that it settles."""
+"""Volt-var curves, and the damping of their fixed-point iteration with the power flow."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 
 PARAMETERS = ("reference voltage", "dead band", "slope")
-MOST = 0.44  # IEEE 1547-2018: where the default curves of category B end, kvar over rating [1]
+MOST = 0.44  # IEEE 1547-2018: kvar limit of the default curve of category B, over rating [1]
 _SLOPE = MOST / 0.06  # of category B: 0 at 0.98 pu, 0.44 at 0.92 pu [1/pu]
 
 
 def kvar_share(entries: Array, v_pu: Array) -> Array:
-    """(..., D) reactive power over rating that the curves call for at these voltages, + into the grid [1].
+    """(..., D) reactive power over rating of the curves at these voltages, + into the grid [1].
 
     All-zero entries are the default of IEEE 1547-2018, category B: 0.44 at 0.92 pu, 0 from 0.98 to 1.02, -0.44 at 1.08.
-    The first moves the reference voltage over 0.95 to 1.05 pu, the second half the dead band over 0 to 0.03 pu (zero
-    being 0.02), the third multiplies the slope by a third to three.
+    The first entry sets the reference voltage, 0.95 to 1.05 pu, the second half the dead band, 0 to 0.03 pu (0.02 at
+    zero), the third multiplies the slope by 1/3 to 3.
 
     Args:
         entries: (..., D, 3) in [-1, 1].
@@ -38,18 +38,18 @@ def kvar_share(entries: Array, v_pu: Array) -> Array:
 
 
 def slope(entries: Array) -> Array:
-    """(..., D) slope beside the dead band, kvar over rating by voltage [1/pu]."""
+    """(..., D) slope outside the dead band, kvar over rating per voltage [1/pu]."""
     return _SLOPE * 3.0 ** entries[..., 2]
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where inverters measure, and how strongly they move each other's voltage.
+    """Measurement points of inverters, and their joint effect on the voltages.
 
     Attributes:
         nodes: (D, W) indices of the nodes of each, the first repeated where it has fewer than W.
-        weights: (D, W) of the mean over them; rows add up to 1.
-        rise: (D) voltage change at each if all of them gave their rating in kvar, about [pu].
+        weights: (D, W) weights of the mean over them; rows sum to 1.
+        rise: (D) approximate voltage change at each if all of them injected their rating in kvar [pu].
     """
 
     nodes: IntArray
@@ -62,16 +62,16 @@ class Places:
         return mean
 
     def damping(self, entries: Array) -> Array:
-        """(..., D) share of the way to move at a time.
+        """(..., D) step size of the fixed-point iteration, as a share of the mismatch.
 
-        With G the loop gain, slope times sensitivity, moving by 1 / (1 + row sum of G) contracts: the eigenvalues of
-        (1 + row sum)^-1 (1 + G) then lie in (0, 1]; they stay below 2, the limit, if the sum is off by a half.
+        With loop gain G, slope times sensitivity, a step of 1 / (1 + row sum of G) is a contraction: the eigenvalues of
+        (1 + row sum)^-1 (1 + G) lie in (0, 1]; they stay below the limit of 2 even if the sum is off by a half.
         """
         return 1.0 / (1.0 + slope(entries) * self.rise)
 
 
 def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
-    """Of inverters with these ratings (D) at these injections."""
+    """Measurement points of inverters with these ratings (D) at these injections."""
     rows = [feeder.injections[j].nodes for j in injections]
     width = max(map(len, rows))
     nodes = np.array([[*row, *[row[0]] * (width - len(row))] for row in rows], dtype=np.int64)
@@ -80,10 +80,10 @@ def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
 
 
 def _rises(feeder: Feeder, injections: Sequence[int], kva: Array) -> Array:
-    """(D) reactance of the way to the source, each piece times all ratings behind it [pu].
+    """(D) reactance of the path to the source, each branch weighted with all ratings behind it [pu].
 
-    A unit on one phase meets the loop impedance, about 1.7 times that of positive sequence, with a third of the base
-    power: it counts for five on its own phase. The way is the shortest; open switches are crossed only if they must.
+    A one-phase unit sees the loop impedance, about 1.7 times the positive-sequence one, with a third of the base power:
+    it counts five times on its own phase. The path is the shortest; open switches are crossed only if unavoidable.
     """
     graph = feeder.graph()
     for bus1, _, facts in graph.edges(data=True):

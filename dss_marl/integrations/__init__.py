@@ -1,1 +1,1 @@
-"""Other libraries; nothing below imports this package."""
+"""Interfaces to other libraries; no lower package imports this one."""

@@ -1,1 +1,1 @@
-"""The decision process: agents, observations, rewards, costs, sensing, communication, adversary."""
+"""The decision process: agents, actions, observations, rewards, costs, sensing, communication, adversary."""

@@ -1,4 +1,4 @@
-"""Attack: agents whose devices somebody else drives."""
+"""Adversary: attacks on compromised agents."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from dss_marl._plugins import imported
 from dss_marl.devices import DeviceGroup, device_kind
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 
-# (what the agents asked for (F), the state that they saw, random numbers) -> what is done instead (F)
+# (requested joint action (F), observed state, random generator) -> executed joint action (F)
 Drive = Callable[[Array, GridState, np.random.Generator], Array]
 
 
 def opposite(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
-    """The reverse of what the agent asked for."""
+    """The negated request."""
     return -asked
 
 
 def noise(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
-    """Anything, uniformly."""
+    """Uniform random actions."""
     return rng.uniform(-1, 1, asked.shape)
 
 
 def full(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
-    """Everything at its upper end: all reactive power, all taps up, all banks in."""
+    """All entries at their upper end: full reactive power, taps up, banks closed."""
     return np.ones_like(asked)
 
 
 def frozen(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
-    """What the devices did in the interval before, whatever is asked."""
+    """The action of the previous interval, regardless of the request."""
     return state.action
 
 
 def swinging(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
-    """From one end to the other at every step."""
+    """Alternates between both ends at every step."""
     return np.full_like(asked, 1.0 if state.step % 2 else -1.0)
 
 
 DRIVES: dict[str, Drive] = {f.__name__: f for f in (opposite, noise, full, frozen, swinging)}
-BLIND = ("noise", "full", "swinging")  # whose doings depend neither on what was asked nor on the grid
+BLIND = ("noise", "full", "swinging")  # policies that depend neither on the request nor on the grid
 
 
 class AttackSpec(BaseModel):
-    """Who is taken over, from when, and by what."""
+    """Which agents are compromised, from which step, and by which policy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     policy: str = Field(description="opposite, noise, full, frozen, swinging, or package.module:function")
-    agents: tuple[str, ...] = Field(default=(), description="these agents, in every episode")
+    agents: tuple[str, ...] = Field(default=(), description="compromised agents, the same in every episode")
     share: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="or this share of the agents that have what is taken over, drawn at each reset",
+        description="or the share of agents with affected devices to compromise, drawn at each reset",
     )
     from_step: int = Field(default=0, ge=0, description="step at which the attack begins")
     kinds: tuple[str, ...] = Field(
-        default=(), description="kinds of device that are taken over of a hostile agent; () for all that it has"
+        default=(), description="kinds of device affected at a compromised agent; () for all"
     )
 
     @model_validator(mode="after")
@@ -70,7 +70,7 @@ class AttackSpec(BaseModel):
         return self
 
     def without(self, gone: Set[str]) -> AttackSpec | None:
-        """The same where these kinds of device are not the agents' any more; None where it took over no others."""
+        """The attack after removing these kinds of device from the agents; None if no affected kind is left."""
         left = tuple(kind for kind in self.kinds if kind not in gone)
         return self.model_copy(update={"kinds": left}) if left or not self.kinds else None
 
@@ -89,15 +89,15 @@ class AttackState:
 
 
 class Attack:
-    """An attack on a scenario's agents, through an episode.
+    """An attack on a scenario's agents during an episode.
 
-    What is done in a step follows from the step, the state and what was asked, however often it is asked for.
+    The executed action is a function of the step, the state and the request, so it may be evaluated repeatedly.
 
     Args:
-        spec: who, when and what.
+        spec: the attack.
         names: of all agents.
-        entry_agent: (F) whose each entry is; only needed with ``open_entries``.
-        open_entries: (F) True where an entry is of a kind of device that is taken over, see ``open_to``; None: all are.
+        entry_agent: (F) agent of each entry; only needed with ``open_entries``.
+        open_entries: (F) True where an entry belongs to an affected kind of device, see ``open_to``; None: all do.
             Only agents with such entries are drawn.
 
     Attributes:
@@ -127,7 +127,7 @@ class Attack:
         self.reset(np.random.default_rng(0))
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Draw the agents that are hostile in this episode."""
+        """Draw the compromised agents of this episode."""
         hostile = np.array([name in self.spec.agents for name in self.names])
         if self.spec.share:
             count = max(1, round(self.spec.share * len(self._exposed)))
@@ -135,38 +135,38 @@ class Attack:
         self.state = AttackState(hostile, int(rng.integers(2**63)))
 
     def hostile(self, step: int) -> BoolArray:
-        """(A) which agents somebody else drives in this step."""
+        """(A) which agents are compromised in this step."""
         return self.state.hostile & (step >= self.spec.from_step)
 
     def act(self, asked: Array, entry_agent: IntArray, state: GridState) -> Array:
-        """(F) what is asked for, with the hostile agents' entries driven by the policy, inside [-1, 1]."""
+        """(F) the request, with compromised entries replaced by the attack policy's, clipped to [-1, 1]."""
         driven = np.clip(
             self.drive(asked.copy(), state, np.random.default_rng([self.state.seed, state.step])), -1.0, 1.0
         )
         return np.where(self.entries(entry_agent, state.step), driven, asked)
 
     def open_elsewhere(self, places: IntArray, count: int) -> bool:
-        """Whether entries beside these places, of so many, may be taken over."""
+        """Whether any of ``count`` entries other than those at ``places`` can be compromised."""
         others = np.ones(count, bool) if self._open is None else self._open.copy()
         others[places] = False
         return bool(others.any())
 
     def entries(self, entry_agent: IntArray, step: int) -> BoolArray:
-        """(F) which entries somebody else drives in this step."""
+        """(F) which entries are compromised in this step."""
         taken = self.hostile(step)[entry_agent]
         return taken if self._open is None else taken & self._open
 
 
 def open_to(spec: AttackSpec, groups: Sequence[DeviceGroup], parts: Sequence[slice]) -> BoolArray | None:
-    """(F) entries of the kinds of device that an attack takes over; None where it takes all.
+    """(F) entries of the kinds of device that an attack affects; None if it affects all.
 
     Args:
         spec: the attack.
         groups: the devices.
-        parts: where each group's entries are.
+        parts: slice of each group's entries.
 
     Raises:
-        ValueError: an unknown kind, or one of which there is no device.
+        ValueError: an unknown kind, or one without devices.
     """
     if not spec.kinds:
         return None

@@ -1,4 +1,4 @@
-"""Agents: who moves which devices, and what part of the feeder each one looks at."""
+"""Agents: assignment of devices to agents, and each agent's view of the feeder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Agents:
     """One agent for each zone, for each kind of device in a zone, or for each device.
 
     Attributes:
-        how: which of these.
+        how: zone, kind or device.
         names: (A) ``zone_1``, or the kind and a number: ``regulator_1``.
         kinds: (A) the kind of device of each, or "zone".
-        zone: (A) index of the zone that each looks at.
-        views: per agent its zone, what is its own coming first among the units, taps, capacitors and switches, and
-            its own devices only as ``devices``, ``actions`` and ``readings``.
-        all_views: all of them together.
-        slots: how actions reach the devices.
+        zone: (A) index of the zone that each observes.
+        views: per agent its zone, with its own units, taps, capacitors and switches first, and only its own devices in
+            ``devices``, ``actions`` and ``telemetry``.
+        all_views: all views as one.
+        action_layout: mapping of agents' actions to the joint action.
     """
 
     how: How
@@ -42,16 +42,16 @@ class Agents:
 
     @classmethod
     def build(cls, how: How, zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> Agents:
-        """Divide the devices.
+        """Assign the devices to agents.
 
         Args:
             how: zone, kind or device.
             zones: of the feeder.
             groups: the devices.
-            kinds: what the scenario calls each group.
+            kinds: name of each group in the scenario.
 
         Raises:
-            ValueError: a device is at a bus of no zone, or a zone agent would have no device.
+            ValueError: a device is at a bus outside all zones, or a zone agent would have no device.
         """
         home = _homes(zones, groups)
         if how == "zone":
@@ -74,10 +74,10 @@ class Agents:
 
 
 def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Sequence[str]) -> tuple[Zone, ...]:
-    """The zones with rows for the devices in them, the same slots for every zone; switches that nobody moves go.
+    """The zones with rows for their devices, in the same layout for every zone, without switches that no device moves.
 
     Raises:
-        ValueError: a device is at a bus of no zone.
+        ValueError: a device is at a bus outside all zones.
     """
     moved = {int(s) for group in groups for s in np.ravel(getattr(group, "switches", ()))}
     operated = []
@@ -90,7 +90,7 @@ def with_devices(zones: Sequence[Zone], groups: Sequence[DeviceGroup], kinds: Se
 def _with_rows(
     views: Sequence[Zone], home: Sequence[int], groups: Sequence[DeviceGroup], kinds: Sequence[str], by_kind: bool
 ) -> list[Zone]:
-    """The views with rows for their devices' entries, readings and kinds."""
+    """The views with rows for their devices' action entries, telemetry and kinds."""
     count = len(views)
     actions, action_names = layout_entries(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
     telemetry, reading_names = layout_entries(count, home, groups, [tuple(g.telemetry_labels) for g in groups], by_kind)
@@ -125,7 +125,7 @@ def _with_rows(
 
 
 def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntArray]:
-    """(M) metered nodes; and for every device (D) the node that it estimates, -1 for none, and its place in memory."""
+    """(M) metered nodes; per device (D) the node that it estimates, or -1, and its offset in the device state."""
     metered, nodes, places, first = [np.zeros(0, np.int64)], [], [], 0
     for group in groups:
         if isinstance(group, Estimators):
@@ -139,12 +139,12 @@ def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntA
 
 
 def short_kind(kind: str) -> str:
-    """A kind's name as agents carry it: letters and underscores, without the module of one's own kind."""
+    """Kind name as used in agent names: letters and underscores, without the module of a user-defined kind."""
     return re.sub(r"[^a-z_]", "", kind.rsplit(":", maxsplit=1)[-1].lower()) or "device"
 
 
 def _homes(zones: Sequence[Zone], groups: Sequence[DeviceGroup]) -> list[int]:
-    """The zone of every device, kind after kind."""
+    """Zone of every device, kind after kind."""
     zone_of = {bus: z for z, zone in enumerate(zones) for bus in zone.buses}
     home = []
     for group in groups:
@@ -160,19 +160,19 @@ def _refuse_idle(zones: Sequence[Zone], home: Sequence[int]) -> None:
     if idle:
         zone = zones[idle[0]]
         raise ValueError(
-            f"{zone.name} (buses {', '.join(zone.buses[:8])}) has no device, so its agent could do nothing; "
-            "add a device there or choose other zones, or let agents be 'kind' or 'device'"
+            f"{zone.name} (buses {', '.join(zone.buses[:8])}) has no device, so its agent would have no action; "
+            "add a device there, choose other zones, or set agents to 'kind' or 'device'"
         )
 
 
 def _divided(
     how: How, groups: Sequence[DeviceGroup], kinds: Sequence[str], home: Sequence[int]
 ) -> tuple[list[str], list[str], list[int], list[int]]:
-    """Names, kinds and zones of the agents of one kind each, and the agent of every device."""
+    """Names, kinds and zones of single-kind agents, and the agent of every device."""
     for group, kind in zip(groups, kinds, strict=True):
         if not group.action_labels:
             raise ValueError(
-                f"devices of kind {kind!r} have no action, so no agent can be theirs; let agents be 'zone'"
+                f"devices of kind {kind!r} have no action, so they cannot have an agent; set agents to 'zone'"
             )
     names: list[str] = []
     agent_kinds: list[str] = []
@@ -189,7 +189,7 @@ def _divided(
         device_agent += [before + (places.index(z) if how == "kind" else d) for d, z in enumerate(zones)]
         first += group.size
     if len(set(names)) < len(names):
-        raise ValueError(f"two kinds of device would be called alike; rename one: {', '.join(kinds)}")
+        raise ValueError(f"two kinds of device would have the same name; rename one: {', '.join(kinds)}")
     return names, agent_kinds, agent_zone, device_agent
 
 
@@ -207,7 +207,7 @@ def _kinds_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> Any:
 
 
 def _own_first(zone: Zone, groups: Sequence[DeviceGroup], devices: Sequence[int]) -> Zone:
-    """The zone with the rows of these devices first."""
+    """The zone reordered so that the rows of these devices come first."""
     mine: dict[str, set[int]] = {"injections": set(), "taps": set(), "switches": set()}
     first = 0
     for group in groups:

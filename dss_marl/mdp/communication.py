@@ -1,4 +1,4 @@
-"""Messages: what zones tell each other over the zone graph, and what gets lost on the way."""
+"""Communication between zones over the zone graph, with message loss and delay."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from dss_marl.zones import Zone, stack, zone_graph
 
 
 class MessageSpec(BaseModel):
-    """Who hears of whom."""
+    """Range, content and quality of the communication."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    hops: int | Literal["all"] = Field(default=0, description="zones at most so many borders away are heard; or all")
+    hops: int | Literal["all"] = Field(default=0, description="reach of messages in zone borders; or all")
     share: tuple[str, ...] = Field(
-        default=("zone_voltage", "load"), min_length=1, description="features that a zone tells"
+        default=("zone_voltage", "load"), min_length=1, description="features that a zone sends"
     )
-    loss: float = Field(default=0.0, ge=0, le=1, description="share of messages that do not arrive in an interval")
-    delay: int = Field(default=0, ge=0, le=1000, description="intervals that a message is under way")
+    loss: float = Field(default=0.0, ge=0, le=1, description="share of messages lost in an interval")
+    delay: int = Field(default=0, ge=0, le=1000, description="delay of a message [intervals]")
 
 
 @dataclass
@@ -50,23 +50,23 @@ class MessageState:
 
 
 class Messages:
-    """Each zone's summary as the zones around it receive it.
+    """Summaries of zones as received by the zones around them.
 
-    A zone hears first of the nearest zones, in their order where equally near. Of each it has the shared features and,
-    where messages may be lost or late, "heard": 1 if one came in this interval, else 0, and what was heard last stands
-    (0 before the first).
+    Senders are sorted by distance, then by zone order. From each a zone receives the shared features and, if messages
+    can be lost or late, a flag "received": 1 if one arrived in this interval, else 0; the last received values are then
+    kept (0 before the first).
 
     Args:
-        spec: who hears of whom.
+        spec: range, content and quality of the communication.
         feeder: of the zones.
         zones: of the feeder, in order.
-        sample: a state, to find the features' widths.
+        sample: a state, to determine the widths of the features.
 
     Attributes:
         state: of the running episode.
 
     Raises:
-        ValueError: ``hops`` is negative, or a feature is unknown or is not one of a zone's.
+        ValueError: ``hops`` is negative, or a feature is unknown or not defined for zones.
     """
 
     def __init__(self, spec: MessageSpec, feeder: Feeder, zones: Sequence[Zone], sample: GridState) -> None:
@@ -89,7 +89,7 @@ class Messages:
         return np.tile(np.append(self.observer.high, [1.0] * self._flagged), self.senders.shape[1])
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Forget what was heard; losses come from this stream from here on."""
+        """Forget all messages; losses are drawn from this stream from now on."""
         self.state = MessageState(rng, np.zeros((*self.senders.shape, len(self.observer.low))))
 
     def received(self, state: GridState) -> Array:
@@ -104,17 +104,17 @@ class Messages:
         return both.reshape(*batch, len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:
-        """(n) what each entry is; "-" where there is no neighbour or the neighbour has no such thing."""
+        """(n) label of each entry; "-" without a neighbour, or where the neighbour lacks the quantity."""
         result = []
         for sender, there in zip(self.senders[zone], self.present[zone], strict=True):
             other = self.zones[sender]
-            own = [*self.observer.labels(other, feeder), *["heard [0 or 1]"] * self._flagged]
+            own = [*self.observer.labels(other, feeder), *["received [0 or 1]"] * self._flagged]
             result += [f"{other.name}: {label}" if there and label != "-" else "-" for label in own]
         return result
 
 
 def _neighbours(hops: int | str, feeder: Feeder, zones: Sequence[Zone]) -> tuple[IntArray, BoolArray]:
-    """(Z, m) the zones that each zone hears of, nearest first, and whether there is one."""
+    """(Z, m) the zones that each zone receives from, nearest first, and whether the entry is used."""
     if isinstance(hops, int) and hops < 0:
         raise ValueError(f"messages: hops must be 0, 1, 2, ... or 'all'; got {hops}")
     graph = zone_graph(feeder.graph(), zones)

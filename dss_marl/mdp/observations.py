@@ -1,4 +1,4 @@
-"""Features: functions of (zone, state) that give the numbers an agent sees, each with labels and a range."""
+"""Observation features: functions of (zone, state), each with labels, unit and range."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Function = Callable[[Zone, GridState], Any]
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature function with what a reader of its numbers needs.
+    """A feature function with its labels, unit and range.
 
     Attributes:
         function: (zone, state) -> (..., n).
@@ -42,7 +42,7 @@ KNOWN: dict[str, Feature] = {}
 
 
 def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str = "") -> Callable[[Function], Function]:
-    """Register a function as a feature under its name; see Feature. Also for one's own, imported before use."""
+    """Register a function as a feature under its name; see Feature. Also for user code, imported before use."""
 
     def register(function: Function) -> Function:
         KNOWN[function.__name__] = Feature(function, tuple(labels), unit, low, high, per)
@@ -73,42 +73,42 @@ def unit_voltage(zone: Zone, state: GridState) -> Array:
 @feature(["metered voltage at"], "(v_pu - 1) * 20", -5, 5, per="meters")
 @zone_batched
 def meters(zone: Zone, state: GridState) -> Array:
-    """(..., v) voltage of the zone's nodes that have a meter, see the device kind estimator; a dead one counts as 1."""
+    """(..., v) voltage of the zone's metered nodes (see device kind estimator); 1 pu if de-energised."""
     return _rows((state.solution.v_alive - 1) * 20, zone.meters, zone.meter_weight)
 
 
-@feature(["sun at"], "kW available / kW rated", 0, 1.2, per="pv_units")
+@feature(["available PV power at"], "kW available / kW rated", 0, 1.2, per="pv_units")
 @zone_batched
 def pv_available(zone: Zone, state: GridState) -> Array:
-    """(..., p) available power of each photovoltaic unit over its rating."""
+    """(..., p) available power of each PV unit over its rating."""
     return _rows(state.forecast[..., 0, :], zone.pv_units, zone.pv_unit_weight / zone.pv_unit_kw)
 
 
 @feature(["power of"], "kW / kW rated", -1.5, 1.5, per="units")
 @zone_batched
 def unit_power(zone: Zone, state: GridState) -> Array:
-    """(..., u) active power that each unit injects at present over its rating."""
+    """(..., u) active power injected by each unit over its rating."""
     return _rows(state.setpoints.kw, zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["reactive power of"], "kvar / kW rated", -2, 2, per="units")
 @zone_batched
 def unit_kvar(zone: Zone, state: GridState) -> Array:
-    """(..., u) reactive power that each unit injects at present over its rated active power."""
+    """(..., u) reactive power injected by each unit over its rated active power."""
     return _rows(state.setpoints.kvar, zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["load of the zone"], "kW / 100", 0, 50)
 @zone_batched
 def load(zone: Zone, state: GridState) -> Array:
-    """(..., 1) load of the zone before control."""
+    """(..., 1) uncontrolled load of the zone."""
     return -_rows(state.forecast[..., 0, :], zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
 
 
 @feature(["net power of the zone"], "kW / 100", -50, 50)
 @zone_batched
 def zone_power(zone: Zone, state: GridState) -> Array:
-    """(..., 1) what loads and units of the zone feed into the grid together, as delivered; negative: they draw."""
+    """(..., 1) net injection of the zone's loads and units, as delivered; negative when drawing."""
     served = state.solution.served_kw
     loads = _rows(served, zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
     return loads + _rows(served, zone.units, zone.unit_weight / 100).sum(-1, keepdims=True)
@@ -117,36 +117,36 @@ def zone_power(zone: Zone, state: GridState) -> Array:
 @feature(["loading of"], "current / rated", 0, 5, per="borders")
 @zone_batched
 def border_loading(zone: Zone, state: GridState) -> Array:
-    """(..., b) loading of the branches that leave the zone; 0 where a branch has no rating."""
+    """(..., b) loading of the branches to other zones; 0 if a branch has no rating."""
     return _rows(state.solution.loading, zone.borders, zone.border_weight)
 
 
-@feature(["load of the zone ahead"], "kW / 100", 0, 50, per="hours")
+@feature(["load forecast of the zone"], "kW / 100", 0, 50, per="hours")
 @zone_batched
 def load_forecast(zone: Zone, state: GridState) -> Array:
-    """(..., H) load of the zone before control, as forecast for the coming intervals; the first is this one."""
+    """(..., H) forecast of the uncontrolled load of the zone, starting with this interval."""
     return -_summed(state.forecast, zone.loads, zone.load_weight / 100)
 
 
-@feature(["sun over the zone ahead"], "kW available / kW rated", 0, 1.2, per="hours")
+@feature(["PV forecast of the zone"], "kW available / kW rated", 0, 1.2, per="hours")
 @zone_batched
 def pv_forecast(zone: Zone, state: GridState) -> Array:
-    """(..., H) available sun of the zone's units over their rating, as forecast; the first is this interval's."""
+    """(..., H) forecast of the zone's available PV power over its PV rating, starting with this interval."""
     rated = (zone.pv_unit_weight * zone.pv_unit_kw).sum(-1, keepdims=True)
     return _summed(state.forecast, zone.pv_units, zone.pv_unit_weight / np.maximum(rated, 1e-9))
 
 
-@feature(["price ahead"], "10 / kWh", 0, 20, per="hours")
+@feature(["price forecast"], "10 / kWh", 0, 20, per="hours")
 @zone_batched
 def price_forecast(zone: Zone, state: GridState) -> Array:
-    """(..., H) price of energy in the coming intervals, the same for every zone; the first is this one's."""
+    """(..., H) price of energy in the coming intervals, starting with this one; equal for all zones."""
     return _for_each(zone, state.price * 10)
 
 
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
 @zone_batched
 def time_of_day(zone: Zone, state: GridState) -> Array:
-    """(2) the hour on a circle, the same for every zone."""
+    """(2) time of day on the unit circle, equal for all zones."""
     angle = 2 * math.pi * state.hour / 24
     return np.array([math.sin(angle), math.cos(angle)])
 
@@ -154,14 +154,14 @@ def time_of_day(zone: Zone, state: GridState) -> Array:
 @feature(["tap of"], "positions / 8", -4, 4, per="taps")
 @zone_batched
 def tap_position(zone: Zone, state: GridState) -> Array:
-    """(..., r) present tap positions."""
+    """(..., r) tap positions."""
     return _rows(state.setpoints.tap, zone.taps, zone.tap_weight / 8)
 
 
 @feature(["voltage regulated by"], "(v_pu - 1) * 20", -5, 5, per="taps")
 @zone_batched
 def tap_voltage(zone: Zone, state: GridState) -> Array:
-    """(..., r) voltage behind each regulator, at its first phase."""
+    """(..., r) regulated voltage of each regulator, at its first phase."""
     return _rows((state.solution.v_alive - 1) * 20, zone.tap_nodes, zone.tap_weight)
 
 
@@ -179,7 +179,7 @@ def switch_closed(zone: Zone, state: GridState) -> Array:
     return _rows(state.setpoints.closed, zone.switches, zone.switch_weight)
 
 
-@feature(["share of nodes alive"], "1", 0, 1)
+@feature(["share of nodes energised"], "1", 0, 1)
 @zone_batched
 def energised_share(zone: Zone, state: GridState) -> Array:
     """(..., 1) share of the zone's scored nodes that have a path to a source."""
@@ -189,55 +189,55 @@ def energised_share(zone: Zone, state: GridState) -> Array:
 @feature(["lowest voltage of the feeder", "highest voltage of the feeder"], "(v_pu - 1) * 20", -5, 5)
 @zone_batched
 def feeder_voltage(zone: Zone, state: GridState) -> Array:
-    """(..., 2) lowest and highest energised voltage of the whole feeder: needs communication."""
+    """(..., 2) lowest and highest energised voltage of the whole feeder; requires communication."""
     v = (state.solution.v_alive - 1) * 20
     return _for_each(zone, np.stack([v.min(-1), v.max(-1)], axis=-1))
 
 
-@feature(["import of the feeder over its limit"], "1", -3, 3)
+@feature(["feeder import / limit"], "1", -3, 3)
 @zone_batched
 def feeder_import(zone: Zone, state: GridState) -> Array:
-    """(..., 1) power drawn from the source over the feeder's limit, 0 where it has none: needs communication."""
+    """(..., 1) import from the source over the feeder's limit, 0 without a limit; requires communication."""
     return _for_each(zone, np.asarray(state.solution.source_kw / state.import_limit_kw)[..., None])
 
 
-@feature(["reading of"], "as the device tells it", -2, 2, per="telemetry")
+@feature(["telemetry of"], "as the device reports it", -2, 2, per="telemetry")
 @zone_batched
 def telemetry(zone: Zone, state: GridState) -> Array:
-    """(..., m) what the agent's devices tell of themselves: state of charge, time to departure, energy owed."""
+    """(..., m) telemetry of the agent's devices, for example state of charge or time until departure."""
     return _rows(state.telemetry, zone.telemetry, zone.telemetry_weight)
 
 
 @feature(["last action of"], "1", -1, 1, per="actions")
 @zone_batched
 def last_action(zone: Zone, state: GridState) -> Array:
-    """(..., w) what the agent's devices were asked in the interval before, entry by entry."""
+    """(..., w) the agent's action in the previous interval."""
     return _rows(state.action, zone.actions, zone.action_weight)
 
 
 @feature(["has action"], "0 or 1", 0, 1, per="actions")
 @zone_batched
 def has_action(zone: Zone, state: GridState) -> Array:
-    """(..., w) 1 where an entry of the action moves something, 0 where it only pads."""
+    """(..., w) 1 for action entries that control a device, 0 for padding."""
     return zone.action_weight
 
 
 @feature(["has kind"], "0 or 1", 0, 1, per="kinds")
 @zone_batched
 def device_kind(zone: Zone, state: GridState) -> Array:
-    """(..., k) which kinds of device the agent has: one of them, or for an agent of a whole zone several."""
+    """(..., k) which kinds of device the agent has: one, or several for the agent of a whole zone."""
     return zone.kinds
 
 
 @feature(["is"], "0 or 1", 0, 1, per="names")
 @zone_batched
 def identity(zone: Zone, state: GridState) -> Array:
-    """(..., A) which agent this is, as one-hot: lets a shared policy treat agents differently."""
+    """(..., A) one-hot agent identity, which lets a shared policy distinguish agents."""
     return np.eye(zone.count)[zone.index]
 
 
 def _for_each(zone: Zone, x: Array) -> Array:
-    """Entries (..., n) of the whole feeder, with a zone axis to broadcast along if the zones are stacked."""
+    """Entries (..., n) of the whole feeder, with a zone axis to broadcast along for all zones as one."""
     return x[..., None, :] if zone.index.ndim else x
 
 
@@ -255,7 +255,7 @@ def _summed(x: Array, index: Any, weight: Array) -> Array:
 
 
 def named_feature(name: str) -> Feature:
-    """The feature called ``name``, or one's own as ``package.module:function`` (range -10 to 10 unless registered).
+    """The feature called ``name``, or your own as ``package.module:function`` (range -10 to 10 unless registered).
 
     Raises:
         ValueError: unknown; the message lists the known ones.
@@ -271,13 +271,13 @@ def named_feature(name: str) -> Feature:
 
 @dataclass(frozen=True)
 class Observer:
-    """All features of all zones (or agents' views of them) side by side; the same columns for every one.
+    """All features of all zones (or agents' views of them), concatenated, with the same columns for each.
 
-    Entries that one lacks are 0.
+    Entries that a zone lacks are 0.
 
     Attributes:
         features: in order.
-        zones, stacked: one by one and together.
+        zones, stacked: the zones individually and all as one.
         widths: columns of each feature.
         low, high: (n) ranges.
     """
@@ -291,10 +291,10 @@ class Observer:
 
     @classmethod
     def build(cls, names: Sequence[str], zones: tuple[Zone, ...], stacked: Zone, sample: GridState) -> Observer:
-        """Find the features and, on a sample state, their widths.
+        """Look up the features and determine their widths on a sample state.
 
         Raises:
-            ValueError: an unknown feature, or one that fails or gives values that are not finite.
+            ValueError: an unknown feature, or one that fails or returns non-finite values.
         """
         features = tuple(named_feature(name) for name in names)
         widths = []
@@ -305,7 +305,7 @@ class Observer:
                 raise ValueError(f"observation {name!r} fails on the first state: {error!r}") from error
             if any(v.ndim != 1 for v in values) or not all(np.isfinite(v).all() for v in values):
                 shapes = sorted({v.shape for v in values})
-                raise ValueError(f"observation {name!r} must give a finite vector for each zone; got shapes {shapes}")
+                raise ValueError(f"observation {name!r} must return a finite vector for each zone; got shapes {shapes}")
             widths.append(max(len(v) for v in values))
         low = np.concatenate([np.full(w, min(f.low, 0.0)) for f, w in zip(features, widths, strict=True)])
         high = np.concatenate([np.full(w, max(f.high, 0.0)) for f, w in zip(features, widths, strict=True)])
@@ -329,7 +329,7 @@ class Observer:
         return rows.astype(np.float32)
 
     def labels(self, zone: Zone, feeder: Feeder) -> list[str]:
-        """(n) what each entry of a zone's observation is, with its unit; "-" where the zone has no such thing."""
+        """(n) label and unit of each entry of a zone's observation; "-" for padding."""
         result: list[str] = []
         for one, width in zip(self.features, self.widths, strict=True):
             plain = not one.per and not one.labels

@@ -1,7 +1,7 @@
 """Reward terms and cost channels: functions of (zone, before, after).
 
-A term is one zone's contribution (...): the team's reward is the weighted sum over terms and zones. A reward term is
-<= 0 where it punishes; a cost is >= 0 and never enters the reward.
+A term is the contribution (...) of one zone: the team reward is the weighted sum over terms and zones. Penalties are
+<= 0; a cost is >= 0 and never enters the reward.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def violating_share(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def loss(zone: Zone, before: GridState, after: GridState) -> Array:
-    """The feeder's losses, negated and split evenly, because a current causes losses outside its zone [MW]."""
+    """The feeder's losses, negated and split evenly, since a current causes losses outside its zone [MW]."""
     return -_same_for_all(zone, after.solution.loss_kw) / (1000 * zone.count)
 
 
@@ -62,43 +62,43 @@ def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Switchings of the zone's capacitor steps, negated [switchings]."""
+    """Switching operations of the zone's capacitor steps, negated [operations]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.capacitors, zone.capacitor_weight)
 
 
 @zone_batched
 def switch_moves(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Openings and closings of the zone's switches, negated [switchings]."""
+    """Operations of the zone's switches, negated [operations]."""
     return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
 
 
 @zone_batched
 def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Available sun that was not fed in by the zone's inverters, negated [MWh]."""
+    """Curtailed PV energy of the zone's inverters, negated [MWh]."""
     lost = after.forecast[..., 0, :] - after.setpoints.kw
     return -_taken(lost, zone.pv_units, zone.pv_unit_weight) * after.dt_h / 1000
 
 
 @zone_batched
 def reactive_power(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Reactive power of the zone's inverters, in or out, negated [Mvar]: the cheap stand-in for losses."""
+    """Absolute reactive power of the zone's inverters, negated [Mvar]; a simple proxy for losses."""
     return -_taken(np.abs(after.setpoints.kvar), zone.pv_units, zone.pv_unit_weight) / 1000
 
 
 @zone_batched
 def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
-    """What the feeder's import costs at the interval's price, negated and split evenly over zones; export earns."""
+    """Cost of the feeder's import, negated and split evenly over zones [currency]; export earns the same price."""
     return -_same_for_all(zone, after.solution.source_kw * after.price[..., 0]) * after.dt_h / zone.count
 
 
 @zone_batched
 def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
-    """``energy_cost`` less what loads at 1 pu and all of the sun would cost, which no control changes [currency].
+    """``energy_cost`` minus the cost of loads at 1 pu and full PV power, which no control can change [currency].
 
-    What remains is losses, loads that draw more or less than at 1 pu, sun held back, and what stores charge and give.
+    The remainder comes from losses, voltage dependence of loads, PV curtailment, and charging and discharging.
 
     Returns:
-        (...), > 0 where control saves more than the losses cost.
+        (...), > 0 if control saves more than the losses cost.
     """
     beyond_kw = after.solution.source_kw + after.forecast[..., 0, :].sum(-1)
     return -_same_for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h / zone.count
@@ -106,55 +106,55 @@ def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's loads wanted and did not get, times their priority, negated [MWh].
+    """Unserved energy of the zone's loads and devices, weighted by priority, negated [MWh].
 
-    A load goes without where it is de-energised; its priority is 1 unless the scenario has ``priorities``. A device
-    (car, flexible load) goes without where it owed energy, see DeviceGroup.unmet_kwh, which its priority weights.
+    A load is unserved while it is de-energised; its priority is 1 unless the scenario has ``priorities``. A device (EV,
+    flexible load) counts with the energy that it owed and did not deliver, see DeviceGroup.unmet_kwh.
     """
     if after.solution.energised.all():
         return unserved_device_energy(zone, before, after)
-    dark = _unserved_kw(after)
+    unserved_kw = _unserved_kw(after)
     weight = zone.load_weight * zone.load_priority
-    return -(_taken(dark, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
+    return -(_taken(unserved_kw, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
 
 
 @zone_batched
 def unserved_device_energy(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's devices owed and did not deliver, times their priority, negated [MWh]."""
+    """Energy that the zone's devices owed and did not deliver, weighted by priority, negated [MWh]."""
     return -_owed(zone, after) / 1000
 
 
 @zone_batched
 def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy through the zone's units other than photovoltaic ones, both ways, negated: their wear [MWh]."""
+    """Energy throughput of the zone's units other than PV units, in both directions, negated: battery wear [MWh]."""
     through = np.abs(after.setpoints.kw)
-    sun_fed = _taken(through, zone.pv_units, zone.pv_unit_weight)
-    return -(_taken(through, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
+    pv_kw = _taken(through, zone.pv_units, zone.pv_unit_weight)
+    return -(_taken(through, zone.units, zone.unit_weight) - pv_kw) * after.dt_h / 1000
 
 
 @zone_batched
 def generation(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's units other than photovoltaic ones feed in, negated: fuel, or a neighbour's bill [MWh].
+    """Energy fed in by the zone's units other than PV units, negated: fuel, or import from other feeders [MWh].
 
-    A unit that forms an island counts with what the island takes.
+    A grid-forming unit counts with the power that its island draws.
     """
     given = np.maximum(after.solution.served_kw, 0.0)
-    sun_fed = _taken(given, zone.pv_units, zone.pv_unit_weight)
-    return -(_taken(given, zone.units, zone.unit_weight) - sun_fed) * after.dt_h / 1000
+    pv_kw = _taken(given, zone.pv_units, zone.pv_unit_weight)
+    return -(_taken(given, zone.units, zone.unit_weight) - pv_kw) * after.dt_h / 1000
 
 
 @zone_batched
 def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
     """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
 
-    An estimate is of the state that agents saw, ``before``: meters and truth are then of one instant, while the
-    circuit's own controls may have moved taps by ``after``. A de-energised node does not count.
+    An estimate refers to the observed state, ``before``: measurements and true voltages then belong to one instant,
+    while the circuit's own controls may move taps until ``after``. A de-energised node does not count.
     """
     return -_weighted(np.abs(estimate_off(zone, before, after)), zone) / max(zone.all_estimated, 1)
 
 
 def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
-    """(..., e) estimated voltage less the true one at the zone's estimated nodes [pu]; 0 where padded or dead."""
+    """(..., e) estimated minus true voltage at the zone's estimated nodes [pu]; 0 where padded or de-energised."""
     if not zone.estimated.shape[-1]:
         return np.zeros((*before.solution.v_pu.shape[:-1], *zone.estimated.shape))
     alive = before.solution.energised[..., zone.estimated] * zone.estimate_weight
@@ -163,9 +163,9 @@ def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def stored_energy(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Change of the energy in the zone's stores [MWh]; what a flexible load put off counts as taken out.
+    """Change of the energy stored in the zone [MWh]; deferred energy of flexible loads counts as discharged.
 
-    Its sum over an episode is what is left at the end, so that emptying the stores before midnight earns nothing.
+    Its sum over an episode is the change until the end, so that emptying the storage before midnight earns nothing.
     """
     if not after.stored_kwh.shape[-1]:
         return _taken(after.stored_kwh, zone.devices, zone.device_weight)
@@ -176,8 +176,8 @@ def stored_energy(zone: Zone, before: GridState, after: GridState) -> Array:
 def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
     """Energy drawn above the feeder's import limit, negated and split evenly over zones [MWh].
 
-    A price on each excess, and not on the month's highest quarter of an hour, because a step's reward can carry it: it
-    needs no memory of the peak so far, and no step pays for what earlier ones did.
+    Each excess is priced, rather than the highest quarter of an hour of a month, so that the reward of a step depends
+    neither on the peak so far nor on earlier actions.
     """
     beyond = np.maximum(after.solution.source_kw - after.import_limit_kw, 0.0)
     return -_same_for_all(zone, beyond) * after.dt_h / (1000 * zone.count)
@@ -185,7 +185,7 @@ def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def overload(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Highest loading above 1 on the feeder, line or transformer, negated and split evenly over zones [1]."""
+    """Highest overload of a line or transformer of the feeder, negated and split evenly over zones [1]."""
     return -thermal_overload(zone, before, after) / zone.count
 
 
@@ -197,26 +197,26 @@ def voltage_violation_sum(zone: Zone, before: GridState, after: GridState) -> Ar
 
 @zone_batched
 def thermal_overload(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: highest loading above 1 on the feeder [1], >= 0; the same for each zone."""
+    """Cost: highest loading in excess of 1 on the feeder [1], >= 0; equal for all zones."""
     return _same_for_all(zone, np.maximum(after.solution.loading.max(-1) - 1.0, 0.0))
 
 
 @zone_batched
 def operations(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: tap moves and switchings in the zone, >= 0."""
+    """Cost: tap moves and switching operations in the zone, >= 0."""
     moves = tap_moves(zone, before, after) + capacitor_moves(zone, before, after)
     return -moves - switch_moves(zone, before, after)
 
 
 @zone_batched
 def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: energy that the zone's loads and devices wanted and did not get, times their priority [kWh], >= 0."""
+    """Cost: unserved energy of the zone's loads and devices, weighted by priority [kWh], >= 0."""
     return -unserved(zone, before, after) * 1000
 
 
 @zone_batched
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: available sun that was not fed in [kWh], >= 0."""
+    """Cost: curtailed PV energy [kWh], >= 0."""
     return -curtailment(zone, before, after) * 1000
 
 
@@ -228,13 +228,13 @@ def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def misclassified_nodes(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Cost: estimated nodes of the zone that are told to be on the wrong side of 0.95 or 1.05 pu [nodes], >= 0."""
+    """Cost: number of the zone's nodes estimated on the wrong side of 0.95 or 1.05 pu [nodes], >= 0."""
     off = estimate_off(zone, before, after)
     if not off.any():
         return np.zeros(off.shape[:-1])
     true = before.solution.v_pu[..., zone.estimated]
-    told = true + off
-    return _weighted(((told < V_LOW) != (true < V_LOW)) | ((told > V_HIGH) != (true > V_HIGH)), zone)
+    estimate = true + off
+    return _weighted(((estimate < V_LOW) != (true < V_LOW)) | ((estimate > V_HIGH) != (true > V_HIGH)), zone)
 
 
 REWARDS: dict[str, Term] = {
@@ -281,24 +281,24 @@ COSTS: dict[str, Term] = {
 
 
 def reward_term(name: str) -> Term:
-    """The reward term called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
+    """The reward term called ``name``, or your own as ``package.module:function``; ValueError if unknown."""
     return REWARDS.get(name) or imported(name, "reward", REWARDS)
 
 
 def cost_channel(name: str) -> Term:
-    """The cost called ``name``, or one's own as ``package.module:function``; ValueError if unknown."""
+    """The cost called ``name``, or your own as ``package.module:function``; ValueError if unknown."""
     return COSTS.get(name) or imported(name, "cost", COSTS)
 
 
 def _same_for_all(zone: Zone, x: Any) -> Any:
-    """A value of the whole feeder, with a zone axis to broadcast along if the zones are stacked."""
+    """A value of the whole feeder, with a zone axis to broadcast along for all zones as one."""
     return np.asarray(x)[..., None] if zone.index.ndim else x
 
 
 def _unserved_kw(after: GridState) -> Array:
-    """(..., J) power that loads on dead nodes would draw [kW]; a control's own cut is counted by its device."""
+    """(..., J) power that de-energised loads would draw [kW]; shedding by a device is counted by that device."""
     wanted, served = np.minimum(after.setpoints.kw, 0.0), after.solution.served_kw
-    return np.where(served > 1e-3 * wanted, -wanted, 0.0)  # both are negative: it draws nothing worth mentioning
+    return np.where(served > 1e-3 * wanted, -wanted, 0.0)  # both are negative: the load draws practically nothing
 
 
 def _owed(zone: Zone, after: GridState) -> Array:
@@ -311,7 +311,7 @@ def _weighted(x: Array, zone: Zone) -> Array:
 
 
 def _taken(x: Array, index: Any, weight: Array) -> Array:
-    """(...) or (..., Z) weighted sum of the entries; zero where the feeder has none of them."""
-    if not x.any():  # as with most taps and switches in most steps, or where there are none
+    """(...) or (..., Z) weighted sum of the entries; zero if the feeder has none."""
+    if not x.any():  # as for most taps and switches in most steps, or without any entries
         return np.zeros((*x.shape[:-1], *index.shape[:-1]))
     return np.add.reduce(x[..., index] * weight, axis=-1)

@@ -1,4 +1,4 @@
-"""Sensing: what meters tell of a state, which is less than the truth."""
+"""Measurement model: noise, missing data and delay."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dss_marl.grid.state import Array, GridState
 
 
 class SensingSpec(BaseModel):
-    """How well agents measure. All zero: they see the truth."""
+    """Quality of measurements. All zero: agents observe the true state."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    noise_v_pu: float = Field(default=0.0, ge=0, le=0.2, description="standard deviation of each voltage reading [pu]")
-    noise_power: float = Field(default=0.0, ge=0, le=1, description="the same of each power, as a share of it [1]")
-    missing: float = Field(default=0.0, ge=0, le=1, description="share of readings that do not come in an interval")
-    delay: int = Field(default=0, ge=0, le=1000, description="intervals by which voltages and powers are old")
+    noise_v_pu: float = Field(default=0.0, ge=0, le=0.2, description="standard deviation of voltages [pu]")
+    noise_power: float = Field(default=0.0, ge=0, le=1, description="relative standard deviation of powers [1]")
+    missing: float = Field(default=0.0, ge=0, le=1, description="share of measurements missing in an interval")
+    delay: int = Field(default=0, ge=0, le=1000, description="delay of voltage and power measurements [intervals]")
 
     @property
     def perfect(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether measurements are exact and timely."""
         return not (self.noise_v_pu or self.noise_power or self.missing or self.delay)
 
 
@@ -50,11 +50,11 @@ class SensingState:
 
 
 class Sensing:
-    """The meters of a feeder through an episode.
+    """The meters of a feeder during an episode.
 
-    Every node has a voltage meter and every injection a power meter (of load or sun, and of what is served). A reading
-    is first taken, with noise, then perhaps lost, in which case the meter's last one stands (1 pu and 0 kW before the
-    first), and arrives ``delay`` intervals late. What devices know of themselves (set points, memory, taps) is exact.
+    Every node has a voltage meter and every injection a power meter (of uncontrolled and of served power). A
+    measurement is taken with noise, may be lost, in which case the last one is kept (1 pu and 0 kW before the first),
+    and arrives ``delay`` intervals late. Quantities known to devices (set points, device state, taps) are exact.
 
     Args:
         spec: how well they measure.
@@ -68,11 +68,11 @@ class Sensing:
         self.reset(np.random.default_rng(0))
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Forget all readings; noise comes from this stream from here on."""
+        """Forget all measurements; noise is drawn from this stream from now on."""
         self.state = SensingState(rng)
 
     def measured(self, state: GridState) -> GridState:
-        """The state as the meters tell it; call it once an interval."""
+        """The state as measured; call once per interval."""
         spec, solution = self.spec, state.solution
         v_pu = solution.v_pu + spec.noise_v_pu * self._noise(solution.v_pu) * solution.energised
         power = state.forecast[..., 0, :] * (1 + spec.noise_power * self._noise(state.forecast[..., 0, :]))
@@ -98,7 +98,7 @@ class Sensing:
         return self.state.rng.standard_normal(x.shape)
 
     def _received(self, which: int, x: Array, blank: float) -> Array:
-        """The readings, the last ones where a reading is lost."""
+        """The measurements, replaced by the last ones where lost."""
         lost = self.state.rng.random(x.shape) < self.spec.missing
         before = np.full_like(x, blank) if self.state.last is None else self.state.last[which]
         return np.where(lost, before, x)

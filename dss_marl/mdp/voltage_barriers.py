@@ -1,9 +1,8 @@
-"""Voltage barriers: five ways of weighing how far voltages are from 1 pu, smooth or not, in band or out.
+"""Voltage barrier functions: five penalties on the deviation of voltages from 1 pu.
 
-They are those of a published multi-agent benchmark, so that its reward can be had: a barrier with weight 1, and
-``reactive_power`` with 0.1 over the number of inverters. Each is a function of voltages (..., N) [pu], symmetric about
-1 pu; as a reward term it is the zone's share of the mean over the feeder's scored nodes, negated. A de-energised node
-counts as 1 pu.
+They are those of a published multi-agent benchmark. Its reward is a barrier with weight 1 plus ``reactive_power`` with
+weight 0.1 over the number of inverters. Each is a function of voltages (..., N) [pu], symmetric about 1 pu; as a reward
+term it is the zone's share of the mean over the feeder's scored nodes, negated. A de-energised node counts as 1 pu.
 
 Source: Wang et al., Multi-agent reinforcement learning for active voltage control on power distribution networks,
 NeurIPS 2021, arXiv:2110.14300, and the constants of its published code.
@@ -20,7 +19,7 @@ _BELL = 0.1  # standard deviation of the bowl's bottom [pu]
 
 
 def l1_of(v_pu: Array) -> Array:
-    """|v - 1|: a slope everywhere, in band too."""
+    """|v - 1|: constant slope, in band too."""
     return np.abs(v_pu - 1)
 
 
@@ -30,7 +29,7 @@ def l2_of(v_pu: Array) -> Array:
 
 
 def bowl_of(v_pu: Array) -> Array:
-    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in it with the normal density N: flat, then steep."""
+    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in band, with the normal density N."""
     off = np.abs(v_pu - 1)
     density = np.exp(-((off / _BELL) ** 2) / 2) / (_BELL * np.sqrt(2 * np.pi))
     return np.where(off > (V_HIGH - V_LOW) / 2, 2 * off - 0.095, 0.04 - 0.01 * density)
@@ -44,7 +43,7 @@ def bump_of(v_pu: Array) -> Array:
 
 
 def courant_beltrami_of(v_pu: Array) -> Array:
-    """max(0, v - 1.05)^2 + max(0, 0.95 - v)^2: nothing in band, and little near it."""
+    """max(0, v - 1.05)^2 + max(0, 0.95 - v)^2: zero in band, and small near it."""
     return np.maximum(v_pu - V_HIGH, 0) ** 2 + np.maximum(V_LOW - v_pu, 0) ** 2
 
 

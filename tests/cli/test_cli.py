@@ -40,7 +40,7 @@ def test_show_prints_the_whole_card():
     assert code == 0
     for part in (
         "zone_3",
-        "inverter_675: share of the reactive power left",
+        "inverter_675: share of available reactive power",
         "cap1: close above 1/3",
         "lowest voltage [(v_pu - 1) * 20]",
         "voltage_violation",

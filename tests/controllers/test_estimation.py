@@ -130,8 +130,8 @@ def test_the_sun_on_rooftops_shines_whatever_agents_do(env):
     ("changes", "message"),
     [
         ({"meters": ["nowhere"]}, "bus 'nowhere' does not exist"),
-        ({"nodes": ["13", "7"]}, "node '13.1' has a meter"),
-        ({"nodes": ["7", "7"]}, "'v_7.1' is given twice"),
+        ({"nodes": ["13", "7"]}, "node '13.1' is metered"),
+        ({"nodes": ["7", "7"]}, "'v_7.1' is defined twice"),
         ({"meters": []}, "at least 1 item"),
         ({"span_pu": 0}, "greater than 0"),
     ],

@@ -69,5 +69,5 @@ def test_nothing_to_move_is_an_error():
     )
     env = dss_marl.ZoneEnv(scenario)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="has nothing that greedy moves"):
+    with pytest.raises(ValueError, match="has none of the devices that greedy controls"):
         Greedy().reset(env)

@@ -108,7 +108,7 @@ def test_branch_exchange_lies_between_doing_nothing_and_the_best():
 def test_what_is_not_planned_is_said():
     battery = {"kind": "battery", "bus": 18, "kw": 100, "kwh": 400}
     for changes, problem in (
-        ({"devices": [*small().devices, battery]}, "Batteries beside open points"),
+        ({"devices": [*small().devices, battery]}, "Batteries in addition to open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"faults": ["l12"]}, "attacks or faults"),
     ):

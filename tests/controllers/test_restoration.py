@@ -1,4 +1,4 @@
-"""Restoration: priorities, cold load, other feeders' ties, breakers, and regulators that are fed from behind."""
+"""Restoration: priorities, cold load, other feeders' ties, load shedders, and regulators that are fed from behind."""
 
 import math
 
@@ -144,7 +144,7 @@ def at(step=0, faulted=None):
     return Interval(step, 0.0, 0.25, faulted)
 
 
-def test_a_supply_feeds_what_is_dark_and_nothing_that_is_fed():
+def test_a_feeder_tie_feeds_what_is_dark_and_nothing_that_is_fed():
     group, feeder, row = built()
     setpoints = feeder.setpoints()
     close = np.array([[0.0], [1.0]])
@@ -167,7 +167,7 @@ def test_a_supply_feeds_what_is_dark_and_nothing_that_is_fed():
     assert lit.loss_kw == pytest.approx(lit.served_kw.sum() + lit.source_kw, abs=0.1)
 
 
-def test_a_supply_that_gives_too_much_trips_and_waits():
+def test_a_feeder_tie_that_gives_too_much_trips_and_waits():
     group, feeder, row = built(kva=900.0)
     setpoints = feeder.setpoints()
     setpoints.closed[row["sw4"]] = False
@@ -183,10 +183,10 @@ def test_a_supply_that_gives_too_much_trips_and_waits():
         assert bool(limited[1]) != possible and tried.closed[group.grid_forming_units[1]] == possible
 
 
-# --- breakers --------------------------------------------------------------------------------------------------------
+# --- load shedders ---------------------------------------------------------------------------------------------------
 
 
-def test_breakers_shed_class_by_class(rng):
+def test_load_shedders_shed_class_by_class(rng):
     feeder = read_feeder("ieee123")
     group = LoadShedders.build([device_kind("load_shedder").Spec(kind="load_shedder", buses=("7", "47"))], feeder)
     assert group.size == 2
@@ -208,7 +208,7 @@ def test_breakers_shed_class_by_class(rng):
         assert np.array_equal(group.hold_action(device_state, before, at())[:, 0], np.full(group.size, position))
 
 
-def test_breakers_name_sections_of_the_feeder():
+def test_load_shedders_name_sections_of_the_feeder():
     feeder, spec = read_feeder("ieee123"), device_kind("load_shedder").Spec
     every = LoadShedders.build([spec(kind="load_shedder")], feeder)
     assert len(every.injections) == len(feeder.loads)

@@ -100,12 +100,12 @@ def test_parts_that_no_line_joins_do_not_feel_each_other(env, sections):
     closed = sections.radial(now)[40]
     there = now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, now.setpoints.tap, closed))
     part, held = sections.parts(closed), env.simulator.hold_action(there)
-    held[pickup.entries.breakers] = 1.0
+    held[pickup.entries.load_shedders] = 1.0
     held[pickup.entries.power] = 1.0
     fed = int(part[next(iter(sections.sources))])
     one = pickup.trials.operate(there, held)
     changed = held.copy()
-    own = pickup.entries.breakers[part[pickup.entries.section[pickup.entries.breakers]] == fed]
+    own = pickup.entries.load_shedders[part[pickup.entries.section[pickup.entries.load_shedders]] == fed]
     changed[own] = -1.0
     other = pickup.trials.operate(there, changed)
     before, now_worth = (pickup.sum_by_part(part, pickup.section_rewards(there, after)) for after in (one, other))
@@ -119,25 +119,25 @@ def sections_of(env, group, sections, part):
     return part[sections.of_bus[[env.task.feeder.bus_index[bus] for bus in group.buses]]]
 
 
-def test_breakers_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
+def test_load_shedders_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     group = next(group for group in env.task.device_groups if isinstance(group, FeederTies))
-    kw, breakers, bound = picked_up_kw(env.simulator, now), pickup._breakers, 0
+    kw, load_shedders, bound = picked_up_kw(env.simulator, now), pickup._breakers, 0
     home = pickup.entries.section[pickup.entries.breakers]
     for closed in sections.radial(now)[::60]:
         part, levels = sections.parts(closed), next(pickup.starting_values(now, env.task.default_action, closed, 1))
         levels = levels[pickup.entries.breakers]
         assert set(levels) <= {-1.0, 0.0, 1.0}
-        served = breakers.of <= 1 - levels[breakers.owner]
+        served = load_shedders.of <= 1 - levels[load_shedders.owner]
         for s, k in sections.supplies.items():
-            own = np.isin(breakers.owner, np.flatnonzero(part[home] == part[k]))
+            own = np.isin(load_shedders.owner, np.flatnonzero(part[home] == part[k]))
             units = sum(
                 group.kw[sections_of(env, group, sections, part) == part[k]].sum()
                 for group in env.task.device_groups
                 if isinstance(group, Generators)
             )
             given = 0.9 * group.kva[list(group.grid_forming_units).index(s)] + units
-            asked = kw[breakers.injections][served & own & (breakers.of > 0)].sum()
+            asked = kw[load_shedders.injections][served & own & (load_shedders.of > 0)].sum()
             assert not closed[s] or asked <= given + 1e-6
             bound += bool(closed[s]) and bool((levels[part[home] == part[k]] > -1).any())
     assert bound > 5

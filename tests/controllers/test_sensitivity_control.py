@@ -68,7 +68,7 @@ def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
 
 
 def test_it_refuses_what_it_cannot_move():
-    with pytest.raises(ValueError, match="at least one programme"):
+    with pytest.raises(ValueError, match="at least one program"):
         SensitivityControl(rounds=0)
     scenario = load_scenario("ieee13_volt_var")
     others = [spec for spec in scenario.devices if spec["kind"] != "inverter"]

@@ -208,8 +208,8 @@ def test_plans_of_a_changed_scenario_or_day_are_refused():
         ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "reconfiguration: no open points"),
         ({"reward_sharing": "zone"}, "reward_sharing 'zone'"),
         ({"devices": [{"kind": "switch", "names": "all"}]}, "volt_var: Switches among .*; energy: Switches among"),
-        ({"devices": [{"kind": "capacitor", "discharge_h": 3}]}, "capacitors that must discharge for longer"),
-        ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators that wait"),
+        ({"devices": [{"kind": "capacitor", "discharge_h": 3}]}, "capacitors whose discharge time exceeds"),
+        ({"devices": [{"kind": "regulator", "min_time_h": 1}]}, "regulators with a minimum time"),
     ],
 )
 def test_what_a_plan_does_not_cover_is_said(changes, problem):
@@ -244,7 +244,7 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     assert np.abs(flats[0]).max() == pytest.approx(1)
     unsupported_reason = PLANNERS["beam_search"].unsupported_reason
     assert not unsupported_reason(task) and "Regulators" in unsupported_reason(build_task(small()))
-    assert "no controls" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
+    assert "no circuit controls" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
 
 
 def test_a_programme_is_put_together_as_its_matrices_are_written():

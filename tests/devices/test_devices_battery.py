@@ -119,8 +119,8 @@ def test_nothing_is_stored_from_a_dead_bus(tmp_path):
     ("wrong", "message"),
     [
         ({"kva": 50}, "kva 50 is below kw 100; raise kva"),
-        ({"minimum": 0.9, "maximum": 0.9}, "leave a range"),
-        ({"initial": 0.05}, "outside minimum 0.1 to maximum 0.9; start within"),
+        ({"minimum": 0.9, "maximum": 0.9}, "lower it"),
+        ({"initial": 0.05}, "outside minimum 0.1 to maximum 0.9; choose a value in this range"),
         ({"charge_efficiency": 0.0}, "greater than 0"),
         ({"discharge_efficiency": 1.1}, "less than or equal to 1"),
         ({"kw": -5}, "greater than 0"),
@@ -139,8 +139,8 @@ def test_batteries_of_a_circuit(tmp_path):
     assert group.buses == ("b", "b")
     assert group.kva.tolist() == [100, 150]
     assert group.act_every.tolist() == [4, 1]
-    assert group.action_labels == ("share of the power, + discharges",)
-    with pytest.raises(ValueError, match="'battery_b' is given twice"):
+    assert group.action_labels == ("share of rated power, + discharges",)
+    with pytest.raises(ValueError, match="'battery_b' is defined twice"):
         Batteries.added_units([spec(), spec()])
     with pytest.raises(ValueError, match="does not exist"):
         switched(tmp_path, Batteries, [spec(bus="nowhere")])

@@ -136,7 +136,7 @@ def test_flexible_loads_of_a_circuit(tmp_path):
     assert group.act_every.tolist() == [2]
     with pytest.raises(ValueError, match="'huge' does not exist"):
         FlexibleLoads.build([spec(names=("huge",))], feeder)
-    with pytest.raises(ValueError, match="given twice"):
+    with pytest.raises(ValueError, match="defined twice"):
         FlexibleLoads.build([spec(), spec(names=("big",))], feeder)
 
 

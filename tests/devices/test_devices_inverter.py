@@ -252,7 +252,7 @@ def test_inverters_of_one_scenario_share_a_mode():
         InverterSpec(kind="inverter", bus="890", kw=300, mode="volt_var"),
     ]
     feeder = read_feeder("ieee34", injections=Inverters.added_units(specs))
-    with pytest.raises(ValueError, match="give all of a scenario the same mode"):
+    with pytest.raises(ValueError, match="use one mode for all of a scenario"):
         Inverters.build(specs, feeder)
 
 

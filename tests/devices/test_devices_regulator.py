@@ -151,7 +151,7 @@ def test_only_a_gang_has_a_name():
     with pytest.raises(ValueError, match="set ganged: true"):
         RegulatorSpec(kind="regulator", name="head")
     two = [RegulatorSpec(kind="regulator"), RegulatorSpec(kind="regulator", names=("reg1a",), ganged=True)]
-    with pytest.raises(ValueError, match="given twice"):
+    with pytest.raises(ValueError, match="defined twice"):
         Regulators.build(two, read_feeder("ieee34"))
 
 

@@ -38,7 +38,7 @@ def test_it_takes_all_sun_within_the_circle_and_a_move_beyond_the_end_is_counted
     assert np.hypot(kw, kvar) == pytest.approx(KVA)
 
 
-@pytest.mark.parametrize(("spec", "told"), [({"step": 0.3}, "take 0.3333"), ({"kva": 10}, "raise kva")])
+@pytest.mark.parametrize(("spec", "told"), [({"step": 0.3}, "use 0.3333"), ({"kva": 10}, "raise kva")])
 def test_what_does_not_fit_is_told(spec, told):
     devices = [{"kind": "stepped_inverter", "bus": 890, "kw": 100, **spec}]
     with pytest.raises(ValueError, match=told):

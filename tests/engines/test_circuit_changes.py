@@ -64,9 +64,9 @@ def test_devices_of_the_circuit_are_picked_up_without_naming_each():
 @pytest.mark.parametrize(
     ("path", "device", "words"),
     [
-        ("meshed", {"names": "circuit"}, "has no PVSystem to take over"),
+        ("meshed", {"names": "circuit"}, "has no PVSystem to control"),
         ("own_power", {"names": ["nothere"]}, "'pvsystem.nothere' does not exist.*pvsystem.pv1"),
-        ("own_power", {"names": "circuit", "bus": "a"}, "names takes bus from the circuit"),
+        ("own_power", {"names": "circuit", "bus": "a"}, "names already defines bus"),
     ],
 )
 def test_what_cannot_be_picked_up_is_explained(path, device, words):

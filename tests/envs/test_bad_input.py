@@ -103,19 +103,19 @@ CASES = {
     "two phases": (one_device(phases=[1, 2]), "bus '848': use one or three phases, or two units"),
     "twice the same name": (
         {"devices": [INVERTERS[0], INVERTERS[0]], "zones": ONE_ZONE},
-        "inverter 'inverter_812' is given twice; give each device its own name",
+        "inverter 'inverter_812' is defined twice; give each device a unique name",
     ),
     "twice the same regulator": (
         {"devices": [*INVERTERS, {"kind": "regulator"}, {"kind": "regulator", "names": ["reg1a"]}], "zones": ONE_ZONE},
-        "regulator 'reg1a' is given twice",
+        "regulator 'reg1a' is defined twice",
     ),
     "capacitors where there are none": (
         {"feeder": {"name": "ieee37", "taps": {}}, "zones": ONE_ZONE, "devices": [{"kind": "capacitor"}]},
-        "feeder 'ieee37' has no capacitor; leave the kind out",
+        "feeder 'ieee37' has no capacitor; remove the kind",
     ),
     "regulators where there are none": (
         {"feeder": {"name": "case33", "taps": {}}, "zones": ONE_ZONE, "devices": [{"kind": "regulator"}]},
-        "feeder 'case33' has no regulator; leave the kind out",
+        "feeder 'case33' has no regulator; remove the kind",
     ),
     # zones
     "zone in pieces": (
@@ -128,7 +128,7 @@ CASES = {
     ),
     "zone without a device": (
         {"devices": INVERTERS},
-        r"zone_\d \(buses .*\) has no device.*add a device there or choose other",
+        r"zone_\d \(buses .*\) has no device.*add a device there, choose other",
     ),
     "too many zones": (
         {"zones": {"method": "balanced", "count": 99}},

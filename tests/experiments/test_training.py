@@ -186,7 +186,7 @@ def test_padding_does_not_count(tmp_path):
     assert torch.equal(plain, padded) and (plain > moved).all()
     assert entropy[0] < entropy[1], "one entry against four"
     blind = [name for name in base.observations if name != "has_action"]
-    with pytest.raises(ValueError, match="ignore_padding needs the observation 'has_action', and has zone_voltage"):
+    with pytest.raises(ValueError, match="ignore_padding needs the observation 'has_action', but has zone_voltage"):
         train(scenario.replace(observations=blind), tmp_path)
     train(scenario.replace(actions="multidiscrete"), tmp_path)  # where masks leave padding no choice
 

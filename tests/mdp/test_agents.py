@@ -115,6 +115,6 @@ def test_zones_without_a_device_are_refused_for_zone_agents_only():
         kva=some[0].kva[1:],
         may_curtail=some[0].may_curtail[1:],
     )
-    with pytest.raises(ValueError, match=r"has no device, so its agent could do nothing.*'kind' or 'device'"):
+    with pytest.raises(ValueError, match=r"has no device, so its agent would have no action.*'kind' or 'device'"):
         Agents.build("zone", task.zones, [fewer], ["inverter"])
     assert len(Agents.build("kind", task.zones, [fewer], ["inverter"]).names) == 5

@@ -146,14 +146,14 @@ def test_native_needs_unique_names():
         (BoxEncoding, {"x_9": [0, 0, 0]}, "action for unknown agent 'x_9'; agents are x_1, x_2, x_3"),
         (BoxEncoding, {"x_1": [0, 0]}, r"'x_1' has shape \(2,\); it must be \(3,\)"),
         (BoxEncoding, {"x_1": [0, float("nan"), 0]}, "'x_1' contains NaN"),
-        (BoxEncoding, {"x_1": "up"}, "'x_1' is not a vector of numbers: 'up'"),
+        (BoxEncoding, {"x_1": "up"}, "'x_1' is not a numeric vector: 'up'"),
         (MultiDiscreteEncoding, {"x_2": None}, "no action for 'x_2'"),
         (MultiDiscreteEncoding, {"x_1": [0, 5, 0]}, "'x_1': entry 1 is 5; it must be from 0 to 4"),
         (MultiDiscreteEncoding, {"x_1": [0, -1, 0]}, "'x_1': entry 1 is -1"),
-        (MultiDiscreteEncoding, {"x_1": [0.5, 0, 0]}, "'x_1' must be 3 whole numbers"),
+        (MultiDiscreteEncoding, {"x_1": [0.5, 0, 0]}, "'x_1' must be 3 integers"),
         (NativeEncoding, {"x_1": {"kind0": [0.0]}}, "'x_1' must have the keys kind0, tap0, bank0"),
-        (NativeEncoding, {"x_3": {"kind2": [0.0, 1.0]}}, r"'x_3', kind2: \[0.0, 1.0\] is not 1 finite number"),
-        (NativeEncoding, {"x_2": {"kind1": [0.0], "tap1": 5}}, "'x_2', tap1: 5 is none of the 5 choices from 0"),
+        (NativeEncoding, {"x_3": {"kind2": [0.0, 1.0]}}, r"'x_3', kind2: \[0.0, 1.0\] must be 1 finite number"),
+        (NativeEncoding, {"x_2": {"kind1": [0.0], "tap1": 5}}, "'x_2', tap1: 5 is not one of the 5 choices from 0"),
     ],
 )
 def test_what_is_wrong_is_said(kind, change, message):

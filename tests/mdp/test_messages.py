@@ -82,5 +82,5 @@ def test_labels_of_messages():
     labels = env.labels("zone_1")["observation"]
     assert len(labels) == env.observation_space("zone_1").shape[0]
     assert "zone_2: lowest voltage [(v_pu - 1) * 20]" in labels
-    assert "zone_2: heard [0 or 1]" in labels
+    assert "zone_2: received [0 or 1]" in labels
     env.close()

@@ -301,8 +301,11 @@ def test_features_of_ones_own(scenario):
     [
         ("voltages", "unknown observation 'voltages'; known: .*voltage.*'package.module:name'"),
         ("test_observations:nothing", "observation 'test_observations:nothing' cannot be imported"),
-        ("test_observations:never_finite", "'test_observations:never_finite' must give a finite vector for each zone"),
-        ("test_observations:a_number", r"'test_observations:a_number' must give a finite vector .*\(\)"),
+        (
+            "test_observations:never_finite",
+            "'test_observations:never_finite' must return a finite vector for each",
+        ),
+        ("test_observations:a_number", r"'test_observations:a_number' must return a finite vector .*\(\)"),
         ("test_observations:raises", "'test_observations:raises' fails on the first state.*voltage"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Estimation: reference controllers that say voltages of estimators, from what the agents see and from no more."""
+"""State estimation: reference controllers for voltage estimators, using only the agents' observations."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
-_ROUNDS = 4  # most power flows of Gauss-Newton
-_SETTLED = 2e-5  # change of a voltage below which it ends [pu]
-_TAP_SIGMA = 2.0  # of a tap that nobody tells, around its position at reset [steps]
-_SHARPEST = 1e-5, 0.1  # least standard deviation of a voltage [pu] and a zone's power [kW]: solver and rounding
+_ROUNDS = 4  # maximum number of Gauss-Newton iterations
+_SETTLED = 2e-5  # voltage change for convergence [pu]
+_TAP_SIGMA = 2.0  # standard deviation of an unobserved tap around its initial position [steps]
+_SHARPEST = 1e-5, 0.1  # minimum standard deviation of a voltage [pu] and a zone's power [kW]: solver and rounding
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What the agents saw in an interval, in physical units; nan where no agent sees it.
+    """The agents' observations of an interval in physical units; NaN where no agent observes the quantity.
 
     Attributes:
-        v_pu: (N) readings of voltage meters [pu].
+        v_pu: (N) measured voltages [pu].
         zone_kw: (Z) net power of the zones [kW].
         tap: (R) positions.
     """
@@ -39,7 +39,7 @@ class Measurements:
 
 
 def read_measurements(task: Task, observations: Mapping[str, Any]) -> Measurements:
-    """Read the features ``meters``, ``zone_power`` and ``tap_position`` from all agents' observations."""
+    """Extract the features ``meters``, ``zone_power`` and ``tap_position`` from all agents' observations."""
     result = Measurements(
         *(np.full(n, np.nan) for n in (len(task.feeder.nodes), len(task.zones), len(task.feeder.taps)))
     )
@@ -59,16 +59,16 @@ def read_measurements(task: Task, observations: Mapping[str, Any]) -> Measuremen
 
 
 class _EstimatorControl:
-    """What these controllers share: they move the estimators only."""
+    """Common part of these controllers, which act on the estimators only."""
 
     circuit_controls = False
     _task: Task | None = None
 
     def reset(self, env: ZoneEnv) -> None:
-        """Find the estimators and prepare what lasts.
+        """Find the estimators and prepare constant data.
 
         Raises:
-            ValueError: there are none, or agents do not see the meters.
+            ValueError: there are no estimators, or agents do not observe the meters.
         """
         if env.task is self._task:
             return
@@ -102,7 +102,7 @@ class _EstimatorControl:
 class NearestMeter(_EstimatorControl):
     """Every estimate is the reading of the nearest meter of the zone, of the same phase where there is one.
 
-    Near is by the impedance of the branches between. Where a zone has no meter, the centre of the estimator's range.
+    Distance is the impedance of the branches in between. In a zone without meters it is the centre of the range.
     """
 
     local = True
@@ -132,9 +132,9 @@ class NearestMeter(_EstimatorControl):
 class WeightedLeastSquares(_EstimatorControl):
     """Weighted least squares on the known network, with the typical loads of training days as pseudo-measurements.
 
-    The state is every injection's power, and the taps that no agent in reach tells. Gauss-Newton iteration on
-    voltages and zone powers; slopes are of one operating point, residuals of the true power flow equations. Large
-    normalised residuals are set aside.
+    The state consists of the power of every injection and of unobserved taps. Gauss-Newton iteration on voltages and
+    zone powers; the Jacobian is taken at one operating point, residuals from the nonlinear power flow. Measurements
+    with large normalised residuals are rejected.
 
     Args:
         meters: all: one estimate from all zones' readings; own: each zone by itself from its own; none: from tap
@@ -168,7 +168,7 @@ class WeightedLeastSquares(_EstimatorControl):
         return v[self._group.nodes]
 
     def _voltages(self, task: Task, row: int, telemetry: Measurements, party: Sequence[int]) -> Array:
-        """(N) the voltages that fit best what the zones of a party see."""
+        """(N) voltages that best fit the measurements of a set of zones."""
         zones = [task.zones[z] for z in party]
         told = rows_of(zones, "taps")
         tap = task.start.tap.astype(float)
@@ -193,11 +193,11 @@ class WeightedLeastSquares(_EstimatorControl):
             last = shown.v_pu
             residual = z - np.concatenate([shown.v_pu[nodes], shown.zone_kw[metered]])
             x = fit(x0, covariance, slopes, residual + slopes @ x, sigma).x
-            x[len(mean) :] = np.clip(x[len(mean) :], self._lowest[hidden], self._highest[hidden])  # as far as taps go
+            x[len(mean) :] = np.clip(x[len(mean) :], self._lowest[hidden], self._highest[hidden])  # tap limits
         return shown.v_pu
 
     def _sigma(self, task: Task, voltages: int, metered: Sequence[int], mean: Array) -> Array:
-        """(m) standard deviations of the measurements, as the scenario states them."""
+        """(m) standard deviations of the measurements, from the scenario."""
         sensing = task.scenario.sensing
         served = [np.linalg.norm(self._network.served_kw(z, mean)) for z in metered]
         least_v, least_kw = _SHARPEST

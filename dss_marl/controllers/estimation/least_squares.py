@@ -1,4 +1,4 @@
-"""Weighted least squares of a state with a prior: the estimate, how well it fits, and what fits badly."""
+"""Weighted least squares with a prior: estimate, goodness of fit, and bad-data rejection."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from dss_marl.grid.state import Array, BoolArray
 
-_BAD = 4.0  # normalised residual beyond which a measurement is not believed [1]
+_BAD = 4.0  # normalised residual beyond which a measurement is rejected [1]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A state x that weighs a prior N(x0, P) against measurements z = H x + e, e ~ N(0, R).
+    """Estimate of a state x from a prior N(x0, P) and measurements z = H x + e, e ~ N(0, R).
 
     It minimises (x - x0)' P^-1 (x - x0) + (z - H x)' R^-1 (z - H x): the prior is a pseudo-measurement of every entry.
 
     Attributes:
         x: (n) the estimate.
-        used: (m) False where a measurement was set aside as bad.
-        misfit: weighted sum of squared residuals, the prior's included; chi-square with as many degrees of freedom
-            as measurements are used, where prior and noise are as stated [1].
+        used: (m) False where a measurement was rejected as bad data.
+        misfit: weighted sum of squared residuals, including the prior's; chi-square distributed with one degree of
+            freedom per used measurement if prior and noise are correct [1].
     """
 
     x: Array
@@ -30,10 +30,10 @@ class Fit:
 
 
 def fit(x0: Array, covariance: Array, slopes: Array, z: Array, sigma: Array, bad: float = _BAD) -> Fit:
-    """The estimate, bad data set aside one by one by their largest normalised residual.
+    """The estimate, with bad data rejected one by one by the largest normalised residual.
 
-    The normalised residual is the measurement less what all others say of it, over the standard deviation of that:
-    A. Abur, A. G. Exposito, "Power System State Estimation", 2004, chapter 5, with the prior as further measurements.
+    The normalised residual is the measurement minus its prediction from all others, over the standard deviation:
+    A. Abur, A. G. Exposito, "Power System State Estimation", 2004, chapter 5, with the prior as measurements.
 
     Args:
         x0: (n) mean of the prior.
@@ -41,7 +41,7 @@ def fit(x0: Array, covariance: Array, slopes: Array, z: Array, sigma: Array, bad
         slopes: (m, n) H.
         z: (m) measurements.
         sigma: (m) standard deviation of each.
-        bad: normalised residual beyond which a measurement is set aside; inf keeps all.
+        bad: normalised residual beyond which a measurement is rejected; inf keeps all.
     """
     used = np.ones(len(z), bool)
     spread = slopes @ covariance  # (m, n)

@@ -1,4 +1,4 @@
-"""The known network: what meters would show if injections and taps were such and such, and how that changes."""
+"""Measurement model: predicted measurements for given injections and taps, and their sensitivities."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, IntArray, Setpoints, Solution
 from dss_marl.zones import Zone
 
-_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
-_STEP_KW = 20.0  # of an injection, for slopes
+_TOLERANCE = 1e-7  # of the power flow: sensitivities are differences of solutions
+_STEP_KW = 20.0  # injection step for sensitivities [kW]
 
 
 @dataclass(frozen=True)
 class PredictedMeasurements:
-    """What the network shows in a state.
+    """Predicted measurements of a state.
 
     Attributes:
         v_pu: (N) node voltages [pu].
-        zone_kw: (Z) what loads and units of each zone feed into the grid together [kW].
+        zone_kw: (Z) net injection of each zone [kW].
     """
 
     v_pu: Array
@@ -30,11 +30,11 @@ class PredictedMeasurements:
 
 
 class MeasurementModel:
-    """A model of the feeder on an engine of its own, which knows impedances and ratings but nothing of the day.
+    """A model of the feeder on a separate engine, with network data but without data of the day.
 
     Args:
-        task: names the feeder.
-        base_kw: (J) injections around which slopes are taken [kW].
+        task: with the feeder.
+        base_kw: (J) injections at which sensitivities are taken [kW].
     """
 
     def __init__(self, task: Task, base_kw: Array) -> None:
@@ -48,7 +48,7 @@ class MeasurementModel:
         self._slopes(base_kw)
 
     def predict(self, kw: Array, tap: Array) -> PredictedMeasurements:
-        """Of injections (J) [kW], loads at their power factor and units at unity, and taps (R), in fractions too."""
+        """Predict for injections (J) [kW], loads at their power factor, units at unity, and real-valued taps (R)."""
         whole = np.rint(tap).astype(np.int64)
         solution = self._solve(kw, whole)
         shown = self._predict(solution)
@@ -56,13 +56,13 @@ class MeasurementModel:
         return PredictedMeasurements(shown.v_pu + self.v_per_tap @ rest, shown.zone_kw) if rest.any() else shown
 
     def slopes(self, nodes: IntArray, zones: Sequence[int], taps: IntArray) -> Array:
-        """(m, J + t) change of voltages at nodes and of power of zones, by injections [1/kW] and by taps [1/step]."""
+        """(m, J + t) sensitivities of node voltages and zone powers to injections [1/kW] and taps [1/step]."""
         by_power = np.concatenate([self.v_per_kw[nodes], self.zone_per_kw[list(zones)]])
         by_tap = np.concatenate([self.v_per_tap[nodes][:, taps], np.zeros((len(zones), len(taps)))])
         return np.hstack([by_power, by_tap])
 
     def served_kw(self, zone: int, kw: Array) -> Array:
-        """(l) those of the injections (J) that make up a zone's power [kW]."""
+        """(l) the injections (J) of a zone [kW]."""
         return np.asarray(kw[self._members[zone]])
 
     def _slopes(self, base_kw: Array) -> None:
@@ -93,10 +93,10 @@ class MeasurementModel:
         return PredictedMeasurements(solution.v_pu, np.array([served[own].sum() for own in self._members]))
 
     def close(self) -> None:
-        """Give the engine's context back."""
+        """Release the engine."""
         self._engine.close()
 
 
 def rows_of(zones: Sequence[Zone], name: str) -> IntArray:
-    """The rows ``name`` of several zones, one zone after the other."""
+    """Concatenated rows ``name`` of several zones."""
     return np.concatenate([np.zeros(0, np.int64), *(getattr(zone, name) for zone in zones)])

@@ -1,4 +1,4 @@
-"""Pseudo-loads: what loads and sun typically are at a time of day, known from the training days."""
+"""Pseudo-measurements: typical loads and PV power by time of day, from training days."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from dss_marl.grid.state import Array
 from dss_marl.profiles import Profiles
 
-_AROUND = 1  # intervals before and after that also tell of how injections vary
-_FLOOR = 0.02, 0.1  # least standard deviation of an injection: of its mean [1], and [kW]
+_AROUND = 1  # neighbouring intervals used to estimate the variance of injections
+_FLOOR = 0.02, 0.1  # minimum standard deviation of an injection: relative to its mean [1], and [kW]
 
 
 @dataclass(frozen=True)
 class PseudoMeasurements:
-    """Mean and spread of every injection in every interval of a day, over days that are past.
+    """Mean and covariance of the injections in every interval of a day, over past days.
 
     Attributes:
         kw: (days, T, J) injections [kW].
@@ -25,17 +25,17 @@ class PseudoMeasurements:
 
     @classmethod
     def from_training_days(cls, profiles: Profiles) -> PseudoMeasurements:
-        """Those of all days of the training split."""
+        """Pseudo-measurements from all days of the training split."""
         return cls(np.array([profiles.day(day, 0).kw for day in profiles.days("train")]))
 
     def mean(self, row: int) -> Array:
-        """(J) typical injections in an interval of the day [kW]."""
+        """(J) mean injections in an interval of the day [kW]."""
         return np.asarray(self.kw[:, row].mean(axis=0))
 
     def covariance(self, row: int) -> Array:
-        """(J, J) of the injections around that, from the interval and those beside it [kW^2].
+        """(J, J) covariance of the injections, from the interval and its neighbours [kW^2].
 
-        Loads go up together in the heat, and panels under one cloud: the correlation lets a meter tell of what is far.
+        Loads and PV units are correlated by weather, so a measurement also carries information on remote injections.
         """
         off = [self.kw[:, r] - self.mean(r) for r in self._beside(row)]
         every = np.concatenate(off)

@@ -1,1 +1,1 @@
-"""Solvers that know nothing of grids."""
+"""Optimization solvers independent of power grids."""

@@ -1,4 +1,4 @@
-"""Quadratic programmes: a smooth cost, and rows that pay where they leave their bands."""
+"""Quadratic program of one interval: a smooth cost plus soft band constraints."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import scipy.sparse as sp
 
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
-_REACH = 0.01  # rows this close to an end of their band take part from the beginning
-_MANY = 300  # rows from which those that are alike count as one
-_ALIKE = 5e-5  # values and slopes that are rounded to the same multiple are alike
-_MOST = 600  # rows that a programme of a large feeder has: coarser multiples make fewer
-_WHOLE = 1e-5  # a number so near to a whole one is whole
+_REACH = 0.01  # rows within this distance of a band limit are active from the start
+_MANY = 300  # number of rows above which similar rows are merged
+_ALIKE = 5e-5  # rows with values and slopes rounded to the same multiple are merged
+_MOST = 600  # maximum number of rows on large feeders: coarser rounding merges more
+_WHOLE = 1e-5  # integrality tolerance
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """An interval's cost around a point, as a function of the change d of n unknowns.
+    """Local model of an interval's cost, as a function of the change d of n variables.
 
-    cost(d) = g d + d H d / 2 + the sum over rows of weight times how far value + slope d lies outside its band.
+    cost(d) = g d + d H d / 2 + sum over rows of weight * (distance of value + slope d from its band).
 
     Attributes:
-        value: (R) of the rows at the point, mostly node voltages [pu].
+        value: (R) row values at the point, mostly node voltages [pu].
         slopes: (R, n) of the rows.
-        weight: (R) price of leaving the band by 1.
-        band: (2, R) its lower and upper ends.
+        weight: (R) cost of leaving the band by 1.
+        band: (2, R) lower and upper limits.
         gradient: (n) of the smooth cost.
         curvature: (n, n) of the smooth cost, positive definite.
     """
@@ -40,14 +40,14 @@ class LocalModel:
     curvature: Array
 
     def cost(self, change: Array) -> float:
-        """What the model says of a change (n)."""
+        """Model cost of a change (n)."""
         value = self.value + self.slopes @ change
         out = np.maximum(np.maximum(value - self.band[1], self.band[0] - value), 0.0)
         return float(self.gradient @ change + change @ self.curvature @ change / 2 + self.weight @ out)
 
 
 def solve_qp(local: LocalModel, low: Array, high: Array) -> Array | None:
-    """(n) the change between these ends with the lowest cost in the model; None where the solver gives up."""
+    """(n) the change within these bounds with the lowest model cost; None if the solver fails."""
     return _best(_merge_rows(local), low, high)
 
 
@@ -64,12 +64,12 @@ def _best(local: LocalModel, low: Array, high: Array) -> Array | None:
         missed = ~active & (beyond + np.stack([moved, -moved]) > 1e-6)
         if not missed.any():
             break
-        active |= missed  # few rows ever matter, so the others join only when they do
+        active |= missed  # few rows are ever active, so the others are added only when violated
     return change
 
 
 def _merge_rows(local: LocalModel) -> LocalModel:
-    """Of many rows, those that are alike, as phases of a balanced feeder or joints of a cable, as one of all weight."""
+    """Merge similar rows, such as phases of a balanced feeder or segments of a cable, with their total weight."""
     if len(local.value) <= _MANY:
         return local
     every, alike = np.column_stack([local.value, local.band.T, local.slopes]), _ALIKE
@@ -83,25 +83,25 @@ def _merge_rows(local: LocalModel) -> LocalModel:
 
 
 def _unique_rows(rows: Array, multiple: float) -> tuple[Any, ...]:
-    """The different ones among rows rounded to a multiple, the first of each, and which each row is."""
+    """Unique rows after rounding to a multiple, the first index of each, and the inverse index."""
     marks = np.rint(rows / multiple).astype(np.int64)
     odd = np.random.default_rng(0).integers(2**62, size=marks.shape[1]) * 2 + 1
-    return np.unique(marks @ odd, return_index=True, return_inverse=True)  # sorting one number a row is much faster
+    return np.unique(marks @ odd, return_index=True, return_inverse=True)  # sorting one number per row is much faster
 
 
 def solve_miqp(local: LocalModel, low: Array, high: Array, whole: IntArray) -> Array | None:
-    """The same with whole numbers in some places: one after the other is fixed below or above, the rest solved again.
+    """As ``solve_qp`` with some integer variables: one at a time is rounded down or up, and the rest solved again.
 
     Args:
-        local, low, high: as in ``best_change``.
-        whole: which of the n; those that move the rows most are fixed first.
+        local, low, high: as in ``solve_qp``.
+        whole: indices of integer variables; those with the largest effect on the rows are fixed first.
     """
     low, high, local = low.copy(), high.copy(), _merge_rows(local)
     change = _best(local, low, high)
     for k in sorted(whole, key=lambda k: -float(np.abs(local.slopes[:, k]).sum())):
         if change is None:
             return None
-        if abs(change[k] - round(change[k])) < _WHOLE:  # as most are that want to go as far as they may
+        if abs(change[k] - round(change[k])) < _WHOLE:  # as for most variables at their bounds
             low[k] = high[k] = round(change[k])
             continue
         tried = []
@@ -115,7 +115,7 @@ def solve_miqp(local: LocalModel, low: Array, high: Array, whole: IntArray) -> A
 
 
 def _solve(local: LocalModel, low: Array, high: Array, beyond: Array, active: BoolArray) -> Array | None:
-    """(n) the programme with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
+    """(n) solution with only the active rows: Clarabel's min x P x / 2 + c x with A x + s = b, s >= 0."""
     clarabel = solver_module()
     sign, row = np.nonzero(active)
     slopes = np.where(sign == 0, 1.0, -1.0)[:, None] * local.slopes[row]
@@ -135,7 +135,7 @@ def _solve(local: LocalModel, low: Array, high: Array, beyond: Array, active: Bo
 
 
 def _upper(curvature: Array, more: int) -> Any:
-    """Upper triangle of (n, n), with so many more unknowns that have none; sparse, put together by columns."""
+    """Sparse upper triangle of (n, n), padded with ``more`` variables without curvature, built by columns."""
     n = len(curvature)
     column, row = np.tril_indices(n)
     start = np.concatenate([np.arange(n + 1) * np.arange(1, n + 2) // 2, np.full(more, len(row))])
@@ -143,7 +143,7 @@ def _upper(curvature: Array, more: int) -> Any:
 
 
 def _constraints(slopes: Array) -> Any:
-    """(2 R + 2 n, n + R) slopes x - s, -s, x and -x, of (R, n); sparse, put together by columns."""
+    """(2 R + 2 n, n + R) slopes x - s, -s, x and -x, of (R, n); sparse, built by columns."""
     rows, n = slopes.shape
     data, row = np.empty((n, rows + 2)), np.empty((n, rows + 2), np.int64)
     data[:, :rows], data[:, rows], data[:, rows + 1] = slopes.T, 1.0, -1.0
@@ -157,7 +157,7 @@ def _constraints(slopes: Array) -> Any:
 
 
 def solver_module() -> Any:
-    """Clarabel; ImportError that says how to get it, if it is missing."""
+    """The module clarabel; ImportError with installation instructions if it is missing."""
     try:
         import clarabel
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Paths: the best sequence of positions through a day, by dynamic programming over what each interval has to offer."""
+"""Shortest path: best sequence of positions over a day, by dynamic programming over candidates per interval."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dss_marl.grid.state import Array, IntArray
 def best_path(
     rewards: Sequence[Array], places: Sequence[IntArray], start: IntArray, limits: Sequence[IntArray], prices: Array
 ) -> tuple[float, list[int]]:
-    """The path with the highest sum of rewards less what its moves cost; exact for the places on offer.
+    """The path with the highest sum of rewards minus the cost of moves; exact for the given candidates.
 
     Args:
-        rewards: per interval, (K) of each place on offer.
-        places: per interval, (K, P) positions.
-        start: (P) before the first interval.
-        limits: per interval, (P) most moves on the way into it.
-        prices: (P) of one move.
+        rewards: per interval, (K) of each candidate.
+        places: per interval, (K, P) positions of the candidates.
+        start: (P) position before the first interval.
+        limits: per interval, (P) maximum moves into it.
+        prices: (P) cost of one move.
 
     Returns:
-        the sum, and per interval the number of its place; the sum is -inf where no path keeps the limits.
+        the sum, and per interval the index of the candidate; the sum is -inf if no path satisfies the limits.
     """
     total, before = np.zeros(1), start[None]
     arrows: list[IntArray] = []

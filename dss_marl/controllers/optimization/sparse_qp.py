@@ -1,4 +1,4 @@
-"""Programme: a large sparse quadratic programme, put together piece by piece."""
+"""Large sparse quadratic programs, assembled incrementally."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from dss_marl.controllers.optimization.interval_qp import solver_module
 from dss_marl.grid.state import Array, IntArray
 
-_TOLERANCE = 1e-6  # relative; what is proposed is confirmed on the engine, so no digits beyond count
-_USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine judges the rest
+_TOLERANCE = 1e-6  # relative; proposals are confirmed on the engine, so higher accuracy is not needed
+_USABLE = ("Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations")  # the engine verifies the result
 
 
 class SparseQP:
-    """Variables between ends, a linear and a quadratic cost, and rows between ends; solved by Clarabel."""
+    """Bounded variables, linear and quadratic cost, and bounded rows; solved by Clarabel."""
 
     def __init__(self) -> None:
         self._low: list[Array] = []
@@ -29,7 +29,7 @@ class SparseQP:
         self._variables = self._rows = 0
 
     def add_variables(self, low: Array, high: Array | float, cost: Array | float = 0.0) -> IntArray:
-        """Numbers of new variables, in the shape of ``low``; ``cost`` is of one unit of each."""
+        """Add variables; returns their indices, in the shape of ``low``. ``cost`` is per unit of each."""
         low, high = np.broadcast_arrays(np.asarray(low, float), np.asarray(high, float))
         self._low.append(low.ravel())
         self._high.append(high.ravel())
@@ -38,15 +38,15 @@ class SparseQP:
         return np.arange(first, self._variables).reshape(low.shape)
 
     def add_cost(self, variables: IntArray, cost: Array) -> None:
-        """Adds to the cost of one unit of each variable."""
+        """Add to the cost per unit of each variable."""
         self._extra.append((variables.ravel(), np.broadcast_to(cost, variables.shape).ravel()))
 
     def add_rows(self, row: Array, variable: Array, factor: Array, low: Array, high: Array) -> None:
         """New rows low <= A x <= high, with A given by its entries.
 
         Args:
-            row, variable, factor: (E) of each entry, or what broadcasts to it; rows count from 0 here.
-            low, high: (R) ends; infinite where there is none.
+            row, variable, factor: (E) of each entry, or broadcastable; rows are numbered from 0 within this call.
+            low, high: (R) limits; infinite where there is none.
         """
         row, variable, factor = (np.ravel(x) for x in np.broadcast_arrays(row, variable, factor))
         low, high = np.ravel(low), np.ravel(high)
@@ -56,14 +56,14 @@ class SparseQP:
         self._rows += low.size
 
     def add_quadratic(self, variables: IntArray, curvature: Array) -> None:
-        """Adds x H x / 2 for some variables; H (n, n) is positive semidefinite."""
+        """Add x H x / 2 for some variables; H (n, n) is positive semidefinite."""
         upper = np.triu(np.ones(curvature.shape, bool))
         first, second = np.nonzero(upper)
         a, b = variables[first], variables[second]
         self._squares.append((np.minimum(a, b), np.maximum(a, b), curvature[upper]))
 
     def solve(self) -> Array | None:
-        """The best values of all variables; None where the solver gives up."""
+        """Optimal values of all variables; None if the solver fails."""
         n = self._variables
         low, high, cost = (np.concatenate(part) for part in (self._low, self._high, self._cost))
         for variables, extra in self._extra:

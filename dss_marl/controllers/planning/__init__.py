@@ -1,1 +1,1 @@
-"""Whole days with full foresight."""
+"""Day planning with perfect foresight."""

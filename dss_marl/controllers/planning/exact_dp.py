@@ -1,4 +1,4 @@
-"""Levels: the exact best day of one device that has few choices, by dynamic programming over its positions."""
+"""Exact day plan for a single discrete device, by dynamic programming over its positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
 
 _KNOWN = (SteppedInverters, Inverters, Regulators, Capacitors)
-_MOST = 100  # choices of the entry
+_MOST = 100  # maximum number of choices of the entry
 
 
 class _Path(NamedTuple):
@@ -27,7 +27,7 @@ class _Path(NamedTuple):
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the requests of the best of all sequences of choices.
+    """(T, F) joint actions of the best of all sequences of choices.
 
     Exact, because the power flow forgets: what comes after an interval depends on the device's position alone, so of
     all paths to a position only the best one counts.
@@ -35,7 +35,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     Args:
         task: one device with one entry.
         day: of the year.
-        thorough: no longer search is needed.
+        thorough: no effect, since the search is exact.
 
     Raises:
         ValueError: every sequence meets a power flow that fails.
@@ -70,13 +70,13 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def _choices(task: Task) -> Array:
-    """Values that the entry may be asked for: what agents can say, else what the device has by nature."""
+    """Values of the entry: the levels of the encoding, otherwise the inherent positions of the device."""
     count = int(task.encoding.counts[0]) or int(task.device_groups[0].n_levels()[0, 0])
     return np.linspace(-1, 1, count)
 
 
 def _with_device(base: GridState, device: GridState) -> GridState:
-    """An interval before control with the device where another state has it."""
+    """An interval before control, with the device in the state of another one."""
     tap, closed = device.setpoints.tap, device.setpoints.closed
     setpoints = base.setpoints.copy()
     setpoints.tap, setpoints.closed = tap.copy(), closed.copy()
@@ -89,14 +89,14 @@ def _position(state: GridState) -> bytes:
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     scenario, problem = task.scenario, ""
     if len(task.device_groups) > 1 or task.device_groups[0].size > 1 or task.agents.action_layout.size > 1:
         problem = "more than one device or entry"
     elif not isinstance(task.device_groups[0], _KNOWN) or task.device_groups[0].voltage_dependent:
         problem = f"{type(task.device_groups[0]).__name__} among the devices"
     elif not 0 < len(_choices(task)) <= _MOST:
-        problem = "a number to choose; take actions: multidiscrete"
+        problem = "a continuous entry; use actions: multidiscrete"
     if scenario.circuit_controls:
         problem = "the circuit's own controls"
     if scenario.attack is not None or scenario.faults:

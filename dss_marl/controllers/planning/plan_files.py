@@ -1,4 +1,4 @@
-"""Plans: solved days of a scenario, kept in a file and played again."""
+"""Plan files: solved days of a scenario, stored and replayed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
 _FILE = "plans.npz"
-# What is said, seen or learned, but changes neither the grid nor the reward.
+# Keys that change neither the grid nor the reward.
 _FREE = {
     "name",
     "title",
@@ -37,13 +37,13 @@ _FREE = {
 
 @dataclass
 class Plans:
-    """What all devices are asked on some days.
+    """Joint actions for some days.
 
     Attributes:
         digest: of the scenario that the days were solved for; see ``digest``.
         requests: day of the year to (T, F), exact in half precision.
-        returns: day to the team's return when it was played.
-        drawn_kwh: day to its loads' and suns' energy, which tells whether the profiles are still the same [kWh].
+        returns: day to the team's return in simulation.
+        drawn_kwh: day to its load and PV energy, which identifies the profiles [kWh].
         versions: day to the package's version that solved it.
     """
 
@@ -54,13 +54,13 @@ class Plans:
     versions: dict[int, str] = field(default_factory=dict)
 
     def add(self, task: Task, day: int, requests: Array, earned: float) -> None:
-        """Keep a day."""
+        """Add a day."""
         self.requests[day], self.returns[day] = requests, earned
         self.drawn_kwh[day] = drawn_kwh(task, day)
         self.versions[day] = version("dss_marl")
 
     def save(self, path: Path) -> None:
-        """Write all days into a compressed file; makes the folder."""
+        """Write all days into a compressed file; creates the folder."""
         days = sorted(self.requests)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
@@ -90,7 +90,7 @@ class Plans:
 
 
 class PlanReplay:
-    """Plays solved days; knows no others.
+    """Replays solved days only.
 
     Args:
         plans: of the scenario.
@@ -103,11 +103,11 @@ class PlanReplay:
 
     @property
     def days(self) -> tuple[int, ...]:
-        """The days that it can play."""
+        """The days with plans."""
         return tuple(sorted(self.plans.requests))
 
     def reset(self, env: ZoneEnv) -> None:
-        """Find the day's plan.
+        """Look up the day's plan.
 
         Raises:
             ValueError: there is none, or it was solved for another scenario or other profiles.
@@ -130,14 +130,14 @@ class PlanReplay:
 
 
 def digest(scenario: Scenario) -> str:
-    """Short hash of what in a scenario bears on its plans."""
+    """Short hash of the scenario settings that affect its plans."""
     said = scenario.model_dump(mode="json", exclude=_FREE, exclude_defaults=True)  # a new key leaves old plans valid
     text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def drawn_kwh(task: Task, day: int) -> float:
-    """Energy of all loads and suns of a day, both counted positive [kWh]."""
+    """Energy of all loads and PV units of a day, both counted positive [kWh]."""
     return float(np.abs(task.profiles.day(day).kw).sum()) * task.scenario.dt_h
 
 
@@ -147,7 +147,7 @@ def plans_path(scenario: Scenario) -> Path:
 
 
 def load_plans(scenario: Scenario) -> Plans:
-    """The plans of a scenario: one's own in the working folder, else those that ship with the package.
+    """The plans of a scenario: those in the working folder, else those shipped with the package.
 
     Raises:
         ValueError: there are none.

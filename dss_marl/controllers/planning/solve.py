@@ -1,4 +1,4 @@
-"""Best known: a day solved with full information and foresight, and checked by playing it."""
+"""Best-known solution of a day with perfect foresight, verified by simulation."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
         planner: name of the planner; see ``choose_planner``.
 
     Returns:
-        (T, F) what all entries are asked in each interval, and the team's return when it is played.
+        (T, F) joint actions, and the team's return in simulation.
 
     Raises:
         ValueError: no planner plans what the task has, a plan has the wrong shape, or the day cannot be operated.
@@ -104,7 +104,7 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
 
 
 def play_plan(task: Task, day: int, requests: Array) -> float:
-    """The team's return when (T, F) requests are played on a day.
+    """Team return of (T, F) joint actions on a day.
 
     Raises:
         ValueError: a power flow fails.
@@ -116,6 +116,6 @@ def play_plan(task: Task, day: int, requests: Array) -> float:
         _, _, failed, _, _ = env.step(task.encoding.encode(joint_action))
         total += env.team_reward
         if any(failed.values()):
-            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: the plan's power flow fails")
+            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: a power flow of the plan fails")
     env.close()
     return total

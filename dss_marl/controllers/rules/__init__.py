@@ -1,1 +1,1 @@
-"""Closed rules: droop, time of use, valley filling, load rationing, nearest tie."""
+"""Rule-based controllers: droop, time of use, valley filling, load rationing, nearest tie."""

@@ -1,4 +1,4 @@
-"""Droop: reactive power as a function of the local voltage, as every inverter ships with."""
+"""Droop control: reactive power as a function of the local voltage, a standard inverter function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DroopCurve:
         v_ref_pu: centre [pu].
         dead_band_pu: half-width without reactive power [pu].
         slope: reactive power over rating per pu of voltage beyond the dead band [1/pu].
-        limit: highest reactive power over rating [1]; the kVA circle limits it further.
+        limit: maximum reactive power over rating [1]; the kVA rating limits it further.
     """
 
     v_ref_pu: float
@@ -42,38 +42,38 @@ CATEGORY_B = DroopCurve(v_ref_pu=1.0, dead_band_pu=0.02, slope=0.44 / 0.06, limi
 
 @dataclass(frozen=True)
 class WattCurve:
-    """A volt-watt curve: the most active power over the panels' peak as a function of the voltage.
+    """A volt-watt curve: maximum active power over PV peak power as a function of the voltage.
 
     Attributes:
-        v_pu: from which voltage power falls, and to which [pu].
-        share: what is left from there on [1].
+        v_pu: voltages at which the power starts and stops to decrease [pu].
+        share: maximum power above the second voltage [1].
     """
 
     v_pu: tuple[float, float]
     share: float
 
     def kw_per_kw(self, v_pu: Array) -> Array:
-        """Most active power over peak power at these voltages [1]."""
+        """Maximum active power over peak power at these voltages [1]."""
         return np.interp(v_pu, self.v_pu, (1.0, self.share))
 
 
 WATT_B = WattCurve(v_pu=(1.06, 1.10), share=0.2)
-"""IEEE 1547-2018, default volt-watt settings of category B: all up to 1.06 pu, a fifth of the rating from 1.10 pu."""
+"""IEEE 1547-2018, default volt-watt settings of category B: full power up to 1.06 pu, 20 % of rating from 1.10 pu."""
 
 
 class Droop:
-    """Every inverter on the same curve, settled within the interval; the circuit's own controls run beside it.
+    """Every inverter on the same curve, settled within the interval; the circuit's own controls run as well.
 
-    Inverters that may curtail follow a volt-watt curve too.
+    Inverters that may curtail also follow a volt-watt curve.
 
-    Inverters respond in seconds, so the curve and the voltage that it causes must agree: a damped fixed-point
-    iteration on the power flow. A droop on the voltage of an interval ago would be a broken baseline.
+    Inverters respond in seconds, so curve and resulting voltage must agree, by a damped fixed-point iteration on the
+    power flow. Droop on the voltage of the previous interval would be an unrealistic baseline.
 
     Args:
         curve: the volt-var curve.
         watt: the volt-watt curve of inverters that may curtail.
-        solves: most trial power flows an interval.
-        tolerance: of reactive power over rating at which the iteration stops [1].
+        solves: maximum number of trial power flows per interval.
+        tolerance: mismatch of reactive power over rating at which the iteration stops [1].
     """
 
     circuit_controls = True
@@ -105,7 +105,7 @@ class Droop:
         self._kvar_per_kva, self._kw_per_kw = np.zeros(group.size), np.ones(group.size)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Actions at the fixed point of curves and power flow."""
+        """Actions at the fixed point of the curves and the power flow."""
         assert env.now is not None
         q, p, damping, residual = self._kvar_per_kva, self._kw_per_kw, 0.5, np.inf
         sun = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
@@ -115,7 +115,7 @@ class Droop:
             q_off = np.clip(self.curve.kvar_per_kva(v), -left, left) - q
             p_off = self.watt.kw_per_kw(v) - p if curtails else np.zeros_like(p)
             error = float(np.maximum(np.abs(q_off), np.abs(p_off)).max())
-            if error > residual:  # overshoot: the curves are steep for this grid
+            if error > residual:  # overshoot: the curves are too steep for this grid
                 damping = max(damping / 2, 0.05)
             residual = error
             part = 1.0 if error < self.tolerance else damping
@@ -129,16 +129,16 @@ class Droop:
         return np.array([state.solution.v_pu[nodes].mean() for nodes in self._nodes])
 
     def _others(self, env: ZoneEnv) -> Array:
-        """(F) what all devices are asked; the inverters' entries are written over."""
+        """(F) joint action of the other devices; the inverters' entries are overwritten."""
         return env.task.default_action.copy()
 
     def _taken(self, sun: Array, p: Array) -> Array:
-        """(D) share of the sun [kW] that is fed in below p times the peak power."""
+        """(D) share of the available PV power [kW] that is fed in with a limit of p times the peak power."""
         free = np.divide(p * self._peak_kw, sun, out=np.ones_like(sun), where=sun > 1e-9)
         return np.where(self._group.may_curtail > 0, np.clip(free, 0.0, 1.0), 1.0)
 
     def _left(self, sun: Array, p: Array) -> Array:
-        """(D) what the circle leaves of the rating for reactive power [1]."""
+        """(D) available reactive power over rating [1]."""
         kw = sun * self._taken(sun, p)
         return np.sqrt(self._group.kva**2 - kw**2) / self._group.kva
 
@@ -156,16 +156,16 @@ class Droop:
 def tune_droop(
     score: Callable[[DroopCurve], float], tries: int = 48, seed: int = 0, refine: int = 16
 ) -> tuple[DroopCurve, list[dict[str, float]]]:
-    """The best of random curves, then of random changes of the best.
+    """Random search for the best curve, with local refinement.
 
     Args:
         score: mean team return of a curve on training days; higher is better.
-        tries: random curves over the whole range.
+        tries: number of random curves over the whole range.
         seed: of the search.
-        refine: further tries around the best, ever closer.
+        refine: number of further curves around the best, with decreasing spread.
 
     Returns:
-        the best curve, and every curve tried with its score.
+        the best curve, and all evaluated curves with their scores.
     """
     rng = np.random.default_rng(seed)
     low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, 60.0])

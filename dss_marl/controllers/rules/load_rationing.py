@@ -1,4 +1,4 @@
-"""Rationing: the rule of a microgrid's controller, which makes fuel last and sheds what matters least."""
+"""Load rationing: a microgrid rule that makes the fuel last and sheds the least important loads."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
 
 _LOSSES = 0.03  # of the load
-_FULL = 0.92  # of its rating that a unit is asked for, so that what is not foreseen within the island does not trip it
-_LEAST = 0.05  # likewise: what it gives at least, lest sun flows back into it
+_FULL = 0.92  # maximum share of a unit's rating, so that deviations do not trip it
+_LEAST = 0.05  # likewise its minimum output, which avoids reverse power from PV
 
 
 class LoadRationing:
-    """Serves by priority what sun, batteries and the feeding units' fuel can give, as evenly as can be until the end.
+    """Serves loads by priority from PV, batteries and fuel, as evenly as possible until the end of the day.
 
-    What the fuel and the batteries lack for the rest of the day, by the load and sun as forecast and beyond that as
-    typical, is shed in every interval to the same share; so is what exceeds the units' rating. Batteries take surplus
-    sun and give above the rating; the rest of the sun is held back. All share the reactive load by what they have left.
+    The energy that fuel and batteries lack for the rest of the day, given load and PV from the forecast and beyond it
+    from typical days, is shed at a constant share in every interval; so is power above the units' rating. Batteries
+    absorb surplus PV power and cover load above the rating; remaining PV power is curtailed. The reactive load is
+    shared in proportion to the available capability.
     """
 
     circuit_controls = False
@@ -32,7 +33,7 @@ class LoadRationing:
         """Find the devices.
 
         Raises:
-            ValueError: no unit with fuel feeds an island, or no load can be shed.
+            ValueError: no grid-forming unit has a fuel tank, or no load can be shed.
         """
         task = env.task
         self._units = [g for g in task.device_groups if isinstance(g, Generators) and np.isfinite(g.tank_kwh).all()]
@@ -45,7 +46,7 @@ class LoadRationing:
             self._typical: TypicalDay = mean_day(task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """What all devices are asked in the coming interval."""
+        """Actions for the coming interval."""
         assert env.now is not None
         task, now, dt_h = env.task, env.now, env.task.scenario.dt_h
         joint_action = task.default_action.copy()
@@ -75,7 +76,7 @@ class LoadRationing:
         return task.encoding.encode(joint_action)
 
     def _ahead(self, now: GridState, count: int) -> tuple[Array, Array]:
-        """(count) load and sun of the coming intervals: as forecast, and beyond that as on typical days [kW]."""
+        """(count) load and PV power of the coming intervals: the forecast, then typical days [kW]."""
         task = self._task
         places = intervals_ahead(task, now.step, count)
         load, sun = self._typical.load_kw[places].astype(float), self._typical.sun_kw[places].astype(float)
@@ -86,7 +87,7 @@ class LoadRationing:
         return load, sun
 
     def _energy(self, env: ZoneEnv, device_states: list[Array]) -> tuple[float, float, float]:
-        """What fuel and batteries still give, and what loads lack beside the sun until the day ends [kWh]."""
+        """Energy left in fuel and batteries, and load net of PV until the end of the day [kWh]."""
         assert env.now is not None
         task, now = env.task, env.now
         load, sun = self._ahead(now, task.scenario.steps - now.step)
@@ -100,7 +101,7 @@ class LoadRationing:
         return fuel, kept, float(need)
 
     def _share_kvar(self, now: GridState, parts: list[Array], shed: float) -> None:
-        """Reactive power of batteries and inverters: of what loads draw, each as much as it and the units have left."""
+        """Reactive power of batteries and inverters: the loads' demand, shared by available capability."""
         left = [np.sqrt(unit.kva**2 - (_FULL * unit.kw) ** 2).sum() for unit in self._units]
         able = []
         for group, entries in zip(self._task.device_groups, parts, strict=True):
@@ -116,7 +117,7 @@ class LoadRationing:
             entry[:] = np.clip(drawn / sum(left), -1.0, 1.0)
 
     def _cut(self, group: FlexibleLoads, now: GridState, shed: float) -> Array:
-        """(D) share of what each load may shed, so that they shed so much together [kW]: the least important first."""
+        """(D) share of each load's sheddable power, for a total of ``shed`` [kW], least important loads first."""
         possible = np.maximum(-now.forecast[0, group.injections], 0.0) * group.most
         cut = np.zeros(group.size)
         for priority in np.unique(group.priority):
@@ -128,7 +129,7 @@ class LoadRationing:
 
 
 def _shared(group: Batteries, kw: float, device_state: Array, dt_h: float) -> tuple[Array, float]:
-    """(D) shares of power by which batteries give so much together, or take it where negative, and what they give."""
+    """(D) shares of rated power for a total output of ``kw``, negative to charge, and the achieved output."""
     soc = group.stored_kwh(device_state) / group.kwh
     if kw >= 0:
         most = np.minimum(group.kw, np.maximum(soc - group.minimum, 0) * group.kwh * group.discharging / dt_h)

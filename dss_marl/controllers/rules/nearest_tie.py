@@ -1,4 +1,4 @@
-"""Ties: a rule for restoration, by which operators begin: close the tie that is nearest to the dark."""
+"""Nearest tie: a restoration rule that closes the tie nearest to the outage."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dss_marl.grid.state import Array, GridState
 
 
 class NearestTie:
-    """Closes, one a step, the switch or supply that the interlock allows between what is alive and what is dark.
+    """Closes, one per step, a switch or feeder tie between energised and de-energised parts, as the interlock allows.
 
-    Of several, the one with fewest branches between it and the broken place: what the fault cut off begins there. When
-    none is left, generators on dark buses start, one a step too, and feed their islands. It never opens a switch, asks
-    neither how much a tie can carry nor how low the voltage gets, and sees no load: local knowledge.
+    Of several, the one with the fewest branches to the fault. When none is left, generators on de-energised buses
+    start, one per step, and form islands. The rule never opens a switch and considers neither the capacity of ties, nor
+    voltages, nor loads: local knowledge.
     """
 
     circuit_controls = False
@@ -40,7 +40,7 @@ class NearestTie:
         return env.task.encoding.encode(self.requests(env))
 
     def requests(self, env: ZoneEnv) -> Array:
-        """(F) the requests for the coming interval."""
+        """(F) joint action for the coming interval."""
         now, task = env.now, env.task
         assert now is not None
         joint_action = env.simulator.hold_action(now)
@@ -65,13 +65,13 @@ class NearestTie:
         return joint_action
 
     def _restores(self, feeder: Feeder, now: GridState, switch: int) -> bool:
-        """Whether closing it brings dark nodes to what is alive."""
+        """Whether closing it energises nodes."""
         closed = now.setpoints.closed.copy()
         closed[switch] = True
         return bool(feeder.energised(closed).sum() > now.solution.energised.sum())
 
     def _start_unit(self, group: Generators, entries: Array, now: GridState) -> None:
-        """Start the first unit that sits in the dark and can feed an island by itself."""
+        """Start the first unit on de-energised nodes that can form an island."""
         for d in np.flatnonzero(group.grid_forming_units >= 0):
             nodes = [group.topology.block == block for block in group.blocks[d]]
             dark = not now.solution.energised[np.logical_or.reduce(nodes)].any()
@@ -80,7 +80,7 @@ class NearestTie:
                 return
 
     def _distances(self, feeder: Feeder, now: GridState) -> Array:
-        """(buses) branches from the broken places, whatever is open; 0 everywhere where nothing is broken."""
+        """(buses) number of branches to the nearest fault, regardless of switch states; all 0 without faults."""
         if now.faulted is None:
             return np.zeros(len(feeder.buses))
         start = set(feeder.node_bus[now.faulted].tolist())
@@ -97,7 +97,7 @@ class NearestTie:
 
 
 def _adjacent_buses(feeder: Feeder) -> list[list[int]]:
-    """Per bus, those that a branch leads to."""
+    """Adjacent buses of each bus."""
     ways: list[list[int]] = [[] for _ in feeder.buses]
     for branch in feeder.branches:
         a, b = feeder.bus_index[branch.bus1], feeder.bus_index[branch.bus2]

@@ -1,4 +1,4 @@
-"""Tariff: the rule that most home and grid batteries follow, charging when energy is cheap."""
+"""Time of use: a common battery rule that charges when energy is cheap and discharges when it is expensive."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dss_marl.grid.state import Array
 
 
 class TimeOfUse(Droop):
-    """A fixed timetable by the typical price: batteries charge in its cheapest intervals and discharge in its dearest.
+    """A fixed schedule from typical prices: batteries charge in the cheapest and discharge in the dearest intervals.
 
-    Each is given as many as it takes to fill or empty it. Flexible loads shed in the dearest hour and a half of the
-    morning and of the evening. Inverters follow their droop, where there are any; the circuit's own controls run.
+    Each uses as many intervals as it takes to fill or empty it. Flexible loads shed in the most expensive hour and a
+    half of the morning and of the evening. Inverters, if any, follow their droop; the circuit's own controls run.
     """
 
     def reset(self, env: ZoneEnv) -> None:
-        """Make the timetable.
+        """Compute the schedule.
 
         Raises:
             ValueError: the scenario has neither batteries nor flexible loads.
@@ -40,7 +40,7 @@ class TimeOfUse(Droop):
             self._task, self._timetable = env.task, _timetable(env.task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """What the timetable says for the interval, and the inverters' fixed point beside it."""
+        """Scheduled actions of the interval, and the inverters' droop."""
         return super().act(env, observations) if self._inverters else env.task.encoding.encode(self._others(env))
 
     def _others(self, env: ZoneEnv) -> Array:
@@ -49,7 +49,7 @@ class TimeOfUse(Droop):
 
 
 def _timetable(task: Task) -> Array:
-    """(T, F) requests by the interval of the day from midnight."""
+    """(T, F) joint actions by interval of the day from midnight."""
     price, dt_h = mean_day(task).price, task.scenario.dt_h
     table = np.tile(task.default_action, (len(price), 1))
     for part, shape, group in zip(
@@ -71,5 +71,5 @@ def _timetable(task: Task) -> Array:
 
 
 def _cheapest(price: Array, count: float) -> Any:
-    """The intervals with the lowest price, so many rounded up, at most half of them."""
+    """The ``count`` intervals with the lowest price, rounded up, at most half of all."""
     return np.argsort(price, kind="stable")[: min(int(np.ceil(count)), len(price) // 2)]

@@ -10,7 +10,7 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 from dss_marl.profiles.splits import spread_days
 
-_DAYS = 24  # training days that it is the mean of
+_DAYS = 24  # number of training days to average
 
 
 class TypicalDay(NamedTuple):
@@ -19,7 +19,7 @@ class TypicalDay(NamedTuple):
     Attributes:
         price: (T) of energy.
         load_kw: (T) of the whole feeder, before control [kW].
-        sun_kw: (T) likewise, of all inverters.
+        sun_kw: (T) available power of all inverters [kW].
     """
 
     price: Array
@@ -28,7 +28,7 @@ class TypicalDay(NamedTuple):
 
 
 def mean_day(task: Task) -> TypicalDay:
-    """The mean of some training days; an operator knows them, and nothing of the day that is played."""
+    """Mean of some training days, which an operator knows, unlike the day in operation."""
     profiles, loads = task.profiles, task.feeder.loads
     days = [profiles.day(day, 0) for day in spread_days(profiles.days("train"), _DAYS)]
     price = np.mean([day.price for day in days], axis=0)
@@ -38,6 +38,6 @@ def mean_day(task: Task) -> TypicalDay:
 
 
 def intervals_ahead(task: Task, step: int, count: int) -> Array:
-    """(count) numbers of the intervals of the day, from midnight, in which step ``step`` and the next ones lie."""
+    """(count) interval of the day, from midnight, of step ``step`` and the following ones."""
     first = round(task.scenario.start_hour / task.scenario.dt_h)
     return np.asarray((first + step + np.arange(count)) % task.profiles.steps)

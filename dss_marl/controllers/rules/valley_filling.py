@@ -1,4 +1,4 @@
-"""Charging: cars that fill the valleys of the load before they leave."""
+"""Valley filling: EVs charge in the valleys of the load before they leave."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SOON = 1e-9  # [h]
 
 
 class ValleyFilling:
-    """Every connected car's energy is laid where the feeder's load is lowest before it leaves, again in each interval.
+    """Each connected EV charges when the feeder load is lowest before its departure, replanned in each interval.
 
-    It knows the cars that are there, what they need and when they leave, and the load as forecast, beyond that as it
-    typically is; nothing of cars to come. The car that leaves first is laid first.
+    It knows the connected EVs with their energy due and departure, the load forecast, and typical load beyond it, but
+    no future arrivals. EVs are scheduled in the order of departure.
     """
 
     circuit_controls = False
@@ -41,7 +41,7 @@ class ValleyFilling:
             self._typical: TypicalDay = mean_day(task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Power for each car in the coming interval, so that all the coming ones are as even as can be."""
+        """Power of each EV in the coming interval, from a schedule that flattens the load."""
         assert env.now is not None
         task, now, action_layout = env.task, env.now, env.task.agents.action_layout
         group, dt_h = task.device_groups[self._place], task.scenario.dt_h
@@ -63,7 +63,7 @@ class ValleyFilling:
         return task.encoding.encode(joint_action)
 
     def _load(self, env: ZoneEnv, steps: int) -> Array:
-        """(steps) the feeder's load in the coming intervals: the forecast, and typical days beyond it [kW]."""
+        """(steps) the feeder's load in the coming intervals: the forecast, then typical days [kW]."""
         assert env.now is not None
         load = self._typical.load_kw[intervals_ahead(env.task, env.now.step, steps)].astype(float)
         known = -env.now.forecast[:steps, env.task.feeder.loads].sum(-1)
@@ -72,13 +72,13 @@ class ValleyFilling:
 
 
 def _filled(load: Array, hours: Array, kwh: float, kw: float) -> Array:
-    """(S) power that fills the valleys of a load up to one level, by bisection.
+    """(S) power that fills the valleys of a load up to a common level, by bisection.
 
     Args:
-        load: (S) that is there [kW].
-        hours: (S) for which the car is connected in each interval [h].
-        kwh: to be drawn in all; all that is possible, if that is less [kWh].
-        kw: most.
+        load: (S) load before charging [kW].
+        hours: (S) connected time in each interval [h].
+        kwh: total energy; the maximum possible if that is less [kWh].
+        kw: maximum power [kW].
     """
     low, high = float(load.min()), float(load.max()) + kw
     for _ in range(40):

@@ -1,1 +1,1 @@
-"""Search one interval ahead, tried on the engine."""
+"""Myopic search: one interval ahead, evaluated on the engine."""

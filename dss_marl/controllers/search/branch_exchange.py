@@ -1,4 +1,4 @@
-"""Branch exchange: open points moved one by one as long as that pays in the coming interval."""
+"""Branch exchange: open points move one at a time while this improves the coming interval."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dss_marl.devices import OpenPoints
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import IntArray
 
-_NOISE = 1e-5  # of a reward, by what was solved before
+_NOISE = 1e-5  # relative change of a reward due to earlier solves
 
 
 class BranchExchange:
-    """Steepest branch exchange on the engine, interval by interval, without a look at later ones.
+    """Steepest-descent branch exchange on the engine, interval by interval, without foresight.
 
-    Of all exchanges of one open place for another it makes the one that the team's reward of the coming interval likes
-    best, from there the next, until none helps. The switchings count at their price, so it moves only where the one
-    interval pays for them. Other devices stay neutral. Source: Baran and Wu, doi:10.1109/61.25627, for losses.
+    It repeatedly makes the exchange of open switches with the highest team reward of the coming interval, until none
+    improves it. Switching is priced, so it moves only if a single interval pays for it. Other devices take their
+    default action. Source: Baran and Wu, doi:10.1109/61.25627, for losses.
     """
 
     circuit_controls = False
@@ -30,7 +30,7 @@ class BranchExchange:
         """Look for open points.
 
         Raises:
-            ValueError: there are none.
+            ValueError: the scenario has none.
         """
         if not any(isinstance(group, OpenPoints) for group in env.task.device_groups):
             raise ValueError(
@@ -38,7 +38,7 @@ class BranchExchange:
             )
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """The exchanges at the end of the descent, all asked for at once."""
+        """The exchanges at the end of the descent, all requested at once."""
         assert env.now is not None
         trials = TrialSolver(env.simulator)
         search = RadialConfigurations(trials)

@@ -1,4 +1,4 @@
-"""Greedy: the best next interval that a search on the engine finds, whatever comes after."""
+"""Greedy search on the engine for the best next interval, without foresight."""
 
 from __future__ import annotations
 
@@ -33,51 +33,51 @@ _MOVED = (
     Generators,
     LoadShedders,
 )
-_STEPS = (0.5, 0.2, 0.08, 0.03)  # of a number's range from -1 to 1, sweep after sweep
-_NOISE = 1e-5  # of a reward, by what was solved before
+_STEPS = (0.5, 0.2, 0.08, 0.03)  # step sizes of continuous entries per sweep, in the range -1 to 1
+_NOISE = 1e-5  # relative change of a reward due to earlier solves
 
 
 class Greedy:
-    """One step ahead: entry after entry the value that the team's reward of the coming interval likes best.
+    """One step ahead: maximises the team reward of the coming interval by coordinate ascent.
 
-    A search by coordinates from what the devices do now: taps, banks and switches over their positions, numbers by ever
-    smaller steps. Batteries, and other kinds whose worth lies in later intervals, do what they would uncontrolled.
-    It sees the interval's true load and sun and no further, so it pays for a tap only what one interval gives back.
+    The search starts from the present state of the devices: taps, banks and switches over their positions, continuous
+    entries with decreasing steps. Batteries, and other kinds whose value lies in later intervals, stay uncontrolled. It
+    knows the interval's true load and PV power only, so a tap move must pay off within one interval.
 
     Args:
-        solves: most trial power flows an interval.
+        solves: maximum number of trial power flows per interval.
     """
 
     circuit_controls = False
 
     def __init__(self, solves: int = 200) -> None:
         if solves < 1:
-            raise ValueError(f"greedy needs at least one trial power flow an interval; got {solves}")
+            raise ValueError(f"greedy needs at least one trial power flow per interval; got {solves}")
         self.solves = solves
 
     def reset(self, env: ZoneEnv) -> None:
-        """Find the entries that it moves.
+        """Find the entries to optimise.
 
         Raises:
-            ValueError: there are none.
+            ValueError: the scenario has none.
         """
         task, action_layout = env.task, env.task.agents.action_layout
         kinds = [isinstance(group, _MOVED) for group in task.device_groups]
         if not any(kinds):
             raise ValueError(
-                f"scenario {task.scenario.name!r} has nothing that greedy moves: inverters, regulators, capacitors, "
-                "switches, open points, supplies, generators, breakers"
+                f"scenario {task.scenario.name!r} has none of the devices that greedy controls: inverters, regulators, "
+                "capacitors, switches, open points, feeder ties, generators, load shedders"
             )
         sizes = [part.stop - part.start for part in action_layout.parts]
         self._moved: BoolArray = np.repeat(kinds, sizes)
         self._by_nature = np.concatenate([group.n_levels().ravel() for group in task.device_groups])
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Actions at the end of the search; those of holding still where nothing is better."""
+        """Actions at the end of the search; those of holding if none is better."""
         return env.task.encoding.encode(self.best(env))
 
     def best(self, env: ZoneEnv) -> Array:
-        """(F) the requests that it found, never worse than holding what it moves."""
+        """(F) the best joint action found, never worse than holding."""
         assert env.now is not None
         trials, now = TrialSolver(env.simulator, env.attack), env.now
         choices, joint_action = self._held(env)
@@ -87,14 +87,14 @@ class Greedy:
         )
 
     def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
-        """What may be chosen now, and (F) what holds what it moves."""
+        """The present choices, and the joint action (F) that holds."""
         assert env.now is not None
         present = np.where(self._moved, env.simulator.hold_action(env.now), env.task.default_action)
         choices = _Choices(env, present, self._by_nature)
         return choices, choices.nearest_allowed(present)
 
     def _near(self, choices: _Choices) -> Callable[[int, float, float], list[float]]:
-        """Other values of an entry around one, a positions' entry always over its whole range."""
+        """Candidate values of an entry around a value; the whole range for entries with positions."""
         return lambda entry, value, step: choices.neighbours(entry, value, 2.0 if self._by_nature[entry] else step)
 
 
@@ -105,14 +105,14 @@ def coordinate_ascent(
     worth: Callable[[Array], float],
     solves: int,
 ) -> Array:
-    """(F) the best requests that a search by coordinates finds.
+    """(F) joint action found by coordinate ascent.
 
     Args:
-        flat: (F) where it begins.
-        entries: that it moves.
-        near: other values of an entry, given its value and how far to look.
-        worth: of requests, for the price of one power flow.
-        solves: most power flows.
+        joint_action: (F) start.
+        entries: to optimise.
+        near: candidate values of an entry, given its value and the step size.
+        worth: objective, at the cost of one power flow.
+        solves: maximum number of power flows.
     """
     best, spent = worth(joint_action), 1
     for step in _STEPS:
@@ -129,12 +129,12 @@ def coordinate_ascent(
 
 
 class _Choices:
-    """Which values an entry may be asked for now.
+    """The values that entries may take at present.
 
     Args:
-        env: with an episode that runs.
-        present: (F) what holding is.
-        by_nature: (F) positions that each entry has by nature, 0 where it is a number.
+        env: with a running episode.
+        present: (F) the joint action that holds.
+        by_nature: (F) inherent positions of each entry, 0 if continuous.
     """
 
     def __init__(self, env: ZoneEnv, present: Array, by_nature: IntArray) -> None:
@@ -144,7 +144,7 @@ class _Choices:
         self._possible = env.simulator.feasible(env.now, values) & ~np.isnan(values) if values.size else None
 
     def nearest_allowed(self, joint_action: Array) -> Array:
-        """(F) what the agents can say that is nearest, and what comes of it: a choice that is not possible holds."""
+        """(F) nearest joint action that agents can express and its effect: an infeasible choice holds."""
         if self._possible is None:
             return joint_action
         rows, level = np.arange(len(joint_action)), self._encoding.nearest(joint_action)
@@ -152,7 +152,7 @@ class _Choices:
         return np.where(level >= 0, said, joint_action)
 
     def neighbours(self, entry: int, value: float, step: float) -> list[float]:
-        """Other values of an entry, up to ``step`` away or the next ones; of a number, the two at that distance."""
+        """Other levels of an entry up to ``step`` away, or the adjacent ones; if continuous, both at that distance."""
         count = self._encoding.counts[entry]
         if count and self._possible is not None:
             tried = self._encoding.values[entry][self._possible[entry]]

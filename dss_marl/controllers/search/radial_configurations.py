@@ -16,7 +16,7 @@ def open_points(task: Task) -> OpenPoints:
     """The open points of a task.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the task has none.
     """
     for group in task.device_groups:
         if isinstance(group, OpenPoints):
@@ -28,11 +28,11 @@ class RadialConfigurations:
     """Radial configurations by the places that are open, ascending.
 
     Args:
-        trials: on a plant that has begun a day.
+        trials: on a simulator with a started day.
 
     Attributes:
         group: the open points.
-        slot: where their entries lie in the flat action.
+        slot: slice of their entries in the joint action.
     """
 
     def __init__(self, trials: TrialSolver) -> None:
@@ -41,24 +41,24 @@ class RadialConfigurations:
         self.slot = trials.task.agents.action_layout.parts[list(trials.task.device_groups).index(self.group)]
 
     def closed(self, places: IntArray) -> BoolArray:
-        """(S) states with these (D) places open and all others closed."""
+        """(S) states with these (D) switches open and all others closed."""
         closed = self._task.start.closed.copy()
         closed[self.group.places] = True
         closed[self.group.places[places]] = False
         return closed
 
     def with_open(self, now: GridState, places: IntArray) -> GridState:
-        """The same state with these (D) places open; its solution stays as it was."""
+        """The same state with these (D) switches open; its solution is not updated."""
         points = now.setpoints
         return now.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, self.closed(places)))
 
     def reward(self, now: GridState, places: IntArray) -> float:
-        """What the team earns if these (D) places have been open already; -inf where the power flow fails."""
+        """Team reward with these (D) switches open, without switching; -inf if the power flow fails."""
         there = self.with_open(now, places)
         return self._trials.reward(there, self._trials.simulator.hold_action(there))
 
     def prices(self, now: GridState) -> Array:
-        """(W) what the team's reward loses by one switching of each place, found by asking the reward."""
+        """(W) loss of team reward per operation of each switch, determined from the reward function."""
         still = self._trials.reward_model.team_reward(now, now)
         result = np.zeros(len(self.group.places))
         for k, s in enumerate(self.group.places):
@@ -70,15 +70,15 @@ class RadialConfigurations:
         return result
 
     def open_places(self, now: GridState) -> IntArray:
-        """(D) the place of each device."""
+        """(D) open switch of each device."""
         return self.group.here(self.device_state(now), now.setpoints.closed)
 
     def device_state(self, now: GridState) -> Array:
-        """(D, 1) of the open points."""
+        """(D, 1) device state of the open points."""
         return self._trials.simulator.fleet.states(now.device_state)[list(self._task.device_groups).index(self.group)]
 
     def requests(self, joint_action: Array, goals: IntArray) -> Array:
-        """(F) the requests, with each device asked for its (D) place."""
+        """(F) joint action in which each device requests its (D) switch."""
         result = joint_action.copy()
         result[self.slot] = self.group.request(goals).ravel()
         return result
@@ -86,7 +86,7 @@ class RadialConfigurations:
     def move_targets(self, here: IntArray, places: IntArray) -> IntArray:
         """(D) where each device goes so that (D) places are open, each by a move that is legal by itself.
 
-        Such a division always exists: it is a perfect matching between the places that close and those that open.
+        Such an assignment always exists: it is a perfect matching between closing and opening switches.
         """
         closing = [d for d, place in enumerate(here) if place not in places]
         opening = [int(place) for place in places if place not in here]
@@ -98,7 +98,7 @@ class RadialConfigurations:
             if all(k in fit for k, fit in zip(order, fits, strict=True)):
                 goals[closing] = order
                 return goals
-        raise ValueError(f"no exchanges lead from open places {here.tolist()} to {places.tolist()}")
+        raise ValueError(f"no exchanges lead from open switches {here.tolist()} to {places.tolist()}")
 
     def neighbours(self, places: IntArray) -> list[IntArray]:
         """All configurations one exchange away."""

@@ -1,4 +1,4 @@
-"""Linear: a central controller for large feeders, by slopes measured once and quadratic programmes."""
+"""Sensitivity-based control: a central controller for large feeders, by quadratic programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATIENCE = 8.0  # intervals over which a tap move is paid
 
 
 class _BestSoFar(NamedTuple):
-    """The best found of an interval: what it is worth, kvar (n), moves (R) and the state that they lead to."""
+    """Best solution so far: reward, kvar (n), moves (R) and resulting state."""
 
     earned: float
     kvar: Array
@@ -35,39 +35,39 @@ class _BestSoFar(NamedTuple):
 
 
 class SensitivityControl:
-    """Sees all of the feeder and chooses every inverter's kvar, and moves taps, for the least cost of the interval.
+    """Observes the whole feeder and sets every inverter's kvar, and taps, for the lowest cost of the interval.
 
-    A quadratic programme per interval: voltages change linearly with kvar and taps, by slopes measured on the engine
-    once; losses are quadratic in kvar as in the linearised branch-flow equations, where the slope of the voltage at k
-    by the power at j is the resistance that both ways to the source share (Baran and Wu 1989, 10.1109/61.25627). Each
-    solution is tried on the engine and counts only if the scenario's own reward is higher; further programmes start
-    from there, and then single taps are tried. It knows which inverters are hostile, and sees the coming interval's
-    load and sun and no further.
+    A quadratic program per interval: voltages are linear in kvar and taps, with sensitivities measured once on the
+    engine; losses are quadratic in kvar as in the linearised branch-flow equations, where the sensitivity of the
+    voltage at k to the power at j is the resistance common to both paths to the source (Baran and Wu 1989,
+    10.1109/61.25627). A solution is accepted only if it improves the scenario's reward on the engine; further programs
+    start from there, and finally single taps are tried. It knows the compromised inverters, and load and PV power of
+    the coming interval only.
 
     Args:
-        rounds: most programmes an interval.
+        rounds: maximum number of programs per interval.
     """
 
     circuit_controls = False
 
     def __init__(self, rounds: int = 4) -> None:
         if rounds < 1:
-            raise ValueError(f"linear needs at least one programme an interval; got {rounds}")
+            raise ValueError(f"linear needs at least one program per interval; got {rounds}")
         self.rounds = rounds
         self._slopes: _Slopes | None = None
 
     def reset(self, env: ZoneEnv) -> None:
-        """Measure the slopes, for the first day of a task.
+        """Measure the sensitivities, on the first day of a task.
 
         Raises:
-            ValueError: no inverters, or some whose entry is not a share of the kvar there is.
+            ValueError: no inverters, or some whose entry is not a share of the available kvar.
         """
         if self._slopes is None or self._slopes.task is not env.task:
             self._slopes = _Slopes.measure(env.task)
         self._kvar = np.zeros(len(self._slopes.inverters.injections))
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """The best that the programmes found."""
+        """The best solution of the programs."""
         assert env.now is not None and self._slopes is not None
         slopes, now, trials = self._slopes, env.now, TrialSolver(env.simulator, env.attack)
         reach = _reach(slopes.inverters, now)
@@ -90,7 +90,7 @@ class SensitivityControl:
     def _solve_programs(
         self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, taps: bool
     ) -> _BestSoFar:
-        """Programmes, each from where the one before led; the first one moves taps too, if asked."""
+        """Successive programs, each from the previous solution; with ``taps`` the first one also moves taps."""
         assert self._slopes is not None
         slopes = self._slopes
         low_room, high_room = slopes.move_limits(env)
@@ -114,7 +114,7 @@ class SensitivityControl:
     def _take_step(
         self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, change: Array
     ) -> _BestSoFar | None:
-        """The longest of three parts of the change that is worth more; taps move whole or not at all."""
+        """The longest of three step lengths that improves the reward; taps move fully or not at all."""
         n = len(here.kvar)
         for part in (1.0, 0.4, 0.1):
             kvar = np.clip(here.kvar + part * change[:n], -reach, reach)
@@ -125,7 +125,7 @@ class SensitivityControl:
         return None
 
     def _nudge_taps(self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array) -> _BestSoFar:
-        """One regulator after the other a step up or down, where that is worth more: a programme may misjudge many."""
+        """Move one regulator at a time by a step, if that improves the reward: a program may misplace several."""
         assert self._slopes is not None
         low, high = self._slopes.move_limits(env)
         for r, way in product(range(len(low)), (-1, 1)):
@@ -138,7 +138,7 @@ class SensitivityControl:
     def _try(
         self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, kvar: Array, moves: IntArray, reach: Array
     ) -> _BestSoFar | None:
-        """The interval with these kvar and moves, if it is worth more; a move is paid over a while."""
+        """The interval with these kvar and moves, if it is better; the cost of a move is spread over intervals."""
         assert env.now is not None and self._slopes is not None
         after = trials.operate(env.now, self._slopes.requests(env, kvar, reach, moves))
         if after is None:
@@ -149,7 +149,7 @@ class SensitivityControl:
 
 
 def _reach(inverters: Inverters, now: GridState) -> Array:
-    """(n) most kvar either way beside the coming sun."""
+    """(n) maximum kvar in either direction given the coming PV power."""
     sun = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva)
     left = np.minimum(np.sqrt(inverters.kva**2 - sun**2), np.minimum(inverters.given, inverters.taken))
     return np.where(inverters.night | (sun > 0), left, 0.0)
@@ -157,17 +157,17 @@ def _reach(inverters: Inverters, now: GridState) -> Array:
 
 @dataclass(frozen=True)
 class _Slopes:
-    """What the engine does by kvar of n inverters and by moves of R regulators, linearised.
+    """Sensitivities of the power flow to kvar of n inverters and to moves of R regulators.
 
     Attributes:
         task: that it was measured for.
-        inverters, regulators: its groups; None where it has no regulators.
+        inverters, regulators: its groups; None without regulators.
         volts: (J, n + R) of the scored nodes' voltages [pu/kvar, pu/move].
-        by_kw: (I, n) of the mean voltage at each injection, by the inverters' power [pu/kW].
-        offset: (n) of the losses, what capacitors and transformers add to the model [kW/kvar].
+        by_kw: (I, n) of the mean voltage at each injection to the inverters' power [pu/kW].
+        offset: (n) of the losses, contribution of capacitors and transformers [kW/kvar].
         by_move: (R) of the losses [kW/move].
-        group: (J) nodes that the same inverter moves most, on the same phase, have the same number.
-        tap_price: (R) of one move, in reward.
+        group: (J) group number: nodes on the same phase with the same most influential inverter.
+        tap_price: (R) reward of one move.
     """
 
     task: Task
@@ -182,7 +182,7 @@ class _Slopes:
 
     @classmethod
     def measure(cls, task: Task) -> _Slopes:
-        """By differences from nominal load with half the sun."""
+        """By finite differences at nominal load with half the PV power."""
         inverters = next((g for g in task.device_groups if isinstance(g, Inverters)), None)
         regulators = next((g for g in task.device_groups if isinstance(g, Regulators)), None)
         if inverters is None or inverters.mode != "share" or np.any(inverters.var_first):
@@ -216,7 +216,7 @@ class _Slopes:
             by_move.append(way * float(moved.loss_kw - at.loss_kw))
         engine.close()
         resistance, n = np.array(by_kw).T, inverters.size
-        own = resistance[inverters.injections, np.arange(n)]  # the losses bend within the step too
+        own = resistance[inverters.injections, np.arange(n)]  # curvature of the losses within the step
         slopes = np.array(volts).T
         phase = np.array([int(name.rsplit(".", 1)[1]) for name in task.feeder.nodes])[scored_nodes]
         sizes = [] if regulators is None else [len(own) for own in _taps_of(regulators)]
@@ -233,7 +233,7 @@ class _Slopes:
         )
 
     def requests(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
-        """(F) requests for kvar (n) and moves (R); all else holds."""
+        """(F) joint action for kvar (n) and moves (R); everything else holds."""
         assert env.now is not None
         joint_action = env.simulator.hold_action(env.now)
         action_layout = self.task.agents.action_layout
@@ -252,7 +252,7 @@ class _Slopes:
         return setpoints.tap[self.regulators.taps][self.regulators.leading]
 
     def compromised(self, env: ZoneEnv) -> BoolArray:
-        """(n) inverters that somebody else drives in the coming interval."""
+        """(n) inverters that are compromised in the coming interval."""
         group, action_layout = self.inverters, self.task.agents.action_layout
         if env.attack is None or env.now is None:
             return np.zeros(group.size, bool)
@@ -261,7 +261,7 @@ class _Slopes:
         return entries.reshape(action_layout.shapes[place])[:, 0]
 
     def move_limits(self, env: ZoneEnv) -> tuple[IntArray, IntArray]:
-        """Per regulator (R), fewest and most moves in the coming interval."""
+        """Per regulator (R), lowest and highest number of moves in the coming interval."""
         group, now = self.regulators, env.now
         if group is None or now is None:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -292,7 +292,7 @@ class _Slopes:
         )
 
     def _worst(self, after: GridState) -> tuple[Array, IntArray, Array]:
-        """Of each group of nodes the highest and the lowest voltage, where it is, and what leaving the band costs."""
+        """Highest and lowest voltage of each group of nodes, their positions, and the cost of leaving the band."""
         scored_nodes = np.concatenate([zone.scored_nodes for zone in self.task.zones])
         v = after.solution.v_alive[scored_nodes]
         price = self.task.reward_model.excursion_price(v)
@@ -308,5 +308,5 @@ class _Slopes:
 
 
 def _taps_of(regulators: Regulators) -> list[IntArray]:
-    """Of each regulator, its taps."""
+    """Taps of each regulator."""
     return [regulators.taps[regulators.owner == r] for r in range(regulators.size)]

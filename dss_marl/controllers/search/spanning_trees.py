@@ -1,4 +1,4 @@
-"""Trees: all radial configurations that the open points of a task can make."""
+"""Enumeration of all radial configurations of a task's open points."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from dss_marl.devices import OpenPoints
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
-MOST = 3_000_000  # sets of open places that are looked at
-_TOGETHER = 200_000  # determinants at a time
+MOST = 3_000_000  # maximum number of sets of open switches to test
+_TOGETHER = 200_000  # determinants per batch
 
 
 def ring_table(group: OpenPoints, closed: BoolArray) -> IntArray:
-    """(D, W) 1 where a place lies on the ring that closing each device's home would make, home included.
+    """(D, W) 1 where a switch is on the ring formed by closing each device's home switch, home included.
 
     Args:
         group: the open points.
@@ -30,25 +30,25 @@ def ring_table(group: OpenPoints, closed: BoolArray) -> IntArray:
 
 
 def conductor_counts(group: OpenPoints) -> set[int]:
-    """Over how many conductors the places go; the trees are only known where all go over as many."""
+    """Numbers of conductors of the switches; enumeration requires a common number."""
     return {len(group.exchanges.topology.pairs[int(s)]) for s in group.places}
 
 
 def all_trees(table: Array | IntArray) -> IntArray:
-    """(K, D) the places that are open in each radial configuration, ascending.
+    """(K, D) indices of the open switches of each radial configuration, ascending.
 
-    A set of places leaves a spanning tree if and only if the rings' table, restricted to it, has an odd determinant:
-    the rings are a basis of the cycle space over the integers modulo 2.
+    Opening a set of switches leaves a spanning tree if and only if the ring table, restricted to the set, has an odd
+    determinant: the rings are a basis of the cycle space over the integers modulo 2.
 
     Args:
         table: (D, W) as from ``ring_table``.
 
     Raises:
-        ValueError: there are too many sets to look at.
+        ValueError: too many sets to enumerate.
     """
     count, width = table.shape
     if comb(width, count) > MOST:
-        raise ValueError(f"{count} open points over {width} places make too many sets to enumerate; name fewer places")
+        raise ValueError(f"{count} open points on {width} switches are too many to enumerate; name fewer switches")
     sets = np.array(list(combinations(range(width), count)), np.int64)
     kept = []
     for start in range(0, len(sets), _TOGETHER):

@@ -1,4 +1,4 @@
-"""Trials: what the team would earn in an interval, one power flow each."""
+"""Trial power flows: team reward of candidate actions in an interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dss_marl.mdp.adversary import Attack
 
 
 class TrialSolver:
-    """Judges requests by the scenario's own reward.
+    """Evaluates joint actions by the scenario's own reward.
 
     Args:
         simulator: on a day; it is asked, and not moved.
@@ -50,7 +50,7 @@ class TrialSolver:
         return -np.inf if after is None else self.reward_model.zone_reward(zone, now, after)
 
     def operate(self, now: GridState, joint_action: Array) -> GridState | None:
-        """The interval as these requests would make it; None where the power flow fails."""
+        """The state after the interval with this joint action; None if the power flow fails."""
         self.solves += 1
         if self.attack is not None:
             joint_action = self.attack.act(joint_action, self.task.agents.action_layout.entry_agent, now)

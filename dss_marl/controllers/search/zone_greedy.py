@@ -1,4 +1,4 @@
-"""Zone greedy: every zone on its own takes what its own part of the reward likes best in the next interval."""
+"""Zone greedy: every zone maximises its own share of the reward of the next interval."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dss_marl.grid.state import Array
 
 
 class ZoneGreedy(Greedy):
-    """One step ahead, zone by zone: what team play is worth shows in what it lacks.
+    """One step ahead, zone by zone; its gap to team controllers shows the value of coordination.
 
-    Each zone searches the entries of its own devices for its own zone's weighted reward terms, as if all other zones
-    held; then all act at once. A zone is thus given an exact model of what its own moves do to it, which a learner
-    would have to find out, and nothing of what the others need or will do.
+    Each zone optimises the entries of its own devices for its own weighted reward terms, as if all other zones held;
+    then all act simultaneously. A zone thus has an exact model of the effect of its own actions, which a learner would
+    have to discover, but no knowledge of the needs or actions of others.
 
     Args:
-        solves: most trial power flows of each zone in an interval.
+        solves: maximum number of trial power flows per zone and interval.
     """
 
     local = True
@@ -29,7 +29,7 @@ class ZoneGreedy(Greedy):
         super().__init__(solves)
 
     def best(self, env: ZoneEnv) -> Array:
-        """(F) the requests of all zones together."""
+        """(F) joint action of all zones."""
         assert env.now is not None
         trials, now, task = TrialSolver(env.simulator, env.attack), env.now, env.task
         choices, held = self._held(env)

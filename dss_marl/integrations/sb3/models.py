@@ -1,4 +1,4 @@
-"""SB3's models with a scenario's settings."""
+"""SB3 models with a scenario's training settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
 class LinearSchedule:
-    """A learning rate that falls linearly from ``first`` to ``last``.
+    """A learning rate that decreases linearly from ``first`` to ``last``.
 
-    SB3 calls it with the share of ``learn`` that is left. A model that learns in turns has many short ones: there,
-    ``left`` is set to the share of the whole training that is left.
+    SB3 calls it with the remaining fraction of ``learn``. In alternating training with many short calls of ``learn``,
+    ``left`` is set to the remaining fraction of the whole training.
     """
 
     def __init__(self, first: float, last: float) -> None:
@@ -25,13 +25,13 @@ class LinearSchedule:
         self.left: float | None = None
 
     def __call__(self, left: float) -> float:
-        """The rate now; the last one also if training runs over its end."""
+        """The current rate; stays at the last one if training overruns."""
         left = left if self.left is None else self.left
         return self.last + (self.first - self.last) * max(left, 0.0)
 
 
 def algorithm_for(name: str, action_space: spaces.Space[Any]) -> Any:
-    """The class called ``ppo`` or ``maskable_ppo``; for agents whose actions are numbers, PPO in either case.
+    """The class called ``ppo`` or ``maskable_ppo``; PPO in either case for continuous actions.
 
     Raises:
         ImportError: sb3_contrib is not installed.
@@ -51,17 +51,17 @@ def new_model(
     """A model for these rows, and its learning rate.
 
     Args:
-        settings: of the training.
+        settings: training settings.
         venv: its rows are the agents that share the model.
-        task: what they do.
-        seed: of network, exploration and days.
-        logs: folder of TensorBoard's logs.
+        task: the task.
+        seed: for network, exploration and days.
+        logs: folder of TensorBoard logs.
     """
     rate = LinearSchedule(settings.learning_rate, settings.final_learning_rate)
     policy: dict[str, Any] = {"net_arch": list(settings.net_arch)}
     if isinstance(venv.action_space, spaces.Box):
         policy["log_std_init"] = settings.log_std_init
-    padded = settings.ignore_padding and task.scenario.actions == "box"  # choices have masks for that
+    padded = settings.ignore_padding and task.scenario.actions == "box"  # discrete actions have masks instead
     if padded:
         policy["columns"] = used_columns(task)
     model = algorithm_for(settings.algorithm, venv.action_space)(
@@ -69,7 +69,7 @@ def new_model(
         venv,
         learning_rate=rate,
         n_steps=settings.n_steps,
-        batch_size=min(settings.batch_size, settings.n_steps * venv.num_envs),  # a kind may have few agents
+        batch_size=min(settings.batch_size, settings.n_steps * venv.num_envs),  # a kind may have only a few agents
         n_epochs=settings.n_epochs,
         gamma=settings.gamma,
         gae_lambda=settings.gae_lambda,

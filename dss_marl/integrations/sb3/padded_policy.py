@@ -1,4 +1,4 @@
-"""PaddedPolicy: a Gaussian policy that counts only the entries of an action that move something."""
+"""Gaussian policy that masks padded action entries in log-probability and entropy."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from dss_marl.mdp.observations import has_action
 
 
 class MaskedGaussian(DiagGaussianDistribution):
-    """A diagonal Gaussian whose log-probability and entropy leave out unused entries.
+    """A diagonal Gaussian whose log-probability and entropy exclude unused entries.
 
     Attributes:
-        used: (n, W) 1 where an entry counts, else 0.
+        used: (n, W) 1 where an entry is used, else 0.
     """
 
     used: th.Tensor
 
     def log_prob(self, actions: th.Tensor) -> th.Tensor:
-        """(n) of the entries that count."""
+        """(n), over used entries."""
         return (self.distribution.log_prob(actions) * self.used).sum(dim=1)
 
     def entropy(self) -> th.Tensor:
-        """(n) of the entries that count."""
+        """(n), over used entries."""
         return (self.distribution.entropy() * self.used).sum(dim=1)
 
 
 class MaskedGaussianPolicy(ActorCriticPolicy):
     """SB3's policy for a Box, reading from the observation which entries of the action are padding.
 
-    What a policy draws for padding changes nothing, yet it would stand in the ratio of PPO, as noise.
+    Samples for padded entries have no effect, yet they would add noise to the probability ratio of PPO.
 
     Args:
-        columns: (W) where the observation says so, see ``used_columns``.
+        columns: (W) observation columns with this information, see ``used_columns``.
     """
 
     def __init__(self, *args: Any, columns: Sequence[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.columns = list(columns)
         self._entries = MaskedGaussian(len(self.columns))
-        self.action_dist = self._entries  # it has no parameters: the networks built stay
+        self.action_dist = self._entries  # it has no parameters, so the networks remain valid
 
     def forward(self, obs: Any, deterministic: bool = False) -> Any:
         """Actions (n, W), values (n, 1) and log-probabilities (n)."""
@@ -71,8 +71,8 @@ def used_columns(task: Task) -> list[int]:
     place = [k for k, one in enumerate(observer.features) if one.function is has_action]
     if not place:
         raise ValueError(
-            f"scenario {scenario.name!r}: ignore_padding needs the observation 'has_action', and has "
-            f"{', '.join(scenario.observations)}; add it, or leave ignore_padding out"
+            f"scenario {scenario.name!r}: ignore_padding needs the observation 'has_action', but has "
+            f"{', '.join(scenario.observations)}; add it, or remove ignore_padding"
         )
     ends = np.cumsum(observer.widths)
     return list(range(int(ends[place[0]]) - observer.widths[place[0]], int(ends[place[0]])))

@@ -1,4 +1,4 @@
-"""Kinds: the rows of an environment seen kind by kind, each as a VecEnv for a model of its own."""
+"""One model per kind of agent: the rows of each kind as a VecEnv."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
 
 
 class PerKindGame:
-    """One game in which every kind of agent has a model.
+    """A Markov game with one model per kind of agent.
 
-    A step of one kind's VecEnv is a step of the whole game: the other kinds' models choose their actions, exploring as
-    they do when they learn themselves. So while one model learns, the others are part of its environment.
+    A step of one kind's VecEnv is a step of the whole environment: the models of the other kinds choose their actions,
+    with exploration, as in their own training. So while one model learns, the others are part of its environment.
 
     Attributes:
         views: kind -> the VecEnv of its rows, all copies'.
-        models: kind -> its SB3 model, or anything with its ``predict``; fill it before the first step.
-        seen: (rows, n) float32, what all agents see at present.
-        began: (rows,) bool, whether that is the first of an episode.
+        models: kind -> its SB3 model, or any object with ``predict``; to be filled before the first step.
+        seen: (rows, n) float32, current observations of all agents.
+        began: (rows,) bool, whether they are the first of an episode.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class PerKindGame:
         """Build the copies.
 
         Args:
-            make_env, n_envs, num_cpus, route, seed: see ``to_sb3``; agents need one space within a kind only.
-            kinds: agent -> kind; None takes the names without their numbers.
+            make_env, n_envs, num_cpus, route, seed: see ``to_sb3``; agents need equal spaces within a kind only.
+            kinds: agent -> kind; None uses the names without their numbers.
 
         Raises:
-            ValueError: agents of one kind have different spaces, or ones that SB3 does not take.
+            ValueError: agents of one kind have different spaces, or ones that SB3 does not support.
         """
         self.venv = VecMonitor(to_sb3(functools.partial(_numbers, make_env), n_envs, num_cpus, route, seed))
         agents: Sequence[str] = self.venv.agents
@@ -76,10 +76,10 @@ class PerKindGame:
         self.began = np.ones(self.venv.num_envs, bool)
 
     def step(self, kind: str, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Play one step: these actions of one kind, and what the other kinds' models choose.
+        """Step with these actions of one kind, and actions of the other kinds chosen by their models.
 
         Returns:
-            rewards (rows,), dones (rows,) and infos of all rows; ``seen`` and ``began`` are the new ones.
+            rewards (rows,), dones (rows,) and infos of all rows; ``seen`` and ``began`` are updated.
         """
         numbers = np.zeros((self.venv.num_envs, self._width))
         for other, view in self.views.items():
@@ -94,10 +94,10 @@ class PerKindGame:
 
 
 class KindVecEnv(VecEnv):
-    """The agents of one kind, of all copies; a reset or seed here is one of the whole game.
+    """The agents of one kind in all copies; a reset or seed applies to the whole game.
 
     Attributes:
-        rows: (n) which rows of the game they are.
+        rows: (n) row indices in the game.
     """
 
     def __init__(
@@ -116,27 +116,27 @@ class KindVecEnv(VecEnv):
         super().__init__(len(rows), deepcopy(observation_space), deepcopy(action_space))
 
     def seen(self) -> np.ndarray:
-        """(n, ...) what these agents see at present."""
+        """(n, ...) current observations of these agents."""
         return self._own(self.game.seen[self.rows])
 
     def masks(self) -> np.ndarray | None:
-        """(n, choices) bool what they may choose at present; None without masks."""
+        """(n, choices) bool current action masks; None without masks."""
         if not self.mask_width:
             return None
         return np.stack(self.game.venv.env_method(MASKS, indices=self.rows))[:, : self.mask_width]
 
     def choose(self, deterministic: bool = False) -> np.ndarray:
-        """(n, ...) the actions of this kind's model.
+        """(n, ...) actions chosen by this kind's model.
 
         Raises:
-            RuntimeError: it has none.
+            RuntimeError: it has no model.
         """
         if self.kind not in self.game.models:
-            raise RuntimeError(f"kind {self.kind!r} has no model to choose its actions; put one into Kinds.models")
+            raise RuntimeError(f"kind {self.kind!r} has no model to choose its actions; add one to PerKindGame.models")
         return predicted(self.game.models[self.kind], self.seen(), self.masks(), deterministic)
 
     def reset(self) -> np.ndarray:
-        """Start an episode of the game; what these agents see."""
+        """Start an episode of the game; returns the observations of these agents."""
         self.game.reset()
         self.reset_infos = [self.game.venv.reset_infos[row] for row in self.rows]
         return self.seen()
@@ -155,7 +155,7 @@ class KindVecEnv(VecEnv):
         return self.seen(), rewards[self.rows], dones[self.rows], own
 
     def close(self) -> None:
-        """Nothing: the other kinds go on. ``Kinds.close`` closes the environments."""
+        """Does nothing, since other kinds may still run; ``PerKindGame.close`` closes the environments."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the game's next reset."""
@@ -163,7 +163,7 @@ class KindVecEnv(VecEnv):
         return [seeds[row] for row in self.rows]
 
     def has_attr(self, attr_name: str) -> bool:
-        """Whether the environments have the attribute; "action_masks" is there if this kind has masks."""
+        """Whether the environments have the attribute; "action_masks" if this kind has masks."""
         return bool(self.mask_width) if attr_name == MASKS else self.game.venv.has_attr(attr_name)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -181,7 +181,7 @@ class KindVecEnv(VecEnv):
         return [mask[: self.mask_width] for mask in answers] if method_name == MASKS else answers
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
-        """Whether the environment of each row lies in such a wrapper."""
+        """Whether the environment of each row is wrapped in this class."""
         return self.game.venv.env_is_wrapped(wrapper_class, self._theirs(indices))
 
     def _theirs(self, indices: Any) -> list[int]:
@@ -193,14 +193,14 @@ class KindVecEnv(VecEnv):
 
 
 def predicted(model: Any, rows: np.ndarray, masks: np.ndarray | None, deterministic: bool) -> np.ndarray:
-    """(n, ...) a model's actions for n observations, within their masks if it is one that asks for them."""
+    """(n, ...) a model's actions for n observations, within their masks if the model supports them."""
     if masks is not None and takes_masks(model):
         return model.predict(rows, deterministic=deterministic, action_masks=masks)[0]
     return model.predict(rows, deterministic=deterministic)[0]
 
 
 def takes_masks(model: Any) -> bool:
-    """Whether a model asks for masks, as MaskablePPO does."""
+    """Whether a model supports masks, as MaskablePPO does."""
     return _asks(model.predict.__func__) if inspect.ismethod(model.predict) else False
 
 

@@ -1,4 +1,4 @@
-"""TrainingSettings: how a scenario's policies are trained, as data."""
+"""Training settings of a scenario."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainingSettings(BaseModel):
     """Settings of PPO with one policy shared by all agents, or by all of a kind; a scenario's ``training`` overrides.
 
-    The defaults are for tasks like volt-var control: little look-ahead, because a day's return is mostly its weather,
-    and short rollouts, because many small updates learn it faster than few large ones. ``n_steps`` counts steps of each
-    environment copy, so an update sees n_steps * n_envs * agents samples, of the agents that share the policy.
+    The defaults suit tasks like volt-var control: a low discount factor, because the return of a day depends mostly on
+    the weather, and short rollouts, because many small updates learn faster than a few large ones. ``n_steps`` counts
+    steps of each environment copy, so an update uses n_steps * n_envs * agents samples, of agents sharing the policy.
 
-    With ``policies: per_kind`` the kinds learn in turns, see ``training.turns``: a turn is one rollout, from which only
-    the kind whose turn it is learns, while ``agent_steps`` counts the steps of all agents: what is simulated.
+    With ``policies: per_kind`` the kinds learn alternately, see ``experiments.alternating_training``: each rollout
+    trains one kind, while ``agent_steps`` counts the simulated steps of all agents.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     algorithm: Literal["ppo", "maskable_ppo"] = Field(
-        default="ppo", description="maskable_ppo never takes a choice that a mask forbids; with ppo the device holds"
+        default="ppo", description="maskable_ppo never selects a masked choice; with ppo the device then holds"
     )
     policies: Literal["shared", "per_kind"] = Field(default="shared", description="one for all agents, or one per kind")
-    agent_steps: int = Field(default=300_000, ge=1, description="steps times agents times copies")
+    agent_steps: int = Field(default=300_000, ge=1, description="environment steps times agents times copies")
     n_envs: int = Field(default=8, ge=1)
     n_steps: int = Field(default=32, ge=1)
     batch_size: int = Field(default=256, ge=2)
     n_epochs: int = Field(default=5, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    final_learning_rate: float = Field(default=2e-5, ge=0, description="reached linearly at the end")
+    final_learning_rate: float = Field(default=2e-5, ge=0, description="reached linearly at the end of training")
     gamma: float = Field(default=0.9, ge=0, le=1)
     gae_lambda: float = Field(default=0.9, ge=0, le=1)
     clip_range: float = Field(default=0.2, gt=0)
     ent_coef: float = Field(default=0.0, ge=0)
     log_std_init: float = -0.5
     ignore_padding: bool = Field(
-        default=False, description="actions 'box': entries that move nothing do not count; observe 'has_action'"
+        default=False, description="actions 'box': mask padded entries; needs the observation 'has_action'"
     )
     net_arch: tuple[int, ...] = (64, 64)
     evaluations: int = Field(
-        default=12, ge=1, description="times that validation days are tried; the best policy is kept"
+        default=12, ge=1, description="number of evaluations on validation days; the best policy is kept"
     )
-    evaluation_days: int = Field(default=10, ge=1, description="validation days each time")
+    evaluation_days: int = Field(default=10, ge=1, description="validation days per evaluation")

@@ -16,10 +16,10 @@ MODEL = "model.zip"
 
 
 class PolicyPerKind:
-    """Trained models as a controller: every agent's action by its kind's model, without exploration.
+    """Trained models as a controller: each agent acts by its kind's model, deterministically.
 
     Args:
-        models: kind of agent -> an SB3 model whose spaces are those of one agent, masks apart.
+        models: kind of agent -> an SB3 model with the spaces of one agent, apart from masks.
     """
 
     circuit_controls = False
@@ -33,10 +33,10 @@ class PolicyPerKind:
 
         Args:
             folder: of the run.
-            algorithm: that trained them, as the run's settings name it.
+            algorithm: that trained them, as in the run's settings.
 
         Raises:
-            ValueError: no policy per kind is there.
+            ValueError: the run has no policies per kind.
         """
         stem, end = MODEL.split(".")
         paths = {path.stem.removeprefix(f"{stem}-"): path for path in sorted(folder.glob(f"{stem}-*.{end}"))}
@@ -51,7 +51,7 @@ class PolicyPerKind:
             model.save(folder / MODEL.replace(".", f"-{kind}."))
 
     def reset(self, env: ZoneEnv) -> None:
-        """Check that the models fit.
+        """Check that the models match the environment.
 
         Raises:
             ValueError: a kind has no model, or the environment's spaces are not the model's.
@@ -65,7 +65,7 @@ class PolicyPerKind:
             _check_fit(self.models[kind], env, agent)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
-        """All agents' actions, in one call of each network; nothing that a mask forbids if the model asks for masks."""
+        """Actions of all agents, in one call of each network; respects masks if the model supports them."""
         actions: dict[str, Any] = {}
         kinds = self._kinds(env)
         for kind in dict.fromkeys(kinds):
@@ -74,15 +74,15 @@ class PolicyPerKind:
         return actions
 
     def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:
-        """(A) whose model each agent uses."""
+        """(A) kind whose model each agent uses."""
         return env.task.agents.kinds
 
 
 class SharedPolicy(PolicyPerKind):
-    """A trained model as a controller: every agent's action from its own observation, without exploration.
+    """A trained model as a controller: each agent acts on its own observation, deterministically.
 
     Args:
-        model: an SB3 model whose spaces are those of one agent, masks apart.
+        model: an SB3 model with the spaces of one agent, apart from masks.
     """
 
     def __init__(self, model: Any) -> None:
@@ -95,13 +95,13 @@ class SharedPolicy(PolicyPerKind):
 
         Args:
             folder: of the run.
-            algorithm: that trained it, as the run's settings name it.
+            algorithm: that trained it, as in the run's settings.
 
         Raises:
-            ValueError: no shared policy is there.
+            ValueError: the run has no shared policy.
         """
         if not (folder / MODEL).is_file():
-            raise ValueError(f"{str(folder)!r} has no shared policy {MODEL}; load_policy finds out what a run has")
+            raise ValueError(f"{str(folder)!r} has no shared policy {MODEL}; load_policy detects the type of a run")
         return cls(_load(folder / MODEL, algorithm))
 
     def save(self, folder: Path) -> None:
@@ -144,5 +144,5 @@ def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
 
 
 def _form(space: spaces.Space[Any]) -> Any:
-    """What must be alike: the shape of numbers, the choices of choices."""
+    """What must match: the shape of a Box, the number of choices otherwise."""
     return space.shape if isinstance(space, spaces.Box) else space

@@ -1,8 +1,8 @@
 """PettingZoo environments for Stable-Baselines3: every agent of every copy is one row of a VecEnv.
 
-SB3 then trains one policy that all agents share. Two routes give the same correct result: "native" over
-``integrations.vector``, and "supersuit" over SuperSuit's converters with what they leave out put right. Where actions
-are choices, rows show plain observations, and `action_masks` what is allowed, for sb3_contrib's MaskablePPO.
+SB3 then trains one policy shared by all agents. Two routes give the same result: "native" over ``integrations.vector``,
+and "supersuit" over SuperSuit's converters, with their omissions corrected. For discrete actions, rows contain plain
+observations, and `action_masks` the allowed choices, for sb3_contrib's MaskablePPO.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dss_marl.integrations.vector import (
     pickled,
 )
 
-MASKS = "action_masks"  # what sb3_contrib calls them
+MASKS = "action_masks"  # name used by sb3_contrib
 
 
 def to_sb3(
@@ -38,12 +38,12 @@ def to_sb3(
 
     Args:
         make_env: returns a new ParallelEnv at each call; its agents share one observation space and one action space,
-            masks apart, and all live until a common end.
+            apart from masks, and all end at the same step.
         n_envs: copies of the environment, each with a random stream of its own.
-        num_cpus: worker processes over which the copies are divided; 0 steps them in this process, which is the faster
+        num_cpus: worker processes over which the copies are distributed; 0 steps them in this process, which is faster
             for environments whose step takes less than a few ms.
         route: "native" or "supersuit".
-        seed: of all copies; None draws one from the operating system. An algorithm with a seed sets its own.
+        seed: for all copies; None draws one from the operating system. An algorithm with a seed sets its own.
 
     Returns:
         VecEnv with n_envs x agents rows. SB3 counts timesteps and episodes in rows: one step of the environment is
@@ -70,7 +70,7 @@ def to_sb3(
 
 
 class RowVecEnv(VecEnv):
-    """What both routes share: seeds, attributes and methods, with rows as SB3's indices.
+    """Common part of both routes: seeds, attributes and methods, with rows as SB3's indices.
 
     A row stands for the copy that holds it: `env_method` on all rows calls each copy once, not once per agent.
 
@@ -99,12 +99,12 @@ class RowVecEnv(VecEnv):
         if options is not None:
             self.set_options(options)
         observations = self._reset(self._starts())
-        self._reset_seeds()  # the streams go on through later resets
+        self._reset_seeds()  # the streams continue through later resets
         self._reset_options()
         return observations
 
     def has_attr(self, attr_name: str) -> bool:
-        """Whether every copy has the attribute; "action_masks" is there where actions have masks."""
+        """Whether every copy has the attribute; "action_masks" if actions have masks."""
         if attr_name == MASKS and self.mask_width:
             return True
         return all(self._ask(range(self.n_copies), "has_attr", attr_name).values())
@@ -120,7 +120,7 @@ class RowVecEnv(VecEnv):
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call the method once in each copy that holds one of the rows; its result per row.
 
-        "action_masks" gives each row's own (choices,) bool mask, which came with the observations.
+        "action_masks" gives each row's own (choices,) bool mask, received with the observations.
         """
         if method_name == MASKS and self.mask_width:
             masks = self._masks()
@@ -134,7 +134,7 @@ class RowVecEnv(VecEnv):
         return self._per_row(indices, "env_is_wrapped", wrapper_class)
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """One picture per copy, (height, width, 3) uint8, where `render_mode` is "rgb_array"."""
+        """One image per copy, (height, width, 3) uint8, where `render_mode` is "rgb_array"."""
         if self.render_mode != "rgb_array":
             return [None] * self.n_copies
         return list(self._ask(range(self.n_copies), "env_method", "render", (), {}).values())
@@ -150,14 +150,14 @@ class RowVecEnv(VecEnv):
         return starts
 
     def _per_row(self, indices: Any, question: str, *args: Any) -> list[Any]:
-        rows = [range(self.num_envs)[row] for row in self._get_indices(indices)]  # negative ones count from the end
+        rows = [range(self.num_envs)[row] for row in self._get_indices(indices)]  # negative indices count from the end
         team = len(self.agents)
         answers = self._ask({row // team for row in rows}, question, *args)
         return [answers[row // team] for row in rows]
 
     @abstractmethod
     def _masks(self) -> np.ndarray:
-        """(rows, choices) bool, where there are masks."""
+        """(rows, choices) bool, if there are masks."""
 
     @abstractmethod
     def _reset(self, starts: list[Start]) -> Any:
@@ -165,7 +165,7 @@ class RowVecEnv(VecEnv):
 
     @abstractmethod
     def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
-        """Put one of dss_marl.integrations.vector's questions to some copies; the answer of each."""
+        """Query some copies with one of dss_marl.integrations.vector's QUESTIONS; returns the answer of each."""
 
 
 class NativeVecEnv(RowVecEnv):
@@ -190,12 +190,12 @@ class NativeVecEnv(RowVecEnv):
 
     def _masks(self) -> np.ndarray:
         if self.copies.masks is None:
-            raise RuntimeError("masks need an episode; call reset first")
+            raise RuntimeError("no masks before the first episode; call reset first")
         return self.copies.masks
 
     def _reset(self, starts: list[Start]) -> Any:
         observations = self.copies.reset(starts)
-        self.reset_infos = self.copies.reset_infos  # the list itself: steps that end an episode write into it
+        self.reset_infos = self.copies.reset_infos  # not a copy: steps that end an episode write into it
         return observations
 
     def _ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
@@ -205,8 +205,8 @@ class NativeVecEnv(RowVecEnv):
 class SuperSuitVecEnv(RowVecEnv):
     """Rows over SuperSuit, whose own SB3 wrapper has no seed, attributes or methods and hides every time limit.
 
-    All that it lacks goes through one opening: SuperSuit hands the argument of `env_is_wrapped` to every copy, in
-    whatever process it is, and brings a list back. `Clone.answer` stands at the other end.
+    All missing functions use one channel: SuperSuit passes the argument of `env_is_wrapped` to every copy, in any
+    process, and returns a list. `SuperSuitCopy.answer` is the other end.
     """
 
     def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None) -> None:
@@ -214,14 +214,14 @@ class SuperSuitVecEnv(RowVecEnv):
             import supersuit
         except ImportError as error:
             raise ImportError("route 'supersuit' needs SuperSuit: pip install 'dss_marl[train]'") from error
-        pickled(make_env)  # SuperSuit copies by pickling, also within one process
+        pickled(make_env)  # SuperSuit copies by pickling, even within one process
         template = SuperSuitCopy(make_env)
         vector = supersuit.pettingzoo_env_to_vec_env_v1(template)
         vector.env_is_wrapped = template.answer
         self.venv = supersuit.concat_vec_envs_v1(vector, n_envs, num_cpus=num_cpus, base_class="stable_baselines3")
         self._tokens, identities = zip(*self.venv.env_is_wrapped(None), strict=True)
         if len(set(identities)) < n_envs:
-            raise ValueError("make_env returned the same environment twice; let it build a new one at each call")
+            raise ValueError("make_env returned the same environment twice; it must build a new one at each call")
         template.close()
         self._known_masks: np.ndarray | None = None
         super().__init__(template.layout, n_envs, seed)
@@ -236,26 +236,26 @@ class SuperSuitVecEnv(RowVecEnv):
         self._known_masks = None
         if dones.any():
             self._fetch_reset_infos()
-        # within one process SuperSuit's dones are uint8, which as an index means row numbers and not a mask
+        # within one process SuperSuit's dones are uint8, which would index as row numbers instead of a mask
         return observations, rewards, dones.astype(bool), infos
 
     def close(self) -> None:
         """Close the environments and end the workers; a second call does nothing."""
         if not self._tokens:
             return
-        with contextlib.suppress(OSError, EOFError):  # of workers that died: nothing is left to close there
+        with contextlib.suppress(OSError, EOFError):  # of workers that died, where nothing is left to close
             self._post(dict.fromkeys(self._tokens, ("close",)))  # SuperSuit ends workers without closing environments
         self._tokens = ()
         self.venv.venv.close()
 
     def _masks(self) -> np.ndarray:
-        if self._known_masks is None:  # fetched when asked for: SuperSuit carries nothing beside the observations
+        if self._known_masks is None:  # fetched on demand: SuperSuit transports only observations
             self._known_masks = np.concatenate(self._post(dict.fromkeys(self._tokens, ("masks",))))
         return self._known_masks
 
     def _reset(self, starts: list[Start]) -> Any:
         self._known_masks = None
-        # SuperSuit numbers seeds per process and then per copy, so that two copies get the same: seed each by name
+        # SuperSuit numbers seeds per process and then per copy, so two copies would get the same: seed each by token
         self._post({token: ("prepare", start) for token, start in zip(self._tokens, starts, strict=True)})
         observations = self.venv.reset()
         self._fetch_reset_infos()

@@ -1,4 +1,4 @@
-"""Environments as rows of arrays, within one process."""
+"""Copies of an environment as rows of arrays, within one process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Infos: TypeAlias = list[dict[str, Any]]  # one per row
 
 
 class Layout(NamedTuple):
-    """What the copies have in common; ``mask_width`` is the entries of an agent's mask, 0 where there are none."""
+    """Agents and spaces common to all copies; ``mask_width`` is the length of an agent's mask, 0 without masks."""
 
     agents: tuple[str, ...]
     observation_space: spaces.Space[Any]
@@ -29,15 +29,15 @@ class Layout(NamedTuple):
 
 
 def copy_seeds(seed: int | None, n: int) -> list[int]:
-    """Seeds of n independent random streams; copy k gets the same seed however many copies there are."""
+    """Seeds of n independent random streams; the seed of copy k does not depend on their number."""
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
 
 
 def shared_layout(env: ParallelEnv) -> Layout:
-    """The agents and their one observation space and one action space.
+    """The agents and their common observation and action spaces.
 
     Raises:
-        ValueError: agents with different spaces, or actions that are no array.
+        ValueError: agents with different spaces, or actions that are not arrays.
     """
     first, *others = env.possible_agents
     for kind, space in (("observation", env.observation_space), ("action", env.action_space)):
@@ -45,15 +45,15 @@ def shared_layout(env: ParallelEnv) -> Layout:
             if space(agent) != space(first):
                 raise ValueError(
                     f"one shared policy needs one {kind} space, but {first!r} has {space(first)} and {agent!r} has "
-                    f"{space(agent)}; use actions='box' or 'multidiscrete', which are alike for all agents, or one "
+                    f"{space(agent)}; use actions='box' or 'multidiscrete', which are equal for all agents, or one "
                     "policy per kind of agent (training: {policies: per_kind}, dss_marl.integrations.sb3.per_kind)"
                 )
     if isinstance(env.action_space(first), spaces.Dict | spaces.Tuple):
         raise ValueError(
-            f"{first!r} has the action space {env.action_space(first)}, which SB3's algorithms do not take; "
+            f"{first!r} has the action space {env.action_space(first)}, which SB3's algorithms do not support; "
             "use actions='box' or 'multidiscrete'"
         )
-    # deep copies: SB3 seeds the action space that it is given, which must not be the one that the environment uses
+    # deep copies: SB3 seeds the action space it receives, which must not be the environment's own
     return Layout((first, *others), deepcopy(env.observation_space(first)), deepcopy(env.action_space(first)))
 
 
@@ -69,10 +69,10 @@ def _checked(env: Any) -> ParallelEnv:
 
 
 class Copy(BaseParallelWrapper):
-    """One environment, plain and checked at each step; every route to SB3 runs on it.
+    """One flattened environment, checked at each step; both routes to SB3 use it.
 
     Observations are arrays of the space's dtype and infos are dicts, both new at each step; infos carry
-    "TimeLimit.truncated", which is what SB3 looks for. The infos of a reset are kept in `reset_infos`.
+    "TimeLimit.truncated" for SB3. The infos of a reset are kept in `reset_infos`.
     """
 
     def __init__(self, make_env: MakeEnv) -> None:
@@ -81,7 +81,7 @@ class Copy(BaseParallelWrapper):
         super().__init__(env)
         self.reset_infos: Infos = []
         if not hasattr(env, "render_mode"):
-            env.unwrapped.render_mode = None  # PettingZoo does not ask for it; SB3 and SuperSuit do
+            env.unwrapped.render_mode = None  # optional in PettingZoo, but SB3 and SuperSuit read it
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Start an episode: observations and infos by agent."""
@@ -109,11 +109,11 @@ class Copy(BaseParallelWrapper):
         return self._arrays(observations), {a: float(rewards[a]) for a in agents}, terminated, truncated, infos
 
     def masks(self) -> Any:
-        """(agents, choices) bool: what is allowed at present; None where nobody has a mask."""
+        """(agents, choices) bool current masks; None without masks."""
         return self._plain.masks()
 
     def ask(self, question: str, *args: Any) -> Any:
-        """Put one of QUESTIONS to the environment."""
+        """Answer one of QUESTIONS about the environment."""
         return QUESTIONS[question](self.env, *args)
 
     def _arrays(self, observations: dict[str, Any]) -> dict[str, Any]:
@@ -125,27 +125,27 @@ class Copy(BaseParallelWrapper):
         if gone:
             raise RuntimeError(
                 f"{', '.join(map(repr, gone))} ended before the other agents of {self.env}; the rows of a shared "
-                "policy must live until a common end: keep the agent in all dicts until then, or train with a library "
-                "that takes early ends (RLlib, TorchRL)"
+                "policy must end at the same step: keep the agent in all dicts until then, or train with a library "
+                "that supports early termination of agents (RLlib, TorchRL)"
             )
 
 
 def _array(space: spaces.Space[Any], value: Any) -> Any:
-    """One agent's observation, in memory of its own: environments may write the next one over theirs."""
+    """One agent's observation as a copy: environments may overwrite theirs in the next step."""
     if isinstance(space, spaces.Dict):
         return {key: _array(part, value[key]) for key, part in space.items()}
     return np.array(value, dtype=space.dtype)
 
 
 def gather(space: spaces.Space[Any], parts: Sequence[Any], combine: Callable[[Sequence[Any]], np.ndarray]) -> Any:
-    """Observations put together by `combine` (np.stack, np.concatenate), key by key in a Dict space."""
+    """Observations combined by `combine` (np.stack, np.concatenate), key by key in a Dict space."""
     if isinstance(space, spaces.Dict):
         return {key: gather(inner, [part[key] for part in parts], combine) for key, inner in space.items()}
     return combine(parts)
 
 
 def _set_attr(env: ParallelEnv, name: str, value: Any) -> None:
-    """Set it where it is defined: on an outer wrapper it would only hide the attribute of the environment."""
+    """Set an attribute where it is defined: on an outer wrapper it would only shadow the environment's."""
     while isinstance(env, BaseParallelWrapper) and name not in vars(env) and not hasattr(type(env), name):
         env = env.env
     setattr(env, name, value)
@@ -178,14 +178,14 @@ class Block:
     def __init__(self, make_env: MakeEnv, n: int) -> None:
         self.copies = [Copy(make_env) for _ in range(n)]
         if len({id(copy.unwrapped) for copy in self.copies}) < n:
-            raise ValueError("make_env returned the same environment twice; let it build a new one at each call")
+            raise ValueError("make_env returned the same environment twice; it must build a new one at each call")
 
     def layouts(self) -> list[Layout]:
         """The layout of each copy."""
         return [copy.layout for copy in self.copies]
 
     def masks(self) -> Any:
-        """(rows, choices) bool: what is allowed at present; None where nobody has a mask."""
+        """(rows, choices) bool current masks; None without masks."""
         if not self.copies[0].layout.mask_width:
             return None
         return np.concatenate([copy.masks() for copy in self.copies])
@@ -200,7 +200,7 @@ class Block:
         return gather(space, rows, np.stack), self.masks(), [copy.reset_infos for copy in self.copies]
 
     def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Infos, dict[int, Infos]]:
-        """Step each copy, and reset at once those that ended.
+        """Step each copy, and immediately reset those that ended.
 
         Args:
             actions: (rows, ...).
@@ -218,10 +218,10 @@ class Block:
         for k, copy in enumerate(self.copies):
             own = actions[k * len(agents) : (k + 1) * len(agents)]
             seen, rewards, terminated, truncated, info = copy.step(dict(zip(agents, own, strict=True)))
-            if terminated[agents[0]] or truncated[agents[0]]:  # one ended means all did: Copy.step saw to it
+            if terminated[agents[0]] or truncated[agents[0]]:  # all agents end together: Copy.step checks it
                 for agent in agents:
                     info[agent]["terminal_observation"] = seen[agent]
-                seen, _ = copy.reset()  # without a seed: the copy's own stream goes on
+                seen, _ = copy.reset()  # without a seed, so the copy's random stream continues
                 reset_infos[k] = copy.reset_infos
             rows += [seen[agent] for agent in agents]
             numbers += [(rewards[agent], terminated[agent], truncated[agent]) for agent in agents]
@@ -229,11 +229,11 @@ class Block:
         return gather(space, rows, np.stack), self.masks(), np.array(numbers, dtype=float).T, infos, reset_infos
 
     def ask(self, copies: Iterable[int], question: str, *args: Any) -> list[Any]:
-        """The answers of some copies to one of QUESTIONS."""
+        """Answers of some copies to one of QUESTIONS."""
         return [self.copies[k].ask(question, *args) for k in copies]
 
     def close(self) -> None:
-        """Close every copy, also when one of them fails to."""
+        """Close every copy, even if closing one of them fails."""
         with ExitStack() as stack:
             for copy in self.copies:
                 stack.callback(copy.close)

@@ -1,4 +1,4 @@
-"""Numbers: agents with different spaces as rows of one width, so that they can stand side by side."""
+"""Uniform spaces: agents with different spaces as zero-padded rows of equal width."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dss_marl.envs.flattening import ByAgent, action_in, plain, width
 
 
 class UniformSpaces(BaseParallelWrapper):
-    """Every observation and every action a row of numbers, as wide as the widest agent's; what is over is 0.
+    """Observations and actions as numeric rows of the largest width among agents, padded with 0.
 
-    It is made for whoever knows each agent's own spaces (``own_spaces``), such as one policy per kind of agent.
+    For users that know each agent's own spaces (``own_spaces``), such as one policy per kind of agent.
 
     Raises:
-        ValueError: an agent's observation is no Box, or its action neither Box, Discrete nor MultiDiscrete.
+        ValueError: an agent's observation is not a Box, or its action neither Box, Discrete nor MultiDiscrete.
     """
 
     def __init__(self, env: ParallelEnv) -> None:
@@ -34,14 +34,14 @@ class UniformSpaces(BaseParallelWrapper):
             ):
                 wrong = done if isinstance(seen, spaces.Box) else seen
                 raise ValueError(
-                    f"{agent!r} has the space {wrong}, which SB3's algorithms do not take; "
+                    f"{agent!r} has the space {wrong}, which SB3's algorithms do not support; "
                     "use actions='box' or 'multidiscrete', or agents='device'"
                 )
         self._seen = spaces.Box(-np.inf, np.inf, (max(width(seen) for seen, _ in self._own.values()),), np.float32)
         self._done = spaces.Box(-np.inf, np.inf, (max(self._widths.values()),), np.float64)
 
     def own_spaces(self) -> dict[str, tuple[spaces.Space[Any], spaces.Space[Any]]]:
-        """The observation and the action space of each agent as it is."""
+        """Original observation and action space of each agent."""
         return self._own
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -49,7 +49,7 @@ class UniformSpaces(BaseParallelWrapper):
         return self._seen
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
-        """Box of the widest agent's size, float64: it holds choices too."""
+        """Box of the widest agent's size, float64, since it also holds discrete choices."""
         return self._done
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
@@ -58,7 +58,7 @@ class UniformSpaces(BaseParallelWrapper):
         return self._rows(observations), infos
 
     def step(self, actions: Mapping[str, NDArray[Any]]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
-        """The environment's step, of rows of numbers."""
+        """The environment's step, with numeric rows."""
         own = {agent: action_in(self._own[agent][1], row[: self._widths[agent]]) for agent, row in actions.items()}
         observations, *rest = self.env.step(own)
         return self._rows(observations), *rest

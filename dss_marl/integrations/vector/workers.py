@@ -1,4 +1,4 @@
-"""Environments spread over processes: the same rows, the same numbers."""
+"""Copies of an environment distributed over processes, with identical results."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from dss_marl.integrations.vector.copies import Block, Infos, Layout, MakeEnv, S
 
 
 class WorkerError(RuntimeError):
-    """A worker process failed; the message holds its traceback, or says how it ended."""
+    """A worker process failed; the message holds its traceback, or its exit status."""
 
 
 class Failure:
-    """An exception on its way back from a worker: as text and, where it survives pickling, as itself."""
+    """An exception returned by a worker: as text and, if it can be pickled, as an object."""
 
     def __init__(self, error: Exception) -> None:
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.error: Exception | None = error
         try:
-            pickle.loads(pickle.dumps(error))  # loads too: an __init__ with arguments of its own fails only there
+            pickle.loads(pickle.dumps(error))  # loads too, where an __init__ with custom arguments fails
         except Exception:
             self.error = None
 
     def throw(self) -> NoReturn:
-        """Raise it as in the worker, caused by a WorkerError that shows the worker's traceback."""
+        """Raise it as in the worker, with a WorkerError as cause that shows the worker's traceback."""
         cause = WorkerError(f"in a worker process:\n{self.text}")
         if self.error is None:
             raise cause
@@ -45,24 +45,24 @@ class Failure:
 
 
 def pickled(make_env: MakeEnv) -> bytes:
-    """The factory as bytes, for another process.
+    """The pickled factory.
 
     Raises:
-        ValueError: it holds something that cannot be pickled.
+        ValueError: it cannot be pickled.
     """
     for module in file_modules():
         cloudpickle.register_pickle_by_value(module)
     try:
         return cloudpickle.dumps(make_env)
-    except Exception as error:  # the type depends on what was in it: TypeError, AttributeError, PicklingError, ...
+    except Exception as error:  # the type depends on the object: TypeError, AttributeError, PicklingError, ...
         raise ValueError(
-            f"make_env cannot be pickled: {error}. Let it build all that it needs when it is called, instead of "
-            "holding a finished environment or engine; or use route='native' with num_cpus=0, which pickles nothing"
+            f"make_env cannot be pickled: {error}. It should build what it needs when it is called, instead of "
+            "holding a finished environment or engine; or use route='native' with num_cpus=0, which needs no pickling"
         ) from error
 
 
 def _serve(pipe: Connection, factory: bytes, n: int) -> None:
-    """A worker's life: build the block at the first command, answer each command until None or the pipe's end."""
+    """Worker main loop: build the block at the first command, answer commands until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     block = None
     while True:
@@ -89,9 +89,9 @@ def _serve(pipe: Connection, factory: bytes, n: int) -> None:
 
 @contextmanager
 def _script_hidden() -> Iterator[None]:
-    """Keep multiprocessing from running the user's script again in each worker, with its imports of torch and all.
+    """Keep multiprocessing from running the user's script, with imports such as torch, again in each worker.
 
-    What the factory takes from the script comes with it: cloudpickle carries that by value.
+    Objects of the script that the factory needs are pickled by value by cloudpickle.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -102,7 +102,7 @@ def _script_hidden() -> Iterator[None]:
 
 
 class _Worker:
-    """A block in a process of its own: each call is one message out and one back."""
+    """A block in a separate process: each call is one message in each direction."""
 
     def __init__(self, factory: bytes, copies: range) -> None:
         # not fork: a forked child inherits threads' locks and open engines in whatever state they are
@@ -115,14 +115,14 @@ class _Worker:
         )
         with _script_hidden():
             self._process.start()
-        theirs.close()  # while it is open here, the end of the worker goes unseen
+        theirs.close()  # otherwise the end of the worker would go unnoticed
         self._waiting = False
 
     def send(self, command: str, *args: Any) -> None:
-        if self._waiting:  # nobody fetched the last answer, as after Ctrl-C or when another worker failed
+        if self._waiting:  # last answer not fetched, as after Ctrl-C or a failure of another worker
             with suppress(Exception):
                 self._answer()
-        with suppress(BrokenPipeError):  # the worker is gone: receive says so
+        with suppress(BrokenPipeError):  # the worker is gone; receive reports it
             self._pipe.send((command, args))
         self._waiting = True
 
@@ -134,7 +134,7 @@ class _Worker:
 
     def close(self, patience_s: float = 10.0) -> None:
         with suppress(OSError):  # the worker may be gone
-            self._pipe.send(None)  # the pipe's end is not enough: a process forked meanwhile holds it open
+            self._pipe.send(None)  # closing the pipe is not enough: a process forked meanwhile may hold it open
         self._pipe.close()
         self._process.join(patience_s)
         if self._process.is_alive():
@@ -148,14 +148,14 @@ class _Worker:
             self._process.join(1)
             raise WorkerError(
                 f"the worker of copies {self.copies.start} to {self.copies.stop - 1} ended without an answer, exit "
-                f"code {self._process.exitcode}. Its own output may say why; num_cpus=0 runs the same in this process"
+                f"code {self._process.exitcode}. Its output may show why; num_cpus=0 runs the same in this process"
             ) from error
-        self._waiting = False  # before loading, which may fail on a class that only the worker has
+        self._waiting = False  # before unpickling, which may fail on a class that only the worker knows
         return pickle.loads(answer)
 
 
 class _Here:
-    """A block in this process, behind the same calls."""
+    """A block in this process, with the same interface."""
 
     def __init__(self, make_env: MakeEnv, copies: range) -> None:
         self.copies = copies
@@ -173,14 +173,14 @@ class _Here:
 
 
 class ParallelCopies:
-    """Copies of one environment stepped together, in this process or divided over workers.
+    """Copies of one environment stepped together, in this process or distributed over workers.
 
-    A copy that ends is reset within the same step. Its random stream starts at the seed of the first reset and goes on
-    through the later ones. Call `close` at the end.
+    A copy that ends is reset within the same step. Its random stream starts with the seed of the first reset and
+    continues through later ones. Call `close` at the end.
 
     Attributes:
         layout: the agents of a copy and their spaces.
-        masks: (rows, choices) bool, what agents may choose at present; None where nobody has a mask.
+        masks: (rows, choices) bool, current masks; None without masks.
         reset_infos: per row, the infos of its copy's last reset.
     """
 
@@ -190,10 +190,10 @@ class ParallelCopies:
         Args:
             make_env: returns a new ParallelEnv at each call.
             n_envs: number of copies.
-            num_cpus: worker processes; 0 stays in this process.
+            num_cpus: worker processes; 0 uses this process.
 
         Raises:
-            ValueError: bad counts, agents or copies with different spaces, a factory that workers cannot get.
+            ValueError: invalid counts, agents or copies with different spaces, or a factory that cannot be pickled.
         """
         if n_envs < 1 or num_cpus < 0:
             raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
@@ -226,7 +226,7 @@ class ParallelCopies:
         """Start a step of all copies with actions (rows, ...)."""
         if len(actions) != len(self.reset_infos):
             raise ValueError(f"{len(actions)} actions for {len(self.reset_infos)} rows (copies x agents)")
-        actions = np.array(actions)  # the environments get memory of their own, as those in workers do
+        actions = np.array(actions)  # a copy for the environments, as for those in workers
         team = len(self.layout.agents)
         self._send("step", [(actions[b.copies.start * team : b.copies.stop * team],) for b in self._blocks])
 
@@ -250,7 +250,7 @@ class ParallelCopies:
         return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, list(chain(*infos))
 
     def ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
-        """Put one of QUESTIONS to some copies; the answer of each."""
+        """Query some copies with one of QUESTIONS; returns the answer of each."""
         asked = [[k for k in block.copies if k in copies] for block in self._blocks]
         shifted = [[k - b.copies.start for k in ks] for b, ks in zip(self._blocks, asked, strict=True)]
         replies = self._exchange("ask", [(ks, question, *args) for ks in shifted])

@@ -1,4 +1,4 @@
-"""ActionLayout: how the agents' vectors, all of one width for a shared policy, reach the devices."""
+"""Action layout: mapping of agents' action vectors, of equal width for a shared policy, to the joint action."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dss_marl.grid.state import Array, BoolArray, IntArray
 
 @dataclass(frozen=True)
 class ActionLayout:
-    """The same slots for every agent; one that an agent has no device for is ignored.
+    """The same action entries for every agent; entries without a device are ignored.
 
     Attributes:
         agents: names.
-        place: (A, W) position of each slot in the flat action vector (all entries of all devices, kind after kind), -1
-            where ignored.
-        labels: per agent, (W) what each slot moves; "-" where ignored.
-        parts: per kind, where its (D, A) entries lie in the flat vector.
+        place: (A, W) position of each entry in the joint action (all entries of all devices, kind after kind), -1 where
+            ignored.
+        labels: per agent, (W) label of each entry; "-" where ignored.
+        parts: per kind, the slice of its (D, A) entries in the joint action.
         shapes: per kind, (D, A).
         device_agent: agent of every device, kind after kind.
     """
@@ -38,14 +38,14 @@ class ActionLayout:
     def build(
         cls, agents: Sequence[str], device_agent: Sequence[int], groups: Sequence[DeviceGroup], by_kind: bool = True
     ) -> ActionLayout:
-        """ActionLayout for these agents and devices.
+        """The layout for these agents and devices.
 
         Args:
             agents: names.
             device_agent: the agent of every device, kind after kind.
             groups: the devices.
-            by_kind: a slot means the same kind of device for every agent; otherwise each agent's entries come first,
-                whatever they are, and padding last.
+            by_kind: an entry means the same kind of device for every agent; otherwise each agent's entries come
+                first and padding last.
         """
         labels = [tuple(group.action_labels) for group in groups]
         place, text = layout_entries(len(agents), device_agent, groups, labels, by_kind)
@@ -62,38 +62,38 @@ class ActionLayout:
 
     @property
     def width(self) -> int:
-        """Entries of one agent's action W."""
+        """Number of entries W of one agent's action."""
         return self.place.shape[1]
 
     @property
     def size(self) -> int:
-        """Entries of the flat vector F."""
+        """Number of entries F of the joint action."""
         return self.parts[-1].stop
 
     @cached_property
     def used(self) -> BoolArray:
-        """(A, W) False where a slot is ignored."""
+        """(A, W) False where an entry is ignored."""
         return self.place >= 0
 
     @cached_property
     def entry_agent(self) -> IntArray:
-        """(F) the agent of each entry of the flat vector."""
+        """(F) agent of each entry of the joint action."""
         agent = np.zeros(self.size, np.int64)
         agent[self.place[self.used]] = np.nonzero(self.used)[0]
         return agent
 
     @cached_property
     def entry_device(self) -> IntArray:
-        """(F) the device of each entry, counted over all kinds."""
+        """(F) device of each entry, counted over all kinds."""
         widths = np.concatenate([np.full(count, width) for count, width in self.shapes])
         return np.repeat(np.arange(len(widths)), widths)
 
     def by_group(self, joint_action: Array) -> list[Array]:
-        """Per kind, its (..., D, A) entries of a flat (..., F) vector; views."""
+        """Per kind, its (..., D, A) entries of a joint action (..., F); views."""
         return split_groups(joint_action, self.parts, self.shapes)
 
     def rows(self, joint_action: Array, fill: float = 0.0) -> Array:
-        """(..., A, W) the agents' slots of a flat (..., F) vector, ``fill`` where ignored."""
+        """(..., A, W) the agents' actions of a joint action (..., F), ``fill`` where ignored."""
         return np.where(self.used, joint_action[..., self.place], fill)
 
 
@@ -104,14 +104,14 @@ def layout_entries(
     labels: Sequence[tuple[str, ...]],
     by_kind: bool,
 ) -> tuple[IntArray, tuple[tuple[str, ...], ...]]:
-    """Entries of devices as slots of agents: (A, W) places in the flat vector of entries, -1 where padded; and names.
+    """Arrange device entries by agent: (A, W) positions in the joint vector, -1 where padded; and their labels.
 
     Args:
         count: number of agents A.
         device_agent: the agent of every device, kind after kind.
         groups: the devices.
-        labels: per group, the entries of one device.
-        by_kind: each kind has slots of its own, as many as the agent with most of them needs.
+        labels: per group, labels of the entries of one device.
+        by_kind: each kind has columns of its own, as many as the agent with most of its entries needs.
     """
     place: list[list[int]] = [[] for _ in range(count)]
     text: list[list[str]] = [[] for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Boxes: an agent's action as a vector of numbers."""
+"""Box encoding: an agent's action as a continuous vector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
 class BoxEncoding(Encoding):
-    """Every entry a number in [-1, 1]; all agents have the same width."""
+    """Every entry is continuous in [-1, 1]; all agents have the same width."""
 
     name = "box"
 
@@ -24,11 +24,11 @@ class BoxEncoding(Encoding):
         return np.zeros_like(by_nature)
 
     def space(self, agent: int) -> spaces.Box:
-        """Box of the width of all agents."""
+        """Box of the common width."""
         return spaces.Box(-1.0, 1.0, (self.action_layout.width,))
 
     def mask_space(self, agent: int) -> None:
-        """Numbers have no mask."""
+        """None: continuous entries have no mask."""
 
     def mask(self, agent: int, allowed: BoolArray) -> None:
         """None."""
@@ -48,9 +48,7 @@ class BoxEncoding(Encoding):
         if not np.abs(rows).max() <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
                 agent = action_layout.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
-                raise ValueError(
-                    f"action of {agent!r} contains NaN: {actions[agent]!r}; look at the policy that made it"
-                )
+                raise ValueError(f"action of {agent!r} contains NaN: {actions[agent]!r}; check the policy")
             inside = np.clip(rows, -1.0, 1.0)
             clipped = ((inside != rows) & used).sum(-1)
             rows = inside
@@ -67,13 +65,13 @@ class BoxEncoding(Encoding):
             try:
                 shape = np.asarray(actions[agent], dtype=float).shape
             except (ValueError, TypeError):
-                return f"action of {agent!r} is not a vector of numbers: {actions[agent]!r}"
+                return f"action of {agent!r} is not a numeric vector: {actions[agent]!r}"
             if shape != (self.action_layout.width,):
                 return f"action of {agent!r} has shape {shape}; it must be ({self.action_layout.width},)"
-        return "actions cannot be read as one row of numbers for each agent"
+        return "actions cannot be converted to one numeric row per agent"
 
     def encode(self, joint_action: Array) -> dict[str, Any]:
-        """(W,) float32 for each agent; ignored slots are 0."""
+        """(W,) float32 for each agent; ignored entries are 0."""
         check_one_state(joint_action, self.counts.shape, "encode: the joint action")
         return dict(
             zip(self.action_layout.agents, self.action_layout.rows(joint_action).astype(np.float32), strict=True)

@@ -1,4 +1,4 @@
-"""Encodings: an agent's action as a vector of numbers, as choices among levels, or as each device has it by nature."""
+"""Action encodings: continuous, discrete levels, or each device's native space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dss_marl.mdp.actions.action_layout import ActionLayout
 
 @dataclass(frozen=True)
 class DecodedActions:
-    """What agents asked for.
+    """Decoded requests of all agents.
 
     Attributes:
         joint_action: (F) in [-1, 1], all entries of all devices.
@@ -32,7 +32,7 @@ class DecodedActions:
 
 
 class Encoding(ABC):
-    """How agents say what their devices shall do.
+    """Mapping between agents' actions and the joint action.
 
     An encoding of one's own is a subclass that defines what is abstract here, or changes one that ships; a scenario
     names it as ``actions: package.module:Class``. All agents' spaces must be alike for most learning libraries.
@@ -43,8 +43,8 @@ class Encoding(ABC):
         levels: choices of an entry that is a number by nature, where the encoding has choices only.
 
     Attributes:
-        action_layout: which entry is whose.
-        counts: (F) levels of each entry, 0 where it is a number.
+        action_layout: assignment of entries to agents.
+        counts: (F) number of levels of each entry, 0 if continuous.
     """
 
     name: ClassVar[str]
@@ -57,7 +57,7 @@ class Encoding(ABC):
 
     @abstractmethod
     def entry_levels(self, by_nature: IntArray, levels: int) -> IntArray:
-        """(F) levels of each entry, of those that it has by nature (0: none) and the number for the others."""
+        """(F) number of levels of each entry, from the device's inherent ones (0: none) and a number for the others."""
 
     @abstractmethod
     def space(self, agent: int) -> spaces.Space[Any]:
@@ -65,18 +65,18 @@ class Encoding(ABC):
 
     @abstractmethod
     def mask_space(self, agent: int) -> spaces.Space[Any] | None:
-        """Space of an agent's mask; None where there is nothing to mask."""
+        """Space of an agent's mask; None if nothing can be masked."""
 
     @abstractmethod
     def mask(self, agent: int, allowed: BoolArray) -> Any:
-        """An agent's mask, int8, of (F, L) allowed levels."""
+        """An agent's mask, int8, from (F, L) allowed levels."""
 
     @abstractmethod
     def decode(self, actions: Mapping[str, Any]) -> DecodedActions:
-        """Agents' actions as entries of devices.
+        """Convert agents' actions to the joint action.
 
         Raises:
-            ValueError: an agent is missing or unknown, a shape or a type is wrong, NaN, or no such level; names it.
+            ValueError: a missing or unknown agent, a wrong shape or type, NaN, or an invalid level; names the agent.
         """
 
     @abstractmethod
@@ -89,12 +89,12 @@ class Encoding(ABC):
 
     @cached_property
     def discrete(self) -> bool:
-        """Whether any entry is a choice."""
+        """Whether any entry has levels."""
         return bool((self.counts > 0).any())
 
     @cached_property
     def values(self) -> Array:
-        """(F, L) the number that each level stands for, NaN where there is no such level."""
+        """(F, L) value of each level, NaN where there is no such level."""
         table = np.full((len(self.counts), int(self.counts.max(initial=0))), np.nan)
         for row, count in zip(table, self.counts, strict=True):
             row[:count] = np.linspace(-1, 1, count) if count > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Choices: an agent's action as levels, one for each entry."""
+"""Multi-discrete encoding: an agent's action as one level per entry."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
 class MultiDiscreteEncoding(Encoding):
-    """Every entry a choice: the positions that a device has by nature, else ``levels`` evenly over [-1, 1].
+    """Every entry is discrete: the inherent positions of a device, otherwise ``levels`` evenly spaced over [-1, 1].
 
-    All agents have the same choices; where an agent has no device, or its device fewer positions, the mask says so.
-    Agents with one choice each have a Discrete space, which more algorithms take.
+    All agents have the same space; the mask excludes entries without a device and positions that a device lacks. Agents
+    with a single entry have a Discrete space, which more algorithms support.
     """
 
     name = "multidiscrete"
@@ -29,7 +29,7 @@ class MultiDiscreteEncoding(Encoding):
 
     @cached_property
     def choices(self) -> IntArray:
-        """(W) number of choices in each slot."""
+        """(W) number of choices of each entry."""
         return np.where(self.action_layout.used, self.counts[self.action_layout.place], 1).max(0)
 
     @property
@@ -41,12 +41,12 @@ class MultiDiscreteEncoding(Encoding):
         return spaces.Discrete(int(self.choices[0])) if self._single else spaces.MultiDiscrete(self.choices)
 
     def mask_space(self, agent: int) -> spaces.Space[Any]:
-        """A MultiBinary for each slot."""
+        """A MultiBinary for each entry."""
         parts = [spaces.MultiBinary(int(n)) for n in self.choices]
         return parts[0] if self._single else spaces.Tuple(parts)
 
     def mask(self, agent: int, allowed: BoolArray) -> Any:
-        """Per slot (n,) int8; where the agent has no device only the middle one is allowed."""
+        """Per entry (n,) int8; without a device only the middle choice is allowed."""
         check_one_state(allowed, self.values.shape, "mask: the allowed levels")
         masks = []
         for place, n in zip(self.action_layout.place[agent], self.choices, strict=True):
@@ -81,7 +81,7 @@ class MultiDiscreteEncoding(Encoding):
             )
         level = np.empty(action_layout.size, np.int64)
         level[action_layout.place[action_layout.used]] = rows[action_layout.used]
-        # A level that this device lacks reads as NaN here; it is never allowed, so the device holds.
+        # A level that this device lacks becomes NaN; it is never allowed, so the device holds.
         joint_action = self.values[np.arange(action_layout.size), level]
         return DecodedActions(joint_action, level, np.zeros(len(action_layout.agents), np.int64))
 
@@ -94,13 +94,13 @@ class MultiDiscreteEncoding(Encoding):
                 or given.dtype.kind not in "iu"
             ):
                 return (
-                    f"action of {agent!r} must be {self.action_layout.width} whole numbers, one for each choice; "
+                    f"action of {agent!r} must be {self.action_layout.width} integers, one for each entry; "
                     f"got {actions[agent]!r}"
                 )
-        return "actions cannot be read as one row of choices for each agent"
+        return "actions cannot be converted to one row of choices per agent"
 
     def encode(self, joint_action: Array) -> dict[str, Any]:
-        """(W,) int64 for each agent; ignored slots are in the middle."""
+        """(W,) int64 for each agent; ignored entries take the middle choice."""
         check_one_state(joint_action, self.counts.shape, "encode: the joint action")
         rows = np.where(
             self.action_layout.used, self.nearest(joint_action)[self.action_layout.place], self.choices // 2

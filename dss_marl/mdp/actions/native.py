@@ -1,4 +1,4 @@
-"""Natives: each device's own space."""
+"""Native encoding: each device with its own action space."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 
 
 class NativeEncoding(Encoding):
-    """Each device as it is: a Dict by device, Discrete where it has positions, Box where it is continuous.
+    """A Dict by device: Discrete for devices with positions, Box for continuous ones.
 
-    An agent that is one device has that device's space itself.
+    If every agent is one device, an agent's space is that of its device.
     """
 
     name = "native"
@@ -28,7 +28,7 @@ class NativeEncoding(Encoding):
         names = [name for group in groups for name in group.names]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two devices are called {twice[0]!r}; actions 'native' needs unique names")
+            raise ValueError(f"two devices are named {twice[0]!r}; actions 'native' needs unique names")
         entries = [np.flatnonzero(action_layout.entry_device == d) for d in range(len(names))]
         self._own: list[dict[str, IntArray]] = [
             {names[d]: entries[d] for d in np.flatnonzero(action_layout.device_agent == a)}
@@ -42,7 +42,7 @@ class NativeEncoding(Encoding):
         return by_nature
 
     def space(self, agent: int) -> spaces.Space[Any]:
-        """Dict by device, or the device's own where every agent is one device."""
+        """Dict by device, or the device's space if every agent is one device."""
         own = {name: self._device_space(entries) for name, entries in self._own[agent].items()}
         return next(iter(own.values())) if self._alone else spaces.Dict(own)
 
@@ -56,7 +56,7 @@ class NativeEncoding(Encoding):
         return spaces.Tuple(parts)
 
     def mask_space(self, agent: int) -> spaces.Space[Any] | None:
-        """Dict of the devices that have positions, or the device's own; None where there are none."""
+        """Dict of the devices with positions, or the device's space; None without such devices."""
         own = {name: self._mask_of(entries) for name, entries in self._own[agent].items() if self.counts[entries].any()}
         if not own:
             return None
@@ -97,7 +97,7 @@ class NativeEncoding(Encoding):
         return DecodedActions(joint_action, level, clipped)
 
     def _read(self, who: str, given: Any, entries: IntArray, joint_action: Array, level: IntArray) -> int:
-        """Write one device's entries; how many were clipped."""
+        """Write one device's entries; returns the number of clipped values."""
         clipped = 0
         try:
             several = isinstance(given, tuple | list) or np.ndim(given)  # numpy takes no tuple of choices and vectors
@@ -105,7 +105,7 @@ class NativeEncoding(Encoding):
         except (ValueError, TypeError):
             numbers = []
         if len(numbers) != len(entries) or not np.isfinite(numbers).all():
-            raise ValueError(f"action of {who}: {given!r} is not {len(entries)} finite number(s)")
+            raise ValueError(f"action of {who}: {given!r} must be {len(entries)} finite number(s)")
         for k, number in zip(entries, numbers, strict=True):
             count = int(self.counts[k])
             if not count:
@@ -113,7 +113,7 @@ class NativeEncoding(Encoding):
                 clipped += joint_action[k] != number
                 continue
             if number != int(number) or not 0 <= number < count:
-                raise ValueError(f"action of {who}: {number:g} is none of the {count} choices from 0")
+                raise ValueError(f"action of {who}: {number:g} is not one of the {count} choices from 0")
             level[k] = int(number)
             joint_action[k] = self.values[k, level[k]]
         return clipped

@@ -1,1 +1,1 @@
-"""Plans of batteries, flexible loads, chargers and generators."""
+"""Energy planning of batteries, flexible loads, EV chargers and generators."""

@@ -1,4 +1,4 @@
-"""Proposals: what a programme of the whole day would have all stores do."""
+"""Quadratic program of a whole day for all storage and flexible devices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dss_marl.controllers.planning.energy.island_limits import IslandLimits
 from dss_marl.controllers.planning.energy.storage_fleet import StorageFleet
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
-_ROUNDS = 4  # of a programme, in which rows that it broke join it; few rows ever matter
-_WORST = 6  # of them at a time
-_MISSED = 1e-4  # beyond the limit
+_ROUNDS = 4  # maximum number of solves with added violated rows; few rows are ever active
+_WORST = 6  # rows added at a time
+_MISSED = 1e-4  # violation tolerance
 
 
 def solve_day_qp(
@@ -25,15 +25,15 @@ def solve_day_qp(
     radius: float,
     islands: IslandLimits,
 ) -> Array | None:
-    """(T, n) entries that a programme of the whole day wants; None where the solver gives up.
+    """(T, n) optimal entries of a program of the whole day; None if the solver fails.
 
     Args:
         stores: the devices.
-        now: (T, n) the entries around which.
-        answers: of all intervals.
-        slopes: of the columns by the entries, part by part.
-        radius: how far an entry may go.
-        islands: what feeds them, and may run out of fuel.
+        now: (T, n) entries at the expansion point.
+        answers: linearised intervals.
+        slopes: sensitivities of the columns to the entries, per device model.
+        radius: trust region of an entry.
+        islands: grid-forming units with their limits and fuel.
     """
     for part in stores.parts:
         part.lift_bans()
@@ -63,7 +63,7 @@ def _quadratic_program(
     radius: float,
     active: list[list[BoolArray]],
 ) -> tuple[SparseQP, IntArray, IntArray]:
-    """The programme with the active rows, and its variables of entries (T, n) and of columns' moves (T, m)."""
+    """The program with the active rows, and its variables of entries (T, n) and of column changes (T, m)."""
     programme, low, high = SparseQP(), stores.low, stores.high
     inside = np.clip(now, low, high)
     entry = programme.add_variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
@@ -90,7 +90,7 @@ def _quadratic_program(
 
 
 def _activate_rows(answer: LinearisedInterval, active: list[BoolArray], move: Array) -> bool:
-    """Whether rows that take no part are beyond their limit with columns moved by (m); the worst join in."""
+    """Activate the worst violated rows for column changes (m); returns whether there are any."""
     found = False
     for rows, on in zip(answer.rows, active, strict=True):
         paid = np.where(on, 0.0, rows.price * np.maximum(rows.value + rows.slopes @ move, 0.0))
@@ -102,7 +102,7 @@ def _activate_rows(answer: LinearisedInterval, active: list[BoolArray], move: Ar
 
 
 def _add_interval(programme: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
-    """An interval's cost, as a function of how far its columns move (m)."""
+    """Add an interval's cost as a function of its column changes (m)."""
     programme.add_cost(move, answer.gradient)
     free = np.flatnonzero(answer.curvature.any(1))
     programme.add_quadratic(move[free], answer.curvature[np.ix_(free, free)])
@@ -123,7 +123,7 @@ def _add_interval(programme: SparseQP, move: IntArray, answer: LinearisedInterva
 
 
 def _limit_fuel(programme: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
-    """What feeds an island gives no more over the day than its fuel; more is priced, so that a solution exists."""
+    """Limit the energy of grid-forming units over the day to their fuel; a penalised excess ensures feasibility."""
     dt_h = islands.dt_h
     for unit in np.flatnonzero(np.isfinite(islands.tanks)):
         lacking = programme.add_variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)

@@ -1,4 +1,4 @@
-"""Parts: devices of one kind in a day's programme, what their entries do to the grid and what their stores allow."""
+"""Models of device kinds in the day program: effect of entries on injections, and storage constraints."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.devices import Batteries, DeviceGroup, EVChargers, Inverters
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
-_STEP = 1e-4  # of an entry, for slopes of formulas
-_BOTH = 1e-3  # share of the power that a store may take and give at once before it is told to decide
-_WASTE = 1e-6  # price of power through a store, so that idle ones do not charge and discharge at once
+_STEP = 1e-4  # step of an entry for derivatives of formulas
+_BOTH = 1e-3  # share of simultaneous charging and discharging tolerated before it is forbidden
+_WASTE = 1e-6  # small cost of throughput, against simultaneous charging and discharging of idle storage
 
 
 @dataclass(frozen=True)
 class InjectionColumns:
-    """Directions in which injections move, in units near their ratings.
+    """Directions of injection changes, scaled to about their ratings.
 
     Attributes:
         injection: (m) index of each in the Feeder's injections.
-        kw, kvar: (T, m) what one unit adds, + into the grid.
+        kw, kvar: (T, m) change per unit, + into the grid.
     """
 
     injection: IntArray
@@ -33,12 +33,12 @@ class InjectionColumns:
 
 @dataclass(frozen=True)
 class DayOutlook:
-    """What the programme of a day knows.
+    """Data of a day program.
 
     Attributes:
         setpoints: (T, ...) of all intervals before control.
         dt_h: length of an interval [h].
-        stored, unmet, through: what a kWh at the day's end, undelivered, or through a unit is worth to the team.
+        stored, unmet, through: team reward per kWh stored at the end of the day, undelivered, or of throughput.
     """
 
     setpoints: Setpoints
@@ -54,11 +54,11 @@ class DayOutlook:
 
 
 class DeviceModel:
-    """Devices of one kind. Their decisions are their entries, (T, n), of which each moves its own device alone.
+    """Devices of one kind. The decision variables are their entries (T, n), each affecting its own device only.
 
     Attributes:
-        columns: what they move.
-        low, high: (T, n) ends of the entries.
+        columns: the affected injections.
+        low, high: (T, n) bounds of the entries.
     """
 
     def __init__(self, group: DeviceGroup, device_state: Array, outlook: DayOutlook) -> None:
@@ -73,19 +73,19 @@ class DeviceModel:
         raise NotImplementedError
 
     def start(self, entries: Array) -> Array:
-        """(T, n) entries to begin with, of devices that nobody controls if no better are known: (T, n)."""
+        """(T, n) initial entries, given those of uncontrolled devices (T, n)."""
         return entries
 
     def idle(self) -> Array:
-        """(T, n) entries with which as little as possible flows."""
+        """(T, n) entries with the lowest power."""
         return np.clip(np.zeros(self.low.shape), self.low, self.high)
 
     def values(self, entries: Array) -> Array:
-        """(T, m) how far along its columns everything is, with entries (T, n)."""
+        """(T, m) column values for entries (T, n)."""
         raise NotImplementedError
 
     def slopes(self, entries: Array) -> Any:
-        """(T m, T n) sparse: of the values by the entries, around entries (T, n)."""
+        """(T m, T n) sparse Jacobian of the column values at entries (T, n)."""
         n, m = entries.shape[1], len(self.columns.injection)
         rows, places, slopes = [], [], []
         for a in range(self.width):
@@ -111,9 +111,9 @@ class DeviceModel:
         """What holds between intervals, and what the stores are worth.
 
         Args:
-            programme: to write into.
-            entry: (T, n) the variables of the entries.
-            entries: (T, n) around which.
+            programme: to extend.
+            entry: (T, n) variables of the entries.
+            entries: (T, n) expansion point.
         """
         for step in range(1, self.outlook.steps):
             waits = np.repeat(step % self.act_every != 0, self.width)
@@ -132,11 +132,11 @@ class DeviceModel:
 
 
 class _PowerModel(DeviceModel):
-    """Devices whose power follows from the interval's entries alone: a kW and a kvar column for those that have them.
+    """Devices whose power depends on the entries of the same interval only, with kW and kvar columns.
 
     Args:
-        group, memory, outlook: as in Part.
-        moves_kw, moves_kvar: (D) which have.
+        group, device_state, outlook: as in DeviceModel.
+        moves_kw, moves_kvar: (D) which devices have such a column.
         rating: (D) unit of their columns [kW, kvar].
     """
 
@@ -168,12 +168,12 @@ class _PowerModel(DeviceModel):
         return np.concatenate([kw[:, self._kw], kvar[:, self._kvar]], axis=1) / self._rating[self._device]
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """(T, D) kW and kvar, + into the grid, of entries (T, D, A), whatever stores allow."""
+        """(T, D) kW and kvar, + into the grid, for entries (T, D, A), ignoring storage limits."""
         raise NotImplementedError
 
 
 class InverterModel(_PowerModel):
-    """Inverters: reactive power, and sun held back where they may."""
+    """Inverters: reactive power, and curtailment where allowed."""
 
     def __init__(self, group: Inverters, device_state: Array, outlook: DayOutlook) -> None:
         holds_back = (group.may_curtail > 0) & (len(group.action_labels) > 1)
@@ -194,12 +194,12 @@ class InverterModel(_PowerModel):
         setpoints = Setpoints(before.kw.copy(), before.kvar.copy(), before.tap, before.closed)
         device_state = np.zeros((len(entries), self.size, group.state_size))
         device_state[..., : self.width] = entries
-        group.hold(device_state, setpoints, None)  # inverters do not ask when
+        group.hold(device_state, setpoints, None)  # inverters do not depend on the interval
         return setpoints.kw[:, group.injections], setpoints.kvar[:, group.injections]
 
 
 class BatteryModel(_PowerModel):
-    """Batteries: power with its state of charge, and reactive power beside it."""
+    """Batteries: active power with state of charge, and reactive power."""
 
     def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
@@ -255,7 +255,7 @@ class BatteryModel(_PowerModel):
 
 
 class EVModel(_PowerModel):
-    """Cars that charge while they stay, up to what they need; what they lack when they leave costs."""
+    """EVs charging while connected, up to their energy demand; missing energy at departure is penalised."""
 
     def __init__(self, group: EVChargers, device_state: Array, outlook: DayOutlook) -> None:
         self.stays = group.stays(device_state, outlook.steps, outlook.dt_h)

@@ -1,4 +1,4 @@
-"""Shifting: flexible loads in a day's programme, whose payback comes in later intervals."""
+"""Flexible loads in the day program, with payback in later intervals."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dss_marl.controllers.planning.energy.device_models import DayOutlook, Devic
 from dss_marl.devices import FlexibleLoads
 from dss_marl.grid.state import Array, IntArray, Interval, Setpoints
 
-_SHED = 0.02  # of an entry, for slopes
+_SHED = 0.02  # step of an entry for derivatives
 
 
 class FlexibleLoadModel(DeviceModel):
-    """Flexible loads: what is shed now comes back later, as the devices themselves say.
+    """Flexible loads with the payback of the device model itself.
 
-    Their day needs no power flow, so it is played once for each interval in which they might shed a little more.
+    Their day needs no power flow, so it is simulated once per interval with a small additional shedding.
     """
 
     def __init__(self, group: FlexibleLoads, device_state: Array, outlook: DayOutlook) -> None:
@@ -34,7 +34,7 @@ class FlexibleLoadModel(DeviceModel):
         kw, kvar = before.kw[:, own], before.kvar[:, own]
         unit = np.maximum(np.abs(kw).max(axis=0), 1e-6)
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
-        return InjectionColumns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is less load
+        return InjectionColumns(own, np.tile(unit, (len(kw), 1)), unit * ratio)  # + is a load reduction
 
     def idle(self) -> Array:
         """See DeviceModel.idle: all is shed."""
@@ -45,7 +45,7 @@ class FlexibleLoadModel(DeviceModel):
         return self._simulate(entries[None])[0][0] / self.columns.kw
 
     def _simulate(self, entries: Array) -> tuple[Array, Array]:
-        """(B, T, D) kW drawn, negative, and (B, D) what the day is worth beyond the grid, of entries (B, T, D)."""
+        """(B, T, D) load, negative [kW], and (B, D) value of the day apart from the grid, for entries (B, T, D)."""
         group, outlook, before = self.group, self.outlook, self.outlook.setpoints
         count, steps = len(entries), outlook.steps
         device_state = np.broadcast_to(self.device_state, (count, *self.device_state.shape)).copy()
@@ -63,7 +63,7 @@ class FlexibleLoadModel(DeviceModel):
         return kw, worth + outlook.stored * group.stored_kwh(device_state)
 
     def _differences(self, entries: Array) -> tuple[Array, Array]:
-        """(T, T, D) change of the kW in each interval, and (T, D) of the day's worth, by the entry of each interval."""
+        """(T, T, D) derivative of the kW in each interval, and (T, D) of the day's value, by each interval's entry."""
         steps = self.outlook.steps
         way = np.where(entries <= 0, _SHED, -_SHED)
         tried = np.repeat(entries[None], steps + 1, axis=0)

@@ -1,4 +1,4 @@
-"""Network: how an interval's reward answers to injections, by differences on the engine."""
+"""Sensitivities of an interval's reward to injections, by finite differences on the engine."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_
 
 @dataclass(frozen=True)
 class HingeTerms:
-    """Values that cost where they exceed 0: price times the sum, or the highest, of max(value + slopes change, 0).
+    """Hinge penalties: price times the sum, or the maximum, of max(value + slopes change, 0).
 
     Attributes:
         value: (R) at the point.
-        slopes: (R, m) by the columns.
-        price: (R) of each; of a group only the first counts.
-        highest: True where only the highest of them is paid.
+        slopes: (R, m) sensitivities to the columns.
+        price: (R) of each; only the first one of a group applies.
+        highest: True if only the highest violation is penalised.
     """
 
     value: Array
@@ -38,14 +38,14 @@ class HingeTerms:
 
 @dataclass(frozen=True)
 class LinearisedInterval:
-    """An interval around a point.
+    """Local model of an interval.
 
     Attributes:
         gradient: (m) of the smooth part of the cost.
         curvature: (m, m) of the same, positive semidefinite.
-        rows: what costs beyond limits.
-        reach: (m) how far the columns may move.
-        given, by: (G) what the units that feed islands give [kW], and (G, m) that by the columns.
+        rows: penalties beyond limits.
+        reach: (m) maximum column changes.
+        given, by: (G) output of grid-forming units [kW], and (G, m) its sensitivity to the columns.
     """
 
     gradient: Array
@@ -57,17 +57,17 @@ class LinearisedInterval:
 
 
 class GridSensitivities:
-    """The grid as the programme sees it.
+    """Grid model of the day program.
 
-    What lies beyond limits (voltage, import, loading) is modelled as rows; all other terms of the reward are taken as
-    smooth, whatever they are, and measured.
+    Limit violations (voltage, import, loading) are modelled as rows; all other reward terms are assumed smooth and
+    measured.
 
     Args:
-        trials: on a plant.
-        columns: in which injections move.
+        trials: on a simulator.
+        columns: directions of injection changes.
 
     Attributes:
-        islands: what feeds those that the source does not.
+        islands: grid-forming units of the islands.
     """
 
     def __init__(self, trials: TrialSolver, columns: InjectionColumns) -> None:
@@ -84,7 +84,7 @@ class GridSensitivities:
         self._bend: Array | None = None
 
     def _solve_moved(self, state: GridState, change: Array) -> GridState:
-        """The interval with (m) changes along the columns, taps and banks where they are."""
+        """The interval with (m) column changes, and unchanged taps and banks."""
         step, now, columns = state.step, state.setpoints, self._columns
         setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
         np.add.at(setpoints.kw, columns.injection, change * columns.kw[step])
@@ -96,11 +96,11 @@ class GridSensitivities:
         return self.islands.fuel_cost(after) - self._smooth_rewards.team_reward(before, after)
 
     def drawn_kw(self, state: GridState) -> float:
-        """What the source and all that feeds islands give [kW]."""
+        """Output of the source and all grid-forming units [kW]."""
         return float(state.solution.source_kw) + float(self.islands.given_kw(state).sum())
 
     def measure_curvature(self, state: GridState) -> None:
-        """Measure how what is drawn bends with the injections: losses are nearly the same quadratic at all times.
+        """Measure the curvature of the drawn power in the injections; losses are nearly the same quadratic always.
 
         Raises:
             PowerFlowError: a power flow fails.
@@ -122,8 +122,8 @@ class GridSensitivities:
 
         Args:
             before, after: states around the step.
-            free: (m) True for the columns that may move in this interval.
-            reach: (m) how far they may.
+            free: (m) True for the columns that may change in this interval.
+            reach: (m) maximum changes.
 
         Raises:
             PowerFlowError: a power flow fails.
@@ -140,12 +140,12 @@ class GridSensitivities:
             slopes[:, k] = (self._values(moved) - value) / _STEP
         assert self._bend is not None
         curvature = self._bend * self._scale(before, base, smooth, free)
-        gradient -= np.diag(curvature) * _STEP / 2  # differences were forward
+        gradient -= np.diag(curvature) * _STEP / 2  # corrects the forward differences
         rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
         return LinearisedInterval(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
-        """How much a unit of that curvature costs in this interval; prices differ, and may be negative."""
+        """Cost per unit of that curvature in this interval; prices vary, and may be negative."""
         assert self._bend is not None
         bent, expected = 0.0, 0.0
         for direction in self._directions * free:
@@ -155,7 +155,7 @@ class GridSensitivities:
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
 
     def _values(self, state: GridState) -> Array:
-        """Voltages, import, where it costs the conductors' loading, and what feeds islands: its excess and power."""
+        """Voltages, import, conductor loading if penalised, and excess and power of grid-forming units."""
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
         import_kw, islands = [float(state.solution.source_kw)], self.islands
         v = state.solution.v_alive[self._scored]
@@ -176,7 +176,7 @@ class GridSensitivities:
         if self._per_loading:
             beyond, slope = value[n + 1 : last] - 1.0, slopes[n + 1 : last]
             near = beyond + np.abs(slope) @ reach > 0
-            if near.any():  # a cable's pieces carry the same current: one of them, the most loaded, stands for all
+            if near.any():  # segments of a cable carry the same current: the most loaded one represents all
                 beyond, slope = beyond[near], slope[near]
                 group, count = self._group_alike(beyond, slope * reach)
                 order = np.argsort(-beyond, kind="stable")
@@ -185,7 +185,7 @@ class GridSensitivities:
         return tuple(rows)
 
     def _voltages(self, v: Array, slopes: Array, reach: Array) -> HingeTerms:
-        """What nodes beyond the band cost; those that answer alike are one row."""
+        """Penalties of nodes outside the band; nodes with similar sensitivities are merged."""
         price = self._rewards.excursion_price(v)
         beyond = np.concatenate([v - (V_HIGH - _MARGIN), (V_LOW + _MARGIN) - v])
         slope, price = np.concatenate([slopes, -slopes]), np.tile(price, 2)
@@ -201,7 +201,7 @@ class GridSensitivities:
         return HingeTerms(np.asarray(np.bincount(group, beyond * weight), float), shared, np.asarray(total, float))
 
     def _group_alike(self, value: Array, change: Array) -> tuple[IntArray, int]:
-        """(R) the group of each row, of those that have nearly the same value and answer alike; and how many."""
+        """(R) group of each row, with nearly equal values and sensitivities; and the number of groups."""
         key = np.column_stack([value, change @ self._mixing])
         _, group = np.unique(np.rint(key / _ALIKE), axis=0, return_inverse=True)
         group = group.ravel()

@@ -1,4 +1,4 @@
-"""Islands: what feeds them in a day's programme, the limits at which it trips, and its fuel."""
+"""Islands in the day program: grid-forming units with trip limits and fuel."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, Interval
 from dss_marl.mdp.rewards import stored_energy, unserved, unserved_device_energy
 
-MARGINS = (0.02, 0.002)  # of a rating, for what the programme's slopes miss: much while steps are large, then little
-_KEPT = 3e-4  # of a tank, for the solver's tolerance: who runs dry a minute early is dark for an interval
-_DEAR = 20.0  # times the dearest load: what a kWh beyond a limit costs, since a trip leaves the whole island dark
+MARGINS = (0.02, 0.002)  # of a rating, for linearisation errors: large at first, small for small steps
+_KEPT = 3e-4  # fuel reserve as a share of the tank: running out a minute early means an outage of one interval
+_DEAR = 20.0  # penalty per kWh beyond a limit, in multiples of the highest load weight: a trip blacks out the island
 
 
 def feed_islands(task: Task, group: Generators) -> bool:
-    """Whether every unit of a group feeds an island of its own unless somebody tells it to stop."""
+    """Whether every unit of a group forms an island of its own by default."""
     setpoints = task.start.copy()
     group.hold(group.initial(), setpoints, Interval(0, task.scenario.start_hour, task.scenario.dt_h))
     return bool((group.grid_forming_units >= 0).all() and setpoints.closed[group.grid_forming_units].all())
 
 
 class IslandLimits:
-    """The units that feed the islands of a task; none where it has none.
+    """The grid-forming units of a task's islands, if any.
 
     Args:
         task: whose generators, if any, all ``feed_islands``.
 
     Attributes:
-        tanks: (G) energy that the fuel of each gives [kWh]; inf where it has no end.
-        per_kwh: what a kWh of fuel costs; (G), 0 where there is no tank.
+        tanks: (G) energy of the fuel of each [kWh]; inf if unlimited.
+        per_kwh: (G) cost of a kWh of fuel; 0 without a tank.
         dt_h: length of an interval [h].
-        beyond_kwh: what a kWh beyond a limit costs in the programme.
-        margin: of the ratings that the programme leaves.
+        beyond_kwh: penalty per kWh beyond a limit in the program.
+        margin: share of the ratings kept in reserve.
     """
 
     def __init__(self, task: Task) -> None:
@@ -53,20 +53,20 @@ class IslandLimits:
         return len(self.tanks)
 
     def any_tripped(self, after: GridState) -> bool:
-        """Whether any of them feeds nothing, because it tripped."""
+        """Whether any of them has tripped."""
         return not all(after.setpoints.closed[group.grid_forming_units].all() for group in self._groups)
 
     def given_kw(self, after: GridState) -> Array:
-        """(G) what each gives [kW]."""
+        """(G) output of each [kW]."""
         kw = [after.solution.grid_forming_kw[group.places].sum(axis=-1) for group in self._groups]
         return np.concatenate([np.zeros(0), *kw])
 
     def fuel_cost(self, after: GridState) -> float:
-        """What the fuel of the interval costs the team."""
+        """Cost of the fuel in the interval."""
         return float(self.per_kwh @ self.given_kw(after)) * self.dt_h
 
     def excess(self, after: GridState) -> Array:
-        """(6 G) by how much each exceeds, with a margin, its kW, 0, its kVA and what each phase bears [kW, kVA]."""
+        """(6 G) excess of each over its kW, 0, kVA and phase limits, with a margin [kW, kVA]."""
         found = [np.zeros(0)]
         for group in self._groups:
             kw, kvar = after.solution.grid_forming_kw[group.places], after.solution.grid_forming_kvar[group.places]

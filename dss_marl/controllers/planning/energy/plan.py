@@ -1,4 +1,4 @@
-"""Energy days: batteries, cars and flexible loads planned over the whole day, with inverters, taps and banks."""
+"""Energy plan of a day: batteries, EVs and flexible loads, with inverters, taps and banks."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState
 
-_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
+_TOLERANCE = 1e-7  # of the power flow: sensitivities are differences of solutions
 _ITERATIONS = 12
-_ENOUGH = 1e-4  # relative gain of an iteration that is worth another
-_LEAST = 0.02  # of an entry, how far a programme may reach at least
-_TURNS = 2  # of stores, then taps and banks
-_LARGE = 150_000  # nodes times steps: beyond, later turns go on from the taps there are, which is worse but much faster
+_ENOUGH = 1e-4  # relative gain of an iteration that justifies another
+_LEAST = 0.02  # minimum trust region of an entry
+_TURNS = 2  # alternations of storage, then taps and banks
+_LARGE = 150_000  # nodes times steps: above, later iterations keep the present taps, faster but less accurate
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the best requests found for a day.
+    """(T, F) the best joint actions found for a day.
 
-    A quadratic programme of the whole day proposes, with slopes from the engine and exact models of the stores; what
-    the played day confirms is taken. Taps and banks, where there are any, are sought in turns with it.
-    Switches stay where they are.
+    A quadratic program of the whole day makes proposals, with sensitivities from the engine and exact storage models;
+    proposals confirmed by simulation are accepted. Taps and banks, if any, are optimised alternately with it. Switches
+    are not operated.
 
     Args:
-        task: stores, with or without inverters, regulators and capacitors.
+        task: with storage or flexible devices, with or without inverters, regulators and capacitors.
         day: of the year.
-        thorough: more turns.
+        thorough: more iterations.
 
     Raises:
         ValueError: the day cannot be operated.
@@ -63,17 +63,17 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     problem = ""
     for group in task.device_groups:
         if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Switches) and not places(task).size:
-            problem = "Switches among the devices, and no store"
+            problem = "Switches among the devices, and no storage"
         elif isinstance(group, Generators) and not feed_islands(task, group):
-            problem = "generators that do not run by themselves, each in an island of its own"
+            problem = "generators that do not each form an island of their own by default"
         elif isinstance(group, Inverters) and (group.mode != "share" or np.any(group.var_first)):
-            problem = "inverters with power factors, curves or var priority"
+            problem = "inverters in power_factor or volt_var mode or with var priority"
         elif isinstance(group, EVChargers) and group.act_every is not None:
             problem = "chargers that do not act at every step"
         elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
@@ -82,17 +82,17 @@ def unsupported_reason(task: Task) -> str:
 
 
 class EnergyDay:
-    """A day's plan, made better by programmes that the played day confirms.
+    """A day's plan, improved by programs and confirmed by simulation.
 
     Args:
-        task: what there is.
+        task: the task.
         day: of the year.
 
     Attributes:
-        trials: on the plant.
+        trials: on the simulator.
         positions: of taps and banks.
-        plan: (T, F) the best requests so far.
-        total: what they earn.
+        plan: (T, F) the best joint actions so far.
+        total: their return.
     """
 
     def __init__(self, task: Task, day: int) -> None:
@@ -121,26 +121,26 @@ class EnergyDay:
         self._network.measure_curvature(self._afters[heaviest])
 
     def _rules(self) -> list[Controller]:
-        """Whose days are worth beginning with: an island's, and what looks no further where slopes tell little.
+        """Controllers for initial plans: load rationing for islands, and myopic ones where linearisation fails.
 
-        The circuit's own controls move when a voltage leaves their band, which no slope foresees.
+        The circuit's own controls move when a voltage leaves their band, which no linearisation predicts.
         """
         island = [LoadRationing()] if self._network.islands.size else []
         return [*island, *([Greedy()] if self.task.scenario.circuit_controls else [])]
 
     @property
     def _entries(self) -> Array:
-        """(T, n) what the stores are asked."""
+        """(T, n) entries of the storage fleet."""
         return self.plan[:, self._stores.places]
 
     def _with_entries(self, entries: Array) -> Array:
-        """(T, F) the plan with other entries of the stores."""
+        """(T, F) the plan with other entries of the storage fleet."""
         plan = self.plan.copy()
         plan[:, self._stores.places] = entries
         return plan
 
     def play(self, plan: Array) -> tuple[float, list[GridState], list[GridState]]:
-        """What (T, F) requests earn, and the states around every step; -inf where a power flow or an island fails."""
+        """Return of (T, F) joint actions, and the states around each step; -inf if a power flow or an island fails."""
         simulator, total = self.trials.simulator, 0.0
         befores: list[GridState] = []
         afters: list[GridState] = []
@@ -156,14 +156,14 @@ class EnergyDay:
         return total, befores, afters
 
     def begin(self) -> None:
-        """Better entries at the taps and banks at the start; what feeds islands keeps away from its limits at first."""
+        """Improve the entries at the initial taps and banks, at first with a margin to the limits of islands."""
         islands = self._network.islands
         for margin in MARGINS if islands.size else MARGINS[-1:]:
             islands.margin = margin
             self.improve()
 
     def improve(self) -> float:
-        """Better entries at the taps and banks of now; what was gained."""
+        """Improve the entries at the present taps and banks; returns the gain."""
         start, radius = self.total, 2.0
         answers: list[LinearisedInterval] = []
         slopes: list[Any] = []
@@ -186,7 +186,7 @@ class EnergyDay:
         return self.total - start
 
     def _accept(self, wanted: Array) -> tuple[float, float]:
-        """Play the entries wanted, or go a part of the way; what was gained, 0 if neither is better, and the part."""
+        """Simulate the proposed entries, or a partial step; returns the gain, or 0, and the step length."""
         now = self._entries
         for part in (1.0, 0.4):
             gained = self._take_if_better(self._with_entries(now + part * (wanted - now)))
@@ -195,17 +195,17 @@ class EnergyDay:
         return 0.0, 0.0
 
     def _take_if_better(self, plan: Array) -> float:
-        """Take a plan if it earns more when it is played, as it is kept; what was gained, or 0."""
+        """Accept a plan, rounded as stored, if simulation confirms a better return; returns the gain, or 0."""
         plan = self._round(plan)
         total, befores, afters = self.play(plan)
         gained = total - self.total
-        if not gained > 0:  # nor where both fail
+        if not gained > 0:  # also false if both fail
             return 0.0
         self.plan, self.total, self._befores, self._afters = plan, total, befores, afters
         return gained
 
     def _linearise(self, radius: float) -> tuple[list[LinearisedInterval], list[Any]]:
-        """How each interval answers around the plan, and (T m, T n) how each part's entries move its columns."""
+        """Linearised intervals around the plan, and per device model (T m, T n) Jacobians of its columns."""
         slopes = self._stores.slopes(self._entries)
         reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
         free, reach = reach > 0, np.minimum(reach * min(radius, 1.0), 2.0)
@@ -213,7 +213,7 @@ class EnergyDay:
         return [self._network.linearise(*row) for row in rows], slopes
 
     def move_taps(self, first: bool) -> float:
-        """Taps and banks over the day, and inverters with them, while stores do what they do; what was gained."""
+        """Optimise taps, banks and inverters over the day with fixed storage; returns the gain."""
         positions, task = self.positions, self.task
         intervals = IntervalModel(self.trials, self._befores, positions, self.plan)
         prices = positions.prices(self.trials, self._befores[0])
@@ -225,7 +225,7 @@ class EnergyDay:
         return self._take_if_better(search.requests())
 
     def _round(self, plan: Array) -> Array:
-        """(T, F) a plan in half precision; cars are never asked for less than planned."""
+        """(T, F) a plan in half precision; charging of EVs is never rounded down."""
         rounded, places = plan.astype(np.float16), self._stores.not_to_lower()
         less = rounded[:, places] < plan[:, places]
         rounded[:, places] = np.where(less, np.nextafter(rounded[:, places], np.float16(1)), rounded[:, places])

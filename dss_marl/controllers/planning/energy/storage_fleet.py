@@ -1,4 +1,4 @@
-"""Stores: all devices of a day's programme together, whatever their kinds."""
+"""All devices of the day program, of all kinds."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ PARTS: dict[type, Any] = {
 
 
 class StorageFleet:
-    """The devices that a programme decides: all but regulators and capacitors.
+    """The devices optimised by the day program: all but regulators and capacitors.
 
     Args:
-        task: what there is.
+        task: the task.
         day: of the year.
-        memories: of each kind, at the beginning of the day.
+        device_states: of each kind, at the beginning of the day.
 
     Attributes:
-        parts: kind after kind.
-        slices: of each part's entries among those of all.
-        places: (n) of the entries in the flat vector.
-        columns: (m) what they move, part after part.
-        low, high: (T, n) ends of the entries.
+        parts: device models, kind after kind.
+        slices: of each model's entries among those of all.
+        places: (n) positions of the entries in the joint action.
+        columns: (m) affected injections, model after model.
+        low, high: (T, n) bounds of the entries.
     """
 
     def __init__(self, task: Task, day: int, device_states: list[Array]) -> None:
@@ -64,27 +64,27 @@ class StorageFleet:
         self.high = np.hstack([part.high for part in self.parts])
 
     def start(self, entries: Array) -> Array:
-        """(T, n) entries to begin with, from those of devices that nobody controls."""
+        """(T, n) initial entries, given those of uncontrolled devices."""
         own = zip(self.parts, self.slices, strict=True)
         return np.hstack([part.start(entries[:, mine]) for part, mine in own])
 
     def idle(self) -> Array:
-        """(T, n) entries with which nothing flows: no load, no sun, no store; an island's feeder bears that."""
+        """(T, n) entries with the lowest power of loads, PV and storage, which every island can supply."""
         return np.hstack([part.idle() for part in self.parts])
 
     def slopes(self, entries: Array) -> list[Any]:
-        """Per part, (T m, T n) sparse: how its entries move its columns."""
+        """Per device model, (T m, T n) sparse Jacobian of its columns."""
         return [part.slopes(entries[:, mine]) for part, mine in zip(self.parts, self.slices, strict=True)]
 
     def not_to_lower(self) -> IntArray:
-        """Places of the entries that rounding must not lower: a car would leave with a little less than it needs."""
+        """Positions of entries that must not be rounded down: an EV would leave with slightly too little energy."""
         own = zip(self.parts, self.slices, strict=True)
         cars = [self.places[mine] for part, mine in own if isinstance(part, EVModel)]
         return np.concatenate([np.zeros(0, np.int64), *cars])
 
 
 def places(task: Task) -> IntArray:
-    """(n) places in the flat vector of the entries that a programme decides."""
+    """(n) positions in the joint action of the entries that the program decides."""
     parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
     own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if type(g) in PARTS]
     return np.concatenate([np.zeros(0, np.int64), *own])

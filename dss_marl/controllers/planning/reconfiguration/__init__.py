@@ -1,1 +1,1 @@
-"""Plans of open points."""
+"""Planning of network reconfiguration."""

@@ -1,4 +1,4 @@
-"""Screening: a linear model that ranks all radial configurations of an interval at once."""
+"""LinDistFlow screening: a linear model that ranks all radial configurations of an interval at once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.mdp.rewards import loss, violating_share, voltage_violation
 
-Single = NDArray[np.float32]  # half the memory, and all the digits that a ranking needs
-_TOGETHER = 5_000  # configurations at a time
+Single = NDArray[np.float32]  # half the memory; sufficient precision for ranking
+_TOGETHER = 5_000  # configurations per batch
 
 
 class LinDistFlowScreening:
-    """Branch flows without losses, and voltage drops linear in them (LinDistFlow; Baran and Wu, doi:10.1109/61.25627).
+    """Lossless branch flows with linear voltage drops (LinDistFlow; Baran and Wu, doi:10.1109/61.25627).
 
-    The flows of any configuration are those at home plus currents round the rings, which make the flow through the open
-    places zero. Nothing is iterated, so nothing fails to converge; what is ranked high is for the engine to confirm.
+    The flows of a configuration are those of the initial one plus ring flows, which cancel the flow through the open
+    switches. There is no iteration, so it always has a solution; high-ranked configurations are checked on the engine.
 
     Args:
         task: with open points.
-        group: these.
-        trees: (K, D) as from ``trees.all_trees``.
+        group: the open points.
+        trees: (K, D) from ``spanning_trees.all_trees``.
     """
 
     def __init__(self, task: Task, group: OpenPoints, trees: IntArray) -> None:
@@ -49,13 +49,13 @@ class LinDistFlowScreening:
         column_of = {row["place"]: k for k, row in enumerate(rows) if row["place"] >= 0}
         column_of |= {int(home): count + k for k, home in enumerate(group.home)}
         self._column = np.array([column_of[k] for k in range(len(group.places))])
-        # _paths: (buses, branches) 1 where the way from the source to a bus goes over the branch, at home
+        # _paths: (buses, branches) 1 if the initial path from the source to a bus contains the branch
         self._paths = np.zeros((count + 1, width), np.float32)
         for k, (above, bus) in enumerate(order):
             self._paths[self._buses[bus]] = self._paths[self._buses[above]]
             self._paths[self._buses[bus], k] = 1
         self._rings = np.zeros((len(homes), width), np.float32)
-        for d, branch in enumerate(homes):  # round each ring: over the home from bus1 to bus2, and back
+        for d, branch in enumerate(homes):  # around each ring: through the home switch from bus1 to bus2, and back
             self._rings[d] = self._paths[self._buses[branch.bus1]] - self._paths[self._buses[branch.bus2]]
             self._rings[d, count + d] = 1
         minors = self._rings[:, self._column[trees]].transpose(1, 0, 2)
@@ -68,10 +68,10 @@ class LinDistFlowScreening:
         self._weights = [task.reward_model.weight(term) for term in (loss, voltage_violation, violating_share)]
 
     def scores(self, now: GridState) -> Array:
-        """(K) what the terms loss, voltage_violation and violating_share would come to, about.
+        """(K) approximate values of the terms loss, voltage_violation and violating_share.
 
         Args:
-            now: the interval as agents see it; its loads and units count.
+            now: the interval as observed, with its loads and units.
         """
         flow = np.stack([self._home_flows(power) for power in (now.setpoints.kw, now.setpoints.kvar)])
         nodes = self._task.feeder.source_nodes
@@ -80,7 +80,7 @@ class LinDistFlowScreening:
         return np.concatenate([self._part(slice(k, k + _TOGETHER), flow, square) for k in parts])
 
     def _home_flows(self, power: Array) -> Single:
-        """(branches) flow away from the source at home [kW or kvar]."""
+        """(branches) flow away from the source in the initial configuration [kW or kvar]."""
         drawn = -np.bincount(self._injection_bus, power, len(self._paths)).astype(np.float32)
         return np.asarray(drawn @ self._paths, np.float32)
 
@@ -91,7 +91,7 @@ class LinDistFlowScreening:
         rows = np.arange(len(column))[:, None]
         flows[:, rows, column] = 0.0
         lost_mw = ((flows**2).sum(0) @ self._r) / (square * self._volt**2)  # kW^2 ohm / V^2 is MW
-        drop = 2e3 * (flows[0] * self._r + flows[1] * self._x) / self._volt**2  # of the square of the voltage [pu^2]
+        drop = 2e3 * (flows[0] * self._r + flows[1] * self._x) / self._volt**2  # drop of the squared voltage [pu^2]
         drop[rows, column] = -np.einsum("kd,kpd->kp", drop @ self._rings.T, inverse)
         v = np.sqrt(np.maximum(square - drop @ self._paths.T, 1e-4))
         out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)

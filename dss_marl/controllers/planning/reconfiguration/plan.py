@@ -1,4 +1,4 @@
-"""Reconfigured days: the best sequence of radial configurations, from all that there are."""
+"""Reconfiguration plan of a day: the best sequence of radial configurations."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 
-_TOLERANCE = 1e-7  # of the power flow, see volt_var
-_SOLVES = 20_000  # power flows for which all configurations are tried in all intervals, without screening
-_BEST = 12  # configurations that a window of the day offers
+_TOLERANCE = 1e-7  # of the power flow, see planning.volt_var
+_SOLVES = 20_000  # power flows up to which all configurations are evaluated in all intervals, without screening
+_BEST = 12  # candidate configurations per window of the day
 _THOROUGH = 40
 _WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96)  # intervals
-_ROUNDS = 4  # of trying what lies around the path
+_ROUNDS = 4  # of trying neighbours of the path
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the best requests found for a day.
+    """(T, F) the best joint actions found for a day.
 
-    Where there are few configurations, the engine tries all of them in every interval, and the path is the best there
-    is. Else a linear model ranks them; those that are best in some window of the day are tried on the engine in every
-    interval, and what lies one exchange from the path in the intervals around.
+    With few configurations the engine evaluates all of them in every interval, and the path is optimal. Otherwise a
+    linear model ranks them; the best ones of each window of the day are evaluated on the engine in every interval, and
+    configurations one exchange away from the path in neighbouring intervals.
 
     Args:
-        task: open points, and nothing else that moves.
+        task: with open points as the only controlled devices.
         day: of the year.
-        thorough: let the model offer more.
+        thorough: evaluate more candidates of the model.
     """
     trials = TrialSolver(Simulator(task, open_engine(task.feeder, tolerance=_TOLERANCE)))
     configurations = RadialConfigurations(trials)
@@ -62,13 +62,13 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     scenario, problem = task.scenario, ""
     others = [group for group in task.device_groups if not isinstance(group, OpenPoints)]
     if len(others) == len(task.device_groups):
         return "no open points"
     if others:
-        problem = f"{type(others[0]).__name__} beside open points"
+        problem = f"{type(others[0]).__name__} in addition to open points"
     for group in task.device_groups:
         if isinstance(group, OpenPoints) and len(conductor_counts(group)) > 1:
             problem = "open points over lines of different phases"
@@ -88,14 +88,14 @@ def _phases(task: Task) -> tuple[int, ...]:
 
 
 class _WindowScores:
-    """What the model makes of all configurations, added up over windows of the day."""
+    """Model scores of all configurations, summed over windows of the day."""
 
     def __init__(self, screening: LinDistFlowScreening, states: list[GridState]) -> None:
         scores = np.array([screening.scores(state) for state in states])
         self._sums = np.concatenate([np.zeros((1, scores.shape[1])), scores.cumsum(axis=0)])
 
     def best_configurations(self, count: int) -> IntArray:
-        """The best ones of each window, without repetition."""
+        """The best ones of each window, without duplicates."""
         found: set[int] = set()
         steps = len(self._sums) - 1
         for window in (w for w in _WINDOWS if w <= steps):
@@ -109,8 +109,8 @@ class _Search:
     """Radial configurations on offer, and the best path through them.
 
     Attributes:
-        path: per interval, (D) open places.
-        total: what it earns.
+        path: per interval, (D) open switches.
+        total: its return.
     """
 
     def __init__(self, configurations: RadialConfigurations, states: list[GridState]) -> None:
@@ -118,7 +118,7 @@ class _Search:
         self._prices = configurations.prices(states[0])
         group = configurations.group
         self._home = np.sort(group.home)
-        self._earned: dict[tuple[int, ...], Array] = {}  # (T) by interval, NaN where not tried
+        self._earned: dict[tuple[int, ...], Array] = {}  # (T) per interval, NaN where not evaluated
         every = 1 if group.act_every is None else int(group.act_every[0])
         self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
         self.path: list[IntArray] = []
@@ -126,13 +126,13 @@ class _Search:
         self.try_everywhere([self._home])
 
     def try_everywhere(self, trees: Iterable[IntArray]) -> None:
-        """Try more configurations in every interval, and take the best path through all that were tried."""
+        """Evaluate more configurations in every interval, and update the best path."""
         everywhere = np.ones(len(self._states), bool)
         self._try({tuple(one.tolist()): everywhere for one in trees})
         self._choose()
 
     def try_neighbours(self) -> None:
-        """Try what is one exchange from the path where it is, an interval earlier and later, and choose again."""
+        """Evaluate neighbours of the path in its intervals and the adjacent ones, and update the path."""
         where: dict[tuple[int, ...], BoolArray] = {}
         count = len(self._states)
         for t, places in enumerate(self.path):
@@ -142,10 +142,10 @@ class _Search:
         self._choose()
 
     def _try(self, where: Mapping[tuple[int, ...], BoolArray]) -> None:
-        """Ask the engine in these (T) intervals, unless that was done."""
+        """Evaluate on the engine in these (T) intervals, unless done before."""
         for one in where:
             self._earned.setdefault(one, np.full(len(self._states), np.nan))
-        for t, state in enumerate(self._states):  # interval by interval: only switches differ from solve to solve
+        for t, state in enumerate(self._states):  # interval by interval, so that only switches differ between solves
             for one, wanted in where.items():
                 if wanted[t] and np.isnan(self._earned[one][t]):
                     self._earned[one][t] = self._configurations.reward(state, np.array(one))
@@ -157,11 +157,11 @@ class _Search:
         np.put_along_axis(shut, sets, 0, axis=1)
         start = np.ones(len(self._prices), np.int64)
         start[self._home] = 0
-        # What earns less than the best of an interval by more than all moves there and back cost is never worth it,
-        # where one may move at any time.
+        # If moves are allowed at any time, a candidate that is worse than the best of an interval by more than the cost
+        # of all moves there and back is never worthwhile.
         free = all(limit.all() for limit in self._limits)
         worse = 4 * len(self._home) * float(self._prices.max(initial=0.0)) if free else np.inf
-        offers = [np.union1d(np.flatnonzero(column >= column.max() - worse), 0) for column in table.T]  # 0 is home
+        offers = [np.union1d(np.flatnonzero(column >= column.max() - worse), 0) for column in table.T]  # 0: initial
         rewards = [column[own] for column, own in zip(table.T, offers, strict=True)]
         places = [shut[own] for own in offers]
         self.total, path = best_path(rewards, places, start, self._limits, self._prices)
@@ -171,7 +171,7 @@ class _Search:
 def _requests_along(
     task: Task, configurations: RadialConfigurations, states: list[GridState], path: list[IntArray]
 ) -> Array:
-    """(T, F) the requests that lead along the path."""
+    """(T, F) joint actions along the path."""
     here, result = configurations.group.home.copy(), []
     for places in path:
         here = configurations.move_targets(here, places)

@@ -1,1 +1,1 @@
-"""Plans of switches after a fault."""
+"""Planning of service restoration after faults."""

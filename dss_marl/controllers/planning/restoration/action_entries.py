@@ -1,4 +1,4 @@
-"""Entries: what of a restoration task's flat action moves what, and where it lies."""
+"""Entries of a restoration task's joint action, by the devices they control."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ KINDS = (Switches, FeederTies, Generators, LoadShedders)
 
 @dataclass(frozen=True)
 class ActionEntries:
-    """The entries by what they move; wanted values are 1 or -1 of a switch closed or open, else as they are asked.
+    """Entries by kind of device. Target values are 1 or -1 for a closed or open switch, else action values.
 
     Attributes:
-        switching: entries of switches and supplies.
+        switching: entries of switches and feeder ties.
         switches: the row of Feeder.switches of each of them.
-        power, share: entries of the generators' power and share of reactive power.
-        breakers: entries of the breakers.
-        section: (F) in which section each entry's device lies.
-        values: per entry, the values that it may be given.
+        power, share: entries of the generators' active power and share of reactive power.
+        load_shedders: entries of the load shedders.
+        section: (F) section of each entry's device.
+        values: per entry, its admissible values.
     """
 
     switching: IntArray
     switches: IntArray
     power: IntArray
     share: IntArray
-    breakers: IntArray
+    load_shedders: IntArray
     section: IntArray
     values: list[Array]
 
@@ -58,18 +58,18 @@ class ActionEntries:
             switches=np.array([row for _, row in rows], dtype=np.int64),
             power=np.array(of_kind[Generators][::2], dtype=np.int64),
             share=np.array(of_kind[Generators][1::2], dtype=np.int64),
-            breakers=np.array(of_kind[LoadShedders], dtype=np.int64),
+            load_shedders=np.array(of_kind[LoadShedders], dtype=np.int64),
             section=section,
             values=_values(task, switching),
         )
 
     def request(self, simulator: Simulator, now: GridState, wanted: Array) -> Array:
-        """(F) what is asked so that entries come to what is wanted; where that is not possible now, they hold."""
+        """(F) joint action that moves entries to their targets; entries hold where that is infeasible now."""
         joint_action = wanted.copy()
         closed = now.setpoints.closed[self.switches]
         goal = wanted[self.switching] > 0
         joint_action[self.switching] = np.where(goal == closed, 0.0, np.where(goal, 1.0, -1.0))
-        # Alone among requests a closing may be done, after an opening, where the mask forbids it.
+        # A closing may follow an opening in the same interval although the mask forbids it.
         if simulator.task.encoding.discrete and (joint_action[self.switching] > 0).any():
             possible = simulator.feasible(now, joint_action[:, None])[:, 0]
             if not possible.all():

@@ -1,4 +1,4 @@
-"""Radial: which of a day's radial configurations are worth planning, by power flows of all their parts."""
+"""Screening of a day's radial configurations, by power flows of their parts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dss_marl.controllers.planning.restoration.cold_start import without_pickup
 from dss_marl.controllers.planning.restoration.section_pickup import WAYS, SectionPickup
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 
-_EARLY = 1 / 3  # of a day's worth, what its first interval stands for: loads are cold
-_MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval by which configurations are ranked
+_EARLY = 1 / 3  # weight of the first interval, with cold-load pickup, in the value of a day
+_MIXES = (_EARLY, 1.0, 0.0)  # weights of the first interval in the rankings of configurations
 
 
 class ConfigurationScreening:
-    """What configurations earn in the first interval, and in a later one when no load is cold any more.
+    """Rewards of configurations in the first interval, and in a later one without cold-load pickup.
 
-    A configuration is its parts, which do not feel each other, and the same part comes in many configurations: each
-    is tried once in each of the two intervals, with several ways to serve it, and the best way counts.
+    The parts of a configuration are independent, and a part occurs in many configurations: each part is evaluated once
+    in each of the two intervals, with several ways to serve its load, and the best one counts.
 
     Args:
         pickup: of the day.
         now: the first interval.
-        most: power flows; parts that would need more are unknown, and so are configurations with them.
+        most: maximum number of power flows; parts beyond it are unknown, and so are configurations with them.
 
     Attributes:
         states: (K, S) all radial configurations.
@@ -40,7 +40,7 @@ class ConfigurationScreening:
         self._try()
 
     def _numbered(self, closed: BoolArray) -> IntArray:
-        """(parts) numbers of a configuration's parts: which sections, fed how."""
+        """(parts) indices of a configuration's parts, each defined by its sections and its supply."""
         sections = self._pickup.sections
         part, found = sections.parts(closed), []
         shut = [(s, part[a]) for s, (a, _) in sections.joins.items() if closed[s]]
@@ -51,9 +51,9 @@ class ConfigurationScreening:
         return np.array(found)
 
     def _try(self) -> None:
-        """Power flows of few configurations that have all parts, in both intervals; the more ways the fewer they are.
+        """Power flows of a few configurations that cover all parts, in both intervals; fewer parts allow more ways.
 
-        Where there are too many even for one way each, those come first that serve most by their ratings.
+        If there are too many even for one way each, those that could serve most by their ratings come first.
         """
         order = self._covering(range(len(self.states)))
         if len(order) * len(self._moments) > self._most:
@@ -68,7 +68,7 @@ class ConfigurationScreening:
                 np.maximum.at(worth, self._parts[k], self._best(moment, self.states[k], ways))
 
     def _covering(self, order: Iterable[int]) -> list[int]:
-        """Configurations, in this order, that have a part which those before them do not have."""
+        """Configurations, in this order, with a part that earlier ones lack."""
         seen: set[int] = set()
         chosen = []
         for k in order:
@@ -79,7 +79,7 @@ class ConfigurationScreening:
         return chosen
 
     def _best(self, moment: GridState, closed: BoolArray, ways: int) -> Array:
-        """(parts) what each part of a configuration earns, by the best of several ways to serve it."""
+        """(parts) reward of each part of a configuration, for the best of several ways to serve its load."""
         pickup, points = self._pickup, moment.setpoints
         there = moment.replace(setpoints=Setpoints(points.kw, points.kvar, points.tap, closed))
         held = pickup.trials.simulator.hold_action(there)
@@ -93,11 +93,11 @@ class ConfigurationScreening:
 
     @property
     def rewards(self) -> Array:
-        """(K, 2) what each configuration earns in the first interval and in the later one; -inf where unknown."""
+        """(K, 2) reward of each configuration in the first and in the later interval; -inf if unknown."""
         return np.array([self._worth[:, parts].sum(axis=1) for parts in self._parts])
 
     def best_configurations(self, count: int) -> BoolArray:
-        """(about count, S) the best configurations by the day as a whole, by its beginning and by the rest of it."""
+        """(about count, S) the best configurations for the whole day, for its beginning, and for the rest."""
         if not len(self.states):
             return self.states
         worth = self.rewards

@@ -1,4 +1,4 @@
-"""Restoration: a day with faults, planned with full foresight; switches, supplies, generators and breakers."""
+"""Restoration plan of a day with faults, with perfect foresight: switches, ties, generators and load shedders."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.profiles.splits import seed_of
 
-_SOLVES = 16_000  # power flows of a day, half a minute's worth on ieee123's 286 nodes
-_FEWEST = 1000  # where each costs much, a minute's worth on ieee8500
-_EARLY = 4  # intervals in which most is decided
-_THOROUGH = 4  # times as many
-_GAIN = 1e-6  # of a return
-_MOST_AT_ONCE = 3  # entries that a random move changes together
-_STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5))  # power and reactive share of all generators
-_SCREENED, _PLANNED = 0.4, 0.4  # shares of the power flows: all configurations, and days with the best of them
-_CONFIGURATIONS = 18  # that are planned at most, ...
-_EACH = 200  # ... each with as many power flows at least
-_CHANGES = 6  # days with two of them that are tried
+_SOLVES = 16_000  # power flows per day, half a minute on ieee123 with 286 nodes
+_FEWEST = 1000  # minimum on large feeders, a minute on ieee8500
+_EARLY = 4  # first intervals, which matter most
+_THOROUGH = 4  # factor of power flows for a thorough search
+_GAIN = 1e-6  # minimum relative gain of a return
+_MOST_AT_ONCE = 3  # maximum number of entries changed by a random move
+_STARTS = ((1.0, 0.0), (1.0, 0.5), (0.0, 0.5))  # initial active and reactive power shares of all generators
+_SCREENED, _PLANNED = 0.4, 0.4  # shares of the power flows for screening, and for days with the best configurations
+_CONFIGURATIONS = 18  # maximum number of planned configurations, ...
+_EACH = 200  # ... each with at least this many power flows
+_CHANGES = 6  # days tried with a change between two of them
 
 
 def unsupported_reason(task: Task) -> str:
-    """What a task has that a restoration plan does not move; "" where it fits."""
+    """Reason why a task is not supported; "" if it is."""
     kinds = {type(group).__name__ for group in task.device_groups if not isinstance(group, KINDS)}
     if kinds:
-        return f"{', '.join(sorted(kinds))} beside switches, supplies, generators and breakers"
+        return f"{', '.join(sorted(kinds))} in addition to switches, feeder ties, generators and load shedders"
     if not any(isinstance(group, Switches | FeederTies) for group in task.device_groups):
         return "no switch to restore with"
     if not task.scenario.faults:
@@ -45,17 +45,17 @@ def unsupported_reason(task: Task) -> str:
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) requests of the best plan found for a day and its fault.
+    """(T, F) joint actions of the best plan found for a day and its fault.
 
-    Plans say, for each interval, which switches are wanted closed, how much each generator gives and what is shed. All
-    radial configurations are screened by power flow; with the best of them days are planned, what is served being
-    chosen interval by interval, and days that go from one to another. What the nearest tie would do and every dark
-    section by itself are tried too. Then entries of the best plan are changed from some interval on, one by one and a
-    few together, and what earns more over the whole day stays.
+    A plan sets, for each interval, the target switch states, generator output and load shedding. All radial
+    configurations are screened by power flow; days are planned with the best of them, choosing the served load interval
+    by interval, and with changes from one to another. The nearest-tie rule and separate islands for all de-energised
+    sections are tried too. Then entries of the best plan are changed from some interval on, one at a time and a few
+    together, and changes that improve the whole day are kept.
 
     Args:
-        task: that ``refuses`` nothing of.
-        day: of the year; its fault is the one that the day's reset draws.
+        task: supported, see ``unsupported_reason``.
+        day: of the year; its fault is the one drawn at the day's reset.
         thorough: search longer.
     """
     env = ZoneEnv(task)
@@ -70,12 +70,12 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 class PlanSearch:
-    """Improves a plan of a day, (T, F) wanted values of all entries: 1 or -1 of a switch closed or open.
+    """Improves a plan of a day, (T, F) target values of all entries: 1 or -1 for a closed or open switch.
 
     Args:
         env: just reset.
-        solves: most power flows.
-        rng: of the order in which changes are tried.
+        solves: maximum number of power flows.
+        rng: for the order of changes.
     """
 
     def __init__(self, env: ZoneEnv, solves: int, rng: np.random.Generator) -> None:
@@ -95,16 +95,16 @@ class PlanSearch:
         self._take(0, self.plan)
 
     def plan_day(self) -> Array:
-        """(T, F) what the plan asks, interval by interval."""
+        """(T, F) joint actions of the plan."""
         rest = [np.zeros(self._task.agents.action_layout.size)] * (self.steps - len(self._asked))
         return np.array([*self._asked, *rest])
 
     def _configure(self, wanted: Array, closed: BoolArray) -> None:
-        """Write into (..., F) that the switches are wanted as in (S) ``closed``."""
+        """Set the switch targets in (..., F) to the states (S) ``closed``."""
         wanted[..., self._entries.switching] = np.where(closed[self._entries.switches], 1.0, -1.0)
 
     def _take(self, first: int, plan: Array) -> bool:
-        """Play a plan from an interval on; take it over where it earns more."""
+        """Simulate a plan from an interval on; accept it if it improves the return."""
         earned, states, requests = self._earned[: first + 1], self._states[: first + 1], self._asked[:first]
         for step in range(first, self.steps):
             now = states[step]
@@ -125,7 +125,7 @@ class PlanSearch:
     # --- searching -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Search until the power flows are spent, or nothing is left to try."""
+        """Search until the power flows are used up, or no changes are left."""
         self._begin()
         self._plan_configurations()
         for steps in (1, _EARLY):
@@ -138,7 +138,7 @@ class PlanSearch:
         return self._trials.solves < self._solves
 
     def _sweep(self, changes: Iterator[Callable[[Array], int]]) -> bool:
-        """Try changes, each to the plan of now; whether any earned more."""
+        """Try changes, each on the current plan; returns whether any improved it."""
         better = False
         for change in changes:
             if not self._left:
@@ -152,18 +152,18 @@ class PlanSearch:
     # --- first plans -----------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """The nearest ties or none, whole or in sections, with generators and breakers in some positions."""
+        """Initial plans: nearest ties or none, whole or in sections, with several generator and shedder settings."""
         parts = self._entries
         for base in (self.plan.copy(), self._nearest_ties(), self._apart()):
             self._take(0, base)
             for shed in self._shedding():
                 for power, share in _STARTS if parts.power.size else ():
                     plan = base.copy()
-                    plan[:, parts.power], plan[:, parts.share], plan[:, parts.breakers] = power, share, shed
+                    plan[:, parts.power], plan[:, parts.share], plan[:, parts.load_shedders] = power, share, shed
                     self._take(0, plan)
 
     def _apart(self) -> Array:
-        """(T, F) every dark section by itself, supplies closed onto their own."""
+        """(T, F) every de-energised section as a separate island, feeder ties closed onto their own."""
         plan, now = self.plan.copy(), self._states[0]
         ends = {branch.switch: list(branch.nodes1) for branch in self._task.feeder.branches if branch.switch >= 0}
         for entry, row in zip(self._entries.switching.tolist(), self._entries.switches.tolist(), strict=True):
@@ -174,11 +174,11 @@ class PlanSearch:
         return plan
 
     def _shedding(self) -> Array:
-        """Positions of all breakers to begin with."""
-        return np.array([-1.0, 0.0, 1.0]) if self._entries.breakers.size else np.zeros(1)
+        """Initial positions of all load shedders."""
+        return np.array([-1.0, 0.0, 1.0]) if self._entries.load_shedders.size else np.zeros(1)
 
     def _nearest_ties(self) -> Array:
-        """(T, F) what the rule would have closed in each interval."""
+        """(T, F) closings by the nearest-tie rule in each interval."""
         rule, plan, env = NearestTie(), self.plan.copy(), self._env
         saved = env.save_state()
         rule.reset(env)
@@ -193,7 +193,7 @@ class PlanSearch:
         return plan
 
     def _plan_configurations(self) -> None:
-        """Days with the best of all radial configurations, and days that go from one of them to another."""
+        """Plan days with the best radial configurations, and with changes from one of them to another."""
         screening = ConfigurationScreening(self._pickup, self._states[0], int(_SCREENED * self._solves))
         flows = int(_PLANNED * self._solves)
         states = screening.best_configurations(min(_CONFIGURATIONS, max(flows // _EACH, 1)))
@@ -210,9 +210,9 @@ class PlanSearch:
             self._take(0, plan)
 
     def _with_configuration(self, closed: BoolArray, most: int) -> tuple[Array, Array]:
-        """(T, F) a plan that goes to a configuration and serves what is best there in each interval; (T) rewards.
+        """(T, F) a plan that switches to a configuration and optimises the served load per interval; (T) rewards.
 
-        The first interval, when loads are coldest, is given half of the power flows.
+        The first interval, with the highest cold-load pickup, gets half of the power flows.
         """
         now, wanted = self._states[0], self.plan[0].copy()
         self._configure(wanted, closed)
@@ -231,7 +231,7 @@ class PlanSearch:
     # --- changes of a plan -----------------------------------------------------------------------------------------
 
     def _singles(self, steps: int) -> Iterator[Callable[[Array], int]]:
-        """One entry from one of the first intervals on, all of them once."""
+        """Changes of one entry from one of the first intervals on, each once."""
         entries = self._rng.permutation(self._task.agents.action_layout.size)
         for first in range(min(steps, self.steps)):
             for entry in entries:
@@ -239,10 +239,10 @@ class PlanSearch:
                     yield _from(first, [(int(entry), float(value))])
 
     def _mixed(self) -> Iterator[Callable[[Array], int]]:
-        """Several entries, of switches mostly, from an interval on or for some; without end."""
+        """Endless random changes of several entries, mostly of switches, from an interval on or for a while."""
         size, rng, entries = self._task.agents.action_layout.size, self._rng, self._entries
         while True:
-            first = int(self.steps * rng.random() ** 3)  # early ones more often
+            first = int(self.steps * rng.random() ** 3)  # early intervals more often
             last = self.steps if rng.random() < 0.6 else int(rng.integers(first + 1, self.steps + 1))
             pairs = []
             for _ in range(int(rng.integers(2, _MOST_AT_ONCE + 1))):
@@ -252,7 +252,7 @@ class PlanSearch:
 
 
 def _pairs(earned: Array) -> list[tuple[int, int, int]]:
-    """Which of the (K, T) plans to begin with, which to end with, and from which interval on; best first."""
+    """Pairs of first and second of the (K, T) plans, and the interval of the change; best first."""
     done = np.concatenate([np.zeros((len(earned), 1)), earned.cumsum(axis=1)], axis=1)
     steps = earned.shape[1]
     found = [
@@ -266,7 +266,7 @@ def _pairs(earned: Array) -> list[tuple[int, int, int]]:
 
 
 def _from(first: int, pairs: list[tuple[int, float]], last: int | None = None) -> Callable[[Array], int]:
-    """A change of a plan: entries to values from one interval until another; tells where it begins."""
+    """A change that sets entries to values between two intervals; it returns its first interval."""
 
     def change(plan: Array) -> int:
         for entry, value in pairs:

@@ -1,4 +1,4 @@
-"""Pick-up: what a feeder in a given configuration serves, each part that hangs together tried beside the others."""
+"""Load pickup in a given configuration, optimised for all connected parts in parallel."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.agents import with_devices
 from dss_marl.zones import build_zones, stack
 
-_POWER_FACTOR = 0.9  # of what a tie feeds: kW of its kVA
-# Ways to serve a configuration: of what ties and generators have, or of the load, the share that is filled; and the
-# generators' power and reactive share.
+_POWER_FACTOR = 0.9  # of the load on a tie: kW over kVA
+# Ways to serve a configuration: served share of the capacity of ties and generators, or of the load; and active and
+# reactive power shares of the generators.
 WAYS = (
     (1.0, 1.0, 0.5), (0.8, 1.0, 0.5), (0.65, 0.0, 0.5), (1.0, 0.0, 0.5), (0.9, 1.0, 0.0), (0.8, 0.0, 0.5),
     (0.65, 1.0, 0.0), (0.5, 0.0, 0.0),
 )  # fmt: skip
-_GAIN = 1e-6  # of a reward
-_PAIRS = 12  # exchanges that are tried of each part: one section serves less, another one more
+_GAIN = 1e-6  # minimum relative gain of a reward
+_PAIRS = 12  # exchanges tried per part: one section serves less, another one more
 
 
 class SectionPickup:
-    """Serves what is worth most, part by part of a configuration.
+    """Optimises the served load of each part of a configuration.
 
-    Parts that no closed line joins do not feel each other, so that one power flow tries a change in each of them, and
-    what a part earns is known whatever the others look like.
+    Parts without a closed line between them are independent, so one power flow evaluates a change in each of them, and
+    the reward of a part does not depend on the others.
 
     Args:
-        trials: on a plant that has begun a day.
+        trials: on a simulator with a started day.
         sections: of its feeder.
         entries: of its task.
-        rng: of the order in which changes are tried.
+        rng: for the order of changes.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class SectionPickup:
             zones = tuple(zone.with_priorities(task.priorities.weight) for zone in zones)
         self._zones = with_devices(zones, task.device_groups, [type(group).__name__ for group in task.device_groups])
         self._stacked = stack(self._zones)
-        self._limit = np.zeros((2, sections.count))  # what ties and generators in each section give [kW]
+        self._limit = np.zeros((2, sections.count))  # capacity of ties and generators in each section [kW]
         for group in task.device_groups:
             at = sections.of_bus[[task.feeder.bus_index[bus] for bus in group.buses]]
             if isinstance(group, FeederTies):
                 np.add.at(self._limit[0], at, group.kva * _POWER_FACTOR)
             elif isinstance(group, Generators):
                 np.add.at(self._limit[1], at, group.kw)
-        self._breakers = next((group for group in task.device_groups if isinstance(group, LoadShedders)), None)
+        self._load_shedders = next((group for group in task.device_groups if isinstance(group, LoadShedders)), None)
 
     def section_rewards(self, before: GridState, after: GridState) -> Array:
-        """(sections) what the team's reward owes to each."""
+        """(sections) contribution of each to the team reward."""
         return self.trials.reward_model.rewards_of(self._zones, self._stacked, before, after)
 
     def sum_by_part(self, part: IntArray, values: Array) -> Array:
-        """(sections) sums of values over the parts, each at the number of its first section."""
+        """(sections) sums over the parts, each at the index of its first section."""
         return np.asarray(np.bincount(part, values, self.sections.count), float)
 
     def starting_values(
@@ -74,23 +74,23 @@ class SectionPickup:
         """(F) wanted values with breakers and generators as in the first of WAYS, each once.
 
         Args:
-            now: whose loads count.
-            wanted: the rest.
-            closed: (S) states of the switches.
-            most: ways, at most.
+            now: with the loads.
+            wanted: targets of other entries.
+            closed: (S) switch states.
+            most: maximum number of ways.
         """
         entries, seen = self.entries, set()
         for share, power, reactive in WAYS[:most]:
             joint_action = wanted.copy()
-            joint_action[entries.breakers] = self._filled(now, closed, share)
+            joint_action[entries.load_shedders] = self._filled(now, closed, share)
             joint_action[entries.power], joint_action[entries.share] = power, reactive
             if joint_action.tobytes() not in seen:
                 seen.add(joint_action.tobytes())
                 yield joint_action
 
     def expected_kw(self, now: GridState, closed: BoolArray) -> float:
-        """What a configuration could serve by ratings alone, times its priority."""
-        group = self._breakers
+        """Load that a configuration could serve by ratings only, weighted by priority."""
+        group = self._load_shedders
         if group is None:
             return 0.0
         served = group.of <= NORMAL - 1 - self._filled(now, closed, 1.0)[group.owner]
@@ -98,13 +98,13 @@ class SectionPickup:
         return float((kw * group.weight)[served].sum())
 
     def _filled(self, now: GridState, closed: BoolArray, share: float) -> Array:
-        """(breakers) positions that serve class after class, near sections first, until a share is reached."""
-        group = self._breakers
+        """(load shedders) positions that serve class after class, near sections first, until a share is reached."""
+        group = self._load_shedders
         if group is None:
             return np.zeros(0)
         kw = picked_up_kw(self.trials.simulator, now)[group.injections]
         part, depth = self.sections.parts(closed), self.sections.depth(closed)
-        home = self.entries.section[self.entries.breakers]
+        home = self.entries.section[self.entries.load_shedders]
         tie = np.zeros(self.sections.count)
         fed = [k for s, k in self.sections.supplies.items() if closed[s]]
         tie[fed] = self._limit[0][fed]
@@ -123,13 +123,13 @@ class SectionPickup:
         return NORMAL - served.sum(axis=0).astype(float)
 
     def best(self, now: GridState, wanted: Array, first: bool, most: int) -> Array:
-        """(F) wanted values of an interval, with the switching as it is in ``wanted``.
+        """(F) target values of an interval, with the switching given in ``wanted``.
 
         Args:
             now: before the interval.
-            wanted: where to begin.
-            first: begin also with filled breakers.
-            most: power flows, about.
+            wanted: initial targets.
+            first: also start from the ways of ``starts``.
+            most: approximate number of power flows.
         """
         trial = _Trial(self, now, wanted)
         if trial.failed:
@@ -143,12 +143,12 @@ class SectionPickup:
         return trial.wanted
 
     def changes(self, part: IntArray, wanted: Array) -> list[list[tuple[int, float]]]:
-        """Changes of single entries of one part (entries), and exchanges between its breakers."""
-        own = np.intersect1d(part, np.concatenate([self.entries.breakers, self.entries.power, self.entries.share]))
+        """Changes of single entries of one part, and exchanges between its load shedders."""
+        own = np.intersect1d(part, np.concatenate([self.entries.load_shedders, self.entries.power, self.entries.share]))
         found = [[(int(e), float(v))] for e in own for v in self.entries.values[e] if abs(v - wanted[e]) > _GAIN]
         found = [found[k] for k in self._rng.permutation(len(found))]
-        breakers = np.intersect1d(own, self.entries.breakers)
-        shed, kept = breakers[wanted[breakers] > -1], breakers[wanted[breakers] < 1]
+        load_shedders = np.intersect1d(own, self.entries.load_shedders)
+        shed, kept = load_shedders[wanted[load_shedders] > -1], load_shedders[wanted[load_shedders] < 1]
         for _ in range(_PAIRS if shed.size and kept.size else 0):
             more, less = int(self._rng.choice(shed)), int(self._rng.choice(kept))
             if more != less:
@@ -157,12 +157,12 @@ class SectionPickup:
 
 
 class _Trial:
-    """An interval's best wanted values so far, part by part.
+    """Best target values of an interval so far, part by part.
 
     Args:
-        pickup: whose.
+        pickup: the optimiser.
         now: before the interval.
-        wanted: (F) to begin with.
+        wanted: (F) initial targets.
     """
 
     def __init__(self, pickup: SectionPickup, now: GridState, wanted: Array) -> None:
@@ -184,7 +184,7 @@ class _Trial:
         return self._pickup.sum_by_part(self._of_section, worth)
 
     def take_better_parts(self, wanted: Array) -> IntArray:
-        """Take other wanted values over where a part earns more; which parts do."""
+        """Accept other target values in parts that improve; returns which ones."""
         after = self._after(wanted)
         if after is None:
             return np.zeros(0, np.int64)
@@ -196,7 +196,7 @@ class _Trial:
         return better
 
     def sweep(self, rng: np.random.Generator, end: int) -> bool:
-        """Try the changes of all parts, those of each part one by one; whether any earned more."""
+        """Try the changes of all parts, one at a time in each; returns whether any part improved."""
         parts = {int(p): np.flatnonzero(self._of_entry == p) for p in np.unique(self._of_entry)}
         waiting = {p: self._pickup.changes(own, self.wanted) for p, own in parts.items()}
         gained = False

@@ -1,4 +1,4 @@
-"""Sections: what no switch parts, what joins them, and all radial ways to feed them."""
+"""Feeder sections, the switches between them, and all radial ways to supply them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dss_marl.devices.load_shedder import sections
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray, GridState, IntArray
 
-_FED = 0  # the node that stands for whatever feeds; section s is node s + 1
+_FED = 0  # node of all supplies; section s is node s + 1
 
 
 class _Edge(NamedTuple):
-    """A way to feed: between two nodes; ``row`` of Feeder.switches, -1 for a generator that forms an island."""
+    """A possible supply between two nodes; ``row`` of Feeder.switches, -1 for a generator that forms an island."""
 
     row: int
     a: int
@@ -32,14 +32,14 @@ class FeederSections:
     """A feeder contracted to its sections.
 
     Attributes:
-        of_bus: (buses) the section of each.
-        of_node: (N) the section of each.
-        count: of sections.
-        joins: row of Feeder.switches to the two sections that it joins.
-        whole: rows over which a section is fed on all its phases.
-        moved: rows of lines that the task's switches move.
-        supplies: row of a tie to another feeder to its section.
-        formers: sections with a generator that can form an island.
+        of_bus: (buses) section of each bus.
+        of_node: (N) section of each node.
+        count: number of sections.
+        joins: row of Feeder.switches to the two sections that it connects.
+        whole: rows that supply all phases of a section.
+        moved: rows of lines that the task's switches control.
+        supplies: row of a feeder tie to its section.
+        grid_forming_units: sections with a generator that can form an island.
         sources: sections with a source of the circuit.
     """
 
@@ -55,7 +55,7 @@ class FeederSections:
 
     @classmethod
     def build(cls, task: Task) -> FeederSections:
-        """The sections of a task's feeder, and what of it moves."""
+        """The sections of a task's feeder, and the controlled switches."""
         feeder = task.feeder
         of_bus = np.unique(sections(feeder), return_inverse=True)[1].reshape(-1)
         of_node = of_bus[feeder.node_bus]
@@ -97,7 +97,7 @@ class FeederSections:
         )
 
     def parts(self, closed: BoolArray) -> IntArray:
-        """(count) the first section of the part that each is in, with line switches (S) in these states."""
+        """(count) first section of the connected part of each, for switch states (S)."""
         root = list(range(self.count))
         for s, (a, b) in self.joins.items():
             if closed[s]:
@@ -106,7 +106,7 @@ class FeederSections:
         return np.array([_top(root, k) for k in range(self.count)])
 
     def depth(self, closed: BoolArray) -> IntArray:
-        """(count) how many joins part each section from what may feed it; a large number where nothing does."""
+        """(count) number of switches between each section and its supply; a large number without supply."""
         beside: list[list[int]] = [[] for _ in range(self.count)]
         for s, (a, b) in self.joins.items():
             if closed[s]:
@@ -114,7 +114,7 @@ class FeederSections:
                 beside[b].append(a)
         fed = [*self.sources, *(k for s, k in self.supplies.items() if closed[s])]
         result = np.full(self.count, self.count, np.int64)
-        for roots in (fed, self.grid_forming_units):  # a former feeds where nothing else does
+        for roots in (fed, self.grid_forming_units):  # grid-forming units supply the rest
             ahead = deque(k for k in roots if result[k] == self.count)
             result[list(ahead)] = 0
             while ahead:
@@ -126,14 +126,14 @@ class FeederSections:
         return result
 
     def radial(self, now: GridState) -> BoolArray:
-        """(K, S) every state of the switches in which each section that can be fed is fed over exactly one way.
+        """(K, S) all switch states that supply each section that can be supplied by exactly one path.
 
-        The ways are the moved lines that carry all phases of a section, ties to other feeders, and generators that form
-        islands; K is the number of different states among the spanning trees that they make with what feeds as one
-        node. A line that carries fewer phases stays as it is. None where there are too many trees to enumerate.
+        Edges are controlled lines with all phases of a section, feeder ties, and generators that form islands; K is the
+        number of different states among their spanning trees, with all supplies as one node. Lines with fewer phases
+        are not switched. Empty if there are too many trees to enumerate.
 
         Args:
-            now: with protection having opened around the faults.
+            now: after protection has isolated the faults.
         """
         closed = now.setpoints.closed
         faulted = set() if now.faulted is None else set(self.of_node[now.faulted].tolist())
@@ -159,7 +159,7 @@ class FeederSections:
         return np.unique(states, axis=0)
 
     def _edges(self, closed: BoolArray, faulted: set[int]) -> list[_Edge]:
-        """The ways around the faults, with what cannot move contracted."""
+        """Edges outside the faults, with fixed connections contracted."""
         fixed = [s for s in self.joins if closed[s] and (s not in self.moved or s not in self.whole)]
         still = np.zeros(len(closed), bool)
         still[fixed] = True
@@ -180,7 +180,7 @@ def _top(root: list[int], k: int) -> int:
 
 
 def _spanning(edges: Sequence[_Edge]) -> dict[int, tuple[int, _Edge | None]]:
-    """Node to the node above it and the way there, of one tree from what feeds; others are not in it."""
+    """Node to its parent and the edge there, of one tree from the supply; unsupplied nodes are missing."""
     tree: dict[int, tuple[int, _Edge | None]] = {_FED: (_FED, None)}
     ahead = deque([_FED])
     while ahead:
@@ -195,7 +195,7 @@ def _spanning(edges: Sequence[_Edge]) -> dict[int, tuple[int, _Edge | None]]:
 
 
 def _ring(edge: _Edge, tree: dict[int, tuple[int, _Edge | None]]) -> Iterator[_Edge]:
-    """An edge that the tree lacks, and the edges of the tree between its ends."""
+    """An edge outside the tree, and the tree edges between its ends."""
     above = [set(_up(end, tree)) for end in (edge.a, edge.b)]
     yield edge
     yield from above[0] ^ above[1]

@@ -1,1 +1,1 @@
-"""Plans of inverters, taps and capacitors."""
+"""Planning of volt-var control: inverters, taps and capacitors."""

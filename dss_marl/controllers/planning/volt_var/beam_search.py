@@ -1,4 +1,4 @@
-"""Regulated days: inverters planned while the circuit's own regulators and banks run by themselves."""
+"""Beam search over the states of autonomous regulators and capacitors, with planned inverters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Path(NamedTuple):
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the best requests found for a day.
+    """(T, F) the best joint actions found for a day.
 
     Regulators move by themselves as voltages leave their bands, and stay where they are until they leave them again.
     What comes after an interval thus depends on where they are, so the best path to each of their positions is kept:
@@ -40,9 +40,9 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     for what pushes taps to where it pays later. The engine says where the taps go.
 
     Args:
-        task: inverters, and nothing else that agents move.
+        task: with inverters as the only controlled devices.
         day: of the year.
-        thorough: keep four times as many positions.
+        thorough: use four times the beam width.
 
     Raises:
         ValueError: every path meets a power flow that fails.
@@ -55,12 +55,12 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     for group in task.device_groups:
         if not isinstance(group, Inverters):
             return f"{type(group).__name__} among the devices"
         if group.voltage_dependent or group.act_every is not None:
-            return "inverters on curves, or that do not act at every step"
+            return "inverters in volt_var mode, or that do not act at every step"
     if not task.scenario.circuit_controls:
         return "no controls of the circuit"
     return volt_var.unsupported_moves(task, IntervalModel.places_of(task))
@@ -70,9 +70,9 @@ class BeamSearch:
     """A day's paths through the positions of the circuit's own controls.
 
     Args:
-        task: what there is.
+        task: the task.
         day: of the year.
-        kept: most positions an interval.
+        kept: beam width.
     """
 
     def __init__(self, task: Task, day: int, kept: int) -> None:
@@ -88,7 +88,7 @@ class BeamSearch:
         self._pushes = np.vstack([together, -together, np.eye(len(self._places)), -np.eye(len(self._places))])
 
     def close(self) -> None:
-        """Give the solver back."""
+        """Release the engine."""
         self._running.simulator.engine.close()
 
     def plan_day(self) -> Array:
@@ -147,7 +147,7 @@ class BeamSearch:
         return after
 
     def _best_entries(self, now: GridState, entries: Array, curvature: Array | None) -> tuple[Array, Array | None]:
-        """(n) the inverters' best entries with taps and banks as they are, and the cost's curvature (n, n)."""
+        """(n) the inverters' best entries with present taps and banks, and the curvature of the cost (n, n)."""
         intervals = IntervalModel(self._held, [now], self._positions)
         inside = np.clip(entries, self._low, self._high)
         local = intervals.linearise(0, _NONE, inside, curvature)
@@ -157,7 +157,7 @@ class BeamSearch:
 
 
 def _with_positions(base: GridState, at: Setpoints) -> GridState:
-    """An interval before control with taps and banks as they are elsewhere."""
+    """An interval before control, with taps and banks from other set points."""
     setpoints = Setpoints(base.setpoints.kw, base.setpoints.kvar, at.tap.copy(), at.closed.copy())
     return base.replace(setpoints=setpoints)
 

@@ -1,4 +1,4 @@
-"""Days: a whole day planned with full foresight, taps and banks over the day, inverters within each interval."""
+"""Day search: taps and banks planned over the day, inverters within each interval, with perfect foresight."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from dss_marl.controllers.planning.volt_var.single_entry import optimise_single_
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.grid.state import Array, IntArray
 
-_MOST = 400  # places an interval offers: the best found so far
-_SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a place may come earlier or later
-_LITTLE = 1e-6  # gain that is not worth another try
-_PATIENCE = (2.0, 8.0)  # intervals over which a move is paid, of the first paths
+_MOST = 400  # maximum number of candidates per interval, the best found so far
+_SHIFTS = (-16, -8, -4, -2, -1, 1, 2, 4, 8, 16)  # intervals by which a position may be shifted in time
+_LITTLE = 1e-6  # gain below which an attempt is not repeated
+_PATIENCE = (2.0, 8.0)  # intervals over which the cost of a move is spread, for the initial paths
 
 
 class DaySearch:
-    """Sequential improvement of a day's plan.
+    """Iterative improvement of a day's plan.
 
-    Every round offers each interval the places around the path of now, with the inverters' best entries there as the
-    engine confirms them, and takes the best path through all places ever offered. So no round makes it worse, and a
-    move earlier, later, for an hour or for good is one round.
+    Every round adds candidate positions around the current path to each interval, with the inverters' best entries
+    confirmed on the engine, and takes the best path through all candidates so far. So no round worsens the plan, and a
+    move earlier, later, temporary or permanent takes one round.
 
     Args:
         intervals: the intervals.
         positions: of taps and banks.
-        prices: (P) of one move.
-        known: per interval, (P) positions to begin with and (n) the inverters' entries there; None finds some.
+        prices: (P) cost of one move.
+        known: per interval, (P) initial positions and (n) inverter entries; None determines them.
 
     Attributes:
         path: per interval, (P).
-        total: what the path earns.
+        total: return of the path.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DaySearch:
         self._choose()
 
     def _forward(self, patience: float) -> list[IntArray]:
-        """A first path, interval after interval, each move paid over so many intervals."""
+        """An initial path, interval by interval, with the cost of a move spread over ``patience`` intervals."""
         position, m, path = self._positions.start, self._intervals, []
         entries = np.clip(np.zeros(len(m.low)), m.low, m.high)
         for step, limit in enumerate(self._limits):
@@ -98,11 +98,11 @@ class DaySearch:
         return place, m.improve(step, place, IntervalOptimum(-np.inf, start.entries + change[:n]), local)
 
     def optimum(self, step: int) -> IntervalOptimum:
-        """What the interval earns on the path."""
+        """The optimum of the interval on the path."""
         return self._offers[step][self.path[step].tobytes()][1]
 
     def requests(self) -> Array:
-        """(T, F) what all entries are asked on the path."""
+        """(T, F) joint actions on the path."""
         before, result = self._positions.start, []
         for step, position in enumerate(self.path):
             _, joint_action = self._intervals.operating_point(step, position, self.optimum(step).entries)
@@ -118,7 +118,7 @@ class DaySearch:
         return local
 
     def _polish(self, step: int, position: IntArray, choice: IntervalOptimum, rounds: int) -> IntervalOptimum:
-        """The inverters' best entries at these positions, with fresh slopes for every round; a single one by trial."""
+        """The inverters' best entries at these positions, relinearised every round; derivative-free for one entry."""
         if len(choice.entries) == 1:
             found = optimise_single_entry(self._intervals, step, position)
             return found if found.reward > choice.reward else choice
@@ -138,7 +138,7 @@ class DaySearch:
             self._offers[step][position.tobytes()] = (position, choice)
 
     def improve(self, around: Callable[[IntArray], Iterable[IntArray]]) -> float:
-        """Offer what lies around the path, and take the best path; what was gained."""
+        """Add candidates around the path, and take the best path; returns the gain."""
         for step, position in enumerate(self.path):
             if self._settled[step]:
                 continue
@@ -159,7 +159,7 @@ class DaySearch:
         return self.total - total
 
     def _neighbour_positions(self, step: int) -> list[IntArray]:
-        """Where the path is in the intervals around, so that a move may come earlier or later."""
+        """Positions of the path in neighbouring intervals, so that a move may shift in time."""
         return [self.path[other] for other in (step + shift for shift in _SHIFTS) if 0 <= other < len(self.path)]
 
     def _choose(self) -> None:

@@ -1,4 +1,4 @@
-"""Moments: one interval of a known day, and the best that inverters can do in it at given taps and banks."""
+"""Interval model: optimal inverter entries of one interval of a known day, for given taps and banks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Probe:
     Attributes:
         base: the interval operated at the point.
         way: (n) the steps.
-        reached: (n) the interval after each of them.
-        first: (n) what each changes of the smooth cost.
-        kva: (n) what an entry moves per 1 of it [kVA].
+        reached: (n) the interval after each step.
+        first: (n) change of the smooth cost by each step.
+        kva: (n) change of power per unit of each entry [kVA].
     """
 
     base: GridState
@@ -42,7 +42,7 @@ class _Probe:
 
 @dataclass(frozen=True)
 class IntervalOptimum:
-    """What an interval earns, moves of taps and banks not counted.
+    """Optimum of an interval, without the cost of moves of taps and banks.
 
     Attributes:
         reward: of the team.
@@ -54,21 +54,21 @@ class IntervalOptimum:
 
 
 class IntervalModel:
-    """The intervals of a day, each with every inverter's entries as unknowns.
+    """The intervals of a day, with all inverter entries as decision variables.
 
-    The reward is the scenario's own, from the engine. What voltages out of band cost is read off its terms
-    ``voltage_violation`` and ``violating_share``; all other terms are taken as smooth, and their slopes are measured.
+    The reward is the scenario's own, computed on the engine. The cost of voltages out of band is derived from the terms
+    ``voltage_violation`` and ``violating_share``; all other terms are assumed smooth, with measured sensitivities.
 
     Args:
-        trials: on a plant that has begun a day.
-        states: of all intervals, as agents see them.
+        trials: on a simulator with a started day.
+        states: of all intervals, as observed.
         positions: of taps and banks.
-        given: (T, F) what the other devices are asked; None: to stay as they are.
+        given: (T, F) joint actions for the other devices; None: hold.
 
     Attributes:
-        places: (n) of the inverters' entries in the flat vector.
-        low, high: (n) their ends.
-        band: (2, N) lowest and highest voltage of each scored node, a margin within the limits [pu].
+        places: (n) of the inverters' entries in the joint action.
+        low, high: (n) their bounds.
+        band: (2, N) lower and upper voltage limit of each scored node, with a margin [pu].
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class IntervalModel:
 
     @staticmethod
     def places_of(task: Task) -> IntArray:
-        """(n) places of the inverters' entries in the flat vector."""
+        """(n) places of the inverters' entries in the joint action."""
         parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
         own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if isinstance(g, Inverters)]
         return np.concatenate([np.zeros(0, np.int64), *own])
@@ -99,7 +99,7 @@ class IntervalModel:
         return len(self._states)
 
     def operating_point(self, step: int, position: IntArray, entries: Array) -> tuple[GridState, Array]:
-        """The interval with taps and banks at these positions, and (F) requests that leave them there."""
+        """The interval with taps and banks at these positions, and a joint action (F) that holds them."""
         now = self._positions.at(self._states[step], position)
         joint_action = self._trials.simulator.hold_action(now)
         if self._given is not None:
@@ -112,9 +112,9 @@ class IntervalModel:
         return self._trials.operate(*self.operating_point(step, position, entries))
 
     def reward(self, after: GridState | None) -> float:
-        """What the team earns in an interval in which nothing moved, -inf where the power flow failed.
+        """Team reward of an interval without moves, -inf if the power flow failed.
 
-        A node at the very end of the band counts as out of it, because it may be when the plan is played.
+        A node at the limit of the band counts as violated, because it may be in simulation.
         """
         if after is None:
             return -np.inf
@@ -136,7 +136,7 @@ class IntervalModel:
 
         Args:
             step, position, entries: the point.
-            curvature: (n, n) to take instead of finding it.
+            curvature: (n, n) to use instead of measuring it.
         """
         probe = self._probe(step, position, entries)
         if probe is None:
@@ -145,7 +145,7 @@ class IntervalModel:
         slopes = np.zeros((len(v), len(entries)))
         for k, state in enumerate(probe.reached):
             slopes[:, k] = (self.voltages(state) - v) / way[k]
-        if curvature is None:  # it changes little from point to point
+        if curvature is None:  # it varies little between points
             few = len(entries) <= _FEW
             curvature = (
                 self._curvature(step, position, entries, probe) if few else self._scaled_curvature(position, probe.kva)
@@ -154,7 +154,7 @@ class IntervalModel:
         return LocalModel(v, slopes, self._rewards.excursion_price(v), self.band, gradient, curvature)
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
-        """One step of each entry; None where a power flow fails."""
+        """One step of each entry; None if a power flow fails."""
         base = self.operate(step, position, entries)
         if base is None:
             return None
@@ -169,11 +169,11 @@ class IntervalModel:
     def with_moves(
         self, step: int, position: IntArray, entries: Array, local: LocalModel, prices: Array
     ) -> LocalModel | None:
-        """The model with moves of taps and banks (P) as further unknowns; None where a power flow fails.
+        """The model with moves of taps and banks (P) as additional variables; None if a power flow fails.
 
         Args:
             step, position, entries, local: the point, and its model.
-            prices: (P) of a move.
+            prices: (P) cost of a move.
         """
         base = self.operate(step, position, entries)
         columns = [None if base is None else self._column(step, position, entries, base, p) for p in range(len(prices))]
@@ -195,7 +195,7 @@ class IntervalModel:
     def _column(
         self, step: int, position: IntArray, entries: Array, base: GridState, device: int
     ) -> tuple[Array, float] | None:
-        """(N + 1) slopes of the voltages and of the smooth cost by a device's move, and the cost's curvature."""
+        """(N + 1) sensitivities of the voltages and of the smooth cost to a device's move, and the cost's curvature."""
         ways = []
         for move in (1, -1):
             other = position.copy()
@@ -211,7 +211,7 @@ class IntervalModel:
         return slope, max(bend, 0.0)
 
     def _curvature(self, step: int, position: IntArray, entries: Array, probe: _Probe) -> Array:
-        """(n, n) of the smooth cost, made positive definite."""
+        """(n, n) curvature of the smooth cost, made positive definite."""
         n, way, smooth = len(entries), probe.way, self._smooth(probe.base)
         result = np.zeros((n, n))
         for i in range(n):
@@ -227,8 +227,8 @@ class IntervalModel:
     def _scaled_curvature(self, position: IntArray, kva: Array) -> Array:
         """(n, n) the curvature measured once, in the interval with most sun, where every entry moves something.
 
-        Losses bend with the square of what is fed in, nearly alike at all hours, so an entry counts by the power that
-        it moves (n) [kVA] now.
+        Losses are nearly the same quadratic function of injections at all hours, so entries are scaled by the power
+        that they change now, (n) [kVA].
         """
         if self._bend is None:
             sunniest = int(np.argmax([np.maximum(state.forecast[0], 0).sum() for state in self._states]))
@@ -243,13 +243,13 @@ class IntervalModel:
     def improve(
         self, step: int, position: IntArray, start: IntervalOptimum, local: LocalModel, rounds: int = 2
     ) -> IntervalOptimum:
-        """Entries that earn more at these positions, by steps of the model that the engine confirms.
+        """Improve the entries at these positions, by model steps confirmed on the engine.
 
         Args:
-            step, position: which interval, and where taps and banks are.
-            start: entries to begin with; its reward may be of other positions, and is measured anew.
-            local: of a point near by; its voltages and gradient are moved along, its slopes kept.
-            rounds: most steps.
+            step, position: interval, and positions of taps and banks.
+            start: initial entries; its reward may refer to other positions and is evaluated again.
+            local: model of a nearby point; voltages and gradient are updated, sensitivities kept.
+            rounds: maximum number of steps.
         """
         x, after = start.entries, self.operate(step, position, start.entries)
         best = IntervalOptimum(self.reward(after), x)
@@ -274,7 +274,7 @@ class IntervalModel:
     def _accept_step(
         self, step: int, position: IntArray, best: IntervalOptimum, change: Array
     ) -> tuple[float, IntervalOptimum, GridState | None, float] | None:
-        """The longest of three parts of the change that earns more; None where none does."""
+        """The longest of three step lengths that improves the reward; None if none does."""
         for part in (1.0, 0.4, 0.1):
             x = best.entries + part * change
             after = self.operate(step, position, x)
@@ -285,13 +285,13 @@ class IntervalModel:
 
 
 def _moved_kva(base: GridState, other: GridState) -> float:
-    """How far the injections lie apart [kVA]."""
+    """Distance between the injections [kVA]."""
     a, b = base.setpoints, other.setpoints
     return float(np.sqrt(((a.kw - b.kw) ** 2 + (a.kvar - b.kvar) ** 2).sum()))
 
 
 def _ends(task: Task) -> tuple[Array, Array]:
-    """(n) ends of the inverters' entries: a share either way, and sun held back but not added."""
+    """(n) bounds of the inverters' entries: both directions for shares, one for curtailment."""
     low, high = [np.zeros(0)], [np.zeros(0)]
     for group in task.device_groups:
         if isinstance(group, Inverters):

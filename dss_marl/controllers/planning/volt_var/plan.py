@@ -1,4 +1,4 @@
-"""Volt-var days: inverters, regulators and banks planned with slopes from the engine."""
+"""Volt-var plan of a day: inverters, regulators and banks, with sensitivities from the engine."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from dss_marl.grid.state import Array, IntArray
 from dss_marl.mdp.adversary import BLIND
 from dss_marl.profiles.splits import seed_of
 
-_TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
-_ENOUGH = 1e-3  # relative gain of a round that is worth another
+_TOLERANCE = 1e-7  # of the power flow: sensitivities are differences of solutions
+_ENOUGH = 1e-3  # relative gain of a round that justifies another
 _SOON = 1e-9  # [h]
-_ROUNDS = 8  # most rounds of improvement; see DaySearch
+_ROUNDS = 8  # maximum number of rounds; see DaySearch
 
 
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
-    """(T, F) the best requests found for a day.
+    """(T, F) the best joint actions found for a day.
 
-    Hostile agents are known: those of an episode that has the day as its seed, as evaluation plays it.
+    Compromised agents are known: those of an episode with the day as its seed, as in evaluation.
 
     Args:
         task: inverters, regulators and capacitors.
         day: of the year.
-        thorough: try moves of two devices together too, which takes much longer.
+        thorough: also try simultaneous moves of two devices, which takes much longer.
     """
     env = ZoneEnv(task, "test", open_engine(task.feeder, tolerance=_TOLERANCE))
     env.reset(seed=seed_of(day), options={"day": day})
@@ -55,26 +55,26 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 def run_rounds(search: DaySearch, around: Callable[[IntArray], Iterable[IntArray]]) -> None:
-    """Rounds of improvement, as long as they are worth it."""
+    """Run rounds of improvement while they are worthwhile."""
     for _ in range(_ROUNDS):
         if search.improve(around) < _ENOUGH * abs(search.total):
             break
 
 
 def _wider(positions: TapPositions, position: IntArray, pairs: bool) -> Iterator[IntArray]:
-    """Places around a position, some of them a few moves away."""
+    """Neighbours of a position, some of them several moves away."""
     yield from positions.near(position, far=(1, 2, 4), pairs=pairs)
     yield from positions.swaps(position)
 
 
 def unsupported_reason(task: Task) -> str:
-    """What of a task this does not plan; "" where it plans all."""
+    """Reason why a task is not supported; "" if it is."""
     problem = ""
     for group in task.device_groups:
         if not isinstance(group, Inverters | Regulators | Capacitors):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Inverters) and (group.voltage_dependent or group.act_every is not None):
-            problem = "inverters on curves, or that do not act at every step"
+            problem = "inverters in volt_var mode, or that do not act at every step"
     if task.scenario.circuit_controls:
         problem = "the circuit's own controls"
     return problem or unsupported_moves(task, IntervalModel.places_of(task))
@@ -85,26 +85,24 @@ def unsupported_moves(task: Task, places: IntArray) -> str:
     scenario, problem = task.scenario, ""
     for group in task.device_groups:
         if isinstance(group, Regulators) and np.any(group.initial() > 0):
-            problem = "regulators that wait between moves"
+            problem = "regulators with a minimum time between moves"
         elif isinstance(group, Capacitors) and _wait_longer(group, scenario.dt_h):
-            problem = "capacitors that must discharge for longer than until their next turn"
+            problem = "capacitors whose discharge time exceeds their action period"
     if (task.encoding.counts[places] > 0).any():
-        problem = "inverters with levels; take actions: box or native"
+        problem = "inverters with levels; use actions: box or native"
     if scenario.faults:
         problem = "faults, which differ from one episode to another"
     attack = task.attack()
     if attack is not None and attack.spec.policy not in BLIND:
-        problem = (
-            f"attack {attack.spec.policy!r}, which depends on what was asked; of {', '.join(BLIND)} days are planned"
-        )
+        problem = f"attack {attack.spec.policy!r}, which depends on the request; supported are {', '.join(BLIND)}"
     elif attack is not None and attack.open_elsewhere(places, task.agents.action_layout.size):
-        problem = "attacks on other devices than inverters; name the inverters' kind in the attack's kinds"
+        problem = "attacks on devices other than inverters; restrict the attack's kinds to inverters"
     if scenario.reward_sharing != "team":
-        problem = f"reward_sharing {scenario.reward_sharing!r}; take team"
+        problem = f"reward_sharing {scenario.reward_sharing!r}; use team"
     return problem
 
 
 def _wait_longer(group: Capacitors, dt_h: float) -> bool:
-    """Whether a bank must discharge for longer than it takes until it may act again."""
+    """Whether the discharge time of a bank exceeds its action period."""
     turn_h = dt_h * (np.ones(group.size) if group.act_every is None else group.act_every)
     return bool((group.initial()[:, 0] > turn_h + _SOON).any())

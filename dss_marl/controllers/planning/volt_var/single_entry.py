@@ -1,4 +1,4 @@
-"""Only entry: an interval's best where a single inverter has a single entry, by trying; no slope leads astray."""
+"""Derivative-free search for tasks with a single continuous action."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel, IntervalOptimum
 from dss_marl.grid.state import Array, IntArray
 
-_GRID = 65  # values of the entry
-_PEAKS = 3  # of all that were tried that are looked at more closely
+_GRID = 65  # grid points
+_PEAKS = 3  # best values that are refined
 
 
 def optimise_single_entry(intervals: IntervalModel, step: int, position: IntArray) -> IntervalOptimum:
     """The best value of the only entry.
 
-    Where a node leaves the band the reward jumps; so besides a grid all values are tried at which some node is at its
-    end, and then finer grids around the best of all.
+    The reward is discontinuous where a node leaves the band. So the search evaluates a grid, the values at which some
+    node is at its band limit, and then finer grids around the best ones.
 
     Args:
         intervals: of a task with one entry.
@@ -36,12 +36,12 @@ def optimise_single_entry(intervals: IntervalModel, step: int, position: IntArra
 
 
 def _evaluate(intervals: IntervalModel, step: int, position: IntArray, entries: Array) -> list[IntervalOptimum]:
-    """What each row of entries earns."""
+    """Reward of each row of entries."""
     return [IntervalOptimum(intervals.reward(intervals.operate(step, position, row)), row) for row in entries]
 
 
 def _crossings(grid: Array, v_pu: Array, band: Array) -> Array:
-    """(C, 1) values of the entry at which one of the voltages (G, N), known on a grid (G, 1), is at its band's end."""
+    """(C, 1) values of the entry at which a voltage (G, N), known on a grid (G, 1), is at its band limit."""
     found = []
     for end in band:
         off = v_pu - end

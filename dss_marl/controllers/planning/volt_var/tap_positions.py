@@ -1,4 +1,4 @@
-"""Positions: where taps and capacitor banks are, as one vector that a plan moves through."""
+"""Positions of taps and capacitor banks as one vector, the state of a plan."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
 
 
 class TapPositions:
-    """All regulators and banks of a task, (P) integers: the first tap of each regulator, then 1 for a closed bank.
+    """All regulators and banks of a task as (P) integers: first tap of each regulator, then 1 for closed banks.
 
     Attributes:
         start: (P) at reset.
-        lowest, highest: (P) ends.
-        moves: (P) most moves in a step.
-        every: (P) each moves at every so many-th step.
+        lowest, highest: (P) bounds.
+        moves: (P) maximum moves per step.
+        act_every: (P) each moves at every n-th step.
     """
 
     def __init__(self, task: Task) -> None:
@@ -35,21 +35,21 @@ class TapPositions:
 
     @property
     def places(self) -> IntArray:
-        """Places of their entries in the flat vector."""
+        """Places of their entries in the joint action."""
         everything = np.arange(self._task.agents.action_layout.size)
         own = [everything[self._task.agents.action_layout.parts[k]] for k, _, _ in self._kinds]
         return np.concatenate([np.zeros(0, np.int64), *own])
 
     def may_move(self, step: int) -> IntArray:
-        """(P) most moves in this step; 0 where a device waits for a later one."""
+        """(P) maximum moves in this step; 0 if a device does not act."""
         return np.where(step % self.act_every == 0, self.moves, 0)
 
     def within(self, position: IntArray) -> bool:
-        """Whether all (P) are within their ends."""
+        """Whether all (P) are within bounds."""
         return bool(((self.lowest <= position) & (position <= self.highest)).all())
 
     def at(self, now: GridState, position: IntArray) -> GridState:
-        """The same state with taps and banks at (P) positions; its solution stays as it was."""
+        """The same state with taps and banks at (P) positions; its solution is not updated."""
         start, tap, closed = self._task.start, now.setpoints.tap.copy(), now.setpoints.closed.copy()
         for _, group, own in self._kinds:
             if isinstance(group, Capacitors):
@@ -59,7 +59,7 @@ class TapPositions:
         return now.replace(setpoints=Setpoints(now.setpoints.kw, now.setpoints.kvar, tap, closed))
 
     def write(self, joint_action: Array, before: IntArray, after: IntArray) -> None:
-        """Into (F) requests, in place: those that move all from (P) one place to another."""
+        """Write the moves from one (P) position to another into a joint action (F), in place."""
         action_layout = self._task.agents.action_layout
         for k, group, own in self._kinds:
             if isinstance(group, Capacitors):
@@ -69,7 +69,7 @@ class TapPositions:
             joint_action[action_layout.parts[k]] = entries
 
     def prices(self, trials: TrialSolver, after: GridState) -> Array:
-        """(P) what the team's reward loses by one move of each, found by asking the reward; no power flow is spent."""
+        """(P) loss of team reward per move of each, determined from the reward function without power flows."""
         here = self.of(after.setpoints)
         still = trials.reward_model.team_reward(after, after)
         result = np.zeros(len(here))
@@ -80,11 +80,11 @@ class TapPositions:
         return result
 
     def of(self, setpoints: Setpoints) -> IntArray:
-        """(P) where they are."""
+        """(P) positions in these set points."""
         return np.concatenate([np.zeros(0, np.int64), *(_position(group, setpoints) for _, group, _ in self._kinds)])
 
     def near(self, position: IntArray, far: tuple[int, ...] = (1,), pairs: bool = False) -> Iterator[IntArray]:
-        """(P) positions so many moves of one device away, and one move of each of two devices if asked."""
+        """Positions (P) a given number of moves of one device away; with ``pairs`` also one move of two devices."""
         count = len(position)
         for p, move, sign in product(range(count), far, (-1, 1)):
             yield from self._moved(position, [p], [sign * move])
@@ -94,7 +94,7 @@ class TapPositions:
                     yield from self._moved(position, both, signs)
 
     def swaps(self, position: IntArray, far: tuple[int, ...] = (1, 2, 3)) -> Iterator[IntArray]:
-        """(P) positions with one or two banks switched, and one regulator moved that makes up for their voltage."""
+        """Positions (P) with one or two banks switched, and one regulator moved to compensate."""
         bank = self.highest - self.lowest == 1
         banks, others = np.flatnonzero(bank).tolist(), np.flatnonzero(~bank).tolist()
         for some in (*combinations(banks, 1), *combinations(banks, 2)):
@@ -117,7 +117,7 @@ def _position(group: Regulators | Capacitors, setpoints: Setpoints) -> IntArray:
 
 
 def _bounds(group: Regulators | Capacitors, start: Setpoints) -> IntArray:
-    """(5, D) start, lowest, highest, moves, every."""
+    """(5, D) start, lowest, highest, moves, act_every."""
     every = np.ones(group.size, np.int64) if group.act_every is None else group.act_every
     here = _position(group, start)
     if isinstance(group, Capacitors):

@@ -10,8 +10,9 @@ from typing import Any
 
 from pettingzoo.utils import parallel_to_aec, wrappers
 
-from dss_marl import _assets, registration
+from dss_marl import _assets
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
+from dss_marl.envs import registration
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario

@@ -217,7 +217,8 @@ def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
     if group.act_every is not None or every == {1}:
         return group
     if len(every) > 1:
-        raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'act_every'; got {sorted(every)}")
+        found = sorted(every)
+        raise ValueError(f"{type(group).__name__}: give all devices of this kind the same 'act_every'; got {found}")
     return replace(group, act_every=np.full(group.size, every.pop(), np.int64))
 
 

@@ -88,7 +88,7 @@ def test_radial_configurations_have_no_loop_and_feed_what_can_be_fed(env, sectio
 def test_sections_share_the_teams_reward(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     joint_action = env.task.default_action.copy()
-    joint_action[pickup.entries.breakers[::2]] = 0.0
+    joint_action[pickup.entries.load_shedders[::2]] = 0.0
     after = pickup.trials.operate(now, joint_action)
     worth = pickup.section_rewards(now, after)
     assert worth.sum() == pytest.approx(pickup.trials.reward_model.team_reward(now, after), rel=1e-9)
@@ -122,11 +122,11 @@ def sections_of(env, group, sections, part):
 def test_load_shedders_are_filled_within_what_a_tie_gives_and_critical_loads_first(env, sections):
     now, pickup = begun(env, "l52"), pickup_of(env, sections)
     group = next(group for group in env.task.device_groups if isinstance(group, FeederTies))
-    kw, load_shedders, bound = picked_up_kw(env.simulator, now), pickup._breakers, 0
-    home = pickup.entries.section[pickup.entries.breakers]
+    kw, load_shedders, bound = picked_up_kw(env.simulator, now), pickup._load_shedders, 0
+    home = pickup.entries.section[pickup.entries.load_shedders]
     for closed in sections.radial(now)[::60]:
         part, levels = sections.parts(closed), next(pickup.starting_values(now, env.task.default_action, closed, 1))
-        levels = levels[pickup.entries.breakers]
+        levels = levels[pickup.entries.load_shedders]
         assert set(levels) <= {-1.0, 0.0, 1.0}
         served = load_shedders.of <= 1 - levels[load_shedders.owner]
         for s, k in sections.supplies.items():

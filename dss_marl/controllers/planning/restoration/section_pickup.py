@@ -71,7 +71,7 @@ class SectionPickup:
     def starting_values(
         self, now: GridState, wanted: Array, closed: BoolArray, most: int = len(WAYS)
     ) -> Iterator[Array]:
-        """(F) wanted values with breakers and generators as in the first of WAYS, each once.
+        """(F) wanted values with load shedders and generators as in the first of WAYS, each once.
 
         Args:
             now: with the loads.

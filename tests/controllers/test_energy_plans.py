@@ -211,7 +211,7 @@ def test_switches_are_held_beside_what_is_planned():
     assert not requests[:, task.agents.action_layout.parts[place]].any()
     assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
     alone = build_task(small(switched[1:]))
-    assert "no store" in PLANNERS["energy"].unsupported_reason(alone)
+    assert "no storage" in PLANNERS["energy"].unsupported_reason(alone)
 
 
 @pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])
@@ -293,7 +293,7 @@ def test_what_a_controller_asks_earns_what_it_earns():
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
+    assert "do not each form an island" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(

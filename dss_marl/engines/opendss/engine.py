@@ -10,6 +10,7 @@ import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
+from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.load_draws import Draws
@@ -108,12 +109,11 @@ class OpenDSSEngine:
         feeder, context = self.feeder, acquire()
         try:
             compile_circuit(context, feeder.path, feeder.commands)
-            context.Text.Command("set mode=daily number=1 stepsize=1h controlmode=off loadmult=1")
-            context.Text.Command(
-                f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100"
-            )
+            for command in engine_settings(self.tolerance, self.max_iterations):
+                context.Text.Command(command)
             context.Solution.Solve()
             self._ends = close_all(context, feeder.switches)
+            context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
             self._bind_shapes(context)

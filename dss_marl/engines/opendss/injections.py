@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dss_marl.engines.opendss.growth import LoadScale
 from dss_marl.engines.opendss.terminals import elements, terminals
 from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
 
@@ -16,12 +17,14 @@ _RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
 }
 
 
-def read_loads(context: Any, places: Sequence[int], fixed_kvar: Container[str] = ()) -> list[Injection]:
-    """Every enabled load at the power that a snapshot gives it; of ``fixed_kvar`` the multiplier scales the kW only."""
+def read_loads(
+    context: Any, places: Sequence[int], scales: LoadScale, fixed_kvar: Container[str] = ()
+) -> list[Injection]:
+    """Every enabled load at the power that a snapshot gives it; of ``fixed_kvar`` the factors scale the kW only."""
     rows = []
-    multiplier, loads = context.Solution.LoadMult(), context.Loads
+    loads = context.Loads
     for name in elements(loads):
-        scale = multiplier if int(loads.Status()) == 0 else 1.0  # fixed and exempt loads do not follow it
+        scale = scales.of_active_load(loads)
         kvar = loads.kvar() * (1.0 if f"load.{name}" in fixed_kvar else scale)
         kw, kv, delta = loads.kW() * scale, loads.kV(), bool(loads.IsDelta())
         end = terminals(context, places)[0]

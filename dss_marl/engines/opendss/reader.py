@@ -14,11 +14,12 @@ from dss_marl._assets import data_folder, known_names
 from dss_marl.engines.opendss.added_switches import refuse_unequal, switchable
 from dss_marl.engines.opendss.branches import Marks, read_branches
 from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
-from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
+from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands, snapshot
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
+from dss_marl.engines.opendss.growth import LoadScale, load_scale
 from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
-from dss_marl.engines.opendss.terminals import NOWHERE
+from dss_marl.engines.opendss.terminals import NOWHERE, elements
 from dss_marl.engines.opendss.voltage_bases import (
     OTHER_CONTROLS,
     base_commands,
@@ -74,8 +75,8 @@ def read_feeder(
     name, path = feeder_path(path_or_name)
     context = acquire()
     try:
-        compile_circuit(context, path, commands)
-        return _Reading(context, name, path, commands).feeder(injections, switches)
+        notes = compile_circuit(context, path, commands)
+        return _Reading(context, name, path, commands, notes).feeder(injections, switches)
     finally:
         release(context)
 
@@ -83,11 +84,12 @@ def read_feeder(
 class _Reading:
     """One compiled circuit while it is read."""
 
-    def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str]) -> None:
+    def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str], notes: Sequence[str]) -> None:
         self.context, self.name, self.path = context, name, path
         self.commands = list(commands)
-        self.notes: list[str] = []
+        self.notes = list(notes)
         self._fixed_kvar: dict[str, int] = {}
+        self._scales = LoadScale()
 
     def run(self, commands: Sequence[str]) -> None:
         """Commands that engines will run too."""
@@ -97,8 +99,7 @@ class _Reading:
     def solve(self) -> None:
         """A snapshot as compiled, without controls; numbers the nodes."""
         try:
-            self.context.Text.Command("set mode=snapshot controlmode=off")
-            self.context.Solution.Solve()
+            snapshot(self.context)
         except Exception as error:
             raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
 
@@ -107,6 +108,7 @@ class _Reading:
         context = self.context
         present = by_class(context)
         self._refuse_doubles()
+        self._refuse_foreign_frequencies()
         protection = read_protection(context, present)
         self._fixed_kvar = fixed_kvar_loads(context)
         if self._fixed_kvar:
@@ -123,6 +125,7 @@ class _Reading:
         additions = Additions(context, self.name, known, read_units(context, present))
         for new in injections:
             additions.add(new)
+        self._scales = load_scale(context)
         self.run(additions.commands)
         asked, ties = switchable(context, switches, known, self.name)
         self.run(ties)
@@ -151,6 +154,16 @@ class _Reading:
             raise ValueError(
                 f"{str(self.path)!r} has several elements of one name: {', '.join(doubles[:5])}; give each its own name"
             )
+
+    def _refuse_foreign_frequencies(self) -> None:
+        """A source is a short circuit at all frequencies but its own."""
+        sources, hertz = self.context.Vsources, float(self.context.Solution.Frequency())
+        for own in elements(sources):
+            if abs(sources.Frequency() - hertz) > 1e-3:
+                raise ValueError(
+                    f"{str(self.path)!r} is to be solved at {hertz:g} Hz, but vsource.{own} has "
+                    f"{sources.Frequency():g} Hz, and so no voltage; correct one of the two"
+                )
 
     def _facts(
         self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, asked: set[str]
@@ -223,7 +236,7 @@ class _Reading:
             nodes=nodes,
             buses=tuple(replace(b, phases=tuple(sorted(phases[b.name]))) for b in draft.buses if b.name in phases),
             branches=branches,
-            injections=(*read_loads(self.context, places, self._fixed_kvar), *units),
+            injections=(*read_loads(self.context, places, self._scales, self._fixed_kvar), *units),
         )
         return feeder, places, opened
 

@@ -269,7 +269,7 @@ def test_nothing_is_written_shown_or_run(tmp_path, monkeypatch):
 
 def test_two_engines_on_a_circuit_with_traces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    feeder = read_feeder(CIRCUITS / "debug_trace.dss")
+    feeder = read_feeder(CIRCUITS / "special" / "debug_trace.dss")
     one, other = OpenDSSEngine(feeder), OpenDSSEngine(feeder)
     assert np.array_equal(
         one.solve(feeder.setpoints(), controls=True).v_pu, other.solve(feeder.setpoints(), controls=True).v_pu
@@ -277,7 +277,7 @@ def test_two_engines_on_a_circuit_with_traces(tmp_path, monkeypatch):
     one.close()
     other.close()
     assert list(tmp_path.iterdir()) == []
-    assert not list(CIRCUITS.glob("REG_*"))
+    assert not list((CIRCUITS / "special").glob("REG_*"))
 
 
 @pytest.mark.parametrize(

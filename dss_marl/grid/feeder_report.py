@@ -13,6 +13,8 @@ _WHY = {
     "storage": "keeps its present power; its energy does not change",
     "isource": "keeps its current",
     "fault": "stays",
+    "regcontrol": "never acts: its transformer is out of service",
+    "capcontrol": "never acts: its bank joins two buses, or is out of service",
 }
 _NEVER_ACTS = "never acts: only regulator and capacitor controls do"
 _CONTROLS = ("fuse", "recloser", "relay", "swtcontrol", "control", "controller", "dispatcher")

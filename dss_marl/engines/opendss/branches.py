@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.opendss.switchgear import is_series
-from dss_marl.engines.opendss.terminals import NOWHERE, Terminal, elements, openness, terminals
+from dss_marl.engines.opendss.terminals import NOWHERE, Terminal, activate, elements, openness, terminals
 from dss_marl.grid.elements import Branch
 
 _KM_PER_UNIT = {0: 0.0, 1: 1.609344, 2: 0.3048, 3: 1.0, 4: 1e-3, 5: 3.048e-4, 6: 2.54e-5, 7: 1e-5, 8: 1e-6}
 _BY_KVAR = 1  # of a reactor's specification types
 # Elements between buses that have no interface of their own in OpenDSS.
-_RARE = {"autotrans": "transformer", "gictransformer": "transformer", "gicline": "line", "upfc": "line",
+_RARE = {"autotrans": "transformer",  # also "regulator"
+         "gictransformer": "transformer", "gicline": "line", "upfc": "line",
          "vsconverter": "line", "fault": "reactor"}  # fmt: skip
 
 
@@ -52,8 +53,10 @@ def read_branches(
                 rows += _two_ended(context, f"{kind}.{own}", "reactor", places, marks, amps=amps)
     for kind, role in _RARE.items():
         for own in present.get(kind, ()):
-            context.Circuit.SetActiveElement(f"{kind}.{own}")
-            if is_series(context):
+            activate(context, f"{kind}.{own}")
+            if kind == "autotrans":
+                rows += _autotransformer(context, f"{kind}.{own}", places, marks)
+            elif is_series(context):
                 rows += _two_ended(context, f"{kind}.{own}", role, places, marks)
     return tuple(rows), opened
 
@@ -63,6 +66,26 @@ def _joined(ends: Sequence[Terminal]) -> list[tuple[int, int, int, int]]:
     one, two = ends[0], ends[1]
     both = zip(one.numbers, one.nodes, two.nodes, strict=True)
     return [(k, p, a, b) for k, (p, a, b) in enumerate(both) if a != NOWHERE and b != NOWHERE]
+
+
+def _autotransformer(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[Branch]:
+    """One branch per secondary bus; the common winding's conductors are the first ones of the second terminal."""
+    kind = "regulator" if name in marks.regulators else "transformer"
+    ends = terminals(context, places)
+    phases = context.CktElement.NumPhases()
+    cut = [Terminal(end.bus, end.numbers[:phases], end.nodes[:phases]) for end in ends]
+    amps, rows = context.CktElement.NormalAmps(), []
+    z = _series_impedance(context, list(range(phases)))
+    for k, end in enumerate(cut[1:]):
+        joined = _joined([cut[0], end])
+        if joined:
+            _, numbers, nodes1, nodes2 = zip(*joined, strict=True)
+            own = name if k == 0 else f"{name}:{k + 2}"
+            z = z if k == 0 else 0j
+            rows.append(
+                Branch(own, kind, cut[0].bus, end.bus, numbers, nodes1, nodes2, 0.0, z.real, z.imag, amps, element=name)
+            )
+    return rows
 
 
 def _line(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[Branch]:
@@ -85,7 +108,11 @@ def _two_ended(
     amps = context.CktElement.NormalAmps() if amps is None else amps
     switch, protection = marks.switches.get(name, -1), marks.protection.get(name, "")
     bus1, bus2 = ends[0].bus, ends[1].bus
-    return [Branch(name, kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, switch, protection)]
+    return [
+        Branch(
+            name, kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, switch, protection, element=name
+        )
+    ]
 
 
 def _reactor_amps(context: Any) -> float:
@@ -149,6 +176,7 @@ def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -
             x_ohm=z.imag,
             normal_amps=amps,
             protection=marks.protection.get(name, ""),
+            element=name,
         )
         for k, (bus2, nodes2) in enumerate(secondary.items())
         if nodes1 and nodes2

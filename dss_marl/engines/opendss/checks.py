@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.opendss.terminals import elements
+from dss_marl.engines.opendss.terminals import activate, elements
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
@@ -64,8 +64,7 @@ def _nodes_out_of_service(context: Any) -> set[str]:
     nodes = set()
     for name in context.Circuit.AllElementNames():
         if name.split(".", 1)[0].lower() in ("line", "transformer", "reactor"):
-            context.Circuit.SetActiveElement(name)
-            element = context.CktElement
+            element = activate(context, name)
             for text in element.BusNames():
                 bus, *numbers = text.lower().split(".")
                 everyone = numbers or [str(p + 1) for p in range(element.NumPhases())]

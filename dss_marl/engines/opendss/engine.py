@@ -13,8 +13,11 @@ from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
+from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.switchgear import close_all
+from dss_marl.engines.opendss.tap_changers import TapWriter
+from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
@@ -48,6 +51,7 @@ class OpenDSSEngine:
         self.floor_pu = floor_pu
         self.max_iterations = max_iterations
         self._context: Any = None
+        self._turned = False
         self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
 
     def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
@@ -58,6 +62,9 @@ class OpenDSSEngine:
             raise ValueError(
                 f"set points have {setpoints.kw.shape} injections, feeder {self.feeder.name!r} has {self._sign.size}"
             )
+        if controls and self._turned:
+            self.close()
+            self._open()
         was_fresh = self._fresh
         try:
             return self._attempt(setpoints, controls)
@@ -109,13 +116,14 @@ class OpenDSSEngine:
         feeder, context = self.feeder, acquire()
         try:
             compile_circuit(context, feeder.path, feeder.commands)
+            self._hidden, self._reversible = hidden_states(context), has_reversible_controls(context)
             for command in engine_settings(self.tolerance, self.max_iterations):
                 context.Text.Command(command)
             context.Solution.Solve()
             self._ends = close_all(context, feeder.switches)
-            context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
+            context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
             self._bind_shapes(context)
             self._draws = Draws(context, feeder)
         except BaseException:
@@ -136,8 +144,8 @@ class OpenDSSEngine:
         self._all.flags.writeable = False  # shared by the solutions
         # A bus that nothing ever reaches may have no base.
         self._per_volt = np.divide(1e-3, feeder.kv_base, where=feeder.kv_base > 0, out=np.zeros(len(feeder.nodes)))
-        transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
-        self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
+        self._taps = TapWriter(context, feeder.taps)
+        self._turned = False  # whether a control may have turned round
         self._fresh = True
 
     def _bind_nodes(self, context: Any) -> None:
@@ -167,6 +175,7 @@ class OpenDSSEngine:
 
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
+        self._fresh = self._fresh or bool(self._hidden)  # such elements may have several states for one set point
         energised, dead = self._energise(setpoints.closed)
         # 3: after a tap change reuse the factorisation's structure and values. A fresh start must not: with reuse the
         # matrix, and so the last bits of the voltages, would depend on what was solved before.
@@ -176,10 +185,13 @@ class OpenDSSEngine:
         tap = self._tap
         if self._fresh:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
+            for command in self._hidden:
+                context.Text.Command(command)
             context.YMatrix.SystemYChanged(True)
             context.YMatrix.SolutionInitialized(False)
         try:
             if controls:
+                self._turned = self._reversible
                 context.Solution.ControlMode(0)  # static: controls act until they are content
                 lib.Solution_SolveSnap()
                 context.Solution.ControlMode(-1)
@@ -252,11 +264,7 @@ class OpenDSSEngine:
             # An unchanged tap, written, would rebuild Y too; a fresh start does that anyway, and the circuit's own
             # controls leave taps that are off in the last bit.
             for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh):
-                index, winding = self._tap_place[r]
-                transformers = self._context.Transformers
-                transformers.Idx(index)
-                transformers.Wdg(winding)
-                transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r])
+                self._taps.write(int(r), float(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r]))
             self._tap = setpoints.tap.astype(np.int64)  # a copy, never changed in place: solutions share it
         if setpoints.closed.tobytes() != self._closed.tobytes():
             changed = np.flatnonzero(setpoints.closed != self._closed)
@@ -273,19 +281,17 @@ class OpenDSSEngine:
             if self._closed[steps].any() and self._context.CktElement.IsOpen(1, 0):
                 self._context.CktElement.Close(1, 0)
             return
-        self._context.Circuit.SetActiveElement(element)
-        move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open
+        line = activate(self._context, element)
+        move = line.Close if self._closed[steps[0]] else line.Open
         for end in self._ends.get(element, (1, 2)):
             move(end, 0)  # all phases
 
     def _read_controls(self) -> IntArray:
         """(R) taps as the circuit's own controls left them; capacitor states are taken over."""
-        transformers, capacitors = self._context.Transformers, self._context.Capacitors
+        capacitors = self._context.Capacitors
         tap, closed = self._tap.copy(), self._closed.copy()
-        for r, (index, winding) in enumerate(self._tap_place):
-            transformers.Idx(index)
-            transformers.Wdg(winding)
-            tap[r] = round((transformers.Tap() - 1.0 - self._offset[r]) / self._step[r])
+        for r in range(len(tap)):
+            tap[r] = round((self._taps.read(r) - 1.0 - self._offset[r]) / self._step[r])
         for s, row in enumerate(self.feeder.switches):
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
@@ -316,8 +322,7 @@ class OpenDSSEngine:
 
     def _own_kw(self) -> float:
         """What the circuit's own power elements give [kW]."""
-        total, element = 0.0, self._context.CktElement
+        total = 0.0
         for name in self._own:
-            self._context.Circuit.SetActiveElement(name)
-            total -= element.TotalPowers()[0]  # of every terminal
+            total -= activate(self._context, name).TotalPowers()[0]  # of every terminal
         return total

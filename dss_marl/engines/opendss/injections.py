@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dss_marl.engines.opendss.growth import LoadScale
-from dss_marl.engines.opendss.terminals import elements, terminals
+from dss_marl.engines.opendss.terminals import activate, elements, terminals
 from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
 
 _RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
@@ -38,7 +38,7 @@ def read_units(context: Any, present: dict[str, list[str]]) -> list[CircuitUnit]
     rows = []
     for kind, (kw, kva, kwh) in _RATINGS.items():
         for own in present.get(kind, ()):
-            context.Circuit.SetActiveElement(f"{kind}.{own}")
+            activate(context, f"{kind}.{own}")
             bus, *numbers = context.CktElement.BusNames()[0].split(".")
             phases = [int(p) for p in numbers] or list(range(1, context.CktElement.NumPhases() + 1))
             value = context.Properties.Value
@@ -92,7 +92,7 @@ class Additions:
         """A constant-power unit with the connection of the PVSystem, which is disabled."""
         own = unit.name.split(".", 1)[1]
         name = f"generator.{own}" if f"generator.{own}" not in self.units else f"generator.pvsystem_{own}"
-        self._context.Circuit.SetActiveElement(unit.name)
+        activate(self._context, unit.name)
         terminal, phases = self._context.CktElement.BusNames()[0], self._context.CktElement.NumPhases()
         delta = self._context.Properties.Value("conn").lower().startswith("d")
         self.rows.append(Injection(name, kind, unit.bus, unit.phases, unit.kw, 0.0, unit.kv, delta))

@@ -18,7 +18,9 @@ from dss_marl.engines.opendss.context import acquire, compile_circuit, message_o
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
 from dss_marl.engines.opendss.growth import LoadScale, load_scale
 from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
-from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
+from dss_marl.engines.opendss.script import quoted
+from dss_marl.engines.opendss.switchgear import close_all, idle_capacitor_controls, read_protection, read_switches
+from dss_marl.engines.opendss.tap_changers import idle_controls, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE, elements
 from dss_marl.engines.opendss.voltage_bases import (
     OTHER_CONTROLS,
@@ -90,6 +92,7 @@ class _Reading:
         self.notes = list(notes)
         self._fixed_kvar: dict[str, int] = {}
         self._scales = LoadScale()
+        self._idle: list[str] = []  # controls that move nothing of the Feeder
 
     def run(self, commands: Sequence[str]) -> None:
         """Commands that engines will run too."""
@@ -116,6 +119,8 @@ class _Reading:
                 "loads of model 6 and 7 are read as model 1 and 3, so that their kvar can be set: "
                 + few(self._fixed_kvar)
             )
+        self._idle = [*idle_controls(context), *idle_capacitor_controls(context)]
+        self.run([f"edit {quoted(name)} enabled=no" for name in self._idle])
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
@@ -176,14 +181,14 @@ class _Reading:
         close_all(context, switches)  # an open line has no impedance to read
         buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
         marks = Marks(
-            frozenset(tap.name for tap in taps),
+            frozenset(tap.element for tap in taps),
             {row.name: i for i, row in enumerate(switches) if row.kind == "switch"},
             protection,
         )
         sources = _sources(context)
         draft = Feeder(
             self.name, self.path, tuple(self.commands), (), sources[0], buses, (), (), taps, switches,
-            uncontrolled=_uncontrolled(present, additions), other_sources=tuple(sources[1:]),
+            uncontrolled=(*_uncontrolled(present, additions), *self._idle), other_sources=tuple(sources[1:]),
             units=tuple(additions.units.values()),
         )  # fmt: skip
         feeder, places, opened = self._placed(draft, names, marks, present, additions.rows)

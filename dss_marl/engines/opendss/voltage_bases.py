@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from dss_marl.engines.opendss.terminals import activate, is_enabled
+
 # Controls that would act beside regulators and capacitors, and leave what they moved behind.
 OTHER_CONTROLS = (
     "fuse", "recloser", "relay", "swtcontrol", "invcontrol", "expcontrol", "storagecontroller", "gendispatcher",
@@ -23,13 +25,8 @@ def by_class(context: Any) -> dict[str, list[str]]:
         found[kind].append(own)
     plenty = ("line", "load", "transformer", "capacitor")  # their readers skip what is disabled
     for kind in set(found) - set(plenty):
-        found[kind] = [own for own in found[kind] if _enabled(context, f"{kind}.{own}")]
+        found[kind] = [own for own in found[kind] if is_enabled(context, f"{kind}.{own}")]
     return {kind: names for kind, names in found.items() if names}
-
-
-def _enabled(context: Any, element: str) -> bool:
-    context.Circuit.SetActiveElement(element)
-    return bool(context.CktElement.Enabled())
 
 
 def fixed_kvar_loads(context: Any) -> dict[str, int]:
@@ -65,7 +62,7 @@ def snapshot_commands(context: Any, present: dict[str, list[str]], models: dict[
 
 def _flat(context: Any, name: str, number: int) -> list[str]:
     """Commands that keep an element of a class that follows shapes at its nominal power."""
-    context.Circuit.SetActiveElement(name)
+    activate(context, name)
     value = context.Properties.Value
     commands = []
     if value("daily"):

@@ -9,13 +9,17 @@ from typing import TypeVar
 
 @dataclass(frozen=True)
 class Bus:
-    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
+    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None.
+
+    ``neutral`` is the number of its neutral conductor, to which voltages are then measured; 0: to earth.
+    """
 
     name: str
     phases: tuple[int, ...]
     kv_base: float
     x: float | None = None
     y: float | None = None
+    neutral: int = 0
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def read_branches(
             rows += _transformer(context, f"transformer.{own}", places, marks)
     for kind, collection in (("reactor", context.Reactors), ("capacitor", context.Capacitors)):
         for own in elements(collection):
-            if not is_series(context):
+            if not is_series(context) and (kind == "capacitor" or not _may_be_a_jumper(context)):
                 continue
             if openness(context) == "open" or (kind == "capacitor" and not any(context.Capacitors.States())):
                 opened.append(f"{kind}.{own}")
@@ -98,10 +98,10 @@ def _line(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[
 def _two_ended(
     context: Any, name: str, kind: str, places: Sequence[int], marks: Marks, km: float = 0.0, amps: float | None = None
 ) -> list[Branch]:
-    """The active element as a branch; none if it joins no two buses."""
+    """The active element as a branch; none if it joins no two nodes, of which it may lead to one and the same."""
     ends = terminals(context, places)
-    joined = _joined(ends)
-    if not joined or ends[0].bus == ends[1].bus:
+    joined = [row for row in _joined(ends) if row[2] != row[3]]
+    if not joined:
         return []
     conductors, phases, nodes1, nodes2 = zip(*joined, strict=True)
     z = _series_impedance(context, list(conductors))
@@ -113,6 +113,13 @@ def _two_ended(
             name, kind, bus1, bus2, phases, nodes1, nodes2, km, z.real, z.imag, amps, switch, protection, element=name
         )
     ]
+
+
+def _may_be_a_jumper(context: Any) -> bool:
+    """Whether the active reactor leads, within a bus, from phases to nodes above 3, which may be phases too."""
+    order, width = context.CktElement.NodeOrder(), context.CktElement.NumConductors()
+    pairs = list(zip(order[:width], order[width : 2 * width], strict=False))
+    return bool(pairs) and all(min(pair) > 0 and (pair[0] > 3) != (pair[1] > 3) for pair in pairs)
 
 
 def _reactor_amps(context: Any) -> float:
@@ -149,7 +156,10 @@ def _series_impedance(context: Any, conductors: list[int]) -> complex:
 
 
 def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -> list[Branch]:
-    """One branch per secondary bus; the two halves of a centre-tapped winding are one."""
+    """One branch per secondary bus; the two halves of a centre-tapped winding are one.
+
+    What windings lead to other nodes of the primary bus is a branch within it, the last.
+    """
     transformer = context.Transformers
     transformer.Wdg(1)
     kv, kva, r_percent, x_percent = transformer.kV(), transformer.kVA(), transformer.R(), transformer.Xhl()
@@ -161,7 +171,12 @@ def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -
     for end in ends[1:]:
         secondary.setdefault(end.bus, {}).update({n: n for n in end.ends.values()})
     kind = "regulator" if name in marks.regulators else "transformer"
-    nodes1 = tuple(dict.fromkeys([*primary.values(), *secondary.pop(bus1, ())]))
+    within = secondary.pop(bus1, {})
+    nodes1 = tuple(dict.fromkeys([*primary.values(), *within]))
+    further = tuple(n for n in within if n not in primary.values())  # an autotransformer of two windings at one bus
+    sides = [(bus2, nodes1, tuple(nodes2)) for bus2, nodes2 in secondary.items()]
+    if further and primary:
+        sides.append((bus1, tuple(primary.values()), further))
     return [
         Branch(
             name=name if k == 0 else f"{name}:{k + 2}",
@@ -169,8 +184,8 @@ def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -
             bus1=bus1,
             bus2=bus2,
             phases=tuple(primary),
-            nodes1=nodes1,
-            nodes2=tuple(nodes2),
+            nodes1=one,
+            nodes2=two,
             length_km=0.0,
             r_ohm=z.real,
             x_ohm=z.imag,
@@ -178,6 +193,6 @@ def _transformer(context: Any, name: str, places: Sequence[int], marks: Marks) -
             protection=marks.protection.get(name, ""),
             element=name,
         )
-        for k, (bus2, nodes2) in enumerate(secondary.items())
-        if nodes1 and nodes2
+        for k, (bus2, one, two) in enumerate(sides)
+        if one and two
     ]

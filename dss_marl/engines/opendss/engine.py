@@ -12,15 +12,18 @@ from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.element_sums import ElementSums, stiff_branches
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
+from dss_marl.engines.opendss.load_jumps import LoadJumps
 from dss_marl.engines.opendss.switchgear import close_all
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
+_FLOOR_PU, _CEILING_PU = 0.4, 1.6  # between which the units that a scenario adds deliver what is asked
 # Current sources count as sources; faults and converters between two buses dissipate, which is loss.
 _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")
 
@@ -38,20 +41,33 @@ class OpenDSSEngine:
             this value in pu; after ``restart`` they are bitwise equal.
         floor_pu: an energised node below this voltage is a failed power flow [pu]; 0.4 at least, where the scenario's
             units stop to deliver what is asked.
+        ceiling_pu: likewise above this voltage [pu]; 1.6 at most.
         max_iterations: per solve.
     """
 
     def __init__(
-        self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.4, max_iterations: int = 100
+        self,
+        feeder: Feeder,
+        tolerance: float = 1e-5,
+        floor_pu: float = _FLOOR_PU,
+        max_iterations: int = 100,
+        ceiling_pu: float = _CEILING_PU,
     ) -> None:
-        if floor_pu < 0.4:
+        if floor_pu < _FLOOR_PU:
             raise ValueError(f"floor_pu must be at least 0.4: below, units deliver less than asked; got {floor_pu}")
+        if not floor_pu < ceiling_pu <= _CEILING_PU:
+            raise ValueError(
+                f"ceiling_pu must be above floor_pu, and 1.6 at most: above, units deliver more than asked; got "
+                f"{ceiling_pu}"
+            )
         self.feeder = feeder
         self.tolerance = tolerance
         self.floor_pu = floor_pu
         self.max_iterations = max_iterations
+        self.ceiling_pu = ceiling_pu
         self._context: Any = None
         self._turned = False
+        self._fresh = True
         self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
 
     def solve(self, setpoints: Setpoints, controls: bool = False) -> Solution:
@@ -67,7 +83,10 @@ class OpenDSSEngine:
             self._open()
         was_fresh = self._fresh
         try:
-            return self._attempt(setpoints, controls)
+            solution = self._attempt(setpoints, controls)
+            if was_fresh or self._jumps is None or not self._jumps.are_near(self._voltages()):
+                return solution
+            self._fresh = True  # of the two solutions that there may be, the one that a new engine finds
         except PowerFlowError:
             if was_fresh:
                 raise
@@ -105,7 +124,7 @@ class OpenDSSEngine:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the context, which cannot be copied; the copy opens its own."""
-        return {k: getattr(self, k) for k in ("feeder", "tolerance", "floor_pu", "max_iterations")}
+        return {k: getattr(self, k) for k in ("feeder", "tolerance", "floor_pu", "max_iterations", "ceiling_pu")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -126,6 +145,9 @@ class OpenDSSEngine:
             context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
             self._bind_shapes(context)
             self._draws = Draws(context, feeder)
+            self._sums = ElementSums(context) if stiff_branches(feeder) else None
+            jumps = LoadJumps(context)
+            self._jumps = jumps if len(jumps) else None
         except BaseException:
             release(context)
             raise
@@ -153,6 +175,9 @@ class OpenDSSEngine:
         place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
         self._bytes = 16 * (len(place) + 1)
         places = np.array([place[node] for node in self.feeder.nodes])
+        # Position of the neutral conductors; 0 is earth. None where there are none, which saves the subtraction.
+        neutrals = np.array([place.get(node, 0) for node in self.feeder.neutrals], dtype=np.int64)
+        self._neutrals = neutrals if neutrals.any() else None
         in_order = np.array_equal(places, np.arange(1, len(places) + 1))
         self._places: Any = slice(1, len(places) + 1) if in_order else places
 
@@ -203,25 +228,34 @@ class OpenDSSEngine:
         except Exception as error:
             self.close()  # what was half done stays unknown, so the next solve compiles anew
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
+        return self._solution(converged, tap, energised)
+
+    def _solution(self, converged: bool, tap: IntArray, energised: BoolArray | None) -> Solution:
         v = self._voltages()
-        v_pu = np.abs(v[self._places]) * self._per_volt
+        at_nodes = v[self._places] if self._neutrals is None else v[self._places] - v[self._neutrals]
+        v_pu = np.abs(at_nodes) * self._per_volt
         self._check(converged, v_pu, energised)
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        total = context.Circuit.TotalPower()
-        source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
         served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
         self._draws.write(served)
         formed = {}
+        lost = None
+        if self._sums is None:
+            total = self._context.Circuit.TotalPower()
+            source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
+        else:
+            given, lost = self._sums.powers()
+            source_kw, source_kvar = np.float64(given.real), np.float64(given.imag)
         if self._grid_forming_rows:
-            kw, kvar = grid_forming_powers(context, self.feeder, self._closed)
+            kw, kvar = grid_forming_powers(self._context, self.feeder, self._closed)
             formed = {"grid_forming_kw": kw, "grid_forming_kvar": kvar}
             served[self._grid_forming_rows] += kw.sum(axis=-1)
             source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
         # The balance is cheaper than summing the branches, and as exact as the solve.
-        loss_kw = served.sum() + source_kw
-        if self._own:
+        loss_kw = served.sum() + source_kw if lost is None else np.float64(lost)
+        if self._own and lost is None:
             loss_kw += self._own_kw()
         return Solution(
             v_pu=v_pu,
@@ -307,14 +341,17 @@ class OpenDSSEngine:
 
     def _check(self, converged: bool, v_pu: Any, energised: BoolArray | None) -> None:
         alive = v_pu if energised is None else v_pu[energised]
-        lowest = alive.min()
-        if converged and lowest >= self.floor_pu:  # false for NaN too
+        lowest, highest = alive.min(), alive.max()
+        if converged and lowest >= self.floor_pu and highest <= self.ceiling_pu:  # false for NaN too
             return
         self._fresh = True
         if not np.isfinite(alive).all():
             problem = "voltages are not finite; look for NaN or infinite set points"
         elif not converged:
             problem = f"no convergence within {self.max_iterations} iterations"
+        elif lowest >= self.floor_pu:
+            node = self.feeder.nodes[int(np.argmin(np.where(v_pu == highest, 0, 1)))]
+            problem = f"node {node} is at {highest:.3f} pu, above the ceiling of {self.ceiling_pu} pu"
         else:
             node = self.feeder.nodes[int(np.argmin(np.where(v_pu == lowest, 0, 1)))]
             problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"

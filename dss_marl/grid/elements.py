@@ -9,13 +9,17 @@ from typing import TypeVar
 
 @dataclass(frozen=True)
 class Bus:
-    """A bus. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
+    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None.
+
+    ``neutral`` is the number of its neutral conductor, to which voltages are then measured; 0: to earth.
+    """
 
     name: str
     phases: tuple[int, ...]
     kv_base: float
     x: float | None = None
     y: float | None = None
+    neutral: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Branch:
     ``kind`` is line, switch, transformer, regulator or reactor (a series capacitor is one with negative x_ohm);
     ``switch`` is its index in Feeder.switches, or -1; ``protection`` is fuse, recloser, relay or swtcontrol where the
     circuit has one on this branch. ``nodes1[k]`` and ``nodes2[k]`` are the node indices joined by conductor k (all to
-    all in a transformer).
+    all in a transformer). ``element`` is what OpenDSS calls it: a transformer of several secondary buses is several
+    branches. ``bus1`` and ``bus2`` are the same where a branch joins nodes within a bus, as a jumper does.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Branch:
     normal_amps: float
     switch: int = -1
     protection: str = ""
+    element: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ class CircuitUnit:
 class TapChanger:
     """A tap-changing transformer winding: its ratio is 1 + position * step_pu + offset_pu, the position an integer.
 
-    ``offset_pu`` is 0 unless the circuit was written with a tap between two steps.
+    ``offset_pu`` is 0 unless the circuit was written with a tap between two steps. ``element`` is the transformer,
+    which may have several rows, one for each winding that moves.
     """
 
     name: str
@@ -133,6 +140,7 @@ class TapChanger:
     step_pu: float
     initial: int
     offset_pu: float = 0.0
+    element: str = ""
 
 
 @dataclass(frozen=True)

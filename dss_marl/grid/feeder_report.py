@@ -12,7 +12,9 @@ _WHY = {
     "pvsystem": "keeps its own power; device {kind: inverter, names: circuit} makes it controllable",
     "storage": "keeps its initial power; its stored energy does not change",
     "isource": "keeps its current",
-    "fault": "remains",
+    "fault": "stays",
+    "regcontrol": "never acts: its transformer is out of service",
+    "capcontrol": "never acts: its bank joins two buses, or is out of service",
 }
 _NEVER_ACTS = "inactive: only regulator and capacitor controls run"
 _CONTROLS = ("fuse", "recloser", "relay", "swtcontrol", "control", "controller", "dispatcher")

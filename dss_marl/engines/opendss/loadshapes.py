@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
@@ -36,7 +37,7 @@ def read_load_shapes(feeder: Feeder, which: str = "daily") -> dict[str, LoadShap
         names: dict[str, str] = {}
         for row in feeder.injections:
             if row.kind == "load":
-                context.Circuit.SetActiveElement(row.name)
+                activate(context, row.name)
                 shape = context.Properties.Value(which).strip().lower()
                 if shape and shape != "none":
                     names[row.name] = shape

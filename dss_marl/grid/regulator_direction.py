@@ -21,7 +21,7 @@ class RegulatorDirection:
         joints: pairs of blocks that a switch or a regulator joins, and which: below S a row of Feeder.switches, from S
             on a tap, the first of its branch.
         sources: blocks with a source of the circuit.
-        formers: row of Feeder.switches to the blocks that it feeds.
+        grid_forming_units: row of Feeder.switches to the blocks that the unit feeds.
         from_blocks: (R) the blocks on the side of each tap's regulator that is to be fed.
         movers: (R) what joins the two sides of each tap, as in ``joints``.
         switches: number S.

@@ -129,4 +129,4 @@ def test_an_element_without_impedances_of_its_own_has_none():
 def test_a_unit_needs_a_base_voltage():
     bus = Bus("c", (1, 2, 3), 0.0, None, None)
     with pytest.raises(ValueError, match="bus 'c' of feeder 'small' has no base voltage; no source reaches it"):
-        new_unit(AddedUnit("pv", "c", 10.0), {"c": bus}, "small")
+        new_unit(AddedUnit("pv", "c", 10.0), {"c": bus}, "small", lambda bus, phases: False)

@@ -115,13 +115,17 @@ def answer(engine, case):
     return np.concatenate([*map(np.ravel, named), [solution.loss_kw, solution.source_kw, solution.source_kvar]])
 
 
+# Results rather than state, and memory that OpenDSS never fills where a bank gives kvar.
+_NO_STATE = ("WdgCurrents", "CMatrix")
+
+
 def state_of(engine):
     """Every property of every element, what is open, the clock and the queue."""
     context, state = engine._context, {}
     for name in context.Circuit.AllElementNames():
         context.Circuit.SetActiveElement(name)
         for own in context.CktElement.AllPropertyNames():
-            if own != "WdgCurrents":
+            if own not in _NO_STATE:
                 state[name, own] = context.Properties.Value(own)
         state[name, "open"] = [context.CktElement.IsOpen(k + 1, 0) for k in range(context.CktElement.NumTerminals())]
     state["clock"] = (context.Solution.Hour(), context.Solution.Seconds(), context.CtrlQueue.QueueSize())

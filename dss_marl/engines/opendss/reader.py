@@ -174,7 +174,7 @@ class _Reading:
         return self.conductors is not None and self.conductors.is_split(bus, phases)
 
     def _with_grid_forming(self, feeder: Feeder, forming: Container[str]) -> Feeder:
-        """Last of all, so that nothing that is read knows the buses of the formers' sources."""
+        """Last of all, so that nothing that is read knows the buses of the grid-forming units' sources."""
         units, rows = list(feeder.injections), list(feeder.switches)
         for j, unit in enumerate(units):
             if unit.name in forming:

@@ -34,7 +34,7 @@ class Idle:
     """A planner that leaves everything as if nobody controlled it."""
 
     def unsupported_reason(self, task):
-        return "" if task.scenario.attack is None else "hostile agents"
+        return "" if task.scenario.attack is None else "compromised agents"
 
     def plan_day(self, task, day, thorough=False):
         return np.tile(task.default_action, (task.scenario.steps, 1))

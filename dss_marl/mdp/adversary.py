@@ -80,11 +80,11 @@ class AttackState:
     """Who is compromised in an episode.
 
     Attributes:
-        hostile: (A) True where an agent is.
+        compromised: (A) True where an agent is.
         seed: of what a policy draws in each step.
     """
 
-    hostile: BoolArray
+    compromised: BoolArray
     seed: int
 
 
@@ -128,15 +128,15 @@ class Attack:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Draw the compromised agents of this episode."""
-        hostile = np.array([name in self.spec.agents for name in self.names])
+        compromised = np.array([name in self.spec.agents for name in self.names])
         if self.spec.share:
             count = max(1, round(self.spec.share * len(self._exposed)))
-            hostile[rng.choice(self._exposed, count, replace=False)] = True
-        self.state = AttackState(hostile, int(rng.integers(2**63)))
+            compromised[rng.choice(self._exposed, count, replace=False)] = True
+        self.state = AttackState(compromised, int(rng.integers(2**63)))
 
-    def hostile(self, step: int) -> BoolArray:
+    def compromised(self, step: int) -> BoolArray:
         """(A) which agents are compromised in this step."""
-        return self.state.hostile & (step >= self.spec.from_step)
+        return self.state.compromised & (step >= self.spec.from_step)
 
     def act(self, asked: Array, entry_agent: IntArray, state: GridState) -> Array:
         """(F) the request, with compromised entries replaced by the attack policy's, clipped to [-1, 1]."""
@@ -153,7 +153,7 @@ class Attack:
 
     def entries(self, entry_agent: IntArray, step: int) -> BoolArray:
         """(F) which entries are compromised in this step."""
-        taken = self.hostile(step)[entry_agent]
+        taken = self.compromised(step)[entry_agent]
         return taken if self._open is None else taken & self._open
 
 

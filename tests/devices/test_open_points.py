@@ -268,5 +268,5 @@ def test_panels_feed_all_their_sun_and_are_nobodys_device():
     assert after.setpoints.kw[units].min() > 500
     assert np.array_equal(after.setpoints.kw[units], after.forecast[0, units])
     assert not after.setpoints.kvar[units].any()
-    with pytest.raises(ValueError, match="no device that anybody moves"):
+    with pytest.raises(ValueError, match="no controllable device"):
         build_task(task.scenario.replace(devices=[{"kind": "pv", "bus": 18, "kw": 100}]))

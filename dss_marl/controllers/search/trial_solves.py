@@ -15,7 +15,7 @@ class TrialSolver:
 
     Args:
         simulator: on a day; it is asked, and not moved.
-        attack: what hostile agents do to the requests.
+        attack: of compromised agents on the requests.
 
     Attributes:
         reward_model: of the task.

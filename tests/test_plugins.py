@@ -74,7 +74,7 @@ def test_an_own_planner_solves_a_day_that_replays(short, where):
 
 def test_an_own_planner_says_what_it_does_not_plan():
     task = task_of("ieee123_volt_var_attack")
-    with pytest.raises(ValueError, match="does not cover: own_plugins:Idle: compromised agents"):
+    with pytest.raises(ValueError, match="supported by no planner: own_plugins:Idle: compromised agents"):
         solve_day(task, DAY, planner="own_plugins:Idle")
 
 

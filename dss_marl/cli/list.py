@@ -11,7 +11,7 @@ from dss_marl.envs.scenario_files import load_scenario
 
 
 def list_() -> None:
-    """List the scenarios that ship with the package."""
+    """List the shipped scenarios."""
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("scenario", "steps", "what it is"):
         table.add_column(heading, no_wrap=heading != "what it is")

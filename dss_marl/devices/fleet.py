@@ -43,7 +43,7 @@ class DeviceFleet:
         self.coupled: BoolArray = np.concatenate([np.full(group.size, group.coupled) for group in groups])
         self._periods = np.concatenate([_act_periods(group) for group in groups])  # (F)
         self._always = bool((self._periods == 1).all())
-        # Most kinds have nothing to check, to owe, to store or to tell; asking them costs more than these lists.
+        # Most kinds have nothing to check, to owe, to store or to report; calling them costs more than these lists.
         self._responding = [k for k, group in enumerate(groups) if group.voltage_dependent]
         self._tripping = [k for k, group in enumerate(groups) if group.trips]
         self._checking = [k for k, g in enumerate(groups) if type(g).check is not DeviceGroup.check and not g.trips]
@@ -80,7 +80,7 @@ class DeviceFleet:
     def act(
         self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval
     ) -> tuple[Array, IntArray]:
-        """Write the set points that a joint action asks for, within the limits.
+        """Write the set points that a joint action requests, within the limits.
 
         Args:
             joint_action: (..., F) in [-1, 1].
@@ -100,7 +100,7 @@ class DeviceFleet:
         return after, np.concatenate(limited, axis=-1)
 
     def hold(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """Write the set points of devices that stay as they are; see DeviceGroup.hold."""
+        """Write the set points of held devices; see DeviceGroup.hold."""
         for group, state in zip(self.groups, self.states(device_state), strict=True):
             group.hold(state, setpoints, interval)
 
@@ -196,10 +196,10 @@ class DeviceFleet:
             found |= bool(exceeded.any())
         return found
 
-    # --- what they tell ----------------------------------------------------------------------------------------------
+    # --- telemetry -------------------------------------------------------------------------------------------------
 
     def telemetry(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., M) what the devices tell of themselves, of order 1."""
+        """(..., M) telemetry of all devices, of order 1."""
         if not self._telling:
             return self.zeros(device_state)[..., :0]
         return _joined(

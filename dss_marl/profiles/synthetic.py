@@ -55,12 +55,12 @@ class Synthetic:
 
     @property
     def seed(self) -> int:
-        """Of the year."""
+        """Seed of the year."""
         return self.spec.seed
 
     @property
     def days(self) -> int:
-        """How many days there are."""
+        """Number of days."""
         return DAYS
 
     @cached_property

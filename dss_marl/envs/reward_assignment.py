@@ -7,7 +7,7 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
-from dss_marl.grid.batches import check_one_state
+from dss_marl.grid.batch_axes import check_one_state
 from dss_marl.grid.state import Array, GridState
 
 

@@ -5,7 +5,7 @@ import pytest
 from common import SCENARIOS, task_of
 
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.grid.batches import by_state, check_one_state
+from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.rings import Rings
 from dss_marl.grid.state import Interval, Setpoints

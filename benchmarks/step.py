@@ -1,4 +1,4 @@
-"""What an environment step costs beside OpenDSS's own solves: alternating blocks in one process, CPU time.
+"""Cost of an environment step relative to OpenDSS's own solves: alternating blocks in one process, CPU time.
 
 The floor writes the same loads and reactive powers through the same in-memory shapes and solves twice a step, as the
 environment does (the interval as operated, and the coming one), and reads nothing.

@@ -51,7 +51,7 @@ class CountingEngine(OpenDSSEngine):
 
 
 class ConstantDays(ProfileSpec):
-    """Every load at the same share of its nominal power, no sun, a price of 1."""
+    """Every load at the same share of its nominal power, no PV, a price of 1."""
 
     kind: Literal["own_plugins:ConstantDays"]
     share: float = Field(gt=0, le=2)

@@ -171,7 +171,7 @@ def test_what_is_no_encoding_is_refused(short):
         short.replace(actions="own_plugins:HalfSun")
 
 
-# --- modules beside a scenario ---------------------------------------------------------------------------------------
+# --- modules in a scenario's folder ----------------------------------------------------------------------------------
 
 TERMS = '''
 from beside_helper import SHARE
@@ -193,7 +193,7 @@ def beside(tmp_path):
     sys.modules.pop("beside_helper", None)
 
 
-def test_a_module_beside_the_scenario_is_found(beside):
+def test_a_module_in_the_scenarios_folder_is_found(beside):
     searched = list(sys.path)
     env = dss_marl.make(beside)
     assert sys.path == searched

@@ -13,7 +13,7 @@ DAYS = tuple(range(10))
 SCOPE = ValidationBudget(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
-def games_of(returns, terms=None):
+def results_of(returns, terms=None):
     """Results that nobody computed: controller to returns, day by day."""
     episodes = EpisodeCache.__new__(EpisodeCache)
     episodes.task = task_of("ieee13_volt_var")

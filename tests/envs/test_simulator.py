@@ -1,4 +1,4 @@
-"""Simulator: a day's load and sun in the right rows, forecasts, faults, slow devices and those that settle."""
+"""Simulator: a day's load and PV in the right rows, forecasts, faults, slow devices and those that settle."""
 
 import dataclasses
 

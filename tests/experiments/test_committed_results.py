@@ -19,7 +19,7 @@ def test_committed_results_are_of_this_scenario_and_can_be_played_again(name):
     result, scenario = load(RESULTS[name]), load_scenario(name)
     assert result.metadata["digest"] == scenario_digest(scenario), f"stale; run 'dss-marl validate {name}'"
     assert result.passed == (not failures(result.rows))
-    assert f"`{name}`" in (ROOT / "docs" / "suite.md").read_text()  # which tells a proof that failed, and by how much
+    assert f"`{name}`" in (ROOT / "docs" / "suite.md").read_text()  # which reports a failed proof, and by how much
     assert set(result.metadata["days"]) == set(frozen_days(task_of(name)))
     assert (
         result.metadata["reference_controller"] == scenario.reference_controller

@@ -47,7 +47,7 @@ def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
 
 
 def test_a_task_that_needs_no_agents_fails_and_says_so(tmp_path):
-    """Regulators that the circuit moves as well by itself, judged by a cost that cannot fire."""
+    """Regulators that the circuit moves as well by itself, with a cost that is always 0."""
     path = tmp_path / "idle.yaml"
     path.write_text(
         "base: ieee13_volt_var\nsteps: 3\nstart_hour: 11\ndt_h: 1.0\nreference_controller: opendss_controls\n"

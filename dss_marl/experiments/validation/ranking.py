@@ -67,7 +67,7 @@ def _gain(episodes: EpisodeCache, reference: str, zero: str, budget: ValidationB
 
 def _share(what: str, held: BoolArray) -> CheckResult:
     enough = held.mean() >= UNBEATEN
-    note = f"closer than {TIE:g} of the return is a tie, and beats nobody"
+    note = f"a difference below {TIE:g} of the return is a tie"
     return CheckResult("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
 
 

@@ -1,6 +1,6 @@
 """Multi-agent PettingZoo environments on OpenDSS: zones of a feeder as agents.
 
-``make("ieee34_volt_var")`` gives a ready environment; ``list_scenarios()`` names the others.
+``make("ieee34_volt_var")`` returns an environment; ``list_scenarios()`` lists the other scenarios.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ def make(
     engine: str | Engine | None = None,
     **changes: Any,
 ) -> ZoneEnv:
-    """A ready environment.
+    """An environment, ready to reset.
 
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
-        split: where days come from: train, validation or test.
+        split: from which days are drawn: train, validation or test.
         render_mode, engine: see ZoneEnv.
         changes: fields of the scenario to change, such as ``steps=48`` or ``rewards={"loss": 1.0}``.
 
     Raises:
-        ValueError: something named does not exist or does not fit; says what, where and what is known.
+        ValueError: something named does not exist or is incompatible; the message says where, and what is known.
 
     >>> env = make("ieee13_volt_var", split="test", steps=4)
     >>> observations, infos = env.reset(seed=0)
@@ -108,23 +108,23 @@ def parallel_env(
 
 
 def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any) -> Any:
-    """The same environment as a PettingZoo AEC environment: agents act in turn, the grid moves after the last."""
+    """The same environment as a PettingZoo AEC environment: agents act in turn, the last one triggers the step."""
     return wrappers.OrderEnforcingWrapper(parallel_to_aec(parallel_env(scenario, max_cycles, **options)))
 
 
 def gym_env(
     scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
 ) -> CentralEnv:
-    """A scenario for one agent that moves every device, as a Gymnasium environment.
+    """A scenario for one agent that controls every device, as a Gymnasium environment.
 
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
-        split: where days come from: train, validation or test.
+        split: from which days are drawn: train, validation or test.
         render_mode: see ZoneEnv.
         changes: fields of the scenario to change.
 
     Raises:
-        ValueError: something named does not exist or does not fit; or ``actions`` are native.
+        ValueError: something named does not exist or is incompatible, or ``actions`` are native.
     """
     loaded = load_scenario(scenario)
     return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))

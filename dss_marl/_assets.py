@@ -15,7 +15,7 @@ def data_folder(noun: str) -> Path:
     for folder in (package / "_data" / noun, package.parent / noun):  # in a wheel; in a checkout
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"the data folder {noun!r} is missing beside {package}; reinstall dss_marl")
+    raise FileNotFoundError(f"the data folder {noun!r} is missing next to {package}; reinstall dss_marl")
 
 
 def known_names(noun: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Plugins: an object of one's own, named as ``package.module:name``; every registry takes one beside its names."""
+"""Plugins: your own object by ``package.module:name``, which every registry accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
     """The object that ``package.module:name`` refers to.
 
     The module is looked for where Python looks, then in the working folder. ``path/to/module.py:name`` names a file;
-    scenario files use that form for modules beside them, see ``locate_modules``.
+    scenario files use that form for modules in their folder, see ``locate_modules``.
 
     Args:
         name: of the object.

@@ -1,4 +1,4 @@
-"""``dss-marl evaluate``: a run or a scenario beside the reference controllers."""
+"""``dss-marl evaluate``: a run or scenario compared with the reference controllers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from dss_marl.envs.scenario_files import load_scenario
 
 
 def evaluate(
-    run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
+    run_or_name: Annotated[
+        str, typer.Argument(help="A run's folder, or a scenario's name to evaluate the reference controllers alone.")
+    ],
     split: Split = "test",
-    days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
+    days: Annotated[int | None, typer.Option(help="Number of days, from the first of the split.")] = None,
     controllers: Annotated[
         str,
         typer.Option(
@@ -28,7 +30,7 @@ def evaluate(
         ),
     ] = "all",
 ) -> None:
-    """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
+    """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
     from dss_marl.experiments.comparison import compare
 
     folder = Path(run_or_name)

@@ -11,10 +11,10 @@ from dss_marl.envs.scenario_files import load_scenario
 
 
 def list_() -> None:
-    """List the scenarios that ship with the package."""
+    """List the shipped scenarios."""
     table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("scenario", "steps", "what it is"):
-        table.add_column(heading, no_wrap=heading != "what it is")
+    for heading in ("scenario", "steps", "title"):
+        table.add_column(heading, no_wrap=heading != "title")
     for name in known_names("scenarios"):
         scenario = load_scenario(name)
         table.add_row(name, f"{scenario.steps} x {60 * scenario.dt_h:g} min", scenario.title)

@@ -1,4 +1,4 @@
-"""The proof of a scenario as a table on the screen."""
+"""The proof of a scenario as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MARKS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]", None:
 
 
 def print_proof(proof: Proof) -> None:
-    """Print the checks, what did not play, and what failed."""
+    """Print the checks, the controllers that do not apply, and what failed."""
     from dss_marl.experiments.validation import CHECKS, failures
 
-    days = len(proof.scope.days)
+    days = len(proof.budget.days)
     table = Table(title=f"{proof.scenario.name}: proof on {days} test days", box=box.SIMPLE_HEAD)
     for heading in ("", "what", "measured", "demanded", "", "on what"):
         table.add_column(heading, overflow="fold")
@@ -34,7 +34,7 @@ def print_proof(proof: Proof) -> None:
         table.add_section()
     console.print(table)
     for name, why in proof.refused.items():
-        say(f"{name} does not play: {why}")
+        say(f"{name} does not apply: {why}")
     failed = failures(proof.rows)
     if not failed:
         console.print(f"[green]{proof.scenario.name} passes[/green]", highlight=False)

@@ -28,12 +28,12 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME-seedSEED.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of network, exploration and days.")] = 0,
     agent_steps: Annotated[
-        int | None, typer.Option(help="Steps x agents x copies; default: the scenario's own.")
+        int | None, typer.Option(help="Agent-steps (steps x agents x copies); default: the scenario's.")
     ] = None,
-    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one for each core, 0: none.")] = -1,
+    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one per core, 0: none.")] = -1,
     route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
 ) -> None:
-    """Train a scenario's policies; the folder gets the models, the run record and the learning curve."""
+    """Train a scenario's policies; writes models, run record and learning curve into the folder."""
     from dss_marl import experiments
 
     scenario = load_scenario(name)

@@ -1,4 +1,4 @@
-"""``dss-marl tune``: the droop curve that suits a scenario best."""
+"""``dss-marl tune``: tune the droop curve of a scenario."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dss_marl.envs.scenario_files import load_scenario
 
 def tune(
     name: Name,
-    tries: Annotated[int, typer.Option(help="Random curves before the refinement.")] = 48,
-    days: Annotated[int, typer.Option(help="Training days, spread over the year.")] = 9,
+    tries: Annotated[int, typer.Option(help="Number of random curves before the refinement.")] = 48,
+    days: Annotated[int, typer.Option(help="Number of training days, spread over the year.")] = 9,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
 ) -> None:
-    """Find the droop curve with the best return on training days: the 'tuned_droop' of a scenario's YAML."""
+    """Find the droop curve with the best return on training days, for 'tuned_droop' in the scenario's YAML file."""
     from dss_marl.experiments.comparison import tuned_droop
 
     scenario = load_scenario(name)

@@ -53,19 +53,19 @@ _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def reference(name: str, scenario: Scenario) -> Controller:
-    """The reference controller called ``name``, or one's own as ``package.module:name``, set up for a scenario.
+    """The reference controller called ``name``, or your own as ``package.module:name``, set up for a scenario.
 
-    One's own is a class or a function that gives a Controller. It is called with the scenario where it has a parameter
-    without a default, and without arguments else.
+    Your own is a class or a function that returns a Controller. It is called with the scenario if it has a parameter
+    without a default, otherwise without arguments.
 
     Raises:
-        ValueError: unknown, no controller, or the scenario lacks what it needs.
+        ValueError: unknown, not a controller, or the scenario lacks what it needs.
     """
     if name in REFERENCES:
         return REFERENCES[name](scenario)
     factory = imported(name, "controller", REFERENCES)
     if not callable(factory):
-        raise ValueError(f"controller {name!r} is neither a class nor a function that gives a controller")
+        raise ValueError(f"controller {name!r} is neither a class nor a function that returns a controller")
     needed = [p for p in signature(factory).parameters.values() if p.default is p.empty and p.kind in _POSITIONAL]
     controller: Controller = factory(*[scenario][: len(needed)])
     missing = [part for part in ("circuit_controls", "reset", "act") if not hasattr(controller, part)]

@@ -63,8 +63,8 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.act; closing before discharge is refused."""
         before = setpoints.closed[..., self.switches]
         allowed = self._allowed(action[..., 0], state, before)
-        asked = np.where(allowed, action[..., 0], 0.0)
-        after = np.where(np.abs(asked) > 1 / 3, asked > 0, before)
+        requested = np.where(allowed, action[..., 0], 0.0)
+        after = np.where(np.abs(requested) > 1 / 3, requested > 0, before)
         setpoints.closed[..., self.switches] = after
         since = np.where(before & ~after, 0.0, state[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
@@ -73,9 +73,9 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.feasible."""
         return self._allowed(action[..., 0], state, setpoints.closed[..., self.switches])[..., None]
 
-    def _allowed(self, asked: Array, state: Array, closed: BoolArray) -> BoolArray:
+    def _allowed(self, requested: Array, state: Array, closed: BoolArray) -> BoolArray:
         waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours accumulate rounding errors
-        allowed: BoolArray = ~((asked > 1 / 3) & waiting)
+        allowed: BoolArray = ~((requested > 1 / 3) & waiting)
         return allowed
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:

@@ -123,13 +123,13 @@ class Generators(DeviceGroup):
     @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """Status, set point and lockout, and the fuel left if any unit has a tank."""
-        told = (
+        labels = (
             "running [0 or 1]",
             "grid-forming [0 or 1]",
             "set point / rating [1]",
             "lockout left [share]",
         )
-        return (*told, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else told
+        return (*labels, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else labels
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: off, or at half power, with a full tank."""
@@ -154,11 +154,11 @@ class Generators(DeviceGroup):
         self.hold(kept, setpoints, interval)
         return kept, self._cut(wanted, kw).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
-    def _dispatch(self, asked: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
+    def _dispatch(self, requested: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as requested, and as allowed by ramp and lockout [kW]."""
         fuel = state[..., _LEFT] / interval.dt_h
         least = np.minimum(self.kw_min, fuel)  # at the end of its fuel it runs on less than it otherwise can
-        wanted = np.where(asked > -1, least + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
+        wanted = np.where(requested > -1, least + (requested + 1) / 2 * (self.kw - self.kw_min), 0.0)
         now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
         lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its minimum power
         highest = np.maximum(now + change, self.kw_min)
@@ -166,7 +166,7 @@ class Generators(DeviceGroup):
         return wanted, np.where(state[..., _WAIT] > _ABOUT_0, 0.0, kw)
 
     def _cut(self, wanted: Array, kw: Array) -> BoolArray:
-        """(..., D) whether the power is not what was asked for, beyond the last bit of a float32 action."""
+        """(..., D) whether the power differs from the request, beyond the last bit of a float32 action."""
         off: BoolArray = np.abs(kw - wanted) > _ABOUT_0 + _LAST_BIT * (self.kw - self.kw_min)
         return off
 
@@ -268,10 +268,10 @@ class Generators(DeviceGroup):
         forms = np.zeros(state.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.grid_forming_units[own]]
         left = state[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
-        told = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
+        columns = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
         if np.isfinite(self.tank_kwh).any():
-            told.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
-        return np.stack(told, axis=-1)
+            columns.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
+        return np.stack(columns, axis=-1)
 
     @cached_property
     def _tank(self) -> Array:

@@ -1,4 +1,4 @@
-"""Scenario: a task as data, checked for what can be known of it alone."""
+"""Scenario: a task as data, validated without reading the feeder."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ class _Data(BaseModel):
 
 
 class FeederSpec(_Data):
-    """Which circuit, and what is different from its file."""
+    """The circuit, and changes to its file."""
 
     name: str = Field(default="", description="a shipped feeder, or the path of a .dss file")
-    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated one of any size")
-    source_pu: float | None = Field(default=None, gt=0.5, lt=1.5, description="source voltage; None: the file's")
+    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated feeder of any size")
+    source_pu: float | None = Field(
+        default=None, gt=0.5, lt=1.5, description="source voltage [pu]; None: as in the file"
+    )
     load_v_pu: tuple[float, float] | None = Field(
-        default=(0.8, 1.2), description="range where loads keep their model; outside they become impedances"
+        default=(0.8, 1.2), description="voltage range of the loads' model [pu]; outside it they become impedances"
     )
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
-    closed: dict[str, bool] = Field(default={}, description="switch and capacitor states at reset, likewise")
+    closed: dict[str, bool] = Field(default={}, description="initial switch and capacitor states")
     import_limit_kw: float | None = Field(
-        default=None, gt=0, description="what may be drawn from the source [kW]; None: any amount"
+        default=None, gt=0, description="limit of the import from the source [kW]; None: no limit"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
 
@@ -55,7 +57,7 @@ class FeederSpec(_Data):
 
 
 class Scenario(_Data):
-    """A task as data: feeder, devices, zones, days, what agents see, what is rewarded, and for how long."""
+    """A task as data: feeder, devices, zones, profiles, agents, observations, rewards and horizon."""
 
     name: str
     title: str = ""
@@ -65,14 +67,14 @@ class Scenario(_Data):
     zones: dict[str, Any] = Field(description="method and its options")
     profiles: ProfilesSpec
     agents: Literal["zone", "kind", "device"] = Field(
-        default="zone", description="one for each zone, for each kind of device in a zone, or for each device"
+        default="zone", description="one per zone, per kind of device in a zone, or per device"
     )
     actions: str = Field(default="box", description="box, multidiscrete, native, or package.module:Class")
-    levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry, where actions are discrete")
+    levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry if actions are discrete")
     steps: int = Field(default=96, ge=1, description="horizon")
     dt_h: float = Field(default=0.25, gt=0, le=24)
     start_hour: float = Field(default=0.0, ge=0, lt=24, description="time of day at which an episode starts")
-    horizon: int = Field(default=1, ge=1, description="intervals that forecasts reach, the coming one included")
+    horizon: int = Field(default=1, ge=1, description="number of intervals in a forecast, including the coming one")
     observations: tuple[str, ...] = Field(min_length=1)
     observed_voltages: Literal["coming", "last"] = "coming"
     sensing: SensingSpec = SensingSpec()
@@ -89,27 +91,27 @@ class Scenario(_Data):
     )
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
-        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +), two "
-        "in the split outage_season; or the days' own outages",
+        description="branches, one of which, drawn at reset, is faulted all day (simultaneous ones joined by +), two "
+        "in the split outage_season; 'outages': the days' own outages",
     )
-    priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
-    cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")
+    priorities: PrioritySpec | None = Field(default=None, description="weights of unserved energy by load class")
+    cold_load: ColdLoadSpec | None = Field(default=None, description="cold-load pickup after an interruption")
     excluded_buses: tuple[str, ...] = Field(
-        default=(), description="buses beside the source whose voltage nobody can change"
+        default=(), description="buses without influence of any device, excluded from rewards like the source bus"
     )
     failure_penalty: float = Field(
-        default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
+        default=100.0, ge=0, description="subtracted from the team reward if the power flow fails"
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
     reference_controller: str = Field(
         default="best_known",
-        description="the controller that scores 1; another stands in where solving a day costs too much",
+        description="the controller that scores 1; name another one if plans would take too long to compute",
     )
     planner: str = Field(
-        default="", description="plans its days: exact_dp, ..., or package.module:name; empty: the first that can"
+        default="", description="of days: exact_dp, ..., or package.module:name; empty: the first that fits"
     )
-    training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
+    training: dict[str, Any] = Field(default={}, description="recommended training settings")
 
     @field_validator("actions")
     @classmethod
@@ -125,13 +127,13 @@ class Scenario(_Data):
         return levels
 
     def replace(self, **changes: Any) -> Scenario:
-        """A copy with some fields changed, validated anew; nested fields as ``feeder={"source_pu": 1.0}``."""
+        """A validated copy with some fields changed; nested fields as ``feeder={"source_pu": 1.0}``."""
         return scenario_from(merged(self.model_dump(), changes))
 
     def under_circuit_controls(self) -> Scenario:
-        """The same task with its regulators and capacitors left to the circuit's own controls.
+        """The same task with regulators and capacitors under the circuit's own controls.
 
-        Where that may leave zones without a device, an agent for each device stands in for the zones' agents.
+        There is one agent per device where zones might be left without a device.
         """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
         gone = {spec["kind"] for spec in self.devices} - {spec["kind"] for spec in kept}
@@ -151,13 +153,13 @@ def scenario_from(data: Mapping[str, Any]) -> Scenario:
         return Scenario.model_validate(dict(data))
     except ValidationError as error:
         chosen = {}
-        with suppress(ValueError):  # a kind that is not there is among the complaints
+        with suppress(ValueError):  # an unknown kind is reported with the other errors
             chosen["profiles"] = profile_kind_of(data.get("profiles"))
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Feeder, profiles and training are merged key by key; everything else is replaced whole."""
+    """Merge feeder, profiles and training key by key; replace everything else."""
     result = dict(base)
     for key, value in changes.items():
         if (

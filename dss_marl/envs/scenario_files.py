@@ -50,14 +50,14 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
     except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{str(path)!r} must hold keys and values, like the shipped scenarios do")
+        raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
     data = locate_modules(data, path.parent)
     data.setdefault("name", path.stem)
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
         feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
     zones = data.get("zones")
-    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
+    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, else relative to the working folder
         beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
         zones["file"] = str(beside) if beside.is_file() else zones["file"]
     profiles = data.get("profiles")

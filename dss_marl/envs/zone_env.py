@@ -1,4 +1,4 @@
-"""ZoneEnv: the PettingZoo ParallelEnv, the step and nothing else."""
+"""ZoneEnv: a scenario as a PettingZoo ParallelEnv."""
 
 from __future__ import annotations
 
@@ -30,35 +30,34 @@ StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, 
 
 
 class ZoneEnv(ParallelEnv):
-    """A scenario as a game of agents.
+    """A scenario as a multi-agent environment.
 
-    One step is one interval of the day. Agents see the coming interval's load and PV with the voltages that these
-    cause at the present set points; their actions then act in that interval. All agents start and end together: by
+    One step is one interval of the day. Agents observe the coming interval's load and PV and the resulting voltages at
+    the present set points; their actions take effect in that interval. All agents start and end together: by
     truncation at the horizon, or by termination with ``failure_penalty`` if the power flow fails.
 
-    Observations are (n,) float32, actions as the scenario's ``actions`` encode them, both alike for all agents unless
-    native; ``labels`` tells what the entries are. Where an action has choices, an observation is a dict of
-    ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only some
-    of the devices have choices. A choice that the mask forbids is no error: the device holds, and ``illegal`` counts.
+    Observations are (n,) float32, actions as encoded by the scenario's ``actions``; all agents have the same spaces
+    unless actions are native, and ``labels`` names the entries. Where an action has choices, an observation is a dict
+    of ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only
+    some devices have choices. A masked choice is not an error: the device holds, and ``illegal`` counts it.
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
-    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while the agent is
+    agent's zone), ``clipped`` (values out of range), ``limited`` (requests cut by a device's limit), ``refused``
+    (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
     compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Attributes:
-        task, split, days, engine, simulator: what is played on.
-        sensing, messages, attack: what stands between agents and the grid; sensing is None where it is perfect, attack
-            where there is none.
-        masks, observation_model, reward_model, step_info: what agents may do, observe, get and are told.
-        episode: all that changes from step to step, but for what the simulator and the parts above keep.
+        task, split, days, engine, simulator: the task, its days, and the simulated grid.
+        sensing, messages, attack: between agents and grid; sensing is None if it is perfect, attack if there is none.
+        masks, observation_model, reward_assignment, step_info: action masks, observations, rewards and infos.
+        episode: everything that changes from step to step, apart from the states of the parts above.
 
     Args:
         scenario: the task as data, or a Task already built.
-        split: where days are drawn from at reset: train, validation or test.
-        engine: a solver for the task's feeder, or the name of one as ``open_engine`` takes it; None opens OpenDSS.
-        render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
-        renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
+        split: from which days are drawn at reset: train, validation or test.
+        engine: for the task's feeder, or a name as in ``open_engine``; None opens OpenDSS.
+        render_mode: None, "ansi" (a table) or "rgb_array" (an image of the feeder).
+        renderer: draws an environment; ``dss_marl.make`` passes ``plots.render_feeder``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -112,7 +111,7 @@ class ZoneEnv(ParallelEnv):
         return self.action_spaces[agent]
 
     def labels(self, agent: str) -> dict[str, list[str]]:
-        """What each entry of the agent's ``observation`` and of its action (slots, if native) is; "-" is padding."""
+        """Labels of the entries of the agent's ``observation`` and ``action``; "-" is padding."""
         a = self.possible_agents.index(agent)
         action = self.task.agents.action_layout.labels[a]
         return {"observation": self.observation_model.labels(a), "action": list(action)}
@@ -121,7 +120,7 @@ class ZoneEnv(ParallelEnv):
 
     @property
     def agents(self) -> list[str]:
-        """Those that still act: all, or none."""
+        """The active agents: all, or none."""
         return self.episode.agents
 
     @property
@@ -141,16 +140,16 @@ class ZoneEnv(ParallelEnv):
 
     @property
     def now(self) -> GridState | None:
-        """The coming interval as it is."""
+        """The coming interval with the devices held; None before the first reset."""
         return self.episode.now
 
     @property
     def team_reward(self) -> float:
-        """Of the last step, whatever each agent gets of it."""
+        """Team reward of the last step, whatever the ``reward_sharing``."""
         return self.episode.team_reward
 
     def state(self) -> np.ndarray:
-        """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
+        """(Z n) float32: the observations of all zones under perfect sensing, for a central critic."""
         return self.observation_model.state(self.now, self.episode.observations)
 
     # --- reset -------------------------------------------------------------------------------------------------------
@@ -159,11 +158,11 @@ class ZoneEnv(ParallelEnv):
         """Start a day, drawn from the split.
 
         Args:
-            seed: of the stream of days, and of measurement noise, lost messages and attacks, from here on; None goes on
-                with the present stream.
+            seed: of the random stream of days, measurement noise, message loss and attacks; None continues the present
+                stream.
             options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
-                breaks these branches in place of the scenario's, which then must not be energised. Of the scenario's
-                one is drawn, on days of the split ``outage_season`` two.
+                faults these branches, which must not be energised, instead of one drawn from the scenario's (two in
+                the split ``outage_season``).
 
         Raises:
             ValueError: no such day or branch.
@@ -217,7 +216,7 @@ class ZoneEnv(ParallelEnv):
         return self._result(rewards, infos, truncated=truncated)
 
     def _request(self, actions: Mapping[str, Any]) -> Request:
-        """What the devices are asked: the agents' actions, held where the masks forbid them, and any attack."""
+        """The request to the devices: decoded actions, with masked choices held and attacks applied."""
         assert self.now is not None
         decoded = self.task.encoding.decode(actions)
         joint_action, illegal = self.masks.enforce(decoded, self.episode.levels, self.now)
@@ -228,17 +227,17 @@ class ZoneEnv(ParallelEnv):
 
     def _attacked(self, step: int) -> BoolArray:
         """(A) which agents are compromised in a step."""
-        return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.hostile(step)
+        return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.compromised(step)
 
     def _advance(self, after: GridState, coming: GridState, team_reward: float) -> None:
-        """Go on to the coming interval."""
+        """Advance the episode to the coming interval."""
         episode = self.episode
         episode.before, episode.after, episode.now = episode.now, after, coming
         episode.team_reward = team_reward
         episode.observations, episode.levels = self.observation_model.observe(coming), self.masks.levels(coming)
 
     def _fail(self, request: Request) -> StepResult:
-        """The end by a failed power flow. The last observation stands: it is finite, and no interval was operated."""
+        """End by a failed power flow. The last observation is repeated: it is finite, and no interval was operated."""
         penalty = self.task.scenario.failure_penalty
         self.episode.team_reward = -penalty
         infos = self.step_info.of_failure(self.day, request)
@@ -258,9 +257,9 @@ class ZoneEnv(ParallelEnv):
         )
 
     def what_if(self, actions: Mapping[str, Any]) -> GridState:
-        """The state that these actions would lead to in the coming interval; nothing is committed, one solve is spent.
+        """The coming interval as it would be with these actions; commits nothing, costs one solve.
 
-        Compromised agents do what they are going to do, whatever is asked of them.
+        Compromised agents follow the attack, whatever their action here.
 
         Raises:
             ValueError: as ``step``.
@@ -271,7 +270,7 @@ class ZoneEnv(ParallelEnv):
         return self.simulator.operate(self.now, self._request(actions).joint_action)[0]
 
     def render(self) -> Any:
-        """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
+        """A table of the zones ("ansi") or an image of the feeder ("rgb_array"); None without a render_mode."""
         if self.render_mode is None or self.now is None:
             return None
         if self.render_mode == "rgb_array":
@@ -291,9 +290,9 @@ class ZoneEnv(ParallelEnv):
     # --- copies ------------------------------------------------------------------------------------------------------
 
     def save_state(self) -> Snapshot:
-        """The running episode, random streams included; ``load_state`` goes on from it, exact to the bit.
+        """The running episode including random streams; ``load_state`` continues it bitwise.
 
-        The solver forgets its history here, so that this environment and any that loads the state go on alike.
+        The engine restarts here, so that this environment and any that loads the state continue identically.
         """
         self.engine.restart()
         return Snapshot(
@@ -306,14 +305,14 @@ class ZoneEnv(ParallelEnv):
         )
 
     def load_state(self, saved: Snapshot) -> None:
-        """Go on from what ``save_state`` gave, in this environment or another of the same scenario.
+        """Continue from what ``save_state`` returned, in this environment or another of the same scenario.
 
         Raises:
-            ValueError: it is of another scenario.
+            ValueError: the state belongs to another scenario.
         """
         if saved.scenario != self.task.scenario:
             raise ValueError(
-                f"the saved state is of another scenario, {saved.scenario.name!r}, than this environment's "
+                f"the saved state is of scenario {saved.scenario.name!r}, which differs from this environment's "
                 f"{self.task.scenario.name!r}; load it into one built from the same data"
             )
         self.episode = saved.episode.copy()
@@ -327,11 +326,11 @@ class ZoneEnv(ParallelEnv):
         self.engine.restart()
 
     def close(self) -> None:
-        """Give the solver back; ``reset`` opens it again."""
+        """Close the engine; ``reset`` opens it again."""
         self.engine.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy goes on bitwise like the original, which therefore forgets its solver's history too."""
+        """A copy continues bitwise like the original, whose engine therefore restarts too."""
         self.engine.restart()
         return self.__dict__.copy()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.grid.batches import by_state, check_one_state
+from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.feeder import Branch, Feeder, TapChanger, components
 from dss_marl.grid.state import BoolArray
 

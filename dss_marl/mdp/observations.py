@@ -26,7 +26,7 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or what there is an entry of each of: a kind of zones.ROW_KINDS, kinds (of device), names (of the
+        per: "", or what has one entry each: a kind of zones.ROW_KINDS, kinds (of device), names (of the
             agents) or hours (of the forecast).
     """
 

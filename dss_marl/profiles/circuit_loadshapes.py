@@ -22,7 +22,7 @@ class LoadshapeProfiles(MeasuredData):
     which: Literal["daily", "yearly"] = Field(default="daily", description="property of the loads that names the shape")
 
     def open(self, feeder: Feeder, minutes: int) -> Measured:
-        """The days of the circuit's shapes; the shortest shape tells how many there are.
+        """The days of the circuit's shapes, as many as the shortest shape has.
 
         Raises:
             ValueError: no load has a shape, or the shapes' intervals are uneven, of different length or do not fit.
@@ -31,7 +31,7 @@ class LoadshapeProfiles(MeasuredData):
         if not shapes:
             raise ValueError(
                 f"no load of feeder {feeder.name!r} has a {self.which} LoadShape; give the loads {self.which}=<shape>, "
-                "or take profiles of kind synthetic"
+                "or use profiles of kind synthetic"
             )
         uneven = sorted({shape.name for shape in shapes.values() if shape.minutes < 1})
         if uneven:
@@ -41,7 +41,7 @@ class LoadshapeProfiles(MeasuredData):
         lengths = sorted({round(shape.minutes) for shape in shapes.values()})
         if len(lengths) > 1:
             raise ValueError(
-                f"the LoadShapes of feeder {feeder.name!r} have intervals of {lengths} minutes; take one for all"
+                f"the LoadShapes of feeder {feeder.name!r} have intervals of {lengths} minutes; use the same for all"
             )
         check_minutes(f"feeder {feeder.name!r}: LoadShapes", lengths[0], minutes)
         days = min(len(shape.factors) for shape in shapes.values()) * lengths[0] // 1440

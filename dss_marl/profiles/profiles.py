@@ -27,7 +27,7 @@ class Profiles:
     """Days for one feeder, each generated from (seed, day) alone, so that access is random and none is stored.
 
     Days are numbered from 0, a Monday, to 364, and day 0 follows day 364; the k-th stress split, from 1, has days
-    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``sources``.
+    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``measured``.
 
     Attributes:
         spec: the parameters.

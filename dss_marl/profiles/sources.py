@@ -25,7 +25,7 @@ PROFILE_KINDS: dict[str, type[ProfileSpec]] = {
 
 
 def profile_kind(name: str) -> type[ProfileSpec]:
-    """The spec of the kind of profiles called ``name``, or one's own as ``package.module:Class``; see ProfileSpec.
+    """The spec of a kind of profiles, or your own by ``package.module:Class``; see ProfileSpec.
 
     Raises:
         ValueError: unknown kind; the message lists the known ones.
@@ -37,7 +37,7 @@ def profile_kind(name: str) -> type[ProfileSpec]:
 
 
 def profile_kind_of(data: Any) -> type[ProfileSpec]:
-    """The spec class of a scenario's ``profiles``, synthetic where they name no kind; errors as ``profile_kind``."""
+    """The spec class of a scenario's ``profiles``, by default synthetic; errors as ``profile_kind``."""
     return profile_kind(str(data.get("kind", "synthetic") if isinstance(data, dict) else "synthetic"))
 
 
@@ -55,11 +55,11 @@ ProfilesSpec = Annotated[SerializeAsAny[ProfileSpec], BeforeValidator(_read_spec
 
 
 def open_source(spec: ProfileSpec, feeder: Feeder, minutes: int) -> Source:
-    """What makes the days that a spec describes, at intervals of so many minutes.
+    """The source of the days that a spec describes, at intervals of ``minutes``.
 
     Raises:
         ValueError: files are missing or do not fit the feeder.
     """
-    if isinstance(spec, SyntheticProfiles):  # its settings stand apart from the generator, which reads them everywhere
+    if isinstance(spec, SyntheticProfiles):  # the generator imports its settings, so they cannot open it
         return Synthetic(spec, feeder, minutes)
     return spec.open(feeder, minutes)

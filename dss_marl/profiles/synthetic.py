@@ -11,7 +11,7 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.clouds import Clouds, draw_clouds, places_km
 from dss_marl.profiles.day import Day
-from dss_marl.profiles.load import HIGHEST, Loads
+from dss_marl.profiles.load_model import HIGHEST, Loads
 from dss_marl.profiles.noise import block_means, stored, stream
 from dss_marl.profiles.outages import Outage, draw_outages, season_factor
 from dss_marl.profiles.prices import day_ahead, time_of_use
@@ -55,12 +55,12 @@ class Synthetic:
 
     @property
     def seed(self) -> int:
-        """Of the year."""
+        """Seed of the year."""
         return self.spec.seed
 
     @property
     def days(self) -> int:
-        """How many days there are."""
+        """Number of days."""
         return DAYS
 
     @cached_property

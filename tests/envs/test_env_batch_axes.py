@@ -19,14 +19,14 @@ def test_rewards_of_many_states(name, batch, agents, sharing):
     task = load_cached(name, agents=agents, reward_sharing=sharing)
     model, assignment, pairs = task.reward_model, RewardAssignment(task, None), (steps(name) * 6)[-6:]
     before, after = (stacked([pair[k] for pair in pairs], batch) for k in (0, 1))
-    values, action = model.zone_terms(before, after), task.default_action
-    shared = assignment.agent_rewards(values[..., : len(task.rewards), :], before, after, action)
+    values, joint_action = model.zone_terms(before, after), task.default_action
+    shared = assignment.agent_rewards(values[..., : len(task.rewards), :], before, after, joint_action)
     assert values.shape == (*batch, len(task.rewards) + len(task.costs), len(task.zones))
     assert shared.shape == (*batch, len(task.agents.names))
     for k, pair in enumerate(pairs):
         at, alone = np.unravel_index(k, batch), model.zone_terms(*pair)
         assert values[at] == pytest.approx(alone, rel=1e-12, abs=1e-15)
-        own = assignment.agent_rewards(alone[: len(task.rewards)], *pair, action)
+        own = assignment.agent_rewards(alone[: len(task.rewards)], *pair, joint_action)
         assert shared[at] == pytest.approx(own, rel=1e-12, abs=1e-15)
 
 

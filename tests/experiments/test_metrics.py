@@ -40,10 +40,10 @@ def test_figures_are_the_sums_over_the_day(scenario):
         states.append(env.after.setpoints.closed)
         rewards.append(env.team_reward)
         lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
-    judged = [
+    scored = [
         n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.excluded_buses) for n in task.feeder.nodes
     ]
-    seen = np.array(v)[:, judged]
+    seen = np.array(v)[:, scored]
     outside = (seen > 1.05) | (seen < 0.95)
     found = figures.result()
     assert list(found) == list(FIGURES)

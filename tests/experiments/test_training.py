@@ -223,7 +223,7 @@ def test_figures_count_what_they_say():
     env = dss_marl.ZoneEnv(scenario, "test")
     env.reset(options={"day": 175})
     figures = EpisodeFigures(env.task)
-    judged = [i for i, node in enumerate(env.task.feeder.nodes) if not node.startswith("sourcebus.")]
+    scored = [i for i, node in enumerate(env.task.feeder.nodes) if not node.startswith("sourcebus.")]
     node_h = loss = moves = 0.0
     good, total = 0, 0.0
     rng = np.random.default_rng(0)
@@ -231,7 +231,7 @@ def test_figures_count_what_they_say():
         actions = {a: rng.uniform(-1, 1, env.task.agents.action_layout.width) for a in env.agents}
         _, rewards, *_ = env.step(actions)
         figures.add(env.before, env.after, rewards["zone_1"])
-        v = env.after.solution.v_pu[judged]
+        v = env.after.solution.v_pu[scored]
         out = (v > 1.05) | (v < 0.95)
         node_h += out.sum() * 0.25
         good += not out.any()

@@ -155,12 +155,12 @@ class _Reading:
             additions.add(new)
         self._scales = load_scale(context)
         self.run(additions.commands)
-        asked, ties = switchable(context, switches, known, self.name)
+        requested, ties = switchable(context, switches, known, self.name)
         self.run(ties)
         self.solve()
         if not context.Solution.Converged():
             self.notes.append("as compiled, the power flow does not converge")
-        feeder = self._facts(present, protection, additions, asked)
+        feeder = self._facts(present, protection, additions, requested)
         refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
         return self._with_grid_forming(feeder, additions.forming)
 
@@ -203,13 +203,13 @@ class _Reading:
                 )
 
     def _facts(
-        self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, asked: set[str]
+        self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, requested: set[str]
     ) -> Feeder:
         context = self.context
         names = [node.lower() for node in context.Circuit.YNodeOrder()]
         buses = _buses(context)
         compiled = _volts(context, len(names)).copy()
-        taps, switches = read_taps(context), read_switches(context, protection, asked)
+        taps, switches = read_taps(context), read_switches(context, protection, requested)
         close_all(context, switches)  # an open line has no readable impedance
         buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
         marks = Marks(
@@ -318,12 +318,12 @@ def _with_bases_behind_switches(
     for i in risen:
         name = names[i].rsplit(".", 1)[0]
         highest[name] = max(highest.get(name, 0.0), float(v[i]) / 1000)
-    legal = np.asarray(context.Settings.VoltageBases()) / 3**0.5
+    voltages_kv = np.asarray(context.Settings.VoltageBases()) / 3**0.5
     rows = []
     for bus in buses:
         kv = highest.get(bus.name)
         if kv is not None and not 0.7 < kv / max(bus.kv_base, 1e-9) < 1.3:
-            bus = replace(bus, kv_base=float(legal[np.argmin(np.abs(legal - kv))]))
+            bus = replace(bus, kv_base=float(voltages_kv[np.argmin(np.abs(voltages_kv - kv))]))
         rows.append(bus)
     return tuple(rows)
 

@@ -22,25 +22,25 @@ def read_protection(context: Any, present: Mapping[str, list[str]]) -> dict[str,
     return rows
 
 
-def read_switches(context: Any, protection: Mapping[str, str], asked: Collection[str] = ()) -> tuple[Switch, ...]:
+def read_switches(context: Any, protection: Mapping[str, str], requested: Collection[str] = ()) -> tuple[Switch, ...]:
     """Line switches, followed by capacitor steps.
 
     A line is a switch if it is declared as one, operated by a recloser, relay or switch control, open, or requested by
     name.
     """
-    return (*_line_switches(context, protection, asked), *_capacitor_steps(context))
+    return (*_line_switches(context, protection, requested), *_capacitor_steps(context))
 
 
-def _line_switches(context: Any, protection: Mapping[str, str], asked: Collection[str]) -> list[Switch]:
+def _line_switches(context: Any, protection: Mapping[str, str], requested: Collection[str]) -> list[Switch]:
     rows = []
     for own in elements(context.Lines):
         name = f"line.{own}"
         element = context.CktElement
         touched = element.IsOpen(1, 0) or element.IsOpen(2, 0)
-        if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE or name in asked:
+        if touched or context.Lines.IsSwitch() or protection.get(name) in _OPERABLE or name in requested:
             state = openness(context)
             if state == "partly":  # no set point can represent that
-                if name in asked:
+                if name in requested:
                     raise ValueError(f"{name} is open in some phases, so it cannot be a switch; close or open it whole")
                 continue
             bus = element.BusNames()[0].split(".")[0].lower()

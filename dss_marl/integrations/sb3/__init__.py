@@ -1,6 +1,6 @@
 """Stable-Baselines3: environments as a VecEnv, PPO models, and trained policies as controllers.
 
-What needs Stable-Baselines3 is imported when it is asked for: settings are read, and workers step, without it.
+Stable-Baselines3 is imported on first use: reading settings and stepping workers do not need it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split_mask
 from dss_marl.envs.zone_env import ZoneEnv
 
 MODEL = "model.zip"
@@ -125,7 +125,7 @@ def _load(path: Path, algorithm: str) -> Any:
 def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[str, Any]) -> dict[str, Any]:
     from dss_marl.integrations.sb3.per_kind import predicted, takes_masks
 
-    seen = [split(observations[agent]) for agent in agents]
+    seen = [split_mask(observations[agent]) for agent in agents]
     masks = None
     if takes_masks(model):
         masks = np.stack([flat_mask(env.action_space(a), mask) for a, (_, mask) in zip(agents, seen, strict=True)])
@@ -134,7 +134,7 @@ def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[s
 
 
 def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
-    observed, acted = split(env.observation_space(agent))[0], flatten_space(env.action_space(agent))
+    observed, acted = split_mask(env.observation_space(agent))[0], flatten_space(env.action_space(agent))
     for name, mine, its in (("observation", model.observation_space, observed), ("action", model.action_space, acted)):
         if _form(mine) != _form(its):
             raise ValueError(

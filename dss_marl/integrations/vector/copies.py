@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.envs.flattening import ByAgent, plain
+from dss_marl.envs.flattening import ByAgent, flatten_env
 
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]  # a new environment at each call
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
@@ -76,7 +76,7 @@ class Copy(BaseParallelWrapper):
     """
 
     def __init__(self, make_env: MakeEnv) -> None:
-        env, self._plain = plain(_checked(make_env()))
+        env, self._plain = flatten_env(_checked(make_env()))
         self.layout = shared_layout(env)._replace(mask_width=self._plain.mask_width)
         super().__init__(env)
         self.reset_infos: Infos = []

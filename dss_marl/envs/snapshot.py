@@ -31,6 +31,7 @@ class EpisodeState:
         now: the coming interval as it is; None before the first reset.
         levels: what the devices may do in it; None where no action is a choice.
         team_reward: of the last step.
+        interrupted: the error that ended the episode within a step or reset; "" where none did.
     """
 
     rng: np.random.Generator
@@ -42,6 +43,7 @@ class EpisodeState:
     now: GridState | None = None
     levels: Levels | None = None
     team_reward: float = 0.0
+    interrupted: str = ""
 
     def copy(self) -> EpisodeState:
         """The same with a random stream of its own."""

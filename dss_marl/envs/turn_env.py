@@ -9,7 +9,7 @@ from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 from dss_marl.envs.zone_env import ZoneEnv
 
 
-class TurnEnv(parallel_to_aec_wrapper):
+class TurnEnv(parallel_to_aec_wrapper):  # type: ignore[misc]  # untyped there
     """A ZoneEnv whose agents act in turn; the grid moves after the last.
 
     Each action is checked in its agent's turn: checked after the last, a wrong one of another agent could no longer be

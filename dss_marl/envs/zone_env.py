@@ -26,7 +26,7 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EpisodeState, Snapshot
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
-from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 
@@ -200,7 +200,7 @@ class ZoneEnv(ParallelEnv):
             raise
         return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
 
-    def _begin(self, day: int, conditions: EpisodeConditions, streams: Array) -> None:
+    def _begin(self, day: int, conditions: EpisodeConditions, streams: IntArray) -> None:
         """Start the episode of a day whose conditions are known; ``streams`` seed noise, lost messages and attacks."""
         now = self.simulator.enter(day, self.task.start, conditions)
         for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):

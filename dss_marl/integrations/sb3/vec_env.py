@@ -19,16 +19,15 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.integrations.vector import (
     Failure,
-    Interruption,
     Layout,
     MakeEnv,
     ParallelCopies,
     Start,
     SuperSuitCopy,
-    check_rows,
     copy_seeds,
     pickled,
 )
+from dss_marl.integrations.vector.copies import Interruption, check_rows
 
 MASKS = "action_masks"  # name used by sb3_contrib
 

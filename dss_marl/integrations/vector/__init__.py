@@ -6,17 +6,7 @@ processes import this package, so it imports neither torch nor a learning librar
 """
 
 from dss_marl.envs.flattening import FlattenedEnv
-from dss_marl.integrations.vector.copies import (
-    Block,
-    Copy,
-    Interruption,
-    Layout,
-    MakeEnv,
-    Start,
-    check_rows,
-    copy_seeds,
-    shared_layout,
-)
+from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
 from dss_marl.integrations.vector.supersuit_copies import SuperSuitCopy
 from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
@@ -26,7 +16,6 @@ __all__ = [
     "Copy",
     "Failure",
     "FlattenedEnv",
-    "Interruption",
     "Layout",
     "MakeEnv",
     "ParallelCopies",
@@ -34,7 +23,6 @@ __all__ = [
     "SuperSuitCopy",
     "UniformSpaces",
     "WorkerError",
-    "check_rows",
     "copy_seeds",
     "pickled",
     "shared_layout",

@@ -40,6 +40,8 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         ]
         shown.add_row(controller, *bold, *short[len(names) :])
     console.print(shown)
+    for name, reason in table.left_out.items():
+        console.print(f"left out: {name}: {reason}", markup=False, highlight=False)
     if not wide:
         console.print(f"a terminal of {_WIDE} columns shows the 95 % intervals over days too", highlight=False)
 

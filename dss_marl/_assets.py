@@ -1,8 +1,11 @@
-"""Where the data folders feeders, scenarios and results are: in a checkout, an editable install or a wheel."""
+"""Where the data folders feeders, scenarios and results are (checkout, editable install or wheel), and reading YAML."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 def data_folder(noun: str) -> Path:
@@ -24,3 +27,28 @@ def known_names(noun: str) -> list[str]:
     if noun == "feeders":
         return sorted(p.name for p in folder.iterdir() if (p / "feeder.dss").is_file())
     return sorted(p.stem for p in folder.glob("*.yaml"))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """As PyYAML reads, but a key given twice is an error, where the first would be dropped without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands twice, in lines {seen[key.value]} and {line}"
+                    )
+                seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:
+    """The data of a YAML text, in which no key stands twice.
+
+    Raises:
+        yaml.YAMLError: no YAML, or a repeated key.
+    """
+    return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # a SafeLoader

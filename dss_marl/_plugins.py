@@ -8,6 +8,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,25 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
         return getattr(_module(module), attribute)
     except (ImportError, AttributeError, OSError) as error:
         raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+
+
+def imported_function(name: str, what: str, known: Iterable[str], arguments: tuple[str, ...]) -> Any:
+    """As ``imported``, of a function that takes these arguments.
+
+    Raises:
+        ValueError: as ``imported``; or what is there is no function, or takes other arguments.
+    """
+    found = imported(name, what, known)
+    form = f"{what} {name!r} must be a function ({', '.join(arguments)})"
+    if not callable(found):
+        raise ValueError(f"{form}, but is {type(found).__name__}")
+    try:
+        signature(found).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"{form}: {error}") from None
+    except ValueError:  # a function written in C may not tell its arguments
+        pass
+    return found
 
 
 def locate_modules(data: Any, folder: Path) -> Any:

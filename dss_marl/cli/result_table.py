@@ -40,6 +40,8 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         ]
         shown.add_row(controller, *bold, *short[len(names) :])
     console.print(shown)
+    for name, reason in table.left_out.items():
+        console.print(f"left out: {name}: {reason}", markup=False, highlight=False)
     if not wide:
         console.print(f"a terminal at least {_WIDE} columns wide also shows the 95 % intervals", highlight=False)
 

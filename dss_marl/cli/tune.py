@@ -18,7 +18,8 @@ def tune(
     days: Annotated[int, typer.Option(help="Number of training days, spread over the year.")] = 9,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
 ) -> None:
-    """Find the droop curve with the best return on training days, for 'tuned_droop' in the scenario's YAML file."""
+    """Find the droop curve with the best return on training days, for 'tuned_droop' and 'tuned_on' in the YAML file."""
+    from dss_marl.controllers.rules.droop import tuning_key
     from dss_marl.experiments.comparison import tuned_droop
 
     scenario = load_scenario(name)
@@ -28,3 +29,4 @@ def tune(
     say(f"best return on {days} training days: {score:.3f}")
     text = ", ".join(f"{key}: {value:g}" for key, value in curve.items())
     say(f"tuned_droop: {{{text}}}")
+    say(f'tuned_on: "{tuning_key(scenario)}"')

@@ -9,7 +9,7 @@ from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
-from dss_marl.controllers.rules.droop import Droop, DroopCurve
+from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
@@ -24,6 +24,11 @@ from dss_marl.envs.scenario import Scenario
 def _tuned(scenario: Scenario) -> Controller:
     if not scenario.tuned_droop:
         raise ValueError(f"scenario {scenario.name!r} has no tuned_droop; 'dss-marl tune {scenario.name}' finds one")
+    if scenario.tuned_on != tuning_key(scenario):
+        what = "another feeder, other inverters or other rewards" if scenario.tuned_on else "something it does not say"
+        raise ValueError(
+            f"the tuned_droop of scenario {scenario.name!r} was tuned on {what}; 'dss-marl tune' finds one for this one"
+        )
     return Droop(DroopCurve(**scenario.tuned_droop))
 
 

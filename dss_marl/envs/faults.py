@@ -71,6 +71,19 @@ def draw_faults(candidates: Sequence[str] | Literal["outages"], day: int, rng: n
     return [branch for k in drawn for branch in fault_branches(candidates[int(k)])]
 
 
+def checked_faults(faults: object) -> Sequence[str] | None:
+    """Branches as an option of ``reset`` names them; None takes the day's own outages.
+
+    Raises:
+        ValueError: no list of names; a lone name would be read letter by letter.
+    """
+    if faults is None:
+        return None
+    if not isinstance(faults, list | tuple) or not all(isinstance(name, str) for name in faults):
+        raise ValueError(f"faults must be a list of branches, such as ['line.l53']; got {faults!r}")
+    return faults
+
+
 def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology) -> Fault:
     """A fault of these branches throughout an episode.
 

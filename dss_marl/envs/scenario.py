@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dss_marl.devices import device_kind
 from dss_marl.engines import SyntheticSpec
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
+from dss_marl.envs.scenario_names import check_controller, check_droop, check_planner, check_terms
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
 from dss_marl.mdp.actions import encoding_kind
@@ -104,6 +114,9 @@ class Scenario(_Data):
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
+    tuned_on: str = Field(
+        default="", description="key of the feeder, inverters and rewards that it was tuned on; 'dss-marl tune' says it"
+    )
     reference_controller: str = Field(
         default="best_known",
         description="the controller that scores 1; name another one if plans would take too long to compute",
@@ -119,6 +132,36 @@ class Scenario(_Data):
         encoding_kind(name)
         return name
 
+    @field_validator("rewards", "costs", "observations")
+    @classmethod
+    def _known_terms(cls, names: Any, info: ValidationInfo) -> Any:
+        check_terms(**{str(info.field_name): tuple(names)})
+        return names
+
+    @field_validator("reference_controller")
+    @classmethod
+    def _known_controller(cls, name: str) -> str:
+        check_controller(name)
+        return name
+
+    @field_validator("planner")
+    @classmethod
+    def _known_planner(cls, name: str) -> str:
+        check_planner(name)
+        return name
+
+    @field_validator("tuned_droop")
+    @classmethod
+    def _whole_curve(cls, curve: dict[str, float]) -> dict[str, float]:
+        check_droop(curve)
+        return curve
+
+    @field_validator("training")
+    @classmethod
+    def _known_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        TrainingSettings.model_validate(settings)  # its complaints become this scenario's
+        return settings
+
     @field_validator("levels")
     @classmethod
     def _with_middle(cls, levels: int) -> int:
@@ -133,10 +176,13 @@ class Scenario(_Data):
     def under_circuit_controls(self) -> Scenario:
         """The same task with regulators and capacitors under the circuit's own controls.
 
-        There is one agent per device where zones might be left without a device.
+        There is one agent per device where zones might be left without a device. Where no device would be left at all,
+        they stay: ``default_action`` moves none, and the controls act on them.
         """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
         gone = {spec["kind"] for spec in self.devices} - {spec["kind"] for spec in kept}
+        if not kept:
+            return self.replace(circuit_controls=True, attack=None)
         attack = self.attack and self.attack.without(gone)
         alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
         agents = "device" if alone else self.agents
@@ -152,22 +198,33 @@ def scenario_from(data: Mapping[str, Any]) -> Scenario:
     try:
         return Scenario.model_validate(dict(data))
     except ValidationError as error:
-        chosen = {}
+        chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings}
         with suppress(ValueError):  # an unknown kind is reported with the other errors
             chosen["profiles"] = profile_kind_of(data.get("profiles"))
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge feeder, profiles and training key by key; replace everything else."""
-    result = dict(base)
-    for key, value in changes.items():
-        if (
-            key in ("feeder", "profiles", "training")
-            and isinstance(value, Mapping)
-            and isinstance(base.get(key), Mapping)
-        ):
-            result[key] = {**base[key], **value}
-        else:
-            result[key] = value
+    """The data of a scenario with changes.
+
+    Feeder, profiles and training are merged key by key, but only with their like: what was set for another circuit
+    (its source voltage, taps, commands, limits) or another kind of profiles does not follow. Everything else is
+    replaced whole. A droop curve brings its own ``tuned_on``.
+    """
+    result = {**base, **changes}
+    for key, alike in (("feeder", _same_circuit), ("profiles", _same_kind), ("training", lambda *_: True)):
+        old, new = base.get(key), changes.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and alike(old, new):
+            result[key] = {**old, **new}
+    if "tuned_droop" in changes:
+        result["tuned_on"] = changes.get("tuned_on", "")
     return result
+
+
+def _same_circuit(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return all(not new.get(key) or new[key] == old.get(key) for key in ("name", "synthetic"))
+
+
+def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    kind = old.get("kind", "synthetic")
+    return bool(new.get("kind", kind) == kind)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dss_marl._assets import data_folder, known_names
+from dss_marl._assets import data_folder, known_names, read_yaml
 from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
@@ -46,7 +46,7 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         chain = " -> ".join(p.stem for p in (*above, path))
         raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
     if not isinstance(data, dict):

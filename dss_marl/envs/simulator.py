@@ -73,10 +73,15 @@ class Simulator:
                 Protection opens the switches around a fault; outages that no switch can isolate are ignored.
 
         Raises:
-            ValueError: no such day or branch, or no switch isolates a faulted branch from the source.
+            ValueError: no such day or branch, or no switch isolates a faulted branch from the source; nothing has
+                changed.
+            PowerFlowError: the first interval cannot be solved.
         """
-        task = self.task
-        self._conditions = today = EpisodeConditions.of_day(task, number, faults)
+        return self.enter(number, start, EpisodeConditions.of_day(self.task, number, faults))
+
+    def enter(self, number: int, start: Setpoints, today: EpisodeConditions) -> GridState:
+        """As ``begin``, on a day whose conditions are known."""
+        task, self._conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
         if self.cold_load is not None:

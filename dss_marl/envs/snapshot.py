@@ -31,6 +31,7 @@ class EpisodeState:
         now: the coming interval with the devices held; None before the first reset.
         levels: that the devices can execute in it; None if no action is a choice.
         team_reward: of the last step.
+        interrupted: the error that ended the episode within a step or reset; "" where none did.
     """
 
     rng: np.random.Generator
@@ -42,6 +43,7 @@ class EpisodeState:
     now: GridState | None = None
     levels: Levels | None = None
     team_reward: float = 0.0
+    interrupted: str = ""
 
     def copy(self) -> EpisodeState:
         """A copy with an independent random stream."""

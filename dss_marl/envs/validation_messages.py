@@ -24,8 +24,10 @@ def readable(
         loc = problem["loc"]
         if problem["type"] == "unknown_kind":
             loc = (*loc, "kind")
-        path = ".".join(str(part) for part in loc)
-        message = problem["msg"]
+        path = ".".join(str(part) for part in loc if not str(part).endswith("]"))  # without the member of a union
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
+            message = f"must be a list, such as [{problem['input']}]; got {problem['input']!r}"
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1], chosen or {})
             close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -13,15 +16,17 @@ from pettingzoo import ParallelEnv
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.action_masks import ActionMasks
-from dss_marl.envs.faults import draw_faults
+from dss_marl.envs.conditions import EpisodeConditions
+from dss_marl.envs.faults import checked_faults, draw_faults
 from dss_marl.envs.observation_model import ObservationModel
+from dss_marl.envs.rendering import check_render_mode, zone_table
 from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EpisodeState, Snapshot
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
-from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 
@@ -46,6 +51,10 @@ class ZoneEnv(ParallelEnv):
     (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
     compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
+    Not thread-safe: an environment belongs to the first thread that uses it, until ``close``; another gets a
+    RuntimeError. After an error in ``reset`` or ``step`` either nothing has changed, or ``step`` refuses with a
+    RuntimeError until a ``reset`` succeeds.
+
     Attributes:
         task, split, days, engine, simulator: the task, its days, and the simulated grid.
         sensing, messages, attack: between agents and grid; sensing is None if it is perfect, attack if there is none.
@@ -66,6 +75,7 @@ class ZoneEnv(ParallelEnv):
         "is_parallelizable": True,
         "render_fps": 4,
     }
+    _thread: int | None = None  # that owns the environment
 
     def __init__(
         self,
@@ -76,7 +86,7 @@ class ZoneEnv(ParallelEnv):
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
-        _check_render_mode(render_mode, renderer)
+        check_render_mode(render_mode, self.metadata["render_modes"], renderer is not None)
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
@@ -165,24 +175,58 @@ class ZoneEnv(ParallelEnv):
                 the split ``outage_season``).
 
         Raises:
-            ValueError: no such day or branch.
+            ValueError: no such day or branch, or no switch parts a broken branch from the source; nothing has changed,
+                and a running episode goes on.
+            PowerFlowError: the first interval cannot be solved; ``step`` refuses until another ``reset``, which draws
+                the next day of the stream.
+            RuntimeError: the environment belongs to another thread.
         """
-        if seed is not None:
-            self.episode.rng = np.random.default_rng(seed)
-        rng, options = self.episode.rng, dict(options or {})
+        self._check_thread()
+        rng = copy.deepcopy(self.episode.rng) if seed is None else np.random.default_rng(seed)
+        options = dict(options or {})
         drawn = int(rng.choice(self.days))  # drawn always, so that an option does not shift the stream
         streams = rng.integers(2**63, size=3)
         day = options.pop("day", drawn)
-        faults = options.pop("faults", draw_faults(self.task.scenario.faults, day, rng))
+        faults = checked_faults(options.pop("faults", draw_faults(self.task.scenario.faults, day, rng)))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        now = self.simulator.begin(day, self.task.start, faults)
+        conditions = EpisodeConditions.of_day(self.task, day, faults)
+        self.episode = replace(self.episode, rng=rng)  # from here on an error ends the running episode
+        try:
+            self._begin(int(day), conditions, streams)
+        except BaseException as error:
+            self._interrupt(error)
+            raise
+        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+
+    def _begin(self, day: int, conditions: EpisodeConditions, streams: IntArray) -> None:
+        """Start the episode of a day whose conditions are known; ``streams`` seed noise, lost messages and attacks."""
+        now = self.simulator.enter(day, self.task.start, conditions)
         for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
             if part is not None:
                 part.reset(np.random.default_rng(stream))
         observations, levels = self.observation_model.observe(now), self.masks.levels(now)
-        self.episode = EpisodeState(rng, observations, self.possible_agents[:], int(day), now=now, levels=levels)
-        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+        self.episode = EpisodeState(
+            self.episode.rng, observations, self.possible_agents[:], day, now=now, levels=levels
+        )
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End the episode after an error that left it half changed: nothing but ``reset`` goes on from here."""
+        self.episode = replace(self.episode, agents=[], now=None, interrupted=f"{type(error).__name__}: {error}")
+
+    def _check_running(self, what: str) -> None:
+        self._check_thread()
+        if self.episode.interrupted:
+            raise RuntimeError(f"{what} cannot go on after an error ({self.episode.interrupted}); call reset first")
+        if not self.agents or self.now is None:
+            raise RuntimeError(f"{what} needs a running episode; call reset first")
+
+    def _check_thread(self) -> None:
+        """The first thread that uses the environment owns it until ``close``: two at once would crash the solver."""
+        if self._thread != get_ident() and self.__dict__.setdefault("_thread", get_ident()) != get_ident():
+            raise RuntimeError(
+                "this environment belongs to another thread; build one for each, or close it before another goes on"
+            )
 
     def _observations(self) -> dict[str, Any]:
         return self.masks.observations(self.episode.observations.copy(), self.episode.levels)
@@ -196,12 +240,21 @@ class ZoneEnv(ParallelEnv):
             actions: one for each agent.
 
         Raises:
-            ValueError: a missing or unknown agent, a wrong shape or type, NaN.
-            RuntimeError: before ``reset``, or after the end.
+            ValueError: a missing or unknown agent, a wrong shape or type, NaN; nothing has changed.
+            RuntimeError: before ``reset``, after the end, after an error within a step or reset, or in another thread
+                than the environment's.
         """
-        if not self.agents or self.now is None:
-            raise RuntimeError("step needs a running episode; call reset first")
+        self._check_running("step")
+        assert self.now is not None
         now, request = self.now, self._request(actions)
+        try:
+            return self._play(now, request)
+        except BaseException as error:  # of a term or observation of one's own, or Ctrl-C, half way through
+            self._interrupt(error)
+            raise
+
+    def _play(self, now: GridState, request: Request) -> StepResult:
+        """Operate the interval as requested."""
         try:
             after, limited = self.simulator.operate(now, request.joint_action)
             coming = self.simulator.observe_next(after)
@@ -262,12 +315,21 @@ class ZoneEnv(ParallelEnv):
         Compromised agents follow the attack, whatever their action here.
 
         Raises:
-            ValueError: as ``step``.
-            PowerFlowError: the power flow would fail.
+            ValueError, RuntimeError: as ``step``.
+            PowerFlowError: the power flow would fail; the episode goes on.
         """
-        if self.now is None:
-            raise RuntimeError("what_if needs a running episode; call reset first")
+        self._check_running("what_if")
+        assert self.now is not None
         return self.simulator.operate(self.now, self._request(actions).joint_action)[0]
+
+    def check_action(self, agent: str, action: Any) -> None:
+        """Whether ``step`` would take this action of an agent now; for those who hand over one after the other.
+
+        Raises:
+            ValueError, RuntimeError: as ``step``.
+        """
+        self._check_running("step")
+        self.task.encoding.decode({**self.task.encoding.encode(self.task.default_action), agent: action})
 
     def render(self) -> Any:
         """A table of the zones ("ansi") or an image of the feeder ("rgb_array"); None without a render_mode."""
@@ -276,12 +338,7 @@ class ZoneEnv(ParallelEnv):
         if self.render_mode == "rgb_array":
             assert self.renderer is not None
             return self.renderer(self)
-        state = self.after or self.now
-        lines = [f"{self.metadata['name']} day {self.day} step {state.step} hour {state.hour:05.2f}"]
-        for zone in self.task.zones:
-            v = state.solution.v_pu[zone.nodes]
-            lines.append(f"{zone.name}: {v.min():.4f} to {v.max():.4f} pu")
-        text = "\n".join(lines)
+        text = zone_table(self.task, self.metadata["name"], self.day, self.after or self.now)
         if self.render_mode == "human":
             print(text)
             return None
@@ -294,6 +351,7 @@ class ZoneEnv(ParallelEnv):
 
         The engine restarts here, so that this environment and any that loads the state continue identically.
         """
+        self._check_thread()
         self.engine.restart()
         return Snapshot(
             scenario=self.task.scenario,
@@ -308,38 +366,33 @@ class ZoneEnv(ParallelEnv):
         """Continue from what ``save_state`` returned, in this environment or another of the same scenario.
 
         Raises:
-            ValueError: the state belongs to another scenario.
+            ValueError: not a saved state, or one of another scenario; nothing has changed.
         """
+        self._check_thread()
+        if not isinstance(saved, Snapshot):
+            raise ValueError(f"load_state takes what save_state gave, not {type(saved).__name__}")
         if saved.scenario != self.task.scenario:
             raise ValueError(
                 f"the saved state is of scenario {saved.scenario.name!r}, which differs from this environment's "
                 f"{self.task.scenario.name!r}; load it into one built from the same data"
             )
-        self.episode = saved.episode.copy()
-        self.messages.state = saved.messages.copy()
+        episode, messages = saved.episode.copy(), saved.messages.copy()
+        sensing = None if saved.sensing is None else saved.sensing.copy()
+        self.engine.restart()  # the last that may fail
+        self.episode, self.messages.state = episode, messages
         if saved.conditions is not None:
             self.simulator.conditions = saved.conditions
-        if self.sensing is not None and saved.sensing is not None:
-            self.sensing.state = saved.sensing.copy()
+        if self.sensing is not None and sensing is not None:
+            self.sensing.state = sensing
         if self.attack is not None and saved.attack is not None:
             self.attack.state = saved.attack
-        self.engine.restart()
 
     def close(self) -> None:
-        """Close the engine; ``reset`` opens it again."""
+        """Close the engine; ``reset`` opens it again, in any thread."""
         self.engine.close()
+        self.__dict__.pop("_thread", None)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy continues bitwise like the original, whose engine therefore restarts too."""
         self.engine.restart()
-        return self.__dict__.copy()
-
-
-def _check_render_mode(render_mode: str | None, renderer: Callable[[ZoneEnv], Any] | None) -> None:
-    known = ZoneEnv.metadata["render_modes"]
-    if render_mode not in (None, "human", *known):
-        raise ValueError(f"unknown render_mode {render_mode!r}; known: None, {', '.join(known)}")
-    if render_mode == "rgb_array" and renderer is None:
-        raise ValueError(
-            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
-        )
+        return {name: value for name, value in self.__dict__.items() if name != "_thread"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl.envs.task import Task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import run_day
-from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 Report = Callable[[int, float | None], None]

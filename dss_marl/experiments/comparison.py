@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
 
 
-def fitting_references(scenario: Scenario) -> dict[str, Controller]:
-    """The reference controllers that apply to this scenario, without those that run only on request."""
-    names = [name for name in REFERENCES if name not in OPT_IN]
-    return available_controllers(scenario, names)[0]
+def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:
+    """The reference controllers that apply to this scenario, and why each of the others is left out."""
+    found, refused = available_controllers(scenario, [name for name in REFERENCES if name not in OPT_IN])
+    return found, refused | dict.fromkeys(OPT_IN, "takes seconds for each day, or knows some days only: name it")
 
 
 def compare(
@@ -42,7 +42,7 @@ def compare(
 
     Args:
         run_or_scenario: a run's folder, or a scenario.
-        names: of reference controllers; None takes those that apply.
+        names: of reference controllers; None takes those that apply, and says why the others do not.
         split, most_days: days to evaluate.
         progress: wraps the controllers' names as they are evaluated.
 
@@ -52,10 +52,16 @@ def compare(
     run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
     scenario = scenario_from(run.scenario) if run is not None else run_or_scenario
     assert isinstance(scenario, Scenario)
-    controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of controllers, such as [{names!r}]")
+    left_out: dict[str, str] = {}
+    if names is None:
+        controllers, left_out = fitting_references(scenario)
+    else:
+        controllers = {name: reference(name, scenario) for name in names}
     if isinstance(run_or_scenario, Path):
         controllers["learned"] = load_policy(run_or_scenario)
-    table = evaluate_all(controllers, scenario, split, most_days, progress)
+    table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
     if isinstance(run_or_scenario, Path) and run is not None:
         table.save(run_or_scenario, "learned")
         draw(run_or_scenario, run, scenario, controllers, table)

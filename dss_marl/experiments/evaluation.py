@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,7 @@ class ComparisonTable:
         days: day numbers.
         figures: controller name to one dict of key figures per day.
         reference_controller: the controller that scores 1.
+        left_out: controllers that are not in the table, and why.
     """
 
     scenario: str
@@ -118,6 +119,7 @@ class ComparisonTable:
     days: tuple[int, ...]
     figures: Mapping[str, list[dict[str, float]]]
     reference_controller: str = "best_known"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure on each day."""
@@ -178,16 +180,20 @@ class ComparisonTable:
         return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
 
     def markdown(self, compared: str | None = None) -> str:
-        """The table as Markdown, one line per controller."""
+        """The table as Markdown, one line per controller, and what is left out."""
         heads, cells = self.rows(compared)
         lines = [heads, ["---"] * len(heads), *cells]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        rows = ["| " + " | ".join(line) + " |" for line in lines]
+        if self.left_out:
+            rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
+        return "\n".join(rows) + "\n"
 
     def save(self, folder: Path, compared: str | None = None) -> None:
         """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "table.md").write_text(self.markdown(compared), encoding="utf-8")
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
+        data["left_out"] = dict(self.left_out)
         (folder / "table.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 

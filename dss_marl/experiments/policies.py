@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dss_marl.controllers import Controller
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.run_record import load_run
-from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.checkpointing import BestCheckpoint, Report
 from dss_marl.experiments.run_record import RunRecord, new_record
-from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 

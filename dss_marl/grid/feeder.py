@@ -28,7 +28,7 @@ __all__ = [
     "find",
 ]
 
-_KINDS = ("regulator", "switch", "transformer", "reactor", "line")
+BRANCH_KINDS = ("regulator", "switch", "transformer", "reactor", "line")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Feeder:
                     "closed": edge["closed"] or facts["closed"],
                 }
                 # In parallel with a jumper, the regulator's data matter; then the switch's, and so on.
-                dominant = edge if _KINDS.index(edge["kind"]) <= _KINDS.index(facts["kind"]) else facts
+                dominant = edge if BRANCH_KINDS.index(edge["kind"]) <= BRANCH_KINDS.index(facts["kind"]) else facts
                 facts = {**dominant, **joined}
             graph.add_edge(bus1, bus2, **facts)
         return graph

@@ -9,6 +9,7 @@ from typing import Any
 import networkx as nx
 import yaml
 
+from dss_marl._assets import read_yaml
 from dss_marl.zones.partition import Partition, Parts, zone_names
 
 
@@ -55,7 +56,7 @@ def mapping(
 
 def _read(path: Path, where: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        data = read_yaml(path.expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{where} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:

@@ -27,6 +27,7 @@ _FREE = {
     "planner",
     "training",
     "tuned_droop",
+    "tuned_on",
     "costs",
     "observations",
     "observed_voltages",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dss_marl.integrations.sb3.settings import TrainingSettings
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 if TYPE_CHECKING:

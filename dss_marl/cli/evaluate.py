@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import Split
-from dss_marl.cli.console import console, say
+from dss_marl.cli.console import progress_bar, say
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
 
@@ -19,7 +18,7 @@ from dss_marl.envs.scenario_files import load_scenario
 def evaluate(
     run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
     split: Split = "test",
-    days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Only the first so many days of the split.")] = None,
     controllers: Annotated[
         str,
         typer.Option(
@@ -41,4 +40,5 @@ def evaluate(
 
 
 def _tracked(names: Iterable[str]) -> Iterable[str]:
-    return track(list(names), "evaluating", console=console)
+    with progress_bar() as progress:
+        yield from progress.track(list(names), description="evaluating")

@@ -9,13 +9,18 @@ import typer
 
 from dss_marl.cli.arguments import Name
 from dss_marl.cli.console import saved
+from dss_marl.cli.outputs import PNG, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def picture(
     name: Name,
-    day: Annotated[int | None, typer.Option(help="Day of the year; default: a middle one of the frozen days.")] = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write; default NAME.png.")] = None,
+    day: Annotated[
+        int | None, typer.Option(min=0, help="Day of the year; default: a middle one of the frozen days.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_file(PNG), help="Picture to write (.png); default NAME.png.")
+    ] = None,
 ) -> None:
     """Draw a test day under no control, a rule or droop, and the strongest controller."""
     from dss_marl.experiments.validation import day_figure

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from dss_marl._assets import known_names
-from dss_marl.cli.console import console, saved
+from dss_marl.cli.console import complain, console, saved
+from dss_marl.cli.errors import EXPECTED, message_of
+from dss_marl.cli.outputs import output_folder
 from dss_marl.cli.proof_table import print_proof
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.cli.suite import suite
@@ -23,10 +25,14 @@ if TYPE_CHECKING:  # experiments take long to import, and --help does not need t
 def validate(
     name: Annotated[str | None, typer.Argument(help="A scenario's name or the path of a YAML file.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All scenarios that ship; then the suite's table.")] = False,
-    days: Annotated[int | None, typer.Option(help="At most so many of the frozen test days.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="At most so many of the frozen test days.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Two days, few trials, no intervals; saves nothing.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; default results/NAME.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for a picture of a test day.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder for the results; default results/NAME.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder for a picture of a test day.")
+    ] = None,
 ) -> None:
     """Prove that a task is worth learning; fails with what failed. Saves validation.json and table.json."""
     if every == (name is not None):
@@ -37,10 +43,10 @@ def validate(
     for one in known_names("scenarios") if every else [str(name)]:
         try:
             proof = _prove(one, days, quick)
-        except ValueError as error:
+        except EXPECTED as error:
             if not every:
                 raise
-            console.print(f"[red]{one}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+            complain(one, message_of(error))
             failed.append(one)
             continue
         print_proof(proof)
@@ -57,8 +63,8 @@ def _prove(name: str, days: int | None, quick: bool) -> Proof:
     from dss_marl.experiments.validation import prove
 
     scenario = load_scenario(name)
-    with console.status(scenario.name) as status:
-        return prove(scenario, days, quick, lambda text: status.update(f"{scenario.name}: {text}"))
+    with console.status(Text(scenario.name)) as status:
+        return prove(scenario, days, quick, lambda text: status.update(Text(f"{scenario.name}: {text}")))
 
 
 def _keep(proof: Proof, folder: Path | None, pictures: Path | None) -> None:
@@ -76,5 +82,5 @@ def _keep(proof: Proof, folder: Path | None, pictures: Path | None) -> None:
 
 def _exit_if(failed: Sequence[str]) -> None:
     if failed:
-        console.print(f"[red]failed:[/red] {', '.join(failed)}", highlight=False, soft_wrap=True)
+        complain("failed", ", ".join(failed))
         raise typer.Exit(1)

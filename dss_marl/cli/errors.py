@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sysconfig
 import tempfile
 import traceback
 import zipfile
@@ -46,7 +47,12 @@ def plain_errors() -> Iterator[None]:
         complain("error", message_of(error))
         raise typer.Exit(USAGE) from None
     except Exception as error:
-        complain("unexpected error", _reported(error))
+        what, kept = f"{type(error).__name__}: {error}", _traceback_file(error)
+        place = own_place(error)
+        if place:  # a plugin's defect is not ours
+            complain("error", f"{place}: {what}; the traceback is in {kept}")
+            raise typer.Exit(USAGE) from None
+        complain("unexpected error", f"{what}; please report it at {ISSUES}, with the traceback in {kept}")
         raise typer.Exit(UNEXPECTED) from None
 
 
@@ -69,15 +75,27 @@ def message_of(error: BaseException) -> str:
     return text or f"{type(error).__name__} without a message"
 
 
-def _reported(error: Exception) -> str:
-    """Write the traceback into a file; the message about it."""
-    what = f"{type(error).__name__}: {error}"
+def own_place(error: BaseException) -> str:
+    """File and line of the user's code that the package called and that raised; "" if none did."""
+    package = Path(__file__).resolve().parents[1]
+    ours = [package, *(Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib", "purelib", "platlib"))]
+    frames = traceback.extract_tb(error.__traceback__)
+    called = [k for k, frame in enumerate(frames) if Path(frame.filename).is_relative_to(package)]
+    for frame in reversed(frames[called[0] :] if called else []):
+        path = Path(frame.filename)
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in ours):
+            return f"{path}, line {frame.lineno}"
+    return ""
+
+
+def _traceback_file(error: Exception) -> str:
+    """Write the traceback into a new file; its path, or the traceback itself where no file can be written."""
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="dss-marl-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
             file.write(text)
-    except OSError:
-        return f"{what}; please report it at {ISSUES}, with this traceback:\n{text}"
-    return f"{what}; please report it at {ISSUES}, with the traceback in {Path(file.name)}"
+    except OSError as no_file:
+        return f"no file ({no_file.strerror}):\n{text}"
+    return file.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,12 +32,9 @@ def evaluate(
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    table = compare(folder if is_run else load_scenario(run_or_name), names, split, days, _tracked)
+    run = folder if is_run else load_scenario(run_or_name)
+    with progress_bar() as progress:
+        table = compare(run, names, split, days, lambda of: progress.track(list(of), description="evaluating"))
     print_result_table(table, "learned" if is_run else None)
     if is_run:
         say(f"saved in {folder}")
-
-
-def _tracked(names: Iterable[str]) -> Iterable[str]:
-    with progress_bar() as progress:
-        yield from progress.track(list(names), description="evaluating")

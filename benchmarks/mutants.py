@@ -114,7 +114,7 @@ def seconds_needed(folders: Sequence[str], copy: Path) -> dict[str, float]:
     for folder in folders:
         begun = time.perf_counter()
         if tests_fail(folder, copy, None):
-            sys.exit(f"tests/{folder} fail without a mutant")
+            sys.exit(f"tests/{folder} fail without a mutant; see to that first")
         needed[folder] = time.perf_counter() - begun
     return needed
 

@@ -10,6 +10,7 @@ import typer
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import Split
 from dss_marl.cli.console import progress_bar, say
+from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
 
@@ -32,7 +33,7 @@ def evaluate(
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    run = folder if is_run else load_scenario(run_or_name)
+    run = checked_folder(folder) if is_run else load_scenario(run_or_name)
     with progress_bar() as progress:
         table = compare(run, names, split, days, lambda of: progress.track(list(of), description="evaluating"))
     print_result_table(table, "learned" if is_run else None)

@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -41,14 +42,32 @@ def output_file(kind: FileKind) -> Check:
     """The check of an option that names a file to write."""
 
     def check(path: Path | None) -> Path | None:
-        return None if path is None else _guarded(lambda: _check_file(path, kind), path)
+        return None if path is None else checked_file(path, kind)
 
     return check
 
 
 def output_folder(path: Path | None) -> Path | None:
     """The check of an option that names a folder to write into."""
-    return None if path is None else _guarded(lambda: _check_folder(path), path)
+    return None if path is None else checked_folder(path)
+
+
+def checked_file(path: Path, kind: FileKind) -> Path:
+    """The path of a file that can be written, and is replaced only if it is of that kind.
+
+    Raises:
+        BadParameter: another suffix, a file of another kind, or no place to write.
+    """
+    return _guarded(lambda: _check_file(path, kind), path)
+
+
+def checked_folder(path: Path) -> Path:
+    """The path of a folder that exists or can be made, and in which files can be written.
+
+    Raises:
+        BadParameter: a file, or no place to write.
+    """
+    return _guarded(lambda: _check_folder(path), path)
 
 
 def _guarded(check: Callable[[], None], path: Path) -> Path:
@@ -60,6 +79,8 @@ def _guarded(check: Callable[[], None], path: Path) -> Path:
 
 
 def _check_file(path: Path, kind: FileKind) -> None:
+    if kind is PNG and find_spec("matplotlib") is None:
+        raise typer.BadParameter(f"a {kind.name} needs matplotlib: pip install 'dss_marl[plots]'")
     start = kind.starts.get(path.suffix.lower())
     if start is None:
         raise typer.BadParameter(f"a {kind.name} ends in {' or '.join(kind.starts)}; got {str(path)!r}")

@@ -9,7 +9,7 @@ import typer
 
 from dss_marl.cli.arguments import Name
 from dss_marl.cli.console import saved
-from dss_marl.cli.outputs import PNG, output_file
+from dss_marl.cli.outputs import PNG, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
@@ -26,4 +26,5 @@ def picture(
     from dss_marl.experiments.validation import day_figure
 
     scenario = load_scenario(name)
-    saved(day_figure.picture(scenario, day, out or Path(f"{scenario.name}.png")))
+    path = out or checked_file(Path(f"{scenario.name}.png"), PNG)
+    saved(day_figure.picture(scenario, day, path))

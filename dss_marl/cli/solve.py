@@ -9,7 +9,7 @@ import typer
 
 from dss_marl.cli.arguments import Name
 from dss_marl.cli.console import progress_bar, say
-from dss_marl.cli.outputs import PLANS, output_file
+from dss_marl.cli.outputs import PLANS, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
@@ -24,11 +24,13 @@ def solve(
     ] = None,
 ) -> None:
     """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
+    from dss_marl.controllers.planning.plan_files import plans_path
     from dss_marl.experiments.solve_days import days_to_solve, solved
 
     scenario = load_scenario(name)
     scenario = scenario.replace(planner=planner) if planner else scenario
-    plans, path, todo = days_to_solve(scenario, days, anew, out)
+    path = out or checked_file(plans_path(scenario), PLANS)
+    plans, path, todo = days_to_solve(scenario, days, anew, path)
     with progress_bar() as progress:
         bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
         for day, earned in solved(scenario, plans, path, todo, thorough):

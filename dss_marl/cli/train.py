@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, Time
 
 from dss_marl.cli.arguments import MAX_SEED, Name
 from dss_marl.cli.console import plain_column, progress_bar, say
-from dss_marl.cli.outputs import output_folder
+from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.envs.scenario_files import load_scenario
 
 _COLUMNS = (
@@ -41,7 +41,7 @@ def train(
     scenario = load_scenario(name)
     if agent_steps is not None:
         scenario = scenario.replace(training={"agent_steps": agent_steps})
-    folder = out or Path("runs") / f"{scenario.name}-seed{seed}"
+    folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
     cpus = min(os.cpu_count() or 1, 8) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
     with progress_bar(*_COLUMNS) as progress:

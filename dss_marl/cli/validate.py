@@ -12,10 +12,11 @@ from rich.text import Text
 from dss_marl._assets import known_names
 from dss_marl.cli.console import complain, console, saved
 from dss_marl.cli.errors import EXPECTED, message_of
-from dss_marl.cli.outputs import output_folder
+from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.proof_table import print_proof
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.cli.suite import suite
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
 
 if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
@@ -39,10 +40,16 @@ def validate(
         raise ValueError("validate takes the name of a scenario, or --all")
     if every and out is not None:
         raise ValueError("--out is for one scenario; --all writes into results/NAME")
+    if every and not quick:
+        from dss_marl.experiments.reports.suite_table import readme_of
+
+        readme_of(Path.cwd())  # the suite's table is written last
     failed = []
     for one in known_names("scenarios") if every else [str(name)]:
         try:
-            proof = _prove(one, days, quick)
+            scenario = load_scenario(one)
+            folder = None if quick and out is None else out or checked_folder(Path("results") / scenario.name)
+            proof = _prove(scenario, days, quick)
         except EXPECTED as error:
             if not every:
                 raise
@@ -53,16 +60,15 @@ def validate(
         print_result_table(proof.table, None)
         if not proof.passed:
             failed.append(proof.scenario.name)
-        _keep(proof, None if quick and out is None else out or Path("results") / proof.scenario.name, pictures)
+        _keep(proof, folder, pictures)
     if every and not quick:
         suite()
     _exit_if(failed)
 
 
-def _prove(name: str, days: int | None, quick: bool) -> Proof:
+def _prove(scenario: Scenario, days: int | None, quick: bool) -> Proof:
     from dss_marl.experiments.validation import prove
 
-    scenario = load_scenario(name)
     with console.status(Text(scenario.name)) as status:
         return prove(scenario, days, quick, lambda text: status.update(Text(f"{scenario.name}: {text}")))
 

@@ -35,9 +35,13 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
     if not module or not attribute:
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(sorted(known))}, or {FORM}")
     try:
-        return getattr(_module(module), attribute)
-    except (ImportError, AttributeError, OSError) as error:
-        raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+        found = _module(module)
+    except Exception as error:  # whatever the module does as it is imported
+        told = error if isinstance(error, ImportError | OSError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{what} {name!r} cannot be imported: {told}") from error
+    if not hasattr(found, attribute):
+        raise ValueError(f"{what} {name!r} cannot be imported: {module} has no {attribute!r}")
+    return getattr(found, attribute)
 
 
 def imported_function(name: str, what: str, known: Iterable[str], arguments: tuple[str, ...]) -> Any:

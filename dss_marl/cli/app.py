@@ -30,7 +30,8 @@ app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain messages: what was typed appears as it is, and is not broken by a frame
 )
 app.command("list")(plain_errors()(list_))
 for command in COMMANDS:

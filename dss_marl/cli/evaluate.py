@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import Split
-from dss_marl.cli.console import console, say
+from dss_marl.cli.console import progress_bar, say
+from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
 
@@ -21,7 +20,7 @@ def evaluate(
         str, typer.Argument(help="A run's folder, or a scenario's name to evaluate the reference controllers alone.")
     ],
     split: Split = "test",
-    days: Annotated[int | None, typer.Option(help="Number of days, from the first of the split.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, from the first of the split.")] = None,
     controllers: Annotated[
         str,
         typer.Option(
@@ -36,11 +35,9 @@ def evaluate(
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    table = compare(folder if is_run else load_scenario(run_or_name), names, split, days, _tracked)
+    run = checked_folder(folder) if is_run else load_scenario(run_or_name)
+    with progress_bar() as progress:
+        table = compare(run, names, split, days, lambda of: progress.track(list(of), description="evaluating"))
     print_result_table(table, "learned" if is_run else None)
     if is_run:
         say(f"saved in {folder}")
-
-
-def _tracked(names: Iterable[str]) -> Iterable[str]:
-    return track(list(names), "evaluating", console=console)

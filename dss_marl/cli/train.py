@@ -7,30 +7,32 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, say
+from dss_marl.cli.arguments import MAX_SEED, Name
+from dss_marl.cli.console import plain_column, progress_bar, say
+from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.envs.scenario_files import load_scenario
 
 _COLUMNS = (
-    TextColumn("{task.description}"),
     BarColumn(),
     MofNCompleteColumn(),
     TimeElapsedColumn(),
     TimeRemainingColumn(),
-    TextColumn("{task.fields[score]}"),
+    plain_column("{task.fields[score]}"),
 )
 
 
 def train(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME-seedSEED.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of network, exploration and days.")] = 0,
-    agent_steps: Annotated[
-        int | None, typer.Option(help="Agent-steps (steps x agents x copies); default: the scenario's.")
+    out: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder of the run; default runs/NAME-seedSEED.")
     ] = None,
-    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one per core, 0: none.")] = -1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of network, exploration and days.")] = 0,
+    agent_steps: Annotated[
+        int | None, typer.Option(min=1, help="Agent-steps (steps x agents x copies); default: the scenario's.")
+    ] = None,
+    num_cpus: Annotated[int, typer.Option(min=-1, help="Worker processes; -1: one per core, 0: none.")] = -1,
     route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
 ) -> None:
     """Train a scenario's policies; writes models, run record and learning curve into the folder."""
@@ -39,10 +41,10 @@ def train(
     scenario = load_scenario(name)
     if agent_steps is not None:
         scenario = scenario.replace(training={"agent_steps": agent_steps})
-    folder = out or Path("runs") / f"{scenario.name}-seed{seed}"
+    folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
     cpus = min(os.cpu_count() or 1, 8) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
-    with Progress(*_COLUMNS, console=console) as progress:
+    with progress_bar(*_COLUMNS) as progress:
         bar = progress.add_task(f"training {scenario.name}", total=total, score="")
 
         def report(steps: int, score: float | None) -> None:

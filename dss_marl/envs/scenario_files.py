@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dss_marl._assets import data_folder, known_names, read_yaml
+from dss_marl._assets import data_folder, known_names, read_text, read_yaml
 from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
@@ -45,13 +45,7 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
     if path in above:
         chain = " -> ".join(p.stem for p in (*above, path))
         raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
-    try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
-    data = locate_modules(data, path.parent)
+    data = _parsed(path)
     data.setdefault("name", path.stem)
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
@@ -69,3 +63,16 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         base = str(beside) if base not in known and beside.is_file() else base
         return merged(_read_yaml(base, (*above, path)), data)
     return data
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file, its modules located."""
+    try:
+        data = read_yaml(read_text(path, f"scenario file {str(path)!r}"))
+        if not isinstance(data, dict):
+            raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
+        return dict(locate_modules(data, path.parent))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{str(path)!r} is not YAML: {error}") from None
+    except RecursionError:  # an alias of what it is in, too
+        raise ValueError(f"{str(path)!r} is nested too deeply") from None

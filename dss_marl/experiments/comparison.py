@@ -21,6 +21,7 @@ from dss_marl.experiments.evaluation import (
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
+from dss_marl.envs.training_settings import TrainingSettings
 
 
 def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:
@@ -123,6 +124,8 @@ def draw(
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
     plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
+    if not run.history:  # stopped before the first evaluation
+        return
     steps = np.array([row["agent_steps"] for row in run.history])
     scores = np.array([row["score"] for row in run.history])
     levels = {
@@ -136,7 +139,7 @@ def draw(
 def _validation(run: RunRecord, scenario: Scenario, name: str, controller: Controller) -> list[float]:
     """Team returns of a reference on the validation days that the learning curve was measured on."""
     env = environment_for(controller, scenario, "validation")
-    count = int(run.settings["evaluation_days"])
+    count = TrainingSettings.model_validate(run.settings).evaluation_days
     days = env.days[:: max(1, len(env.days) // count)][:count]
     result = [run_day(env, controller, day)["team_return"] for day in days]
     env.close()

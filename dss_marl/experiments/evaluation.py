@@ -56,9 +56,10 @@ def available_controllers(
             controller = reference(name, scenario)
             kind = bool(controller.circuit_controls)
             if kind not in envs:
-                envs[kind] = environment_for(controller, scenario, "test")
-                first = envs[kind].days[0] if day is None else day
-                envs[kind].reset(seed=first, options={"day": first})
+                env = environment_for(controller, scenario, "test")
+                first = env.days[0] if day is None else day
+                env.reset(seed=first, options={"day": first})
+                envs[kind] = env  # only once it is reset: a day that does not exist refuses every controller
             controller.reset(envs[kind])
         except (ValueError, ImportError) as error:
             refused[name] = str(error)

@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dss_marl._assets import data_folder
+from dss_marl._assets import data_folder, read_text
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.validation_messages import readable
 
 _PACKAGES = (
     "dss_marl",
@@ -36,7 +37,7 @@ class RunRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scenario: dict[str, Any]
-    settings: dict[str, Any]
+    settings: dict[str, Any] = Field(min_length=1)
     seed: int
     route: str
     num_cpus: int
@@ -49,6 +50,13 @@ class RunRecord(BaseModel):
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0
     history: list[dict[str, float]] = []
+
+    @field_validator("history")
+    @classmethod
+    def _told(cls, rows: list[dict[str, float]]) -> list[dict[str, float]]:
+        if any(not {"agent_steps", "score"} <= row.keys() for row in rows):
+            raise ValueError("each row needs agent_steps and score")
+        return rows
 
     def save(self, folder: Path) -> Path:
         """Write ``record.json`` into the run's folder."""
@@ -83,9 +91,9 @@ def load_run(folder: Path) -> RunRecord:
     if not path.is_file():
         raise ValueError(f"{str(folder)!r} is no run: it has no {FILE}; 'dss-marl train' creates one")
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not a run record of this version: {error}") from error
+        return RunRecord.model_validate_json(read_text(path, f"run record {str(path)!r}"))
+    except ValidationError as error:
+        raise ValueError(readable(error, RunRecord, f"run record {str(path)!r}")) from None
 
 
 def _version(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dss_marl._assets import read_text
 from dss_marl.grid.state import Array
 
 _TIMES = ("time", "timestamp", "datetime", "date")
@@ -93,12 +96,12 @@ def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> T
 
 
 def _csv(where: str, path: Path) -> dict[str, list[object]]:
-    import csv
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = [row for row in csv.reader(file, delimiter=";" if ";" in head else ",") if row]
+    text = read_text(path, where)
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise ValueError(f"{where} is no table: {error}") from None
     if not rows:
         raise ValueError(f"{where} is empty")
     names = [name.strip() for name in rows[0]]

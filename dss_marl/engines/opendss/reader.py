@@ -338,6 +338,9 @@ def _sources(context: Any) -> list[str]:
             if any(refs[k * width : (k + 1) * width]):
                 rows.append(bus.split(".")[0].lower())
         index = context.Vsources.Next()
+    if not rows:
+        name = context.Circuit.Name()
+        raise ValueError(f"circuit {name!r} has no voltage source that is enabled; enable one, such as vsource.source")
     return list(dict.fromkeys(rows))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dss_marl._assets import known_names
+from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.metrics import mean_interval
@@ -34,12 +34,7 @@ def write_suite(root: Path) -> list[Path]:
     Raises:
         ValueError: not a checkout, the README has no markers, or no scenario has results.
     """
-    readme = root / "README.md"
-    if not readme.is_file() or not (root / "results").is_dir():
-        raise ValueError(f"{str(root)!r} is not a checkout of the package: it lacks README.md or results/")
-    text = readme.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise ValueError(f"{str(readme)!r} must hold the lines {START} and {END} once each, which enclose the table")
+    readme, text = readme_of(root)
     results = committed(root / "results")
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
@@ -49,6 +44,21 @@ def write_suite(root: Path) -> list[Path]:
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
     return [readme, page]
+
+
+def readme_of(root: Path) -> tuple[Path, str]:
+    """The README of a checkout, and its text.
+
+    Raises:
+        ValueError: not a checkout, or the README has no markers.
+    """
+    readme = root / "README.md"
+    if not readme.is_file() or not (root / "results").is_dir():
+        raise ValueError(f"{str(root)!r} is not a checkout of the package: it lacks README.md or results/")
+    text = read_text(readme, repr(str(readme)))
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(f"{str(readme)!r} must hold the lines {START} and {END} once each, which enclose the table")
+    return readme, text
 
 
 def committed(folder: Path) -> dict[str, Result]:

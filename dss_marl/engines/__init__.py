@@ -6,13 +6,14 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.edits import circuit_edits
-from dss_marl.engines.opendss.loadshapes import read_load_shapes
+from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
 from dss_marl.engines.registry import ENGINES, open_engine
 
 __all__ = [
     "ENGINES",
     "Engine",
+    "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
     "SyntheticSpec",

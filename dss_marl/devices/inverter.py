@@ -290,7 +290,7 @@ class Inverters(DeviceGroup):
 def _taken_over(spec: InverterSpec, feeder: Feeder, already: Container[str]) -> dict[str, float]:
     """Injection and rating [kVA] of each PVSystem that the spec names and no earlier spec controls."""
     wanted = None if spec.names == "circuit" else {f"pvsystem.{name}".lower() for name in spec.names or ()}
-    units = [unit for unit in feeder.units if unit.injection and unit.injection not in already]
+    units = [unit for unit in feeder.units if unit.moved_by == "inverter" and unit.injection not in already]
     rows = {unit.injection: unit.kva for unit in units if wanted is None or unit.name in wanted}
     if not rows:
         raise ValueError(f"feeder {feeder.name!r} has no PVSystem to control; remove names: {spec.names}")

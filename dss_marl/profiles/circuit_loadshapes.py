@@ -14,6 +14,7 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 from dss_marl.profiles.measured import Measured, check_minutes
 from dss_marl.profiles.own_days import MeasuredData
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.synthetic import Synthetic
 
 
@@ -46,6 +47,8 @@ class LoadshapeProfiles(MeasuredData):
         for j in feeder.loads:
             load = feeder.injections[j]
             shape = shapes.get(load.name)
+            if shape is None and feeds_in(load):
+                continue  # follows the sun
             if shape is None:
                 kw[:, j], kvar[:, j] = load.kw, load.kvar
             else:

@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 from dss_marl.profiles.measured import Measured, check_minutes
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.time_series import TimeSeries
 
@@ -94,7 +95,8 @@ def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> di
         if rows[name] in places:
             raise ValueError(f"{table.where}: two columns are {feeder.injections[rows[name].row].name!r}; keep one")
         places[rows[name]] = column
-    missing = [feeder.injections[j].name for j in feeder.loads if Place(int(j), False) not in places]
+    needed = [int(j) for j in feeder.loads if not feeds_in(feeder.injections[j])]  # else the sun moves it
+    missing = [feeder.injections[j].name for j in needed if Place(j, False) not in places]
     if missing:
         raise ValueError(
             f"{table.where} has no column for {len(missing)} of {len(feeder.loads)} loads: {_few(missing)}"

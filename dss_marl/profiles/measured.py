@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.grid.state import Array
+from dss_marl.grid.state import Array, BoolArray
 from dss_marl.profiles.calendar import NO_DATES, Calendar
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import block_means
@@ -44,6 +44,11 @@ class Measured:
     def days(self) -> int:
         """Number of days; ``OFFSET`` at most, which are numbers of stress splits elsewhere."""
         return min(len(self.kw) * self.native // 1440, OFFSET)
+
+    @property
+    def given(self) -> BoolArray:
+        """(J) True where the data have the injection's power."""
+        return np.asarray(np.isfinite(self.kw).any(0))
 
     @property
     def seed(self) -> int:

@@ -18,6 +18,7 @@ from dss_marl.profiles.calendar import Calendar
 from dss_marl.profiles.measured import Measured, check_minutes
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.own_days import MeasuredData
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.synthetic import Synthetic
 
 LICENCE = (
@@ -53,10 +54,10 @@ class SimbenchProfiles(MeasuredData):
         rng = stream(self.seed, "year")
         homes = [k for k, name in enumerate(names) if name.startswith("H0-")]
         others = [k for k, name in enumerate(names) if not name.startswith("H0-")]
-        units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"]
+        units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter" or feeds_in(row)]
         kw, kvar = np.full((2, len(loads), len(feeder.injections)), np.nan)
         draws = rng.random((2, len(feeder.injections)))
-        for j in feeder.loads:
+        for j in set(feeder.loads.tolist()) - set(units):
             choice = others if draws[0, j] < self.commercial_share and others else homes
             of = choice[int(draws[1, j] * len(choice))]
             kw[:, j] = self.load_scale * feeder.nominal_kw[j] * loads[:, of]

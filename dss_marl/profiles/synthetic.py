@@ -15,6 +15,7 @@ from dss_marl.profiles.load import HIGHEST, Loads
 from dss_marl.profiles.load_shapes import is_weekend
 from dss_marl.profiles.noise import block_means, stored, stream
 from dss_marl.profiles.outages import Outage, draw_outages, season_factor
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.prices import day_ahead, time_of_use
 from dss_marl.profiles.solar import clear_sky, cos_zenith
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -66,8 +67,13 @@ class Synthetic:
 
     @cached_property
     def _units(self) -> IntArray:
-        """Indices of the PV injections."""
-        return np.array([j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"], np.int64)
+        """Indices of the PV injections, and of negative loads, which follow the sun as well."""
+        rows = enumerate(self.feeder.injections)
+        return np.array([j for j, row in rows if row.kind == "inverter" or feeds_in(row)], np.int64)
+
+    @cached_property
+    def _negative(self) -> list[int]:
+        return [j for j, row in enumerate(self.feeder.injections) if feeds_in(row)]
 
     @cached_property
     def _nominal(self) -> tuple[Array, Array]:
@@ -77,7 +83,8 @@ class Synthetic:
         if self.spec.kw_per_load is None:
             return kw, kvar
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
-        return np.full_like(kw, -self.spec.kw_per_load), -self.spec.kw_per_load * ratio
+        kw = np.where(kw > 0, kw, -self.spec.kw_per_load)
+        return kw, kw * ratio
 
     @cached_property
     def nominal_kw(self) -> Array:
@@ -115,6 +122,8 @@ class Synthetic:
         kw, kvar = (np.zeros((intervals, len(self.feeder.injections))) for _ in range(2))
         kw[:, loads], kvar[:, loads] = use * self._nominal[0], use * self._nominal[1]
         kw[:, self._units] = self._sun(day, intervals) * self.feeder.nominal_kw[self._units]
+        for j in self._negative:
+            kvar[:, j] = kw[:, j] * self.feeder.nominal_kvar[j] / self.feeder.nominal_kw[j]
         price = np.repeat(self._hourly_price(day, is_weekend(day) if free is None else free), 4)[:quarters]
         return Day(
             kw=kw,

@@ -16,7 +16,8 @@ from dss_marl.engines.opendss.branches import Marks, read_branches
 from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
-from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
+from dss_marl.engines.opendss.injections import Additions, read_loads
+from dss_marl.engines.opendss.own_units import notes_of_shapes, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE
 from dss_marl.engines.opendss.voltage_bases import (
@@ -120,13 +121,15 @@ class _Reading:
                 "loads of model 6 and 7 are read as model 1 and 3, so that their kvar can be set: "
                 + few(self._fixed_kvar)
             )
+        units = read_units(context, present)  # their shapes are there before the commands that follow
+        self.notes += notes_of_shapes(context, present)
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
             self.run(bases)
             self.notes.append(f"the file calculates no base voltages; computed with {bases[0]!r}")
         known = _buses(context) if switches or any(not new.replaces for new in injections) else ()
-        additions = Additions(context, self.name, known, read_units(context, present))
+        additions = Additions(context, self.name, known, units)
         for new in injections:
             additions.add(new)
         self.run(additions.commands)

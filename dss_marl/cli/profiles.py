@@ -37,6 +37,8 @@ def profiles(
     found = statistics(of_scenario, chosen)
     title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())
+    if of_scenario.spec.kind != "synthetic":
+        say(of_scenario.calendar.text(of_scenario.days_in_all))
     if of_scenario.spec.kind == "simbench":
         say(LICENCE)
     say(f"SHA-256 of the year: {of_scenario.sha256()}")

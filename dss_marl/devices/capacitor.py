@@ -16,9 +16,9 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class CapacitorSpec(DeviceSpec):
-    """Capacitor banks of the circuit by name, or all of them; each step of a bank is a device."""
+    """Capacitor banks of the circuit by name, or all of them (``circuit`` says the same); each step is a device."""
 
-    names: tuple[str, ...] | Literal["all"] = "all"
+    names: tuple[str, ...] | Literal["all", "circuit"] = "all"
     discharge_h: float = Field(default=0.0, ge=0, description="minimum time from opening to reclosing [h]")
 
 
@@ -91,7 +91,7 @@ class Capacitors(DeviceGroup):
         rows: list[int] = []
         said: list[CapacitorSpec] = []
         for spec in specs:
-            for name in [row.name for row in banks] if spec.names == "all" else spec.names:
+            for name in [row.name for row in banks] if spec.names in ("all", "circuit") else spec.names:
                 of_bank = [i for i, row in enumerate(feeder.switches) if row.element == f"capacitor.{name}".lower()]
                 rows += of_bank or [feeder.switches.index(banks[find(banks, name, "capacitor", feeder.name)])]
             said += [spec] * (len(rows) - len(said))

@@ -6,13 +6,15 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.circuit_edits import circuit_edits
-from dss_marl.engines.opendss.loadshapes import read_load_shapes
+from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
+from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
 from dss_marl.engines.registry import ENGINES, open_engine
 
 __all__ = [
     "ENGINES",
     "Engine",
+    "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
     "SyntheticSpec",
@@ -20,6 +22,7 @@ __all__ = [
     "open_engine",
     "read_feeder",
     "read_load_shapes",
+    "read_own_power",
     "synthetic_feeder",
     "synthetic_path",
 ]

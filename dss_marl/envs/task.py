@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,8 +16,10 @@ from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
 from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
 from dss_marl.envs.validation_messages import readable
-from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.elements import PROFILE_DRIVEN
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
+from dss_marl.grid.own_elements import own_elements
 from dss_marl.grid.state import Array, GridState, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.actions import Encoding, encoding
@@ -100,10 +103,12 @@ def build_task(scenario: Scenario) -> Task:
     specs = _device_specs(scenario)
     kinds = sorted(specs, key=lambda kind: device_kind(kind).dispatch_order)
     units = [unit for kind in kinds for unit in device_kind(kind).added_units(specs[kind])]
+    units.append(AddedUnit(replaces="*", kind=PROFILE_DRIVEN))  # what no device controls, the day moves
     switches = [row for kind in kinds for row in device_kind(kind).added_switches(specs[kind])]
     spec = scenario.feeder
     edits = circuit_edits(spec.source_pu, spec.load_v_pu, spec.commands)
     feeder = read_feeder(_circuit(spec), edits, units, switches)
+    _warn_of_held(scenario, feeder)
     built = {kind: _with_act_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
     kinds = [kind for kind in kinds if built[kind].size]  # a kind that only adds to the circuit has no devices
     groups = tuple(built[kind] for kind in kinds)
@@ -145,6 +150,18 @@ def build_task(scenario: Scenario) -> Task:
         sample=sample,
         priorities=priorities,
     )
+
+
+def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:
+    """One warning for all that keeps one power day and night; ``feeder_report`` and ``dss-marl show`` list it."""
+    held = [row for row in own_elements(feeder) if row.held]
+    if held:
+        names = ", ".join(row.name for row in held[:5]) + (f" and {len(held) - 5} more" if len(held) > 5 else "")
+        warnings.warn(
+            f"scenario {scenario.name!r}: {len(held)} element(s) of the circuit keep one power at all hours, at "
+            f"midnight too: {names}; give them a LoadShape, make them devices with names: circuit, or disable them",
+            stacklevel=3,
+        )
 
 
 def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) -> RewardModel:

@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
 from dss_marl.envs.scenario import Scenario, scenario_from
 from dss_marl.envs.task import build_task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.evaluation import (
     ComparisonTable,
     available_controllers,
@@ -21,7 +22,6 @@ from dss_marl.experiments.evaluation import (
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
-from dss_marl.envs.training_settings import TrainingSettings
 
 
 def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:

@@ -69,14 +69,18 @@ class Injection:
     grid_forming_switch: int = -1
 
 
+PROFILE_DRIVEN = "profiles"  # kind of an AddedUnit that no device controls
+
+
 @dataclass(frozen=True)
 class AddedUnit:
     """A unit that a scenario adds to the circuit: its connection and maximum injection.
 
-    ``phases`` empty means all phases of the bus. With ``replaces`` the unit replaces the circuit's own PVSystem of that
-    name (``"pvsystem.roof1"``), or one unit replaces each of them (``"pvsystem.*"``); the PVSystem is then disabled and
-    the unit takes over its name, bus, phases and power. With ``forms`` it can also form an island, see Switch; it then
-    needs all three phases.
+    ``phases`` empty means all phases of the bus. With ``replaces`` the unit replaces the circuit's own PVSystem,
+    Generator or Storage of that name (``"pvsystem.roof1"``), or one unit replaces each of a class (``"pvsystem.*"``) or
+    each that is left (``"*"``); what it replaces is disabled and the unit takes over its name, bus, phases and power.
+    Of kind ``PROFILE_DRIVEN`` it is no device: the day's profiles move it. With ``forms`` it can also form an island,
+    see Switch; it then needs all three phases.
     """
 
     name: str = ""
@@ -107,8 +111,12 @@ class AddedSwitch:
 class CircuitUnit:
     """A PVSystem, Storage or Generator of the circuit itself.
 
-    It keeps its own dispatch unless the injection named here replaces it. kw is the rated power (Pmpp of a PVSystem),
-    kva the rating, kwh the capacity of a Storage.
+    It keeps its power as compiled unless the injection named here replaces it, which ``moved_by`` then says: the kind
+    of device, or "profiles". kw is the rated power (Pmpp of a PVSystem), kva the rating, kwh the capacity of a Storage.
+
+    ``shapes`` are the property and the name of each shape that it follows in OpenDSS, see ``shape``. ``run_kw`` and
+    ``run_kvar`` are what it delivers at a multiplier of 1: full sun, a generator running, a battery idling;
+    ``power_factor`` says that kvar go with kW. ``soc`` and ``soc_minimum`` are the state of charge and its reserve [1].
     """
 
     name: str
@@ -120,6 +128,20 @@ class CircuitUnit:
     kv: float
     kwh: float = 0.0
     injection: str = ""
+    moved_by: str = ""
+    shapes: tuple[tuple[str, str], ...] = ()
+    run_kw: float = 0.0
+    run_kvar: float = 0.0
+    power_factor: bool = False
+    charge_efficiency: float = 1.0
+    discharge_efficiency: float = 1.0
+    soc: float = 0.0
+    soc_minimum: float = 0.0
+
+    def shape(self, which: str = "daily") -> str:
+        """Name of its ``daily``, ``yearly`` or ``duty`` LoadShape; another of these stands in; "" for none."""
+        names = dict(self.shapes)
+        return next((names[key] for key in (which, "daily", "yearly", "duty") if key in names), "")
 
 
 @dataclass(frozen=True)

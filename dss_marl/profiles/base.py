@@ -13,11 +13,14 @@ from dss_marl.profiles.outages import Outage
 
 
 class Source(Protocol):
-    """Generates or reads the days of one feeder at a fixed interval; columns are the feeder's injections."""
+    """Makes or reads the days of one feeder, at intervals of so many minutes; columns are the feeder's injections.
+
+    A source whose days have dates also has an attribute ``calendar``, see Calendar; without one, day 0 is a Monday.
+    """
 
     @property
     def days(self) -> int:
-        """Number of days, at most 365; the splits select from these."""
+        """How many days there are, 1000 at most; splits take theirs from these, see ``own_days.own_split``."""
 
     @property
     def seed(self) -> int:

@@ -11,6 +11,7 @@ from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
+from dss_marl.profiles.own_power import with_own_power
 from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -60,6 +61,6 @@ def open_source(spec: ProfileSpec, feeder: Feeder, minutes: int) -> Source:
     Raises:
         ValueError: files are missing or do not fit the feeder.
     """
-    if isinstance(spec, SyntheticProfiles):  # the generator imports its settings, so they cannot open it
-        return Synthetic(spec, feeder, minutes)
-    return spec.open(feeder, minutes)
+    if isinstance(spec, SyntheticProfiles):  # its settings stand apart from the generator, which reads them everywhere
+        return with_own_power(Synthetic(spec, feeder, minutes), spec, feeder, minutes)
+    return with_own_power(spec.open(feeder, minutes), spec, feeder, minutes)

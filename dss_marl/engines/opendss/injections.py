@@ -7,15 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from dss_marl.engines.opendss.growth import LoadScale
+from dss_marl.engines.opendss.own_units import DEVICE_KINDS
 from dss_marl.engines.opendss.terminals import activate, elements, terminals
-from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
+from dss_marl.grid.elements import PROFILE_DRIVEN, AddedUnit, Bus, CircuitUnit, Injection
 
 IsSplit = Callable[[Bus, Sequence[int]], bool]
-_RATINGS = {  # kW, kVA and kWh as OpenDSS calls them
-    "pvsystem": ("pmpp", "kva", ""),
-    "storage": ("kwrated", "kva", "kwhrated"),
-    "generator": ("kw", "kva", ""),
-}
 
 
 def read_loads(
@@ -31,30 +27,6 @@ def read_loads(
         end = terminals(context, places)[0]
         at = end.ends
         rows.append(Injection(f"load.{name}", "load", end.bus, tuple(at), -kw, -kvar, kv, delta, tuple(at.values())))
-    return rows
-
-
-def read_units(context: Any, present: dict[str, list[str]]) -> list[CircuitUnit]:
-    """Generators, PV systems and batteries of the circuit itself."""
-    rows = []
-    for kind, (kw, kva, kwh) in _RATINGS.items():
-        for own in present.get(kind, ()):
-            activate(context, f"{kind}.{own}")
-            bus, *numbers = context.CktElement.BusNames()[0].split(".")
-            phases = [int(p) for p in numbers] or list(range(1, context.CktElement.NumPhases() + 1))
-            value = context.Properties.Value
-            rows.append(
-                CircuitUnit(
-                    name=f"{kind}.{own}",
-                    kind=kind,
-                    bus=bus.lower(),
-                    phases=tuple(p for p in phases if 0 < p <= 3),
-                    kw=float(value(kw)),
-                    kva=float(value(kva)),
-                    kv=float(value("kv")),
-                    kwh=float(value(kwh)) if kwh else 0.0,
-                )
-            )
     return rows
 
 
@@ -74,7 +46,7 @@ class Additions:
         self._buses = {bus.name: bus for bus in buses}
 
     def add(self, new: AddedUnit) -> None:
-        """One unit, or one for each PVSystem that it replaces."""
+        """One unit, or one for each unit of the circuit that it replaces."""
         if not new.replaces:
             row, command = new_unit(new, self._buses, self.feeder, self._is_split)
             self.rows.append(row)
@@ -82,29 +54,45 @@ class Additions:
             if new.forms:
                 self.forming.add(row.name)
             return
-        systems = [unit for unit in self.units.values() if unit.kind == "pvsystem" and not unit.injection]
-        wanted = new.replaces.lower()
-        if wanted != "pvsystem.*":
-            known = ", ".join(unit.name for unit in systems) or "none"
-            systems = [unit for unit in systems if unit.name == wanted]
-            if not systems:
-                raise ValueError(f"{new.replaces!r} does not exist on feeder {self.feeder!r}; known: {known}")
-        for unit in systems:
-            self._replace(unit, new.kind)
+        for unit in self._wanted(new):
+            self._replace(unit, new)
 
-    def _replace(self, unit: CircuitUnit, kind: str) -> None:
-        """A constant-power unit with the connection of the PVSystem, which is disabled."""
+    def _wanted(self, new: AddedUnit) -> list[CircuitUnit]:
+        """The circuit's units that are to be replaced."""
+        free = [unit for unit in self.units.values() if not unit.injection]
+        wanted = new.replaces.lower()
+        if wanted == "*":
+            return [unit for unit in free if unit.kw > 0]
+        kind = wanted.split(".", 1)[0]
+        free = [unit for unit in free if unit.kind == kind]
+        if wanted == f"{kind}.*":
+            return free
+        found = [unit for unit in free if unit.name == wanted]
+        if not found:
+            known = ", ".join(unit.name for unit in free) or "none"
+            raise ValueError(f"{new.replaces!r} does not exist on feeder {self.feeder!r}; known: {known}")
+        return found
+
+    def _replace(self, unit: CircuitUnit, new: AddedUnit) -> None:
+        """A constant-power unit with the connection of the circuit's, which is disabled."""
         own = unit.name.split(".", 1)[1]
-        name = f"generator.{own}" if f"generator.{own}" not in self.units else f"generator.pvsystem_{own}"
+        taken = {*self.units, *(row.name for row in self.rows)} - {unit.name}
+        name = next(n for n in (f"generator.{own}", f"generator.{unit.kind}_{own}") if n not in taken)
+        if unit.kind == "generator":
+            name = f"generator.{unit.kind}_{own}"  # the disabled one keeps its name
         activate(self._context, unit.name)
         terminal, phases = self._context.CktElement.BusNames()[0], self._context.CktElement.NumPhases()
         delta = self._context.Properties.Value("conn").lower().startswith("d")
+        moves = new.kind == PROFILE_DRIVEN
+        kind = DEVICE_KINDS[unit.kind] if moves else new.kind
         self.rows.append(Injection(name, kind, unit.bus, unit.phases, unit.kw, 0.0, unit.kv, delta))
         self.commands += [
             f'edit "{unit.name}" enabled=no',
             _generator(name, terminal, phases, delta, unit.kv, unit.kw),
         ]
-        self.units[unit.name] = replace(unit, injection=name)
+        self.units[unit.name] = replace(unit, injection=name, moved_by="profiles" if moves else new.kind)
+        if new.forms:
+            self.forming.add(name)
 
 
 def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str, is_split: IsSplit) -> tuple[Injection, str]:

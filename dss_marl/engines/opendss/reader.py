@@ -27,7 +27,8 @@ from dss_marl.engines.opendss.conductors import Conductors, read_conductors
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands, snapshot
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
 from dss_marl.engines.opendss.growth import LoadScale, load_scale
-from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
+from dss_marl.engines.opendss.injections import Additions, read_loads
+from dss_marl.engines.opendss.own_units import notes_of_shapes, read_units
 from dss_marl.engines.opendss.script import quoted
 from dss_marl.engines.opendss.switchgear import close_all, idle_capacitor_controls, read_protection, read_switches
 from dss_marl.engines.opendss.tap_changers import idle_controls, read_taps
@@ -143,6 +144,8 @@ class _Reading:
             )
         self._idle = [*idle_controls(context), *idle_capacitor_controls(context)]
         self.run([f"edit {quoted(name)} enabled=no" for name in self._idle])
+        units = read_units(context, present)  # their shapes are there before the commands that follow
+        self.notes += notes_of_shapes(context, present)
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
@@ -150,7 +153,7 @@ class _Reading:
             self.notes.append(f"the file calculates no base voltages; computed with {bases[0]!r}")
         self._before_additions = list(self.commands)
         known = self._known_buses() if switches or any(not new.replaces for new in injections) else ()
-        additions = Additions(context, self.name, known, read_units(context, present), self._is_split)
+        additions = Additions(context, self.name, known, units, self._is_split)
         for new in injections:
             additions.add(new)
         self._scales = load_scale(context)

@@ -13,7 +13,7 @@ OTHER_CONTROLS = (
     "upfccontrol", "espvlcontrol",
 )  # fmt: skip
 # Elements with daily shapes of their own.
-_SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource")
+_SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource", "indmach012")
 _FIXED_KVAR = {6: 1, 7: 3}  # load models whose kvar no shape scales, and equivalent models for their kvar
 
 

@@ -11,7 +11,10 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
 from dss_marl.experiments.metrics import mean_interval
+from dss_marl.grid.own_elements import own_elements
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
+
+_MOST_OWN = 30  # elements of the circuit in a card's table
 
 
 def _summary(function: object) -> str:
@@ -67,6 +70,11 @@ def card(task: Task, source: str | Path | None = None) -> Card:
     controls = "are active" if scenario.circuit_controls else "are off"
     parts.append(f"the circuit's own regulator and capacitor controls {controls}")
     parts += origin(task)
+    own = own_elements(feeder)
+    if own:
+        rows = [(row.name, row.kind, row.does) for row in own[:_MOST_OWN]]
+        more = f"; {len(own) - _MOST_OWN} more are in the feeder's report" if len(own) > _MOST_OWN else ""
+        parts.append(CardTable(f"what the circuit brings{more}", ("element", "class", "what it does"), rows))
     why = reasons(scenario.name if source is None else source, "rewards")
     parts += [
         _agents(task),

@@ -12,12 +12,11 @@ from pettingzoo.utils import wrappers
 
 from dss_marl import _assets
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
-from dss_marl.envs import registration
+from dss_marl.envs import registration, turn_env
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import Task, build_task
-from dss_marl.envs.turn_env import TurnEnv
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.feeder_report import feeder_report
@@ -110,7 +109,7 @@ def parallel_env(
 
 def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any) -> Any:
     """The same environment as a PettingZoo AEC environment: agents act in turn, the last one triggers the step."""
-    return wrappers.OrderEnforcingWrapper(TurnEnv(parallel_env(scenario, max_cycles, **options)))
+    return wrappers.OrderEnforcingWrapper(turn_env.TurnEnv(parallel_env(scenario, max_cycles, **options)))
 
 
 def gym_env(

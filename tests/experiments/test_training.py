@@ -212,9 +212,8 @@ def test_a_day_has_the_same_noise_whenever_it_is_played():
 def test_no_run_and_bad_settings_are_errors(tmp_path):
     with pytest.raises(ValueError, match="is no run"):
         load_run(tmp_path)
-    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})
     with pytest.raises(ValueError, match="agent_stepz"):
-        train(scenario, tmp_path)
+        dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})
 
 
 def test_figures_count_what_they_say():

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dss_marl.devices import device_kind
-from dss_marl.engines import SyntheticSpec
+from dss_marl.engines import SyntheticSpec, check_command
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
@@ -39,6 +49,14 @@ class FeederSpec(_Data):
         default=None, gt=0, description="what may be drawn from the source [kW]; None: any amount"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @field_validator("commands")
+    @classmethod
+    def _touch_no_file(cls, commands: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not (info.context or {}).get("allow_code"):
+            for command in commands:
+                check_command(command)
+        return commands
 
     @model_validator(mode="after")
     def _one_of_both(self) -> FeederSpec:
@@ -110,6 +128,26 @@ class Scenario(_Data):
         default="", description="plans its days: exact_dp, ..., or package.module:name; empty: the first that can"
     )
     training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
+    _allow_code: bool = PrivateAttr(default=False)  # consent is the reader's: no file can give it
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the consent with which the scenario was read."""
+        self._allow_code = bool((context or {}).get("allow_code"))
+
+    @property
+    def allow_code(self) -> bool:
+        """Whether whoever read the scenario allowed OpenDSS commands that may touch files or load code."""
+        return self._allow_code
+
+    @field_validator("name")
+    @classmethod
+    def _names_folders(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+            raise ValueError(
+                f"must be at most 100 letters, digits, '_', '-' and '.', as files and folders are named by it; "
+                f"got {name!r}"
+            )
+        return name
 
     @field_validator("actions")
     @classmethod
@@ -126,7 +164,7 @@ class Scenario(_Data):
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with some fields changed, validated anew; nested fields as ``feeder={"source_pu": 1.0}``."""
-        return scenario_from(merged(self.model_dump(), changes))
+        return scenario_from(merged(self.model_dump(), changes), self.allow_code)
 
     def under_circuit_controls(self) -> Scenario:
         """The same task with its regulators and capacitors left to the circuit's own controls.
@@ -141,14 +179,18 @@ class Scenario(_Data):
         return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
 
 
-def scenario_from(data: Mapping[str, Any]) -> Scenario:
+def scenario_from(data: Mapping[str, Any], allow_code: bool = False) -> Scenario:
     """A scenario from plain data.
+
+    Args:
+        data: its fields.
+        allow_code: accept OpenDSS commands that may touch files or load code; only for data that you trust.
 
     Raises:
         ValueError: a key is unknown, missing or of the wrong type; names each, and the keys that are known.
     """
     try:
-        return Scenario.model_validate(dict(data))
+        return Scenario.model_validate(dict(data), context={"allow_code": allow_code})
     except ValidationError as error:
         chosen = {}
         with suppress(ValueError):  # a kind that is not there is among the complaints

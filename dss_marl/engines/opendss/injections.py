@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dss_marl.engines.opendss.allowed_commands import check_name
 from dss_marl.engines.opendss.terminals import elements, terminals
 from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
 
@@ -106,6 +107,7 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Inject
     A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders.
     """
     what = f"{new.kind} {new.name!r}"
+    check_name(new.name, what)
     bus = buses.get(str(new.bus).lower())
     if bus is None:
         known = ", ".join(list(buses)[:40]) + (", ..." if len(buses) > 40 else "")

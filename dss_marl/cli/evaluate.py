@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import Split
+from dss_marl.cli.arguments import AllowCode, Split
 from dss_marl.cli.console import console, say
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
@@ -27,16 +27,24 @@ def evaluate(
             "fit the scenario and are quick."
         ),
     ] = "all",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+    ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
     from dss_marl.experiments.comparison import compare
+    from dss_marl.experiments.run_record import load_run
 
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    table = compare(folder if is_run else load_scenario(run_or_name), names, split, days, _tracked)
+    played = folder if is_run else load_scenario(run_or_name, allow_code)
+    table = compare(played, names, split, days, _tracked, trust, allow_code)
     print_result_table(table, "learned" if is_run else None)
     if is_run:
+        for remark in load_run(folder).remarks():
+            say(f"note: {remark}")
         say(f"saved in {folder}")
 
 

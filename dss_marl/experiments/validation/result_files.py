@@ -120,9 +120,18 @@ def load(folder: Path) -> Result:
         path = folder / name
         try:
             data.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{str(path)!r} cannot be read: {error}; 'dss-marl validate' writes it") from None
-    proof, table = data
+    try:
+        return _result(*data)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{str(folder)!r} holds no results of this version, or only a part ({error!r}); 'dss-marl validate' writes "
+            "them"
+        ) from None
+
+
+def _result(proof: dict[str, Any], table: dict[str, Any]) -> Result:
     days = {name: own.pop("days") for name, own in table["controllers"].items()}
     known = {figure for own in table["controllers"].values() for figure in own}
     figures = {

@@ -63,6 +63,7 @@ def make(
     split: str = "train",
     render_mode: str | None = None,
     engine: str | Engine | None = None,
+    allow_code: bool = False,
     **changes: Any,
 ) -> ZoneEnv:
     """An environment, ready to reset.
@@ -71,6 +72,7 @@ def make(
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
         split: from which days are drawn: train, validation or test.
         render_mode, engine: see ZoneEnv.
+        allow_code: see load_scenario.
         changes: fields of the scenario to change, such as ``steps=48`` or ``rewards={"loss": 1.0}``.
 
     Raises:
@@ -86,7 +88,7 @@ def make(
     (False, True)
     >>> env.close()
     """
-    loaded = load_scenario(scenario)
+    loaded = load_scenario(scenario, allow_code)
     return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, engine, render_mode, _renderer(render_mode))
 
 
@@ -113,7 +115,11 @@ def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | N
 
 
 def gym_env(
-    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
+    scenario: str | Path | Scenario,
+    split: str = "train",
+    render_mode: str | None = None,
+    allow_code: bool = False,
+    **changes: Any,
 ) -> CentralEnv:
     """A scenario for one agent that controls every device, as a Gymnasium environment.
 
@@ -121,12 +127,13 @@ def gym_env(
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
         split: from which days are drawn: train, validation or test.
         render_mode: see ZoneEnv.
+        allow_code: see load_scenario.
         changes: fields of the scenario to change.
 
     Raises:
         ValueError: something named does not exist or is incompatible, or ``actions`` are native.
     """
-    loaded = load_scenario(scenario)
+    loaded = load_scenario(scenario, allow_code)
     return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
 
 

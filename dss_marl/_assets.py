@@ -1,15 +1,20 @@
-"""Where the data folders feeders, scenarios and results are (checkout, editable install or wheel), and reading YAML."""
+"""Locations of shipped data, reading of text and YAML, and writing of files: whole or not at all."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+PART = ".part-"  # begins the names of files that are being written
+
 
 def data_folder(noun: str) -> Path:
-    """Path of the data folder ``feeders``, ``scenarios`` or ``results``.
+    """Path of the data folder ``feeders``, ``scenarios`` or ``results``: in a checkout, an editable install or a wheel.
 
     Raises:
         FileNotFoundError: the installation is incomplete.
@@ -75,3 +80,25 @@ def read_yaml(text: str) -> Any:
         yaml.YAMLError: no YAML, or a repeated key.
     """
     return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # a SafeLoader
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write into, with its suffix; it takes the place of ``path`` when the block ends.
+
+    Whoever reads ``path`` sees the old content or the new, never a part: also if the process is killed or the block
+    raises. The folder is created if missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import Split
+from dss_marl.cli.arguments import AllowCode, Split
 from dss_marl.cli.console import progress_bar, say
 from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
@@ -28,16 +29,27 @@ def evaluate(
             "fit the scenario and are quick."
         ),
     ] = "all",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+    ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
     from dss_marl.experiments.comparison import compare
+    from dss_marl.experiments.run_record import load_run
 
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    run = checked_folder(folder) if is_run else load_scenario(run_or_name)
+    run = checked_folder(folder) if is_run else load_scenario(run_or_name, allow_code)
     with progress_bar() as progress:
-        table = compare(run, names, split, days, lambda of: progress.track(list(of), description="evaluating"))
+
+        def track(items: Iterable[str]) -> Iterable[str]:
+            return progress.track(list(items), description="evaluating")
+
+        table = compare(run, names, split, days, track, trust, allow_code)
     print_result_table(table, "learned" if is_run else None)
     if is_run:
+        for remark in load_run(folder).remarks():
+            say(f"note: {remark}")
         say(f"saved in {folder}")

@@ -5,6 +5,7 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
+from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.circuit_edits import circuit_edits
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
@@ -18,6 +19,7 @@ __all__ = [
     "OpenDSSEngine",
     "PowerFlowError",
     "SyntheticSpec",
+    "check_command",
     "circuit_edits",
     "open_engine",
     "read_feeder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -17,7 +19,7 @@ from pydantic import (
 )
 
 from dss_marl.devices import device_kind
-from dss_marl.engines import SyntheticSpec
+from dss_marl.engines import SyntheticSpec, check_command
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
 from dss_marl.envs.scenario_names import check_controller, check_droop, check_planner, check_terms
 from dss_marl.envs.training_settings import TrainingSettings
@@ -51,6 +53,14 @@ class FeederSpec(_Data):
         default=None, gt=0, description="limit of the import from the source [kW]; None: no limit"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @field_validator("commands")
+    @classmethod
+    def _touch_no_file(cls, commands: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not (info.context or {}).get("allow_code"):
+            for command in commands:
+                check_command(command)
+        return commands
 
     @model_validator(mode="after")
     def _one_of_both(self) -> FeederSpec:
@@ -125,6 +135,26 @@ class Scenario(_Data):
         default="", description="of days: exact_dp, ..., or package.module:name; empty: the first that fits"
     )
     training: dict[str, Any] = Field(default={}, description="recommended training settings")
+    _allow_code: bool = PrivateAttr(default=False)  # consent is the reader's: no file can give it
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the consent with which the scenario was read."""
+        self._allow_code = bool((context or {}).get("allow_code"))
+
+    @property
+    def allow_code(self) -> bool:
+        """Whether whoever read the scenario allowed OpenDSS commands that may touch files or load code."""
+        return self._allow_code
+
+    @field_validator("name")
+    @classmethod
+    def _names_folders(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+            raise ValueError(
+                f"must be at most 100 letters, digits, '_', '-' and '.', as files and folders are named by it; "
+                f"got {name!r}"
+            )
+        return name
 
     @field_validator("actions")
     @classmethod
@@ -171,7 +201,7 @@ class Scenario(_Data):
 
     def replace(self, **changes: Any) -> Scenario:
         """A validated copy with some fields changed; nested fields as ``feeder={"source_pu": 1.0}``."""
-        return scenario_from(merged(self.model_dump(), changes))
+        return scenario_from(merged(self.model_dump(), changes), self.allow_code)
 
     def under_circuit_controls(self) -> Scenario:
         """The same task with regulators and capacitors under the circuit's own controls.
@@ -189,14 +219,18 @@ class Scenario(_Data):
         return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
 
 
-def scenario_from(data: Mapping[str, Any]) -> Scenario:
+def scenario_from(data: Mapping[str, Any], allow_code: bool = False) -> Scenario:
     """A scenario from plain data.
+
+    Args:
+        data: its fields.
+        allow_code: accept OpenDSS commands that may touch files or load code; only for data that you trust.
 
     Raises:
         ValueError: a key is unknown, missing or of the wrong type; names each, and the keys that are known.
     """
     try:
-        return Scenario.model_validate(dict(data))
+        return Scenario.model_validate(dict(data), context={"allow_code": allow_code})
     except ValidationError as error:
         chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings}
         with suppress(ValueError):  # an unknown kind is reported with the other errors

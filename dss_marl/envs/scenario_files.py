@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
 
-def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
+def load_scenario(name_or_path: str | Path | Scenario, allow_code: bool = False) -> Scenario:
     """A shipped scenario by name, or one from a YAML file; a ``base:`` names the scenario that it changes.
+
+    Args:
+        name_or_path: a shipped scenario's name or a YAML file's path; a Scenario is returned as it is.
+        allow_code: accept OpenDSS commands that may touch files or load code; only for files that you trust.
 
     Raises:
         ValueError: no such scenario or file, or its content is wrong.
@@ -27,7 +32,7 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
     """
     if isinstance(name_or_path, Scenario):
         return name_or_path
-    return scenario_from(_read_yaml(name_or_path))
+    return scenario_from(_read_yaml(name_or_path), allow_code)
 
 
 def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         chain = " -> ".join(p.stem for p in (*above, path))
         raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
     data = _parsed(path)
-    data.setdefault("name", path.stem)
+    data.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem).lstrip(".-") or "scenario")
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
         feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())

@@ -20,6 +20,7 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
+from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
 
@@ -36,34 +37,43 @@ def compare(
     split: str = "test",
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+    trust: bool = False,
+    allow_code: bool = False,
 ) -> ComparisonTable:
     """Reference controllers, and the policy of a run if one is given, on the same days.
 
-    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder.
+    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder, in
+    place of those of an earlier comparison.
 
     Args:
         run_or_scenario: a run's folder, or a scenario.
         names: of reference controllers; None takes those that apply, and says why the others do not.
         split, most_days: days to evaluate.
         progress: wraps the controllers' names as they are evaluated.
+        trust: see load_policy.
+        allow_code: of a run: see load_scenario.
 
     Raises:
-        ValueError: no run there, or an unknown controller.
+        ValueError: no run there, its policy or days are not those of its record, or an unknown controller.
     """
     run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
-    scenario = scenario_from(run.scenario) if run is not None else run_or_scenario
+    scenario = scenario_from(run.scenario, allow_code) if run is not None else run_or_scenario
     assert isinstance(scenario, Scenario)
     if isinstance(names, str):
         raise ValueError(f"names must be a list of controllers, such as [{names!r}]")
+    learned: dict[str, Controller] = {}
+    if isinstance(run_or_scenario, Path) and run is not None:  # first, as it is quick to refuse
+        learned["learned"] = load_policy(run_or_scenario, trust)
+        check_days(run, scenario)
     left_out: dict[str, str] = {}
     if names is None:
         controllers, left_out = fitting_references(scenario)
     else:
         controllers = {name: reference(name, scenario) for name in names}
-    if isinstance(run_or_scenario, Path):
-        controllers["learned"] = load_policy(run_or_scenario)
+    controllers |= learned
     table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
     if isinstance(run_or_scenario, Path) and run is not None:
+        clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
         table.save(run_or_scenario, "learned")
         draw(run_or_scenario, run, scenario, controllers, table)
     return table

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dss_marl._assets import write_text
 from dss_marl.controllers import Controller, PlanReplay, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
@@ -191,11 +192,10 @@ class ComparisonTable:
 
     def save(self, folder: Path, compared: str | None = None) -> None:
         """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.md").write_text(self.markdown(compared), encoding="utf-8")
+        write_text(folder / "table.md", self.markdown(compared))
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
         data["left_out"] = dict(self.left_out)
-        (folder / "table.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+        write_text(folder / "table.json", json.dumps(data, indent=1))
 
 
 def _cell(mean: float, low: float, high: float) -> str:

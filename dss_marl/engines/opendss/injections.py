@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dss_marl.engines.opendss.allowed_commands import check_name
 from dss_marl.engines.opendss.growth import LoadScale
 from dss_marl.engines.opendss.own_units import DEVICE_KINDS
 from dss_marl.engines.opendss.terminals import activate, elements, terminals
@@ -102,6 +103,7 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str, is_split: IsSpl
     one-phase unit connects to the neutral conductor where its bus has one.
     """
     what = f"{new.kind} {new.name!r}"
+    check_name(new.name, what)
     bus = buses.get(str(new.bus).lower())
     if bus is None:
         known = ", ".join(list(buses)[:40]) + (", ..." if len(buses) > 40 else "")

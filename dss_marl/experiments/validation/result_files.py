@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dss_marl._assets import data_folder
+from dss_marl._assets import data_folder, write_text
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable
@@ -66,7 +66,6 @@ def scenario_digest(scenario: Scenario) -> str:
 
 def save(proof: Proof, folder: Path) -> None:
     """Write ``validation.json`` and ``table.json`` into a folder, created if missing."""
-    folder.mkdir(parents=True, exist_ok=True)
     scenario, task = proof.scenario, proof.episodes.task
     about = {
         "scenario": scenario.name,
@@ -76,7 +75,7 @@ def save(proof: Proof, folder: Path) -> None:
         "days": list(proof.budget.days),
     }
     rows = [row._asdict() for row in proof.rows]
-    (folder / PROOF).write_text(_lines({**about, "passed": proof.passed, "rows": rows}), encoding="utf-8")
+    write_text(folder / PROOF, _lines({**about, "passed": proof.passed, "rows": rows}))
     sizes = {
         "feeder": task.feeder.name,
         "agents": len(task.agents.names),
@@ -92,7 +91,7 @@ def save(proof: Proof, folder: Path) -> None:
         figures = {figure: [float(f"{one[figure]:.{_DIGITS}g}") for one in episodes] for figure in episodes[0]}
         controllers[name] = {"days": days, **{name: values for name, values in figures.items() if any(values)}}
     table = {**about, "reference_controller": scenario.reference_controller, **sizes, "controllers": controllers}
-    (folder / TABLE).write_text(_lines(table), encoding="utf-8")
+    write_text(folder / TABLE, _lines(table))
 
 
 def _lines(data: Mapping[str, Any]) -> str:
@@ -121,9 +120,18 @@ def load(folder: Path) -> Result:
         path = folder / name
         try:
             data.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{str(path)!r} cannot be read: {error}; 'dss-marl validate' writes it") from None
-    proof, table = data
+    try:
+        return _result(*data)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{str(folder)!r} holds no results of this version, or only a part ({error!r}); 'dss-marl validate' writes "
+            "them"
+        ) from None
+
+
+def _result(proof: dict[str, Any], table: dict[str, Any]) -> Result:
     days = {name: own.pop("days") for name, own in table["controllers"].items()}
     known = {figure for own in table["controllers"].values() for figure in own}
     figures = {

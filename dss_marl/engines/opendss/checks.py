@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.opendss.element_sums import stiff_branches
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, has_solution, stiff_branches
 from dss_marl.engines.opendss.terminals import activate, elements
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
 _SHOWN = 5
-SINGULAR = 2  # of the codes of OpenDSS's solver
-WHY_SINGULAR = (
-    "its matrix is singular; look for a part that nothing earths, such as one-phase transformers behind a delta winding"
-)
 _ENDLESS_SIEMENS = 1e15
 _DEFAULT_AMPS = 400.0  # OpenDSS's rating where a file gives none
 
@@ -92,7 +88,7 @@ def refuse_singular(context: Any, path: Any) -> None:
     Raises:
         ValueError: so it is with the circuit as solved last.
     """
-    if context.YMatrix.SolveSystem() == SINGULAR:
+    if not has_solution(context, np.zeros(context.Circuit.NumNodes() + 1, complex)):
         raise ValueError(f"{str(path)!r} has no power flow: {WHY_SINGULAR}")
 
 

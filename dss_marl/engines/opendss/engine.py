@@ -10,10 +10,9 @@ import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
-from dss_marl.engines.opendss.checks import SINGULAR, WHY_SINGULAR
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.engines.opendss.element_sums import ElementSums, stiff_branches
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
@@ -362,12 +361,11 @@ class OpenDSSEngine:
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
 
     def _refuse_singular(self, closed: BoolArray) -> None:
-        """Where the matrix has no inverse, OpenDSS calls converged what the memory held before."""
+        """Once for each state of the switches; see has_solution."""
         key = closed.tobytes()
         if key in self._regular:
             return
-        scratch = np.zeros(self._bytes // 16, complex)  # else it would take the place of the solution
-        if self._context.YMatrix.SolveSystem(scratch) == SINGULAR:
+        if not has_solution(self._context, np.zeros(self._bytes // 16, complex)):
             self._fresh = True
             raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {WHY_SINGULAR}")
         if len(self._regular) > 10_000:

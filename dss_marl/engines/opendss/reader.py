@@ -223,8 +223,8 @@ class _Reading:
         )  # fmt: skip
         feeder, opened = self._placed(draft, names, marks, present, additions.rows)
         refuse_phantoms(context, feeder)
-        kv = _to_neutral(feeder, names, compiled) / 1000
         refuse_singular(context, self.path)
+        kv = _to_neutral(feeder, names, compiled) / 1000
         refuse_wrong_units(feeder, self._has_its_base(feeder))
         self.notes += notes_of_nodes(feeder, np.abs(kv), opened)
         self.notes += notes_of_loads(context, feeder, kv)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.opendss.element_sums import stiff_branches
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, has_solution, stiff_branches
 from dss_marl.engines.opendss.terminals import activate, elements
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
@@ -61,8 +61,12 @@ def refuse_phantoms(context: Any, feeder: Feeder) -> None:
         )
 
 
-def refuse_wrong_units(feeder: Feeder) -> None:
+def refuse_wrong_units(feeder: Feeder, is_trusted: Callable[[str], bool]) -> None:
     """A generator, PV system or battery rated for another voltage level would short-circuit its bus, or give nothing.
+
+    Args:
+        feeder: whose units are looked at.
+        is_trusted: whether a bus has its base voltage without load; else the base is what is wrong.
 
     Raises:
         ValueError: a unit's kv is below half or above twice what its bus offers it.
@@ -70,11 +74,22 @@ def refuse_wrong_units(feeder: Feeder) -> None:
     for unit in feeder.units:
         base = next((bus.kv_base for bus in feeder.buses if bus.name == unit.bus), 0.0)
         fitting = [base] if len(unit.phases) == 1 else [base * 3**0.5, base * 2.0]
-        if base > 0 and unit.kv > 0 and all(not 0.5 < unit.kv / kv < 2.0 for kv in fitting):
+        wrong = base > 0 and unit.kv > 0 and all(not 0.5 < unit.kv / kv < 2.0 for kv in fitting)
+        if wrong and is_trusted(unit.bus):
             raise ValueError(
                 f"{str(feeder.path)!r}: {unit.name} is rated {unit.kv:g} kV at bus {unit.bus!r} of {fitting[0]:.4g} "
                 f"kV; correct its kv or its bus, or leave it out with commands=['{unit.name}.enabled=no']"
             )
+
+
+def refuse_singular(context: Any, path: Any) -> None:
+    """Where its matrix has no inverse, OpenDSS answers zero, or what the memory held before, and calls it converged.
+
+    Raises:
+        ValueError: so it is with the circuit as solved last.
+    """
+    if not has_solution(context, np.zeros(context.Circuit.NumNodes() + 1, complex)):
+        raise ValueError(f"{str(path)!r} has no power flow: {WHY_SINGULAR}")
 
 
 def refuse_endless(context: Any, path: Any, volts: Array) -> None:

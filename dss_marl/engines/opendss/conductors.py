@@ -46,6 +46,11 @@ class Conductors:
             return not self._is_low(bus, number, _NEUTRAL_PU)
         return f"{bus.name}.{number}" not in self.earthed or not self._is_low(bus, number, _GROUNDED_PU)
 
+    def has_its_base(self, bus: Bus) -> bool:
+        """Whether a phase of the bus is near its base voltage."""
+        volts = [abs(self.volts.get(f"{bus.name}.{p}", 0.0)) for p in bus.phases]
+        return any(0.7 < v / (bus.kv_base * 1000) < 1.3 for v in volts)
+
     def is_split(self, bus: Bus, phases: Sequence[int]) -> bool:
         """Whether two phases are the ends of a centre-tapped winding: opposite, not a third of a turn apart."""
         one, two = (self.volts.get(f"{bus.name}.{p}", 0j) for p in phases)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
 
+_SINGULAR = 2  # of the codes of OpenDSS's solver
+WHY_SINGULAR = (
+    "its matrix is singular; look for a part that nothing earths, such as one-phase transformers behind a delta winding"
+)
 _ROUNDING = 2.2e-16  # of a double
 _WORST_KW = 1e-4  # that rounding may take from, or give to, the balance
 _SOURCES = ("vsource", "isource", "gicsource")
@@ -27,6 +34,22 @@ def stiff_branches(feeder: Feeder) -> list[str]:
         if ohm > 0 and _ROUNDING * (kv * 1000) ** 2 / ohm / 1000 > _WORST_KW:
             rows.append(branch.name)
     return rows
+
+
+def has_solution(context: Any, scratch: NDArray[np.complex128]) -> bool:
+    """Whether the voltages are a solution: where the matrix has no inverse, OpenDSS leaves what the memory held before.
+
+    A dead part may make it singular and do no harm; then what the sources give is what the rest takes.
+
+    Args:
+        context: with a circuit as solved last.
+        scratch: (1 + Y) overwritten; else the solution would be.
+    """
+    if context.YMatrix.SolveSystem(scratch) != _SINGULAR:
+        return True
+    given, _ = ElementSums(context).powers()
+    total = context.Circuit.TotalPower()
+    return bool(abs(given + complex(total[0], total[1])) < 1e-3 * abs(given) + 1.0)  # false for NaN too
 
 
 class ElementSums:

@@ -12,7 +12,7 @@ from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
-from dss_marl.engines.opendss.element_sums import ElementSums, stiff_branches
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
@@ -68,6 +68,7 @@ class OpenDSSEngine:
         self._context: Any = None
         self._turned = False
         self._fresh = True
+        self._regular: set[bytes] = set()  # switch states whose matrix has an inverse
         self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
         powers = (len(feeder.injections),)
         self._shapes = powers, powers, (len(feeder.taps),), (len(feeder.switches),)
@@ -91,7 +92,7 @@ class OpenDSSEngine:
             solution = self._attempt(setpoints, controls)
             if was_fresh or self._jumps is None or not self._jumps.are_near(self._voltages()):
                 return solution
-            self._fresh = True  # of the two solutions that there may be, the one that a new engine finds
+            self._fresh = True  # the one that a new engine finds
         except PowerFlowError:
             if was_fresh:
                 raise
@@ -161,6 +162,7 @@ class OpenDSSEngine:
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
+        self._banks = list(dict.fromkeys(row.element for row in feeder.switches if row.kind == "capacitor"))
         self._ends |= {feeder.switches[s].element: [1] for s in feeder.grid_forming_units}
         self._grid_forming_rows = [
             [row.grid_forming_switch for row in feeder.injections].index(s) for s in feeder.grid_forming_units
@@ -217,6 +219,8 @@ class OpenDSSEngine:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
             for command in self._hidden:
                 context.Text.Command(command)
+            for bank in self._banks:
+                _close_terminal(activate(context, bank))
             context.YMatrix.SystemYChanged(True)
             context.YMatrix.SolutionInitialized(False)
         try:
@@ -233,6 +237,7 @@ class OpenDSSEngine:
         except Exception as error:
             self.close()  # the circuit's state is unknown, so the next solve compiles it again
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
+        self._refuse_singular(setpoints.closed)
         return self._solution(converged, tap, energised)
 
     def _solution(self, converged: bool, tap: IntArray, energised: BoolArray | None) -> Solution:
@@ -316,9 +321,7 @@ class OpenDSSEngine:
         if element.startswith("capacitor."):
             self._context.Capacitors.Name(element.split(".", 1)[1])
             self._context.Capacitors.States([int(self._closed[s]) for s in steps])
-            # A CapControl opens the terminal with the last step and reads only the terminal; no step state recloses it.
-            if self._closed[steps].any() and self._context.CktElement.IsOpen(1, 0):
-                self._context.CktElement.Close(1, 0)
+            _close_terminal(self._context.CktElement)
             return
         line = activate(self._context, element)
         move = line.Close if self._closed[steps[0]] else line.Open
@@ -362,9 +365,27 @@ class OpenDSSEngine:
             problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
 
+    def _refuse_singular(self, closed: BoolArray) -> None:
+        """Once for each state of the switches; see has_solution."""
+        key = closed.tobytes()
+        if key in self._regular:
+            return
+        if not has_solution(self._context, np.zeros(self._bytes // 16, complex)):
+            self._fresh = True
+            raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {WHY_SINGULAR}")
+        if len(self._regular) > 10_000:
+            self._regular.clear()
+        self._regular.add(key)
+
     def _own_kw(self) -> float:
         """Output of the circuit's own power elements [kW]."""
         total = 0.0
         for name in self._own:
             total -= activate(self._context, name).TotalPowers()[0]  # of every terminal
         return total
+
+
+def _close_terminal(bank: Any) -> None:
+    """A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again."""
+    if bank.IsOpen(1, 0):
+        bank.Close(1, 0)

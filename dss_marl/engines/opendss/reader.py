@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from dss_marl.engines.opendss.checks import (
     notes_of_ratings,
     refuse_endless,
     refuse_phantoms,
+    refuse_singular,
     refuse_wrong_units,
 )
 from dss_marl.engines.opendss.conductors import Conductors, read_conductors
@@ -176,6 +177,9 @@ class _Reading:
     def _is_split(self, bus: Bus, phases: Sequence[int]) -> bool:
         return self.conductors is not None and self.conductors.is_split(bus, phases)
 
+    def _has_its_base(self, feeder: Feeder) -> Callable[[str], bool]:
+        return lambda name: self.conductors is not None and self.conductors.has_its_base(feeder.bus(name))
+
     def _with_grid_forming(self, feeder: Feeder, forming: Container[str]) -> Feeder:
         """Last of all, so that nothing that is read knows the buses of the grid-forming units' sources."""
         units, rows = list(feeder.injections), list(feeder.switches)
@@ -228,8 +232,9 @@ class _Reading:
         )  # fmt: skip
         feeder, opened = self._placed(draft, names, marks, present, additions.rows)
         refuse_phantoms(context, feeder)
+        refuse_singular(context, self.path)
         kv = _to_neutral(feeder, names, compiled) / 1000
-        refuse_wrong_units(feeder)
+        refuse_wrong_units(feeder, self._has_its_base(feeder))
         self.notes += notes_of_nodes(feeder, np.abs(kv), opened)
         self.notes += notes_of_loads(context, feeder, kv)
         self.notes += notes_of_ratings(context, feeder)

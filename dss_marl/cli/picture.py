@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import Name
+from dss_marl.cli.arguments import AllowCode, Name
 from dss_marl.cli.console import saved
 from dss_marl.cli.outputs import PNG, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
@@ -21,10 +21,11 @@ def picture(
     out: Annotated[
         Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png); default NAME.png.")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Draw a test day under no control, a rule or droop, and the reference controller."""
     from dss_marl.experiments.validation import day_figure
 
-    scenario = load_scenario(name)
+    scenario = load_scenario(name, allow_code)
     path = out or checked_file(Path(f"{scenario.name}.png"), PNG)
     saved(day_figure.picture(scenario, day, path))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import Name
+from dss_marl.cli.arguments import AllowCode, Name
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import PNG, output_file
 from dss_marl.cli.tables import print_table
@@ -28,11 +28,12 @@ def profiles(
     ] = "test",
     days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
     plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
-    of_scenario = build_task(load_scenario(name)).profiles
+    of_scenario = build_task(load_scenario(name, allow_code)).profiles
     chosen = _chosen_days(of_scenario, split, days)
     found = statistics(of_scenario, chosen)
     title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import Name
+from dss_marl.cli.arguments import AllowCode, Name
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import CARD, output_file
 from dss_marl.cli.tables import print_table
@@ -20,11 +20,12 @@ def show(
     markdown: Annotated[
         Path | None, typer.Option(callback=output_file(CARD), help="Write the card into this file (.md) instead.")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
     from dss_marl.experiments.reports.scenario_card import markdown_card
 
-    task = build_task(load_scenario(name))
+    task = build_task(load_scenario(name, allow_code))
     if markdown is None:
         print_card(task, name)
         return

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from dss_marl._assets import known_names
+from dss_marl.cli.arguments import AllowCode
 from dss_marl.cli.console import complain, console, saved
 from dss_marl.cli.errors import EXPECTED, message_of
 from dss_marl.cli.outputs import checked_folder, output_folder
@@ -34,6 +35,7 @@ def validate(
     pictures: Annotated[
         Path | None, typer.Option(callback=output_folder, help="Folder for a figure of a test day.")
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Check that a task is worth learning; saves validation.json and table.json, exits with 1 if a check fails."""
     if every == (name is not None):
@@ -47,7 +49,7 @@ def validate(
     failed = []
     for one in known_names("scenarios") if every else [str(name)]:
         try:
-            scenario = load_scenario(one)
+            scenario = load_scenario(one, allow_code)
             folder = None if quick and out is None else out or checked_folder(Path("results") / scenario.name)
             proof = _prove(scenario, days, quick)
         except EXPECTED as error:

@@ -81,9 +81,10 @@ def test_train_and_evaluate_a_run(tmp_path):
     assert "learned" in text and "no_control" in text and "2 test days" in text
 
 
-def test_a_run_is_replaced_only_on_request_and_a_useless_one_is_announced(tmp_path):
+def test_a_run_is_replaced_only_on_request_and_a_useless_one_is_announced(tmp_path, monkeypatch):
     """A learning rate of nothing: the policy stays the untrained one."""
     pytest.importorskip("stable_baselines3")
+    monkeypatch.setattr("dss_marl.experiments.comparison.draw", lambda *_: None)
     path, folder = tmp_path / "idle.yaml", str(tmp_path / "run")
     idle = "learning_rate: 1.0e-30, final_learning_rate: 0"
     training = f"{{agent_steps: 12, n_envs: 1, n_steps: 4, evaluations: 1, evaluation_days: 1, {idle}}}"

@@ -14,7 +14,7 @@ install: .venv/ready
 
 # Train a shared policy for about two minutes on two cores, then compare it on the test days: runs/demo.
 demo: .venv/ready
-	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo
+	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo --overwrite
 	$(BIN)/dss-marl evaluate runs/demo
 
 # Lint, types, directions of imports, and tests on all cores.

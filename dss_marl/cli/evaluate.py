@@ -1,14 +1,15 @@
-"""``dss-marl evaluate``: a run or a scenario beside the reference controllers."""
+"""``dss-marl evaluate``: a run or scenario compared with the reference controllers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import Split
+from dss_marl.cli.arguments import AllowCode, Split
 from dss_marl.cli.console import progress_bar, say
 from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
@@ -16,9 +17,11 @@ from dss_marl.envs.scenario_files import load_scenario
 
 
 def evaluate(
-    run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
+    run_or_name: Annotated[
+        str, typer.Argument(help="A run's folder, or a scenario's name to evaluate the reference controllers alone.")
+    ],
     split: Split = "test",
-    days: Annotated[int | None, typer.Option(min=1, help="Only the first so many days of the split.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, from the first of the split.")] = None,
     controllers: Annotated[
         str,
         typer.Option(
@@ -26,16 +29,27 @@ def evaluate(
             "fit the scenario and are quick."
         ),
     ] = "all",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+    ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
-    """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
+    """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
     from dss_marl.experiments.comparison import compare
+    from dss_marl.experiments.run_record import load_run
 
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    run = checked_folder(folder) if is_run else load_scenario(run_or_name)
+    run = checked_folder(folder) if is_run else load_scenario(run_or_name, allow_code)
     with progress_bar() as progress:
-        table = compare(run, names, split, days, lambda of: progress.track(list(of), description="evaluating"))
+
+        def track(items: Iterable[str]) -> Iterable[str]:
+            return progress.track(list(items), description="evaluating")
+
+        table = compare(run, names, split, days, track, trust, allow_code)
     print_result_table(table, "learned" if is_run else None)
     if is_run:
+        for remark in load_run(folder).remarks():
+            say(f"note: {remark}")
         say(f"saved in {folder}")

@@ -8,8 +8,8 @@ from dss_marl.envs.scenario_files import load_scenario
 
 
 def list_() -> None:
-    """List the scenarios that ship with the package."""
+    """List the shipped scenarios."""
     scenarios = {name: load_scenario(name) for name in known_names("scenarios")}
     rows = [(name, f"{one.steps} x {60 * one.dt_h:g} min", one.title) for name, one in scenarios.items()]
-    heads = ("scenario", "steps", "what it is")
+    heads = ("scenario", "steps", "title")
     print_table("", heads, rows, left=heads)

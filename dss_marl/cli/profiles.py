@@ -1,4 +1,4 @@
-"""``dss-marl profiles``: the days of a scenario as a table and a picture."""
+"""``dss-marl profiles``: the days of a scenario as a table and a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dss_marl.envs.task import build_task
 from dss_marl.profiles import Profiles
 from dss_marl.profiles.simbench import LICENCE
 
-MOST = 400_000_000  # numbers that may be held at once
+MOST = 400_000_000  # values held in memory at once
 
 
 def profiles(
@@ -26,10 +26,10 @@ def profiles(
     split: Annotated[
         str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
     ] = "test",
-    days: Annotated[int | None, typer.Option(min=1, help="Only so many days, spread over the split.")] = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Picture to write (.png).")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
+    plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
 ) -> None:
-    """Show a scenario's days: the statistics of load, sun, price and outages, and a picture."""
+    """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
     of_scenario = build_task(load_scenario(name)).profiles
@@ -37,6 +37,8 @@ def profiles(
     found = statistics(of_scenario, chosen)
     title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())
+    if of_scenario.spec.kind != "synthetic":
+        say(of_scenario.calendar.text(of_scenario.days_in_all))
     if of_scenario.spec.kind == "simbench":
         say(LICENCE)
     say(f"SHA-256 of the year: {of_scenario.sha256()}")

@@ -1,4 +1,4 @@
-"""The proof of a scenario as a table on the screen."""
+"""The proof of a scenario as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MARKS = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: Te
 
 
 def print_proof(proof: Proof) -> None:
-    """Print the checks, what did not play, and what failed."""
+    """Print the checks, the controllers that do not apply, and what failed."""
     from dss_marl.experiments.validation import CHECKS, failures
 
-    days = len(proof.scope.days)
+    days = len(proof.budget.days)
     rows: list[tuple[Cell, ...]] = []
     for check, meaning in CHECKS.items():
         own = [row for row in proof.rows if row.check == check]
@@ -29,7 +29,7 @@ def print_proof(proof: Proof) -> None:
     heads = ("", "what", "measured", "demanded", "", "on what")
     print_table(f"{proof.scenario.name}: proof on {days} test days", heads, rows, left=heads, sections=True)
     for name, why in proof.refused.items():
-        say(f"{name} does not play: {why}")
+        say(f"{name} does not apply: {why}")
     failed = failures(proof.rows)
     if not failed:
         say(f"{proof.scenario.name} passes", "green")

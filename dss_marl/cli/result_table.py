@@ -1,4 +1,4 @@
-"""Controllers side by side, as a table on the screen."""
+"""Controllers side by side, as a table in the terminal."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dss_marl.cli.tables import Cell, print_table
 if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
     from dss_marl.experiments import ComparisonTable
 
-_WIDE = 110  # columns from which the intervals fit
+_WIDE = 110  # terminal width from which the intervals fit
 
 
 def print_result_table(table: ComparisonTable, compared: str | None) -> None:
     """Print the mean figures of each controller, with intervals where the terminal is wide enough; the best in bold.
 
     Args:
-        table: what was evaluated.
-        compared: the controller whose better days are counted; None counts none.
+        table: of the evaluation.
+        compared: the controller whose better days are counted; None: no such column.
     """
     names = table.shown()
     heads, rows = table.rows(compared)
@@ -35,8 +35,10 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         bold = [Text(cell, style) for cell, style in zip(short, styles, strict=False)]
         shown.append((controller, *bold, *short[len(names) :]))
     print_table(title, heads, shown)
+    for name, reason in table.left_out.items():
+        say(f"left out: {name}: {reason}")
     if not wide:
-        say(f"a terminal of {_WIDE} columns shows the 95 % intervals over days too")
+        say(f"a terminal at least {_WIDE} columns wide also shows the 95 % intervals")
 
 
 def _best(table: ComparisonTable, figure: str) -> str:

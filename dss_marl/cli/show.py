@@ -1,4 +1,4 @@
-"""``dss-marl show``: the card of a scenario, on screen or as a page."""
+"""``dss-marl show``: the card of a scenario, in the terminal or as Markdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def print_card(task: Task, source: str | Path | None = None) -> None:
 
     Args:
         task: the scenario, built.
-        source: the scenario's file, in which the reasons for the weights are; None: the shipped one of its name.
+        source: the scenario's file, which gives the reasons for the weights; None: the shipped file of that name.
     """
     from dss_marl.experiments.reports.scenario_card import card
 

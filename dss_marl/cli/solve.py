@@ -16,21 +16,21 @@ from dss_marl.envs.scenario_files import load_scenario
 def solve(
     name: Name,
     days: Annotated[int, typer.Option(min=1, help="Test days, spread over the year.")] = 10,
-    anew: Annotated[bool, typer.Option("--anew", help="Also the days that have a plan.")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Pairs of devices too; much longer.")] = False,
-    planner: Annotated[str, typer.Option(help="Planner, or package.module:name; default: the first that can.")] = "",
+    recompute: Annotated[bool, typer.Option("--recompute", help="Also days that have a plan.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Search longer: also pairs of devices.")] = False,
+    planner: Annotated[str, typer.Option(help="Planner, or package.module:name; default: the first that fits.")] = "",
     out: Annotated[
         Path | None, typer.Option(callback=output_file(PLANS), help="File (.npz); default results/NAME/plans.npz.")
     ] = None,
 ) -> None:
-    """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
+    """Solve test days with full foresight, for the reference controller best_known. Needs the extra 'optimum'."""
     from dss_marl.controllers.planning.plan_files import plans_path
     from dss_marl.experiments.solve_days import days_to_solve, solved
 
     scenario = load_scenario(name)
     scenario = scenario.replace(planner=planner) if planner else scenario
     path = out or checked_file(plans_path(scenario), PLANS)
-    plans, path, todo = days_to_solve(scenario, days, anew, path)
+    plans, path, todo = days_to_solve(scenario, days, recompute, path)
     with progress_bar() as progress:
         bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
         for day, earned in solved(scenario, plans, path, todo, thorough):

@@ -25,17 +25,17 @@ if TYPE_CHECKING:  # experiments take long to import, and --help does not need t
 
 def validate(
     name: Annotated[str | None, typer.Argument(help="A scenario's name or the path of a YAML file.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All scenarios that ship; then the suite's table.")] = False,
-    days: Annotated[int | None, typer.Option(min=1, help="At most so many of the frozen test days.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All shipped scenarios; then the suite's table.")] = False,
+    days: Annotated[int | None, typer.Option(min=1, help="Maximum number of the frozen test days.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Two days, few trials, no intervals; saves nothing.")] = False,
     out: Annotated[
         Path | None, typer.Option(callback=output_folder, help="Folder for the results; default results/NAME.")
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Folder for a picture of a test day.")
+        Path | None, typer.Option(callback=output_folder, help="Folder for a figure of a test day.")
     ] = None,
 ) -> None:
-    """Prove that a task is worth learning; fails with what failed. Saves validation.json and table.json."""
+    """Check that a task is worth learning; saves validation.json and table.json, exits with 1 if a check fails."""
     if every == (name is not None):
         raise ValueError("validate takes the name of a scenario, or --all")
     if every and out is not None:
@@ -74,7 +74,7 @@ def _prove(scenario: Scenario, days: int | None, quick: bool) -> Proof:
 
 
 def _keep(proof: Proof, folder: Path | None, pictures: Path | None) -> None:
-    """Save the results and the picture of a test day, each where a folder is given for it."""
+    """Save the results and the figure of a test day, each if a folder is given."""
     from dss_marl.experiments.validation.result_files import save
 
     if folder is not None:

@@ -1,4 +1,4 @@
-"""``dss-marl zones``: tables, pictures and files of a feeder's zones."""
+"""``dss-marl zones``: tables, figures and files of a feeder's zones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dss_marl.zones.method_comparison import survey
 from dss_marl.zones.partition import zone_names
 from dss_marl.zones.quality import QUALITY
 
-COUNT = 6  # zones where a method needs a number and none is given
+COUNT = 6  # number of zones if a method needs one and none is given
 KINDS = ("line", "switch", "transformer", "regulator", "reactor")
 WRITERS = {".graphml": write_graphml, ".geojson": write_geojson}
 
@@ -39,16 +39,16 @@ def zones(
         list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
-    out: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Picture to write (.png).")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
     save: Annotated[
         Path | None, typer.Option(callback=output_file(ZONES), help="YAML to write, for a scenario's method mapping.")
     ] = None,
     export: Annotated[
         Path | None, typer.Option(callback=output_file(GRAPH), help="Graph to write: .graphml or .geojson.")
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="All methods side by side.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare all methods.")] = False,
 ) -> None:
-    """Divide a feeder into zones: what is in each, how good they are, a picture, and a file for a scenario."""
+    """Partition a feeder into zones: contents, quality measures, a figure, and a file for scenarios."""
     circuit = read_feeder(feeder)
     graph = feeder_graph(circuit)
     if compare:
@@ -70,7 +70,7 @@ def zones(
 
 
 def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zone]) -> None:
-    """Zones, their quality, and those that hold nothing to control."""
+    """Print the zones, their quality, and those without anything to control."""
     print_table(title, *zone_rows(feeder, graph, found), left=("next to",))
     figures = partition_quality(graph, [set(zone.buses) for zone in found])
     for figure, (heading, meaning, _) in QUALITY.items():
@@ -84,7 +84,7 @@ def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zo
 def _compare_methods(
     feeder: Feeder, graph: nx.Graph, count: int, cut_at: Mapping[str, Sequence[str]], out: Path | None
 ) -> None:
-    """The quality of every method's zones side by side, printed and drawn."""
+    """Print and draw the quality of every method's zones side by side."""
     found, refused = survey(graph, count, cut_at)
     figures = {method: partition_quality(graph, parts) for method, parts in found.items()}
     heads, rows = quality_rows(figures)
@@ -126,7 +126,7 @@ def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> lis
 def _options(method: str, count: int | None, cut_at: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
     if method == "cut":
         if count is not None:
-            raise ValueError("method 'cut' takes --cut-at, not --count: it cuts where it is told to")
+            raise ValueError("method 'cut' takes --cut-at, not --count: the cuts determine the number of zones")
         return _cut_options(cut_at)
     if cut_at:
         raise ValueError(f"--cut-at is for method 'cut'; method {method!r} does not take it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
 from dss_marl.envs.scenario import Scenario, scenario_from
 from dss_marl.envs.task import build_task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.evaluation import (
     ComparisonTable,
     available_controllers,
@@ -19,15 +20,15 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
+from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
-from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
-def fitting_references(scenario: Scenario) -> dict[str, Controller]:
-    """The reference controllers that apply to this scenario, without those that run only on request."""
-    names = [name for name in REFERENCES if name not in OPT_IN]
-    return available_controllers(scenario, names)[0]
+def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:
+    """The reference controllers that apply to this scenario, and why each of the others is left out."""
+    found, refused = available_controllers(scenario, [name for name in REFERENCES if name not in OPT_IN])
+    return found, refused | dict.fromkeys(OPT_IN, "takes seconds for each day, or knows some days only: name it")
 
 
 def compare(
@@ -36,28 +37,43 @@ def compare(
     split: str = "test",
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+    trust: bool = False,
+    allow_code: bool = False,
 ) -> ComparisonTable:
     """Reference controllers, and the policy of a run if one is given, on the same days.
 
-    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder.
+    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder, in
+    place of those of an earlier comparison.
 
     Args:
         run_or_scenario: a run's folder, or a scenario.
-        names: of reference controllers; None takes those that apply.
+        names: of reference controllers; None takes those that apply, and says why the others do not.
         split, most_days: days to evaluate.
         progress: wraps the controllers' names as they are evaluated.
+        trust: see load_policy.
+        allow_code: of a run: see load_scenario.
 
     Raises:
-        ValueError: no run there, or an unknown controller.
+        ValueError: no run there, its policy or days are not those of its record, or an unknown controller.
     """
     run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
-    scenario = scenario_from(run.scenario) if run is not None else run_or_scenario
+    scenario = scenario_from(run.scenario, allow_code) if run is not None else run_or_scenario
     assert isinstance(scenario, Scenario)
-    controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
-    if isinstance(run_or_scenario, Path):
-        controllers["learned"] = load_policy(run_or_scenario)
-    table = evaluate_all(controllers, scenario, split, most_days, progress)
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of controllers, such as [{names!r}]")
+    learned: dict[str, Controller] = {}
+    if isinstance(run_or_scenario, Path) and run is not None:  # first, as it is quick to refuse
+        learned["learned"] = load_policy(run_or_scenario, trust)
+        check_days(run, scenario)
+    left_out: dict[str, str] = {}
+    if names is None:
+        controllers, left_out = fitting_references(scenario)
+    else:
+        controllers = {name: reference(name, scenario) for name in names}
+    controllers |= learned
+    table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
     if isinstance(run_or_scenario, Path) and run is not None:
+        clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
         table.save(run_or_scenario, "learned")
         draw(run_or_scenario, run, scenario, controllers, table)
     return table

@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import yaml
 
-from dss_marl._assets import read_text
+from dss_marl._assets import read_text, read_yaml
 from dss_marl.zones.partition import Partition, Parts, zone_names
 
 
@@ -56,7 +56,7 @@ def mapping(
 
 def _read(path: Path, where: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(read_text(path.expanduser(), where))
+        data = read_yaml(read_text(path.expanduser(), where))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{where} is not YAML: {error}") from None
     if not isinstance(data, dict):

@@ -13,7 +13,8 @@ from dss_marl.engines import PowerFlowError
 
 runner = CliRunner()
 RECORD = {
-    "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"}, "seed": 0, "route": "native", "num_cpus": 0, "started": "",
+    "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
+    "seed": 0, "route": "native", "num_cpus": 0, "started": "",
     "git_commit": "", "versions": {}, "machine": "",
 }  # fmt: skip
 CIRCUIT = """clear

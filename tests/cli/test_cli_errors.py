@@ -13,7 +13,8 @@ from dss_marl.engines import PowerFlowError
 
 runner = CliRunner()
 RECORD = {
-    "scenario": {}, "settings": {"algorithm": "ppo"}, "seed": 0, "route": "native", "num_cpus": 0, "started": "",
+    "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
+    "seed": 0, "route": "native", "num_cpus": 0, "started": "",
     "git_commit": "", "versions": {}, "machine": "",
 }  # fmt: skip
 CIRCUIT = """clear
@@ -39,6 +40,7 @@ FILES = {
     "no_syntax.py": b"def (\n",
     "no_syntax.yaml": b'base: ieee13_volt_var\nrewards: {"no_syntax:term": 1}\n',
     "no_circuit.dss": b"",
+    "no_kva.dss": f"{CIRCUIT}new transformer.t buses=[b c] kvas=[0 0]\n".encode(),
     "no_source.dss": f"{CIRCUIT}vsource.source.enabled=no\n".encode(),
     "bracket.dss": CIRCUIT.replace("bus1=b", '"bus1=b[/x]"').encode(),
     "notes.txt": b"notes",
@@ -70,6 +72,7 @@ BAD = {
     "show ieee13_volt_var --markdown card.txt": "'card.txt'",
     "zones nope[/x]": "'nope[/x]'",
     "zones no_circuit.dss": "no_circuit.dss",
+    "zones no_kva.dss": "transformer.t",
     "zones no_source.dss": "no voltage source that is enabled",
     "zones bracket.dss": "b[/x]",
     "zones ieee13 --method [/b]": "'[/b]'",

@@ -94,19 +94,17 @@ def _with_dispatch(unit: CircuitUnit, context: Any) -> CircuitUnit:
     )
 
 
-def notes_of_shapes(context: Any, present: Mapping[str, Sequence[str]]) -> list[str]:
-    """Elements that follow a shape in OpenDSS and keep their value here."""
+def followers(context: Any, present: Mapping[str, Sequence[str]]) -> list[str]:
+    """Sources and machines that follow a shape in OpenDSS; here they keep their value as compiled."""
     held = []
     for kind, what in OWN_CLASSES.items():
         for own in present.get(kind, ()) if what in ("source", "held") else ():
             context.Circuit.SetActiveElement(f"{kind}.{own}")
             has = {name.lower() for name in context.CktElement.AllPropertyNames()}
             value = context.Properties.Value
-            if any(value(which).strip() not in ("", "none") for which in SHAPES if which in has):
+            if any(value(which).strip().lower() not in ("", "none") for which in SHAPES if which in has):
                 held.append(f"{kind}.{own}")
-    if not held:
-        return []
-    return [f"keep their value as compiled at all hours, at midnight too, and not their shape: {', '.join(held)}"]
+    return held
 
 
 def read_own_power(feeder: Feeder, which: str = "daily") -> dict[str, tuple[int, Array, Array]]:

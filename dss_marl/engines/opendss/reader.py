@@ -17,7 +17,7 @@ from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes,
 from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
 from dss_marl.engines.opendss.injections import Additions, read_loads
-from dss_marl.engines.opendss.own_units import notes_of_shapes, read_units
+from dss_marl.engines.opendss.own_units import followers, read_units
 from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
 from dss_marl.engines.opendss.terminals import NOWHERE
 from dss_marl.engines.opendss.voltage_bases import (
@@ -121,8 +121,9 @@ class _Reading:
                 "loads of model 6 and 7 are read as model 1 and 3, so that their kvar can be set: "
                 + few(self._fixed_kvar)
             )
-        units = read_units(context, present)  # their shapes are there before the commands that follow
-        self.notes += notes_of_shapes(context, present)
+        units, held = read_units(context, present), followers(context, present)  # before their shapes are taken away
+        if held:
+            self.notes.append(f"keep their value as compiled at all hours, and not their shape: {few(held)}")
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
@@ -139,6 +140,8 @@ class _Reading:
         if not context.Solution.Converged():
             self.notes.append("as compiled, the power flow does not converge")
         feeder = self._facts(present, protection, additions, asked)
+        sources = [name for name in held if name.startswith("vsource.")]
+        feeder = replace(feeder, uncontrolled=(*feeder.uncontrolled, *sources))
         refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
         return self._with_grid_forming(feeder, additions.forming)
 

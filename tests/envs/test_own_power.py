@@ -12,9 +12,11 @@ from profile_tables import rows, written
 from dss_marl import OpenDSSEngine, make, read_feeder
 from dss_marl.devices import device_kind
 from dss_marl.engines.opendss.own_units import OWN_CLASSES, SHAPES
+from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
 from dss_marl.grid.elements import PROFILE_DRIVEN, AddedUnit
 from dss_marl.grid.feeder import AddedSwitch
 from dss_marl.grid.feeder_report import feeder_report
+from dss_marl.grid.topology import Topology
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SyntheticProfiles
 
 pytestmark = pytest.mark.filterwarnings("ignore:profiles of kind", "ignore:scenario ")
@@ -154,6 +156,17 @@ def test_at_midnight_the_feeder_draws_its_load_and_no_pv_feeds_in():
     load = -now.setpoints.kw[env.task.feeder.loads].sum()
     assert 0 < load < float(now.solution.source_kw) < 1.1 * load
     env.close()
+
+
+def test_a_negative_load_does_not_pick_up_as_cold_loads_do():
+    feeder = feeder_of("negative_load")
+    cold = ColdLoad(ColdLoadSpec(), feeder, Topology.build(feeder))
+    setpoints, state = feeder.setpoints(), np.ones(cold.size)
+    before = setpoints.kw.copy()
+    cold.raise_loads(state, setpoints, np.ones(len(feeder.loads), bool))
+    names = [row.name for row in feeder.injections]
+    ratio = setpoints.kw / before
+    assert ratio[names.index("load.pv1")] == 1 and ratio[names.index("load.p")] > 1
 
 
 # --- said ------------------------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class ColdLoad:
     def raise_loads(self, device_state: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
         """Multiply the set points of supplied loads by their pickup factors, in place."""
         if device_state.any():
-            factor = np.where(supplied, self.factors(device_state), 1.0)
+            draws = supplied & (setpoints.kw[..., self.loads] <= 0)  # a negative load is PV, which picks up nothing
+            factor = np.where(draws, self.factors(device_state), 1.0)
             setpoints.kw[..., self.loads] *= factor
             setpoints.kvar[..., self.loads] *= factor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 
 from dss_marl.profiles.load_shapes import SATURDAY, is_weekend
 from dss_marl.profiles.weather import DAYS
@@ -106,9 +106,9 @@ def _localised(where: str, times: Sequence[datetime], place: tzinfo, zone: str) 
     found: list[datetime] = []
     for row, at in enumerate(times, start=2):
         one = at.replace(tzinfo=place, fold=0)
-        if found and one.astimezone(UTC) <= found[-1]:
+        if found and one.astimezone(timezone.utc) <= found[-1]:
             one = one.replace(fold=1)
-        instant = one.astimezone(UTC)
+        instant = one.astimezone(timezone.utc)
         if instant.astimezone(place).replace(tzinfo=None) != at:
             raise ValueError(
                 f"{where}: row {row}: {at.isoformat(' ')} does not exist in {zone}, whose clocks skip that hour; "

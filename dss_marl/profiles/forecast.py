@@ -15,6 +15,7 @@ from dss_marl.profiles.noise import ar1
 # PV from satellite and weather models, load from last week's load and the temperature.
 SUN_ERROR, LOAD_ERROR, TEMPERATURE_ERROR = 0.30, 0.08, 2.0
 SUN_H, LOAD_H, TEMPERATURE_H = 3.0, 6.0, 12.0
+LOAD, SUN, EXACT = range(3)  # which error an injection has; that of a dispatched unit has none
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Forecast:
     Attributes:
         day: the true values, ``horizon`` rows beyond the last interval.
         horizon: number of intervals in a forecast, the present one included.
-        factors: (T, horizon, 2) factors of loads and of PV.
+        factors: (T, horizon, 3) factors of loads, of PV and, 1, of what is exact.
         shift_c: (T, horizon) error of the temperature [K].
-        group: (J) 0 for loads, 1 for the others.
+        group: (J) LOAD, SUN or EXACT.
     """
 
     day: Day
@@ -70,15 +71,15 @@ def errors(rng: np.random.Generator, steps: int, horizon: int, dt_h: float, hour
     return noise[target] - np.exp(-dt_h * lead / hours) * noise[:steps, None]
 
 
-def make_forecast(rng: np.random.Generator, day: Day, loads: IntArray, horizon: int, dt_h: float) -> Forecast:
-    """Forecasts of a day whose arrays continue for ``horizon`` rows beyond its end."""
+def make_forecast(rng: np.random.Generator, day: Day, group: IntArray, horizon: int, dt_h: float) -> Forecast:
+    """Forecasts of a day whose arrays continue for ``horizon`` rows beyond its end; ``group`` (J) as in Forecast."""
     steps = len(day.price) - horizon
     load, sun, temperature = (errors(rng, steps, horizon, dt_h, hours) for hours in (LOAD_H, SUN_H, TEMPERATURE_H))
-    group = np.ones(day.kw.shape[1], np.int64)
-    group[loads] = 0
-    factors = np.exp(np.stack([LOAD_ERROR * load, SUN_ERROR * sun], axis=-1))
-    highest = day.kw.max(0)
-    bright = np.divide(day.kw, highest, out=np.zeros_like(day.kw), where=highest > 0).max(1)
-    target = np.arange(steps)[:, None] + np.arange(horizon)
-    factors[..., 1] = np.minimum(factors[..., 1], 1 / np.maximum(bright[target], 1e-3))
+    factors = np.exp(np.stack([LOAD_ERROR * load, SUN_ERROR * sun, np.zeros_like(sun)], axis=-1))
+    of_sun = day.kw[:, group == SUN]
+    if of_sun.size:
+        highest = of_sun.max(0)
+        bright = np.divide(of_sun, highest, out=np.zeros_like(of_sun), where=highest > 0).max(1)
+        target = np.arange(steps)[:, None] + np.arange(horizon)
+        factors[..., SUN] = np.minimum(factors[..., SUN], 1 / np.maximum(bright[target], 1e-3))
     return Forecast(day, horizon, factors, TEMPERATURE_ERROR * temperature, group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Measured:
         """Number of days; ``OFFSET`` at most, which are numbers of stress splits elsewhere."""
         return min(len(self.kw) * self.native // 1440, OFFSET)
 
-    @property
+    @cached_property
     def given(self) -> BoolArray:
         """(J) True where the data have the injection's power."""
         return np.asarray(np.isfinite(self.kw).any(0))

@@ -10,14 +10,15 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Array
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.calendar import NO_DATES, Calendar
 from dss_marl.profiles.day import Day
-from dss_marl.profiles.forecast import Forecast, make_forecast
+from dss_marl.profiles.forecast import EXACT, LOAD, SUN, Forecast, make_forecast
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.own_days import own_split, shares_all_days
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.sources import open_source
 from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
@@ -107,7 +108,13 @@ class Profiles:
         if not 1 <= horizon <= self.steps:
             raise ValueError(f"horizon must be 1 to {self.steps} intervals, a day's; got {horizon!r}")
         day = self.day(number, horizon + beyond)
-        return make_forecast(self.rng(number, "forecast"), day, self.feeder.loads, horizon, self.dt_h)
+        return make_forecast(self.rng(number, "forecast"), day, self._error_groups, horizon, self.dt_h)
+
+    @cached_property
+    def _error_groups(self) -> IntArray:
+        """(J) which forecast error an injection has: LOAD, SUN (negative loads too) or EXACT."""
+        kinds = {"load": LOAD, "inverter": SUN}
+        return np.array([SUN if feeds_in(row) else kinds.get(row.kind, EXACT) for row in self.feeder.injections])
 
     def rng(self, number: int, part: str) -> np.random.Generator:
         """Random stream of a day for one purpose: "forecast", or "devices" for their initial states."""
@@ -150,10 +157,14 @@ class Profiles:
         source = Profiles(self.spec, self.feeder, 0.25)._sources("")  # noqa: SLF001  # another of this class
         scale = 65535 / np.where(source.nominal_kw == 0, 1.0, source.nominal_kw)
         digest = hashlib.sha256(f"generator {VERSION}".encode())
+        if not self._generated:
+            digest.update(self.calendar.text(source.days).encode())
         for day in range(source.days):
             made = source.rows(day, 96)
             for values in (made.kw * scale, 1e6 * made.price, 1e4 * made.temperature_c):
                 digest.update(np.rint(values).astype("<i8").tobytes())
+            if not self._generated:  # of generated days it follows from the kW
+                digest.update(np.rint(1e4 * made.kvar).astype("<i8").tobytes())
         return digest.hexdigest()
 
     def _known(self, number: int) -> tuple[str, int]:

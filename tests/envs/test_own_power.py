@@ -12,9 +12,11 @@ from profile_tables import rows, written
 from dss_marl import OpenDSSEngine, make, read_feeder
 from dss_marl.devices import device_kind
 from dss_marl.engines.opendss.own_units import OWN_CLASSES, SHAPES
+from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
 from dss_marl.grid.elements import PROFILE_DRIVEN, AddedUnit
 from dss_marl.grid.feeder import AddedSwitch
 from dss_marl.grid.feeder_report import feeder_report
+from dss_marl.grid.topology import Topology
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SyntheticProfiles
 
 pytestmark = pytest.mark.filterwarnings("ignore:profiles of kind", "ignore:scenario ")
@@ -156,6 +158,17 @@ def test_at_midnight_the_feeder_draws_its_load_and_no_pv_feeds_in():
     env.close()
 
 
+def test_a_negative_load_does_not_pick_up_as_cold_loads_do():
+    feeder = feeder_of("negative_load")
+    cold = ColdLoad(ColdLoadSpec(), feeder, Topology.build(feeder))
+    setpoints, state = feeder.setpoints(), np.ones(cold.size)
+    before = setpoints.kw.copy()
+    cold.raise_loads(state, setpoints, np.ones(len(feeder.loads), bool))
+    names = [row.name for row in feeder.injections]
+    ratio = setpoints.kw / before
+    assert ratio[names.index("load.pv1")] == 1 and ratio[names.index("load.p")] > 1
+
+
 # --- said ------------------------------------------------------------------------------------------------------------
 
 
@@ -184,8 +197,33 @@ def test_nothing_is_said_where_everything_moves():
 
 
 def test_a_source_that_does_not_follow_its_shape_is_noted():
-    notes = " ".join(feeder_of("own_power").notes)
-    assert re.search("keep their value as compiled at all hours.*vsource.second, isource.small", notes)
+    report = feeder_report(feeder_of("own_power"))
+    assert re.search("keep their value as compiled at all hours.*vsource.second, isource.small", report)
+    assert re.search("vsource +1: second: held as compiled at all hours, at midnight too", report)
+
+
+def test_an_induction_machine_keeps_its_slip_and_not_its_shape(tmp_path):
+    text = CIRCUITS["negative_load"].read_text()
+    path = tmp_path / "machine.dss"
+    machine = "new indmach012.m bus1=b kv=12.47 kw=100 kva=150 conn=delta slip=0.01 slipoption=fixed"
+    solved = []
+    for daily in ("", " daily=irr"):
+        path.write_text(text + f"{machine}{daily}\n")
+        feeder = read_feeder(path)
+        solved.append(OpenDSSEngine(feeder).solve(feeder.setpoints()).source_kw)
+    assert solved[0] == solved[1]
+    assert re.search("indmach012 +1: m: held as compiled", feeder_report(feeder))
+
+
+def test_a_constant_generator_leaves_the_forecast_of_pv_as_it_was():
+    """It is forecast exactly, and does not make every hour the brightest."""
+    feeder = driven("take_over")
+    forecast = Profiles(SyntheticProfiles(seed=1), feeder, 1.0).forecast(180, 6)
+    here = [row.name for row in feeder.injections]
+    one, sun = here.index("generator.generator_g1"), here.index("generator.pv")
+    assert all((forecast.kw(step)[:, one] == 100).all() for step in range(24))
+    assert max((forecast.kw(step)[:, sun] / np.maximum(forecast.day.kw[step : step + 6, sun], 1)).max()
+               for step in range(24)) > 1.05  # fmt: skip
 
 
 # --- agents of what is there -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_shape
+from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.elements import CircuitUnit
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
@@ -47,7 +48,7 @@ def read_units(context: Any, present: Mapping[str, Sequence[str]]) -> list[Circu
 
 
 def _unit(context: Any, kind: str, own: str) -> CircuitUnit:
-    context.Circuit.SetActiveElement(f"{kind}.{own}")
+    activate(context, f"{kind}.{own}")
     bus, *numbers = context.CktElement.BusNames()[0].split(".")
     phases = [int(p) for p in numbers] or list(range(1, context.CktElement.NumPhases() + 1))
     value = context.Properties.Value
@@ -94,19 +95,17 @@ def _with_dispatch(unit: CircuitUnit, context: Any) -> CircuitUnit:
     )
 
 
-def notes_of_shapes(context: Any, present: Mapping[str, Sequence[str]]) -> list[str]:
-    """Elements that follow a shape in OpenDSS and keep their value here."""
+def followers(context: Any, present: Mapping[str, Sequence[str]]) -> list[str]:
+    """Sources and machines that follow a shape in OpenDSS; here they keep their value as compiled."""
     held = []
     for kind, what in OWN_CLASSES.items():
         for own in present.get(kind, ()) if what in ("source", "held") else ():
-            context.Circuit.SetActiveElement(f"{kind}.{own}")
+            activate(context, f"{kind}.{own}")
             has = {name.lower() for name in context.CktElement.AllPropertyNames()}
             value = context.Properties.Value
-            if any(value(which).strip() not in ("", "none") for which in SHAPES if which in has):
+            if any(value(which).strip().lower() not in ("", "none") for which in SHAPES if which in has):
                 held.append(f"{kind}.{own}")
-    if not held:
-        return []
-    return [f"keep their value as compiled at all hours, at midnight too, and not their shape: {', '.join(held)}"]
+    return held
 
 
 def read_own_power(feeder: Feeder, which: str = "daily") -> dict[str, tuple[int, Array, Array]]:
@@ -147,7 +146,7 @@ def _power(context: Any, unit: CircuitUnit, shape: LoadShape) -> tuple[Array, Ar
 
 def _pv_kw(context: Any, unit: CircuitUnit, shape: LoadShape) -> Array:
     """(rows) power of a PVSystem, by OpenDSS's irradiance, temperature, inverter efficiency, cut-in and rating."""
-    context.Circuit.SetActiveElement(unit.name)
+    activate(context, unit.name)
     value = context.Properties.Value
     irradiance, most = float(value("irradiance")), float(value("%pmpp")) / 100 * unit.kw
     cut_in = float(value("%cutin")) / 100 * unit.kva

@@ -29,7 +29,7 @@ from dss_marl.engines.opendss.context import acquire, compile_circuit, message_o
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
 from dss_marl.engines.opendss.growth import LoadScale, load_scale
 from dss_marl.engines.opendss.injections import Additions, read_loads
-from dss_marl.engines.opendss.own_units import notes_of_shapes, read_units
+from dss_marl.engines.opendss.own_units import followers, read_units
 from dss_marl.engines.opendss.script import quoted
 from dss_marl.engines.opendss.switchgear import close_all, idle_capacitor_controls, read_protection, read_switches
 from dss_marl.engines.opendss.tap_changers import idle_controls, read_taps
@@ -145,8 +145,9 @@ class _Reading:
             )
         self._idle = [*idle_controls(context), *idle_capacitor_controls(context)]
         self.run([f"edit {quoted(name)} enabled=no" for name in self._idle])
-        units = read_units(context, present)  # their shapes are there before the commands that follow
-        self.notes += notes_of_shapes(context, present)
+        units, held = read_units(context, present), followers(context, present)  # before their shapes are taken away
+        if held:
+            self.notes.append(f"keep their value as compiled at all hours, and not their shape: {few(held)}")
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
@@ -165,6 +166,8 @@ class _Reading:
         if not context.Solution.Converged():
             self.notes.append("as compiled, the power flow does not converge")
         feeder = self._facts(present, protection, additions, requested)
+        sources = [name for name in held if name.startswith("vsource.")]
+        feeder = replace(feeder, uncontrolled=(*feeder.uncontrolled, *sources))
         refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
         return self._with_grid_forming(feeder, additions.forming)
 

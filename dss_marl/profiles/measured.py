@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from pydantic import Field
@@ -39,6 +40,7 @@ class Measured:
         native: interval of the table [min].
         weather: generates the rest, at the requested interval.
         price, temperature_c: (rows), or empty where they were not measured.
+        first_day: date of the first row; None where it is not known.
     """
 
     kw: Array
@@ -46,6 +48,7 @@ class Measured:
     weather: Synthetic
     price: Array
     temperature_c: Array
+    first_day: date | None = None
 
     @property
     def days(self) -> int:
@@ -123,7 +126,8 @@ def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weath
     _check_powers(table, feeder, values)
     extra = {name: table.values[:, k] for k, name in enumerate(table.names) if name in ("price", "temperature_c")}
     none = np.zeros(0)
-    return Measured(values, table.minutes, weather, extra.get("price", none), extra.get("temperature_c", none))
+    price, temperature_c = extra.get("price", none), extra.get("temperature_c", none)
+    return Measured(values, table.minutes, weather, price, temperature_c, table.first_day)
 
 
 def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cached_property
 
 import numpy as np
@@ -113,6 +114,11 @@ class Profiles:
     def weekend(self, number: int) -> bool:
         """Whether a day is a Saturday or a Sunday."""
         return bool(split_of(number)[1] % 7 >= 5)
+
+    def calendar_date(self, number: int) -> date | None:
+        """Date of a day; None for generated days, which belong to no year, and for tables without times."""
+        first = getattr(self._sources(""), "first_day", None)
+        return None if first is None else first + timedelta(days=split_of(number)[1])
 
     @property
     def nominal_kw(self) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,14 @@ class TimeSeries:
         names: column names.
         values: (rows, columns) at constant intervals from midnight on.
         minutes: length of an interval.
+        first_day: date of the first row; None for a table without times.
     """
 
     where: str
     names: tuple[str, ...]
     values: Array
     minutes: int
+    first_day: date | None = None
 
     @property
     def days(self) -> int:
@@ -58,6 +60,7 @@ def cut_table(
         raise ValueError(
             f"{where} holds no values; it needs a header with a time column and names of loads, and rows of numbers"
         )
+    first_day = None
     if known:
         times = [_time(where, row, text) for row, text in enumerate(columns[known[0]], start=2)]
         minutes, missing = _even(where, times, fill_h)
@@ -65,6 +68,7 @@ def cut_table(
         midnight = times[0].replace(hour=0, minute=0, second=0, microsecond=0)
         to_midnight = (midnight - times[0]) % timedelta(1)
         values = values[round(to_midnight / timedelta(minutes=minutes)) :]
+        first_day = (times[0] + to_midnight).date()
     elif minutes is None:
         raise ValueError(f"{where} has no column 'time'; add one with ISO times, or give the interval as dt_h")
     if 1440 % minutes:
@@ -72,7 +76,8 @@ def cut_table(
     whole = len(values) * minutes // 1440 * 1440 // minutes
     if not whole:
         raise ValueError(f"{where} holds less than a whole day, from midnight to midnight: {len(values)} rows")
-    return TimeSeries(where, names, _filled(where, names, values[:whole], fill_h * 60 / minutes), minutes)
+    values = _filled(where, names, values[:whole], fill_h * 60 / minutes)
+    return TimeSeries(where, names, values, minutes, first_day)
 
 
 def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> TimeSeries:

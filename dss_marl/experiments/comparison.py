@@ -19,6 +19,7 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
+from dss_marl.experiments.recording import Recording, record
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
 
@@ -49,17 +50,59 @@ def compare(
     Raises:
         ValueError: no run there, or an unknown controller.
     """
-    run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
-    scenario = scenario_from(run.scenario) if run is not None else run_or_scenario
-    assert isinstance(scenario, Scenario)
+    scenario, controllers = compared_controllers(run_or_scenario, names)
+    table = evaluate_all(controllers, scenario, split, most_days, progress)
+    if isinstance(run_or_scenario, Path):
+        table.save(run_or_scenario, "learned")
+        draw(run_or_scenario, load_run(run_or_scenario), scenario, controllers, table)
+    return table
+
+
+def compared_controllers(
+    run_or_scenario: Path | Scenario, names: Sequence[str] | None = None
+) -> tuple[Scenario, dict[str, Controller]]:
+    """The scenario, and the controllers by name; a run's policy is called ``learned``.
+
+    Args:
+        run_or_scenario, names: as for ``compare``.
+
+    Raises:
+        ValueError: no run there, or an unknown controller.
+    """
+    if isinstance(run_or_scenario, Path):
+        scenario = scenario_from(load_run(run_or_scenario).scenario)
+    else:
+        scenario = run_or_scenario
     controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
     if isinstance(run_or_scenario, Path):
         controllers["learned"] = load_policy(run_or_scenario)
-    table = evaluate_all(controllers, scenario, split, most_days, progress)
-    if isinstance(run_or_scenario, Path) and run is not None:
-        table.save(run_or_scenario, "learned")
-        draw(run_or_scenario, run, scenario, controllers, table)
-    return table
+    return scenario, controllers
+
+
+def record_day(
+    run_or_scenario: Path | Scenario,
+    names: Sequence[str] | None,
+    split: str,
+    day: int,
+    progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+) -> tuple[ComparisonTable, dict[str, Recording]]:
+    """One day under each controller: their key figures, and all that the day held.
+
+    Args:
+        run_or_scenario, names, split, progress: as for ``compare``; nothing is written.
+        day: its number; it need not belong to the split.
+
+    Raises:
+        ValueError: no run there, an unknown controller, no such day, or a controller without a plan for it.
+    """
+    scenario, controllers = compared_controllers(run_or_scenario, names)
+    recordings = {}
+    for name in progress(controllers):
+        env = environment_for(controllers[name], scenario, split)
+        recordings[name] = record(env, controllers[name], day, name)
+        env.close()
+    figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
+    return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
 
 
 def tuned_droop(

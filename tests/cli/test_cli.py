@@ -1,5 +1,7 @@
 """The command line as a user types it."""
 
+import json
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -79,3 +81,25 @@ def test_train_and_evaluate_a_run(tmp_path):
     code, text = output("evaluate", str(folder), "--days", "2", "--controllers", "no_control")
     assert code == 0, text
     assert "learned" in text and "no_control" in text and "2 test days" in text
+
+
+def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):
+    chosen = ("evaluate", "ieee13_volt_var", "--controllers", "no_control,opendss_controls,own_plugins:HalfSun")
+    code, text = output(*chosen, "--day", "4", "--series", str(tmp_path / "series"), "--out", str(tmp_path / "table"))
+    assert code == 0, text
+    assert "1 test days" in text and "own_plugins:HalfSun" in text
+    assert sorted(path.name for path in (tmp_path / "series").iterdir()) == [
+        "no_control", "opendss_controls", "own_plugins.HalfSun",
+    ]  # fmt: skip
+    voltages = (tmp_path / "series" / "opendss_controls" / "voltages.csv").read_text().splitlines()
+    assert voltages[0].startswith("day,step,hour [h],sourcebus.1 [pu],") and len(voltages) == 1 + 96
+    table = json.loads((tmp_path / "table" / "table.json").read_text())
+    assert table["days"] == [4] and list(table["figures"]) == chosen[-1].split(",")
+    assert "no_control" in (tmp_path / "table" / "table.md").read_text()
+
+
+def test_series_without_a_day_are_refused(tmp_path):
+    code, text = output("evaluate", "ieee13_volt_var", "--series", str(tmp_path / "series"))
+    assert code == 2 and "--series writes one day; give its number, as in --day 4" in text
+    code, text = output("evaluate", "ieee13_volt_var", "--controllers", "best_known", "--day", "5")
+    assert code == 2 and "Traceback" not in text and "5" in text

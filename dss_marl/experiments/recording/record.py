@@ -24,7 +24,10 @@ from dss_marl.profiles.splits import seed_of
 
 
 def record(
-    env: ZoneEnv | CentralEnv, controller: Controller | str | Path, days: int | Sequence[int] | None = None
+    env: ZoneEnv | CentralEnv,
+    controller: Controller | str | Path,
+    days: int | Sequence[int] | None = None,
+    name: str | None = None,
 ) -> Recording:
     """Play days under a controller and keep everything that they hold; see Recording.
 
@@ -37,6 +40,7 @@ def record(
         controller: a reference's name, ``package.module:name``, a run's folder, or an object with
             ``circuit_controls``, ``reset`` and ``act`` (see ``controllers.Controller``).
         days: a day's number or several; None: all days of the environment's split, or those of them with a plan.
+        name: what the recording calls the controller; None takes the name given, or the object's class.
 
     Raises:
         ValueError: no such environment, controller or day, or the controller does not fit the scenario.
@@ -54,11 +58,12 @@ def record(
         raise ValueError(f"record plays a ZoneEnv or a CentralEnv, got {type(env).__name__}; use make or gym_env")
     scenario = inner.task.scenario
     player = find_controller(controller, scenario)
-    name = controller if isinstance(controller, str) else getattr(controller, "name", type(controller).__name__)
+    if name is None:
+        name = str(controller) if isinstance(controller, str | Path) else type(controller).__name__
     needs_own = bool(player.circuit_controls) and not scenario.circuit_controls
     played = environment_for(player, scenario, inner.split) if needs_own else inner
     try:
-        return _recorded(played, player, str(name), _chosen(played, player, days))
+        return _recorded(played, player, name, _chosen(played, player, days))
     finally:
         if needs_own:
             played.close()

@@ -1,6 +1,7 @@
 """The command line as a user types it."""
 
 import json
+import sys
 
 import pytest
 import typer
@@ -103,3 +104,18 @@ def test_series_without_a_day_are_refused(tmp_path):
     assert code == 2 and "--series writes one day; give its number, as in --day 4" in text
     code, text = output("evaluate", "ieee13_volt_var", "--controllers", "best_known", "--day", "5")
     assert code == 2 and "Traceback" not in text and "5" in text
+
+
+def test_a_dataset_is_written(tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    code, text = output("dataset", "case33_reconfiguration", "--days", "1", "--controller", "no_control")
+    assert code == 0, text
+    assert "saved case33_reconfiguration/no_control/central-v0" in text
+    assert (tmp_path / "case33_reconfiguration" / "no_control" / "zone_1-v0" / "data" / "main_data.hdf5").is_file()
+
+
+def test_a_dataset_without_minari_names_the_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    code, text = output("dataset", "case33_reconfiguration", "--days", "1")
+    assert code == 2 and "datasets need minari: pip install 'dss_marl[offline]'" in text

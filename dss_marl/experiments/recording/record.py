@@ -82,10 +82,15 @@ def find_controller(controller: Controller | str | Path, scenario: Scenario) -> 
     return reference(str(controller), scenario)
 
 
+def days_of(env: ZoneEnv, controller: Controller) -> list[int]:
+    """The days of the environment's split, of a controller that replays plans those that have one."""
+    known = controller.days if isinstance(controller, PlanReplay) else env.days
+    return [day for day in env.days if day in known]
+
+
 def _chosen(env: ZoneEnv, controller: Controller, days: int | Sequence[int] | None) -> list[int]:
     if days is None:
-        known = controller.days if isinstance(controller, PlanReplay) else env.days
-        days = [day for day in env.days if day in known]
+        days = days_of(env, controller)
     chosen = [int(days)] if isinstance(days, int | np.integer) else [int(day) for day in days]
     if not chosen:
         raise ValueError(f"no day to record; days of split {env.split!r}: {', '.join(map(str, env.days[:8]))}, ...")

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from common import load_cached, task_of
+from common import ROOT, load_cached, task_of
 from profile_tables import profiles, rows
 from stub_engines import Failing
 
@@ -71,6 +71,13 @@ def test_every_value_is_the_environments_own_to_the_bit(scenario):
             assert (row("observations")[columns] == seen[agent][kept]).all()
     assert not env.agents
     env.close()
+
+
+def test_every_table_is_explained(scenario):
+    env = ZoneEnv(load_cached(scenario, steps=1), "test")
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for name, table in dss_marl.record(env, NoControl(), days=20).tables.items():
+        assert f"`{name}`" in page and len(set(table.names)) == len(table.names), name
 
 
 def test_figures_are_those_of_evaluate_and_rewards_sum_to_the_return():
@@ -225,7 +232,9 @@ def test_netcdf_reads_back_exactly(recording, tmp_path):
 )
 def test_a_missing_library_is_named_with_its_cure(recording, tmp_path, monkeypatch, library, write):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"needs? {library}: pip install 'dss_marl\[data\]'; to_csv works without it"):
+    with pytest.raises(
+        ImportError, match=rf"needs? {library}: pip install 'dss_marl\[data\]'; to_csv works without it"
+    ):
         write(recording, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Offline learning: log days under a controller as Minari datasets, clone it from them, and score the clone on test days.
+"""Offline learning: log days under a controller as Minari datasets, clone it from them, score the clone on test days.
 
 Needs minari (``pip install "dss_marl[offline]"``); the clone is a small network of scikit-learn, shared by all agents.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -37,10 +36,6 @@ def dataset(
     env = environment_for(player, scenario, split)
     chosen = spread_days(days_of(env, player), days)
     title = out or f"{scenario.name}/{re.sub(r'[^A-Za-z0-9_-]+', '_', controller).strip('_')}"
-    for written in write_datasets(env, player, chosen, title, controller, _tracked):
+    for written in write_datasets(env, player, track(chosen, "playing", console=console), title, controller):
         say(f"saved {written}")
     env.close()
-
-
-def _tracked(days: Iterable[int]) -> Iterable[int]:
-    return track(list(days), "playing", console=console)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -27,10 +27,9 @@ _CODE = "https://github.com/dss-marl/dss_marl"
 def write_datasets(
     env: ZoneEnv,
     controller: Controller,
-    days: Sequence[int],
+    days: Iterable[int],
     name: str,
     algorithm: str = "",
-    progress: Callable[[Iterable[int]], Iterable[int]] = lambda days: days,
 ) -> list[str]:
     """Play days under a controller and write them as Minari datasets, one episode for each day.
 
@@ -44,7 +43,6 @@ def write_datasets(
         days: numbers.
         name: of the datasets: letters, digits, ``_``, ``-`` and ``/``.
         algorithm: what the datasets call the controller.
-        progress: wraps the days as they are played.
 
     Returns:
         names of the datasets, which lie under ``~/.minari/datasets`` or ``MINARI_DATASETS_PATH``.
@@ -57,7 +55,7 @@ def write_datasets(
     names = {view: f"{name}/{view}-v0" for view in (CENTRAL, *env.possible_agents)}
     _check_names(name, names.values())
     episodes: dict[str, list[_Episode]] = {view: [] for view in names}
-    for day in progress(days):
+    for day in days:
         for view, episode in _played(env, controller, day).items():
             episodes[view].append(episode)
     for view, dataset in names.items():

@@ -82,6 +82,14 @@ def test_train_and_evaluate_a_run(tmp_path):
     code, text = output("evaluate", str(folder), "--days", "2", "--controllers", "no_control")
     assert code == 0, text
     assert "learned" in text and "no_control" in text and "2 test days" in text
+    table = (folder / "table.json").read_text()
+    series = tmp_path / "series"
+    code, text = output("evaluate", str(folder), "--day", "4", "--controllers", "no_control", "--series", str(series))
+    assert code == 0, text
+    assert (series / "learned" / "voltages.csv").is_file() and (series / "no_control" / "actions.csv").is_file()
+    assert (folder / "table.json").read_text() == table  # of both days, still
+    recording = dss_marl.record(dss_marl.make("ieee13_volt_var", split="test"), str(folder), days=4)
+    assert recording.figures[0]["team_return"] == json.loads(table)["figures"]["learned"][0]["team_return"]
 
 
 def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):

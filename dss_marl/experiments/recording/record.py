@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,7 @@ def record(
     (96,)
     >>> env.close()
     """
-    inner = getattr(env, "unwrapped", env)
-    inner = inner.env if isinstance(inner, CentralEnv) else inner
-    if not isinstance(inner, ZoneEnv):
-        raise ValueError(f"record plays a ZoneEnv or a CentralEnv, got {type(env).__name__}; use make or gym_env")
+    inner = _zone_env(env)
     scenario = inner.task.scenario
     player = find_controller(controller, scenario)
     if name is None:
@@ -67,6 +65,14 @@ def record(
     finally:
         if needs_own:
             played.close()
+
+
+def _zone_env(env: Any) -> ZoneEnv:
+    inner = getattr(env, "unwrapped", env)
+    inner = inner.env if isinstance(inner, CentralEnv) else inner
+    if not isinstance(inner, ZoneEnv):
+        raise ValueError(f"record plays a ZoneEnv or a CentralEnv, got {type(env).__name__}; use make or gym_env")
+    return inner
 
 
 def find_controller(controller: Controller | str | Path, scenario: Scenario) -> Controller:

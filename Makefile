@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test install bench clean
+.PHONY: demo test install bench mutants clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -14,7 +14,7 @@ install: .venv/ready
 
 # Train a shared policy for about two minutes on two cores, then compare it on the test days: runs/demo.
 demo: .venv/ready
-	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo
+	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo --overwrite
 	$(BIN)/dss-marl evaluate runs/demo
 
 # Lint, types, directions of imports, and tests on all cores.
@@ -29,6 +29,11 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/feeders.py
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+# How many of 60 deliberate breaks the tests notice, and which they do not; most of an hour.
+mutants: .venv/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[mutants]"
+	$(BIN)/python benchmarks/mutants.py --count 60
 
 clean:
 	rm -rf .venv runs

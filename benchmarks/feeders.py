@@ -1,7 +1,7 @@
 """What it costs to read a feeder, open its engine and make its graph: a table, each row measured in its own process.
 
 ``python benchmarks/feeders.py`` measures the shipped feeders and synthetic ones; names and numbers of nodes may be
-given. Times are CPU seconds, memory is the process's peak beside that of the imports alone.
+given. Times are CPU seconds, memory is the process's peak beyond that of the imports alone.
 """
 
 from __future__ import annotations

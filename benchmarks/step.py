@@ -1,4 +1,4 @@
-"""What an environment step costs beside OpenDSS's own solves: alternating blocks in one process, CPU time.
+"""Cost of an environment step relative to OpenDSS's own solves: alternating blocks in one process, CPU time.
 
 The floor writes the same loads and reactive powers through the same in-memory shapes and solves twice a step, as the
 environment does (the interval as operated, and the coming one), and reads nothing.
@@ -21,8 +21,8 @@ def blocks(name: str, rounds: int) -> None:
     env = dss_marl.make(name)
     task = env.task
     rng = np.random.default_rng(0)
-    moved = np.zeros(task.agents.slots.size, bool)  # reactive power only: a tap or a switch would rebuild Y
-    for group, part in zip(task.device_groups, task.agents.slots.parts, strict=True):
+    moved = np.zeros(task.agents.action_layout.size, bool)  # reactive power only: a tap or a switch would rebuild Y
+    for group, part in zip(task.device_groups, task.agents.action_layout.parts, strict=True):
         if isinstance(group, Inverters):
             moved[part.start : part.stop : len(group.action_labels)] = True
     first, nobody = round(task.scenario.start_hour / task.scenario.dt_h), np.empty(0, np.int64)

@@ -1,6 +1,6 @@
 """Multi-agent PettingZoo environments on OpenDSS: zones of a feeder as agents.
 
-``make("ieee34_volt_var")`` gives a ready environment; ``list_scenarios()`` names the others.
+``make("ieee34_volt_var")`` returns an environment; ``list_scenarios()`` lists the other scenarios.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pettingzoo.utils import parallel_to_aec, wrappers
+from pettingzoo.utils import wrappers
 
 from dss_marl import _assets
 from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
-from dss_marl.envs import registration
+from dss_marl.envs import registration, turn_env
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
@@ -68,18 +68,20 @@ def make(
     split: str = "train",
     render_mode: str | None = None,
     engine: str | Engine | None = None,
+    allow_code: bool = False,
     **changes: Any,
 ) -> ZoneEnv:
-    """A ready environment.
+    """An environment, ready to reset.
 
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
-        split: where days come from: train, validation or test.
+        split: from which days are drawn: train, validation or test.
         render_mode, engine: see ZoneEnv.
+        allow_code: see load_scenario.
         changes: fields of the scenario to change, such as ``steps=48`` or ``rewards={"loss": 1.0}``.
 
     Raises:
-        ValueError: something named does not exist or does not fit; says what, where and what is known.
+        ValueError: something named does not exist or is incompatible; the message says where, and what is known.
 
     >>> env = make("ieee13_volt_var", split="test", steps=4)
     >>> observations, infos = env.reset(seed=0)
@@ -91,7 +93,7 @@ def make(
     (False, True)
     >>> env.close()
     """
-    loaded = load_scenario(scenario)
+    loaded = load_scenario(scenario, allow_code)
     return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, engine, render_mode, _renderer(render_mode))
 
 
@@ -113,25 +115,30 @@ def parallel_env(
 
 
 def env(scenario: str | Path | Scenario = "ieee34_volt_var", max_cycles: int | None = None, **options: Any) -> Any:
-    """The same environment as a PettingZoo AEC environment: agents act in turn, the grid moves after the last."""
-    return wrappers.OrderEnforcingWrapper(parallel_to_aec(parallel_env(scenario, max_cycles, **options)))
+    """The same environment as a PettingZoo AEC environment: agents act in turn, the last one triggers the step."""
+    return wrappers.OrderEnforcingWrapper(turn_env.TurnEnv(parallel_env(scenario, max_cycles, **options)))
 
 
 def gym_env(
-    scenario: str | Path | Scenario, split: str = "train", render_mode: str | None = None, **changes: Any
+    scenario: str | Path | Scenario,
+    split: str = "train",
+    render_mode: str | None = None,
+    allow_code: bool = False,
+    **changes: Any,
 ) -> CentralEnv:
-    """A scenario for one agent that moves every device, as a Gymnasium environment.
+    """A scenario for one agent that controls every device, as a Gymnasium environment.
 
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
-        split: where days come from: train, validation or test.
+        split: from which days are drawn: train, validation or test.
         render_mode: see ZoneEnv.
+        allow_code: see load_scenario.
         changes: fields of the scenario to change.
 
     Raises:
-        ValueError: something named does not exist or does not fit; or ``actions`` are native.
+        ValueError: something named does not exist or is incompatible, or ``actions`` are native.
     """
-    loaded = load_scenario(scenario)
+    loaded = load_scenario(scenario, allow_code)
     return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
 
 

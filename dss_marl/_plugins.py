@@ -1,4 +1,4 @@
-"""Plugins: an object of one's own, named as ``package.module:name``; every registry takes one beside its names."""
+"""Plugins: your own object by ``package.module:name``, which every registry accepts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
     """The object that ``package.module:name`` refers to.
 
     The module is looked for where Python looks, then in the working folder. ``path/to/module.py:name`` names a file;
-    scenario files use that form for modules beside them, see ``locate_modules``.
+    scenario files use that form for modules in their folder, see ``locate_modules``.
 
     Args:
         name: of the object.
@@ -34,9 +35,32 @@ def imported(name: str, what: str, known: Iterable[str]) -> Any:
     if not module or not attribute:
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(sorted(known))}, or {FORM}")
     try:
-        return getattr(_module(module), attribute)
-    except (ImportError, AttributeError, OSError) as error:
-        raise ValueError(f"{what} {name!r} cannot be imported: {error}") from error
+        found = _module(module)
+    except Exception as error:  # whatever the module does as it is imported
+        told = error if isinstance(error, ImportError | OSError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{what} {name!r} cannot be imported: {told}") from error
+    if not hasattr(found, attribute):
+        raise ValueError(f"{what} {name!r} cannot be imported: {module} has no {attribute!r}")
+    return getattr(found, attribute)
+
+
+def imported_function(name: str, what: str, known: Iterable[str], arguments: tuple[str, ...]) -> Any:
+    """As ``imported``, of a function that takes these arguments.
+
+    Raises:
+        ValueError: as ``imported``; or what is there is no function, or takes other arguments.
+    """
+    found = imported(name, what, known)
+    form = f"{what} {name!r} must be a function ({', '.join(arguments)})"
+    if not callable(found):
+        raise ValueError(f"{form}, but is {type(found).__name__}")
+    try:
+        signature(found).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"{form}: {error}") from None
+    except ValueError:  # a function written in C may not tell its arguments
+        pass
+    return found
 
 
 def locate_modules(data: Any, folder: Path) -> Any:

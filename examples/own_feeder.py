@@ -22,7 +22,7 @@ CalcVoltageBases
 
 scenario = dss_marl.load_scenario("ieee34_volt_var").replace(
     name="street",
-    feeder={"name": str(master), "source_pu": 1.03, "taps": {}},
+    feeder={"name": str(master), "source_pu": 1.03},
     devices=[{"kind": "inverter", "bus": "middle", "kw": 1000}, {"kind": "inverter", "bus": "end", "kw": 2500}],
     zones={"method": "balanced", "count": 2},
     rewards={"voltage_violation": 100, "violating_share": 5, "loss": 1},

@@ -123,7 +123,7 @@ def estimators():
 
 
 def setpoints(rng, *batch):
-    """Of a feeder with seven injections, four taps and four switches; the inverters' kW is the sun's."""
+    """Of a feeder with seven injections, four taps and four switches; the inverters' kW is the available PV."""
     kw = -rng.uniform(1, 50, (*batch, 7))
     kw[..., PLACES] = KW * rng.uniform(0, 1, (*batch, 4)) * (rng.random((*batch, 4)) < 0.8)
     return Setpoints(
@@ -138,7 +138,7 @@ def some_action(group, rng, *batch):
 
 
 def reached(group, rng, *batch, steps=6):
-    """Memory and set points after a few random steps from a random day, before the next interval's control."""
+    """Device state and set points after a few random steps from a random day, before the next interval's control."""
     state = np.empty((*batch, group.size, group.state_size))
     for k in np.ndindex(batch):
         state[k] = group.start(rng, bool(rng.random() < 0.3), rng.uniform(0, 24))

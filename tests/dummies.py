@@ -174,7 +174,7 @@ class Dying(Team):
 
 
 class Modules(Team):
-    """Tells what its process has imported."""
+    """Reports what its process has imported."""
 
     def modules(self):
         return set(sys.modules)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 from common import ROOT
 from opendssdirect import dss
 
@@ -12,6 +13,7 @@ from dss_marl import read_feeder
 FOLDER = ROOT / "tests" / "circuits"
 CIRCUITS = {path.stem: path for path in sorted(FOLDER.glob("*.dss"))} | {"own": FOLDER / "Own Circuit" / "Master.DSS"}
 OWN = ("generator", "pvsystem", "storage")
+LOSSY = ("line.", "transformer.", "autotrans.", "reactor.", "capacitor.")
 
 
 @cache
@@ -29,6 +31,7 @@ def context():
 @dataclass
 class Snapshot:
     v: dict  # |V| of every node [V]
+    volts: dict  # the same, complex
     loads_kw: dict
     own_kw: float
     loss_kw: float
@@ -53,6 +56,8 @@ def plain(path, commands=()):
     assert made.Solution.Converged()
     names = [name.lower() for name in made.Circuit.AllNodeNames()]
     v = dict(zip(names, made.Circuit.AllBusVMag(), strict=True))
+    flat = np.array(made.Circuit.AllBusVolts())
+    volts = dict(zip(names, flat[::2] + 1j * flat[1::2], strict=True)) | {"": 0j}
     loads, own, loss = {}, 0.0, 0.0
     for name in made.Circuit.AllElementNames():
         made.Circuit.SetActiveElement(name)
@@ -60,10 +65,10 @@ def plain(path, commands=()):
             loads[name.lower()] = made.CktElement.TotalPowers()[0]
         if made.CktElement.Enabled() and name.lower().startswith(OWN):
             own -= made.CktElement.TotalPowers()[0]
-        if made.CktElement.Enabled() and name.lower().startswith(("line.", "transformer.", "reactor.", "capacitor.")):
+        if made.CktElement.Enabled() and name.lower().startswith(LOSSY):
             loss += made.CktElement.Losses()[0] / 1000  # Circuit.Losses leaves out what stands to ground
     source = -made.Circuit.TotalPower()[0]  # current sources are among the sources
-    return Snapshot(v, loads, own, loss, source)
+    return Snapshot(v, volts, loads, own, loss, source)
 
 
 def rows_by_name(rows):

@@ -34,7 +34,7 @@ class Idle:
     """A planner that leaves everything as if nobody controlled it."""
 
     def unsupported_reason(self, task):
-        return "" if task.scenario.attack is None else "hostile agents"
+        return "" if task.scenario.attack is None else "compromised agents"
 
     def plan_day(self, task, day, thorough=False):
         return np.tile(task.default_action, (task.scenario.steps, 1))
@@ -51,7 +51,7 @@ class CountingEngine(OpenDSSEngine):
 
 
 class ConstantDays(ProfileSpec):
-    """Every load at the same share of its nominal power, no sun, a price of 1."""
+    """Every load at the same share of its nominal power, no PV, a price of 1."""
 
     kind: Literal["own_plugins:ConstantDays"]
     share: float = Field(gt=0, le=2)

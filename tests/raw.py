@@ -51,8 +51,8 @@ def solve(feeder, setpoints, settle=False, tolerance=1e-10):
         command(f"{row.name}.kw={float(sign * kw)!r}")
         command(f"{row.name}.kvar={float(sign * kvar)!r}")
     for row, position in zip(feeder.taps, setpoints.tap, strict=True):
-        command(f"{row.name}.wdg={row.winding}")
-        command(f"{row.name}.tap={1 + int(position) * row.step_pu!r}")
+        command(f"{row.element}.wdg={row.winding}")
+        command(f"{row.element}.tap={1 + int(position) * row.step_pu!r}")
     steps: dict = {}
     for row, closed in zip(feeder.switches, setpoints.closed, strict=True):
         steps.setdefault(row.element, []).append(bool(closed))
@@ -82,7 +82,7 @@ def _read(context, feeder):
         powers = np.asarray(context.CktElement.TotalPowers())
         served.append((-powers[0], -powers[1]))  # into the element, so out of the grid
     for row in feeder.branches:
-        context.Circuit.SetActiveElement(row.name.split(":")[0])
+        context.Circuit.SetActiveElement(row.element)
         if not context.CktElement.Enabled():
             amps.append(0.0)
             continue
@@ -91,7 +91,7 @@ def _read(context, feeder):
         amps.append(terminals[0].max())
     taps = []
     for row in feeder.taps:
-        context.Transformers.Name(row.name.split(".", 1)[1])
+        context.Transformers.Name(row.element.split(".", 1)[1])
         context.Transformers.Wdg(row.winding)
         taps.append(round((context.Transformers.Tap() - 1) / row.step_pu))
     total, losses = context.Circuit.TotalPower(), context.Circuit.Losses()

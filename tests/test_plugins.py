@@ -74,7 +74,7 @@ def test_an_own_planner_solves_a_day_that_replays(short, where):
 
 def test_an_own_planner_says_what_it_does_not_plan():
     task = task_of("ieee123_volt_var_attack")
-    with pytest.raises(ValueError, match="does not cover: own_plugins:Idle: hostile agents"):
+    with pytest.raises(ValueError, match="supported by no planner: own_plugins:Idle: compromised agents"):
         solve_day(task, DAY, planner="own_plugins:Idle")
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_encoding_is_refused(short):
         short.replace(actions="own_plugins:HalfSun")
 
 
-# --- modules beside a scenario ---------------------------------------------------------------------------------------
+# --- modules in a scenario's folder ----------------------------------------------------------------------------------
 
 TERMS = '''
 from beside_helper import SHARE
@@ -193,7 +193,7 @@ def beside(tmp_path):
     sys.modules.pop("beside_helper", None)
 
 
-def test_a_module_beside_the_scenario_is_found(beside):
+def test_a_module_in_the_scenarios_folder_is_found(beside):
     searched = list(sys.path)
     env = dss_marl.make(beside)
     assert sys.path == searched

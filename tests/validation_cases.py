@@ -1,4 +1,4 @@
-"""Days that nobody played, checks found by name, and a task that is proven in seconds."""
+"""Days that nobody ran, checks found by name, and a task that is proven in seconds."""
 
 from common import task_of
 
@@ -13,11 +13,11 @@ DAYS = tuple(range(10))
 SCOPE = ValidationBudget(DAYS, DAYS[:4], slow=True, stress=(6, 12), tries=4, quick=False)
 
 
-def games_of(returns, terms=None):
-    """Games that nobody played: controller to returns, day by day."""
-    games = EpisodeCache.__new__(EpisodeCache)
-    games.task = task_of("ieee13_volt_var")
-    games.kept = {
+def results_of(returns, terms=None):
+    """Results that nobody computed: controller to returns, day by day."""
+    episodes = EpisodeCache.__new__(EpisodeCache)
+    episodes.task = task_of("ieee13_volt_var")
+    episodes.results = {
         name: {
             day: EpisodeResult(
                 dict.fromkeys(FIGURES, 0.0) | {"team_return": earned}, (terms or {}).get(name, {}), 0.9, 1.1, 1e-6
@@ -26,7 +26,7 @@ def games_of(returns, terms=None):
         }
         for name, row in returns.items()
     }
-    return games
+    return episodes
 
 
 def named(rows, text):

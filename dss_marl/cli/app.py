@@ -1,6 +1,6 @@
 """dss-marl: the commands, assembled.
 
-Commands import what they run when they run: ``--help`` needs neither scikit-learn nor matplotlib, torch or OpenDSS.
+Each command imports what it needs when it runs: ``--help`` loads neither scikit-learn, matplotlib, torch nor OpenDSS.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain messages: what was typed appears as it is, and is not broken by a frame
 )
 app.command("list")(plain_errors()(list_))
 for command in COMMANDS:
     app.command()(plain_errors()(command))
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         engine = version("opendssdirect.py")  # from the installed metadata: OpenDSS takes long to import
         say(f"dss_marl {version('dss_marl')}, OpenDSSDirect.py {engine}")
         raise typer.Exit

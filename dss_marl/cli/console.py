@@ -1,19 +1,41 @@
-"""Where commands print."""
+"""Where commands print: plain text, in which the brackets of names and messages are no markup."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-console = Console()
+console = Console(markup=False, emoji=False, highlight=False)
+error_console = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
-def say(text: str) -> None:
-    """Print a sentence as it is: without colours for its numbers, and broken by the terminal, so that paths copy."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+def say(text: str, style: str = "") -> None:
+    """Print a sentence as it is: broken by the terminal, so that paths copy."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
+def complain(label: str, text: str) -> None:
+    """Print a message on the error stream, after a red label."""
+    error_console.print(Text.assemble((f"{label}:", "red"), " ", text), soft_wrap=True)
 
 
 def saved(path: Path) -> None:
     """Say where a file lies."""
     say(f"saved {path}")
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A progress bar with a plain description; default columns: bar, percentage, time remaining."""
+    return Progress(
+        plain_column("{task.description}"),
+        *(columns or (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())),
+        console=console,
+    )
+
+
+def plain_column(text: str) -> TextColumn:
+    """A column of text that is no markup."""
+    return TextColumn(text, markup=False)

@@ -1,29 +1,27 @@
-"""``dss-marl evaluate``: a run or a scenario beside the reference controllers."""
+"""``dss-marl evaluate``: a run or scenario compared with the reference controllers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.progress import track
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import Split
-from dss_marl.cli.console import console, saved, say
+from dss_marl.cli.arguments import AllowCode, Split
+from dss_marl.cli.console import progress_bar, saved, say
+from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
 
-if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
-    from dss_marl.envs.scenario import Scenario
-    from dss_marl.experiments import ComparisonTable
-
 
 def evaluate(
-    run_or_name: Annotated[str, typer.Argument(help="A run's folder, or a scenario's name for its references alone.")],
+    run_or_name: Annotated[
+        str, typer.Argument(help="A run's folder, or a scenario's name to evaluate the reference controllers alone.")
+    ],
     split: Split = "test",
-    days: Annotated[int | None, typer.Option(help="Only the first so many days of the split.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, from the first of the split.")] = None,
     controllers: Annotated[
         str,
         typer.Option(
@@ -31,48 +29,45 @@ def evaluate(
             "fit the scenario and are quick."
         ),
     ] = "all",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+    ] = False,
+    allow_code: AllowCode = False,
     day: Annotated[int | None, typer.Option(help="Only the day of this number; a run's table stays as it is.")] = None,
     series: Annotated[
         Path | None,
-        typer.Option(
-            help="With --day: folder for its series, every voltage, power, position, action and reward as CSV."
-        ),
+        typer.Option(help="With --day: folder for its voltages, powers, positions, actions and rewards as CSV."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the table, as table.md and table.json.")] = None,
 ) -> None:
-    """Compare a trained policy and the references on the same days; a run's folder gets table and pictures."""
-    from dss_marl.experiments.comparison import compare
+    """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
+    from dss_marl.experiments.comparison import compare, compared_controllers, record_day
+    from dss_marl.experiments.run_record import load_run
 
+    if series is not None and day is None:
+        raise ValueError("--series writes one day; give its number, as in --day 4")
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    source = folder if is_run else load_scenario(run_or_name)
-    if series is not None and day is None:
-        raise ValueError("--series writes one day; give its number, as in --day 4")
-    if day is None:
-        table = compare(source, names, split, days, _tracked)
-    else:
-        table = _one_day(source, names, split, day, series)
+    run = checked_folder(folder) if is_run else load_scenario(run_or_name, allow_code)
+    with progress_bar() as progress:
+
+        def track(items: Iterable[str]) -> Iterable[str]:
+            return progress.track(list(items), description="evaluating")
+
+        if day is None:
+            table = compare(run, names, split, days, track, trust, allow_code)
+        else:
+            scenario, found, _ = compared_controllers(run, names, trust, allow_code)
+            table, recordings = record_day(scenario, found, split, day, track)
     print_result_table(table, "learned" if is_run else None)
-    if is_run and day is None:
-        say(f"saved in {folder}")
+    if series is not None:
+        for name, recording in recordings.items():
+            saved(recording.to_csv(series / name.replace(":", ".")))
     if out is not None:
         table.save(out, "learned" if is_run else None)
         saved(out / "table.md")
-
-
-def _one_day(
-    source: Path | Scenario, names: list[str] | None, split: str, day: int, series: Path | None
-) -> ComparisonTable:
-    """The figures of a day; its series go into a folder for each controller."""
-    from dss_marl.experiments.comparison import record_day
-
-    table, recordings = record_day(source, names, split, day, _tracked)
-    for name, recording in recordings.items():
-        if series is not None:
-            saved(recording.to_csv(series / name.replace(":", ".")))
-    return table
-
-
-def _tracked(names: Iterable[str]) -> Iterable[str]:
-    return track(list(names), "evaluating", console=console)
+    if is_run and day is None:
+        for remark in load_run(folder).remarks():
+            say(f"note: {remark}")
+        say(f"saved in {folder}")

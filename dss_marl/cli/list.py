@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from rich import box
-from rich.table import Table
-
 from dss_marl._assets import known_names
-from dss_marl.cli.console import console
+from dss_marl.cli.tables import print_table
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def list_() -> None:
-    """List the scenarios that ship with the package."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("scenario", "steps", "what it is"):
-        table.add_column(heading, no_wrap=heading != "what it is")
-    for name in known_names("scenarios"):
-        scenario = load_scenario(name)
-        table.add_row(name, f"{scenario.steps} x {60 * scenario.dt_h:g} min", scenario.title)
-    console.print(table)
+    """List the shipped scenarios."""
+    scenarios = {name: load_scenario(name) for name in known_names("scenarios")}
+    rows = [(name, f"{one.steps} x {60 * one.dt_h:g} min", one.title) for name, one in scenarios.items()]
+    heads = ("scenario", "steps", "title")
+    print_table("", heads, rows, left=heads)

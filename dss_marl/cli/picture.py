@@ -1,4 +1,4 @@
-"""``dss-marl picture``: a test day under three controllers, drawn."""
+"""``dss-marl picture``: a figure of a test day under three controllers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import typer
 
 from dss_marl.cli.arguments import Name
 from dss_marl.cli.console import saved
+from dss_marl.cli.outputs import PNG, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def picture(
     name: Name,
-    day: Annotated[int | None, typer.Option(help="Day of the year; default: a middle one of the frozen days.")] = None,
-    out: Annotated[Path | None, typer.Option(help="PNG to write; default NAME.png.")] = None,
+    day: Annotated[
+        int | None, typer.Option(min=0, help="Day of the year; default: the middle one of the frozen test days.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png); default NAME.png.")
+    ] = None,
 ) -> None:
-    """Draw a test day under no control, a rule or droop, and the strongest controller."""
+    """Draw a test day under no control, a rule or droop, and the reference controller."""
     from dss_marl.experiments.validation import day_figure
 
     scenario = load_scenario(name)
-    saved(day_figure.picture(scenario, day, out or Path(f"{scenario.name}.png")))
+    path = out or checked_file(Path(f"{scenario.name}.png"), PNG)
+    saved(day_figure.picture(scenario, day, path))

@@ -1,4 +1,4 @@
-"""``dss-marl profiles``: the days of a scenario as a table and a picture."""
+"""``dss-marl profiles``: the days of a scenario as a table and a figure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, saved, say
+from dss_marl.cli.console import saved, say
+from dss_marl.cli.outputs import PNG, output_file
+from dss_marl.cli.tables import print_table
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.profiles import Profiles
 from dss_marl.profiles.simbench import LICENCE
 
-MOST = 400_000_000  # numbers that may be held at once
+MOST = 400_000_000  # values held in memory at once
 
 
 def profiles(
@@ -26,10 +26,10 @@ def profiles(
     split: Annotated[
         str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
     ] = "test",
-    days: Annotated[int | None, typer.Option(help="Only so many days, spread over the split.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
+    plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
 ) -> None:
-    """Show a scenario's days: the statistics of load, sun, price and outages, and a picture."""
+    """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
     of_scenario = build_task(load_scenario(name)).profiles
@@ -37,6 +37,8 @@ def profiles(
     found = statistics(of_scenario, chosen)
     title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())
+    if of_scenario.spec.kind != "synthetic":
+        say(of_scenario.calendar.text(of_scenario.days_in_all))
     if of_scenario.spec.kind == "simbench":
         say(LICENCE)
     say(f"SHA-256 of the year: {of_scenario.sha256()}")
@@ -50,8 +52,6 @@ def _chosen_days(of_scenario: Profiles, split: str, count: int | None) -> list[i
     """Days of a split; ValueError where there are none or they would not fit into memory."""
     days = list(of_scenario.days(split))
     if count is not None:
-        if count < 1:
-            raise ValueError(f"--days must be 1 or more; got {count}")
         days = days[:: max(len(days) // count, 1)][:count]  # spread over the year
     size = len(days) * of_scenario.steps * len(of_scenario.feeder.injections)
     if size > MOST:
@@ -62,11 +62,8 @@ def _chosen_days(of_scenario: Profiles, split: str, count: int | None) -> list[i
 
 
 def _print_figures(title: str, figures: Mapping[str, tuple[float, str]]) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
-    for figure, (value, unit) in figures.items():
-        text = "-" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-        table.add_row(figure, text, unit)
-    console.print(table)
+    rows = [
+        (figure, "-" if math.isnan(value) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}", unit)
+        for figure, (value, unit) in figures.items()
+    ]
+    print_table(title, ("figure", "value", "unit"), rows, left=("unit",))

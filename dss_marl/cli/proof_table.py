@@ -1,43 +1,37 @@
-"""The proof of a scenario as a table on the screen."""
+"""The proof of a scenario as a table in the terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
-from dss_marl.cli.console import console, say
+from dss_marl.cli.console import say
+from dss_marl.cli.tables import Cell, print_table
 
 if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
     from dss_marl.experiments.validation import Proof
 
-_MARKS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]", None: "-"}
+_MARKS = {True: Text("pass", "green"), False: Text("FAIL", "bold red"), None: Text("-")}
 
 
 def print_proof(proof: Proof) -> None:
-    """Print the checks, what did not play, and what failed."""
+    """Print the checks, the controllers that do not apply, and what failed."""
     from dss_marl.experiments.validation import CHECKS, failures
 
-    days = len(proof.scope.days)
-    table = Table(title=f"{proof.scenario.name}: proof on {days} test days", box=box.SIMPLE_HEAD)
-    for heading in ("", "what", "measured", "demanded", "", "on what"):
-        table.add_column(heading, overflow="fold")
+    days = len(proof.budget.days)
+    rows: list[tuple[Cell, ...]] = []
     for check, meaning in CHECKS.items():
-        rows = [row for row in proof.rows if row.check == check]
-        if rows:
-            table.add_row(f"[bold]{check}[/bold]", f"[bold]{meaning}[/bold]", "", "", "", "")
-        for row in rows:
-            cells = (Text(row.what), Text(row.measured), Text(row.demanded), _MARKS[row.passed], Text(row.note))
-            table.add_row("", *cells)
-        table.add_section()
-    console.print(table)
+        own = [row for row in proof.rows if row.check == check]
+        if own:
+            rows.append((Text(check, "bold"), Text(meaning, "bold"), "", "", "", ""))
+        rows += [("", row.what, row.measured, row.demanded, _MARKS[row.passed], row.note) for row in own]
+    heads = ("", "what", "measured", "demanded", "", "on what")
+    print_table(f"{proof.scenario.name}: proof on {days} test days", heads, rows, left=heads, sections=True)
     for name, why in proof.refused.items():
-        say(f"{name} does not play: {why}")
+        say(f"{name} does not apply: {why}")
     failed = failures(proof.rows)
     if not failed:
-        console.print(f"[green]{proof.scenario.name} passes[/green]", highlight=False)
+        say(f"{proof.scenario.name} passes", "green")
     for row in failed:
-        text = f"failed ({row.check}) {row.what}: {row.measured}; demanded {row.demanded}. {row.note}"
-        console.print(Text(text, style="red"), soft_wrap=True)
+        say(f"failed ({row.check}) {row.what}: {row.measured}; demanded {row.demanded}. {row.note}", "red")

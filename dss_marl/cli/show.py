@@ -1,4 +1,4 @@
-"""``dss-marl show``: the card of a scenario, on screen or as a page."""
+"""``dss-marl show``: the card of a scenario, in the terminal or as Markdown."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, saved
+from dss_marl.cli.console import saved, say
+from dss_marl.cli.outputs import CARD, output_file
+from dss_marl.cli.tables import print_table
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import Task, build_task
 
 
 def show(
     name: Name,
-    markdown: Annotated[Path | None, typer.Option(help="Write the card as Markdown into this file instead.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(callback=output_file(CARD), help="Write the card into this file (.md) instead.")
+    ] = None,
 ) -> None:
     """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
     from dss_marl.experiments.reports.scenario_card import markdown_card
@@ -37,19 +38,14 @@ def print_card(task: Task, source: str | Path | None = None) -> None:
 
     Args:
         task: the scenario, built.
-        source: the scenario's file, in which the reasons for the weights are; None: the shipped one of its name.
+        source: the scenario's file, which gives the reasons for the weights; None: the shipped file of that name.
     """
     from dss_marl.experiments.reports.scenario_card import card
 
     scenario = task.scenario
-    console.print(f"[bold]{scenario.name}[/bold] v{scenario.version}: {scenario.title}", highlight=False)
+    say(f"{scenario.name} v{scenario.version}: {scenario.title}", "bold")
     for part in card(task, source):
         if isinstance(part, str):
-            console.print(Text(part), highlight=False)
+            say(part)
             continue
-        table = Table(title=part.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for heading in part.heads:
-            table.add_column(heading, no_wrap=heading == "action entries")
-        for row in part.rows:
-            table.add_row(*(Text(cell) for cell in row))  # plain: brackets are units, not markup
-        console.print(table)
+        print_table(part.title, part.heads, part.rows, left=part.heads)

@@ -6,30 +6,34 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, say
+from dss_marl.cli.console import progress_bar, say
+from dss_marl.cli.outputs import PLANS, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def solve(
     name: Name,
-    days: Annotated[int, typer.Option(help="Test days, spread over the year.")] = 10,
-    anew: Annotated[bool, typer.Option("--anew", help="Also the days that have a plan.")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Pairs of devices too; much longer.")] = False,
-    planner: Annotated[str, typer.Option(help="Planner, or package.module:name; default: the first that can.")] = "",
-    out: Annotated[Path | None, typer.Option(help="File; default results/NAME/plans.npz.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Test days, spread over the year.")] = 10,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Also days that have a plan.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Search longer: also pairs of devices.")] = False,
+    planner: Annotated[str, typer.Option(help="Planner, or package.module:name; default: the first that fits.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(callback=output_file(PLANS), help="File (.npz); default results/NAME/plans.npz.")
+    ] = None,
 ) -> None:
-    """Solve test days with full foresight: the plans that the reference best_known plays. Needs the extra optimum."""
+    """Solve test days with full foresight, for the reference controller best_known. Needs the extra 'optimum'."""
+    from dss_marl.controllers.planning.plan_files import plans_path
     from dss_marl.experiments.solve_days import days_to_solve, solved
 
     scenario = load_scenario(name)
     scenario = scenario.replace(planner=planner) if planner else scenario
-    plans, path, todo = days_to_solve(scenario, days, anew, out)
-    with Progress(console=console) as progress:
+    path = out or checked_file(plans_path(scenario), PLANS)
+    plans, path, todo = days_to_solve(scenario, days, recompute, path)
+    with progress_bar() as progress:
         bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
         for day, earned in solved(scenario, plans, path, todo, thorough):
-            progress.console.print(f"day {day}: team return {earned:.4f}", highlight=False)
+            progress.console.print(f"day {day}: team return {earned:.4f}")
             progress.advance(bar)
     say(f"{len(plans.requests)} days in {path}")

@@ -7,42 +7,49 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, say
+from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name
+from dss_marl.cli.console import plain_column, progress_bar, say
+from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.envs.scenario_files import load_scenario
 
 _COLUMNS = (
-    TextColumn("{task.description}"),
     BarColumn(),
     MofNCompleteColumn(),
     TimeElapsedColumn(),
     TimeRemainingColumn(),
-    TextColumn("{task.fields[score]}"),
+    plain_column("{task.fields[score]}"),
 )
 
 
 def train(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME-seedSEED.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of network, exploration and days.")] = 0,
-    agent_steps: Annotated[
-        int | None, typer.Option(help="Steps x agents x copies; default: the scenario's own.")
+    out: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder of the run; default runs/NAME-seedSEED.")
     ] = None,
-    num_cpus: Annotated[int, typer.Option(help="Worker processes; -1: one for each core, 0: none.")] = -1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of network, exploration and days.")] = 0,
+    agent_steps: Annotated[
+        int | None, typer.Option(min=1, help="Agent-steps (steps x agents x copies); default: the scenario's.")
+    ] = None,
+    num_cpus: Annotated[int, typer.Option(min=-1, help="Worker processes; -1: one per core, 0: none.")] = -1,
     route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
+    with_sb3: Annotated[
+        bool, typer.Option("--with-sb3", help="Keep SB3's own model.zip too, from which SB3 can go on learning.")
+    ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
-    """Train a scenario's policies; the folder gets the models, the run record and the learning curve."""
+    """Train a scenario's policies; writes policies, run record and TensorBoard logs into the folder."""
     from dss_marl import experiments
 
-    scenario = load_scenario(name)
+    scenario = load_scenario(name, allow_code)
     if agent_steps is not None:
         scenario = scenario.replace(training={"agent_steps": agent_steps})
-    folder = out or Path("runs") / f"{scenario.name}-seed{seed}"
+    folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
     cpus = min(os.cpu_count() or 1, 8) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
-    with Progress(*_COLUMNS, console=console) as progress:
+    with progress_bar(*_COLUMNS) as progress:
         bar = progress.add_task(f"training {scenario.name}", total=total, score="")
 
         def report(steps: int, score: float | None) -> None:
@@ -50,9 +57,11 @@ def train(
             if score is not None:
                 progress.update(bar, score=f"validation return {score:.2f}")
 
-        record = experiments.train(scenario, folder, seed, cpus, route, report)
+        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3)
     best = max(record.history, key=lambda row: row["score"])
     say(
         f"{record.agent_steps} agent-steps in {record.seconds:.0f} s ({record.agent_steps_per_second:.0f} a second); "
         f"best validation return {best['score']:.3f} after {best['agent_steps']:.0f}; saved in {folder}"
     )
+    for remark in record.remarks():
+        say(f"note: {remark}")

@@ -1,30 +1,31 @@
-"""``dss-marl tune``: the droop curve that suits a scenario best."""
+"""``dss-marl tune``: tune the droop curve of a scenario."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from dss_marl.cli.arguments import Name
-from dss_marl.cli.console import console, say
+from dss_marl.cli.arguments import MAX_SEED, Name
+from dss_marl.cli.console import progress_bar, say
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def tune(
     name: Name,
-    tries: Annotated[int, typer.Option(help="Random curves before the refinement.")] = 48,
-    days: Annotated[int, typer.Option(help="Training days, spread over the year.")] = 9,
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    tries: Annotated[int, typer.Option(min=1, help="Number of random curves before the refinement.")] = 48,
+    days: Annotated[int, typer.Option(min=1, help="Number of training days, spread over the year.")] = 9,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the search.")] = 0,
 ) -> None:
-    """Find the droop curve with the best return on training days: the 'tuned_droop' of a scenario's YAML."""
+    """Find the droop curve with the best return on training days, for 'tuned_droop' and 'tuned_on' in the YAML file."""
+    from dss_marl.controllers.rules.droop import tuning_key
     from dss_marl.experiments.comparison import tuned_droop
 
     scenario = load_scenario(name)
-    with Progress(console=console) as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("tuning", total=tries + tries // 3)
         curve, score = tuned_droop(scenario, tries, days, seed, lambda: progress.advance(bar))
     say(f"best return on {days} training days: {score:.3f}")
     text = ", ".join(f"{key}: {value:g}" for key, value in curve.items())
     say(f"tuned_droop: {{{text}}}")
+    say(f'tuned_on: "{tuning_key(scenario)}"')

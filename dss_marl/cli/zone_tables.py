@@ -1,4 +1,4 @@
-"""What is in each zone and how partitions compare, as rows of text."""
+"""Contents of zones and quality of partitions, as table rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def zone_rows(feeder: Feeder, graph: nx.Graph, zones: Sequence[Zone]) -> tuple[t
     """Headings, and a row for each zone.
 
     Buses, load, units and their rating, tapped windings, capacitor banks, switches, closed branches to other zones
-    (border), and which zones these lead to; "zone_" is left out there.
+    (border), and adjacent zones, without their prefix "zone_".
     """
     heads = ("zone", "buses", "load\n[kW]", "units", "taps", "caps", "switch")
     touching = zone_graph(graph, zones)
@@ -49,7 +49,7 @@ def zone_rows(feeder: Feeder, graph: nx.Graph, zones: Sequence[Zone]) -> tuple[t
 
 
 def quality_rows(found: Mapping[str, Mapping[str, float]]) -> tuple[tuple[str, ...], Rows]:
-    """Headings, and a row of quality figures for each partition, by what it is called."""
+    """Headings, and a row of quality figures for each partition, by name."""
     heads = ("partition", "zones", *(heading.replace(" ", "\n") for heading, _, _ in QUALITY.values()))
     rows = [
         (name, *(_number(figures[figure], figure in WHOLE) for figure in ("zones", *QUALITY)))

@@ -1,4 +1,4 @@
-"""``dss-marl zones``: tables, pictures and files of a feeder's zones."""
+"""``dss-marl zones``: tables, figures and files of a feeder's zones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import networkx as nx
 import typer
-from rich import box
-from rich.table import Table
+from rich.text import Text
 
-from dss_marl.cli.console import console, saved, say
+from dss_marl.cli.console import saved, say
+from dss_marl.cli.outputs import GRAPH, PNG, ZONES, output_file
+from dss_marl.cli.tables import Cell, print_table
 from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
 from dss_marl.grid.export import write_geojson, write_graphml
@@ -21,7 +22,7 @@ from dss_marl.zones.method_comparison import survey
 from dss_marl.zones.partition import zone_names
 from dss_marl.zones.quality import QUALITY
 
-COUNT = 6  # zones where a method needs a number and none is given
+COUNT = 6  # number of zones if a method needs one and none is given
 KINDS = ("line", "switch", "transformer", "regulator", "reactor")
 WRITERS = {".graphml": write_graphml, ".geojson": write_geojson}
 
@@ -31,17 +32,23 @@ def zones(
     method: Annotated[
         str, typer.Option(help="electrical, balanced, communities, laterals, phases, cut, or package.module:function.")
     ] = "electrical",
-    count: Annotated[int | None, typer.Option(help="Number of zones; default 6 where the method needs one.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Number of zones; default 6 where the method needs one.")
+    ] = None,
     cut_at: Annotated[
         list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Picture to write (PNG).")] = None,
-    save: Annotated[Path | None, typer.Option(help="YAML file to write, for a scenario's method mapping.")] = None,
-    export: Annotated[Path | None, typer.Option(help="Graph to write: .graphml or .geojson.")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="All methods side by side.")] = False,
+    out: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    save: Annotated[
+        Path | None, typer.Option(callback=output_file(ZONES), help="YAML to write, for a scenario's method mapping.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(callback=output_file(GRAPH), help="Graph to write: .graphml or .geojson.")
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare all methods.")] = False,
 ) -> None:
-    """Divide a feeder into zones: what is in each, how good they are, a picture, and a file for a scenario."""
+    """Partition a feeder into zones: contents, quality measures, a figure, and a file for scenarios."""
     circuit = read_feeder(feeder)
     graph = feeder_graph(circuit)
     if compare:
@@ -63,8 +70,8 @@ def zones(
 
 
 def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zone]) -> None:
-    """Zones, their quality, and those that hold nothing to control."""
-    _print_table(title, *zone_rows(feeder, graph, found))
+    """Print the zones, their quality, and those without anything to control."""
+    print_table(title, *zone_rows(feeder, graph, found), left=("next to",))
     figures = partition_quality(graph, [set(zone.buses) for zone in found])
     for figure, (heading, meaning, _) in QUALITY.items():
         say(f"{heading:18s} {figures[figure]:7.3f}   {meaning}")
@@ -77,12 +84,12 @@ def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zo
 def _compare_methods(
     feeder: Feeder, graph: nx.Graph, count: int, cut_at: Mapping[str, Sequence[str]], out: Path | None
 ) -> None:
-    """The quality of every method's zones side by side, printed and drawn."""
+    """Print and draw the quality of every method's zones side by side."""
     found, refused = survey(graph, count, cut_at)
     figures = {method: partition_quality(graph, parts) for method, parts in found.items()}
     heads, rows = quality_rows(figures)
     title = f"{feeder.name}: methods side by side, best in bold"
-    _print_table(title, heads, _best_in_bold(rows, figures))
+    print_table(title, heads, _best_in_bold(rows, figures))
     for heading, meaning, _ in QUALITY.values():
         say(f"{heading:18s} {meaning}")
     for method, reason in refused.items():
@@ -100,7 +107,7 @@ def _compare_methods(
         saved(plots.save(plots.comparison_figure(feeder, found, notes, title), out))
 
 
-def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> Rows:
+def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> list[tuple[Cell, ...]]:
     """Rows of ``quality_rows`` with the best of each figure marked; a single zone is never the best."""
     divided = [own for own in figures.values() if own["zones"] > 1]
     best = {
@@ -108,10 +115,10 @@ def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> Row
         for figure, (_, _, more) in QUALITY.items()
         if (values := [own[figure] for own in divided if own[figure] == own[figure]])  # not NaN
     }
-    marked: Rows = []
+    marked: list[tuple[Cell, ...]] = []
     for row, own in zip(rows, figures.values(), strict=True):
         bold = [figure in best and own["zones"] > 1 and own[figure] == best[figure] for figure in QUALITY]
-        cells = [f"[bold]{cell}[/bold]" if is_best else cell for cell, is_best in zip(row[2:], bold, strict=True)]
+        cells = [Text(cell, "bold" if is_best else "") for cell, is_best in zip(row[2:], bold, strict=True)]
         marked.append((*row[:2], *cells))
     return marked
 
@@ -119,7 +126,7 @@ def _best_in_bold(rows: Rows, figures: Mapping[str, Mapping[str, float]]) -> Row
 def _options(method: str, count: int | None, cut_at: Sequence[str] | None, file: Path | None) -> dict[str, Any]:
     if method == "cut":
         if count is not None:
-            raise ValueError("method 'cut' takes --cut-at, not --count: it cuts where it is told to")
+            raise ValueError("method 'cut' takes --cut-at, not --count: the cuts determine the number of zones")
         return _cut_options(cut_at)
     if cut_at:
         raise ValueError(f"--cut-at is for method 'cut'; method {method!r} does not take it")
@@ -141,18 +148,7 @@ def _cut_options(cut_at: Sequence[str] | None) -> dict[str, Any]:
 
 def _exported(graph: nx.Graph, parts: Sequence[set[str]], path: Path) -> Path:
     """The feeder's graph with each bus's zone."""
-    if path.suffix.lower() not in WRITERS:
-        raise ValueError(f"--export writes .graphml or .geojson; got {str(path)!r}")
     for name, part in zip(zone_names(parts), parts, strict=True):
         for bus in sorted(part):
             graph.nodes[bus]["zone"] = name
     return WRITERS[path.suffix.lower()](graph, path)
-
-
-def _print_table(title: str, heads: Sequence[str], rows: Rows) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    for i, heading in enumerate(heads):
-        table.add_column(heading, justify="left" if i == 0 or heading == "next to" else "right", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)

@@ -15,11 +15,11 @@ from dss_marl.grid.state import Array
 class Controller(Protocol):
     """Chooses the actions of all agents. May access the environment, unlike a learned policy.
 
-    One's own needs no base class: ``circuit_controls``, ``reset`` and ``act`` are enough. It plays by its name
+    Your own controller needs no base class, only ``circuit_controls``, ``reset`` and ``act``. It is named as
     ``package.module:name`` wherever controllers are named, see ``controllers.reference``.
 
-    One that uses of each zone only what the zone itself could know, and no plan made by all, says so by
-    ``local = True``; see ``is_local``.
+    A controller that uses for each zone only information of that zone, and no common plan, sets ``local = True``; see
+    ``is_local``.
 
     Attributes:
         circuit_controls: True if the circuit's own regulator and capacitor controls run as well.

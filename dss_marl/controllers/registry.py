@@ -9,7 +9,7 @@ from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
-from dss_marl.controllers.rules.droop import Droop, DroopCurve
+from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
@@ -24,6 +24,11 @@ from dss_marl.envs.scenario import Scenario
 def _tuned(scenario: Scenario) -> Controller:
     if not scenario.tuned_droop:
         raise ValueError(f"scenario {scenario.name!r} has no tuned_droop; 'dss-marl tune {scenario.name}' finds one")
+    if scenario.tuned_on != tuning_key(scenario):
+        what = "another feeder, other inverters or other rewards" if scenario.tuned_on else "something it does not say"
+        raise ValueError(
+            f"the tuned_droop of scenario {scenario.name!r} was tuned on {what}; 'dss-marl tune' finds one for this one"
+        )
     return Droop(DroopCurve(**scenario.tuned_droop))
 
 
@@ -53,19 +58,19 @@ _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def reference(name: str, scenario: Scenario) -> Controller:
-    """The reference controller called ``name``, or one's own as ``package.module:name``, set up for a scenario.
+    """The reference controller called ``name``, or your own as ``package.module:name``, set up for a scenario.
 
-    One's own is a class or a function that gives a Controller. It is called with the scenario where it has a parameter
-    without a default, and without arguments else.
+    Your own is a class or a function that returns a Controller. It is called with the scenario if it has a parameter
+    without a default, otherwise without arguments.
 
     Raises:
-        ValueError: unknown, no controller, or the scenario lacks what it needs.
+        ValueError: unknown, not a controller, or the scenario lacks what it needs.
     """
     if name in REFERENCES:
         return REFERENCES[name](scenario)
     factory = imported(name, "controller", REFERENCES)
     if not callable(factory):
-        raise ValueError(f"controller {name!r} is neither a class nor a function that gives a controller")
+        raise ValueError(f"controller {name!r} is neither a class nor a function that returns a controller")
     needed = [p for p in signature(factory).parameters.values() if p.default is p.empty and p.kind in _POSITIONAL]
     controller: Controller = factory(*[scenario][: len(needed)])
     missing = [part for part in ("circuit_controls", "reset", "act") if not hasattr(controller, part)]

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
-from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
-from dss_marl.grid.feeder import AddedUnit, Feeder
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.unit_specs import UnitSpec, new_units, placed_in_circuit, replacing, taken_over, unserved
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SOC, _SOC_BEFORE = 2, 3  # columns of the device state
 
 
+_OWN = ("bus", "kw", "kwh", "kva", "phases", "name", "charge_efficiency", "discharge_efficiency", "standby_kw",
+        "initial", "minimum")  # fmt: skip
+
+
 class BatterySpec(UnitSpec):
-    """A battery with inverter. ``kva`` defaults to ``kw``. States of charge are relative to ``kwh``."""
+    """A battery with inverter. ``kva`` defaults to ``kw``. States of charge are relative to ``kwh``.
+
+    ``names: circuit`` instead controls every Storage of the circuit, and a list the named ones, each with its own bus,
+    phases, ratings, efficiencies, idling losses, reserve and state of charge.
+    """
 
     kwh: float = Field(gt=0, description="capacity [kWh]")
     kva: float = Field(default=0.0, ge=0, description="rating of the inverter [kVA]; 0 means kw")
@@ -32,6 +40,12 @@ class BatterySpec(UnitSpec):
     minimum: float = Field(default=0.1, ge=0, le=1, description="minimum state of charge")
     maximum: float = Field(default=0.9, ge=0, le=1, description="maximum state of charge")
     reactive: bool = Field(default=False, description="adds an entry, the share of available reactive power")
+    names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="batteries of the circuit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_circuit(cls, data: Any) -> Any:
+        return placed_in_circuit(data, _OWN, {"kw": 1.0, "kwh": 1.0})
 
     @model_validator(mode="after")
     def _fits(self) -> BatterySpec:
@@ -162,14 +176,15 @@ class Batteries(DeviceGroup):
     @classmethod
     def added_units(cls, specs: Sequence[BatterySpec]) -> list[AddedUnit]:
         """See DeviceGroup.added_units."""
-        return new_units(specs, "battery")
+        own = [row for spec in specs if spec.names for row in replacing(spec.names, "storage", "battery")]
+        return [*own, *new_units([spec for spec in specs if not spec.names], "battery")]
 
     @classmethod
     def build(cls, specs: Sequence[BatterySpec], feeder: Feeder) -> Batteries:
         """See DeviceGroup.build."""
-        rows = unit_rows(specs, feeder, "battery")
+        rows, specs = _with_own(specs, feeder)
         return cls(
-            names=tuple(spec.label for spec in specs),
+            names=unique_names([spec.label for spec in specs], "battery"),
             buses=tuple(feeder.injections[j].bus for j in rows),
             act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
@@ -184,3 +199,30 @@ class Batteries(DeviceGroup):
             maximum=np.array([spec.maximum for spec in specs]),
             reactive=np.array([spec.reactive for spec in specs]),
         )
+
+
+def _with_own(specs: Sequence[BatterySpec], feeder: Feeder) -> tuple[IntArray, list[BatterySpec]]:
+    """(D) index of each battery in Feeder.injections, and its settings; the circuit's own with what they are."""
+    rows: dict[str, BatterySpec] = {}
+    for spec in specs:
+        if not spec.names:
+            rows[f"generator.{spec.label}"] = spec
+            continue
+        for unit in taken_over(spec.names, "storage", feeder, rows):
+            rows[unit.injection] = spec.model_copy(
+                update={
+                    "names": None,
+                    "name": unit.injection.split(".", 1)[1],
+                    "bus": unit.bus,
+                    "kw": unit.kw,
+                    "kwh": unit.kwh,
+                    "kva": max(unit.kva, unit.kw),
+                    "charge_efficiency": unit.charge_efficiency,
+                    "discharge_efficiency": unit.discharge_efficiency,
+                    "standby_kw": -unit.run_kw,
+                    "minimum": min(unit.soc_minimum, unit.soc, 0.99 * spec.maximum),
+                    "initial": min(unit.soc, spec.maximum),
+                }
+            )
+    found = [find(feeder.injections, name, "battery", feeder.name) for name in rows]
+    return np.array(found, np.int64), list(rows.values())

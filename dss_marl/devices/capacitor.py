@@ -16,9 +16,9 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
 class CapacitorSpec(DeviceSpec):
-    """Capacitor banks of the circuit by name, or all of them; each step of a bank is a device."""
+    """Capacitor banks of the circuit by name, or all of them (``circuit`` says the same); each step is a device."""
 
-    names: tuple[str, ...] | Literal["all"] = "all"
+    names: tuple[str, ...] | Literal["all", "circuit"] = "all"
     discharge_h: float = Field(default=0.0, ge=0, description="minimum time from opening to reclosing [h]")
 
 
@@ -63,8 +63,8 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.act; closing before discharge is refused."""
         before = setpoints.closed[..., self.switches]
         allowed = self._allowed(action[..., 0], state, before)
-        asked = np.where(allowed, action[..., 0], 0.0)
-        after = np.where(np.abs(asked) > 1 / 3, asked > 0, before)
+        requested = np.where(allowed, action[..., 0], 0.0)
+        after = np.where(np.abs(requested) > 1 / 3, requested > 0, before)
         setpoints.closed[..., self.switches] = after
         since = np.where(before & ~after, 0.0, state[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
@@ -73,9 +73,9 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.feasible."""
         return self._allowed(action[..., 0], state, setpoints.closed[..., self.switches])[..., None]
 
-    def _allowed(self, asked: Array, state: Array, closed: BoolArray) -> BoolArray:
+    def _allowed(self, requested: Array, state: Array, closed: BoolArray) -> BoolArray:
         waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours accumulate rounding errors
-        allowed: BoolArray = ~((asked > 1 / 3) & waiting)
+        allowed: BoolArray = ~((requested > 1 / 3) & waiting)
         return allowed
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
@@ -91,7 +91,7 @@ class Capacitors(DeviceGroup):
         rows: list[int] = []
         said: list[CapacitorSpec] = []
         for spec in specs:
-            for name in [row.name for row in banks] if spec.names == "all" else spec.names:
+            for name in [row.name for row in banks] if spec.names in ("all", "circuit") else spec.names:
                 of_bank = [i for i, row in enumerate(feeder.switches) if row.element == f"capacitor.{name}".lower()]
                 rows += of_bank or [feeder.switches.index(banks[find(banks, name, "capacitor", feeder.name)])]
             said += [spec] * (len(rows) - len(said))

@@ -31,7 +31,7 @@ class EstimatorSpec(DeviceSpec):
 class Estimators(DeviceGroup):
     """One device per estimated node: v = v_centre + a * span, for the state that agents observed before acting.
 
-    The estimate does not affect the power flow. Memory: the estimate [pu].
+    The estimate does not affect the power flow. Device state: the estimate [pu].
 
     Attributes:
         nodes: (D) index of the node that each estimates.

@@ -26,10 +26,10 @@ class DeviceFleet:
 
     Attributes:
         size: number of devices D.
-        state_size: numbers of the state K.
-        coupled: (D) True where devices stand in each other's way.
-        voltage_dependent: whether set points of some follow the voltages that they cause.
-        trips: whether some may go out of service within an interval.
+        state_size: length of the device state K.
+        coupled: (D) True for devices whose requests can exclude each other.
+        voltage_dependent: whether some set points depend on the resulting voltages.
+        trips: whether some devices may trip within an interval.
     """
 
     def __init__(self, groups: Sequence[DeviceGroup], action_parts: Sequence[slice]) -> None:
@@ -43,7 +43,7 @@ class DeviceFleet:
         self.coupled: BoolArray = np.concatenate([np.full(group.size, group.coupled) for group in groups])
         self._periods = np.concatenate([_act_periods(group) for group in groups])  # (F)
         self._always = bool((self._periods == 1).all())
-        # Most kinds have nothing to check, to owe, to store or to tell; asking them costs more than these lists.
+        # Most kinds have nothing to check, to owe, to store or to report; calling them costs more than these lists.
         self._responding = [k for k, group in enumerate(groups) if group.voltage_dependent]
         self._tripping = [k for k, group in enumerate(groups) if group.trips]
         self._checking = [k for k, g in enumerate(groups) if type(g).check is not DeviceGroup.check and not g.trips]
@@ -80,13 +80,13 @@ class DeviceFleet:
     def act(
         self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval
     ) -> tuple[Array, IntArray]:
-        """Write the set points that a joint action asks for, within the limits.
+        """Write the set points that a joint action requests, within the limits.
 
         Args:
             joint_action: (..., F) in [-1, 1].
             device_state: (..., K) from the step before; not changed.
             setpoints: of the interval, before control; changed in place.
-            interval: when.
+            interval: in which they act.
 
         Returns:
             the new state, and (..., D) 1 where a limit of the device cut the request.
@@ -100,12 +100,12 @@ class DeviceFleet:
         return after, np.concatenate(limited, axis=-1)
 
     def hold(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """Write the set points of devices that stay as they are; see DeviceGroup.hold."""
+        """Write the set points of held devices; see DeviceGroup.hold."""
         for group, state in zip(self.groups, self.states(device_state), strict=True):
             group.hold(state, setpoints, interval)
 
     def hold_action(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., F) the joint action that keeps every device as it is."""
+        """(..., F) the joint action that keeps every device at its set point."""
         return _joined(
             [
                 group.hold_action(state, setpoints, interval)
@@ -114,21 +114,21 @@ class DeviceFleet:
         )
 
     def can_act(self, step: int) -> BoolArray:
-        """(F) False where the entry's device waits for a later step."""
+        """(F) False where the entry's device cannot act in this step."""
         return step % self._periods == 0
 
     def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., F) the joint action, with devices held that wait for a later step."""
+        """(..., F) the joint action, with devices held that cannot act in this step."""
         if self._always:
             return joint_action
         held = self.hold_action(device_state, setpoints, interval)
         return np.where(self.can_act(interval.step), joint_action, held)
 
     def feasible(self, values: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
-        """(..., F, L) whether the devices would do just that.
+        """(..., F, L) True where the devices would execute the value without limiting it.
 
         Args:
-            values: (F, L) what to try in each entry, one level after the other; NaN where there is no such level.
+            values: (F, L) values to try in each entry, level by level; NaN where there is no such level.
             device_state, setpoints, interval: as in ``act``; not changed.
         """
         tried = np.nan_to_num(values).T  # (L, F)
@@ -145,14 +145,14 @@ class DeviceFleet:
     # --- after a power flow ------------------------------------------------------------------------------------------
 
     def respond(self, device_state: Array, setpoints: Setpoints, solution: Solution) -> float:
-        """Move devices that follow their voltages; see DeviceGroup.respond.
+        """Move voltage-dependent devices; see DeviceGroup.respond.
 
         Args:
             device_state, setpoints: changed in place.
             solution: of these set points.
 
         Returns:
-            how far the set points were from what the voltages call for, over rating [1].
+            largest deviation of the set points from what the voltages require, over rating [1].
         """
         return max(
             (
@@ -163,7 +163,7 @@ class DeviceFleet:
         )
 
     def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> bool:
-        """Put devices out of service that a power flow overloads; whether there were any.
+        """Trip devices that are overloaded in a power flow; returns whether there were any.
 
         Args:
             device_state: (..., K); changed in place.
@@ -173,7 +173,7 @@ class DeviceFleet:
         return self._check(self._tripping, device_state, setpoints, solution, limited)
 
     def hold_tripping(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
-        """As ``hold``, of the groups that may trip; each trip leaves fewer that can."""
+        """As ``hold``, for the groups that may trip, which are fewer after each trip."""
         for k in self._tripping:
             self.groups[k].hold(self._state(k, device_state), setpoints, interval)
 
@@ -184,7 +184,7 @@ class DeviceFleet:
     def _check(
         self, which: Sequence[int], device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray
     ) -> bool:
-        """Check some groups; whether a rating was exceeded."""
+        """Check some groups; returns whether a rating was exceeded."""
         found = False
         for k in which:
             state = self._state(k, device_state)
@@ -196,10 +196,10 @@ class DeviceFleet:
             found |= bool(exceeded.any())
         return found
 
-    # --- what they tell ----------------------------------------------------------------------------------------------
+    # --- telemetry -------------------------------------------------------------------------------------------------
 
     def telemetry(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
-        """(..., M) what the devices tell of themselves, of order 1."""
+        """(..., M) telemetry of all devices, of order 1."""
         if not self._telling:
             return self.zeros(device_state)[..., :0]
         return _joined(
@@ -210,7 +210,7 @@ class DeviceFleet:
         )
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
-        """(..., D) what the devices owed in an interval and did not deliver [kWh]; may be read-only.
+        """(..., D) energy owed and not delivered in an interval [kWh]; may be read-only.
 
         Args:
             before, after: (..., K) state around the interval.
@@ -226,7 +226,7 @@ class DeviceFleet:
         return unmet
 
     def stored_kwh(self, device_state: Array) -> Array:
-        """(..., D) energy in the devices' stores [kWh]; (..., 0) where none stores. May be read-only."""
+        """(..., D) energy in the devices' stores [kWh]; (..., 0) if no device stores energy. May be read-only."""
         zeros = self.zeros(device_state)
         if not self._storing:
             return zeros[..., :0]
@@ -247,7 +247,7 @@ def split_groups(values: Array, parts: Sequence[slice], shapes: Sequence[tuple[i
 
     Args:
         values: of all groups.
-        parts: per group, where its entries lie.
+        parts: per group, slice of its entries.
         shapes: per group, (rows, columns).
     """
     if values.ndim == 1:  # the same in half the time
@@ -262,7 +262,7 @@ def _joined(parts: Sequence[NDArray[Number]]) -> NDArray[Number]:
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:
-    """Where parts of these sizes lie, one after the other."""
+    """Slices of consecutive parts of these sizes."""
     ends = np.cumsum(sizes).tolist()
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 

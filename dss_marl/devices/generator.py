@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.unit_specs import placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import FED, Topology
@@ -24,8 +25,20 @@ _MOST_KEPT = 10_000
 _RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS = range(7)  # columns of the device state
 
 
+def _least_kw(data: Any) -> float:
+    """A rating that fits ``kw_min``, until the circuit's is known."""
+    try:
+        return float(data.get("kw_min", 0.0)) if isinstance(data, dict) else 0.0
+    except (TypeError, ValueError):
+        return 0.0  # what it is, pydantic says
+
+
 class GeneratorSpec(DeviceSpec):
-    """A generator. ``phases`` empty means all of the bus; ``kva`` defaults to 1.25 times ``kw``, power factor 0.8."""
+    """A generator. ``phases`` empty means all of the bus; ``kva`` defaults to 1.25 times ``kw``, power factor 0.8.
+
+    ``names: circuit`` instead controls every Generator of the circuit, and a list the named ones, each with its own
+    bus, phases and ratings.
+    """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -41,6 +54,12 @@ class GeneratorSpec(DeviceSpec):
     restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
     running: bool = Field(default=False, description="runs at half power at reset and when uncontrolled")
     tank_kwh: float = Field(default=0.0, ge=0, description="energy of its fuel for the day [kWh]; 0: unlimited")
+    names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="generators of the circuit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_circuit(cls, data: Any) -> Any:
+        return placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": max(_least_kw(data), 1.0)})
 
     @model_validator(mode="after")
     def _consistent(self) -> GeneratorSpec:
@@ -123,13 +142,13 @@ class Generators(DeviceGroup):
     @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """Status, set point and lockout, and the fuel left if any unit has a tank."""
-        told = (
+        labels = (
             "running [0 or 1]",
             "grid-forming [0 or 1]",
             "set point / rating [1]",
             "lockout left [share]",
         )
-        return (*told, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else told
+        return (*labels, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else labels
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: off, or at half power, with a full tank."""
@@ -154,11 +173,11 @@ class Generators(DeviceGroup):
         self.hold(kept, setpoints, interval)
         return kept, self._cut(wanted, kw).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
-    def _dispatch(self, asked: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
+    def _dispatch(self, requested: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as requested, and as allowed by ramp and lockout [kW]."""
         fuel = state[..., _LEFT] / interval.dt_h
         least = np.minimum(self.kw_min, fuel)  # at the end of its fuel it runs on less than it otherwise can
-        wanted = np.where(asked > -1, least + (asked + 1) / 2 * (self.kw - self.kw_min), 0.0)
+        wanted = np.where(requested > -1, least + (requested + 1) / 2 * (self.kw - self.kw_min), 0.0)
         now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
         lowest = np.where(now - change > self.kw_min, now - change, 0.0)  # it may stop from its minimum power
         highest = np.maximum(now + change, self.kw_min)
@@ -166,7 +185,7 @@ class Generators(DeviceGroup):
         return wanted, np.where(state[..., _WAIT] > _ABOUT_0, 0.0, kw)
 
     def _cut(self, wanted: Array, kw: Array) -> BoolArray:
-        """(..., D) whether the power is not what was asked for, beyond the last bit of a float32 action."""
+        """(..., D) whether the power differs from the request, beyond the last bit of a float32 action."""
         off: BoolArray = np.abs(kw - wanted) > _ABOUT_0 + _LAST_BIT * (self.kw - self.kw_min)
         return off
 
@@ -268,10 +287,10 @@ class Generators(DeviceGroup):
         forms = np.zeros(state.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.grid_forming_units[own]]
         left = state[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
-        told = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
+        columns = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
         if np.isfinite(self.tank_kwh).any():
-            told.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
-        return np.stack(told, axis=-1)
+            columns.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
+        return np.stack(columns, axis=-1)
 
     @cached_property
     def _tank(self) -> Array:
@@ -281,22 +300,27 @@ class Generators(DeviceGroup):
     @classmethod
     def added_units(cls, specs: Sequence[GeneratorSpec]) -> list[AddedUnit]:
         """One unit each."""
-        names = unique_names([spec.label for spec in specs], "generator")
-        return [
+        own = [spec for spec in specs if not spec.names]
+        names = unique_names([spec.label for spec in own], "generator")
+        added = [
             AddedUnit(name, spec.bus, spec.kw, spec.phases, "generator", forms=spec.forming)
-            for name, spec in zip(names, specs, strict=True)
+            for name, spec in zip(names, own, strict=True)
+        ]
+        return [
+            *(row for s in specs if s.names for row in replacing(s.names, "generator", "generator", s.forming)),
+            *added,
         ]
 
     @classmethod
     def build(cls, specs: Sequence[GeneratorSpec], feeder: Feeder) -> Generators:
         """See DeviceGroup.build."""
-        rows = [find(feeder.injections, f"generator.{spec.label}", "generator", feeder.name) for spec in specs]
+        rows, specs = _with_own(specs, feeder)
         units = [feeder.injections[j] for j in rows]
         topology = Topology.build(feeder)
         place = {int(s): g for g, s in enumerate(feeder.grid_forming_units)}
         factor = np.array([max(spec.power_factor_min, 1e-6) for spec in specs])
         return cls(
-            names=tuple(spec.label for spec in specs),
+            names=unique_names([spec.label for spec in specs], "generator"),
             buses=tuple(unit.bus for unit in units),
             injections=np.array(rows, dtype=np.int64),
             grid_forming_units=np.array([unit.grid_forming_switch for unit in units], dtype=np.int64),
@@ -312,3 +336,25 @@ class Generators(DeviceGroup):
             running=np.array([spec.running for spec in specs]),
             tank_kwh=np.array([spec.tank_kwh or np.inf for spec in specs]),
         )
+
+
+def _with_own(specs: Sequence[GeneratorSpec], feeder: Feeder) -> tuple[list[int], list[GeneratorSpec]]:
+    """Index of each generator in Feeder.injections, and its settings; the circuit's own with their ratings.
+
+    Raises:
+        ValueError: one of the circuit's is smaller than ``kw_min``.
+    """
+    rows: dict[str, GeneratorSpec] = {}
+    for spec in specs:
+        if not spec.names:
+            rows[f"generator.{spec.label}"] = spec
+            continue
+        for unit in taken_over(spec.names, "generator", feeder, rows):
+            if spec.kw_min > unit.kw:
+                raise ValueError(
+                    f"generator {unit.name!r}: kw_min {spec.kw_min:g} is above its {unit.kw:g} kW; lower it"
+                )
+            name = unit.injection.split(".", 1)[1]
+            known = {"names": None, "name": name, "bus": unit.bus, "kw": unit.kw, "kva": max(unit.kva, unit.kw)}
+            rows[unit.injection] = spec.model_copy(update=known)
+    return [find(feeder.injections, name, "generator", feeder.name) for name in rows], list(rows.values())

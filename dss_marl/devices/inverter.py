@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -12,10 +12,9 @@ from pydantic import Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.unit_specs import placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
-
-_IN_CIRCUIT = "(of the circuit)"
 
 
 class InverterSpec(DeviceSpec):
@@ -43,11 +42,7 @@ class InverterSpec(DeviceSpec):
     def _place(cls, data: dict[str, object]) -> dict[str, object]:
         if not isinstance(data, dict):
             return data
-        if data.get("names") is not None:
-            given = [key for key in ("bus", "kw", "kva", "phases", "name") if data.get(key)]
-            if given and data.get("bus") != _IN_CIRCUIT:
-                raise ValueError(f"names already defines {', '.join(given)}; give one or the other")
-            return {"bus": _IN_CIRCUIT, "kw": 1.0, **data}  # unused: the PVSystem's own values apply
+        data = placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
         return {**data, "bus": str(data["bus"])} if "bus" in data else data
 
     @property
@@ -248,8 +243,7 @@ class Inverters(DeviceGroup):
         rows: list[AddedUnit] = []
         for spec in specs:
             if spec.names:
-                taken = ("*",) if spec.names == "circuit" else spec.names
-                rows += [AddedUnit(replaces=f"pvsystem.{name}".lower()) for name in taken]
+                rows += replacing(spec.names, "pvsystem", "inverter")
             else:
                 rows.append(AddedUnit(next(label), spec.bus, spec.kw, spec.phases))
         return rows
@@ -262,7 +256,9 @@ class Inverters(DeviceGroup):
             raise ValueError(f"inverters have modes {', '.join(sorted(modes))}; use one mode for all of a scenario")
         found: dict[str, tuple[float, InverterSpec]] = {}  # injection: kVA and spec
         for spec in specs:
-            rows = _taken_over(spec, feeder, found) if spec.names else {f"generator.{spec.label}": spec.rating_kva}
+            rows = {f"generator.{spec.label}": spec.rating_kva}
+            if spec.names:
+                rows = {unit.injection: unit.kva for unit in taken_over(spec.names, "pvsystem", feeder, found)}
             found |= {name: (kva, spec) for name, kva in rows.items()}
         index = {row.name: j for j, row in enumerate(feeder.injections)}
         rows_of = [
@@ -285,13 +281,3 @@ class Inverters(DeviceGroup):
             power_factor_min=np.array([spec.power_factor_min for spec in said]),
             places=volt_var.places(feeder, rows_of, kva) if said[0].mode == "volt_var" else None,
         )
-
-
-def _taken_over(spec: InverterSpec, feeder: Feeder, already: Container[str]) -> dict[str, float]:
-    """Injection and rating [kVA] of each PVSystem that the spec names and no earlier spec controls."""
-    wanted = None if spec.names == "circuit" else {f"pvsystem.{name}".lower() for name in spec.names or ()}
-    units = [unit for unit in feeder.units if unit.injection and unit.injection not in already]
-    rows = {unit.injection: unit.kva for unit in units if wanted is None or unit.name in wanted}
-    if not rows:
-        raise ValueError(f"feeder {feeder.name!r} has no PVSystem to control; remove names: {spec.names}")
-    return rows

@@ -89,7 +89,7 @@ class OpenPoints(DeviceGroup):
         """(..., D, 1) the action that requests these (..., D) switches."""
         return (2 * place / (len(self.places) - 1) - 1)[..., None]
 
-    def asked(self, action: Array) -> IntArray:
+    def targets(self, action: Array) -> IntArray:
         """(..., D) the switches that (..., D, 1) actions request."""
         return np.rint((action[..., 0] + 1) / 2 * (len(self.places) - 1)).astype(np.int64)
 
@@ -113,15 +113,15 @@ class OpenPoints(DeviceGroup):
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act."""
-        here, goal = self.here(state, setpoints.closed), self.asked(action)
+        here, goal = self.here(state, setpoints.closed), self.targets(action)
         refused = np.zeros(here.shape, np.int64)
         for row in np.ndindex(here.shape[:-1]):
-            asked = np.flatnonzero(goal[row] != np.where(here[row] < 0, state[row][:, 0], here[row]))
-            if not asked.size:
+            requested = np.flatnonzero(goal[row] != np.where(here[row] < 0, state[row][:, 0], here[row]))
+            if not requested.size:
                 continue
             allowed = self._allowed(here[row], setpoints.closed[row], state[row])
-            able = [d for d in asked if allowed[d, goal[row][d]]]
-            refused[row][[d for d in asked if d not in able]] = 1
+            able = [d for d in requested if allowed[d, goal[row][d]]]
+            refused[row][[d for d in requested if d not in able]] = 1
             if not able:
                 continue
             first = int(np.searchsorted(able, interval.step % self.size)) % len(able)
@@ -152,7 +152,7 @@ class OpenPoints(DeviceGroup):
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.feasible."""
-        here, goal = self.here(state, setpoints.closed), self.asked(action)
+        here, goal = self.here(state, setpoints.closed), self.targets(action)
         result = np.zeros(goal.shape, bool)
         tried = goal.ndim - here.ndim
         for row in np.ndindex(here.shape[:-1]):
@@ -190,8 +190,8 @@ class OpenPoints(DeviceGroup):
         rows: list[int] = []
         for spec in specs:
             wanted = [*spec.names, *(row.name for row in spec.added)] if spec.names != "all" else []
-            asked = [*wanted, *spec.lines, *(tie.name for tie in spec.ties)]
-            named = dict.fromkeys(index[lines[find(lines, name, "switch", feeder.name)].name] for name in asked)
+            listed = [*wanted, *spec.lines, *(tie.name for tie in spec.ties)]
+            named = dict.fromkeys(index[lines[find(lines, name, "switch", feeder.name)].name] for name in listed)
             for s in named:
                 if s not in useful:
                     raise ValueError(

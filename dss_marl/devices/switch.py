@@ -34,7 +34,9 @@ class SwitchSpec(DeviceSpec):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all includes lines and ties")
+    names: tuple[str, ...] | Literal["all", "circuit"] = Field(
+        default="all", description="all includes lines and ties; circuit: its own, and this spec's lines and ties"
+    )
     lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
     ties: tuple[TieSpec, ...] = ()
     interlock: bool = Field(default=True, description="refuse loops, parallel sources and energised faults")
@@ -137,7 +139,10 @@ class Switches(DeviceGroup):
         rows: dict[str, float] = {}
         names: list[str] = []
         for spec in specs:
-            wanted = list(spec.names) + [row.name for row in spec.added] if spec.names != "all" else []
+            new = {f"line.{row.name.split('.', 1)[-1]}".lower() for spec in specs for row in spec.added}
+            wanted = [] if isinstance(spec.names, str) else list(spec.names) + [row.name for row in spec.added]
+            if spec.names == "circuit":
+                wanted = [row.name for row in lines if row.name not in new] + [row.name for row in spec.added]
             found = [lines[find(lines, name, "switch", feeder.name)] for name in wanted] if wanted else lines
             names += [row.name.split(".", 1)[1] for row in found]
             rows |= {row.name: spec.lockout_h for row in found}

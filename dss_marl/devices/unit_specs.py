@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices.base import DeviceSpec, unique_names
-from dss_marl.grid.feeder import AddedUnit, Feeder, find
+from dss_marl.grid.elements import PROFILE_DRIVEN
+from dss_marl.grid.feeder import AddedUnit, CircuitUnit, Feeder, find
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
 
@@ -33,6 +34,52 @@ class UnitSpec(DeviceSpec):
 
 
 Spec = TypeVar("Spec", bound=UnitSpec)
+IN_CIRCUIT = "(of the circuit)"
+_CLASS = {"pvsystem": "PVSystem", "storage": "Storage", "generator": "Generator"}
+Names = tuple[str, ...] | Literal["circuit"] | None
+
+
+def placed_in_circuit(data: Any, own: Sequence[str], unused: Mapping[str, float]) -> Any:
+    """A spec's data; with ``names`` its place and ratings are those of the circuit, and the ``unused`` stand in here.
+
+    Args:
+        data: as the scenario has them.
+        own: keys that the circuit decides.
+        unused: required keys to values that the circuit's replace.
+
+    Raises:
+        ValueError: both ``names`` and one of the keys.
+    """
+    if not isinstance(data, dict) or data.get("names") is None:
+        return data
+    given = [key for key in own if data.get(key)]
+    if given and data.get("bus") != IN_CIRCUIT:
+        raise ValueError(f"names already defines {', '.join(given)}; give one or the other")
+    return {"bus": IN_CIRCUIT, **unused, **data}
+
+
+def replacing(names: Names, kind: str, device: str, forms: bool = False) -> list[AddedUnit]:
+    """Units in the place of the circuit's own of a class, all or the named ones."""
+    taken = ("*",) if names == "circuit" else tuple(names or ())
+    return [AddedUnit(replaces=f"{kind}.{name}".lower(), kind=device, forms=forms) for name in taken]
+
+
+def taken_over(names: Names, kind: str, feeder: Feeder, already: Container[str]) -> list[CircuitUnit]:
+    """The circuit's units of a class that ``names`` means and that no earlier spec controls.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = None if names == "circuit" else {f"{kind}.{name}".lower() for name in names or ()}
+    found = [
+        unit
+        for unit in feeder.units
+        if unit.kind == kind and unit.moved_by not in ("", PROFILE_DRIVEN) and unit.injection not in already
+        and (wanted is None or unit.name in wanted)
+    ]  # fmt: skip
+    if not found:
+        raise ValueError(f"feeder {feeder.name!r} has no {_CLASS[kind]} to control; remove names: {names}")
+    return found
 
 
 def new_units(specs: Sequence[UnitSpec], kind: str) -> list[AddedUnit]:

@@ -13,10 +13,10 @@ class PowerFlowError(RuntimeError):
 
 
 class Engine(Protocol):
-    """Solves the power flow of one feeder, without memory of earlier solves.
+    """Solves the power flow of one feeder, independent of earlier solves.
 
-    One of one's own is a class, or a function, called with the feeder; ``open_engine`` and ``ZoneEnv(engine=...)`` take
-    it by ``package.module:name``. Its attribute ``feeder`` is that feeder.
+    Your own engine is a class or a function that is called with the feeder; ``open_engine`` and ``ZoneEnv(engine=...)``
+    accept it as ``package.module:name``. Its attribute ``feeder`` is that feeder.
 
     The same set points give the same solution, within the engine's stated tolerance, whatever was solved before.
     """
@@ -37,7 +37,7 @@ class Engine(Protocol):
         """
 
     def restart(self) -> None:
-        """Forget all history: the solves that follow are bitwise those of a new engine."""
+        """Discard all history: subsequent solves are bitwise those of a new engine."""
 
     def close(self) -> None:
         """Release the engine's resources; it reopens by itself on the next use."""

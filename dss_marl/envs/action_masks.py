@@ -1,4 +1,4 @@
-"""ActionMasks: which levels the devices could do now, as exact masks, and what becomes of a choice that they forbid."""
+"""ActionMasks: exact masks of the levels that devices can execute now, and the treatment of masked choices."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dss_marl.mdp.actions import DecodedActions
 class Levels(NamedTuple):
     """The levels of all entries in an interval.
 
-    They differ where a device could do none of its levels, while it waits for instance: the one nearest to what it
-    does now is then allowed, and stands for holding.
+    They differ where a device can execute none of its levels, for instance while it waits: the level nearest to its
+    present set point is then allowed and means hold.
 
     Attributes:
-        possible: (F, L) those that the devices would do.
-        allowed: (F, L) those that the masks allow.
+        possible: (F, L) True where the device would execute the level.
+        allowed: (F, L) True where the mask allows the level.
     """
 
     possible: BoolArray
@@ -31,10 +31,10 @@ class ActionMasks:
     """The masks of a task's agents.
 
     Args:
-        simulator: whose devices are asked.
+        simulator: its devices decide what is feasible.
 
     Attributes:
-        key: what the mask is called in an observation.
+        key: of the mask in an observation.
     """
 
     def __init__(self, simulator: Simulator) -> None:
@@ -46,12 +46,12 @@ class ActionMasks:
         self.key = "action_mask" if whole else "choice_mask"
 
     def observation_space(self, agent: int, box: spaces.Box) -> spaces.Space[Any]:
-        """Space of an agent's observation, with its mask where it has choices."""
+        """Space of an agent's observation, including a mask if the agent has choices."""
         mask = self._spaces[agent]
         return box if mask is None else spaces.Dict({"observation": box, self.key: mask})
 
     def observations(self, rows: Array, levels: Levels | None) -> dict[str, Any]:
-        """Each agent's row of (A, n), with its mask where it has choices."""
+        """Observation of each agent: its row of (A, n), and its mask if it has choices."""
         seen: dict[str, Any] = dict(zip(self._agents.names, rows, strict=True))
         if levels is None:
             return seen
@@ -62,7 +62,7 @@ class ActionMasks:
         return seen
 
     def levels(self, now: GridState) -> Levels | None:
-        """What the devices may do in the coming interval; None where no entry is a choice."""
+        """Levels that the devices can execute in the coming interval; None if no entry is a choice."""
         encoding, simulator = self._encoding, self._simulator
         if not encoding.discrete:
             return None
@@ -75,7 +75,7 @@ class ActionMasks:
         return Levels(possible, allowed)
 
     def enforce(self, decoded: DecodedActions, levels: Levels | None, now: GridState) -> tuple[Array, IntArray]:
-        """(F) the requests, held where a choice is not possible; and (A) how many choices were not allowed."""
+        """(F) the joint action with masked choices replaced by holding; and (A) the number of illegal choices."""
         count = len(self._agents.names)
         if levels is None:
             return decoded.joint_action, np.zeros(count, np.int64)

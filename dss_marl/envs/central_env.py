@@ -1,4 +1,4 @@
-"""CentralEnv: the same task for one agent that moves every device, as a Gymnasium environment."""
+"""CentralEnv: the same task for one agent that controls every device, as a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from dss_marl.envs.flattening import split
+from dss_marl.envs.flattening import split_mask
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -24,20 +24,20 @@ _NOT_SUMMED = ("failed", "day", "TimeLimit.truncated")  # alike for all agents
 class CentralEnv(gymnasium.Env):
     """All agents of a scenario as one.
 
-    It sees ``ZoneEnv.state()``: what all zones would see if they measured perfectly. Its action is all agents' actions
-    one after the other without padding: a Box, or a MultiDiscrete with ``action_masks`` as sb3_contrib's MaskablePPO
-    asks for them. It is paid what the team is paid, however the scenario shares that.
+    It observes ``ZoneEnv.state()``, the observations of all zones under perfect sensing. Its action joins all agents'
+    actions without padding: a Box, or a MultiDiscrete with the ``action_masks`` of sb3_contrib's MaskablePPO. Its
+    reward is the team reward, whatever the scenario's ``reward_sharing``.
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: those of ZoneEnv, reward terms and costs summed
     over zones and counts over agents; and ``action_mask`` (choices,) bool where actions are choices.
 
     Args:
         scenario: the task as data.
-        split: where days come from.
+        split: from which days are drawn.
         render_mode, renderer: see ZoneEnv.
 
     Attributes:
-        env: the environment of many agents inside.
+        env: the underlying multi-agent environment.
     """
 
     metadata: dict[str, Any] = ZoneEnv.metadata
@@ -58,7 +58,7 @@ class CentralEnv(gymnasium.Env):
         self.action_space = joint_action_space(task)
         zones = task.agents.zone.tolist()
         self._one_per_zone = [self.env.possible_agents[zones.index(z)] for z in sorted(set(zones))]
-        self._empty = [z for z in range(len(task.zones)) if z not in zones]  # zones that no agent looks at
+        self._empty = [z for z in range(len(task.zones)) if z not in zones]  # zones that are no agent's view
         self._mask: NDArray[np.bool_] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -79,16 +79,15 @@ class CentralEnv(gymnasium.Env):
         return self.env.state(), float(rewards[first]), terminations[first], truncations[first], info
 
     def actions(self, action: Any) -> dict[str, Any]:
-        """The agents' actions that this one stands for; padded slots are neutral.
+        """The agents' actions that correspond to the central action; padded entries are neutral.
 
         Raises:
             ValueError: it has a wrong shape.
         """
         given = np.asarray(action)
-        if given.shape != self.action_space.shape:
-            raise ValueError(
-                f"the action has shape {given.shape}; it must be {self.action_space.shape}, an entry a device"
-            )
+        wanted = self.action_space.shape
+        if given.shape != wanted:
+            raise ValueError(f"the action has shape {given.shape}; it must be {wanted}, one per entry")
         task = self.env.task
         neutral = task.encoding.encode(task.default_action)
         rows = np.array([neutral[agent] for agent in self.env.possible_agents])
@@ -98,7 +97,7 @@ class CentralEnv(gymnasium.Env):
         return {agent: row.reshape(shape) for agent, row in zip(self.env.possible_agents, rows, strict=True)}
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """(choices,) what is allowed at present, entry after entry.
+        """(choices,) mask of the coming interval, entry by entry.
 
         Raises:
             AttributeError: actions are numbers.
@@ -115,7 +114,7 @@ class CentralEnv(gymnasium.Env):
         return self.env.render()
 
     def close(self) -> None:
-        """Give the solver back."""
+        """Close the engine."""
         self.env.close()
 
     def _info(self, observations: Mapping[str, Any], infos: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class CentralEnv(gymnasium.Env):
         return info
 
     def _in_empty_zones(self) -> dict[str, float]:
-        """Reward terms and costs of the zones that no agent reports."""
+        """Reward terms and costs of the zones that are no agent's view."""
         task, before, after = self.env.task, self.env.before, self.env.after
 
         def there(term: Term) -> float:
@@ -155,7 +154,7 @@ def check_one_array(scenario: Scenario) -> None:
     """
     if not issubclass(encoding_kind(scenario.actions), BoxEncoding | MultiDiscreteEncoding):
         raise ValueError(
-            f"scenario {scenario.name!r} has actions {scenario.actions!r}, which are no one array; "
+            f"scenario {scenario.name!r} has actions {scenario.actions!r}, which do not form one array; "
             "for one agent use actions='box' or 'multidiscrete'"
         )
 
@@ -168,11 +167,11 @@ def joint_action_space(task: Task) -> spaces.Space[Any]:
 
 
 def joint_mask(env: ZoneEnv, observations: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """(choices,) of all agents' masks what belongs to a device, entry after entry."""
+    """(choices,) all agents' masks without the padding, entry by entry."""
     layout = env.task.agents.action_layout
     pieces = []
     for a, agent in enumerate(env.possible_agents):
-        mask = split(observations[agent])[1]
+        mask = split_mask(observations[agent])[1]
         parts = mask if isinstance(mask, tuple) else (mask,)
         counts = env.task.encoding.counts[layout.place[a]]
         pieces += [part[:n] for part, n, used in zip(parts, counts, layout.used[a], strict=True) if used]

@@ -1,4 +1,4 @@
-"""Cold load: what has been dark for long draws more than usual when it comes back."""
+"""Cold-load pickup: loads draw more than usual when they are re-energised after a long interruption."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, Setpoints
 from dss_marl.grid.topology import Topology
 
-_NOTHING = 1e-4  # of the lost diversity: as good as normal
+_NOTHING = 1e-4  # lost diversity below which a load counts as normal
 
 
 class ColdLoadSpec(BaseModel):
-    """How loads come back after an interruption, by a delayed exponential (IEEE 4113138).
+    """Cold-load pickup after an interruption, as a delayed exponential (IEEE 4113138).
 
     Measured factors of feeders lie between 1.3 and 3.3 (arXiv 1810.05734).
     """
@@ -22,20 +22,22 @@ class ColdLoadSpec(BaseModel):
 
     factor: float = Field(default=2.0, gt=1, le=5, description="over the usual load, after a long interruption")
     rise_h: float = Field(default=1.0, gt=0, description="time constant with which diversity is lost [h]")
-    hold_h: float = Field(default=0.25, ge=0, description="most time at the full factor; half the interruption [h]")
-    fall_h: float = Field(default=0.5, gt=0, description="time constant of the way back to the usual load [h]")
-    before_h: float = Field(default=0.5, ge=0, description="since when what an episode finds dark has been dark [h]")
+    hold_h: float = Field(
+        default=0.25, ge=0, description="longest hold of the full factor [h]; half the interruption if shorter"
+    )
+    fall_h: float = Field(default=0.5, gt=0, description="time constant of the return to the usual load [h]")
+    before_h: float = Field(default=0.5, ge=0, description="past interruption of loads dead at reset [h]")
 
 
 class ColdLoad:
-    """Two numbers for each load: the diversity that it has lost (0 to 1), and how long that still lasts [h].
+    """State of each load: its lost diversity (0 to 1), and how long that is still held [h].
 
-    An interruption on the way back goes on from there. kW and kvar rise alike, and what is not supplied wants no more
-    than usual, so that energy not served is counted without the rise.
+    A second interruption during the return continues from the state reached. kW and kvar rise by the same factor. Loads
+    that are not supplied demand their usual power, so that unserved energy does not include the pickup.
 
     Args:
-        spec: the scenario's.
-        feeder: whose loads.
+        spec: parameters.
+        feeder: its loads are modelled.
         topology: of that feeder.
     """
 
@@ -49,14 +51,14 @@ class ColdLoad:
 
     @property
     def size(self) -> int:
-        """Numbers that it keeps."""
+        """Length of the state."""
         return 2 * len(self.loads)
 
     def supplied(self, setpoints: Setpoints, wanted: Array) -> BoolArray:
-        """(..., L) which loads are connected, and alive on all their phases.
+        """(..., L) which loads are connected, and energised on all their phases.
 
         Args:
-            setpoints: of the interval, with all devices acted: a load that is switched off is at 0.
+            setpoints: of the interval, after all devices have acted: a load that is switched off is at 0.
             wanted: (..., J) injections before control [kW].
         """
         alive = self._topology.sourced(setpoints.closed)[..., self._blocks].all(axis=-1)
@@ -64,16 +66,16 @@ class ColdLoad:
         return np.asarray(alive & ~off)
 
     def start(self, supplied: BoolArray) -> Array:
-        """(..., 2 L) at the beginning of an episode, of which (..., L) are supplied."""
+        """(..., 2 L) initial state of an episode in which (..., L) loads are supplied."""
         nothing = np.zeros((*supplied.shape[:-1], self.size))
         return self.after(nothing, supplied | (self.spec.before_h == 0), self.spec.before_h)
 
     def factors(self, device_state: Array) -> Array:
-        """(..., L) load over usual load of what is supplied."""
+        """(..., L) factor on the usual load of supplied loads."""
         return 1.0 + (self.spec.factor - 1.0) * device_state[..., : len(self.loads)]
 
     def after(self, device_state: Array, supplied: BoolArray, dt_h: float) -> Array:
-        """(..., 2 L) at the end of an interval, of which (..., L) were supplied."""
+        """(..., 2 L) state after an interval in which (..., L) loads were supplied."""
         spec, count = self.spec, len(self.loads)
         lost, left_h = device_state[..., :count], device_state[..., count:]
         if not lost.any() and supplied.all():
@@ -86,7 +88,7 @@ class ColdLoad:
         return np.concatenate([np.where(supplied, on, off), left], axis=-1)
 
     def raise_loads(self, device_state: Array, setpoints: Setpoints, supplied: BoolArray) -> None:
-        """Write what the loads draw while they come back."""
+        """Multiply the set points of supplied loads by their pickup factors, in place."""
         if device_state.any():
             factor = np.where(supplied, self.factors(device_state), 1.0)
             setpoints.kw[..., self.loads] *= factor

@@ -1,4 +1,4 @@
-"""EpisodeConditions: what an episode meets, whatever its devices do."""
+"""EpisodeConditions: profiles, forecasts and faults of an episode, independent of its devices."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from dss_marl.profiles import Day, Forecast
 
 @dataclass(frozen=True)
 class EpisodeConditions:
-    """The load, PV and price of an episode, their forecast, and what is broken when.
+    """Load, PV and price of an episode, their forecasts, and its faults.
 
     Steps count from the start of the episode, rows from the day's midnight.
 
     Attributes:
-        scenario: says when the episode starts and how long an interval is.
-        first_row: of the day, in which the episode starts.
+        scenario: defines the start of the episode and the length of an interval.
+        first_row: row of the day at which the episode starts.
         day: of the episode, and the first intervals of the next day.
-        forecast: of that day; None where agents see the present interval alone.
-        faults: each with its steps.
+        forecast: of that day; None if agents observe the coming interval only.
+        faults: of the episode.
     """
 
     scenario: Scenario
@@ -36,15 +36,15 @@ class EpisodeConditions:
 
     @classmethod
     def of_day(cls, task: Task, number: int, faults: Sequence[str] | None) -> EpisodeConditions:
-        """Those of a day of the year.
+        """Conditions of a day.
 
         Args:
-            task: whose profiles.
+            task: its profiles generate the day.
             number: of the day.
-            faults: branches that are broken throughout; None takes the day's own outages, each for its time.
+            faults: branches faulted throughout the episode; None: the day's own outages, each for its duration.
 
         Raises:
-            ValueError: no such day or branch, or no switch parts a broken branch from the source.
+            ValueError: no such day or branch, or no switch isolates a faulted branch from the source.
         """
         scenario, profiles = task.scenario, task.profiles
         first_row = round(scenario.start_hour / scenario.dt_h)
@@ -54,33 +54,33 @@ class EpisodeConditions:
         return cls(scenario, first_row, day, forecast, _faults(task, number, faults))
 
     def interval(self, step: int) -> Interval:
-        """When step ``step`` is, and what is broken then."""
+        """Time of an interval, and the nodes faulted in it."""
         scenario = self.scenario
         hour = (scenario.start_hour + step * scenario.dt_h) % 24
-        broken = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]
-        return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(broken) if broken else None)
+        faulted = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]
+        return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(faulted) if faulted else None)
 
     def injections_kw(self, step: int) -> Array:
-        """(J) injections of an interval before any control [kW]; a row of the day, not to be changed."""
+        """(J) injections of an interval before any control [kW]; a row of the day, read-only."""
         return self.day.kw[self.first_row + step]
 
     def setpoints(self, step: int, present: Setpoints) -> Setpoints:
-        """Set points with the interval's injections before control, and taps and switches as they are."""
+        """Set points with the interval's injections before control; taps and switches unchanged."""
         row = self.first_row + step
         return Setpoints(self.day.kw[row].copy(), self.day.kvar[row].copy(), present.tap.copy(), present.closed.copy())
 
     def protected(self, step: int, present: Setpoints) -> Setpoints:
-        """Taps and switches as they are once protection has opened around what breaks in this step."""
+        """Taps and switches after protection has cleared the faults that occur in this step."""
         opened = [fault.opened for fault in self.faults if fault.first == step]
         return replace(present, closed=present.closed & ~np.logical_or.reduce(opened)) if opened else present
 
     def forecast_kw(self, step: int) -> Array:
-        """(H, J) injections before control of the coming intervals, the first being this one [kW]."""
+        """(H, J) forecast of injections before control [kW]; row 0 is this interval."""
         row = self.first_row + step
         return self.day.kw[row : row + 1] if self.forecast is None else self.forecast.kw(row)
 
     def price(self, step: int) -> Array:
-        """(H) price of energy in the same intervals [1/kWh]."""
+        """(H) energy price in the same intervals [1/kWh]."""
         row = self.first_row + step
         return self.day.price[row : row + self.scenario.horizon]
 

@@ -1,4 +1,4 @@
-"""Faults: what breaks in an episode, drawn from the scenario at reset or an outage of the day."""
+"""Faults of an episode: drawn from the scenario at reset, or the day's outages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FOREVER = 10**9  # a step beyond any episode
 
 
 class Fault(NamedTuple):
-    """Something broken for a part of an episode.
+    """A fault for a part of an episode.
 
     Attributes:
-        first, last: steps; it is broken from ``first`` until, not including, ``last``.
-        nodes: (N) True where a node must not be energised meanwhile.
-        opened: (S) True where protection opens a switch when it breaks.
+        first, last: steps; the fault lasts from ``first`` up to, not including, ``last``.
+        nodes: (N) True where a node must not be energised during the fault.
+        opened: (S) True where protection opens a switch at its start.
     """
 
     first: int
@@ -34,15 +34,15 @@ class Fault(NamedTuple):
 
 
 def fault_branches(fault: str) -> list[str]:
-    """The branches of a fault as a scenario names it; several that break at once are joined by +."""
+    """The branches of a fault as a scenario names it; simultaneous ones are joined by +."""
     return [name.strip() for name in fault.split("+")]
 
 
 def check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
-    """Whether protection can clear each of the scenario's faults.
+    """Check that protection can clear each of the scenario's faults.
 
     Raises:
-        ValueError: no such branch, or no switch parts it from the source.
+        ValueError: no such branch, or no switch isolates it from the source.
     """
     if scenario.faults == "outages" or not scenario.faults:
         return
@@ -55,12 +55,12 @@ def check_faults(scenario: Scenario, feeder: Feeder, start: Setpoints) -> None:
 
 
 def draw_faults(candidates: Sequence[str] | Literal["outages"], day: int, rng: np.random.Generator) -> list[str] | None:
-    """The branches that break throughout an episode; None where the day's own outages do.
+    """The branches faulted throughout an episode; None if the day's own outages apply.
 
     Args:
         candidates: faults of the scenario.
-        day: its number; in the season of outages two faults come at once.
-        rng: they are drawn from this stream.
+        day: its number; in ``outage_season`` two faults occur at once.
+        rng: random stream.
     """
     if candidates == "outages":
         return None
@@ -71,11 +71,24 @@ def draw_faults(candidates: Sequence[str] | Literal["outages"], day: int, rng: n
     return [branch for k in drawn for branch in fault_branches(candidates[int(k)])]
 
 
-def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology) -> Fault:
-    """These branches, broken throughout an episode.
+def checked_faults(faults: object) -> Sequence[str] | None:
+    """Branches as an option of ``reset`` names them; None takes the day's own outages.
 
     Raises:
-        ValueError: no such branch, or no switch parts one from the source.
+        ValueError: no list of names; a lone name would be read letter by letter.
+    """
+    if faults is None:
+        return None
+    if not isinstance(faults, list | tuple) or not all(isinstance(name, str) for name in faults):
+        raise ValueError(f"faults must be a list of branches, such as ['line.l53']; got {faults!r}")
+    return faults
+
+
+def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology) -> Fault:
+    """A fault of these branches throughout an episode.
+
+    Raises:
+        ValueError: no such branch, or no switch isolates one from the source.
     """
     nodes = feeder.at_ends(branches)
     return Fault(0, _FOREVER, nodes, _opened(nodes, feeder, topology))
@@ -84,7 +97,7 @@ def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology)
 def outage_faults(
     outages: Iterable[Outage], scenario: Scenario, feeder: Feeder, topology: Topology
 ) -> tuple[Fault, ...]:
-    """A day's outages in steps of the episode, without those that no switch parts from the source."""
+    """A day's outages in steps of the episode, without those that no switch can isolate from the source."""
     faults = []
     for outage in outages:
         first = math.floor((outage.start_h - scenario.start_hour) / scenario.dt_h)

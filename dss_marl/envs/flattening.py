@@ -1,4 +1,4 @@
-"""Plain: what agents see and do as arrays, with the masks of their choices beside."""
+"""Flattening: observations and actions as arrays, with action masks separate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-ByAgent: TypeAlias = dict[str, Any]  # agent to what it observes, earns or is told
+ByAgent: TypeAlias = dict[str, Any]  # agent to its observation, action, reward, flag or info
 
 _MASKS = ("action_mask", "choice_mask")
 
 
-def split(observation: Any) -> tuple[Any, Any]:
-    """What an agent sees and its mask, None without one; of an observation, or of the space of one."""
+def split_mask(observation: Any) -> tuple[Any, Any]:
+    """The observation without its mask, and the mask or None; also of an observation space."""
     if isinstance(observation, Mapping | spaces.Dict) and len(observation) == 2:
         keys = set(observation.keys())
         for mask in _MASKS:
@@ -26,15 +26,15 @@ def split(observation: Any) -> tuple[Any, Any]:
     return observation, None
 
 
-def choices(space: spaces.Space[Any]) -> int:
-    """Entries of a flat mask: the choices of a Discrete or MultiDiscrete space; 0 of any other."""
+def n_choices(space: spaces.Space[Any]) -> int:
+    """Length of a mask: the number of choices of a Discrete or MultiDiscrete space; 0 for any other."""
     if isinstance(space, spaces.Discrete):
         return int(space.n)
     return int(space.nvec.sum()) if isinstance(space, spaces.MultiDiscrete) else 0
 
 
 def width(space: spaces.Space[Any]) -> int:
-    """How many numbers say an action of a Box, Discrete or MultiDiscrete space, or of a Dict or Tuple of them."""
+    """Number of values in an action of a Box, Discrete or MultiDiscrete space, or of a Dict or Tuple of them."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         return sum(map(width, _parts(space)))
     return 1 if isinstance(space, spaces.Discrete) else int(np.prod(space.shape or ()))
@@ -48,13 +48,15 @@ def flatten_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     if all(isinstance(part, spaces.Box) for part in parts):
         low, high = (np.concatenate([np.ravel(getattr(part, end)) for part in parts]) for end in ("low", "high"))
         return spaces.Box(low, high, dtype=np.float32)
-    if all(choices(part) for part in parts):
-        return spaces.MultiDiscrete(np.concatenate([np.ravel(getattr(part, "nvec", choices(part))) for part in parts]))
+    if all(n_choices(part) for part in parts):
+        return spaces.MultiDiscrete(
+            np.concatenate([np.ravel(getattr(part, "nvec", n_choices(part))) for part in parts])
+        )
     return space
 
 
 def action_in(space: spaces.Space[Any], numbers: Any) -> Any:
-    """The action of a space that ``width(space)`` numbers say; the inverse of ``arrayed``."""
+    """The action of a space from its ``width(space)`` values, the inverse of flattening."""
     row = np.ravel(numbers)
     if isinstance(space, spaces.Discrete):
         return np.int64(row[0])
@@ -67,7 +69,7 @@ def action_in(space: spaces.Space[Any], numbers: Any) -> Any:
 
 
 def flat_mask(space: spaces.Space[Any], mask: Any) -> NDArray[np.bool_]:
-    """(choices,) bool: the masks of an action space's parts one after the other, as sb3_contrib wants them."""
+    """(choices,) bool: the masks of an action space's parts, concatenated as sb3_contrib expects them."""
     if isinstance(space, spaces.Dict | spaces.Tuple):  # in the space's order, which a dict of masks need not have
         own = [mask[key] for key in space] if isinstance(space, spaces.Dict) else mask
         return np.concatenate([flat_mask(part, piece) for part, piece in zip(_parts(space), own, strict=True)])
@@ -75,25 +77,25 @@ def flat_mask(space: spaces.Space[Any], mask: Any) -> NDArray[np.bool_]:
 
 
 class FlattenedEnv(BaseParallelWrapper):
-    """An environment whose agents see arrays, act by arrays, and whose masks are asked for.
+    """An environment with arrays as observations and actions; ``masks`` returns the action masks.
 
     Observations {"observation", "action_mask"} become their first entry. Dict and Tuple actions become a Box if all
-    their parts are numbers, or a MultiDiscrete if all are choices; mixed ones stay.
+    their parts are numbers, or a MultiDiscrete if all are choices; mixed ones are unchanged.
     """
 
     def __init__(self, env: ParallelEnv) -> None:
         super().__init__(env)
         agents = env.possible_agents
-        self.observation_spaces = {a: split(env.observation_space(a))[0] for a in agents}
+        self.observation_spaces = {a: split_mask(env.observation_space(a))[0] for a in agents}
         self.action_spaces = {a: flatten_space(env.action_space(a)) for a in agents}
         self._nested = [a for a in agents if self.action_spaces[a] is not env.action_space(a)]
-        given = [a for a in agents if split(env.observation_space(a))[1] is not None]
-        masked = {a: choices(self.action_spaces[a]) for a in given if choices(self.action_spaces[a])}
-        self._masked = dict.fromkeys(masked)  # agent -> its mask as the environment gave it last
+        given = [a for a in agents if split_mask(env.observation_space(a))[1] is not None]
+        masked = {a: n_choices(self.action_spaces[a]) for a in given if n_choices(self.action_spaces[a])}
+        self._masked = dict.fromkeys(masked)  # agent -> its latest mask
         self.mask_width = max(masked.values(), default=0)
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
-        """Space of what the agent sees, without the mask."""
+        """Space of the agent's observation, without the mask."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Space[Any]:
@@ -101,12 +103,12 @@ class FlattenedEnv(BaseParallelWrapper):
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
-        """The environment's reset; its masks are the present ones from here on."""
+        """Reset the environment and keep its masks."""
         observations, infos = self.env.reset(seed=seed, options=options)
         return self._seen(observations), infos
 
     def step(self, actions: Mapping[str, Any]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
-        """The environment's step; likewise."""
+        """Step the environment and keep its masks."""
         if self._nested:
             nested = {a: action_in(self.env.action_space(a), actions[a]) for a in self._nested if a in actions}
             actions = {**actions, **nested}
@@ -114,9 +116,9 @@ class FlattenedEnv(BaseParallelWrapper):
         return self._seen(observations), *rest
 
     def masks(self) -> NDArray[np.bool_] | None:
-        """(agents, choices) what is allowed at present; None if nobody has a mask.
+        """(agents, choices) masks of the coming interval; None if no agent has one.
 
-        Agents without a mask are allowed everything; where choices differ, the shorter rows end in False.
+        Agents without a mask may choose anything; shorter rows are padded with False.
         """
         if not self._masked:
             return None
@@ -124,7 +126,7 @@ class FlattenedEnv(BaseParallelWrapper):
         for row, agent in zip(rows, self.possible_agents, strict=True):
             mask = self._masked.get(agent)
             if mask is None:
-                row[: choices(self.action_spaces[agent])] = True
+                row[: n_choices(self.action_spaces[agent])] = True
             else:
                 own = flat_mask(self.env.action_space(agent), mask)
                 row[: len(own)] = own
@@ -132,22 +134,22 @@ class FlattenedEnv(BaseParallelWrapper):
 
     def _seen(self, observations: Mapping[str, Any]) -> dict[str, Any]:
         if not self._masked:
-            return {agent: split(observation)[0] for agent, observation in observations.items()}
+            return {agent: split_mask(observation)[0] for agent, observation in observations.items()}
         seen = {}
         for agent, observation in observations.items():
-            seen[agent], mask = split(observation)
+            seen[agent], mask = split_mask(observation)
             if agent in self._masked:
                 self._masked[agent] = mask
         return seen
 
 
-def plain(env: ParallelEnv) -> tuple[ParallelEnv, FlattenedEnv]:
-    """The environment made plain unless a wrapper in it did that already, and that wrapper."""
+def flatten_env(env: ParallelEnv) -> tuple[ParallelEnv, FlattenedEnv]:
+    """The environment with a FlattenedEnv around it unless one is inside already, and that FlattenedEnv."""
     inner: Any = env
     while inner is not None:
         if isinstance(inner, FlattenedEnv):
             return env, inner
-        inner = vars(inner).get("env") or vars(inner).get("aec_env")  # SuperSuit goes to AEC and back at times
+        inner = vars(inner).get("env") or vars(inner).get("aec_env")  # SuperSuit sometimes converts to AEC and back
     outer = FlattenedEnv(env)
     return outer, outer
 

@@ -1,4 +1,4 @@
-"""ObservationModel: what agents observe of an interval, by their own meters and by messages."""
+"""ObservationModel: the agents' observations of an interval, from their own meters and from messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dss_marl.mdp.sensing import Sensing
 
 
 class ObservationModel:
-    """The observations of a task's agents, without masks.
+    """Computes the observations of a task's agents, without masks.
 
     Args:
-        task: names the features and the agents.
-        sensing: measures; None where agents see the truth.
-        messages: what zones tell each other.
+        task: defines features and agents.
+        sensing: measurement errors; None: perfect measurement.
+        messages: features that zones receive from each other.
     """
 
     def __init__(self, task: Task, sensing: Sensing | None, messages: Messages) -> None:
@@ -36,13 +36,13 @@ class ObservationModel:
         return spaces.Box(np.tile(low, count), np.tile(high, count))
 
     def labels(self, agent: int) -> list[str]:
-        """(n) what each entry of an agent's observation is; "-" is padding."""
+        """(n) label of each entry of an agent's observation; "-" is padding."""
         agents, feeder = self._task.agents, self._task.feeder
         own = self._task.observer.labels(agents.views[agent], feeder)
         return own + self._messages.labels(int(agents.zone[agent]), feeder)
 
     def observe(self, now: GridState) -> np.ndarray:
-        """(A, n) float32, what agents measure and receive in an interval; call it once an interval."""
+        """(A, n) float32, measured and received in an interval; once per interval, as noise and delays advance."""
         measured = now if self._sensing is None else self._sensing.measured(now)
         rows = self._task.observer.observe(measured)
         if not self._messages.width:
@@ -51,15 +51,15 @@ class ObservationModel:
         return np.concatenate([rows, received.astype(np.float32)], axis=-1)
 
     def state(self, now: GridState | None, observations: np.ndarray) -> np.ndarray:
-        """(Z n) float32: what all zones would see if they measured perfectly.
+        """(Z n) float32: the observations of all zones under perfect sensing.
 
         Args:
             now: the interval.
-            observations: (A, n) of the same interval, which hold all of it where each zone is an agent that sees the
-                truth; computing it anew would double the cost.
+            observations: (A, n) of the same interval; reused if each zone is an agent with perfect sensing, because
+                recomputing them would double the cost.
 
         Raises:
-            RuntimeError: there is no interval yet.
+            RuntimeError: before ``reset``.
         """
         task = self._task
         if task.global_observer is task.observer and self._sensing is None:

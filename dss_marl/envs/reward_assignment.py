@@ -1,4 +1,4 @@
-"""RewardAssignment: which part of a step's reward each agent gets."""
+"""RewardAssignment: assigns a step's reward to the agents."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
-from dss_marl.grid.batches import check_one_state
+from dss_marl.grid.batch_axes import check_one_state
 from dss_marl.grid.state import Array, GridState
 
 
 class RewardAssignment:
-    """A task's ``reward_sharing``: the team's reward for all, or that of the zone, of the agent, or its difference.
+    """A task's ``reward_sharing``: team reward, zone reward, the agent's own view, or difference reward.
 
     Args:
-        task: what there is.
-        simulator: on which a difference reward tries what would have been.
+        task: defines agents and terms.
+        simulator: evaluates the counterfactuals of difference rewards.
     """
 
     def __init__(self, task: Task, simulator: Simulator) -> None:
@@ -29,10 +29,10 @@ class RewardAssignment:
         Args:
             terms: (..., K, Z) weighted reward terms of the zones.
             before, after: states around the step.
-            joint_action: (F) what the devices were asked.
+            joint_action: (F) as requested.
 
         Raises:
-            ValueError: a difference reward of several states, whose alternatives are solved one by one.
+            ValueError: difference rewards of a batch of states; counterfactuals are solved one state at a time.
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
@@ -47,7 +47,7 @@ class RewardAssignment:
         return np.array([terms.sum() - self._without(a, before, joint_action) for a in range(len(agents.names))])
 
     def _without(self, agent: int, before: GridState, joint_action: Array) -> float:
-        """The team's reward had this agent held."""
+        """Team reward if this agent had held."""
         held = np.where(
             self.task.agents.action_layout.entry_agent == agent, self.simulator.hold_action(before), joint_action
         )

@@ -1,16 +1,28 @@
-"""Scenario: a task as data, checked for what can be known of it alone."""
+"""Scenario: a task as data, validated without reading the feeder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dss_marl.devices import device_kind
-from dss_marl.engines import SyntheticSpec
+from dss_marl.engines import SyntheticSpec, check_command
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
+from dss_marl.envs.scenario_names import check_controller, check_droop, check_planner, check_terms
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
 from dss_marl.mdp.actions import encoding_kind
@@ -25,20 +37,30 @@ class _Data(BaseModel):
 
 
 class FeederSpec(_Data):
-    """Which circuit, and what is different from its file."""
+    """The circuit, and changes to its file."""
 
     name: str = Field(default="", description="a shipped feeder, or the path of a .dss file")
-    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated one of any size")
-    source_pu: float | None = Field(default=None, gt=0.5, lt=1.5, description="source voltage; None: the file's")
+    synthetic: SyntheticSpec | None = Field(default=None, description="or a generated feeder of any size")
+    source_pu: float | None = Field(
+        default=None, gt=0.5, lt=1.5, description="source voltage [pu]; None: as in the file"
+    )
     load_v_pu: tuple[float, float] | None = Field(
-        default=(0.8, 1.2), description="range where loads keep their model; outside they become impedances"
+        default=(0.8, 1.2), description="voltage range of the loads' model [pu]; outside it they become impedances"
     )
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
-    closed: dict[str, bool] = Field(default={}, description="switch and capacitor states at reset, likewise")
+    closed: dict[str, bool] = Field(default={}, description="initial switch and capacitor states")
     import_limit_kw: float | None = Field(
-        default=None, gt=0, description="what may be drawn from the source [kW]; None: any amount"
+        default=None, gt=0, description="limit of the import from the source [kW]; None: no limit"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
+
+    @field_validator("commands")
+    @classmethod
+    def _touch_no_file(cls, commands: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not (info.context or {}).get("allow_code"):
+            for command in commands:
+                check_command(command)
+        return commands
 
     @model_validator(mode="after")
     def _one_of_both(self) -> FeederSpec:
@@ -55,7 +77,7 @@ class FeederSpec(_Data):
 
 
 class Scenario(_Data):
-    """A task as data: feeder, devices, zones, days, what agents see, what is rewarded, and for how long."""
+    """A task as data: feeder, devices, zones, profiles, agents, observations, rewards and horizon."""
 
     name: str
     title: str = ""
@@ -65,14 +87,14 @@ class Scenario(_Data):
     zones: dict[str, Any] = Field(description="method and its options")
     profiles: ProfilesSpec
     agents: Literal["zone", "kind", "device"] = Field(
-        default="zone", description="one for each zone, for each kind of device in a zone, or for each device"
+        default="zone", description="one per zone, per kind of device in a zone, or per device"
     )
     actions: str = Field(default="box", description="box, multidiscrete, native, or package.module:Class")
-    levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry, where actions are discrete")
+    levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry if actions are discrete")
     steps: int = Field(default=96, ge=1, description="horizon")
     dt_h: float = Field(default=0.25, gt=0, le=24)
     start_hour: float = Field(default=0.0, ge=0, lt=24, description="time of day at which an episode starts")
-    horizon: int = Field(default=1, ge=1, description="intervals that forecasts reach, the coming one included")
+    horizon: int = Field(default=1, ge=1, description="number of intervals in a forecast, including the coming one")
     observations: tuple[str, ...] = Field(min_length=1)
     observed_voltages: Literal["coming", "last"] = "coming"
     sensing: SensingSpec = SensingSpec()
@@ -89,33 +111,86 @@ class Scenario(_Data):
     )
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
-        description="branches, one of which, drawn at reset, is broken all day (several at once are joined by +), two "
-        "in the split outage_season; or the days' own outages",
+        description="branches, one of which, drawn at reset, is faulted all day (simultaneous ones joined by +), two "
+        "in the split outage_season; 'outages': the days' own outages",
     )
-    priorities: PrioritySpec | None = Field(default=None, description="loads that matter more when not all are served")
-    cold_load: ColdLoadSpec | None = Field(default=None, description="what was dark draws more when it comes back")
+    priorities: PrioritySpec | None = Field(default=None, description="weights of unserved energy by load class")
+    cold_load: ColdLoadSpec | None = Field(default=None, description="cold-load pickup after an interruption")
     excluded_buses: tuple[str, ...] = Field(
-        default=(), description="buses beside the source whose voltage nobody can change"
+        default=(), description="buses without influence of any device, excluded from rewards like the source bus"
     )
     failure_penalty: float = Field(
-        default=100.0, ge=0, description="taken from the team's reward if the power flow fails"
+        default=100.0, ge=0, description="subtracted from the team reward if the power flow fails"
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
     tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
+    tuned_on: str = Field(
+        default="", description="key of the feeder, inverters and rewards that it was tuned on; 'dss-marl tune' says it"
+    )
     reference_controller: str = Field(
         default="best_known",
-        description="the controller that scores 1; another stands in where solving a day costs too much",
+        description="the controller that scores 1; name another one if plans would take too long to compute",
     )
     planner: str = Field(
-        default="", description="plans its days: exact_dp, ..., or package.module:name; empty: the first that can"
+        default="", description="of days: exact_dp, ..., or package.module:name; empty: the first that fits"
     )
-    training: dict[str, Any] = Field(default={}, description="settings that train this scenario well")
+    training: dict[str, Any] = Field(default={}, description="recommended training settings")
+    _allow_code: bool = PrivateAttr(default=False)  # consent is the reader's: no file can give it
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep the consent with which the scenario was read."""
+        self._allow_code = bool((context or {}).get("allow_code"))
+
+    @property
+    def allow_code(self) -> bool:
+        """Whether whoever read the scenario allowed OpenDSS commands that may touch files or load code."""
+        return self._allow_code
+
+    @field_validator("name")
+    @classmethod
+    def _names_folders(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+            raise ValueError(
+                f"must be at most 100 letters, digits, '_', '-' and '.', as files and folders are named by it; "
+                f"got {name!r}"
+            )
+        return name
 
     @field_validator("actions")
     @classmethod
     def _known_encoding(cls, name: str) -> str:
         encoding_kind(name)
         return name
+
+    @field_validator("rewards", "costs", "observations")
+    @classmethod
+    def _known_terms(cls, names: Any, info: ValidationInfo) -> Any:
+        check_terms(**{str(info.field_name): tuple(names)})
+        return names
+
+    @field_validator("reference_controller")
+    @classmethod
+    def _known_controller(cls, name: str) -> str:
+        check_controller(name)
+        return name
+
+    @field_validator("planner")
+    @classmethod
+    def _known_planner(cls, name: str) -> str:
+        check_planner(name)
+        return name
+
+    @field_validator("tuned_droop")
+    @classmethod
+    def _whole_curve(cls, curve: dict[str, float]) -> dict[str, float]:
+        check_droop(curve)
+        return curve
+
+    @field_validator("training")
+    @classmethod
+    def _known_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        TrainingSettings.model_validate(settings)  # its complaints become this scenario's
+        return settings
 
     @field_validator("levels")
     @classmethod
@@ -125,47 +200,65 @@ class Scenario(_Data):
         return levels
 
     def replace(self, **changes: Any) -> Scenario:
-        """A copy with some fields changed, validated anew; nested fields as ``feeder={"source_pu": 1.0}``."""
-        return scenario_from(merged(self.model_dump(), changes))
+        """A validated copy with some fields changed; nested fields as ``feeder={"source_pu": 1.0}``."""
+        return scenario_from(merged(self.model_dump(), changes), self.allow_code)
 
     def under_circuit_controls(self) -> Scenario:
-        """The same task with its regulators and capacitors left to the circuit's own controls.
+        """The same task with regulators and capacitors under the circuit's own controls.
 
-        Where that may leave zones without a device, an agent for each device stands in for the zones' agents.
+        There is one agent per device where zones might be left without a device. Where no device would be left at all,
+        they stay: ``default_action`` moves none, and the controls act on them.
         """
         kept = [spec for spec in self.devices if not device_kind(spec["kind"]).circuit_controls]
         gone = {spec["kind"] for spec in self.devices} - {spec["kind"] for spec in kept}
+        if not kept:
+            return self.replace(circuit_controls=True, attack=None)
         attack = self.attack and self.attack.without(gone)
         alone = self.agents == "zone" and self.attack is None and len(kept) < len(self.devices)
         agents = "device" if alone else self.agents
         return self.replace(devices=kept, circuit_controls=True, agents=agents, attack=attack)
 
 
-def scenario_from(data: Mapping[str, Any]) -> Scenario:
+def scenario_from(data: Mapping[str, Any], allow_code: bool = False) -> Scenario:
     """A scenario from plain data.
+
+    Args:
+        data: its fields.
+        allow_code: accept OpenDSS commands that may touch files or load code; only for data that you trust.
 
     Raises:
         ValueError: a key is unknown, missing or of the wrong type; names each, and the keys that are known.
     """
     try:
-        return Scenario.model_validate(dict(data))
+        return Scenario.model_validate(dict(data), context={"allow_code": allow_code})
     except ValidationError as error:
-        chosen = {}
-        with suppress(ValueError):  # a kind that is not there is among the complaints
+        chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings}
+        with suppress(ValueError):  # an unknown kind is reported with the other errors
             chosen["profiles"] = profile_kind_of(data.get("profiles"))
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Feeder, profiles and training are merged key by key; everything else is replaced whole."""
-    result = dict(base)
-    for key, value in changes.items():
-        if (
-            key in ("feeder", "profiles", "training")
-            and isinstance(value, Mapping)
-            and isinstance(base.get(key), Mapping)
-        ):
-            result[key] = {**base[key], **value}
-        else:
-            result[key] = value
+    """The data of a scenario with changes.
+
+    Feeder, profiles and training are merged key by key, but only with their like: what was set for another circuit
+    (its source voltage, taps, commands, limits) or another kind of profiles does not follow. Everything else is
+    replaced whole. A droop curve brings its own ``tuned_on``.
+    """
+    result = {**base, **changes}
+    for key, alike in (("feeder", _same_circuit), ("profiles", _same_kind), ("training", lambda *_: True)):
+        old, new = base.get(key), changes.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and alike(old, new):
+            result[key] = {**old, **new}
+    if "tuned_droop" in changes:
+        result["tuned_on"] = changes.get("tuned_on", "")
     return result
+
+
+def _same_circuit(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return all(not new.get(key) or new[key] == old.get(key) for key in ("name", "synthetic"))
+
+
+def _same_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    kind = old.get("kind", "synthetic")
+    return bool(new.get("kind", kind) == kind)

@@ -1,4 +1,4 @@
-"""Reasons: what a scenario's file says beside its keys, which parsing loses."""
+"""Scenario comments: the reasons given in a scenario's file, which YAML parsing drops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ENTRY = re.compile(r"^(\s+)(\"?)([A-Za-z_][\w.:]*)\2:\s*[^#]*?(?:#\s*(.*))?$")
 
 
 def reasons(name_or_path: str | Path, section: str) -> dict[str, str]:
-    """Key to the comment beside it, or above it, in a section of a scenario's file or of the base that has the section.
+    """Comment of each key, next to it or above it, in a section of a scenario's file or else of its base.
 
     Args:
         name_or_path: a shipped scenario's name, or the path of a YAML file.
-        section: a top-level key whose value is a mapping, a line for each key.
+        section: a top-level key whose value is a mapping, one line per key.
 
     Returns:
-        "" where nothing is said; {} where there is no such file or section.
+        key to comment, "" if there is none; {} if there is no such file or section.
     """
     path: Path | None = _file(name_or_path)
     seen: set[Path] = set()
@@ -44,7 +44,7 @@ def _file(name_or_path: str | Path) -> Path | None:
 
 
 def _section(lines: list[str], section: str) -> dict[str, str]:
-    """A comment of its own line belongs to the key below, or, indented further than the keys, to the key above."""
+    """A comment on its own line belongs to the key below, or, if indented further than the keys, to the key above."""
     result: dict[str, str] = {}
     inside, above, depth = False, [], 0
     for line in lines:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dss_marl._assets import data_folder, known_names
+from dss_marl._assets import data_folder, known_names, read_text, read_yaml
 from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
 
-def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
+def load_scenario(name_or_path: str | Path | Scenario, allow_code: bool = False) -> Scenario:
     """A shipped scenario by name, or one from a YAML file; a ``base:`` names the scenario that it changes.
+
+    Args:
+        name_or_path: a shipped scenario's name or a YAML file's path; a Scenario is returned as it is.
+        allow_code: accept OpenDSS commands that may touch files or load code; only for files that you trust.
 
     Raises:
         ValueError: no such scenario or file, or its content is wrong.
@@ -27,7 +32,7 @@ def load_scenario(name_or_path: str | Path | Scenario) -> Scenario:
     """
     if isinstance(name_or_path, Scenario):
         return name_or_path
-    return scenario_from(_read_yaml(name_or_path))
+    return scenario_from(_read_yaml(name_or_path), allow_code)
 
 
 def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -45,19 +50,13 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
     if path in above:
         chain = " -> ".join(p.stem for p in (*above, path))
         raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{str(path)!r} is not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{str(path)!r} must hold keys and values, like the shipped scenarios do")
-    data = locate_modules(data, path.parent)
-    data.setdefault("name", path.stem)
+    data = _parsed(path)
+    data.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem).lstrip(".-") or "scenario")
     feeder = data.get("feeder")
     if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
         feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
     zones = data.get("zones")
-    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, or else to the working folder
+    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, else relative to the working folder
         beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
         zones["file"] = str(beside) if beside.is_file() else zones["file"]
     profiles = data.get("profiles")
@@ -69,3 +68,16 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         base = str(beside) if base not in known and beside.is_file() else base
         return merged(_read_yaml(base, (*above, path)), data)
     return data
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file, its modules located."""
+    try:
+        data = read_yaml(read_text(path, f"scenario file {str(path)!r}"))
+        if not isinstance(data, dict):
+            raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
+        return dict(locate_modules(data, path.parent))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{str(path)!r} is not YAML: {error}") from None
+    except RecursionError:  # an alias of what it is in, too
+        raise ValueError(f"{str(path)!r} is nested too deeply") from None

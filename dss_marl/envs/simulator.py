@@ -16,21 +16,21 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 
-_SETTLED = 0.005  # of reactive power over rating, between what a voltage-dependent device gives and what it should give
-_MOST_SOLVES = 60  # until it has settled
+_SETTLED = 0.005  # largest deviation of a voltage-dependent device from its curve, reactive power over rating
+_MOST_SOLVES = 60  # power flows until voltage-dependent devices have settled
 
 
 class Simulator:
-    """One feeder on one engine.
+    """Operates one feeder on one engine.
 
     Args:
-        task: what there is.
-        engine: solves it.
+        task: defines feeder, devices and profiles.
+        engine: solves the power flow.
 
     Attributes:
-        fleet: all devices.
-        cold_load: how loads come back after an interruption; None where the scenario does not say.
-        cold_load_rows: where its numbers lie in the device state, after those of the devices.
+        fleet: all device groups.
+        cold_load: model of cold-load pickup; None if the scenario has none.
+        cold_load_rows: rows of its state in the device state, after those of the devices.
     """
 
     def __init__(self, task: Task, engine: Engine) -> None:
@@ -50,13 +50,13 @@ class Simulator:
 
     @property
     def conditions(self) -> EpisodeConditions:
-        """Of the running episode; may be put back to go on with another.
+        """Conditions of the running episode; set them to continue another episode.
 
         Raises:
             RuntimeError: no episode has begun.
         """
         if self._conditions is None:
-            raise RuntimeError("the simulator is on no day; call begin first")
+            raise RuntimeError("the simulator has no running episode; call begin first")
         return self._conditions
 
     @conditions.setter
@@ -64,19 +64,24 @@ class Simulator:
         self._conditions = conditions
 
     def begin(self, number: int, start: Setpoints, faults: Sequence[str] | None = ()) -> GridState:
-        """Reset to a day: the state of its first interval, devices at their start.
+        """Start a day: the state of its first interval, with devices in their initial state.
 
         Args:
             number: of the day.
-            start: taps and switches at the beginning.
-            faults: branches that are broken throughout; None takes the day's own outages, each for its time. Protection
-                opens the switches around what breaks; an outage that no switch parts from the source is left out.
+            start: initial taps and switches.
+            faults: branches faulted throughout the episode; None: the day's own outages, each for its duration.
+                Protection opens the switches around a fault; outages that no switch can isolate are ignored.
 
         Raises:
-            ValueError: no such day or branch, or no switch parts a broken branch from the source.
+            ValueError: no such day or branch, or no switch isolates a faulted branch from the source; nothing has
+                changed.
+            PowerFlowError: the first interval cannot be solved.
         """
-        task = self.task
-        self._conditions = today = EpisodeConditions.of_day(task, number, faults)
+        return self.enter(number, start, EpisodeConditions.of_day(self.task, number, faults))
+
+    def enter(self, number: int, start: Setpoints, today: EpisodeConditions) -> GridState:
+        """As ``begin``, on a day whose conditions are known."""
+        task, self._conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
         if self.cold_load is not None:
@@ -89,17 +94,17 @@ class Simulator:
     # --- one interval ------------------------------------------------------------------------------------------------
 
     def operate(self, now: GridState, joint_action: Array) -> tuple[GridState, IntArray]:
-        """The coming interval with the devices acting.
+        """Operate the coming interval with a joint action.
 
         Args:
-            now: as agents saw it.
-            joint_action: (F) what each entry of each device is asked for; held where the device may not act now.
+            now: the coming interval as observed.
+            joint_action: (F) request to each entry; a device that cannot act in this step holds.
 
         Returns:
             the interval as operated, and (D) 1 where a device's limit cut the request.
 
         Raises:
-            PowerFlowError: it cannot be solved.
+            PowerFlowError: the power flow fails.
         """
         fleet, interval = self.fleet, self.conditions.interval(now.step)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
@@ -123,30 +128,30 @@ class Simulator:
     def observe(
         self, step: int, present: Setpoints, device_state: Array, action: Array, last: GridState | None
     ) -> GridState:
-        """Interval ``step`` as agents see it: its load and PV, the devices where they are.
+        """Interval ``step`` as observed: its load and PV with all devices held.
 
         Args:
             step: number of the interval.
-            present: taps and switches as they are.
+            present: present taps and switches.
             device_state: of the devices.
-            action: what they did last.
-            last: the interval before, whose voltages stand where the scenario observes the last ones.
+            action: (F) their last action.
+            last: the interval before, the source of voltages if the scenario's ``observed_voltages`` is "last".
         """
         stale = last is not None and self.task.scenario.observed_voltages == "last"
         return self.hold(step, present, device_state, action, last.solution if stale and last is not None else None)
 
     def observe_next(self, after: GridState) -> GridState:
-        """The interval after one as operated, as agents see it."""
+        """The interval that follows an operated one, as observed."""
         return self.observe(after.step + 1, after.setpoints, after.device_state, after.action, after)
 
     def hold(
         self, step: int, present: Setpoints, device_state: Array, action: Array, solution: Solution | None
     ) -> GridState:
-        """Interval ``step`` with the devices where they are.
+        """Interval ``step`` with all devices held.
 
         Args:
             step, present, device_state, action: as in ``observe``.
-            solution: stands in for that of a power flow; None: the interval is solved.
+            solution: used instead of a power flow; None: the interval is solved.
         """
         interval = self.conditions.interval(step)
         setpoints = self.conditions.setpoints(step, self.conditions.protected(step, present))
@@ -157,19 +162,19 @@ class Simulator:
         nothing_yet = self.fleet.zeros(device_state)
         return self._state(interval, setpoints, solution, device_state, action=action, unmet_kwh=nothing_yet)
 
-    # --- what devices may do -----------------------------------------------------------------------------------------
+    # --- feasible actions --------------------------------------------------------------------------------------------
 
     def hold_action(self, now: GridState) -> Array:
-        """(F) the joint action that keeps every device as it is."""
+        """(F) the joint action that keeps every device at its set point."""
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         return self.fleet.hold_action(now.device_state, setpoints, self.conditions.interval(now.step))
 
     def feasible(self, now: GridState, values: Array) -> BoolArray:
-        """(F, L) whether the devices would do just that.
+        """(F, L) True where the devices would execute the value without limiting it.
 
         Args:
             now: before the interval.
-            values: (F, L) what to try in each entry, one level after the other.
+            values: (F, L) values to try in each entry, level by level.
         """
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         return self.fleet.feasible(values, now.device_state, setpoints, self.conditions.interval(now.step))
@@ -177,7 +182,7 @@ class Simulator:
     # --- the power flow ----------------------------------------------------------------------------------------------
 
     def _pick_up(self, step: int, setpoints: Setpoints, device_state: Array) -> BoolArray:
-        """Loads that come back draw more; (L) which loads are supplied, none where the scenario has no cold load."""
+        """Apply cold-load pickup; returns (L) which loads are supplied, (0) without cold-load pickup."""
         if self.cold_load is None:
             return np.zeros(0, bool)
         supplied = self.cold_load.supplied(setpoints, self.conditions.injections_kw(step))
@@ -185,7 +190,7 @@ class Simulator:
         return supplied
 
     def _solve_operated(self, setpoints: Setpoints, device_state: Array) -> Solution:
-        """As ``_solve``; the circuit's own controls act where the scenario has them, and move taps and switches."""
+        """As ``_solve``, with the circuit's own controls if the scenario has them; these change taps and switches."""
         controls = self.task.scenario.circuit_controls
         solution = self._solve(setpoints, device_state, controls)
         if controls:
@@ -194,9 +199,9 @@ class Simulator:
         return solution
 
     def _solve(self, setpoints: Setpoints, device_state: Array, controls: bool) -> Solution:
-        """The power flow, with devices that follow their voltages settled; their state changes in place."""
+        """The power flow with voltage-dependent devices settled; their state changes in place."""
         if self._direction is not None and not controls:
-            setpoints = self._bypass(setpoints)  # shares all but the taps, so what responds below moves both
+            setpoints = self._bypass(setpoints)  # shares all arrays but the taps, so that responses below change both
         solution = self.engine.solve(setpoints, controls)
         if not self.fleet.voltage_dependent:
             return solution
@@ -207,9 +212,9 @@ class Simulator:
         return solution
 
     def _bypass(self, setpoints: Setpoints) -> Setpoints:
-        """The same with regulators in neutral that are not fed from their first side; the positions are kept.
+        """The set points with regulators in reverse flow at neutral; the original keeps their positions.
 
-        Fed from behind, they would raise the wrong side: the circuit's own controls then run to an end.
+        In reverse flow a regulator would raise the wrong side, and the circuit's own controls would run to the end.
         """
         assert self._direction is not None
         forward = self._direction.fed_forward(setpoints.closed)
@@ -220,7 +225,7 @@ class Simulator:
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, **rest: Array
     ) -> GridState:
-        """All of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
+        """The grid state of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
         fleet, today = self.fleet, self.conditions
         return GridState(
             interval.step,

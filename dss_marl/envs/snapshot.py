@@ -1,4 +1,4 @@
-"""EpisodeState: the running episode of an environment; and a snapshot of it, to go on from later."""
+"""The running episode of an environment (EpisodeState), and what ``save_state`` returns (Snapshot)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from dss_marl.mdp.sensing import SensingState
 
 @dataclass
 class EpisodeState:
-    """What changes in an environment from step to step.
+    """Everything in an environment that changes from step to step.
 
-    Arrays and grid states are replaced, never written, so copies may share them.
+    Arrays and grid states are replaced, never modified, so that copies may share them.
 
     Attributes:
-        rng: the stream of days, faults and of the seeds of noise, losses and attacks; goes on from episode to episode.
-        observations: (A, n) float32, what agents observe now.
-        agents: those that still act; none before the first reset and after the end.
+        rng: stream of days, faults and the seeds of noise, message loss and attacks; continues across episodes.
+        observations: (A, n) float32, of the coming interval.
+        agents: active agents; none before the first reset and after the end.
         day: its number, from 0; -1 before the first reset.
         before, after: the states around the last step; None after a reset.
-        now: the coming interval as it is; None before the first reset.
-        levels: what the devices may do in it; None where no action is a choice.
+        now: the coming interval with the devices held; None before the first reset.
+        levels: that the devices can execute in it; None if no action is a choice.
         team_reward: of the last step.
+        interrupted: the error that ended the episode within a step or reset; "" where none did.
     """
 
     rng: np.random.Generator
@@ -42,21 +43,22 @@ class EpisodeState:
     now: GridState | None = None
     levels: Levels | None = None
     team_reward: float = 0.0
+    interrupted: str = ""
 
     def copy(self) -> EpisodeState:
-        """The same with a random stream of its own."""
+        """A copy with an independent random stream."""
         return replace(self, rng=copy.deepcopy(self.rng), agents=list(self.agents))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A running episode as ``ZoneEnv.save_state`` gives it; may be pickled.
+    """A running episode as returned by ``ZoneEnv.save_state``; picklable.
 
     Attributes:
         scenario: of the environment.
         episode: its state.
         conditions: of the simulator; None before the first reset.
-        messages, sensing, attack: states of these parts; None where the scenario has none.
+        messages, sensing, attack: states of these parts; None if the scenario has none.
     """
 
     scenario: Scenario

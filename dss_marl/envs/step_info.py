@@ -1,4 +1,4 @@
-"""StepInfo: the numbers that agents get with each step, by name."""
+"""StepInfo: the infos of a step, by name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
-_COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")  # see ZoneEnv for what each is
+_COUNTS = ("clipped", "limited", "refused", "illegal", "attacked", "failed")  # described in ZoneEnv
 
 
 class Request(NamedTuple):
-    """What is asked of the devices in a step, and what became of the agents' actions on the way there.
+    """The joint action requested in a step, and what was changed on the way from the agents' actions.
 
     Attributes:
         joint_action: (F) in [-1, 1].
-        clipped: (A) numbers of each agent that were out of range.
-        illegal: (A) choices of each agent that its mask forbids.
+        clipped: (A) count of each agent's values outside [-1, 1].
+        illegal: (A) count of each agent's masked choices.
         attacked: (A) True where an agent is compromised.
     """
 
@@ -29,11 +29,11 @@ class Request(NamedTuple):
 
 
 class StepInfo:
-    """The infos of a task: the same keys in each, in one order.
+    """Builds the infos of a task: always the same keys in the same order.
 
     Args:
-        task: names the reward terms and costs.
-        coupled: (D) True where devices stand in each other's way; their limits count as refusals.
+        task: defines reward terms and costs.
+        coupled: (D) True for devices whose requests can exclude each other; their limits count as refused.
     """
 
     def __init__(self, task: Task, coupled: BoolArray) -> None:
@@ -44,7 +44,7 @@ class StepInfo:
         self._row = {name: row for row, name in enumerate(self._keys)}
 
     def at_reset(self, day: int, attacked: BoolArray) -> dict[str, dict[str, Any]]:
-        """Infos of a new episode, whose first step finds these agents (A) compromised."""
+        """Infos of a new episode; ``attacked`` (A) are the agents compromised in its first step."""
         return self._by_agent(self._blank(), False, day=day, attacked=attacked)
 
     def of_step(
@@ -54,7 +54,7 @@ class StepInfo:
 
         Args:
             day: number of the day.
-            request: what was asked.
+            request: of the step.
             terms: (K, Z) reward terms and costs of all zones.
             limited: (D) 1 where a device's limit cut the request.
             truncated: whether the episode is over.
@@ -74,7 +74,7 @@ class StepInfo:
         )
 
     def of_failure(self, day: int, request: Request) -> dict[str, dict[str, Any]]:
-        """Infos where the power flow failed: no interval was operated."""
+        """Infos after a failed power flow: no interval was operated."""
         return self._by_agent(
             self._blank(),
             False,
@@ -90,7 +90,7 @@ class StepInfo:
         return np.zeros((len(self._keys), len(self._agents.names)))
 
     def _by_agent(self, values: Array, truncated: bool, **counts: Any) -> dict[str, dict[str, Any]]:
-        """One dict for each agent, of (keys, A) values with these counts, (A) or a number each, written in."""
+        """One dict per agent from (keys, A) values, after writing these counts, (A) or scalar, into them."""
         for name, count in counts.items():
             values[self._row[name]] = count
         return {

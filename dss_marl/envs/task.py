@@ -1,7 +1,8 @@
-"""Task: a scenario with everything that its data name, found and checked."""
+"""Task: a scenario with everything that it names resolved and checked."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,8 +16,10 @@ from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
 from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
 from dss_marl.envs.validation_messages import readable
-from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.elements import PROFILE_DRIVEN
+from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
+from dss_marl.grid.own_elements import own_elements
 from dss_marl.grid.state import Array, GridState, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.actions import Encoding, encoding
@@ -32,22 +35,22 @@ from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 @dataclass(frozen=True)
 class Task:
-    """What an environment needs, found and checked.
+    """The parts of an environment, resolved from a scenario and checked.
 
     Attributes:
-        scenario: the data that it was built from.
-        feeder: the circuit with the scenario's units in it.
-        device_groups: the devices, kind by kind.
-        zones, all_zones: one by one, and together.
-        agents: who acts, and through which slots.
-        encoding: how they say what.
-        observer: what agents see.
-        global_observer: the same of all zones, for a central critic.
+        scenario: from which it was built.
+        feeder: the circuit including the scenario's units.
+        device_groups: the devices, one group per kind.
+        zones, all_zones: one by one, and stacked.
+        agents: their zones, views and action layout.
+        encoding: of their actions.
+        observer: computes the agents' observations.
+        global_observer: the same for all zones, for a central critic.
         reward_model: the weighted reward terms, and the costs.
-        profiles: the days.
+        profiles: of its days.
         start: set points at reset, before the day's injections.
         sample: a state of the right shapes.
-        priorities: of the loads; None where all weigh the same.
+        priorities: of the loads; None if all weigh the same.
     """
 
     scenario: Scenario
@@ -66,13 +69,13 @@ class Task:
     priorities: Priorities | None = None
 
     def attack(self) -> Attack | None:
-        """A new attack, where the scenario has one; its random numbers come with its reset."""
+        """A new attack, None if the scenario has none; its random stream is set by its reset."""
         spec = self.scenario.attack
         return None if spec is None else _attack(spec, self.agents, self.device_groups)
 
     @cached_property
     def topology(self) -> Topology:
-        """The feeder contracted to what its switches join; remembers the switch states that it has met."""
+        """The feeder contracted to the blocks between its switches; caches the switch states evaluated."""
         return Topology.build(self.feeder)
 
     @property
@@ -87,28 +90,30 @@ class Task:
 
     @property
     def default_action(self) -> Array:
-        """(F) every entry of every device as if nobody controlled it."""
+        """(F) the action of uncontrolled devices."""
         return self.sample.action
 
 
 def build_task(scenario: Scenario) -> Task:
-    """Read the feeder and find everything that the scenario names; see Task.
+    """Read the feeder and resolve everything that the scenario names; see Task.
 
     Raises:
-        ValueError: something named does not exist or does not fit; says what, where and what is known.
+        ValueError: something named does not exist or is incompatible; the message says where, and what is known.
     """
     specs = _device_specs(scenario)
     kinds = sorted(specs, key=lambda kind: device_kind(kind).dispatch_order)
     units = [unit for kind in kinds for unit in device_kind(kind).added_units(specs[kind])]
+    units.append(AddedUnit(replaces="*", kind=PROFILE_DRIVEN))  # what no device controls, the day moves
     switches = [row for kind in kinds for row in device_kind(kind).added_switches(specs[kind])]
     spec = scenario.feeder
     edits = circuit_edits(spec.source_pu, spec.load_v_pu, spec.commands)
     feeder = read_feeder(_circuit(spec), edits, units, switches)
-    built = {kind: _with_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
-    kinds = [kind for kind in kinds if built[kind].size]  # what only adds to the circuit is no device
+    _warn_of_held(scenario, feeder)
+    built = {kind: _with_act_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
+    kinds = [kind for kind in kinds if built[kind].size]  # a kind that only adds to the circuit has no devices
     groups = tuple(built[kind] for kind in kinds)
     if not groups:
-        raise ValueError(f"scenario {scenario.name!r} has no device that anybody moves; add one")
+        raise ValueError(f"scenario {scenario.name!r} has no controllable device; add one")
     zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses)
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:
@@ -123,7 +128,7 @@ def build_task(scenario: Scenario) -> Task:
         group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)
     observer = Observer.build(scenario.observations, agents.views, agents.all_views, sample)
-    Messages(scenario.messages, feeder, zones, sample)  # what it refuses is refused here, not at the first step
+    Messages(scenario.messages, feeder, zones, sample)  # raises its errors here, not at the first step
     if scenario.attack is not None:
         _attack(scenario.attack, agents, groups)
     check_faults(scenario, feeder, start)
@@ -147,6 +152,18 @@ def build_task(scenario: Scenario) -> Task:
     )
 
 
+def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:
+    """One warning for all that keeps one power day and night; ``feeder_report`` and ``dss-marl show`` list it."""
+    held = [row for row in own_elements(feeder) if row.held]
+    if held:
+        names = ", ".join(row.name for row in held[:5]) + (f" and {len(held) - 5} more" if len(held) > 5 else "")
+        warnings.warn(
+            f"scenario {scenario.name!r}: {len(held)} element(s) of the circuit keep one power at all hours, at "
+            f"midnight too: {names}; give them a LoadShape, make them devices with names: circuit, or disable them",
+            stacklevel=3,
+        )
+
+
 def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) -> RewardModel:
     rewards = {short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()}
     costs = {short: cost_channel(name) for short, name in _short(scenario.costs).items()}
@@ -168,7 +185,7 @@ def _check_times(scenario: Scenario) -> None:
         raise ValueError(
             f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
         )
-    reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # from the interval after the last
+    reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # the forecast issued after the last interval
     last = scenario.start_hour + (scenario.steps + reach) * scenario.dt_h
     if last > 48 + 1e-9:
         raise ValueError(
@@ -178,10 +195,10 @@ def _check_times(scenario: Scenario) -> None:
 
 
 def _short(names: Iterable[str]) -> dict[str, str]:
-    """Names as infos show them, without the module; each to the full name.
+    """Names as shown in infos, without the module, each to the full name.
 
     Raises:
-        ValueError: two would be shown alike.
+        ValueError: two would have the same short name.
     """
     result: dict[str, str] = {}
     for name in names:
@@ -209,11 +226,11 @@ def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
     return specs
 
 
-def _with_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
-    """The group; a kind that says nothing of ``every`` gets it where all its specs agree.
+def _with_act_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
+    """The group; a kind that does not set ``act_every`` itself gets it if all its specs agree.
 
     Raises:
-        ValueError: they differ, and the kind does not say which device is whose.
+        ValueError: the specs differ, and the kind does not assign them to devices.
     """
     every = {spec.act_every for spec in specs}
     if group.act_every is not None or every == {1}:
@@ -251,12 +268,12 @@ def _start(scenario: Scenario, feeder: Feeder) -> Setpoints:
 
 
 def _kept(scenario: Scenario, feeder: Feeder) -> int:
-    """Numbers that a state keeps after those of the devices; see ColdLoad."""
+    """Length of the state of cold-load pickup, after that of the devices; see ColdLoad."""
     return 0 if scenario.cold_load is None else 2 * len(feeder.loads)
 
 
 def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], start: Setpoints) -> GridState:
-    """A state of the right shapes, all voltages 1 pu, to try functions on before anything is solved."""
+    """A state of the right shapes, all voltages 1 pu, to test functions on before anything is solved."""
     n = len(feeder.nodes)
     solution = Solution(
         v_pu=np.ones(n),
@@ -267,7 +284,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         energised=np.ones(n, bool),
         tap=start.tap,
         closed=start.closed,
-        currents=partial(np.zeros, len(feeder.branches)),  # may be pickled, as a lambda may not
+        currents=partial(np.zeros, len(feeder.branches)),  # picklable, unlike a lambda
     )
     return GridState(
         0,

@@ -1,4 +1,4 @@
-"""Messages of pydantic's validation, as a user reads them."""
+"""Readable messages for pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from pydantic import BaseModel, ValidationError
 def readable(
     error: ValidationError, model: type[BaseModel], where: str, chosen: Mapping[str, type[BaseModel]] | None = None
 ) -> str:
-    """Pydantic's complaints as lines that name the place, the key and the known keys.
+    """Pydantic's errors as lines that name the location, the key and the known keys.
 
     Args:
-        error: the complaints.
-        model: what was validated.
-        where: begins each line.
-        chosen: models of the keys whose data choose their model.
+        error: of the validation.
+        model: that was validated.
+        where: prefix of each line.
+        chosen: models of the keys whose model depends on their data.
     """
     lines = []
     for problem in error.errors():
         loc = problem["loc"]
         if problem["type"] == "unknown_kind":
             loc = (*loc, "kind")
-        path = ".".join(str(part) for part in loc)
-        message = problem["msg"]
+        path = ".".join(str(part) for part in loc if not str(part).endswith("]"))  # without the member of a union
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
+            message = f"must be a list, such as [{problem['input']}]; got {problem['input']!r}"
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1], chosen or {})
             close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)

@@ -1,9 +1,12 @@
-"""ZoneEnv: the PettingZoo ParallelEnv, the step and nothing else."""
+"""ZoneEnv: a scenario as a PettingZoo ParallelEnv."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -13,15 +16,17 @@ from pettingzoo import ParallelEnv
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.action_masks import ActionMasks
-from dss_marl.envs.faults import draw_faults
+from dss_marl.envs.conditions import EpisodeConditions
+from dss_marl.envs.faults import checked_faults, draw_faults
 from dss_marl.envs.observation_model import ObservationModel
+from dss_marl.envs.rendering import check_render_mode, zone_table
 from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EpisodeState, Snapshot
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
-from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 
@@ -30,35 +35,38 @@ StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, 
 
 
 class ZoneEnv(ParallelEnv):
-    """A scenario as a game of agents.
+    """A scenario as a multi-agent environment.
 
-    One step is one interval of the day. Agents see the coming interval's load and PV with the voltages that these
-    cause at the present set points; their actions then act in that interval. All agents start and end together: by
+    One step is one interval of the day. Agents observe the coming interval's load and PV and the resulting voltages at
+    the present set points; their actions take effect in that interval. All agents start and end together: by
     truncation at the horizon, or by termination with ``failure_penalty`` if the power flow fails.
 
-    Observations are (n,) float32, actions as the scenario's ``actions`` encode them, both alike for all agents unless
-    native; ``labels`` tells what the entries are. Where an action has choices, an observation is a dict of
-    ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only some
-    of the devices have choices. A choice that the mask forbids is no error: the device holds, and ``illegal`` counts.
+    Observations are (n,) float32, actions as encoded by the scenario's ``actions``; all agents have the same spaces
+    unless actions are native, and ``labels`` names the entries. Where an action has choices, an observation is a dict
+    of ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only
+    some devices have choices. A masked choice is not an error: the device holds, and ``illegal`` counts it.
 
     Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
-    agent's zone), ``clipped`` (numbers out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (those of switches that stood in each other's way), ``illegal``, ``attacked`` (1 while the agent is
+    agent's zone), ``clipped`` (values out of range), ``limited`` (requests cut by a device's limit), ``refused``
+    (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
     compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
+    Not thread-safe: an environment belongs to the first thread that uses it, until ``close``; another gets a
+    RuntimeError. After an error in ``reset`` or ``step`` either nothing has changed, or ``step`` refuses with a
+    RuntimeError until a ``reset`` succeeds.
+
     Attributes:
-        task, split, days, engine, simulator: what is played on.
-        sensing, messages, attack: what stands between agents and the grid; sensing is None where it is perfect, attack
-            where there is none.
-        masks, observation_model, reward_model, step_info: what agents may do, observe, get and are told.
-        episode: all that changes from step to step, but for what the simulator and the parts above keep.
+        task, split, days, engine, simulator: the task, its days, and the simulated grid.
+        sensing, messages, attack: between agents and grid; sensing is None if it is perfect, attack if there is none.
+        masks, observation_model, reward_assignment, step_info: action masks, observations, rewards and infos.
+        episode: everything that changes from step to step, apart from the states of the parts above.
 
     Args:
         scenario: the task as data, or a Task already built.
-        split: where days are drawn from at reset: train, validation or test.
-        engine: a solver for the task's feeder, or the name of one as ``open_engine`` takes it; None opens OpenDSS.
-        render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
-        renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
+        split: from which days are drawn at reset: train, validation or test.
+        engine: for the task's feeder, or a name as in ``open_engine``; None opens OpenDSS.
+        render_mode: None, "ansi" (a table) or "rgb_array" (an image of the feeder).
+        renderer: draws an environment; ``dss_marl.make`` passes ``plots.render_feeder``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -67,6 +75,7 @@ class ZoneEnv(ParallelEnv):
         "is_parallelizable": True,
         "render_fps": 4,
     }
+    _thread: int | None = None  # that owns the environment
 
     def __init__(
         self,
@@ -77,7 +86,7 @@ class ZoneEnv(ParallelEnv):
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
-        _check_render_mode(render_mode, renderer)
+        check_render_mode(render_mode, self.metadata["render_modes"], renderer is not None)
         self.task = task
         self.split = split
         self.days = task.profiles.days(split)
@@ -112,7 +121,7 @@ class ZoneEnv(ParallelEnv):
         return self.action_spaces[agent]
 
     def labels(self, agent: str) -> dict[str, list[str]]:
-        """What each entry of the agent's ``observation`` and of its action (slots, if native) is; "-" is padding."""
+        """Labels of the entries of the agent's ``observation`` and ``action``; "-" is padding."""
         a = self.possible_agents.index(agent)
         action = self.task.agents.action_layout.labels[a]
         return {"observation": self.observation_model.labels(a), "action": list(action)}
@@ -121,7 +130,7 @@ class ZoneEnv(ParallelEnv):
 
     @property
     def agents(self) -> list[str]:
-        """Those that still act: all, or none."""
+        """The active agents: all, or none."""
         return self.episode.agents
 
     @property
@@ -141,16 +150,16 @@ class ZoneEnv(ParallelEnv):
 
     @property
     def now(self) -> GridState | None:
-        """The coming interval as it is."""
+        """The coming interval with the devices held; None before the first reset."""
         return self.episode.now
 
     @property
     def team_reward(self) -> float:
-        """Of the last step, whatever each agent gets of it."""
+        """Team reward of the last step, whatever the ``reward_sharing``."""
         return self.episode.team_reward
 
     def state(self) -> np.ndarray:
-        """(Z n) float32: what all zones would see if they measured perfectly, for a central critic."""
+        """(Z n) float32: the observations of all zones under perfect sensing, for a central critic."""
         return self.observation_model.state(self.now, self.episode.observations)
 
     # --- reset -------------------------------------------------------------------------------------------------------
@@ -159,31 +168,65 @@ class ZoneEnv(ParallelEnv):
         """Start a day, drawn from the split.
 
         Args:
-            seed: of the stream of days, and of measurement noise, lost messages and attacks, from here on; None goes on
-                with the present stream.
+            seed: of the random stream of days, measurement noise, message loss and attacks; None continues the present
+                stream.
             options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
-                breaks these branches in place of the scenario's, which then must not be energised. Of the scenario's
-                one is drawn, on days of the split ``outage_season`` two.
+                faults these branches, which must not be energised, instead of one drawn from the scenario's (two in
+                the split ``outage_season``).
 
         Raises:
-            ValueError: no such day or branch.
+            ValueError: no such day or branch, or no switch parts a broken branch from the source; nothing has changed,
+                and a running episode goes on.
+            PowerFlowError: the first interval cannot be solved; ``step`` refuses until another ``reset``, which draws
+                the next day of the stream.
+            RuntimeError: the environment belongs to another thread.
         """
-        if seed is not None:
-            self.episode.rng = np.random.default_rng(seed)
-        rng, options = self.episode.rng, dict(options or {})
+        self._check_thread()
+        rng = copy.deepcopy(self.episode.rng) if seed is None else np.random.default_rng(seed)
+        options = dict(options or {})
         drawn = int(rng.choice(self.days))  # drawn always, so that an option does not shift the stream
         streams = rng.integers(2**63, size=3)
         day = options.pop("day", drawn)
-        faults = options.pop("faults", draw_faults(self.task.scenario.faults, day, rng))
+        faults = checked_faults(options.pop("faults", draw_faults(self.task.scenario.faults, day, rng)))
         if options:  # an error would fail PettingZoo's own test, which passes an option of its own
             warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        now = self.simulator.begin(day, self.task.start, faults)
+        conditions = EpisodeConditions.of_day(self.task, day, faults)
+        self.episode = replace(self.episode, rng=rng)  # from here on an error ends the running episode
+        try:
+            self._begin(int(day), conditions, streams)
+        except BaseException as error:
+            self._interrupt(error)
+            raise
+        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+
+    def _begin(self, day: int, conditions: EpisodeConditions, streams: IntArray) -> None:
+        """Start the episode of a day whose conditions are known; ``streams`` seed noise, lost messages and attacks."""
+        now = self.simulator.enter(day, self.task.start, conditions)
         for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
             if part is not None:
                 part.reset(np.random.default_rng(stream))
         observations, levels = self.observation_model.observe(now), self.masks.levels(now)
-        self.episode = EpisodeState(rng, observations, self.possible_agents[:], int(day), now=now, levels=levels)
-        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+        self.episode = EpisodeState(
+            self.episode.rng, observations, self.possible_agents[:], day, now=now, levels=levels
+        )
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End the episode after an error that left it half changed: nothing but ``reset`` goes on from here."""
+        self.episode = replace(self.episode, agents=[], now=None, interrupted=f"{type(error).__name__}: {error}")
+
+    def _check_running(self, what: str) -> None:
+        self._check_thread()
+        if self.episode.interrupted:
+            raise RuntimeError(f"{what} cannot go on after an error ({self.episode.interrupted}); call reset first")
+        if not self.agents or self.now is None:
+            raise RuntimeError(f"{what} needs a running episode; call reset first")
+
+    def _check_thread(self) -> None:
+        """The first thread that uses the environment owns it until ``close``: two at once would crash the solver."""
+        if self._thread != get_ident() and self.__dict__.setdefault("_thread", get_ident()) != get_ident():
+            raise RuntimeError(
+                "this environment belongs to another thread; build one for each, or close it before another goes on"
+            )
 
     def _observations(self) -> dict[str, Any]:
         return self.masks.observations(self.episode.observations.copy(), self.episode.levels)
@@ -197,12 +240,21 @@ class ZoneEnv(ParallelEnv):
             actions: one for each agent.
 
         Raises:
-            ValueError: a missing or unknown agent, a wrong shape or type, NaN.
-            RuntimeError: before ``reset``, or after the end.
+            ValueError: a missing or unknown agent, a wrong shape or type, NaN; nothing has changed.
+            RuntimeError: before ``reset``, after the end, after an error within a step or reset, or in another thread
+                than the environment's.
         """
-        if not self.agents or self.now is None:
-            raise RuntimeError("step needs a running episode; call reset first")
+        self._check_running("step")
+        assert self.now is not None
         now, request = self.now, self._request(actions)
+        try:
+            return self._play(now, request)
+        except BaseException as error:  # of a term or observation of one's own, or Ctrl-C, half way through
+            self._interrupt(error)
+            raise
+
+    def _play(self, now: GridState, request: Request) -> StepResult:
+        """Operate the interval as requested."""
         try:
             after, limited = self.simulator.operate(now, request.joint_action)
             coming = self.simulator.observe_next(after)
@@ -217,7 +269,7 @@ class ZoneEnv(ParallelEnv):
         return self._result(rewards, infos, truncated=truncated)
 
     def _request(self, actions: Mapping[str, Any]) -> Request:
-        """What the devices are asked: the agents' actions, held where the masks forbid them, and any attack."""
+        """The request to the devices: decoded actions, with masked choices held and attacks applied."""
         assert self.now is not None
         decoded = self.task.encoding.decode(actions)
         joint_action, illegal = self.masks.enforce(decoded, self.episode.levels, self.now)
@@ -228,17 +280,17 @@ class ZoneEnv(ParallelEnv):
 
     def _attacked(self, step: int) -> BoolArray:
         """(A) which agents are compromised in a step."""
-        return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.hostile(step)
+        return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.compromised(step)
 
     def _advance(self, after: GridState, coming: GridState, team_reward: float) -> None:
-        """Go on to the coming interval."""
+        """Advance the episode to the coming interval."""
         episode = self.episode
         episode.before, episode.after, episode.now = episode.now, after, coming
         episode.team_reward = team_reward
         episode.observations, episode.levels = self.observation_model.observe(coming), self.masks.levels(coming)
 
     def _fail(self, request: Request) -> StepResult:
-        """The end by a failed power flow. The last observation stands: it is finite, and no interval was operated."""
+        """End by a failed power flow. The last observation is repeated: it is finite, and no interval was operated."""
         penalty = self.task.scenario.failure_penalty
         self.episode.team_reward = -penalty
         infos = self.step_info.of_failure(self.day, request)
@@ -258,31 +310,35 @@ class ZoneEnv(ParallelEnv):
         )
 
     def what_if(self, actions: Mapping[str, Any]) -> GridState:
-        """The state that these actions would lead to in the coming interval; nothing is committed, one solve is spent.
+        """The coming interval as it would be with these actions; commits nothing, costs one solve.
 
-        Compromised agents do what they are going to do, whatever is asked of them.
+        Compromised agents follow the attack, whatever their action here.
 
         Raises:
-            ValueError: as ``step``.
-            PowerFlowError: the power flow would fail.
+            ValueError, RuntimeError: as ``step``.
+            PowerFlowError: the power flow would fail; the episode goes on.
         """
-        if self.now is None:
-            raise RuntimeError("what_if needs a running episode; call reset first")
+        self._check_running("what_if")
+        assert self.now is not None
         return self.simulator.operate(self.now, self._request(actions).joint_action)[0]
 
+    def check_action(self, agent: str, action: Any) -> None:
+        """Whether ``step`` would take this action of an agent now; for those who hand over one after the other.
+
+        Raises:
+            ValueError, RuntimeError: as ``step``.
+        """
+        self._check_running("step")
+        self.task.encoding.decode({**self.task.encoding.encode(self.task.default_action), agent: action})
+
     def render(self) -> Any:
-        """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
+        """A table of the zones ("ansi") or an image of the feeder ("rgb_array"); None without a render_mode."""
         if self.render_mode is None or self.now is None:
             return None
         if self.render_mode == "rgb_array":
             assert self.renderer is not None
             return self.renderer(self)
-        state = self.after or self.now
-        lines = [f"{self.metadata['name']} day {self.day} step {state.step} hour {state.hour:05.2f}"]
-        for zone in self.task.zones:
-            v = state.solution.v_pu[zone.nodes]
-            lines.append(f"{zone.name}: {v.min():.4f} to {v.max():.4f} pu")
-        text = "\n".join(lines)
+        text = zone_table(self.task, self.metadata["name"], self.day, self.after or self.now)
         if self.render_mode == "human":
             print(text)
             return None
@@ -291,10 +347,11 @@ class ZoneEnv(ParallelEnv):
     # --- copies ------------------------------------------------------------------------------------------------------
 
     def save_state(self) -> Snapshot:
-        """The running episode, random streams included; ``load_state`` goes on from it, exact to the bit.
+        """The running episode including random streams; ``load_state`` continues it bitwise.
 
-        The solver forgets its history here, so that this environment and any that loads the state go on alike.
+        The engine restarts here, so that this environment and any that loads the state continue identically.
         """
+        self._check_thread()
         self.engine.restart()
         return Snapshot(
             scenario=self.task.scenario,
@@ -306,41 +363,36 @@ class ZoneEnv(ParallelEnv):
         )
 
     def load_state(self, saved: Snapshot) -> None:
-        """Go on from what ``save_state`` gave, in this environment or another of the same scenario.
+        """Continue from what ``save_state`` returned, in this environment or another of the same scenario.
 
         Raises:
-            ValueError: it is of another scenario.
+            ValueError: not a saved state, or one of another scenario; nothing has changed.
         """
+        self._check_thread()
+        if not isinstance(saved, Snapshot):
+            raise ValueError(f"load_state takes what save_state gave, not {type(saved).__name__}")
         if saved.scenario != self.task.scenario:
             raise ValueError(
-                f"the saved state is of another scenario, {saved.scenario.name!r}, than this environment's "
+                f"the saved state is of scenario {saved.scenario.name!r}, which differs from this environment's "
                 f"{self.task.scenario.name!r}; load it into one built from the same data"
             )
-        self.episode = saved.episode.copy()
-        self.messages.state = saved.messages.copy()
+        episode, messages = saved.episode.copy(), saved.messages.copy()
+        sensing = None if saved.sensing is None else saved.sensing.copy()
+        self.engine.restart()  # the last that may fail
+        self.episode, self.messages.state = episode, messages
         if saved.conditions is not None:
             self.simulator.conditions = saved.conditions
-        if self.sensing is not None and saved.sensing is not None:
-            self.sensing.state = saved.sensing.copy()
+        if self.sensing is not None and sensing is not None:
+            self.sensing.state = sensing
         if self.attack is not None and saved.attack is not None:
             self.attack.state = saved.attack
-        self.engine.restart()
 
     def close(self) -> None:
-        """Give the solver back; ``reset`` opens it again."""
+        """Close the engine; ``reset`` opens it again, in any thread."""
         self.engine.close()
+        self.__dict__.pop("_thread", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy goes on bitwise like the original, which therefore forgets its solver's history too."""
+        """A copy continues bitwise like the original, whose engine therefore restarts too."""
         self.engine.restart()
-        return self.__dict__.copy()
-
-
-def _check_render_mode(render_mode: str | None, renderer: Callable[[ZoneEnv], Any] | None) -> None:
-    known = ZoneEnv.metadata["render_modes"]
-    if render_mode not in (None, "human", *known):
-        raise ValueError(f"unknown render_mode {render_mode!r}; known: None, {', '.join(known)}")
-    if render_mode == "rgb_array" and renderer is None:
-        raise ValueError(
-            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
-        )
+        return {name: value for name, value in self.__dict__.items() if name != "_thread"}

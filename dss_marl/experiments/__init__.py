@@ -3,12 +3,12 @@
 Training and loading of policies need Stable-Baselines3; importing this package does not.
 """
 
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.training import train
-from dss_marl.integrations.sb3.settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 __all__ = [

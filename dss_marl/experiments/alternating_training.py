@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl.envs.task import Task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.checkpointing import BestCheckpoint
 from dss_marl.integrations.sb3.models import LinearSchedule, new_model
 from dss_marl.integrations.sb3.per_kind import KindVecEnv, PerKindGame
-from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
 def models_per_kind(
-    game: PerKindGame, task: Task, settings: TrainingSettings, seed: int, folder: Path
+    game: PerKindGame, task: Task, settings: TrainingSettings, seed: int, logs: Path
 ) -> dict[str, LinearSchedule]:
     """Create a model for every kind of the game; returns the learning-rate schedule of each."""
     from stable_baselines3.common.logger import configure
@@ -24,7 +24,7 @@ def models_per_kind(
         model, rates[kind] = new_model(
             settings, view, task, seed + number
         )  # otherwise kinds with equal spaces would start from equal networks
-        model.set_logger(configure(str(folder / "logs" / kind), ["tensorboard"]))  # one for all turns
+        model.set_logger(configure(str(logs / kind), ["tensorboard"]))  # one for all turns
         game.models[kind] = model
     game.venv.seed(seed)  # every new model has reseeded the shared environment
     return rates

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from dss_marl.envs.task import Task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import run_day
-from dss_marl.integrations.sb3.settings import TrainingSettings
+from dss_marl.experiments.run_folder import RunFolder
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 Report = Callable[[int, float | None], None]
@@ -24,7 +24,7 @@ class BestCheckpoint:
         task: defines the validation days.
         policy: the controller, whose models are being trained.
         settings: number of evaluations, and of days in each.
-        folder: where it is saved.
+        run: where it is saved.
         report: called with the agent-steps done and, after an evaluation, its score, else None.
 
     Attributes:
@@ -33,11 +33,11 @@ class BestCheckpoint:
     """
 
     def __init__(
-        self, task: Task, policy: PolicyPerKind, settings: TrainingSettings, folder: Path, report: Report
+        self, task: Task, policy: PolicyPerKind, settings: TrainingSettings, run: RunFolder, report: Report
     ) -> None:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
-        self._policy, self._folder, self._report = policy, folder, report
+        self._policy, self._run, self._report = policy, run, report
         self._env = ZoneEnv(task, "validation")
         days = self._env.days
         self._days = days[:: max(1, len(days) // settings.evaluation_days)][: settings.evaluation_days]
@@ -56,9 +56,9 @@ class BestCheckpoint:
         """Evaluate the controller; returns its mean team return."""
         begin = time.perf_counter()
         score = float(np.mean([run_day(self._env, self._policy, day)["team_return"] for day in self._days]))
-        if not self.history or score > max(row["score"] for row in self.history):
-            self._policy.save(self._folder)
+        best = not self.history or score > max(row["score"] for row in self.history)
         self.history.append({"agent_steps": float(agent_steps), "score": score})
+        self._run.note(agent_steps, self.history, self._policy if best else None)
         self.seconds += time.perf_counter() - begin
         self._report(agent_steps, score)
         return score

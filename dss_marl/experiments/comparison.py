@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
 from dss_marl.envs.scenario import Scenario, scenario_from
 from dss_marl.envs.task import build_task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.evaluation import (
     ComparisonTable,
     available_controllers,
@@ -20,14 +21,15 @@ from dss_marl.experiments.evaluation import (
 )
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.recording import Recording, record
+from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
 
 
-def fitting_references(scenario: Scenario) -> dict[str, Controller]:
-    """The reference controllers that apply to this scenario, without those that run only on request."""
-    names = [name for name in REFERENCES if name not in OPT_IN]
-    return available_controllers(scenario, names)[0]
+def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:
+    """The reference controllers that apply to this scenario, and why each of the others is left out."""
+    found, refused = available_controllers(scenario, [name for name in REFERENCES if name not in OPT_IN])
+    return found, refused | dict.fromkeys(OPT_IN, "takes seconds for each day, or knows some days only: name it")
 
 
 def compare(
@@ -36,52 +38,68 @@ def compare(
     split: str = "test",
     most_days: int | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+    trust: bool = False,
+    allow_code: bool = False,
 ) -> ComparisonTable:
     """Reference controllers, and the policy of a run if one is given, on the same days.
 
-    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder.
+    ``table.md``, ``table.json`` and, where matplotlib is installed, three figures are written to a run's folder, in
+    place of those of an earlier comparison.
 
     Args:
         run_or_scenario: a run's folder, or a scenario.
-        names: of reference controllers; None takes those that apply.
+        names: of reference controllers; None takes those that apply, and says why the others do not.
         split, most_days: days to evaluate.
         progress: wraps the controllers' names as they are evaluated.
+        trust: see load_policy.
+        allow_code: of a run: see load_scenario.
 
     Raises:
-        ValueError: no run there, or an unknown controller.
+        ValueError: no run there, its policy or days are not those of its record, or an unknown controller.
     """
-    scenario, controllers = compared_controllers(run_or_scenario, names)
-    table = evaluate_all(controllers, scenario, split, most_days, progress)
+    scenario, controllers, left_out = compared_controllers(run_or_scenario, names, trust, allow_code)
+    table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
     if isinstance(run_or_scenario, Path):
+        clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
         table.save(run_or_scenario, "learned")
         draw(run_or_scenario, load_run(run_or_scenario), scenario, controllers, table)
     return table
 
 
 def compared_controllers(
-    run_or_scenario: Path | Scenario, names: Sequence[str] | None = None
-) -> tuple[Scenario, dict[str, Controller]]:
-    """The scenario, and the controllers by name; a run's policy is called ``learned``.
+    run_or_scenario: Path | Scenario,
+    names: Sequence[str] | None = None,
+    trust: bool = False,
+    allow_code: bool = False,
+) -> tuple[Scenario, dict[str, Controller], dict[str, str]]:
+    """The scenario, the controllers by name, and why others are left out; a run's policy is called ``learned``.
 
     Args:
-        run_or_scenario, names: as for ``compare``.
+        run_or_scenario, names, trust, allow_code: as for ``compare``.
 
     Raises:
-        ValueError: no run there, or an unknown controller.
+        ValueError: as ``compare``.
     """
+    if isinstance(names, str):
+        raise ValueError(f"names must be a list of controllers, such as [{names!r}]")
+    learned: dict[str, Controller] = {}
     if isinstance(run_or_scenario, Path):
-        scenario = scenario_from(load_run(run_or_scenario).scenario)
+        run = load_run(run_or_scenario)
+        scenario = scenario_from(run.scenario, allow_code)
+        learned["learned"] = load_policy(run_or_scenario, trust)  # first, as it is quick to refuse
+        check_days(run, scenario)
     else:
         scenario = run_or_scenario
-    controllers = fitting_references(scenario) if names is None else {name: reference(name, scenario) for name in names}
-    if isinstance(run_or_scenario, Path):
-        controllers["learned"] = load_policy(run_or_scenario)
-    return scenario, controllers
+    if names is None:
+        controllers, left_out = fitting_references(scenario)
+    else:
+        controllers, left_out = {name: reference(name, scenario) for name in names}, {}
+    return scenario, controllers | learned, left_out
 
 
 def record_day(
-    run_or_scenario: Path | Scenario,
-    names: Sequence[str] | None,
+    scenario: Scenario,
+    controllers: Mapping[str, Controller],
     split: str,
     day: int,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
@@ -89,13 +107,14 @@ def record_day(
     """One day under each controller: their key figures, and all that the day held.
 
     Args:
-        run_or_scenario, names, split, progress: as for ``compare``; nothing is written.
+        scenario, controllers: as ``compared_controllers`` gives them.
+        split: of the environments.
         day: its number; it need not belong to the split.
+        progress: as for ``compare``.
 
     Raises:
-        ValueError: no run there, an unknown controller, no such day, or a controller without a plan for it.
+        ValueError: no such day, or a controller without a plan for it.
     """
-    scenario, controllers = compared_controllers(run_or_scenario, names)
     recordings = {}
     for name in progress(controllers):
         env = environment_for(controllers[name], scenario, split)
@@ -160,6 +179,8 @@ def draw(
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
     plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
+    if not run.history:  # stopped before the first evaluation
+        return
     steps = np.array([row["agent_steps"] for row in run.history])
     scores = np.array([row["score"] for row in run.history])
     levels = {
@@ -173,7 +194,7 @@ def draw(
 def _validation(run: RunRecord, scenario: Scenario, name: str, controller: Controller) -> list[float]:
     """Team returns of a reference on the validation days that the learning curve was measured on."""
     env = environment_for(controller, scenario, "validation")
-    count = int(run.settings["evaluation_days"])
+    count = TrainingSettings.model_validate(run.settings).evaluation_days
     days = env.days[:: max(1, len(env.days) // count)][:count]
     result = [run_day(env, controller, day)["team_return"] for day in days]
     env.close()

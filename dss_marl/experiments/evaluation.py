@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from dss_marl._assets import write_text
 from dss_marl.controllers import Controller, PlanReplay, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
@@ -56,9 +57,10 @@ def available_controllers(
             controller = reference(name, scenario)
             kind = bool(controller.circuit_controls)
             if kind not in envs:
-                envs[kind] = environment_for(controller, scenario, "test")
-                first = envs[kind].days[0] if day is None else day
-                envs[kind].reset(seed=first, options={"day": first})
+                env = environment_for(controller, scenario, "test")
+                first = env.days[0] if day is None else day
+                env.reset(seed=first, options={"day": first})
+                envs[kind] = env  # only once it is reset: a day that does not exist refuses every controller
             controller.reset(envs[kind])
         except (ValueError, ImportError) as error:
             refused[name] = str(error)
@@ -111,6 +113,7 @@ class ComparisonTable:
         days: day numbers.
         figures: controller name to one dict of key figures per day.
         reference_controller: the controller that scores 1.
+        left_out: controllers that are not in the table, and why.
     """
 
     scenario: str
@@ -118,6 +121,7 @@ class ComparisonTable:
     days: tuple[int, ...]
     figures: Mapping[str, list[dict[str, float]]]
     reference_controller: str = "best_known"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure on each day."""
@@ -178,17 +182,20 @@ class ComparisonTable:
         return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
 
     def markdown(self, compared: str | None = None) -> str:
-        """The table as Markdown, one line per controller."""
+        """The table as Markdown, one line per controller, and what is left out."""
         heads, cells = self.rows(compared)
         lines = [heads, ["---"] * len(heads), *cells]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+        rows = ["| " + " | ".join(line) + " |" for line in lines]
+        if self.left_out:
+            rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
+        return "\n".join(rows) + "\n"
 
     def save(self, folder: Path, compared: str | None = None) -> None:
         """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.md").write_text(self.markdown(compared), encoding="utf-8")
+        write_text(folder / "table.md", self.markdown(compared))
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
-        (folder / "table.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+        data["left_out"] = dict(self.left_out)
+        write_text(folder / "table.json", json.dumps(data, indent=1))
 
 
 def _cell(mean: float, low: float, high: float) -> str:

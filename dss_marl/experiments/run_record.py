@@ -1,19 +1,22 @@
-"""RunRecord: everything needed to repeat a run, stored next to the model in the run's folder."""
+"""RunRecord: everything needed to repeat a run, and hashes of all that it belongs to; stored in the run's folder."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import subprocess
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dss_marl._assets import data_folder
+from dss_marl._assets import data_folder, read_text, write_text
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.validation_messages import readable
 
 _PACKAGES = (
     "dss_marl",
@@ -26,17 +29,25 @@ _PACKAGES = (
     "sb3-contrib",
     "supersuit",
     "torch",
+    "safetensors",
 )
 FILE = "record.json"
+FORMAT = 1  # of the record and of the files that it names
 
 
 class RunRecord(BaseModel):
-    """Scenario, settings, seed, versions of code and packages, and results."""
+    """Scenario, settings, seed, versions of code and packages, and results.
+
+    It is written before training starts, anew whenever a better policy is saved, and at the end.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
+    format: int = FORMAT
+    status: Literal["running", "finished"] = "running"  # a run that was stopped stays "running"
     scenario: dict[str, Any]
-    settings: dict[str, Any]
+    scenario_sha256: str
+    settings: dict[str, Any] = Field(min_length=1)
     seed: int
     route: str
     num_cpus: int
@@ -45,23 +56,49 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     machine: str
     profiles_sha256: str = ""  # of the generated days; see Profiles.sha256
+    files: dict[str, str] = {}  # the policy's files: name -> SHA-256
     seconds: float = 0.0
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0
     history: list[dict[str, float]] = []
 
+    @field_validator("history")
+    @classmethod
+    def _complete_rows(cls, rows: list[dict[str, float]]) -> list[dict[str, float]]:
+        if any(not {"agent_steps", "score"} <= row.keys() for row in rows):
+            raise ValueError("each row needs agent_steps and score")
+        return rows
+
+    @property
+    def improved(self) -> bool:
+        """Whether an evaluation during training was better than the first, of the untrained policy."""
+        return bool(self.history) and max(row["score"] for row in self.history) > self.history[0]["score"]
+
+    def remarks(self) -> list[str]:
+        """What whoever uses the policy should know."""
+        remarks = []
+        if self.status != "finished":
+            remarks.append("this run did not finish, or is still running; the policy is its best so far")
+        if self.history and not self.improved:
+            remarks.append(
+                f"training never beat the untrained policy ({self.history[0]['score']:.3f} on the validation days), so "
+                "the policy kept is the untrained one"
+            )
+        return remarks
+
     def save(self, folder: Path) -> Path:
         """Write ``record.json`` into the run's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        path.write_text(json.dumps(self.model_dump(), indent=1), encoding="utf-8")
+        write_text(path, json.dumps(self.model_dump(), indent=1))
         return path
 
 
 def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: str, num_cpus: int) -> RunRecord:
     """A record with everything known before the run."""
+    data = scenario.model_dump(mode="json")
     return RunRecord(
-        scenario=scenario.model_dump(mode="json"),
+        scenario=data,
+        scenario_sha256=_sha256(data),
         settings=settings,
         seed=seed,
         route=route,
@@ -77,15 +114,47 @@ def load_run(folder: Path) -> RunRecord:
     """The record in a run's folder.
 
     Raises:
-        ValueError: no run there, or its record cannot be read.
+        ValueError: no run there, its record is of another format or cannot be read, or its scenario was changed.
     """
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{str(folder)!r} is no run: it has no {FILE}; 'dss-marl train' creates one")
     try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path, f"run record {str(path)!r}"))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not a run record, or only a part of one: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format", "without a number") if isinstance(data, dict) else "unknown"
+        raise ValueError(
+            f"{str(path)!r} is a run record of format {found}, and this version of dss_marl reads format {FORMAT}; "
+            "train the run again, or use the version that wrote it"
+        )
+    try:
+        record = RunRecord.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(readable(error, RunRecord, f"run record {str(path)!r}")) from None
+    try:
+        _check_complete(record)
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not a run record of this version: {error}") from error
+    if _sha256(record.scenario) != record.scenario_sha256:
+        raise ValueError(f"the scenario in {str(path)!r} was changed after the run; train the changed scenario")
+    return record
+
+
+def _check_complete(record: RunRecord) -> None:
+    """Check the parts whose keys the record leaves open."""
+    settings = TrainingSettings.model_validate(record.settings).model_dump()
+    missing = sorted({*settings} - {*record.settings})
+    if missing:  # a default would stand in for what the run was trained with
+        raise ValueError(f"settings: {', '.join(missing)} missing")
+    for row in record.history:
+        if {*row} != {"agent_steps", "score"}:
+            raise ValueError(f"history: a row must have agent_steps and score; got {row}")
+
+
+def _sha256(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _version(name: str) -> str:

@@ -13,14 +13,14 @@ from dss_marl.profiles.splits import spread_days
 
 
 def days_to_solve(
-    scenario: Scenario, count: int, anew: bool = False, path: Path | None = None
+    scenario: Scenario, count: int, recompute: bool = False, path: Path | None = None
 ) -> tuple[Plans, Path, list[int]]:
     """The existing plans of exactly this scenario, their file, and the days to solve, spread over the test split.
 
     Args:
         scenario: to solve.
         count: number of days that should have a plan.
-        anew: also solve days that already have one.
+        recompute: also solve days that already have one.
         path: of the file; None: in ``results`` of the working directory.
     """
     path = path or plans_path(scenario)
@@ -28,7 +28,7 @@ def days_to_solve(
     if plans.digest != digest(scenario):
         plans = Plans(digest(scenario))
     days = spread_days(build_task(scenario).profiles.days("test"), count)
-    return plans, path, [day for day in days if anew or day not in plans.requests]
+    return plans, path, [day for day in days if recompute or day not in plans.requests]
 
 
 def solved(

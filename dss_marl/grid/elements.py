@@ -9,13 +9,17 @@ from typing import TypeVar
 
 @dataclass(frozen=True)
 class Bus:
-    """A bus. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None."""
+    """A place. ``kv_base`` is line to neutral [kV]; x, y are map coordinates in the circuit's own unit, or None.
+
+    ``neutral`` is the number of its neutral conductor, to which voltages are then measured; 0: to earth.
+    """
 
     name: str
     phases: tuple[int, ...]
     kv_base: float
     x: float | None = None
     y: float | None = None
+    neutral: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Branch:
     ``kind`` is line, switch, transformer, regulator or reactor (a series capacitor is one with negative x_ohm);
     ``switch`` is its index in Feeder.switches, or -1; ``protection`` is fuse, recloser, relay or swtcontrol where the
     circuit has one on this branch. ``nodes1[k]`` and ``nodes2[k]`` are the node indices joined by conductor k (all to
-    all in a transformer).
+    all in a transformer). ``element`` is what OpenDSS calls it: a transformer of several secondary buses is several
+    branches. ``bus1`` and ``bus2`` are the same where a branch joins nodes within a bus, as a jumper does.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Branch:
     normal_amps: float
     switch: int = -1
     protection: str = ""
+    element: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,18 @@ class Injection:
     grid_forming_switch: int = -1
 
 
+PROFILE_DRIVEN = "profiles"  # kind of an AddedUnit that no device controls
+
+
 @dataclass(frozen=True)
 class AddedUnit:
     """A unit that a scenario adds to the circuit: its connection and maximum injection.
 
-    ``phases`` empty means all phases of the bus. With ``replaces`` the unit replaces the circuit's own PVSystem of that
-    name (``"pvsystem.roof1"``), or one unit replaces each of them (``"pvsystem.*"``); the PVSystem is then disabled and
-    the unit takes over its name, bus, phases and power. With ``forms`` it can also form an island, see Switch; it then
-    needs all three phases.
+    ``phases`` empty means all phases of the bus. With ``replaces`` the unit replaces the circuit's own PVSystem,
+    Generator or Storage of that name (``"pvsystem.roof1"``), or one unit replaces each of a class (``"pvsystem.*"``) or
+    each that is left (``"*"``); what it replaces is disabled and the unit takes over its name, bus, phases and power.
+    Of kind ``PROFILE_DRIVEN`` it is no device: the day's profiles move it. With ``forms`` it can also form an island,
+    see Switch; it then needs all three phases.
     """
 
     name: str = ""
@@ -101,8 +111,12 @@ class AddedSwitch:
 class CircuitUnit:
     """A PVSystem, Storage or Generator of the circuit itself.
 
-    It keeps its own dispatch unless the injection named here replaces it. kw is the rated power (Pmpp of a PVSystem),
-    kva the rating, kwh the capacity of a Storage.
+    It keeps its power as compiled unless the injection named here replaces it, which ``moved_by`` then says: the kind
+    of device, or "profiles". kw is the rated power (Pmpp of a PVSystem), kva the rating, kwh the capacity of a Storage.
+
+    ``shapes`` are the property and the name of each shape that it follows in OpenDSS, see ``shape``. ``run_kw`` and
+    ``run_kvar`` are what it delivers at a multiplier of 1: full sun, a generator running, a battery idling;
+    ``power_factor`` says that kvar go with kW. ``soc`` and ``soc_minimum`` are the state of charge and its reserve [1].
     """
 
     name: str
@@ -114,13 +128,28 @@ class CircuitUnit:
     kv: float
     kwh: float = 0.0
     injection: str = ""
+    moved_by: str = ""
+    shapes: tuple[tuple[str, str], ...] = ()
+    run_kw: float = 0.0
+    run_kvar: float = 0.0
+    power_factor: bool = False
+    charge_efficiency: float = 1.0
+    discharge_efficiency: float = 1.0
+    soc: float = 0.0
+    soc_minimum: float = 0.0
+
+    def shape(self, which: str = "daily") -> str:
+        """Name of its ``daily``, ``yearly`` or ``duty`` LoadShape; another of these stands in; "" for none."""
+        names = dict(self.shapes)
+        return next((names[key] for key in (which, "daily", "yearly", "duty") if key in names), "")
 
 
 @dataclass(frozen=True)
 class TapChanger:
     """A tap-changing transformer winding: its ratio is 1 + position * step_pu + offset_pu, the position an integer.
 
-    ``offset_pu`` is 0 unless the circuit was written with a tap between two steps.
+    ``offset_pu`` is 0 unless the circuit was written with a tap between two steps. ``element`` is the transformer,
+    which may have several rows, one for each winding that moves.
     """
 
     name: str
@@ -133,6 +162,7 @@ class TapChanger:
     step_pu: float
     initial: int
     offset_pu: float = 0.0
+    element: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ __all__ = [
     "find",
 ]
 
-_KINDS = ("regulator", "switch", "transformer", "reactor", "line")
+BRANCH_KINDS = ("regulator", "switch", "transformer", "reactor", "line")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Feeder:
     """Names, order, ratings and nominal powers of one compiled circuit.
 
     ``path`` and ``commands`` are what an engine compiles: the master file, then OpenDSS commands in order.
-    Rows are in the order of the arrays in Setpoints and Solution. Nodes are phase conductors: neutrals and other
-    grounded conductors are part of the power flow but are not nodes here.
+    The rows' order is the order of the arrays in Setpoints and Solution. Nodes are phase conductors: neutrals and
+    whatever else is grounded take part in the solve but are not nodes here. Voltages are to the neutral conductor where
+    the bus has one, else to earth.
 
     ``units`` are the generators, PV systems and batteries of the circuit itself, ``uncontrolled`` the elements that no
     set point controls, ``notes`` warnings; see ``feeder_report``.
@@ -83,6 +84,12 @@ class Feeder:
     def kv_base(self) -> Array:
         """(N) line-to-neutral base voltage of each node [kV]."""
         return np.array([self.buses[b].kv_base for b in self.node_bus])
+
+    @cached_property
+    def neutrals(self) -> tuple[str, ...]:
+        """(N) the node that each node's voltage is measured to: its bus's neutral conductor, or "" for earth."""
+        rows = [self.buses[b] for b in self.node_bus]
+        return tuple(f"{bus.name}.{bus.neutral}" if bus.neutral else "" for bus in rows)
 
     @cached_property
     def nominal_kw(self) -> Array:
@@ -141,7 +148,7 @@ class Feeder:
                     "closed": edge["closed"] or facts["closed"],
                 }
                 # In parallel with a jumper, the regulator's data matter; then the switch's, and so on.
-                dominant = edge if _KINDS.index(edge["kind"]) <= _KINDS.index(facts["kind"]) else facts
+                dominant = edge if BRANCH_KINDS.index(edge["kind"]) <= BRANCH_KINDS.index(facts["kind"]) else facts
                 facts = {**dominant, **joined}
             graph.add_edge(bus1, bus2, **facts)
         return graph
@@ -149,7 +156,8 @@ class Feeder:
     def multigraph(self) -> nx.MultiGraph:
         """The feeder with one edge per branch, keyed by the branch's name; otherwise as ``graph``.
 
-        For uses where parallel branches matter, such as ratings; three one-phase regulators are three edges.
+        For what parallel branches change, such as ratings; three one-phase regulators are three edges, and no loop.
+        Branches within a bus are none of its edges.
         """
         graph = nx.MultiGraph(name=self.name, source=self.source_bus)
         for bus in self.buses:
@@ -157,6 +165,8 @@ class Feeder:
         for load in self.loads:
             graph.nodes[self.injections[load].bus]["load_kw"] -= self.injections[load].kw
         for branch in self.branches:
+            if branch.bus1 == branch.bus2:
+                continue
             graph.add_edge(
                 branch.bus1,
                 branch.bus2,
@@ -195,11 +205,16 @@ class Feeder:
     def through_windings(
         self, nodes1: tuple[int, ...], nodes2: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Which nodes of a transformer's two sides are connected: phase to phase, or all to all; see ``joints``."""
+        """Which nodes of a transformer's two sides are joined: phase to phase, or all to all; see ``joints``.
+
+        Within a bus the phases have other numbers on the other side: one to one, in their order.
+        """
         phase1 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes1}
         phase2 = {self.nodes[n].rsplit(".", 1)[1]: n for n in nodes2}
         if set(phase1) == set(phase2):
             return tuple(phase1.values()), tuple(phase2[p] for p in phase1)
+        if len(nodes1) == len(nodes2) and self.node_bus[nodes1[0]] == self.node_bus[nodes2[0]]:
+            return nodes1, nodes2
         others = (nodes1 + nodes2)[1:]
         return nodes1[:1] * len(others), others
 

@@ -1,28 +1,20 @@
-"""Text report of a feeder: what was read, what no set point controls and why, and warnings."""
+"""Text report of a feeder: what was read, what the circuit brings and what that does, and warnings."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import Feeder
-
-_WHY = {
-    "generator": "keeps its own power",
-    "pvsystem": "keeps its own power; device {kind: inverter, names: circuit} makes it controllable",
-    "storage": "keeps its initial power; its stored energy does not change",
-    "isource": "keeps its current",
-    "fault": "remains",
-}
-_NEVER_ACTS = "inactive: only regulator and capacitor controls run"
-_CONTROLS = ("fuse", "recloser", "relay", "swtcontrol", "control", "controller", "dispatcher")
+from dss_marl.grid.own_elements import OwnElement, own_elements
 
 
 def feeder_report(feeder: Feeder) -> str:
     """A few lines of plain text."""
     lines = [f"feeder {feeder.name} ({feeder.path})", *_counts(feeder), *_powers(feeder), *_devices(feeder)]
-    stays = _uncontrolled(feeder)
-    lines += ["not controllable", *stays] if stays else []
+    own = own_elements(feeder)
+    lines += ["what the circuit brings, and what it does in a day", *_table(own)] if own else []
     lines += ["warnings", *(f"  {note}" for note in feeder.notes)] if feeder.notes else []
     return "\n".join(lines)
 
@@ -49,12 +41,13 @@ def _powers(feeder: Feeder) -> list[str]:
     for kind, units in own.items():
         kwh = sum(unit.kwh for unit in units)
         energy = f", {kwh:.1f} kWh" if kwh else ""
-        taken = sum(bool(unit.injection) for unit in units)
+        taken = sum(unit.moved_by not in ("", PROFILE_DRIVEN) for unit in units)
         rows.append(
             f"  {kind:9s} {len(units)}: {sum(u.kw for u in units):.1f} kW, {sum(u.kva for u in units):.1f} kVA{energy}"
             + (f", {taken} controllable" if taken else "")
         )
-    added = [row for row in feeder.injections if row.kind != "load"]
+    driven = {unit.injection for unit in feeder.units if unit.moved_by == PROFILE_DRIVEN}
+    added = [row for row in feeder.injections if row.kind != "load" and row.name not in driven]
     if added:
         rows.append(f"  units     {len(added)}: {sum(row.kw for row in added):.1f} kW, controlled by devices")
     return rows
@@ -80,12 +73,10 @@ def _named(names: Iterable[str]) -> str:
     return "" if not own else ": " + ", ".join(own[:12]) + (", ..." if len(own) > 12 else "")
 
 
-def _uncontrolled(feeder: Feeder) -> list[str]:
-    found = defaultdict(list)
-    for name in feeder.uncontrolled:
-        found[name.split(".", 1)[0]].append(name)
-    rows = []
-    for kind, names in found.items():
-        why = _WHY.get(kind, _NEVER_ACTS if kind.endswith(_CONTROLS) else "no set point controls it")
-        rows.append(f"  {len(names)} {kind}{_named(names)}: {why}")
-    return rows
+def _table(own: Sequence[OwnElement]) -> list[str]:
+    """Element, class and what it does; elements that do the same in one line, as there may be thousands."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in own:
+        found[row.kind, row.does].append(row.name)
+    width = max(len(kind) for kind, _ in found)
+    return [f"  {kind:{width}s}  {len(names)}{_named(names)}: {does}" for (kind, does), names in found.items()]

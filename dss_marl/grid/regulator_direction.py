@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.grid.batches import by_state, check_one_state
-from dss_marl.grid.feeder import Feeder, components
+from dss_marl.grid.batch_axes import by_state, check_one_state
+from dss_marl.grid.feeder import Branch, Feeder, TapChanger, components
 from dss_marl.grid.state import BoolArray
 
 _MOST_KEPT = 10_000
@@ -18,18 +18,20 @@ class RegulatorDirection:
     """A feeder contracted to blocks that neither switches nor regulators separate; see Topology.
 
     Attributes:
-        joints: pairs of blocks that a switch or a regulator connects, and its index: below S a row of Feeder.switches,
-            from S on a tap.
+        joints: pairs of blocks that a switch or a regulator joins, and which: below S a row of Feeder.switches, from S
+            on a tap, the first of its branch.
         sources: blocks with a source of the circuit.
         grid_forming_units: row of Feeder.switches to the blocks that the unit feeds.
-        from_blocks: (R) the blocks on the intended supply side of each tap's regulator.
-        switches: number of switches S.
+        from_blocks: (R) the blocks on the side of each tap's regulator that is to be fed.
+        movers: (R) what joins the two sides of each tap, as in ``joints``.
+        switches: number S.
     """
 
     joints: tuple[tuple[int, int, int], ...]
     sources: frozenset[int]
     grid_forming_units: dict[int, tuple[int, ...]]
     from_blocks: tuple[frozenset[int], ...]
+    movers: tuple[frozenset[int], ...]
     switches: int
     _kept: dict[bytes, BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -37,21 +39,22 @@ class RegulatorDirection:
     def build(cls, feeder: Feeder) -> RegulatorDirection:
         """Contract a feeder."""
         count = len(feeder.switches)
-        tap_of = {row.name: count + r for r, row in enumerate(feeder.taps)}
         first: list[int] = []
         second: list[int] = []
         mover: list[int] = []
-        source_side: dict[str, list[int]] = {}
+        source_side: list[list[int]] = [[] for _ in feeder.taps]
+        movers: list[set[int]] = [set() for _ in feeder.taps]
         for branch in feeder.branches:
             one, two = branch.nodes1, branch.nodes2
             if branch.kind in ("transformer", "regulator"):
                 one, two = feeder.through_windings(one, two)
-            if branch.name in tap_of:
-                other = feeder.taps[tap_of[branch.name] - count].bus1
-                source_side[branch.name] = list(branch.nodes1 if branch.bus1 == other else branch.nodes2)
+            taps = [r for r, row in enumerate(feeder.taps) if _moves(row, branch)]
+            for r in taps:
+                source_side[r] += branch.nodes1 if branch.bus1 == feeder.taps[r].bus1 else branch.nodes2
+                movers[r].add(count + taps[0])
             first += one
             second += two
-            mover += [tap_of.get(branch.name, branch.switch if branch.switch >= 0 else -1)] * len(one)
+            mover += [count + taps[0] if taps else branch.switch] * len(one)
         a, b, by = np.array(first, np.int64), np.array(second, np.int64), np.array(mover, np.int64)
         block = components(len(feeder.nodes), a[by < 0], b[by < 0])
         block = np.unique(block, return_inverse=True)[1].reshape(-1)
@@ -63,7 +66,8 @@ class RegulatorDirection:
                 int(s): tuple(block[nodes].tolist())
                 for s, nodes in zip(feeder.grid_forming_units, feeder.grid_forming_nodes, strict=True)
             },
-            from_blocks=tuple(frozenset(block[source_side[row.name]].tolist()) for row in feeder.taps),
+            from_blocks=tuple(frozenset(block[side].tolist()) for side in source_side),
+            movers=tuple(map(frozenset, movers)),
             switches=count,
         )
 
@@ -94,7 +98,7 @@ class RegulatorDirection:
         """Whether its supply side reaches a source without passing through the regulator itself."""
         ways: dict[int, list[int]] = {}
         for a, b, mover in self.joints:
-            if mover != self.switches + tap and (mover >= self.switches or closed[mover]):
+            if mover not in self.movers[tap] and (mover >= self.switches or closed[mover]):
                 ways.setdefault(a, []).append(b)
                 ways.setdefault(b, []).append(a)
         sources = set(self.sources).union(*(blocks for s, blocks in self.grid_forming_units.items() if closed[s]))
@@ -105,3 +109,8 @@ class RegulatorDirection:
                     seen.add(block)
                     ahead.append(block)
         return bool(seen & sources)
+
+
+def _moves(tap: TapChanger, branch: Branch) -> bool:
+    """Whether the tap's winding is at an end of the branch; winding 1 is at that of all of its transformer's."""
+    return branch.element == tap.element and tap.bus2 in (branch.bus1, branch.bus2)

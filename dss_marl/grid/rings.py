@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dss_marl.grid.batches import check_one_state
+from dss_marl.grid.batch_axes import check_one_state
 from dss_marl.grid.state import BoolArray
 from dss_marl.grid.topology import Topology
 

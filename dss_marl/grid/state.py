@@ -2,7 +2,7 @@
 
 Axes: J injections, R taps, S switches and capacitor steps, N nodes, M branches, all in the Feeder's order.
 Every array may carry leading batch axes; code indexes from the right (``v_pu[..., nodes]``), or, where an answer has
-no such axes, refuses them with a ValueError; see ``batches``.
+no such axes, refuses them with a ValueError; see ``batch_axes``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.grid.batches import by_state, check_one_state
+from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.feeder import Feeder, components
 from dss_marl.grid.state import BoolArray, IntArray
 

@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from dss_marl.controllers.base import Controller
 from dss_marl.envs.central_env import check_one_array, joint_action_space, joint_mask
-from dss_marl.envs.flattening import flat_mask, split
+from dss_marl.envs.flattening import flat_mask, split_mask
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.profiles.splits import seed_of
@@ -131,7 +131,7 @@ def _see(
 ) -> None:
     """Keep what every view sees of the coming interval, and is told of the one before."""
     for agent in env.possible_agents:
-        seen, mask = split(observations[agent])
+        seen, mask = split_mask(observations[agent])
         info = {key: value for key, value in infos[agent].items() if "/" in key}
         if mask is not None:
             info["action_mask"] = flat_mask(env.action_space(agent), mask)
@@ -175,7 +175,7 @@ def _write(env: ZoneEnv, view: str, dataset: str, episodes: Sequence[_Episode], 
     from minari.data_collector import EpisodeBuffer
 
     task, central = env.task, view == CENTRAL
-    seen: spaces.Space[Any] = env.state_space if central else split(env.observation_space(view))[0]
+    seen: spaces.Space[Any] = env.state_space if central else split_mask(env.observation_space(view))[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of authors and an environment, which not every dataset has
         made = minari.create_dataset_from_buffers(

@@ -16,29 +16,29 @@ from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 Drive = Callable[[Array, GridState, np.random.Generator], Array]
 
 
-def opposite(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
+def opposite(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
     """The negated request."""
-    return -asked
+    return -requested
 
 
-def noise(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
+def noise(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
     """Uniform random actions."""
-    return rng.uniform(-1, 1, asked.shape)
+    return rng.uniform(-1, 1, requested.shape)
 
 
-def full(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
+def full(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
     """All entries at their upper end: full reactive power, taps up, banks closed."""
-    return np.ones_like(asked)
+    return np.ones_like(requested)
 
 
-def frozen(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
+def frozen(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
     """The action of the previous interval, regardless of the request."""
     return state.action
 
 
-def swinging(asked: Array, state: GridState, rng: np.random.Generator) -> Array:
+def swinging(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
     """Alternates between both ends at every step."""
-    return np.full_like(asked, 1.0 if state.step % 2 else -1.0)
+    return np.full_like(requested, 1.0 if state.step % 2 else -1.0)
 
 
 DRIVES: dict[str, Drive] = {f.__name__: f for f in (opposite, noise, full, frozen, swinging)}
@@ -80,11 +80,11 @@ class AttackState:
     """Who is compromised in an episode.
 
     Attributes:
-        hostile: (A) True where an agent is.
+        compromised: (A) True where an agent is.
         seed: of what a policy draws in each step.
     """
 
-    hostile: BoolArray
+    compromised: BoolArray
     seed: int
 
 
@@ -128,22 +128,22 @@ class Attack:
 
     def reset(self, rng: np.random.Generator) -> None:
         """Draw the compromised agents of this episode."""
-        hostile = np.array([name in self.spec.agents for name in self.names])
+        compromised = np.array([name in self.spec.agents for name in self.names])
         if self.spec.share:
             count = max(1, round(self.spec.share * len(self._exposed)))
-            hostile[rng.choice(self._exposed, count, replace=False)] = True
-        self.state = AttackState(hostile, int(rng.integers(2**63)))
+            compromised[rng.choice(self._exposed, count, replace=False)] = True
+        self.state = AttackState(compromised, int(rng.integers(2**63)))
 
-    def hostile(self, step: int) -> BoolArray:
+    def compromised(self, step: int) -> BoolArray:
         """(A) which agents are compromised in this step."""
-        return self.state.hostile & (step >= self.spec.from_step)
+        return self.state.compromised & (step >= self.spec.from_step)
 
-    def act(self, asked: Array, entry_agent: IntArray, state: GridState) -> Array:
+    def act(self, requested: Array, entry_agent: IntArray, state: GridState) -> Array:
         """(F) the request, with compromised entries replaced by the attack policy's, clipped to [-1, 1]."""
         driven = np.clip(
-            self.drive(asked.copy(), state, np.random.default_rng([self.state.seed, state.step])), -1.0, 1.0
+            self.drive(requested.copy(), state, np.random.default_rng([self.state.seed, state.step])), -1.0, 1.0
         )
-        return np.where(self.entries(entry_agent, state.step), driven, asked)
+        return np.where(self.entries(entry_agent, state.step), driven, requested)
 
     def open_elsewhere(self, places: IntArray, count: int) -> bool:
         """Whether any of ``count`` entries other than those at ``places`` can be compromised."""
@@ -153,7 +153,7 @@ class Attack:
 
     def entries(self, entry_agent: IntArray, step: int) -> BoolArray:
         """(F) which entries are compromised in this step."""
-        taken = self.hostile(step)[entry_agent]
+        taken = self.compromised(step)[entry_agent]
         return taken if self._open is None else taken & self._open
 
 

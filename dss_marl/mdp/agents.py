@@ -93,7 +93,8 @@ def _with_rows(
     """The views with rows for their devices' action entries, telemetry and kinds."""
     count = len(views)
     actions, action_names = layout_entries(count, home, groups, [tuple(g.action_labels) for g in groups], by_kind)
-    telemetry, reading_names = layout_entries(count, home, groups, [tuple(g.telemetry_labels) for g in groups], by_kind)
+    labels = [tuple(g.telemetry_labels) for g in groups]
+    telemetry, telemetry_names = layout_entries(count, home, groups, labels, by_kind)
     metered, nodes, places = _estimation(groups)
     result = []
     for a, view in enumerate(views):
@@ -106,8 +107,8 @@ def _with_rows(
                 rows={
                     **view.rows,
                     "devices": ZoneRows.of(np.array(own, dtype=np.int64)),
-                    "actions": _slotted(actions[a]),
-                    "telemetry": _slotted(telemetry[a]),
+                    "actions": _padded_rows(actions[a]),
+                    "telemetry": _padded_rows(telemetry[a]),
                     "meters": ZoneRows.of(meters),
                     "estimated": ZoneRows.of(nodes[estimators], places=places[estimators]),
                 },
@@ -115,7 +116,7 @@ def _with_rows(
                 kinds=_kinds_of(own, groups),
                 entries={
                     "actions": action_names[a],
-                    "telemetry": reading_names[a],
+                    "telemetry": telemetry_names[a],
                     "kinds": tuple(map(short_kind, kinds)),
                     "names": tuple(one.name for one in views),
                 },
@@ -193,8 +194,8 @@ def _divided(
     return names, agent_kinds, agent_zone, device_agent
 
 
-def _slotted(place: IntArray) -> ZoneRows:
-    """Rows of slots, of which those at -1 are unused."""
+def _padded_rows(place: IntArray) -> ZoneRows:
+    """Rows at these positions, with weight 0 where they are padded (-1)."""
     return ZoneRows(np.maximum(place, 0), (place >= 0).astype(float))
 
 

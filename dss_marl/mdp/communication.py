@@ -93,7 +93,7 @@ class Messages:
         self.state = MessageState(rng, np.zeros((*self.senders.shape, len(self.observer.low))))
 
     def received(self, state: GridState) -> Array:
-        """(..., Z, n) what each zone knows of the others after this interval's messages; call it once an interval."""
+        """(..., Z, n) received by each zone from the others up to this interval; call it once per interval."""
         own, delay = self.state, self.spec.delay
         own.sent = (*own.sent, self.observer.observe(state))[-1 - delay :]
         arriving = len(own.sent) > delay

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl._plugins import imported
+from dss_marl._plugins import imported_function
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
 from dss_marl.zones import ROW_KINDS, Zone, zone_batched
@@ -26,7 +26,7 @@ class Feature:
         labels: of the entries; for a feature with one entry per unit, tap or switch, the single label of each.
         unit: of the numbers as given, scale included.
         low, high: range that the numbers are clipped to.
-        per: "" or what there is an entry of each of: a kind of zones.ROW_KINDS, kinds (of device), names (of the
+        per: "", or what has one entry each: a kind of zones.ROW_KINDS, kinds (of device), names (of the
             agents) or hours (of the forecast).
     """
 
@@ -262,7 +262,7 @@ def named_feature(name: str) -> Feature:
     """
     if name in KNOWN:
         return KNOWN[name]
-    function = imported(name, "observation", KNOWN)
+    function = imported_function(name, "observation", KNOWN, ("zone", "state"))
     known = KNOWN.get(getattr(function, "__name__", ""))
     if known is not None and known.function is function:
         return known

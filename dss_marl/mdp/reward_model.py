@@ -1,4 +1,4 @@
-"""RewardModel: the weighted reward terms and the costs of a task, and what they price."""
+"""RewardModel: a task's reward terms with their weights, its costs, and prices derived from the weights."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl._plugins import imported
+from dss_marl._plugins import imported_function
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.zones import Zone, zone_batched
 
 Term = Callable[[Zone, GridState, GridState], Any]
+_ARGUMENTS = ("zone", "before", "after")
 
 
 @zone_batched
@@ -282,12 +283,12 @@ COSTS: dict[str, Term] = {
 
 def reward_term(name: str) -> Term:
     """The reward term called ``name``, or your own as ``package.module:function``; ValueError if unknown."""
-    return REWARDS.get(name) or imported(name, "reward", REWARDS)
+    return REWARDS.get(name) or imported_function(name, "reward", REWARDS, _ARGUMENTS)
 
 
 def cost_channel(name: str) -> Term:
     """The cost called ``name``, or your own as ``package.module:function``; ValueError if unknown."""
-    return COSTS.get(name) or imported(name, "cost", COSTS)
+    return COSTS.get(name) or imported_function(name, "cost", COSTS, _ARGUMENTS)
 
 
 def _same_for_all(zone: Zone, x: Any) -> Any:

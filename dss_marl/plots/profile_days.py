@@ -75,9 +75,9 @@ def _steps(axes: Axes, values: Array, dt_h: float, **style: Any) -> None:
 
 
 def _draw_totals(axes: Axes, of: Statistics, d: int) -> None:
-    load, sun = of.total_kw[d], of.sun_kw[d].sum(-1)
+    load, sun = of.total_kw[d], of.pv_kw[d].sum(-1)
     hour = np.arange(len(load) + 1) * of.dt_h
-    if of.sun_kw.size:
+    if of.pv_kw.size:
         axes.fill_between(hour, np.append(sun, sun[-1]), step="post", color=mixed(SUN, "white", 0.55), linewidth=0)
     _steps(axes, load, of.dt_h, color=LOAD, linewidth=1.3)
 
@@ -94,10 +94,10 @@ def _draw_loads(axes: Axes, of: Statistics, d: int) -> None:
 
 def _draw_units(axes: Axes, of: Statistics, d: int) -> None:
     """Up to three inverters, over their peak power."""
-    count = of.sun_kw.shape[-1]
+    count = of.pv_kw.shape[-1]
     for k, u in enumerate(np.unique(np.linspace(0, max(count - 1, 0), SINGLE).astype(int)) if count else ()):
         colour = mixed(SUN, "black", 0.3 * k)
-        _steps(axes, of.sun_kw[d, :, u] / max(of.rated_kw[u], 1e-9), of.dt_h, color=colour, linewidth=0.9)
+        _steps(axes, of.pv_kw[d, :, u] / max(of.rated_kw[u], 1e-9), of.dt_h, color=colour, linewidth=0.9)
     if not count:
         axes.text(0.5, 0.5, "no inverters", transform=axes.transAxes, ha="center", va="center", fontsize=8, color=GREY)
 
@@ -134,7 +134,7 @@ def _align(row: list[Axes], dt_h: float, last: bool) -> None:
 def _draw_hours(axes: Axes, of: Statistics) -> None:
     """Median and 90 % range of the days, by time of day."""
     hour = (np.arange(of.total_kw.shape[1]) + 0.5) * of.dt_h
-    for values, colour, name in ((of.sun_kw.sum(-1), SUN, "PV"), (of.total_kw, LOAD, "load")):
+    for values, colour, name in ((of.pv_kw.sum(-1), SUN, "PV"), (of.total_kw, LOAD, "load")):
         if not values.any():
             continue
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
@@ -148,7 +148,7 @@ def _draw_hours(axes: Axes, of: Statistics) -> None:
 def _draw_duration(axes: Axes, of: Statistics) -> None:
     share = np.linspace(0, 1, 201)
     axes.plot(100 * share, of.duration(share.tolist()), color=LOAD, linewidth=1.3)
-    sun = of.sun_kw.sum(-1)
+    sun = of.pv_kw.sum(-1)
     if sun.any():
         axes.plot(100 * share, np.quantile(sun, 1 - share) / of.rated_kw.sum(), color=SUN, linewidth=1.3)
     axes.set(xlim=(0, 100), ylim=(0, 1.05))
@@ -159,7 +159,7 @@ def _draw_ramps(axes: Axes, of: Statistics) -> None:
     """Exceedance curve of the change between intervals."""
     for values, base, colour in (
         (of.total_kw, float(of.total_kw.max()), LOAD),
-        (of.sun_kw.sum(-1), float(of.rated_kw.sum()), SUN),
+        (of.pv_kw.sum(-1), float(of.rated_kw.sum()), SUN),
     ):
         if base and values.any():
             step = np.sort(np.abs(np.diff(values, axis=1)).ravel())[::-1] / base
@@ -171,7 +171,7 @@ def _draw_ramps(axes: Axes, of: Statistics) -> None:
 
 def _draw_energies(axes: Axes, of: Statistics) -> None:
     """A dot for each day: load and PV energy."""
-    load, sun = (24 / 1000 * values.mean(1) for values in (of.total_kw, of.sun_kw.sum(-1)))
+    load, sun = (24 / 1000 * values.mean(1) for values in (of.total_kw, of.pv_kw.sum(-1)))
     dots = axes.scatter(load, sun, c=of.temperature_c.mean(1), cmap="coolwarm", s=13, linewidths=0.3, edgecolors=GREY)
     axes.set(xlim=(0, None), ylim=(0, None) if sun.any() else (-1, 1))
     _say(axes, "daily energy", "load [MWh]", "PV [MWh]")

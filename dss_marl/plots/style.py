@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 
+from dss_marl._assets import replacing
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray
 
 INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
@@ -30,8 +31,8 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write the figure as a PNG of 160 dpi without empty margins; makes the folders; returns the path."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
     return path
 
 

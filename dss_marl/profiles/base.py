@@ -1,4 +1,4 @@
-"""What every kind of profiles is: a spec, which a scenario holds, and the source of days that it opens."""
+"""The protocol of a profile source: the spec in a scenario, and the source of days that it opens."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from dss_marl.profiles.outages import Outage
 
 
 class Source(Protocol):
-    """Makes or reads the days of one feeder, at intervals of so many minutes; columns are the feeder's injections."""
+    """Makes or reads the days of one feeder, at intervals of so many minutes; columns are the feeder's injections.
+
+    A source whose days have dates also has an attribute ``calendar``, see Calendar; without one, day 0 is a Monday.
+    """
 
     @property
     def days(self) -> int:
-        """How many days there are, 365 at most; the year's splits take theirs from these."""
+        """How many days there are, 1000 at most; splits take theirs from these, see ``own_days.own_split``."""
 
     @property
     def seed(self) -> int:
-        """Of what is random: forecast errors, and what devices start a day with."""
+        """Seed of forecast errors and of the devices' initial states."""
 
     @property
     def nominal_kw(self) -> Array:
-        """(J) what shares of each injection are of [kW]; ``feeder.nominal_kw`` unless the source changes it."""
+        """(J) base of each injection's relative power [kW]; ``feeder.nominal_kw`` unless the source changes it."""
 
     def rows(self, day: int, intervals: int) -> Day:
-        """The first intervals of a day, each the mean over the interval; the same whenever it is asked."""
+        """The first intervals of a day, each the mean over the interval; always the same for the same day."""
 
     def outages(self, day: int) -> tuple[Outage, ...]:
         """The outages that begin on a day."""
@@ -37,7 +40,7 @@ class Source(Protocol):
 class ProfileSpec(BaseModel):
     """The keys under a scenario's ``profiles``, validated when the scenario is read.
 
-    A kind of one's own is a subclass with its keys as fields and ``open``; a scenario names it as
+    Your own kind is a subclass with its keys as fields and ``open``; a scenario names it as
     ``kind: package.module:Class``::
 
         class ConstantDays(ProfileSpec):
@@ -52,7 +55,7 @@ class ProfileSpec(BaseModel):
     kind: str
 
     def open(self, feeder: Feeder, minutes: int) -> Source:
-        """The days for a feeder, at intervals of so many minutes.
+        """Open the days of a feeder at intervals of ``minutes``.
 
         Raises:
             ValueError: files are missing or do not fit the feeder.

@@ -7,7 +7,6 @@ import functools
 import numpy as np
 
 from dss_marl.grid.state import Array
-from dss_marl.profiles.load_shapes import is_weekend
 from dss_marl.profiles.noise import series, stream
 from dss_marl.profiles.weather import DAYS
 
@@ -24,23 +23,28 @@ def _levels(seed: int) -> Array:
     return np.asarray(np.exp(0.22 * series(stream(seed, "price", DAYS), DAYS, 0.8) - 0.024))
 
 
-def time_of_use(day: int) -> Array:
-    """(24) hourly price over the mean: low from 22 to 6 h, peak from 17 to 21 h on working days."""
+def time_of_use(free: bool) -> Array:
+    """(24) hourly price over the mean: low from 22 to 6 h, peak from 17 to 21 h on working days.
+
+    Args:
+        free: whether the day is a Saturday, a Sunday or a holiday.
+    """
     hour = np.arange(24)
     price = np.where((hour < 6) | (hour >= 22), _LOW, _MIDDLE)
-    return price if is_weekend(day) else np.where((hour >= 17) & (hour < 21), _PEAK, price)
+    return price if free else np.where((hour >= 17) & (hour < 21), _PEAK, price)
 
 
-def day_ahead(seed: int, day: int, sun: Array) -> Array:
+def day_ahead(seed: int, day: int, sun: Array, free: bool) -> Array:
     """(24) hourly price over the mean; regional PV lowers it, on sunny weekends below zero.
 
     Args:
         seed: of the year.
         day: of the year.
         sun: (24) the region's irradiance in each hour [kW/m2].
+        free: whether the day is a Saturday, a Sunday or a holiday.
     """
     rng = stream(seed, "price", day)
-    price = _MARKET * _levels(seed)[day] - (0.15 if is_weekend(day) else 0.0) - 0.85 * sun
+    price = _MARKET * _levels(seed)[day] - (0.15 if free else 0.0) - 0.85 * sun
     price = price + 0.06 * rng.standard_normal(24)
     scarce = rng.random() < 0.03  # scarcity in the evening
     return np.asarray(np.where((np.arange(24) >= 18) & (np.arange(24) < 21) & scarce, 2.2 * price, price))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
-from datetime import date, timedelta
 from functools import cached_property
 
 import numpy as np
@@ -12,12 +12,14 @@ import numpy as np
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 from dss_marl.profiles.base import ProfileSpec, Source
+from dss_marl.profiles.calendar import NO_DATES, Calendar
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.forecast import Forecast, make_forecast
 from dss_marl.profiles.noise import stream
 from dss_marl.profiles.outages import Outage
+from dss_marl.profiles.own_days import own_split, shares_all_days
 from dss_marl.profiles.sources import open_source
-from dss_marl.profiles.splits import OFFSET, SPLITS, STRESS_SPLITS, split_days, split_of
+from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
 from dss_marl.profiles.synthetic import VERSION
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -28,7 +30,7 @@ class Profiles:
     """Days for one feeder, each generated from (seed, day) alone, so that access is random and none is stored.
 
     Days are numbered from 0, a Monday, to 364, and day 0 follows day 364; the k-th stress split, from 1, has days
-    1000 k to 1000 k + 364. Days of measured profiles are those of the data; see ``sources``.
+    1000 k to 1000 k + 364. Days of measured profiles are those of the data, with their own dates; see ``calendar``.
 
     Attributes:
         spec: the parameters.
@@ -47,7 +49,14 @@ class Profiles:
             raise ValueError(
                 f"dt_h must divide the day of 24 h into whole intervals; got {self.dt_h}; take whole minutes, as 0.25"
             )
-        self._sources("")  # errors in a file or a bus name are raised now, not at the first reset
+        count = self._sources("").days  # errors in a file or a bus name are raised now, not at the first reset
+        if not self._generated and own_split(self.spec, "train", count) and shares_all_days(self.spec, count):
+            warnings.warn(
+                f"profiles of kind {self.spec.kind} have {count} day(s), too few for splits: training, validation "
+                "and test use the same days, so no result says how a policy does on other days. Nine whole days "
+                "are the least; or give splits of your own",
+                stacklevel=3,
+            )
 
     @property
     def steps(self) -> int:
@@ -57,22 +66,15 @@ class Profiles:
     def days(self, split: str) -> tuple[int, ...]:
         """Day numbers in a split: train, validation, test or, of generated profiles, a stress split.
 
-        With measured profiles, a split contains those of its days that were measured.
+        Of measured profiles, a split has the spec's own days or those of its days that were measured; see
+        ``own_days.own_split``.
 
         Raises:
-            ValueError: unknown split, or none of its days was measured.
+            ValueError: unknown split, or a day that was not measured.
         """
         if self._generated:
             return split_days(split)
-        if split in STRESS_SPLITS:
-            raise ValueError(
-                f"stress split {split!r} changes the generator; measured profiles have {', '.join(SPLITS)}"
-            )
-        count = self._sources("").days
-        days = tuple(day for day in split_days(split, SPLITS) if day < count)
-        if not days:
-            raise ValueError(f"the {count} measured days hold none of split {split!r}; 9 whole days are the least")
-        return days
+        return own_split(self.spec, split, self._sources("").days)
 
     @property
     def _generated(self) -> bool:
@@ -112,13 +114,19 @@ class Profiles:
         return stream(self._sources("").seed, part, int(number))
 
     def weekend(self, number: int) -> bool:
-        """Whether a day is a Saturday or a Sunday."""
-        return bool(split_of(number)[1] % 7 >= 5)
+        """Whether a day is a Saturday, a Sunday or, of measured days, a holiday."""
+        return self.calendar.is_free(split_of(number)[1] if self._generated else int(number))
 
-    def calendar_date(self, number: int) -> date | None:
-        """Date of a day; None for generated days, which belong to no year, and for tables without times."""
-        first = getattr(self._sources(""), "first_day", None)
-        return None if first is None else first + timedelta(days=split_of(number)[1])
+    @property
+    def days_in_all(self) -> int:
+        """How many days there are, without those of stress splits."""
+        return self._sources("").days
+
+    @property
+    def calendar(self) -> Calendar:
+        """Dates of the days; generated days have none."""
+        found: Calendar = getattr(self._sources(""), "calendar", NO_DATES)
+        return found
 
     @property
     def nominal_kw(self) -> Array:
@@ -155,9 +163,11 @@ class Profiles:
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
         if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
             raise ValueError(
-                f"day must be a whole number from 0 to {last}; got {number!r}; "
-                f"stress splits have {OFFSET} k more, k from 1 in the order {known}"
+                f"day must be a whole number from 0 to {last}; got {number!r}"
+                + (f"; stress splits have {OFFSET} k more, k from 1 in the order {known}" if self._generated else "")
             )
+        if not self._generated:
+            return "", int(number)
         split, day = split_of(number)
         if split and isinstance(self.spec, SyntheticProfiles):
             day = day_in_season(self.spec, split, day)

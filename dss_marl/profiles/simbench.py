@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import warnings
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,11 @@ from pydantic import Field
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
-from dss_marl.profiles.measured import Measured, MeasuredData, check_minutes
+from dss_marl.profiles.calendar import Calendar
+from dss_marl.profiles.measured import Measured, check_minutes
 from dss_marl.profiles.noise import stream
+from dss_marl.profiles.own_days import MeasuredData
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.synthetic import Synthetic
 
 LICENCE = (
@@ -44,21 +48,25 @@ class SimbenchProfiles(MeasuredData):
         """
         check_minutes("SimBench", _MINUTES, minutes)
         folder = simbench_folder(self.folder) / _STUDY.format(self.study)
-        names, loads = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_pload")
-        suns, power = _read(folder / "RESProfile.csv", ("PV",), "")
+        names, loads, first = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_pload")
+        same, reactive, _ = _read(folder / "LoadProfile.csv", ("H0-", "G", "L"), "_qload")
+        suns, power, _ = _read(folder / "RESProfile.csv", ("PV",), "")
         rng = stream(self.seed, "year")
         homes = [k for k, name in enumerate(names) if name.startswith("H0-")]
         others = [k for k, name in enumerate(names) if not name.startswith("H0-")]
-        units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter"]
-        kw = np.full((len(loads), len(feeder.injections)), np.nan)
+        units = [j for j, row in enumerate(feeder.injections) if row.kind == "inverter" or feeds_in(row)]
+        kw, kvar = np.full((2, len(loads), len(feeder.injections)), np.nan)
         draws = rng.random((2, len(feeder.injections)))
-        for j in feeder.loads:
+        for j in set(feeder.loads.tolist()) - set(units):
             choice = others if draws[0, j] < self.commercial_share and others else homes
-            kw[:, j] = self.load_scale * feeder.nominal_kw[j] * loads[:, choice[int(draws[1, j] * len(choice))]]
+            of = choice[int(draws[1, j] * len(choice))]
+            kw[:, j] = self.load_scale * feeder.nominal_kw[j] * loads[:, of]
+            if names[of] in same:
+                kvar[:, j] = self.load_scale * feeder.nominal_kvar[j] * reactive[:, same.index(names[of])]
         near: IntArray = np.array([int(draws[1, j] * len(suns)) for j in units], np.int64)
         kw[:, units] = power[:, near] * feeder.nominal_kw[units]
-        none = np.zeros(0)
-        return Measured(kw, _MINUTES, Synthetic(self.weather, feeder, minutes), none, none)
+        calendar = self.dated("SimBench", Calendar(first, clock="local time as written, rows stamped at the start"))
+        return Measured(kw, _MINUTES, Synthetic(self.weather, feeder, minutes), kvar=kvar, calendar=calendar)
 
 
 def simbench_folder(folder: str = "") -> Path:
@@ -82,9 +90,12 @@ def simbench_folder(folder: str = "") -> Path:
     return path
 
 
-@functools.lru_cache(maxsize=4)
-def _read(path: Path, begin: tuple[str, ...], end: str) -> tuple[tuple[str, ...], Array]:
-    """Names without ``end``, and (rows, columns) values in whole days, of the columns with this prefix and suffix."""
+@functools.lru_cache(maxsize=6)
+def _read(path: Path, begin: tuple[str, ...], end: str) -> tuple[tuple[str, ...], Array, date]:
+    """Names without ``end``, (rows, columns) values in whole days, and the first date, of the columns so called.
+
+    Active powers are at least 0; reactive ones may have both signs.
+    """
     if not path.is_file():
         raise ValueError(f"SimBench's file {str(path)!r} does not exist; use version 1.6")
     warnings.warn(LICENCE, stacklevel=4)
@@ -93,6 +104,9 @@ def _read(path: Path, begin: tuple[str, ...], end: str) -> tuple[tuple[str, ...]
         wanted = [k for k, head in enumerate(heads) if head.startswith(begin) and head.endswith(end)]
         if not wanted:
             raise ValueError(f"SimBench's file {str(path)!r} has no columns {'..., '.join(begin)}...{end}")
-        values = np.loadtxt(file, delimiter=";", usecols=wanted, ndmin=2)
-    rows = len(values) * _MINUTES // 1440 * 1440 // _MINUTES
-    return tuple(heads[k].removesuffix(end) for k in wanted), np.clip(values[:rows], 0.0, None)
+        rows = file.readlines()
+    first = datetime.strptime(rows[0].split(";")[heads.index("time")], "%d.%m.%Y %H:%M").date()
+    values = np.loadtxt(rows, delimiter=";", usecols=wanted, ndmin=2)
+    values = values[: len(values) * _MINUTES // 1440 * 1440 // _MINUTES]
+    names = tuple(heads[k].removesuffix(end) for k in wanted)
+    return names, values if end == "_qload" else np.clip(values, 0.0, None), first

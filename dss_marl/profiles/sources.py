@@ -11,6 +11,7 @@ from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
+from dss_marl.profiles.own_power import with_own_power
 from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -25,7 +26,7 @@ PROFILE_KINDS: dict[str, type[ProfileSpec]] = {
 
 
 def profile_kind(name: str) -> type[ProfileSpec]:
-    """The spec of the kind of profiles called ``name``, or one's own as ``package.module:Class``; see ProfileSpec.
+    """The spec of a kind of profiles, or your own by ``package.module:Class``; see ProfileSpec.
 
     Raises:
         ValueError: unknown kind; the message lists the known ones.
@@ -37,7 +38,7 @@ def profile_kind(name: str) -> type[ProfileSpec]:
 
 
 def profile_kind_of(data: Any) -> type[ProfileSpec]:
-    """The spec class of a scenario's ``profiles``, synthetic where they name no kind; errors as ``profile_kind``."""
+    """The spec class of a scenario's ``profiles``, by default synthetic; errors as ``profile_kind``."""
     return profile_kind(str(data.get("kind", "synthetic") if isinstance(data, dict) else "synthetic"))
 
 
@@ -55,11 +56,11 @@ ProfilesSpec = Annotated[SerializeAsAny[ProfileSpec], BeforeValidator(_read_spec
 
 
 def open_source(spec: ProfileSpec, feeder: Feeder, minutes: int) -> Source:
-    """What makes the days that a spec describes, at intervals of so many minutes.
+    """The source of the days that a spec describes, at intervals of ``minutes``.
 
     Raises:
         ValueError: files are missing or do not fit the feeder.
     """
     if isinstance(spec, SyntheticProfiles):  # its settings stand apart from the generator, which reads them everywhere
-        return Synthetic(spec, feeder, minutes)
-    return spec.open(feeder, minutes)
+        return with_own_power(Synthetic(spec, feeder, minutes), spec, feeder, minutes)
+    return with_own_power(spec.open(feeder, minutes), spec, feeder, minutes)

@@ -21,7 +21,7 @@ class Statistics:
         days: their numbers.
         dt_h: length of an interval [h].
         load_kw: (D, T, L) consumption of each load, positive [kW].
-        sun_kw: (D, T, U) available PV power of each inverter [kW].
+        pv_kw: (D, T, U) available PV power of each inverter [kW].
         nominal_kw: (L) nominal power of the loads [kW].
         rated_kw: (U) peak PV power of the inverters [kW].
         price: (D, T) [currency/kWh].
@@ -32,7 +32,7 @@ class Statistics:
     days: tuple[int, ...]
     dt_h: float
     load_kw: Array
-    sun_kw: Array
+    pv_kw: Array
     nominal_kw: Array
     rated_kw: Array
     price: Array
@@ -56,7 +56,7 @@ class Statistics:
     def figures(self) -> dict[str, tuple[float, str]]:
         """Name to value and unit; NaN where a figure does not apply."""
         total, rated = self.total_kw, float(self.rated_kw.sum())
-        sun = self.sun_kw.sum(-1)
+        sun = self.pv_kw.sum(-1)
         peak = float(total.max())
         hour = total.argmax(1) * self.dt_h
         rows = {
@@ -77,7 +77,7 @@ class Statistics:
                     self.ramps(of, base, q) if base else np.nan, "of peak" if name == "load" else "of rated",
                 )  # fmt: skip
         rows["correlation of loads about their mean day"] = (_correlation(_beyond_mean_day(self.load_kw)), "1")
-        rows["correlation of PV units within the day"] = (_correlation(_within_day(self.sun_kw)), "1")
+        rows["correlation of PV units within the day"] = (_correlation(_within_day(self.pv_kw)), "1")
         rows["PV capacity factor"] = (float(sun.mean()) / rated if rated else np.nan, "1")
         rows["share of intervals with PV above load"] = (float((sun > total).mean()), "1")
         rows["lowest temperature"] = (float(self.temperature_c.min()), "degree C")
@@ -102,7 +102,7 @@ def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
         days=tuple(days),
         dt_h=profiles.dt_h,
         load_kw=np.array([-day.kw[:, loads] for day in made]),
-        sun_kw=np.array([day.kw[:, units] for day in made]),
+        pv_kw=np.array([day.kw[:, units] for day in made]),
         nominal_kw=np.abs(profiles.nominal_kw[loads]),
         rated_kw=feeder.nominal_kw[units],
         price=np.array([day.price for day in made]),

@@ -11,9 +11,11 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.clouds import Clouds, draw_clouds, places_km
 from dss_marl.profiles.day import Day
-from dss_marl.profiles.load import HIGHEST, Loads
+from dss_marl.profiles.load_model import HIGHEST, Loads
+from dss_marl.profiles.load_shapes import is_weekend
 from dss_marl.profiles.noise import block_means, stored, stream
 from dss_marl.profiles.outages import Outage, draw_outages, season_factor
+from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.prices import day_ahead, time_of_use
 from dss_marl.profiles.solar import clear_sky, cos_zenith
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -55,18 +57,23 @@ class Synthetic:
 
     @property
     def seed(self) -> int:
-        """Of the year."""
+        """Seed of the year."""
         return self.spec.seed
 
     @property
     def days(self) -> int:
-        """How many days there are."""
+        """Number of days."""
         return DAYS
 
     @cached_property
     def _units(self) -> IntArray:
-        """Indices of the PV injections."""
-        return np.array([j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"], np.int64)
+        """Indices of the PV injections, and of negative loads, which follow the sun as well."""
+        rows = enumerate(self.feeder.injections)
+        return np.array([j for j, row in rows if row.kind == "inverter" or feeds_in(row)], np.int64)
+
+    @cached_property
+    def _negative(self) -> list[int]:
+        return [j for j, row in enumerate(self.feeder.injections) if feeds_in(row)]
 
     @cached_property
     def _nominal(self) -> tuple[Array, Array]:
@@ -76,7 +83,8 @@ class Synthetic:
         if self.spec.kw_per_load is None:
             return kw, kvar
         ratio = np.divide(kvar, kw, out=np.zeros_like(kw), where=kw != 0)
-        return np.full_like(kw, -self.spec.kw_per_load), -self.spec.kw_per_load * ratio
+        kw = np.where(kw > 0, kw, -self.spec.kw_per_load)
+        return kw, kw * ratio
 
     @cached_property
     def nominal_kw(self) -> Array:
@@ -98,8 +106,14 @@ class Synthetic:
     def _along_km(self) -> Array:
         return places_km(self.feeder, [self.feeder.injections[j].bus for j in self._units])
 
-    def rows(self, day: int, intervals: int) -> Day:
-        """The first intervals of a day of the year."""
+    def rows(self, day: int, intervals: int, free: bool | None = None) -> Day:
+        """The first intervals of a day of the year.
+
+        Args:
+            day: of the year, from 0.
+            intervals: how many.
+            free: whether prices are those of a weekend; None: as the year's weekday says, day 0 a Monday.
+        """
         quarters = -(-intervals * self.minutes // 15)
         hour = (np.arange(quarters) + 0.5) / 4
         spec, loads = self.spec, self.feeder.loads
@@ -108,7 +122,9 @@ class Synthetic:
         kw, kvar = (np.zeros((intervals, len(self.feeder.injections))) for _ in range(2))
         kw[:, loads], kvar[:, loads] = use * self._nominal[0], use * self._nominal[1]
         kw[:, self._units] = self._sun(day, intervals) * self.feeder.nominal_kw[self._units]
-        price = np.repeat(self._hourly_price(day), 4)[:quarters]
+        for j in self._negative:
+            kvar[:, j] = kw[:, j] * self.feeder.nominal_kvar[j] / self.feeder.nominal_kw[j]
+        price = np.repeat(self._hourly_price(day, is_weekend(day) if free is None else free), 4)[:quarters]
         return Day(
             kw=kw,
             kvar=kvar,
@@ -152,14 +168,14 @@ class Synthetic:
             power[light] = self.spec.pv_scale * clear[light, None] * self._clouds(day).share(light)
         return stored(block_means(np.minimum(power, _MOST_SUN), self.minutes), 0.0, _MOST_SUN)
 
-    def _hourly_price(self, day: int) -> Array:
+    def _hourly_price(self, day: int, free: bool) -> Array:
         """(24) hourly price over the mean."""
         spec = self.spec
         if spec.tariff == "flat":
             return np.ones(24)
         if spec.tariff == "time_of_use":
-            return time_of_use(day)
+            return time_of_use(free)
         index = _HOURLY_INDEX[sky_classes(spec.seed, spec.climate)[day]]
         middle: Array = np.arange(24, dtype=float) + 0.5
         sun = index * clear_sky(cos_zenith(day, middle, spec.latitude, spec.longitude))
-        return day_ahead(spec.seed, day, sun)
+        return day_ahead(spec.seed, day, sun, free)

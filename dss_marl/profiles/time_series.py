@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from dss_marl._assets import read_text
 from dss_marl.grid.state import Array
+from dss_marl.profiles.calendar import NO_DATES, Calendar, standard_times
 
 _TIMES = ("time", "timestamp", "datetime", "date")
 
@@ -24,14 +30,14 @@ class TimeSeries:
         names: column names.
         values: (rows, columns) at constant intervals from midnight on.
         minutes: length of an interval.
-        first_day: date of the first row; None for a table without times.
+        calendar: dates of the days.
     """
 
     where: str
     names: tuple[str, ...]
     values: Array
     minutes: int
-    first_day: date | None = None
+    calendar: Calendar = NO_DATES
 
     @property
     def days(self) -> int:
@@ -39,15 +45,30 @@ class TimeSeries:
         return len(self.values) * self.minutes // 1440
 
 
+@dataclass(frozen=True)
+class Clock:
+    """How the times of a table are meant.
+
+    Attributes:
+        stamp: whether a time is the "start" or the "end" of its interval.
+        zone: of the place, such as Europe/Berlin, where times are those of the wall clock; see ``standard_times``.
+        minutes: length of an interval if there is no time column; the first row is then at midnight.
+    """
+
+    stamp: str = "start"
+    zone: str = ""
+    minutes: int | None = None
+
+
 def cut_table(
-    where: str, columns: Mapping[str, Sequence[object]], minutes: int | None = None, fill_h: float = 0.0
+    where: str, columns: Mapping[str, Sequence[object]], clock: Clock = Clock(), fill_h: float = 0.0
 ) -> TimeSeries:
     """Whole days from named columns, one of which may be the time.
 
     Args:
         where: for messages, the file.
         columns: name to values, all of equal length; a column ``time`` holds datetimes or ISO strings.
-        minutes: length of an interval if there is no time column; the first row is then at midnight.
+        clock: how its times are meant.
         fill_h: gaps up to this length are interpolated linearly [h].
 
     Raises:
@@ -60,15 +81,18 @@ def cut_table(
         raise ValueError(
             f"{where} holds no values; it needs a header with a time column and names of loads, and rows of numbers"
         )
-    first_day = None
+    minutes, calendar = clock.minutes, NO_DATES
     if known:
         times = [_time(where, row, text) for row, text in enumerate(columns[known[0]], start=2)]
+        times, told = standard_times(where, times, clock.zone)
         minutes, missing = _even(where, times, fill_h)
+        first = times[0] - timedelta(minutes=minutes if clock.stamp == "end" else 0)
+        _warn_of_end_stamps(where, times, minutes, clock.stamp)
         values = np.insert(values, np.array(missing, np.int64), np.nan, axis=0)
-        midnight = times[0].replace(hour=0, minute=0, second=0, microsecond=0)
-        to_midnight = (midnight - times[0]) % timedelta(1)
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        to_midnight = (midnight - first) % timedelta(1)
         values = values[round(to_midnight / timedelta(minutes=minutes)) :]
-        first_day = (times[0] + to_midnight).date()
+        calendar = Calendar((first + to_midnight).date(), clock=f"{told}, rows stamped at the {clock.stamp}")
     elif minutes is None:
         raise ValueError(f"{where} has no column 'time'; add one with ISO times, or give the interval as dt_h")
     if 1440 % minutes:
@@ -76,11 +100,22 @@ def cut_table(
     whole = len(values) * minutes // 1440 * 1440 // minutes
     if not whole:
         raise ValueError(f"{where} holds less than a whole day, from midnight to midnight: {len(values)} rows")
-    values = _filled(where, names, values[:whole], fill_h * 60 / minutes)
-    return TimeSeries(where, names, values, minutes, first_day)
+    return TimeSeries(where, names, _filled(where, names, values[:whole], fill_h * 60 / minutes), minutes, calendar)
 
 
-def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> TimeSeries:
+def _warn_of_end_stamps(where: str, times: Sequence[datetime], minutes: int, stamp: str) -> None:
+    """Rows from one interval after midnight to midnight are most probably stamped at their end."""
+    begins = times[0] - timedelta(minutes=minutes)
+    if stamp == "start" and begins.time() == times[-1].time() == datetime.min.time():
+        warnings.warn(
+            f"{where} runs from {times[0].isoformat(' ')} to {times[-1].isoformat(' ')}, as tables do whose times are "
+            "the end of their interval; if so, set stamp: end. As it stands, the day that begins on "
+            f"{begins.date()} is left out",
+            stacklevel=2,
+        )
+
+
+def read_table(path: Path, clock: Clock = Clock(), fill_h: float = 0.0) -> TimeSeries:
     """Whole days from a CSV (comma or semicolon) or parquet file; see ``cut_table``.
 
     Raises:
@@ -91,19 +126,19 @@ def read_table(path: Path, minutes: int | None = None, fill_h: float = 0.0) -> T
     if not path.is_file():
         raise ValueError(f"{where} does not exist; a relative path starts at the scenario's YAML file")
     if path.suffix.lower() == ".parquet":
-        return cut_table(where, _parquet(path), minutes, fill_h)
+        return cut_table(where, _parquet(path), clock, fill_h)
     if path.suffix.lower() not in (".csv", ".txt"):
         raise ValueError(f"{where}: unknown format {path.suffix!r}; known: .csv, .txt, .parquet")
-    return cut_table(where, _csv(where, path), minutes, fill_h)
+    return cut_table(where, _csv(where, path), clock, fill_h)
 
 
 def _csv(where: str, path: Path) -> dict[str, list[object]]:
-    import csv
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = [row for row in csv.reader(file, delimiter=";" if ";" in head else ",") if row]
+    text = read_text(path, where)
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise ValueError(f"{where} is no table: {error}") from None
     if not rows:
         raise ValueError(f"{where} is empty")
     names = [name.strip() for name in rows[0]]
@@ -141,8 +176,10 @@ def _numbers(where: str, name: str, cells: Sequence[object]) -> Array:
 def _time(where: str, row: int, cell: object) -> datetime:
     if isinstance(cell, datetime):
         return cell
+    text = str(cell).strip().replace("Z", "+00:00")
+    end_of_day = re.sub(r"(?<=[ T])24:00(:00)?", "00:00", text)  # ISO 8601 allows it, Python does not
     try:
-        return datetime.fromisoformat(str(cell).strip().replace("Z", "+00:00"))
+        return datetime.fromisoformat(end_of_day) + timedelta(days=int(end_of_day != text))
     except ValueError:
         raise ValueError(f"{where}: row {row}: {cell!r} is not a time; write 2024-01-31 13:45") from None
 
@@ -163,7 +200,7 @@ def _even(where: str, times: Sequence[datetime], fill_h: float) -> tuple[int, li
         if step <= 0 or step % usual:
             raise ValueError(
                 f"{where}: times advance by {step:g} minutes {between}, not {usual:g}; "
-                "use standard time or UTC, without the repeated hour of daylight saving time"
+                "use standard time or UTC, without the repeated hour of daylight saving time, or name the time_zone"
             )
         if step - usual > 60 * fill_h:
             raise ValueError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 
 import networkx as nx
 
-from dss_marl.zones.partition import Partition, check_count, closed_graph, completed, live_graph, merged_source
+from dss_marl.grid.feeder import BRANCH_KINDS
+from dss_marl.zones.partition import Partition, check_count, closed_graph, completed, listed, live_graph, merged_source
 
 
 def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branches: Sequence[str] = ()) -> Partition:
@@ -16,8 +18,14 @@ def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branche
     the rest by open branches only belong to the zone across one of these.
 
     Raises:
-        ValueError: a named branch does not exist.
+        ValueError: a kind or a named branch does not exist, or a lone string where a list is meant.
     """
+    kinds, branches = listed("kinds", kinds), listed("branches", branches)
+    strange = [kind for kind in kinds if kind not in BRANCH_KINDS]
+    if strange:
+        close = difflib.get_close_matches(str(strange[0]), BRANCH_KINDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
+        raise ValueError(f"zones: unknown kind of branch {strange[0]!r}{hint} known: {', '.join(BRANCH_KINDS)}")
     known = {name for _, _, names in graph.edges(data="branches") for name in names}
     full = {name.split(".", 1)[-1]: name for name in known} | {name: name for name in known}
     unknown = [name for name in branches if str(name).lower() not in full]

@@ -9,6 +9,7 @@ from typing import Any
 import networkx as nx
 import yaml
 
+from dss_marl._assets import read_text, read_yaml
 from dss_marl.zones.partition import Partition, Parts, zone_names
 
 
@@ -55,10 +56,8 @@ def mapping(
 
 def _read(path: Path, where: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
+        data = read_yaml(read_text(path.expanduser(), where))
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{where} is not YAML: {error}") from None
     if not isinstance(data, dict):
         raise ValueError(f"{where} must map each zone name to its list of buses")

@@ -31,6 +31,17 @@ class Parts(list[set[str]]):
         self.connected = connected
 
 
+def listed(option: str, value: Any) -> tuple[Any, ...]:
+    """The value of an option as a tuple.
+
+    Raises:
+        ValueError: a lone string, which would be read letter by letter, or no list.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"zones: {option} must be a list, such as [{value}]; got {value!r}")
+    return tuple(value)
+
+
 def zone_names(parts: Partition) -> tuple[str, ...]:
     """The zones' names: their own, or zone_1, zone_2, ..."""
     return getattr(parts, "names", ()) or tuple(f"zone_{z}" for z in range(1, len(parts) + 1))

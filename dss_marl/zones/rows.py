@@ -1,6 +1,6 @@
-"""What lies in a zone, kind by kind: rows of the feeder's, the devices' or the state's arrays.
+"""Contents of a zone by kind: indices into the arrays of the feeder, the devices or the state.
 
-Every kind is declared here, in ``ROW_KINDS``, and nowhere else.
+Every kind is declared in ``ROW_KINDS``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 
-Found = Iterable[tuple[int, str]]  # rows, each with the bus where it lies
+Found = Iterable[tuple[int, str]]  # rows, each with its bus
 
 
 @dataclass(frozen=True)
 class ZoneRows:
     """A zone's rows of one kind.
 
-    Alone every array is (n, ...). Stacked they are (Z, n, ...) and padded: ``index`` with 0, ``weight`` with 0, a
+    For one zone, arrays are (n, ...). Stacked they are (Z, n, ...) and padded: ``index`` with 0, ``weight`` with 0, a
     column as its RowKind says.
 
     Attributes:
-        index: (n) where the rows are in the arrays of their kind, see RowKind.of.
-        weight: (n) 1, or 0 where a row only pads.
-        columns: what else is known of each row, by name: (n) or (n, ...).
+        index: (n) positions of the rows in the arrays of their kind, see RowKind.of.
+        weight: (n) 1, or 0 where padded.
+        columns: further values of each row, by name: (n) or (n, ...).
     """
 
     index: IntArray
@@ -35,7 +35,7 @@ class ZoneRows:
 
     @classmethod
     def of(cls, index: IntArray, **columns: Array | IntArray) -> ZoneRows:
-        """Rows that all count."""
+        """Rows of weight 1."""
         return cls(index, np.ones(len(index)), columns)
 
     def with_columns(self, **columns: Array | IntArray) -> ZoneRows:
@@ -59,13 +59,13 @@ def _no_columns(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of thing that lies in zones.
+    """A kind of element that zones contain.
 
     Attributes:
         of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
             or entries of the state's action or telemetry.
-        found: (feeder, zone of each bus) -> the rows on a feeder; a kind that devices bring is found with the agents.
-        columns: (feeder, index) -> what else is known of these rows.
+        found: (feeder, zone of each bus) -> the rows on a feeder; rows of devices are added with the agents.
+        columns: (feeder, index) -> further values of these rows.
         padding: of the columns that are not padded with 0.
     """
 
@@ -97,7 +97,7 @@ def _capacitors(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
 
 
 def _switches(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
-    """Lines that open, each at its first bus."""
+    """Switchable lines, each at its first bus."""
     return ((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch")
 
 
@@ -151,7 +151,7 @@ ROW_KINDS: dict[str, RowKind] = {
 
 
 def find_rows(feeder: Feeder, zone_of: Mapping[str, int], count: int) -> list[dict[str, ZoneRows]]:
-    """What lies in each of ``count`` zones; ``zone_of`` gives the zone of every bus."""
+    """Contents of each of ``count`` zones; ``zone_of`` is the zone of every bus."""
     zones: list[dict[str, ZoneRows]] = [{} for _ in range(count)]
     for name, kind in ROW_KINDS.items():
         own: list[list[int]] = [[] for _ in range(count)]

@@ -33,10 +33,10 @@ class Zone:
     and are padded with index 0 and weight 0; ``lowest``, ``mean``, ``highest`` and ``total`` of node values then give
     (..., Z) instead of (...). So one function serves one zone and all.
 
-    What lies in the zone is in ``rows``, by kind: ``zone.rows["units"].index``. The same under a short name:
+    The contents of the zone are in ``rows``, by kind: ``zone.rows["units"].index``. The same under a short name:
 
     - loads, load_weight, load_priority: (l) indices of the zone's loads in the injections; weight 1, or 0 where
-      padded; weight of energy that each does not get, 1 unless the scenario says otherwise.
+      padded; weight of its unserved energy, 1 unless the scenario sets priorities.
     - units, unit_weight, unit_kw: (u) indices of the zone's other injections, and their ratings [kW].
     - unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
     - pv_units, pv_unit_weight, pv_unit_kw: (p) those of the units that are PV units, and their peak power [kW].
@@ -57,7 +57,7 @@ class Zone:
         buses: bus names.
         nodes: (n) node indices; stacked, zone after zone.
         scored_nodes: (n) the nodes that count in rewards and metrics, likewise.
-        rows: what lies in it, by kind; see ROW_KINDS.
+        rows: its contents by kind; see ROW_KINDS.
         index: position among the zones; (Z) when stacked.
         count: number of zones Z.
         n_scored_nodes: number of scored nodes on the whole feeder.
@@ -97,11 +97,11 @@ class Zone:
     estimates = _column("estimated", "places")
 
     def with_rows(self, **rows: ZoneRows) -> Zone:
-        """The zone with other rows of these kinds."""
+        """A copy with other rows of these kinds."""
         return replace(self, rows={**self.rows, **rows})
 
     def with_priorities(self, weight: Array) -> Zone:
-        """The zone where energy that injections (J) do not get has these weights."""
+        """A copy with these weights (J) of unserved energy."""
         loads = self.rows["loads"]
         return self.with_rows(loads=loads.with_columns(priority=weight[loads.index]))
 

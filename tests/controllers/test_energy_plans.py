@@ -32,7 +32,7 @@ def small(devices, **changes):
 
 
 def exhaustive(task, day, levels):
-    """The best return of all sequences of these requests of a single entry, play_plan on the plant."""
+    """The best return of all sequences of these requests of a single entry, simulated."""
     trials = TrialSolver(Simulator(task, dss_marl.ZoneEnv(task).engine))
 
     def best(now):
@@ -54,15 +54,15 @@ def idle(scenario, day=WORKDAY):
 
 def test_a_programme_finds_the_corner_and_the_middle():
     pytest.importorskip("clarabel")
-    programme = SparseQP()
-    x = programme.add_variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
-    programme.add_rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
-    programme.add_quadratic(x, np.diag([0.5, 2.0]))
-    np.testing.assert_allclose(programme.solve()[x], [2.0, 2.0], atol=1e-6)
-    programme.add_cost(x, np.array([-1.0, 0.0]))
-    np.testing.assert_allclose(programme.solve()[x], [3.2, 1.8], atol=1e-5)  # the row binds: equal slopes
-    programme.add_rows([0, 0], x, [1.0, -1.0], [0.0], [0.0])
-    np.testing.assert_allclose(programme.solve()[x], [2.4, 2.4], atol=1e-5)
+    program = SparseQP()
+    x = program.add_variables(np.zeros(2), np.full(2, 10.0), np.array([-1.0, -4.0]))
+    program.add_rows([0, 0], x, [1.0, 1.0], [-np.inf], [5.0])
+    program.add_quadratic(x, np.diag([0.5, 2.0]))
+    np.testing.assert_allclose(program.solve()[x], [2.0, 2.0], atol=1e-6)
+    program.add_cost(x, np.array([-1.0, 0.0]))
+    np.testing.assert_allclose(program.solve()[x], [3.2, 1.8], atol=1e-5)  # the row binds: equal slopes
+    program.add_rows([0, 0], x, [1.0, -1.0], [0.0], [0.0])
+    np.testing.assert_allclose(program.solve()[x], [2.4, 2.4], atol=1e-5)
 
 
 def test_a_battery_sells_what_it_has_in_the_dear_hours():
@@ -211,7 +211,7 @@ def test_switches_are_held_beside_what_is_planned():
     assert not requests[:, task.agents.action_layout.parts[place]].any()
     assert earned == pytest.approx(solve_day(build_task(small([BATTERY])), WORKDAY)[1], abs=1e-6)
     alone = build_task(small(switched[1:]))
-    assert "no store" in PLANNERS["energy"].unsupported_reason(alone)
+    assert "no storage" in PLANNERS["energy"].unsupported_reason(alone)
 
 
 @pytest.mark.parametrize(("discharge_h", "planned"), [(1.0, True), (1.5, False)])
@@ -293,7 +293,7 @@ def test_what_a_controller_asks_earns_what_it_earns():
 
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "run by themselves" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
+    assert "do not each form an island" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""State estimation: the task tells no truth, the grid does not notice, and least squares behave as theory says."""
+"""State estimation: hidden true voltages, no effect on the power flow, and least squares as theory predicts."""
 
 import dataclasses
 

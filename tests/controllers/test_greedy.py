@@ -45,8 +45,8 @@ def test_the_next_interval_is_never_worse_than_under_holding(name, changes):
 
 def test_a_step_spends_no_more_power_flows_than_allowed(monkeypatch):
     spent = []
-    judged = TrialSolver.reward
-    monkeypatch.setattr(TrialSolver, "reward", lambda self, *given: spent.append(1) or judged(self, *given))
+    original = TrialSolver.reward
+    monkeypatch.setattr(TrialSolver, "reward", lambda self, *given: spent.append(1) or original(self, *given))
     env = dss_marl.ZoneEnv(dss_marl.load_scenario("ieee34_volt_var"), "test")
     env.reset(seed=0)
     greedy = Greedy(solves=25)

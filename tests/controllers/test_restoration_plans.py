@@ -54,7 +54,7 @@ def drawn_tree(sections, now, rng):
     closed, fed = now.setpoints.closed.copy(), sections.count
     fixed = [(s, *pair) for s, pair in sections.joins.items() if closed[s] and s not in sections.moved]
     free = [(s, *pair) for s, pair in sections.joins.items() if s in sections.moved & sections.whole]
-    free += [(s, fed, k) for s, k in sections.supplies.items()] + [(-1, fed, k) for k in sections.grid_forming_units]
+    free += [(s, fed, k) for s, k in sections.feeder_ties.items()] + [(-1, fed, k) for k in sections.grid_forming_units]
     closed[[s for s, *_ in free if s >= 0]] = False
     ways = fixed + [(-1, fed, k) for k in sections.sources] + [free[k] for k in rng.permutation(len(free))]
     for s, a, b in ways:
@@ -79,7 +79,7 @@ def test_radial_configurations_have_no_loop_and_feed_what_can_be_fed(env, sectio
     faulted = set(sections.of_node[now.faulted])
     for closed in states[::100]:
         part, depth = sections.parts(closed), sections.depth(closed)
-        feeding = [*sections.sources, *(k for s, k in sections.supplies.items() if closed[s])]
+        feeding = [*sections.sources, *(k for s, k in sections.feeder_ties.items() if closed[s])]
         assert len(np.unique(part[feeding])) == len(feeding), "no part has two feeders"
         dark = {k for k in range(sections.count) if depth[k] == sections.count} - faulted
         assert dark == {int(sections.of_bus[env.task.feeder.bus_index[bus]]) for bus in BEYOND}
@@ -129,7 +129,7 @@ def test_load_shedders_are_filled_within_what_a_tie_gives_and_critical_loads_fir
         levels = levels[pickup.entries.load_shedders]
         assert set(levels) <= {-1.0, 0.0, 1.0}
         served = load_shedders.of <= 1 - levels[load_shedders.owner]
-        for s, k in sections.supplies.items():
+        for s, k in sections.feeder_ties.items():
             own = np.isin(load_shedders.owner, np.flatnonzero(part[home] == part[k]))
             units = sum(
                 group.kw[sections_of(env, group, sections, part) == part[k]].sum()

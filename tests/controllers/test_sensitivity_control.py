@@ -39,8 +39,8 @@ def test_its_slopes_are_those_of_the_engine():
     other = base.copy()
     other.kvar[slopes.inverters.injections] += kvar
     before, after = engine.solve(base), engine.solve(other)
-    judged = np.concatenate([zone.scored_nodes for zone in task.zones])
-    change = (after.v_alive - before.v_alive)[judged]
+    scored = np.concatenate([zone.scored_nodes for zone in task.zones])
+    change = (after.v_alive - before.v_alive)[scored]
     assert slopes.volts[:, : len(kvar)] @ kvar == pytest.approx(change, abs=0.1 * np.abs(change).max())
     bend = slopes.by_kw[slopes.inverters.injections]
     gradient = 2 * slopes.by_kw.T @ base.kvar + slopes.offset
@@ -50,7 +50,7 @@ def test_its_slopes_are_those_of_the_engine():
 
 
 def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
-    """Started eight steps too high, taps come down though no programme says so, as far as they may in one interval."""
+    """Started eight steps too high, taps come down though no program says so, as far as they may in one interval."""
     monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.solve_miqp", lambda *rows: None)
     monkeypatch.setattr("dss_marl.controllers.search.sensitivity_control.solve_qp", lambda *rows: None)
     scenario = load_scenario(NAME)

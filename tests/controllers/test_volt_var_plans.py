@@ -244,7 +244,7 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     assert np.abs(flats[0]).max() == pytest.approx(1)
     unsupported_reason = PLANNERS["beam_search"].unsupported_reason
     assert not unsupported_reason(task) and "Regulators" in unsupported_reason(build_task(small()))
-    assert "no circuit controls" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
+    assert "no controls of the circuit" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
 
 
 def test_a_programme_is_put_together_as_its_matrices_are_written():

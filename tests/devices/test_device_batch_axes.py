@@ -68,14 +68,14 @@ def test_many_states_at_once_are_as_one_by_one(name, batch, rng):
     task = task_of(name)
     together = stacked(reached_states(name), batch)
     for interval in intervals(task, rng, batch):
-        for group, memory in own_states(task, together.device_state):
+        for group, device_state in own_states(task, together.device_state):
             action = some_actions(group, rng, batch)
             points, held = together.setpoints.copy(), together.setpoints.copy()
-            present = group.hold_action(memory, points, interval)
-            allowed = group.feasible(action, memory, points, interval)
-            kept, limited = group.act(action, memory, points, interval)
-            group.hold(memory, held, interval)
-            told, unmet = group.telemetry(kept, points, interval), group.unmet_kwh(memory, kept, interval)
+            present = group.hold_action(device_state, points, interval)
+            allowed = group.feasible(action, device_state, points, interval)
+            kept, limited = group.act(action, device_state, points, interval)
+            group.hold(device_state, held, interval)
+            told, unmet = group.telemetry(kept, points, interval), group.unmet_kwh(device_state, kept, interval)
             stored = group.stored_kwh(kept)
             checked, exceeded = group.check(kept, points, together.solution)
             shape = (*batch, group.size)
@@ -88,16 +88,16 @@ def test_many_states_at_once_are_as_one_by_one(name, batch, rng):
                 now = Interval(interval.step, interval.hour, interval.dt_h, interval.faulted_in(state))
                 mine = of_state(together.setpoints, state)
                 still = mine.copy()
-                assert np.array_equal(present[state], group.hold_action(memory[state], mine, now))
-                assert np.array_equal(allowed[state], group.feasible(action[state], memory[state], mine, now))
-                kept_alone, limited_alone = group.act(action[state], memory[state], mine, now)
-                group.hold(memory[state], still, now)
+                assert np.array_equal(present[state], group.hold_action(device_state[state], mine, now))
+                assert np.array_equal(allowed[state], group.feasible(action[state], device_state[state], mine, now))
+                kept_alone, limited_alone = group.act(action[state], device_state[state], mine, now)
+                group.hold(device_state[state], still, now)
                 assert same_points(points, mine, state)
                 assert same_points(held, still, state)
                 assert np.array_equal(kept[state], kept_alone)
                 assert np.array_equal(limited[state], limited_alone)
                 assert np.array_equal(told[state], group.telemetry(kept_alone, mine, now))
-                assert np.array_equal(unmet[state], group.unmet_kwh(memory[state], kept_alone, now))
+                assert np.array_equal(unmet[state], group.unmet_kwh(device_state[state], kept_alone, now))
                 assert np.array_equal(stored[state], group.stored_kwh(kept_alone))
                 checked_alone, exceeded_alone = group.check(kept_alone, mine, solution)
                 assert np.array_equal(checked[state], checked_alone)
@@ -110,26 +110,26 @@ def test_many_actions_are_tried_on_many_states(name, rng):
     task, batch, tried = task_of(name), (2, 3), 4
     together = stacked(reached_states(name), batch)
     for interval in intervals(task, rng, batch):
-        for group, memory in own_states(task, together.device_state):
+        for group, device_state in own_states(task, together.device_state):
             action = some_actions(group, rng, (tried, *batch))
-            allowed = group.feasible(action, memory, together.setpoints, interval)
+            allowed = group.feasible(action, device_state, together.setpoints, interval)
             assert allowed.shape == action.shape
             for k in range(tried):
-                alone = group.feasible(action[k], memory, together.setpoints, interval)
+                alone = group.feasible(action[k], device_state, together.setpoints, interval)
                 assert np.array_equal(allowed[k], alone)
 
 
 @pytest.mark.parametrize("batch", [(5,), (2, 3)])
 def test_each_state_says_how_far_its_curves_are_off(batch, rng):
     group = category_a("volt_var")
-    memory, points = reached(group, rng, *batch)
+    device_state, points = reached(group, rng, *batch)
     v = rng.uniform(0.92, 1.08, (*batch, group.size))
     before = points.copy()
-    off = group.respond(memory, points, solution_of(v))
+    off = group.respond(device_state, points, solution_of(v))
     assert off.shape == batch
     for state in np.ndindex(batch):
         alone = of_state(before, state)
-        assert group.respond(memory[state], alone, solution_of(v[state])) == off[state]
+        assert group.respond(device_state[state], alone, solution_of(v[state])) == off[state]
         assert same_points(points, alone, state)
 
 

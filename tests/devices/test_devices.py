@@ -8,7 +8,7 @@ from dss_marl.devices import KINDS, Estimators, FlexibleLoads, Inverters
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
 from dss_marl.grid.state import Interval, Setpoints
 
-NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators)  # unless sun is held back that must not be
+NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators)  # unless curtailment is requested without ``curtail``
 FIELDS = ("kw", "kvar", "tap", "closed")
 
 
@@ -142,7 +142,7 @@ def test_the_mask_allows_what_is_done_and_nothing_else(case, rng):
 
 
 def test_the_neutral_action_leaves_things_alone(case, rng):
-    """All the sun, no tap move, no switching, idle stores, all load served; kvar only where a curve calls for it."""
+    """All available PV, no tap move, no switching, idle stores, all load served; kvar only by a curve."""
     group = case.make()
     changed = setpoints(rng)
     before = changed.copy()

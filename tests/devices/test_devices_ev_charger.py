@@ -19,7 +19,7 @@ def spec(**changes):
 
 
 def session(group, arrival, departure, kwh):
-    """Memory in which all chargers wait for the same car."""
+    """Device state in which all chargers wait for the same car."""
     state = group.initial()
     state[:, [columns._ARRIVAL, columns._DEPARTURE]] = arrival, departure
     state[:, [columns._DUE, columns._KWH]] = kwh
@@ -27,7 +27,7 @@ def session(group, arrival, departure, kwh):
 
 
 def drive(group, state, action, intervals, rng):
-    """(T, D) energy into the cars and unmet energy, and the last memory."""
+    """(T, D) energy into the cars and unmet energy, and the last device state."""
     given, unmet = [], []
     for interval in intervals:
         points, before = setpoints(rng), state

@@ -121,10 +121,10 @@ def test_limited_means_not_legal_and_present_means_hold(rng, tank):
     for _ in range(40):
         state, setpoints = random_memory(group, rng), random_closed(feeder, rng)
         action = rng.choice([-1.0, -0.99, 0.0, 1.0, rng.uniform(-1, 1)], (group.size, 2))
-        legal = group.feasible(action, state, setpoints, at())
+        feasible = group.feasible(action, state, setpoints, at())
         acted = setpoints.copy()
         kept, limited = group.act(action, state, acted, at())
-        assert np.array_equal(limited == 1, ~legal.all(axis=-1))
+        assert np.array_equal(limited == 1, ~feasible.all(axis=-1))
         verdicts |= set(limited.tolist())
         held, again = acted.copy(), acted.copy()
         group.hold(kept, held, at(1))

@@ -1,4 +1,4 @@
-"""Inverters: circle, sun, categories, priorities, power factors and volt-var curves."""
+"""Inverters: circle, available PV, categories, priorities, power factors and volt-var curves."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def test_an_inverter_stays_within_its_circle_and_its_sun(curtail, rng):
     group = inverters(curtail)
     points = setpoints(rng, 2000)
     points.kw[:50, group.injections] = 0.0  # night
-    points.kw[50:100, group.injections] = KW  # all the sun there is
+    points.kw[50:100, group.injections] = KW  # all available PV
     points.kw[100:150, group.injections] = 1.5 * KVA  # more than it can take
     sun = points.kw[..., group.injections].copy()
     action = np.clip(rng.normal(0, 1, (2000, 4, len(group.action_labels))), -1, 1)
@@ -142,7 +142,7 @@ def test_circle_and_category_hold_in_every_mode(category, given, taken, mode, pr
 
 
 def test_var_priority_cuts_sun_to_what_the_circle_leaves():
-    """Category B at full rating: 0.44 S of reactive power leaves sqrt(1 - 0.44^2) = 0.898 S for the sun."""
+    """Category B at full rating: 0.44 S of reactive power leaves sqrt(1 - 0.44^2) = 0.898 S for active power."""
     group, feeder = built(category="B", priority="var")
     points = feeder.setpoints()
     points.kw[group.injections] = group.kva

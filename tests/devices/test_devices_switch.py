@@ -113,10 +113,10 @@ def test_limited_means_not_legal_for_one_request_at_a_time(rng):
         action = np.zeros((group.size, 1))
         one = rng.integers(group.size)
         action[one] = rng.choice([CLOSE, OPEN])
-        legal = group.feasible(action, state, setpoints, interval)
+        feasible = group.feasible(action, state, setpoints, interval)
         _, limited = group.act(action, state, setpoints, interval)
-        assert np.array_equal(limited == 1, ~legal[:, 0])
-        seen.add(bool(legal[one, 0]))
+        assert np.array_equal(limited == 1, ~feasible[:, 0])
+        seen.add(bool(feasible[one, 0]))
     assert seen == {True, False}
 
 
@@ -184,10 +184,10 @@ def test_a_batch_acts_as_its_rows_do(rng):
     action = rng.uniform(-1, 1, (4, group.size, 1))
     batch = feeder.setpoints()
     batch.closed = np.stack([setpoints.closed for setpoints in states])
-    legal = group.feasible(action, state, batch, at(3))
+    feasible = group.feasible(action, state, batch, at(3))
     kept, limited = group.act(action, state, batch, at(3))
     for k, setpoints in enumerate(states):
-        assert np.array_equal(legal[k], group.feasible(action[k], state[k], setpoints, at(3)))
+        assert np.array_equal(feasible[k], group.feasible(action[k], state[k], setpoints, at(3)))
         one_kept, one_limited = group.act(action[k], state[k], setpoints, at(3))
         assert np.array_equal(kept[k], one_kept) and np.array_equal(limited[k], one_limited)
         assert np.array_equal(batch.closed[k], setpoints.closed)

@@ -97,7 +97,7 @@ def test_there_are_never_two_formers_in_an_island_nor_one_on_the_grid(rng):
 
 
 def test_an_overload_that_opendss_solves_without_a_word_trips_the_unit():
-    """The island behind sw3 wants 635 kW of a 330 kW unit beside 120 kW of the other."""
+    """The island behind sw3 draws 635 kW from a 330 kW unit in addition to 120 kW from the other."""
     grid = Grid(restart_h=0.5)
     _, tripped = grid.step({"35": 0.0, "48": FULL}, sw3=OFF)
     assert grid.kw("48") == pytest.approx(635, abs=15) and tripped == {"48"}
@@ -155,7 +155,7 @@ def test_the_limits_are_kw_kva_and_zero(kw, kvar, trips):
 
 
 def test_a_unit_that_would_have_to_take_power_trips():
-    """A follower gives 240 kW to an island of a few: the former would have to absorb the rest."""
+    """A follower gives 240 kW to an island of a few: the grid-forming unit would have to absorb the rest."""
     grid = Grid(scale=0.1)
     _, tripped = grid.step({"35": FULL, "48": FULL}, sw3=OFF)
     assert grid.kw("48") < -100 and tripped == {"48"}

@@ -135,10 +135,13 @@ def test_a_batch_acts_as_its_rows_do(rng):
     batch.closed = np.stack([points.closed for _, points in rows])
     device_state = np.stack([m for m, _ in rows])
     action = group.request(rng.integers(0, len(group.places), (4, group.size)))
-    legal, present = group.feasible(action, device_state, batch, at(2)), group.hold_action(device_state, batch, at(2))
+    feasible, present = (
+        group.feasible(action, device_state, batch, at(2)),
+        group.hold_action(device_state, batch, at(2)),
+    )
     kept, limited = group.act(action, device_state, batch, at(2))
     for k, (own, points) in enumerate(rows):
-        assert np.array_equal(legal[k], group.feasible(action[k], own, points, at(2)))
+        assert np.array_equal(feasible[k], group.feasible(action[k], own, points, at(2)))
         assert np.array_equal(present[k], group.hold_action(own, points, at(2)))
         one_kept, one_limited = group.act(action[k], own, points, at(2))
         assert np.array_equal(kept[k], one_kept) and np.array_equal(limited[k], one_limited)
@@ -268,5 +271,5 @@ def test_panels_feed_all_their_sun_and_are_nobodys_device():
     assert after.setpoints.kw[units].min() > 500
     assert np.array_equal(after.setpoints.kw[units], after.forecast[0, units])
     assert not after.setpoints.kvar[units].any()
-    with pytest.raises(ValueError, match="no device that anybody moves"):
+    with pytest.raises(ValueError, match="no controllable device"):
         build_task(task.scenario.replace(devices=[{"kind": "pv", "bus": 18, "kw": 100}]))

@@ -74,7 +74,7 @@ def test_what_cannot_be_picked_up_is_explained(path, device, words):
         scenario_on(CIRCUITS[path], devices=[{"kind": "inverter", **device}])
 
 
-# --- switches, ties and formers that a scenario adds ---------------------------------------------------------------
+# --- switches, ties and grid-forming units that a scenario adds ------------------------------------------------------
 
 
 def test_a_line_that_becomes_a_switch_keeps_its_impedance_and_the_solution():

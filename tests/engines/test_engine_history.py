@@ -149,7 +149,7 @@ def test_a_restarted_engine_repeats_itself_bitwise(build, name):
 
 
 @pytest.mark.parametrize("name", ["ieee34", "ieee123", "case33"])
-def test_restarting_and_opening_anew_are_the_same(build, name):
+def test_restarting_and_opening_again_are_the_same(build, name):
     feeder = feeder_with_units(name)
     engine = build(feeder, 1e-5)
     for setpoints in varied(feeder, 20, 5):

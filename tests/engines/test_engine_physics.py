@@ -169,8 +169,10 @@ def test_every_array_has_the_feeders_shape(build):
     assert (solution.energised.dtype, solution.closed.dtype) == (np.dtype(bool), np.dtype(bool))
 
 
-def test_wrong_number_of_injections_is_refused(build):
-    setpoints = read_feeder("ieee13").setpoints()
-    setpoints.kw = setpoints.kw[:-1]
-    with pytest.raises(ValueError, match=r"\(14,\).*'ieee13'.*15"):
-        build(read_feeder("ieee13")).solve(setpoints)
+@pytest.mark.parametrize(("name", "shape"), [("kw", 15), ("kvar", 15), ("tap", 3), ("closed", 3)])
+def test_set_points_of_another_shape_are_refused(build, name, shape):
+    feeder = read_feeder("ieee13")
+    setpoints = feeder.setpoints()
+    setattr(setpoints, name, getattr(setpoints, name)[:-1])
+    with pytest.raises(ValueError, match=rf"'ieee13' must be.*\({shape},\).*got.*\({shape - 1},\)"):
+        build(feeder).solve(setpoints)

@@ -128,7 +128,7 @@ def raw_v_pu(engine):
     return np.array([volts[node] for node in feeder.nodes]) / feeder.kv_base / 1000
 
 
-# --- formers ---------------------------------------------------------------------------------------------------------
+# --- grid-forming units ----------------------------------------------------------------------------------------------
 
 RATED = {"35": 240, "48": 330, "64": 545, "78": 535, "95": 350, "108": 275}  # forming units of ieee123 [kW]
 
@@ -141,7 +141,7 @@ def forming():
 
 
 def switched(feeder, opened=(), grid_forming_units=(), kw=()):
-    """Set points with these lines open, these formers on and these followers at (kW, kvar)."""
+    """Set points with these lines open, these grid-forming units on and these followers at (kW, kvar)."""
     setpoints = feeder.setpoints()
     row = {switch.name.split(".")[1]: s for s, switch in enumerate(feeder.switches)}
     setpoints.closed[[row[name] for name in opened]] = False
@@ -174,7 +174,7 @@ def test_a_feeder_in_four_parts_balances_in_each(build, forming):
     assert solution.energised.sum() == len(forming.nodes) - 12  # all but the buses of other feeders
 
 
-def test_a_former_beside_another_source_fails(build, forming):
+def test_a_grid_forming_unit_in_parallel_with_another_source_fails(build, forming):
     """OpenDSS would solve it, and circulate as much as the impedance between the two lets pass."""
     engine = build(forming)
     with pytest.raises(PowerFlowError, match=r"grid_forming.dg48 is on"):
@@ -184,7 +184,7 @@ def test_a_former_beside_another_source_fails(build, forming):
     assert engine.solve(switched(forming, ["sw3"], ["35"])).grid_forming_kw[0].sum() > 100
 
 
-def test_formers_leave_no_trace(build, forming):
+def test_grid_forming_units_leave_no_trace(build, forming):
     """An island, another, the grid again: each as in a new engine; after a restart bitwise."""
     cases = [
         switched(forming),
@@ -202,7 +202,7 @@ def test_formers_leave_no_trace(build, forming):
         assert np.array_equal(arrays(engine.solve(case)), wanted)
 
 
-def test_without_formers_there_are_none(build):
+def test_without_grid_forming_units_there_are_none(build):
     feeder = feeder_with_units("ieee13")
     solution = build(feeder).solve(feeder.setpoints())
     assert solution.grid_forming_kw.shape == solution.grid_forming_kvar.shape == (0, 3)

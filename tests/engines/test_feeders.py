@@ -97,7 +97,7 @@ def test_counts(name):
     assert len(feeder.loads) == len(feeder.injections) == counts["loads"]
     kinds = [branch.kind for branch in feeder.branches]
     assert kinds.count("line") + kinds.count("switch") + out_of_service == counts["lines"]
-    transformers = {b.name.split(":")[0] for b in feeder.branches if b.kind in ("transformer", "regulator")}
+    transformers = {b.element for b in feeder.branches if b.kind in ("transformer", "regulator")}
     assert len(transformers) == counts["transformers"]
     assert len(feeder.taps) == counts["regcontrols"]
     assert len({row.element for row in feeder.switches if row.kind == "capacitor"}) == counts["capacitors"]

@@ -36,7 +36,7 @@ def broken(monkeypatch, times):
     monkeypatch.setattr(ISolution, "Converged", raising)
 
 
-def test_an_error_of_opendss_within_a_solve_is_a_failed_power_flow_and_the_next_solve_compiles_anew(monkeypatch):
+def test_an_error_of_opendss_within_a_solve_is_a_failed_power_flow_and_the_next_solve_compiles_again(monkeypatch):
     feeder = feeder_with_units("ieee13")
     engine, setpoints = OpenDSSEngine(feeder, tolerance=1e-9), feeder.setpoints()
     expected = engine.solve(setpoints)
@@ -45,7 +45,7 @@ def test_an_error_of_opendss_within_a_solve_is_a_failed_power_flow_and_the_next_
     moved = engine.solve(other)
     engine.solve(setpoints)
     broken(monkeypatch, times=1)
-    again = engine.solve(other)  # a warm start that fails is tried again in a circuit that is compiled anew
+    again = engine.solve(other)  # a warm start that fails is tried again in a circuit that is compiled again
     assert np.array_equal(again.tap, other.tap)
     assert np.abs(again.v_pu - moved.v_pu).max() < 1e-8
     broken(monkeypatch, times=1)
@@ -129,4 +129,4 @@ def test_an_element_without_impedances_of_its_own_has_none():
 def test_a_unit_needs_a_base_voltage():
     bus = Bus("c", (1, 2, 3), 0.0, None, None)
     with pytest.raises(ValueError, match="bus 'c' of feeder 'small' has no base voltage; no source reaches it"):
-        new_unit(AddedUnit("pv", "c", 10.0), {"c": bus}, "small")
+        new_unit(AddedUnit("pv", "c", 10.0), {"c": bus}, "small", lambda bus, phases: False)

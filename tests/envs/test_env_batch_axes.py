@@ -6,7 +6,7 @@ from common import SCENARIOS, load_cached, task_of
 from states import stacked, steps
 
 from dss_marl.envs.cold_load_pickup import ColdLoad, ColdLoadSpec
-from dss_marl.envs.reward_assignment import RewardModel
+from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.grid.topology import Topology
 
 every_batch = pytest.mark.parametrize("batch", [(6,), (2, 3)])
@@ -17,16 +17,16 @@ every_batch = pytest.mark.parametrize("batch", [(6,), (2, 3)])
 @pytest.mark.parametrize(("agents", "sharing"), [("zone", "team"), ("zone", "zone"), ("device", "agent")])
 def test_rewards_of_many_states(name, batch, agents, sharing):
     task = load_cached(name, agents=agents, reward_sharing=sharing)
-    model, pairs = RewardModel(task, None), (steps(name) * 6)[-6:]
+    model, assignment, pairs = task.reward_model, RewardAssignment(task, None), (steps(name) * 6)[-6:]
     before, after = (stacked([pair[k] for pair in pairs], batch) for k in (0, 1))
-    values, asked = model.zone_terms(before, after), task.default_action
-    shared = model.shared(values[..., : len(task.rewards), :], before, after, asked)
+    values, joint_action = model.zone_terms(before, after), task.default_action
+    shared = assignment.agent_rewards(values[..., : len(task.rewards), :], before, after, joint_action)
     assert values.shape == (*batch, len(task.rewards) + len(task.costs), len(task.zones))
     assert shared.shape == (*batch, len(task.agents.names))
     for k, pair in enumerate(pairs):
         at, alone = np.unravel_index(k, batch), model.zone_terms(*pair)
         assert values[at] == pytest.approx(alone, rel=1e-12, abs=1e-15)
-        own = model.shared(alone[: len(task.rewards)], *pair, asked)
+        own = assignment.agent_rewards(alone[: len(task.rewards)], *pair, joint_action)
         assert shared[at] == pytest.approx(own, rel=1e-12, abs=1e-15)
 
 
@@ -34,7 +34,7 @@ def test_a_difference_reward_is_of_one_state():
     task = load_cached("ieee13_volt_var", reward_sharing="difference")
     terms = np.zeros((2, len(task.rewards), len(task.zones)))
     with pytest.raises(ValueError, match=r"difference rewards.*one state, shape .*got \(2, "):
-        RewardModel(task, None).shared(terms, None, None, np.stack([task.default_action] * 2))
+        RewardAssignment(task, None).agent_rewards(terms, None, None, np.stack([task.default_action] * 2))
 
 
 @every_batch
@@ -48,18 +48,18 @@ def test_cold_load_of_many_states(batch, rng):
         points.closed[state] = rng.random(points.closed.shape[-1]) < 0.7
     before = points.copy()
     supplied = cold.supplied(points, wanted)
-    memory = cold.after(cold.start(supplied), rng.permuted(supplied, axis=-1), 0.25)
-    later = cold.after(memory, supplied, 0.5)
-    cold.raise_loads(memory, points, supplied)
+    device_state = cold.after(cold.start(supplied), rng.permuted(supplied, axis=-1), 0.25)
+    later = cold.after(device_state, supplied, 0.5)
+    cold.raise_loads(device_state, points, supplied)
     assert supplied.shape == (*batch, len(cold.loads))
     assert later.shape == (*batch, cold.size)
     assert not supplied.all()
     for state in np.ndindex(batch):
         one = type(points)(*(getattr(before, x)[state].copy() for x in ("kw", "kvar", "tap", "closed")))
         assert np.array_equal(cold.supplied(one, wanted[state]), supplied[state])
-        assert np.array_equal(cold.factors(memory)[state], cold.factors(memory[state]))
+        assert np.array_equal(cold.factors(device_state)[state], cold.factors(device_state[state]))
         assert np.array_equal(cold.start(supplied)[state], cold.start(supplied[state]))
-        assert np.array_equal(cold.after(memory[state], supplied[state], 0.5), later[state])
-        cold.raise_loads(memory[state], one, supplied[state])
+        assert np.array_equal(cold.after(device_state[state], supplied[state], 0.5), later[state])
+        cold.raise_loads(device_state[state], one, supplied[state])
         assert np.array_equal(one.kw, points.kw[state])
         assert np.array_equal(one.kvar, points.kvar[state])

@@ -39,7 +39,7 @@ calcvoltagebases
 
 @pytest.fixture
 def folder(tmp_path):
-    """A YAML file with its circuit beside it."""
+    """A YAML file with its circuit in the same folder."""
     (tmp_path / "small.yaml").write_text(SMALL)
     (tmp_path / "small.dss").write_text(CIRCUIT)
     return tmp_path
@@ -135,8 +135,8 @@ def test_a_base_may_be_a_file_beside_it(folder, monkeypatch):
     [
         ("base: ieee35_volt_var\n", "unknown scenario 'ieee35_volt_var'.*did you mean 'ieee34_volt_var'"),
         ("a: [1, 2\n", "wrong.yaml' is not YAML"),
-        ("- a\n- b\n", "wrong.yaml' must hold keys and values"),
-        ("", "wrong.yaml' must hold keys and values"),
+        ("- a\n- b\n", "wrong.yaml' must be a mapping"),
+        ("", "wrong.yaml' must be a mapping"),
     ],
 )
 def test_a_file_that_is_no_scenario_is_explained(tmp_path, text, message):
@@ -302,10 +302,10 @@ def test_a_device_of_ones_own():
     shed = {"kind": "test_scenario:Sheddable", "names": ["s890", "s844"]}
     env = ZoneEnv(base.replace(devices=[*base.devices, shed]))
     env.reset(seed=1)
-    slot = {a: [k for k, label in enumerate(env.labels(a)["action"]) if "share shed" in label] for a in env.agents}
-    assert sum(map(len, slot.values())) == 2
+    entry = {a: [k for k, label in enumerate(env.labels(a)["action"]) if "share shed" in label] for a in env.agents}
+    assert sum(map(len, entry.values())) == 2
     actions = {a: np.zeros(env.action_space(a).shape) for a in env.agents}
-    for agent, places in slot.items():
+    for agent, places in entry.items():
         actions[agent][places] = 0.6
     asked = env.now.setpoints.kw.copy()
     env.step(actions)

@@ -1,4 +1,4 @@
-"""Simulator: a day's load and sun in the right rows, forecasts, faults, slow devices and those that settle."""
+"""Simulator: a day's load and PV in the right rows, forecasts, faults, slow devices and those that settle."""
 
 import dataclasses
 
@@ -249,7 +249,7 @@ def _start_at_48(env, lives):
 def test_save_and_load_refuse_another_scenario():
     env, other = ZoneEnv(load_cached(NAME)), ZoneEnv(load_cached("ieee13_volt_var"))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="of another scenario, 'ieee34_volt_var'"):
+    with pytest.raises(ValueError, match="of scenario 'ieee34_volt_var'"):
         other.load_state(env.save_state())
     assert dataclasses.is_dataclass(env.save_state())
     for one in (env, other):

@@ -42,7 +42,7 @@ def test_kinds_that_agents_would_call_alike_are_refused():
     task = task_of("ieee34_volt_var")
     group = task.device_groups[0]
     with pytest.raises(
-        ValueError, match=r"two kinds of device would be called alike; rename one: inverter, my:Inverter2"
+        ValueError, match=r"two kinds of device would have the same name; rename one: inverter, my:Inverter2"
     ):
         Agents.build("device", task.zones, [group, group], ["inverter", "my:Inverter2"])
 

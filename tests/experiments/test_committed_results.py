@@ -17,15 +17,15 @@ RESULTS = {name: ROOT / "results" / name for name in EVERY if (ROOT / "results" 
 @pytest.mark.parametrize("name", RESULTS)
 def test_committed_results_are_of_this_scenario_and_can_be_played_again(name):
     result, scenario = load(RESULTS[name]), load_scenario(name)
-    assert result.said["digest"] == scenario_digest(scenario), f"stale; run 'dss-marl validate {name}'"
+    assert result.metadata["digest"] == scenario_digest(scenario), f"stale; run 'dss-marl validate {name}'"
     assert result.passed == (not failures(result.rows))
-    assert f"`{name}`" in (ROOT / "docs" / "suite.md").read_text()  # which tells a proof that failed, and by how much
-    assert set(result.said["days"]) == set(frozen_days(task_of(name)))
+    assert f"`{name}`" in (ROOT / "docs" / "suite.md").read_text()  # which reports a failed proof, and by how much
+    assert set(result.metadata["days"]) == set(frozen_days(task_of(name)))
     assert (
-        result.said["reference_controller"] == scenario.reference_controller
+        result.metadata["reference_controller"] == scenario.reference_controller
         and scenario.reference_controller in result.figures
     )
-    day = result.said["days"][0]
+    day = result.metadata["days"][0]
     for controller in {"no_control", scenario.reference_controller} & {"no_control", "best_known"}:
         own = reference(controller, scenario)
         env = environment_for(own, scenario, "test")

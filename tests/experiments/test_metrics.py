@@ -40,10 +40,10 @@ def test_figures_are_the_sums_over_the_day(scenario):
         states.append(env.after.setpoints.closed)
         rewards.append(env.team_reward)
         lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
-    judged = [
+    scored = [
         n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.excluded_buses) for n in task.feeder.nodes
     ]
-    seen = np.array(v)[:, judged]
+    seen = np.array(v)[:, scored]
     outside = (seen > 1.05) | (seen < 0.95)
     found = figures.result()
     assert list(found) == list(FIGURES)
@@ -207,7 +207,7 @@ def test_cars_a_flexible_load_and_a_fault_without_priorities_are_each_counted_by
     env, figures, flat = ZoneEnv(task), EpisodeFigures(task), task.default_action.copy()
     env.reset(seed=0, options={"day": 20})
     tie, load, cars = (entries[..., 0] for entries in task.agents.action_layout.by_group(flat))  # views
-    due = env.simulator.device_states(env.now.device_state)[2][:, 3].copy()  # of cars that are there
+    due = env.simulator.fleet.states(env.now.device_state)[2][:, 3].copy()  # of cars that are there
     cars[:], wanted, lit, shed = -1.0, [], [], 0.0
     s1a = [row.name for row in task.feeder.injections].index("load.s1a")
     nodes = [list(task.feeder.injections[j].nodes) for j in task.feeder.loads]

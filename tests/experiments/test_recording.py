@@ -15,7 +15,7 @@ from stub_engines import Failing
 import dss_marl
 from dss_marl import ZoneEnv
 from dss_marl.controllers import NoControl, PlanReplay, RandomControl, reference
-from dss_marl.envs.flattening import split
+from dss_marl.envs.flattening import split_mask
 from dss_marl.experiments.evaluation import run_day
 from dss_marl.experiments.metrics import FIGURES
 from dss_marl.experiments.recording.record import _chosen, find_controller
@@ -39,7 +39,7 @@ def test_every_value_is_the_environments_own_to_the_bit(scenario):
     observations, _ = env.reset(seed=20, options={"day": 20})
     controller.reset(env)
     for t in range(len(recording.day)):
-        seen = {agent: split(observations[agent])[0] for agent in env.agents}
+        seen = {agent: split_mask(observations[agent])[0] for agent in env.agents}
         actions = controller.act(env, observations)
         observations, rewards, _, _, infos = env.step(actions)
         after = env.after
@@ -241,7 +241,7 @@ def test_a_missing_library_is_named_with_its_cure(recording, tmp_path, monkeypat
 def test_days_of_a_table_have_dates(recording, tmp_path):
     assert recording.dates == (None, None)
     own = profiles(tmp_path, rows(10, start="2024-02-28 12:00"))
-    assert own.calendar_date(0) == datetime.date(2024, 2, 29) and own.calendar_date(1) == datetime.date(2024, 3, 1)
+    assert own.calendar.date(0) == datetime.date(2024, 2, 29) and own.calendar.date(1) == datetime.date(2024, 3, 1)
     dated = dataclasses.replace(recording, dates=(datetime.date(2024, 1, 5), datetime.date(2024, 1, 14)))
     assert dated.times()["date"].tolist() == ["2024-01-05"] * 6 + ["2024-01-14"] * 6
     dated.to_csv(tmp_path)

@@ -49,7 +49,7 @@ def test_the_saved_policy_is_the_best_on_validation_days(run):
     folder, scenario, reports = run
     record = load_run(folder)
     env = dss_marl.ZoneEnv(scenario, "validation")
-    score = run_day(env, SharedPolicy.load(folder, "ppo"), env.days[0])["team_return"]
+    score = run_day(env, SharedPolicy.load(folder), env.days[0])["team_return"]
     assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
     assert [s for _, s in reports if s is not None] == [row["score"] for row in record.history]
 
@@ -85,7 +85,7 @@ def test_a_policy_for_other_spaces_is_refused(run):
     env = dss_marl.make("ieee34_volt_var")
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"shape .* scenario 'ieee34_volt_var'"):
-        SharedPolicy.load(folder, "ppo").reset(env)
+        SharedPolicy.load(folder).reset(env)
 
 
 TINY = {"agent_steps": 300, "n_envs": 1, "n_steps": 6, "evaluations": 1, "evaluation_days": 1, "n_epochs": 1}
@@ -105,13 +105,14 @@ def kinds(tmp_path_factory):
 
 def test_a_policy_per_kind_is_saved_found_and_scored_alike(kinds):
     folder, scenario, record = kinds
-    assert {path.name for path in folder.glob("*.zip")} == {
-        f"model-{kind}.zip" for kind in ("inverter", "regulator", "capacitor")
-    }
+    files = {f"policy-{kind}.safetensors" for kind in ("inverter", "regulator", "capacitor")}
+    assert {path.name for path in folder.iterdir()} == {*files, "record.json", "logs"}
+    assert set(load_run(folder).files) == files
     policy = load_policy(folder)
     assert isinstance(policy, PolicyPerKind)
-    algorithms = {kind: type(model).__name__ for kind, model in policy.models.items()}
-    assert algorithms == {"inverter": "PPO", "regulator": "MaskablePPO", "capacitor": "MaskablePPO"}
+    networks = {kind: type(model).__name__ for kind, model in policy.models.items()}
+    masked = "MaskableActorCriticPolicy"
+    assert networks == {"inverter": "ActorCriticPolicy", "regulator": masked, "capacitor": masked}
     env = dss_marl.ZoneEnv(scenario, "validation")
     score = run_day(env, policy, env.days[0])["team_return"]
     assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
@@ -126,8 +127,8 @@ def test_a_policy_per_kind_repeats_and_compares(kinds, tmp_path):
     assert train(scenario, tmp_path, seed=3).history == record.history
     table = compare(folder, ["no_control"], most_days=1)
     assert list(table.figures) == ["no_control", "learned"]
-    with pytest.raises(ValueError, match=r"no shared policy model\.zip; load_policy"):
-        SharedPolicy.load(folder, "ppo")
+    with pytest.raises(ValueError, match=r"no shared policy policy\.safetensors; load_policy"):
+        SharedPolicy.load(folder)
 
 
 def test_policies_of_other_kinds_are_refused(kinds):
@@ -149,7 +150,7 @@ def test_maskable_policies_play_a_day_without_an_illegal_choice(tmp_path, polici
     train(scenario, tmp_path)
     policy, env = load_policy(tmp_path), dss_marl.ZoneEnv(scenario)
     for model in policy.models.values():
-        model.policy.action_net.bias.data[-1] = 50.0  # they want the last choice, which only inverters have
+        model.action_net.bias.data[-1] = 50.0  # they want the last choice, which only inverters have
     observations, _ = env.reset(seed=0)
     policy.reset(env)
     forbidden = 0
@@ -173,7 +174,7 @@ def test_padding_does_not_count(tmp_path):
     base = dss_marl.load_scenario("ieee34_volt_var")
     scenario = base.replace(steps=6, training={**TINY, "ignore_padding": True})
     train(scenario, tmp_path)
-    policy = load_policy(tmp_path).model.policy
+    policy = load_policy(tmp_path).model
     env = dss_marl.ZoneEnv(scenario)
     observations, _ = env.reset(seed=0)
     seen = torch.as_tensor(np.stack([observations[agent] for agent in env.agents]))
@@ -187,8 +188,9 @@ def test_padding_does_not_count(tmp_path):
     assert entropy[0] < entropy[1], "one entry against four"
     blind = [name for name in base.observations if name != "has_action"]
     with pytest.raises(ValueError, match="ignore_padding needs the observation 'has_action', but has zone_voltage"):
-        train(scenario.replace(observations=blind), tmp_path)
-    train(scenario.replace(actions="multidiscrete"), tmp_path)  # where masks leave padding no choice
+        train(scenario.replace(observations=blind), tmp_path, overwrite=True)
+    assert load_run(tmp_path).status == "finished", "what is refused replaces nothing"
+    train(scenario.replace(actions="multidiscrete"), tmp_path, overwrite=True)  # where masks leave padding no choice
 
 
 def test_a_day_has_the_same_noise_whenever_it_is_played():
@@ -212,9 +214,8 @@ def test_a_day_has_the_same_noise_whenever_it_is_played():
 def test_no_run_and_bad_settings_are_errors(tmp_path):
     with pytest.raises(ValueError, match="is no run"):
         load_run(tmp_path)
-    scenario = dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})
     with pytest.raises(ValueError, match="agent_stepz"):
-        train(scenario, tmp_path)
+        dss_marl.load_scenario("ieee13_volt_var").replace(training={"agent_stepz": 1})
 
 
 def test_figures_count_what_they_say():
@@ -223,7 +224,7 @@ def test_figures_count_what_they_say():
     env = dss_marl.ZoneEnv(scenario, "test")
     env.reset(options={"day": 175})
     figures = EpisodeFigures(env.task)
-    judged = [i for i, node in enumerate(env.task.feeder.nodes) if not node.startswith("sourcebus.")]
+    scored = [i for i, node in enumerate(env.task.feeder.nodes) if not node.startswith("sourcebus.")]
     node_h = loss = moves = 0.0
     good, total = 0, 0.0
     rng = np.random.default_rng(0)
@@ -231,7 +232,7 @@ def test_figures_count_what_they_say():
         actions = {a: rng.uniform(-1, 1, env.task.agents.action_layout.width) for a in env.agents}
         _, rewards, *_ = env.step(actions)
         figures.add(env.before, env.after, rewards["zone_1"])
-        v = env.after.solution.v_pu[judged]
+        v = env.after.solution.v_pu[scored]
         out = (v > 1.05) | (v < 0.95)
         node_h += out.sum() * 0.25
         good += not out.any()

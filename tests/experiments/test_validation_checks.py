@@ -5,64 +5,66 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from common import load_cached, task_of
-from validation_cases import SCOPE, games_of, named
+from validation_cases import SCOPE, named, results_of
 
 from dss_marl import ZoneEnv
 from dss_marl.controllers import Greedy, NoControl, ZoneGreedy, reference
 from dss_marl.experiments.evaluation import environment_for, run_day
 from dss_marl.experiments.metrics import FIGURES
 from dss_marl.experiments.validation import failures
-from dss_marl.experiments.validation.episodes import EpisodeResult, _Seen
+from dss_marl.experiments.validation.episodes import EpisodeResult, _VoltageRange
 from dss_marl.experiments.validation.physics import physical
-from dss_marl.experiments.validation.ranking import partial_observation, strongest_wins
-from dss_marl.experiments.validation.reward_terms import terms_fire
+from dss_marl.experiments.validation.ranking import partial_observation, reference_wins
+from dss_marl.experiments.validation.reward_terms import active_terms
 from dss_marl.experiments.validation.stress_splits import stress_changes, without_meaning
 from dss_marl.profiles import STRESS_SPLITS
 
 
 def test_the_strongest_must_gain_by_a_margin_on_both_zeros():
-    players = {name: NoControl() for name in ("no_control", "opendss_controls", "best_known")}
+    controllers = {name: NoControl() for name in ("no_control", "opendss_controls", "best_known")}
     low = np.linspace(-11.0, -9.0, 10)
     returns = {"no_control": low, "opendss_controls": low + 1, "best_known": low + 1.1}
-    rows = strongest_wins(games_of(returns), "best_known", players, SCOPE)
+    rows = reference_wins(results_of(returns), "best_known", controllers, SCOPE)
     assert named(rows, "gain on no_control").passed
     assert not named(rows, "gain on opendss_controls").passed  # 0.1 of 9 is 1.1 %
     noisy = {**returns, "best_known": low + 1 + np.array([9, -8] * 5)}  # the mean is far above, the days are not
-    assert not named(strongest_wins(games_of(noisy), "best_known", players, SCOPE), "gain on opendss_controls").passed
+    assert not named(
+        reference_wins(results_of(noisy), "best_known", controllers, SCOPE), "gain on opendss_controls"
+    ).passed
 
 
 def test_one_day_of_ten_is_too_many_and_a_tie_beats_nobody():
-    players = {name: NoControl() for name in ("no_control", "droop", "best_known")}
+    controllers = {name: NoControl() for name in ("no_control", "droop", "best_known")}
     best = np.full(10, -10.0)
     better, tie = best.copy(), best.copy()
     better[3], tie[3] = -9.9, -10 + 5e-4
     for row, passed in ((better, False), (tie, True)):
         returns = {"no_control": best - 5, "droop": row, "best_known": best}
-        rows = strongest_wins(games_of(returns), "best_known", players, SCOPE)
+        rows = reference_wins(results_of(returns), "best_known", controllers, SCOPE)
         assert named(rows, "not beaten by droop").passed is passed
         assert named(rows, "not beaten by any").passed is passed
         assert named(rows, "not beaten by no_control").passed
 
 
 def test_partial_observation_needs_a_strongest_that_knows_more():
-    players = {"no_control": NoControl(), "droop": NoControl(), "best_known": Greedy()}
+    controllers = {"no_control": NoControl(), "droop": NoControl(), "best_known": Greedy()}
     returns = {"no_control": np.full(10, -9.0), "droop": np.linspace(-4, -3, 10), "best_known": np.full(10, -2.9)}
-    (row,) = partial_observation(games_of(returns), "best_known", players, SCOPE)
+    (row,) = partial_observation(results_of(returns), "best_known", controllers, SCOPE)
     assert row.passed and "droop" in row.what
     returns["droop"] = np.array([-2.5, -3.6] * 5)
-    assert not partial_observation(games_of(returns), "best_known", players, SCOPE)[0].passed
-    (row,) = partial_observation(games_of(returns), "droop", players, SCOPE)
+    assert not partial_observation(results_of(returns), "best_known", controllers, SCOPE)[0].passed
+    (row,) = partial_observation(results_of(returns), "droop", controllers, SCOPE)
     assert row.passed is False and "not local" in row.demanded
 
 
 @pytest.mark.parametrize(("name", "passed"), [("ieee13_volt_var", False), ("ieee123_single_pv", True)])
 def test_a_search_that_sees_the_only_zone_sees_everything(name, passed):
     """It falls short of nobody there, and hides nothing from itself."""
-    players = {"no_control": NoControl(), "zone_greedy": ZoneGreedy(), "best_known": Greedy()}
+    controllers = {"no_control": NoControl(), "zone_greedy": ZoneGreedy(), "best_known": Greedy()}
     best = np.linspace(-4, -3, 10)
-    games = games_of({"no_control": best - 5, "zone_greedy": best, "best_known": best})
-    games.task = task_of(name)
-    (row,) = partial_observation(games, "best_known", players, SCOPE)
+    episodes = results_of({"no_control": best - 5, "zone_greedy": best, "best_known": best})
+    episodes.task = task_of(name)
+    (row,) = partial_observation(episodes, "best_known", controllers, SCOPE)
     assert row.passed is passed and ("zone_greedy" in row.what) is not passed
 
 
@@ -71,27 +73,27 @@ def test_a_term_that_never_fires_or_is_the_same_for_all_fails():
         "no_control": {"reward/loss": -2.0, "cost/never": 0.0, "cost/same": 5.0},
         "best": {"reward/loss": -1.0, "cost/never": 0.0, "cost/same": 5.001},
     }
-    rows = terms_fire(games_of({"no_control": np.zeros(10), "best": np.zeros(10)}, terms), list(terms), SCOPE)
+    rows = active_terms(results_of({"no_control": np.zeros(10), "best": np.zeros(10)}, terms), list(terms), SCOPE)
     assert [named(rows, name).passed for name in ("loss", "never", "same")] == [True, False, False]
 
 
 def test_terms_of_a_day_that_failed_tell_nothing():
     """A power flow that fails at once leaves sums of 0, which would look like a term that differs."""
     terms = {name: {"reward/loss": -2.0} for name in ("no_control", "best")} | {"constant": {"reward/loss": 0.0}}
-    games = games_of(dict.fromkeys(terms, np.zeros(10)), terms)
-    assert named(terms_fire(games, list(terms), SCOPE), "loss").passed
-    game = games.kept["constant"][2]
-    games.kept["constant"][2] = game._replace(figures={**game.figures, "failed": 1.0})
-    assert not named(terms_fire(games, list(terms), SCOPE), "loss").passed
+    episodes = results_of(dict.fromkeys(terms, np.zeros(10)), terms)
+    assert named(active_terms(episodes, list(terms), SCOPE), "loss").passed
+    result = episodes.results["constant"][2]
+    episodes.results["constant"][2] = result._replace(figures={**result.figures, "failed": 1.0})
+    assert not named(active_terms(episodes, list(terms), SCOPE), "loss").passed
 
 
 def test_voltages_are_scored_under_controllers_and_told_under_constants():
-    games = games_of({"no_control": np.zeros(3), "constant": np.zeros(3)})
-    games.kept["constant"][1] = games.kept["constant"][1]._replace(lowest=0.3)
-    assert not failures(physical(games, ["no_control"]))
-    assert "0.3000" in named(physical(games, ["no_control"]), "constants").measured
-    games.kept["no_control"][2] = games.kept["no_control"][2]._replace(highest=1.6, imbalance=1e-3)
-    assert [row.what for row in failures(physical(games, ["no_control"]))] == [
+    episodes = results_of({"no_control": np.zeros(3), "constant": np.zeros(3)})
+    episodes.results["constant"][1] = episodes.results["constant"][1]._replace(lowest=0.3)
+    assert not failures(physical(episodes, ["no_control"]))
+    assert "0.3000" in named(physical(episodes, ["no_control"]), "constants").measured
+    episodes.results["no_control"][2] = episodes.results["no_control"][2]._replace(highest=1.6, imbalance=1e-3)
+    assert [row.what for row in failures(physical(episodes, ["no_control"]))] == [
         "voltages, reference controllers",
         "energy imbalance",
     ]
@@ -102,7 +104,7 @@ def test_a_wrong_loss_is_an_imbalance():
     env.reset(seed=1, options={"day": 20})
     env.step(env.task.encoding.encode(np.ones(env.task.agents.action_layout.size)))
     for wrong, low, high in ((0.0, 0.0, 2e-5), (5.0, 1e-3, 1.0)):
-        seen, solution = _Seen(True, 1), env.after.solution
+        seen, solution = _VoltageRange(True, 1), env.after.solution
         fields = {name: getattr(solution, name) for name in solution.__dataclass_fields__}
         fields["loss_kw"] = solution.loss_kw + wrong
         seen.add(env.after.replace(solution=type(solution)(**fields)))
@@ -113,7 +115,7 @@ def test_a_wrong_loss_is_an_imbalance():
 def test_energy_balances_where_a_regulator_is_fed_from_behind():
     env = ZoneEnv(load_cached("ieee123_restoration_central", faults=("l52",)), "test")
     env.reset(seed=1, options={"day": 4})
-    rule, seen = reference("nearest_tie", env.task.scenario), _Seen(True, env.task.scenario.steps)
+    rule, seen = reference("nearest_tie", env.task.scenario), _VoltageRange(True, env.task.scenario.steps)
     rule.reset(env)
     for _ in range(2):
         env.step(rule.act(env, {}))
@@ -141,34 +143,36 @@ def test_a_stress_split_without_effect_is_found():
 
         circuit_controls = False
 
-    games = games_of({})
+    episodes = results_of({})
     alike = EpisodeResult(dict.fromkeys(FIGURES, 1.0), {}, 0.9, 1.1, 1e-6)
-    games.played = lambda controller, day, balance=False: alike
-    rows = stress_changes(games, {"no_control": Same()}, SCOPE)
+    episodes.simulate = lambda controller, day, balance=False: alike
+    rows = stress_changes(episodes, {"no_control": Same()}, SCOPE)
     assert [row.passed for row in rows] == [False] * len(STRESS_SPLITS)
     rng = np.random.default_rng(0)  # 5 % of rated losses more, in noise of the same size
-    games.kept.clear()
-    games.played = lambda controller, day, balance=False: alike._replace(
+    episodes.results.clear()
+    episodes.simulate = lambda controller, day, balance=False: alike._replace(
         figures={**alike.figures, "loss_kwh": rng.normal(100, 1) + 10 * (day > 1000)}
     )
-    assert all(row.passed and "losses" in row.measured for row in stress_changes(games, {"no_control": Same()}, SCOPE))
+    assert all(
+        row.passed and "losses" in row.measured for row in stress_changes(episodes, {"no_control": Same()}, SCOPE)
+    )
 
 
 @pytest.mark.parametrize("others_vary", [False, True])
 def test_figures_that_never_vary_do_not_widen_the_intervals(others_vary):
-    """A task without cars is not judged more strictly because the suite counts what cars go without."""
-    games, rng = games_of({}), np.random.default_rng(0)
+    """A task without cars is not checked more strictly because the suite counts undelivered energy of cars."""
+    episodes, rng = results_of({}), np.random.default_rng(0)
     count = 40
     steps = {}  # day to its place in its split
 
-    def played(controller, day, balance=False):
+    def simulate(controller, day, balance=False):
         place = steps.setdefault(day, len(steps))
         losses = 100.0 if day < 1000 else 100.0 + 2.5 / np.sqrt(count) + (1 if place % 2 else -1)  # 2.5 sigma more
         figures = {figure: rng.normal() if others_vary else 1.0 for figure in FIGURES} | {"loss_kwh": losses}
         return EpisodeResult(figures, {}, 0.9, 1.1, 1e-6)
 
-    games.played = played
-    rows = stress_changes(games, {"no_control": NoControl()}, replace(SCOPE, stress=(count, count)))
+    episodes.simulate = simulate
+    rows = stress_changes(episodes, {"no_control": NoControl()}, replace(SCOPE, stress=(count, count)))
     assert [bool(row.passed) for row in rows] == [not others_vary] * len(STRESS_SPLITS)
 
 

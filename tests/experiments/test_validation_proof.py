@@ -38,7 +38,8 @@ def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
     save(proof, tmp_path)
     result = load(tmp_path)
     assert result.rows == proof.rows and result.passed == proof.passed
-    assert result.said["digest"] == scenario_digest(noon()) != scenario_digest(noon(tuned_droop={"v_ref_pu": 1.0}))
+    tuned = noon(tuned_droop={"v_ref_pu": 1.0, "dead_band_pu": 0.0, "slope": 9.0})
+    assert result.metadata["digest"] == scenario_digest(noon()) != scenario_digest(tuned)
     for name in proof.table.figures:
         for figure in ("team_return", "loss_kwh"):
             np.testing.assert_allclose(result.table().column(name, figure), proof.table.column(name, figure), rtol=1e-4)
@@ -47,7 +48,7 @@ def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
 
 
 def test_a_task_that_needs_no_agents_fails_and_says_so(tmp_path):
-    """Regulators that the circuit moves as well by itself, judged by a cost that cannot fire."""
+    """Regulators that the circuit moves as well by itself, with a cost that is always 0."""
     path = tmp_path / "idle.yaml"
     path.write_text(
         "base: ieee13_volt_var\nsteps: 3\nstart_hour: 11\ndt_h: 1.0\nreference_controller: opendss_controls\n"

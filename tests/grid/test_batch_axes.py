@@ -5,7 +5,7 @@ import pytest
 from common import SCENARIOS, task_of
 
 from dss_marl import OpenDSSEngine, read_feeder
-from dss_marl.grid.batches import by_state, check_one_state
+from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.rings import Rings
 from dss_marl.grid.state import Interval, Setpoints
@@ -17,7 +17,7 @@ every_batch = pytest.mark.parametrize("batch", BATCHES)
 
 
 def some_states(feeder, rng, batch, grid_forming=False):
-    """Lines and capacitor steps in any state, some states twice; formers off unless they are asked for."""
+    """Lines and capacitor steps in any state, some states twice; grid-forming units off unless requested."""
     closed = rng.random((*batch, len(feeder.switches))) < 0.6
     closed.reshape(-1, closed.shape[-1])[-1] = closed.reshape(-1, closed.shape[-1])[0]
     if not grid_forming:
@@ -116,7 +116,7 @@ def test_what_protection_opens(name, batch, rng):
     closed, nodes = some_states(feeder, rng, batch), np.zeros((*batch, len(feeder.nodes)), bool)
     if not parted:
         nodes[..., 5] = True
-        with pytest.raises(ValueError, match="no switch parts the fault"):
+        with pytest.raises(ValueError, match="no switch can isolate the fault"):
             topology.isolated(closed, nodes)
         return
     for state in np.ndindex(batch):

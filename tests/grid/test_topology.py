@@ -226,7 +226,7 @@ def test_the_states_that_are_remembered_do_not_grow_without_bound(monkeypatch):
         assert len(topology._parts) <= 5 >= len(topology._masks)
 
 
-# --- islands that formers supply ----------------------------------------------------------------------------------
+# --- islands of grid-forming units -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

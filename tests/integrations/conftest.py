@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def one_thread():
-    """Small networks are slower on many threads, and much slower beside other processes."""
+    """Small networks are slower on many threads, and much slower next to other processes."""
     import torch  # here, so that the folder can be collected without it
 
     before = torch.get_num_threads()

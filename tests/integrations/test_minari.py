@@ -10,7 +10,7 @@ from stub_engines import Failing
 import dss_marl
 from dss_marl import ZoneEnv
 from dss_marl.controllers import NoControl, RandomControl
-from dss_marl.envs.flattening import flat_mask, split
+from dss_marl.envs.flattening import flat_mask, split_mask
 from dss_marl.integrations.minari_datasets import write_datasets
 
 minari = pytest.importorskip("minari")
@@ -36,7 +36,7 @@ def test_episodes_are_the_environments_own(name):
         for t in range(3):
             actions = controller.act(env, observations)
             for agent in env.possible_agents:
-                row, mask = split(observations[agent])
+                row, mask = split_mask(observations[agent])
                 episode = kept[agent][number]
                 assert (episode.observations[t] == row).all() and (episode.actions[t] == actions[agent]).all()
                 if mask is not None:
@@ -82,7 +82,7 @@ def test_names_that_are_taken_or_cannot_be_are_refused_before_playing():
         write_datasets(env, None, [20], "grid/random")
     env.close()
     native = ZoneEnv(load_cached("ieee13_volt_var", actions="native"), "train")
-    with pytest.raises(ValueError, match="no one array"):
+    with pytest.raises(ValueError, match="do not form one array"):
         write_datasets(native, RandomControl(), [20], "grid/native")
 
 

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from ladder import Ladder
 
 import dss_marl
-from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split, width
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split_mask, width
 from dss_marl.integrations.vector import FlattenedEnv, copy_seeds
 
 pytest.importorskip("stable_baselines3")
@@ -93,8 +93,9 @@ def test_dict_actions_become_arrays_and_come_back():
 
 def test_only_a_mask_is_taken_off():
     observation = {"observation": np.zeros(2), "position": np.zeros(2)}
-    assert split(observation) == (observation, None)
-    assert split(spaces.Dict(observation=spaces.Box(0, 1, (2,)), action_mask=spaces.MultiBinary(2)))[0].shape == (2,)
+    assert split_mask(observation) == (observation, None)
+    masked = spaces.Dict(observation=spaces.Box(0, 1, (2,)), action_mask=spaces.MultiBinary(2))
+    assert split_mask(masked)[0].shape == (2,)
 
 
 # on the shipped scenarios
@@ -116,7 +117,7 @@ def test_rows_for_every_way_to_divide_and_to_say(agents, actions, route):
     rows, discrete = len(env.possible_agents), actions == "multidiscrete"
     seen = venv.reset()
     for _ in range(3):
-        plain = [split(observations[agent]) for agent in env.possible_agents]
+        plain = [split_mask(observations[agent]) for agent in env.possible_agents]
         assert np.array_equal(seen[:rows], [row for row, _ in plain])
         assert venv.has_attr("action_masks") == discrete
         if discrete:

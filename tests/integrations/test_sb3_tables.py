@@ -1,6 +1,6 @@
 """The tables of docs/learning.md, each cell of which is run.
 
-``PYTHONPATH=tests python tests/integrations/test_sb3_tables.py`` prints them anew.
+``PYTHONPATH=tests python tests/integrations/test_sb3_tables.py`` prints them again.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Slow devices beside fast ones: two time scales."""
+"""Slow and fast devices together: two time scales."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def three_agents(by_kind=True):
 
 
 def test_slots_by_kind():
-    """Two of the first kind at most, and two of the second with two entries: six slots."""
+    """Two of the first kind at most, and two of the second with two entries: six entries."""
     action_layout, _ = three_agents()
     assert action_layout.width == 6
     assert action_layout.place.tolist() == [[1, 2, 8, 9, -1, -1], [3, -1, 4, 5, 6, 7], [0, -1, -1, -1, -1, -1]]
@@ -60,17 +60,17 @@ def test_a_flat_vector_by_group_and_by_agent(rng):
 
 @every_scenario
 def test_each_number_reaches_its_device(scenario):
-    """Every place of the flat vector is reached by exactly one slot, of the agent in whose zone the device is."""
+    """Every place of the joint action is reached by exactly one entry, of the agent in whose zone the device is."""
     task = task_of(scenario)
     action_layout = task.agents.action_layout
     boxes = BoxEncoding(action_layout, task.device_groups, 11)
     zeros = np.zeros(action_layout.width, np.float32)
     assert sorted(action_layout.place[action_layout.used]) == list(range(action_layout.size))
     for a, agent in enumerate(action_layout.agents):
-        for slot in range(action_layout.width):
+        for entry in range(action_layout.width):
             actions = {name: zeros.copy() for name in action_layout.agents}
-            actions[agent][slot] = 0.5
-            place = action_layout.place[a, slot]
+            actions[agent][entry] = 0.5
+            place = action_layout.place[a, entry]
             assert np.flatnonzero(boxes.decode(actions).joint_action).tolist() == ([place] if place >= 0 else [])
     device = 0
     for made in task.device_groups:

@@ -27,14 +27,14 @@ def attacked(policy, **who):
         ("swinging", lambda asked, state: np.full_like(asked, -1.0 if state.step % 2 == 0 else 1.0)),
     ],
 )
-def test_hostile_agents_do_something_else_and_no_other_does(policy, expected, truth, rng):
+def test_compromised_agents_do_something_else_and_no_other_does(policy, expected, truth, rng):
     attack, action_layout = attacked(policy, agents=("zone_2", "zone_5"))
     asked = rng.uniform(-1, 1, action_layout.size)
     for state in truth[2:4]:
         done = attack.act(asked, action_layout.entry_agent, state)
-        hostile = np.isin(action_layout.entry_agent, [1, 4])
-        assert np.array_equal(done[~hostile], asked[~hostile])
-        assert np.array_equal(done[hostile], expected(asked, state)[hostile])
+        compromised = np.isin(action_layout.entry_agent, [1, 4])
+        assert np.array_equal(done[~compromised], asked[~compromised])
+        assert np.array_equal(done[compromised], expected(asked, state)[compromised])
 
 
 def test_a_share_of_agents_is_drawn_anew_at_each_reset():
@@ -43,19 +43,19 @@ def test_a_share_of_agents_is_drawn_anew_at_each_reset():
     rng = np.random.default_rng(0)
     for _ in range(20):
         attack.reset(rng)
-        drawn.append(tuple(attack.hostile(0)))
+        drawn.append(tuple(attack.compromised(0)))
     assert {sum(one) for one in drawn} == {2}
     assert len(set(drawn)) > 5
     attack.reset(np.random.default_rng(0))
-    assert tuple(attack.hostile(0)) == drawn[0]
+    assert tuple(attack.compromised(0)) == drawn[0]
 
 
 def test_an_attack_may_begin_later():
     attack, _ = attacked("full", agents=("zone_1",), from_step=3)
-    assert [attack.hostile(k).any() for k in range(5)] == [False, False, False, True, True]
+    assert [attack.compromised(k).any() for k in range(5)] == [False, False, False, True, True]
 
 
-def test_what_a_hostile_agent_does_in_a_step_repeats():
+def test_what_a_compromised_agent_does_in_a_step_repeats():
     """So that what-if and planned days see what will be."""
     task = task_of(NAME)
     env = ZoneEnv(load_scenario(NAME).replace(attack={"policy": "noise", "share": 0.5}))

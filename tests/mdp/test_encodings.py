@@ -135,7 +135,7 @@ def test_native_devices_may_have_both_choices_and_numbers(alone):
 
 def test_native_needs_unique_names():
     twice = [group("ab", [3], "Same"), group("c", [3], "Same")]
-    with pytest.raises(ValueError, match="two devices are called 'same0'; actions 'native' needs unique names"):
+    with pytest.raises(ValueError, match="two devices are named 'same0'; actions 'native' needs unique names"):
         NativeEncoding(action_layout(twice), twice, 11)
 
 

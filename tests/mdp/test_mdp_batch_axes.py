@@ -209,7 +209,8 @@ def test_a_step_calls_each_term_and_feature_once(name):
         replace(one, function=watched(f"feature {one.function.__name__}", one.function))
         for one in task.observer.features
     )
-    env = ZoneEnv(replace(task, rewards=rewards, costs=costs, observer=replace(task.observer, features=features)))
+    model = replace(task.reward_model, rewards=rewards, costs=costs)
+    env = ZoneEnv(replace(task, reward_model=model, observer=replace(task.observer, features=features)))
     env.reset(seed=0)
     for made in calls.values():
         made.clear()

@@ -1,4 +1,4 @@
-"""Who hears what of whom, late or never."""
+"""Which zone receives what from which, late or never."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def mailbox(**spec):
     return Messages(MessageSpec(**spec), task.feeder, task.zones, task.sample)
 
 
-def test_who_hears_of_whom_follows_the_zone_graph():
+def test_senders_follow_the_zone_graph():
     """ieee34's zones are a chain with branches: nearest first, none beyond the hops."""
     import networkx as nx
 

@@ -140,12 +140,12 @@ def test_nobody_is_punished_for_the_source(name):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_teams_sums(name):
-    """Over the zones: mean excursion of scored nodes, losses in MW, moves of taps and capacitors, lost sun in MWh."""
+    """Over the zones: mean excursion of scored nodes, losses [MW], moves of taps and capacitors, curtailed PV [MWh]."""
     task = task_of(name)
-    judged = np.concatenate([zone.scored_nodes for zone in task.zones])
+    scored = np.concatenate([zone.scored_nodes for zone in task.zones])
     units = np.concatenate([zone.pv_units for zone in task.zones])
     for before, after in steps(name):
-        v, alive = after.solution.v_pu[judged], after.solution.energised[judged]
+        v, alive = after.solution.v_pu[scored], after.solution.energised[scored]
         outside = np.maximum(np.maximum(v - 1.05, 0.95 - v), 0) * alive
         moves = np.abs(after.setpoints.tap - before.setpoints.tap).sum()
         banks = [s for s, row in enumerate(task.feeder.switches) if row.kind == "capacitor"]
@@ -155,8 +155,8 @@ def test_the_teams_sums(name):
         switchings, openings = moved[banks].sum(), moved[lines].sum()
         lost = (after.forecast[0, units] - after.setpoints.kw[units]).sum()
         for label, expected in (
-            ("reward voltage_violation", -outside.sum() / len(judged)),
-            ("reward violating_share", -(outside > 0).sum() / len(judged)),
+            ("reward voltage_violation", -outside.sum() / len(scored)),
+            ("reward violating_share", -(outside > 0).sum() / len(scored)),
             ("reward loss", -after.solution.loss_kw / 1000),
             ("reward tap_moves", -moves),
             ("reward capacitor_moves", -switchings),

@@ -1,4 +1,4 @@
-"""What meters tell: noise, missing and late readings; and all that an operator lacks in one environment."""
+"""What meters report: noise, missing and late measurements; and all of these in one environment."""
 
 import dataclasses
 

@@ -17,7 +17,7 @@ def test_a_barrier_is_lowest_at_1_pu_symmetric_and_never_falls_outwards(name):
     high, low = barrier(1 + OFF), barrier(1 - OFF)
     np.testing.assert_allclose(high, low, atol=1e-12)
     assert (np.diff(high) >= -1e-15).all() and high[0] >= 0
-    assert high[-1] > high[50] and high[50] < 0.06  # the ends of the band cost little beside far outside
+    assert high[-1] > high[50] and high[50] < 0.06  # the ends of the band cost little compared with far outside
     assert (np.diff(high[51:]) > 0).all()  # out of band every step further costs more
 
 
@@ -49,9 +49,9 @@ def test_a_barrier_is_chosen_by_name_and_is_a_mean_over_the_scored_nodes(name):
     env = dss_marl.make("case33_volt_var", rewards={name: 1.0, "reactive_power": 0.1 / 6}, split="test")
     env.reset(seed=0)
     env.step({agent: env.action_space(agent).sample() for agent in env.agents})
-    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
+    scored = np.concatenate([zone.scored_nodes for zone in env.task.zones])
     units = env.task.device_groups[0].injections
-    expected = FORMULAS[name](env.after.solution.v_pu[judged]).mean()
+    expected = FORMULAS[name](env.after.solution.v_pu[scored]).mean()
     expected += 0.1 * np.abs(env.after.setpoints.kvar[units]).mean() / 1000
     assert env.team_reward == pytest.approx(-expected, rel=1e-9)
     env.close()

@@ -5,6 +5,7 @@ import pytest
 from common import feeder_with_units
 
 from dss_marl.profiles import DAYS, Profiles, SyntheticProfiles
+from dss_marl.profiles.load_shapes import is_weekend
 from dss_marl.profiles.outages import draw_outages
 from dss_marl.profiles.prices import day_ahead
 from dss_marl.profiles.solar import cos_zenith
@@ -24,8 +25,8 @@ def test_the_sun_is_as_early_as_almanacs_say(day, minutes):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_one_to_six_evenings_in_a_hundred_are_scarce(seed):
-    """Then the price of 18 to 21 h is more than double that of the hours beside it; on other days it is close to it."""
-    price = np.array([day_ahead(seed, day, np.zeros(24)) for day in range(DAYS)])
+    """Then the price of 18 to 21 h is more than double that of the adjacent hours; on other days it is close to it."""
+    price = np.array([day_ahead(seed, day, np.zeros(24), is_weekend(day)) for day in range(DAYS)])
     beside = price[:, 18:21].mean(axis=1) / price[:, [17, 21]].mean(axis=1)
     assert 0.01 < (beside > 1.8).mean() < 0.06
     assert ((beside < 1.5) | (beside > 2.0)).all()

@@ -12,6 +12,8 @@ from dss_marl.envs.task import build_task
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
 
+pytestmark = pytest.mark.filterwarnings("ignore:profiles of kind")
+
 # --- what is right ---------------------------------------------------------------------------------------------------
 
 
@@ -86,8 +88,6 @@ def test_splits_of_measured_days_are_whole_days(tmp_path):
     assert len(of.days("train")) == 16
     with pytest.raises(ValueError, match="stress split 'more_pv' changes the generator; measured profiles have train"):
         of.days("more_pv")
-    with pytest.raises(ValueError, match="the 3 measured days hold none of split 'test'; 9 whole days are the least"):
-        profiles(tmp_path, rows(days=3)).days("test")
 
 
 def test_short_gaps_are_filled_where_allowed(tmp_path):
@@ -297,6 +297,8 @@ def test_simbench_is_read_from_its_files_and_its_licence_shown(tmp_path):
     assert day.kw[48, 3] / 50 in (0.6, 0.5)
     assert day.kw[0, 3] == 0
     assert "ODbL" in LICENCE
+    assert -day.kvar[:, 0] == pytest.approx([0.5 * 50 * 0.1] * 96), "from SimBench's own reactive profile"
+    assert str(of.calendar.date(0)) == "2016-01-01" and of.weekend(1), "the 2nd was a Saturday"
 
 
 @pytest.mark.filterwarnings("ignore:SimBench")
@@ -332,10 +334,12 @@ def test_a_circuit_without_shapes_is_refused(tmp_path):
         Profiles(LoadshapeProfiles(kind="loadshapes"), small(tmp_path, text=text))
 
 
-def test_shapes_of_different_intervals_are_refused(tmp_path):
+def test_shapes_of_different_intervals_are_held_and_repeated(tmp_path):
     text = FEEDER.replace("loadshape.works npts=24 interval=1", "loadshape.works npts=24 interval=2")
-    with pytest.raises(ValueError, match=r"the LoadShapes of feeder 'small' have intervals of \[60, 120\] minutes"):
-        Profiles(LoadshapeProfiles(kind="loadshapes"), small(tmp_path, text=text), 1.0)
+    of = Profiles(LoadshapeProfiles(kind="loadshapes"), small(tmp_path, text=text), 1.0)
+    first, second = of.day(0, 0), of.day(1, 0)
+    assert -first.kw[:, 1] == pytest.approx([50.0] * 24) and -second.kw[:, 1] == pytest.approx([150.0] * 24)
+    assert np.array_equal(first.kw[:, 0], second.kw[:, 0]), "the shorter shape repeats, as in OpenDSS"
 
 
 def test_shapes_shorter_than_a_day_are_refused(tmp_path):

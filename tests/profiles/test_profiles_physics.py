@@ -9,7 +9,7 @@ from common import feeder_with_units
 from dss_marl import read_feeder
 from dss_marl.grid.elements import AddedUnit, Injection
 from dss_marl.profiles import CLIMATES, DAYS, Profiles, SyntheticProfiles, ev_sessions
-from dss_marl.profiles.load import Loads
+from dss_marl.profiles.load_model import Loads
 from dss_marl.profiles.outages import season_factor
 from dss_marl.profiles.solar import clear_sky, cos_zenith
 from dss_marl.profiles.thermal_demand import cooling, heating

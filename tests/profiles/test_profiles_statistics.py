@@ -19,7 +19,7 @@ def steady(load=(1.0, 2.0), sun=()):
         days=(0, 1),
         dt_h=6.0,
         load_kw=np.array([half[:, None] * load] * 2),
-        sun_kw=np.array([np.array([0.0, 1.0, 1.0, 0.0])[:, None] * np.array(sun)] * 2).reshape(2, 4, len(sun)),
+        pv_kw=np.array([np.array([0.0, 1.0, 1.0, 0.0])[:, None] * np.array(sun)] * 2).reshape(2, 4, len(sun)),
         nominal_kw=np.array(load),
         rated_kw=np.array(sun),
         price=np.full((2, 4), 0.1),

@@ -21,7 +21,7 @@ def test_loads_reach_a_hundredth_to_thirty_times_their_nominal_power(tmp_path, k
     if fits:
         assert profiles(tmp_path, table).day(3).kw[0, :3].sum() == pytest.approx(-sum(kw))
         return
-    with pytest.raises(ValueError, match=rf"the loads together reach {sum(kw):g} kW, nominal are 310 kW"):
+    with pytest.raises(ValueError, match=rf"the total load reaches {sum(kw):g} kW, nominal is 310 kW"):
         profiles(tmp_path, table)
 
 
@@ -41,12 +41,12 @@ def test_the_row_of_a_bad_number_is_named_as_an_editor_counts(tmp_path, row):
     """The header is row 1."""
     table = rows()
     table[row][1] = "x"
-    with pytest.raises(ValueError, match=rf"column 'one', row {row + 1}: 'x' is no number"):
+    with pytest.raises(ValueError, match=rf"column 'one', row {row + 1}: 'x' is not a number"):
         profiles(tmp_path, table)
 
 
 def test_intervals_that_do_not_divide_a_day_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"intervals of 7 minutes do not divide a day; resample them to 15, say"):
+    with pytest.raises(ValueError, match=r"intervals of 7 minutes do not divide a day; resample, for instance to 15"):
         profiles(tmp_path, rows(minutes=7))
 
 

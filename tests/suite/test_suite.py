@@ -21,7 +21,7 @@ def name(request):
 
 
 def played(task, seed):
-    """Everything agents get in a few steps of random actions, legal or not; and the voltages."""
+    """Everything agents get in a few steps of random actions, masked or not; and the voltages."""
     env, seen = ZoneEnv(task, "test"), []
     observations, _ = env.reset(seed=seed)
     for agent in env.agents:

@@ -190,7 +190,7 @@ def test_the_command_compares_all_methods(tmp_path):
         (("case33", "--cut-at", "switch"), "--cut-at is for method 'cut'"),
         (("case33", "--method", "cut", "--count", "3"), "takes --cut-at, not --count"),
         (("case33", "--file", "x.yaml"), "--file is for method 'mapping'"),
-        (("case33", "--export", "x.csv"), "writes .graphml or .geojson"),
+        (("case33", "--export", "x.csv"), "ends in .graphml or .geojson"),
     ],
 )
 def test_mistakes_on_the_command_line_are_messages(arguments, message):

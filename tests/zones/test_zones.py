@@ -223,7 +223,7 @@ def test_an_excluded_buses_bus_must_exist():
 
 
 def test_a_zone_with_nothing_to_judge_is_refused():
-    """The source bus is never judged: a zone of its own would have an agent with nothing to see."""
+    """The source bus is never scored: a zone of its own would have an agent with nothing to see."""
     feeder = read_feeder("ieee13")
     with pytest.raises(ValueError, match="zone_1 has no scored node, only sourcebus"):
         build_zones(feeder, [{"sourcebus"}, set(feeder.graph()) - {"sourcebus"}])
@@ -278,8 +278,8 @@ def test_everything_lies_at_a_bus_of_its_zone(name):
 def test_nobody_is_scored_by_the_source_or_by_named_buses():
     feeder = read_feeder("ieee13")
     zones = build_zones(feeder, parts_of_ieee13(), ["634"])
-    judged = {feeder.nodes[n].split(".")[0] for zone in zones for n in zone.scored_nodes}
-    assert judged == {bus.name for bus in feeder.buses} - {"sourcebus", "634"}
+    scored = {feeder.nodes[n].split(".")[0] for zone in zones for n in zone.scored_nodes}
+    assert scored == {bus.name for bus in feeder.buses} - {"sourcebus", "634"}
     assert sum(len(zone.scored_nodes) for zone in zones) == 41 - 2 * 3
     assert {zone.n_scored_nodes for zone in zones} == {35}
 

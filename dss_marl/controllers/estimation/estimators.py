@@ -137,7 +137,7 @@ class WeightedLeastSquares(_EstimatorControl):
     with large normalised residuals are rejected.
 
     Args:
-        meters: all: one estimate from all zones' readings; own: each zone by itself from its own; none: from tap
+        meters: all: one estimate from all zones' measurements; own: each zone by itself from its own; none: from tap
             positions and typical loads alone.
     """
 
@@ -170,10 +170,10 @@ class WeightedLeastSquares(_EstimatorControl):
     def _voltages(self, task: Task, row: int, telemetry: Measurements, party: Sequence[int]) -> Array:
         """(N) voltages that best fit the measurements of a set of zones."""
         zones = [task.zones[z] for z in party]
-        told = rows_of(zones, "taps")
+        reported = rows_of(zones, "taps")
         tap = task.start.tap.astype(float)
-        tap[told] = np.where(np.isnan(telemetry.tap[told]), tap[told], telemetry.tap[told])
-        hidden = np.array([r for r in range(len(tap)) if r not in told or np.isnan(telemetry.tap[r])], np.int64)
+        tap[reported] = np.where(np.isnan(telemetry.tap[reported]), tap[reported], telemetry.tap[reported])
+        hidden = np.array([r for r in range(len(tap)) if r not in reported or np.isnan(telemetry.tap[r])], np.int64)
         mean = self._pseudo.mean(row)
         if self.meters == "none":
             return self._network.predict(mean, tap).v_pu

@@ -18,7 +18,7 @@ _MOST = 100  # maximum number of choices of the entry
 
 
 class _Path(NamedTuple):
-    """The best path to a position: what it earned, the state there, where it came from and what was asked."""
+    """The best path to a position: its return, state, predecessor and joint action."""
 
     total: float
     state: GridState
@@ -38,7 +38,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: no effect, since the search is exact.
 
     Raises:
-        ValueError: every sequence meets a power flow that fails.
+        ValueError: every sequence contains a failed power flow.
     """
     trials = TrialSolver(Simulator(task, open_engine(task.feeder)))
     simulator = trials.simulator

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -12,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl._assets import data_folder
+from dss_marl._assets import data_folder, replacing
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
 _FILE = "plans.npz"
+_COLUMNS = ("requests", "returns", "drawn_kwh", "versions")
 # Keys that change neither the grid nor the reward.
 _FREE = {
     "name",
@@ -27,6 +30,7 @@ _FREE = {
     "planner",
     "training",
     "tuned_droop",
+    "tuned_on",
     "costs",
     "observations",
     "observed_voltages",
@@ -62,31 +66,40 @@ class Plans:
     def save(self, path: Path) -> None:
         """Write all days into a compressed file; creates the folder."""
         days = sorted(self.requests)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            digest=np.array(self.digest),
-            days=np.array(days),
-            requests=np.array([self.requests[day] for day in days]).astype(np.float16),
-            returns=np.array([self.returns[day] for day in days]),
-            drawn_kwh=np.array([self.drawn_kwh[day] for day in days]),
-            versions=np.array([self.versions[day] for day in days]),
-        )
+        with replacing(path) as part:
+            np.savez_compressed(
+                part,
+                digest=np.array(self.digest),
+                days=np.array(days),
+                requests=np.array([self.requests[day] for day in days]).astype(np.float16),
+                returns=np.array([self.returns[day] for day in days]),
+                drawn_kwh=np.array([self.drawn_kwh[day] for day in days]),
+                versions=np.array([self.versions[day] for day in days]),
+            )
 
     @classmethod
     def load(cls, path: Path) -> Plans:
-        """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as data:
-            days = [int(day) for day in data["days"]]
-            columns = [data[name] for name in ("requests", "returns", "drawn_kwh", "versions")]
-            requests, returns, drawn, versions = (dict(zip(days, column, strict=True)) for column in columns)
-            return cls(
-                digest=str(data["digest"]),
-                requests={day: one.astype(float) for day, one in requests.items()},
-                returns={day: float(one) for day, one in returns.items()},
-                drawn_kwh={day: float(one) for day, one in drawn.items()},
-                versions={day: str(one) for day, one in versions.items()},
-            )
+        """Read what ``save`` wrote; pickled objects are refused.
+
+        Raises:
+            ValueError: not a file of plans, or only a part of one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                content = {name: data[name] for name in ("digest", "days", *_COLUMNS)}
+        except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"{str(path)!r} is no file of plans, or only a part of one ({error}); 'dss-marl solve' writes it"
+            ) from None
+        days = [int(day) for day in content["days"]]
+        requests, returns, drawn, versions = (dict(zip(days, content[name], strict=True)) for name in _COLUMNS)
+        return cls(
+            digest=str(content["digest"]),
+            requests={day: one.astype(float) for day, one in requests.items()},
+            returns={day: float(one) for day, one in returns.items()},
+            drawn_kwh={day: float(one) for day, one in drawn.items()},
+            versions={day: str(one) for day, one in versions.items()},
+        )
 
 
 class PlanReplay:

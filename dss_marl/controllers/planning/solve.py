@@ -22,18 +22,18 @@ from dss_marl.profiles.splits import seed_of
 class Planner(Protocol):
     """A way to plan a day: a module, or an object, with two functions.
 
-    One's own plays by its name ``package.module:name``, of a module's attribute: in a scenario's ``planner``, or in
-    ``solve_day``. A class is built without arguments.
+    Your own planner is named as ``package.module:name`` in a scenario's ``planner`` or in ``solve_day``; a class is
+    instantiated without arguments.
     """
 
     def unsupported_reason(self, task: Task) -> str:
-        """What of a task it does not plan; "" where it plans all."""
+        """Why the planner does not support a task; "" if it does."""
 
     def plan_day(self, task: Task, day: int, thorough: bool = False) -> Array:
-        """(T, F) requests in [-1, 1] of all entries in each interval, as good as it finds them.
+        """(T, F) joint actions in [-1, 1] of the day, the best found.
 
         Args:
-            task: what there is.
+            task: supported by the planner.
             day: of the year; its profiles are known.
             thorough: search longer.
         """
@@ -50,10 +50,10 @@ PLANNERS: dict[str, Planner] = {
 
 
 def named_planner(name: str) -> Planner:
-    """The planner called ``name``, or one's own as ``package.module:name``.
+    """The planner called ``name``, or your own as ``package.module:name``.
 
     Raises:
-        ValueError: unknown, or no planner; the message lists the known ones.
+        ValueError: unknown, or not a planner; the message lists the known ones.
     """
     found: Any = PLANNERS.get(name) or imported(name, "planner", PLANNERS)
     missing = [part for part in ("unsupported_reason", "plan_day") if not hasattr(found, part)]
@@ -64,18 +64,18 @@ def named_planner(name: str) -> Planner:
 
 
 def choose_planner(task: Task, name: str = "") -> Planner:
-    """The planner of that name, else of the scenario's ``planner``, else the first that plans all of the task.
+    """The planner of that name, else of the scenario's ``planner``, else the first that supports the task.
 
     Raises:
-        ValueError: no planner plans what the task has.
+        ValueError: no planner supports the task.
     """
     name = name or task.scenario.planner
     planners = {name: named_planner(name)} if name else PLANNERS
     reasons = {name: planner.unsupported_reason(task) for name, planner in planners.items()}
     fitting = [planner for name, planner in planners.items() if not reasons[name]]
     if not fitting:
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise ValueError(f"scenario {task.scenario.name!r} has what a day's plan does not cover: {told}")
+        details = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise ValueError(f"scenario {task.scenario.name!r} is supported by no planner: {details}")
     return fitting[0]
 
 
@@ -83,7 +83,7 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
     """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
 
     Args:
-        task: what there is.
+        task: to plan.
         day: of the year.
         thorough: search longer.
         planner: name of the planner; see ``choose_planner``.
@@ -92,7 +92,7 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
         (T, F) joint actions, and the team's return in simulation.
 
     Raises:
-        ValueError: no planner plans what the task has, a plan has the wrong shape, or the day cannot be operated.
+        ValueError: no planner supports the task, a plan has the wrong shape, or the day cannot be operated.
         ImportError: an optimisation library is missing.
     """
     requests = np.asarray(choose_planner(task, planner).plan_day(task, day, thorough))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import Inverters
+from dss_marl.devices import Inverters, device_kind
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
 
@@ -151,6 +155,26 @@ class Droop:
         if self._group.may_curtail.any():
             entries[:, -1] = self._taken(sun, p) - 1
         return env.task.encoding.encode(joint_action)
+
+
+def tuning_key(scenario: Scenario) -> str:
+    """Short hash of what a droop curve is tuned on: the scenario's feeder, inverters and rewards.
+
+    Files count by their names, not by where they lie.
+
+    Raises:
+        ValueError: a device is of no known kind, or has unknown settings.
+    """
+    feeder = scenario.feeder.model_dump(mode="json", exclude_defaults=True)
+    inverters = []
+    for data in scenario.devices:
+        kind = device_kind(str(data.get("kind")))
+        if issubclass(kind, Inverters):
+            spec = kind.Spec.model_validate(data)
+            inverters.append(json.dumps(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=True))
+    rewards = {Path(name).name: weight for name, weight in scenario.rewards.items()}
+    said = [{**feeder, "name": Path(scenario.feeder.name).name}, sorted(inverters), rewards]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def tune_droop(

@@ -52,9 +52,9 @@ class LoadRationing:
         joint_action = task.default_action.copy()
         parts = task.agents.action_layout.by_group(joint_action)  # views
         device_states = env.simulator.fleet.states(now.device_state)
-        load, sun = (float(x[0]) for x in self._ahead(now, 1))
+        load, pv = (float(x[0]) for x in self._ahead(now, 1))
         rating = float(sum(unit.kw.sum() for unit in self._units))
-        net = load * (1 + _LOSSES) - sun
+        net = load * (1 + _LOSSES) - pv
         fuel, kept, need = self._energy(env, device_states)
         scarce = fuel + kept < need
         shed = max(net, 0.0) * (1 - (fuel + kept) / need) if scarce else 0.0
@@ -70,8 +70,8 @@ class LoadRationing:
         for group, entries in zip(task.device_groups, parts, strict=True):
             if isinstance(group, FlexibleLoads):
                 entries[:, 0] = 2 * self._cut(group, now, shed) - 1
-            elif isinstance(group, Inverters) and group.may_curtail.any() and sun > 0:
-                entries[:, -1] = -group.may_curtail * min(held_back / sun, 1.0)
+            elif isinstance(group, Inverters) and group.may_curtail.any() and pv > 0:
+                entries[:, -1] = -group.may_curtail * min(held_back / pv, 1.0)
         self._share_kvar(now, parts, shed / load if load > 0 else 0.0)
         return task.encoding.encode(joint_action)
 
@@ -79,19 +79,19 @@ class LoadRationing:
         """(count) load and PV power of the coming intervals: the forecast, then typical days [kW]."""
         task = self._task
         places = intervals_ahead(task, now.step, count)
-        load, sun = self._typical.load_kw[places].astype(float), self._typical.sun_kw[places].astype(float)
+        load, pv = self._typical.load_kw[places].astype(float), self._typical.pv_kw[places].astype(float)
         known = now.forecast[:count]
         own = [group.injections for group in task.device_groups if isinstance(group, Inverters)]
         load[: len(known)] = -known[:, task.feeder.loads].sum(-1)
-        sun[: len(known)] = known[:, np.concatenate([np.zeros(0, np.int64), *own])].sum(-1)
-        return load, sun
+        pv[: len(known)] = known[:, np.concatenate([np.zeros(0, np.int64), *own])].sum(-1)
+        return load, pv
 
     def _energy(self, env: ZoneEnv, device_states: list[Array]) -> tuple[float, float, float]:
         """Energy left in fuel and batteries, and load net of PV until the end of the day [kWh]."""
         assert env.now is not None
         task, now = env.task, env.now
-        load, sun = self._ahead(now, task.scenario.steps - now.step)
-        need = np.maximum(load * (1 + _LOSSES) - sun, 0.0).sum() * task.scenario.dt_h
+        load, pv = self._ahead(now, task.scenario.steps - now.step)
+        need = np.maximum(load * (1 + _LOSSES) - pv, 0.0).sum() * task.scenario.dt_h
         fuel = kept = 0.0
         for group, device_state in zip(task.device_groups, device_states, strict=True):
             if isinstance(group, Batteries):
@@ -106,8 +106,8 @@ class LoadRationing:
         able = []
         for group, entries in zip(self._task.device_groups, parts, strict=True):
             if isinstance(group, Inverters):
-                sun = np.minimum(now.forecast[0, group.injections], group.kva)
-                left.append(np.sqrt(group.kva**2 - sun**2).sum())
+                pv = np.minimum(now.forecast[0, group.injections], group.kva)
+                left.append(np.sqrt(group.kva**2 - pv**2).sum())
                 able.append(entries[:, 0])
             elif isinstance(group, Batteries) and group.reactive.all():
                 left.append(np.sqrt(group.kva**2 - (entries[:, 0] * group.kw) ** 2).sum())

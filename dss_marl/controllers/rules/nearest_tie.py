@@ -46,14 +46,14 @@ class NearestTie:
         joint_action = env.simulator.hold_action(now)
         entries = task.agents.action_layout.by_group(joint_action)  # views
         ones = np.ones_like(joint_action)
-        legal = task.agents.action_layout.by_group(env.simulator.feasible(now, ones[:, None])[:, 0].astype(float))
+        feasible = task.agents.action_layout.by_group(env.simulator.feasible(now, ones[:, None])[:, 0].astype(float))
         found = []
         distance = self._distances(task.feeder, now)
         for k, group in enumerate(task.device_groups):
             if isinstance(group, Switches | FeederTies):
                 rows = group.switches if isinstance(group, Switches) else group.grid_forming_units
                 for d, s in enumerate(rows.tolist()):
-                    if not now.setpoints.closed[s] and legal[k][d, 0] and self._restores(task.feeder, now, s):
+                    if not now.setpoints.closed[s] and feasible[k][d, 0] and self._restores(task.feeder, now, s):
                         found.append((distance[task.feeder.bus_index[group.buses[d]]], k, d))
         if found:
             _, k, d = min(found)

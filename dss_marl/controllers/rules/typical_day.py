@@ -1,4 +1,4 @@
-"""TypicalDay: what price, load and sun are like by the time of day, from days that an operator has seen."""
+"""TypicalDay: mean price, load and PV by time of day, from past days."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class TypicalDay(NamedTuple):
     Attributes:
         price: (T) of energy.
         load_kw: (T) of the whole feeder, before control [kW].
-        sun_kw: (T) available power of all inverters [kW].
+        pv_kw: (T) available power of all inverters [kW].
     """
 
     price: Array
     load_kw: Array
-    sun_kw: Array
+    pv_kw: Array
 
 
 def mean_day(task: Task) -> TypicalDay:
-    """Mean of some training days, which an operator knows, unlike the day in operation."""
+    """Mean of some training days, which are known to an operator, unlike the day in operation."""
     profiles, loads = task.profiles, task.feeder.loads
     days = [profiles.day(day, 0) for day in spread_days(profiles.days("train"), _DAYS)]
     price = np.mean([day.price for day in days], axis=0)
-    panels = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
-    load_kw, sun_kw = (np.mean([day.kw[:, rows].sum(-1) for day in days], axis=0) for rows in (loads, panels))
-    return TypicalDay(price, -load_kw, sun_kw)
+    pv_units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
+    load_kw, pv_kw = (np.mean([day.kw[:, rows].sum(-1) for day in days], axis=0) for rows in (loads, pv_units))
+    return TypicalDay(price, -load_kw, pv_kw)
 
 
 def intervals_ahead(task: Task, step: int, count: int) -> Array:

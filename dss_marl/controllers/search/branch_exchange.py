@@ -43,7 +43,7 @@ class BranchExchange:
         trials = TrialSolver(env.simulator)
         search = RadialConfigurations(trials)
         here = search.open_places(env.now)
-        if not env.simulator.fleet.can_act(env.now.step)[search.slot].all() or (here < 0).any():
+        if not env.simulator.fleet.can_act(env.now.step)[search.entries].all() or (here < 0).any():
             return env.task.encoding.encode(search.requests(env.task.default_action, here))
         prices, home = search.prices(env.now), set(here.tolist())
 

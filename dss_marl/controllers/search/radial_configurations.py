@@ -32,13 +32,13 @@ class RadialConfigurations:
 
     Attributes:
         group: the open points.
-        slot: slice of their entries in the joint action.
+        entries: slice of their entries in the joint action.
     """
 
     def __init__(self, trials: TrialSolver) -> None:
         self._trials, self._task = trials, trials.task
         self.group = open_points(trials.task)
-        self.slot = trials.task.agents.action_layout.parts[list(trials.task.device_groups).index(self.group)]
+        self.entries = trials.task.agents.action_layout.parts[list(trials.task.device_groups).index(self.group)]
 
     def closed(self, places: IntArray) -> BoolArray:
         """(S) states with these (D) switches open and all others closed."""
@@ -80,11 +80,11 @@ class RadialConfigurations:
     def requests(self, joint_action: Array, goals: IntArray) -> Array:
         """(F) joint action in which each device requests its (D) switch."""
         result = joint_action.copy()
-        result[self.slot] = self.group.request(goals).ravel()
+        result[self.entries] = self.group.request(goals).ravel()
         return result
 
     def move_targets(self, here: IntArray, places: IntArray) -> IntArray:
-        """(D) where each device goes so that (D) places are open, each by a move that is legal by itself.
+        """(D) target of each device so that (D) switches are open, each by a move that is feasible on its own.
 
         Such an assignment always exists: it is a perfect matching between closing and opening switches.
         """

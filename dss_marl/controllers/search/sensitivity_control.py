@@ -20,7 +20,7 @@ from dss_marl.mdp.rewards import loss, tap_moves
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
 _STEP = 0.3  # of a rating, for slopes
-_MARGIN = 5e-4  # that the programme keeps from the ends of the band [pu]
+_MARGIN = 5e-4  # of the program from the ends of the band [pu]
 _ALIKE = 0.004  # nodes so near to the worst of their group go with it [pu]
 _PATIENCE = 8.0  # intervals over which a tap move is paid
 

@@ -14,8 +14,8 @@ class TrialSolver:
     """Evaluates joint actions by the scenario's own reward.
 
     Args:
-        simulator: on a day; it is asked, and not moved.
-        attack: what hostile agents do to the requests.
+        simulator: on a day; trials do not change its state.
+        attack: of compromised agents on the requests.
 
     Attributes:
         reward_model: of the task.
@@ -30,7 +30,7 @@ class TrialSolver:
         self.solves = 0
 
     def reward(self, now: GridState, joint_action: Array) -> float:
-        """The team's reward if the devices were asked for ``joint_action``; -inf where the power flow fails.
+        """Team reward of ``joint_action``; -inf if the power flow fails.
 
         Args:
             now: before the interval.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dss_marl.engines.opendss.allowed_commands import check_name
 from dss_marl.engines.opendss.terminals import elements
 from dss_marl.grid.elements import AddedSwitch, Bus
 
@@ -39,6 +40,7 @@ def switchable(
 
 def _tie(name: str, new: AddedSwitch, buses: dict[str, Bus], feeder: str) -> list[str]:
     what = f"tie {new.name!r}"
+    check_name(new.name, what)
     ends = [str(new.bus1).lower(), str(new.bus2).lower()]
     for end in ends:
         if end not in buses:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.opendss.terminals import elements
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, has_solution, stiff_branches
+from dss_marl.engines.opendss.terminals import activate, elements
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
 _SHOWN = 5
-_DEFAULT_AMPS = 400.0  # OpenDSS's default rating
+_ENDLESS_SIEMENS = 1e15
+_DEFAULT_AMPS = 400.0  # OpenDSS's rating where a file gives none
 
 
 def few(names: Iterable[str]) -> str:
@@ -59,13 +61,62 @@ def refuse_phantoms(context: Any, feeder: Feeder) -> None:
         )
 
 
+def refuse_wrong_units(feeder: Feeder, is_trusted: Callable[[str], bool]) -> None:
+    """A generator, PV system or battery rated for another voltage level would short-circuit its bus, or give nothing.
+
+    Args:
+        feeder: whose units are looked at.
+        is_trusted: whether a bus has its base voltage without load; else the base is what is wrong.
+
+    Raises:
+        ValueError: a unit's kv is below half or above twice what its bus offers it.
+    """
+    for unit in feeder.units:
+        base = next((bus.kv_base for bus in feeder.buses if bus.name == unit.bus), 0.0)
+        fitting = [base] if len(unit.phases) == 1 else [base * 3**0.5, base * 2.0]
+        wrong = base > 0 and unit.kv > 0 and all(not 0.5 < unit.kv / kv < 2.0 for kv in fitting)
+        if wrong and is_trusted(unit.bus):
+            raise ValueError(
+                f"{str(feeder.path)!r}: {unit.name} is rated {unit.kv:g} kV at bus {unit.bus!r} of {fitting[0]:.4g} "
+                f"kV; correct its kv or its bus, or leave it out with commands=['{unit.name}.enabled=no']"
+            )
+
+
+def refuse_singular(context: Any, path: Any) -> None:
+    """Where its matrix has no inverse, OpenDSS answers zero, or what the memory held before, and calls it converged.
+
+    Raises:
+        ValueError: so it is with the circuit as solved last.
+    """
+    if not has_solution(context, np.zeros(context.Circuit.NumNodes() + 1, complex)):
+        raise ValueError(f"{str(path)!r} has no power flow: {WHY_SINGULAR}")
+
+
+def refuse_endless(context: Any, path: Any, volts: Array) -> None:
+    """An element of no impedance has endless admittance, and then no voltage is a number.
+
+    Raises:
+        ValueError: there is one; ``volts`` are of all nodes as solved [V].
+    """
+    if np.isfinite(volts).all() and np.abs(volts).max() > 0:
+        return
+    for name in context.Circuit.AllElementNames():
+        if name.split(".", 1)[0].lower() in ("line", "reactor", "transformer", "autotrans", "capacitor", "vsource"):
+            element = activate(context, name)
+            y = np.asarray(element.YPrim()) if element.Enabled() else np.zeros(1)
+            if not np.isfinite(y).all() or np.abs(y).max() > _ENDLESS_SIEMENS:
+                raise ValueError(
+                    f"{str(path)!r}: {name.lower()} has no impedance, so nothing can be solved; give it one, such as "
+                    "r=0.0001 ohm, or join its buses"
+                )
+
+
 def _nodes_out_of_service(context: Any) -> set[str]:
     """Nodes at disabled or open branches."""
     nodes = set()
     for name in context.Circuit.AllElementNames():
         if name.split(".", 1)[0].lower() in ("line", "transformer", "reactor"):
-            context.Circuit.SetActiveElement(name)
-            element = context.CktElement
+            element = activate(context, name)
             for text in element.BusNames():
                 bus, *numbers = text.lower().split(".")
                 everyone = numbers or [str(p + 1) for p in range(element.NumPhases())]
@@ -157,6 +208,9 @@ def notes_of_ratings(context: Any, feeder: Feeder) -> list[str]:
     default = [row.name for row in feeder.branches if row.normal_amps == _DEFAULT_AMPS and row.name.startswith("line.")]
     if default:
         notes.append(f"{len(default)} lines are rated {_DEFAULT_AMPS:g} A, OpenDSS's own default: {few(default)}")
+    stiff = stiff_branches(feeder)
+    if stiff:
+        notes.append(f"{len(stiff)} branches of next to no impedance, so losses are summed by element: {few(stiff)}")
     unitless = [row.name for row in feeder.branches if row.kind == "line" and row.length_km == 0]
     if unitless:
         notes.append(f"{len(unitless)} lines give no unit of length, so length_km is 0: {few(unitless)}")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dss_marl.engines.opendss.commands import engine_settings
+from dss_marl.engines.opendss.script import Script, quoted, read_script
+
 _idle: list[Any] = []
 _owner = os.getpid()
-_folder = threading.Lock()  # held while compiling: a circuit that changes directory moves the whole process
-_MOVES = re.compile(r"^\s*(cd|(set\s+)?datapath)\b", re.IGNORECASE | re.MULTILINE)
-_NO_DIRECTORY = 282  # OpenDSS's error number for "Directory not found"
+# Of the circuit before, "clear" leaves these in force; all others that do are never passed on, see commands.SETTINGS.
+_FRESH = ("clear", "set defaultbasefrequency=60")
 
 
 def acquire() -> Any:
@@ -31,10 +30,10 @@ def acquire() -> Any:
 def _new_context() -> Any:
     from opendssdirect import dss  # here, as it imports pandas: "import dss_marl" would take half as long again
 
+    dss.Basic.AllowChangeDir(False)  # a process-wide setting: a new context would change directory, and compile too
     context = dss.NewContext()
     context.Basic.AllowForms(False)
     context.Basic.AllowEditor(False)  # "show" would open an editor
-    context.Basic.AllowChangeDir(False)  # compile would move the process into the feeder's folder
     return context
 
 
@@ -49,58 +48,58 @@ def message_of(error: Exception) -> str:
     return " ".join(str(error.args[-1] if error.args else error).split())
 
 
-def compile_circuit(context: Any, path: Path, commands: Iterable[str]) -> None:
-    """Compile the master file and run the commands after it.
+def compile_circuit(context: Any, path: Path, commands: Iterable[str]) -> list[str]:
+    """Carry out the master file and the commands after it.
+
+    Returns:
+        notes on what the file asks for beside a circuit, and does not get.
 
     Raises:
-        ValueError: with OpenDSS's own message, which names the file and line.
+        ValueError: with file and line, and OpenDSS's own message.
     """
     if not path.is_file():
         raise ValueError(f"feeder file {str(path)!r} does not exist")
-    context.Text.Command("clear")
-    context.Text.Command("set defaultbasefrequency=60")  # the one setting of the previous circuit that "clear" keeps
-    try:
-        _compile(context, path)
-    except Exception as error:
-        raise ValueError(f"OpenDSS cannot compile {str(path)!r}: {message_of(error)}") from error
+    for command in _FRESH:
+        context.Text.Command(command)
+    script = read_script(path)
+    _carry_out(context, script, "OpenDSS cannot compile the circuit: {problem} [{place}]")
     if not context.Basic.NumCircuits():
         raise ValueError(f"{str(path)!r} defines no circuit; it needs a line 'New Circuit.<name> ...'")
     run_commands(context, path, commands)
+    return script.all_notes()
 
 
 def run_commands(context: Any, path: Path, commands: Iterable[str]) -> None:
-    """Run commands on the circuit that was compiled from ``path``; ValueError names the one that OpenDSS refuses."""
+    """Run commands on the circuit that was compiled from ``path``; file names in them start from its folder.
+
+    Raises:
+        ValueError: OpenDSS refuses one, or it would not change the circuit.
+    """
+    script = Script(folder=path.parent)
     for command in commands:
+        script.add(command, f"{command!r} after compiling {str(path)!r}")
+        if script.left_out:
+            raise ValueError(f"command {command!r} writes, shows or runs, and changes no circuit; leave it out")
+    _carry_out(context, script, "OpenDSS refuses {place}: {problem}")
+
+
+def snapshot(context: Any, tolerance: float = 1e-4) -> None:
+    """Solve the circuit as it stands, its controls off; no time passes."""
+    for command in engine_settings(tolerance, 100):
+        context.Text.Command(command)
+    context.Solution.Solve()
+
+
+def _carry_out(context: Any, script: Script, message: str) -> None:
+    folder = None
+    for line in script.lines:
+        if line.folder is not folder:  # where OpenDSS looks for files; the process stays where it is
+            folder = line.folder
+            context.Text.Command(f"cd {quoted(str(folder.resolve()))}")
         try:
-            context.Text.Command(command)
+            context.Text.Command(line.text)
         except Exception as error:
-            raise ValueError(
-                f"OpenDSS refuses {command!r} after compiling {str(path)!r}: {message_of(error)}"
-            ) from error
-
-
-def _compile(context: Any, path: Path) -> None:
-    command = f'compile "{path}"'
-    with _folder:  # whether OpenDSS may change directory is a process-wide setting
-        if not _MOVES.search(path.read_text(encoding="utf-8", errors="replace")):
-            try:
-                context.Text.Command(command)
-                return
-            except Exception as error:
-                if not error.args or error.args[0] != _NO_DIRECTORY:
-                    raise
-            context.Text.Command("clear")
-        with _may_move(context):
-            context.Text.Command(command)
-
-
-@contextmanager
-def _may_move(context: Any) -> Iterator[None]:
-    """Let OpenDSS change the working directory of the process, for files that need it; it is restored afterwards."""
-    before = Path.cwd()
-    context.Basic.AllowChangeDir(True)
-    try:
-        yield
-    finally:
-        context.Basic.AllowChangeDir(False)
-        os.chdir(before)
+            if line.text == "solve":  # of the file itself; what it leaves behind is as good a start as any
+                script.notes[f"the file's own solve fails: {message_of(error)} [{line.place}]"] = None
+                continue
+            raise ValueError(message.format(problem=message_of(error), place=line.place)) from error

@@ -10,13 +10,20 @@ import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
+from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
+from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
+from dss_marl.engines.opendss.load_jumps import LoadJumps
 from dss_marl.engines.opendss.switchgear import close_all
+from dss_marl.engines.opendss.tap_changers import TapWriter
+from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 
+_FLOOR_PU, _CEILING_PU = 0.4, 1.6  # between which the units that a scenario adds deliver what is asked
 # Current sources count as sources; faults and converters between two buses dissipate, which is loss.
 _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")
 
@@ -32,23 +39,36 @@ class OpenDSSEngine:
         feeder: the circuit; its ``path`` and ``commands`` are compiled.
         tolerance: OpenDSS's relative convergence tolerance. Solutions that differ only in history are equal to about
             this value in pu; after ``restart`` they are bitwise equal.
-        floor_pu: an energised node below this voltage is a failed power flow [pu]; at least 0.4, below which the
-            scenario's units no longer deliver their set points.
-        max_iterations: limit per solve.
+        floor_pu: an energised node below this voltage is a failed power flow [pu]; 0.4 at least, where the scenario's
+            units stop to deliver what is asked.
+        ceiling_pu: likewise above this voltage [pu]; 1.6 at most.
+        max_iterations: per solve.
     """
 
     def __init__(
-        self, feeder: Feeder, tolerance: float = 1e-5, floor_pu: float = 0.4, max_iterations: int = 100
+        self,
+        feeder: Feeder,
+        tolerance: float = 1e-5,
+        floor_pu: float = _FLOOR_PU,
+        max_iterations: int = 100,
+        ceiling_pu: float = _CEILING_PU,
     ) -> None:
-        if floor_pu < 0.4:
+        if floor_pu < _FLOOR_PU:
+            raise ValueError(f"floor_pu must be at least 0.4: below, units deliver less than asked; got {floor_pu}")
+        if not floor_pu < ceiling_pu <= _CEILING_PU:
             raise ValueError(
-                f"floor_pu must be at least 0.4: below it, units deliver less than their set points; got {floor_pu}"
+                f"ceiling_pu must be above floor_pu, and 1.6 at most: above, units deliver more than asked; got "
+                f"{ceiling_pu}"
             )
         self.feeder = feeder
         self.tolerance = tolerance
         self.floor_pu = floor_pu
         self.max_iterations = max_iterations
+        self.ceiling_pu = ceiling_pu
         self._context: Any = None
+        self._turned = False
+        self._fresh = True
+        self._regular: set[bytes] = set()  # switch states whose matrix has an inverse
         self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
         powers = (len(feeder.injections),)
         self._shapes = powers, powers, (len(feeder.taps),), (len(feeder.switches),)
@@ -64,9 +84,15 @@ class OpenDSSEngine:
                 f"shape {', '.join(map(str, self._shapes))}; got {', '.join(map(str, given))}. Solve a batch state by "
                 "state, or with an engine that solves batches"
             )
+        if controls and self._turned:
+            self.close()
+            self._open()
         was_fresh = self._fresh
         try:
-            return self._attempt(setpoints, controls)
+            solution = self._attempt(setpoints, controls)
+            if was_fresh or self._jumps is None or not self._jumps.are_near(self._voltages()):
+                return solution
+            self._fresh = True  # the one that a new engine finds
         except PowerFlowError:
             if was_fresh:
                 raise
@@ -104,7 +130,7 @@ class OpenDSSEngine:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the context, which cannot be copied; the copy opens its own."""
-        return {k: getattr(self, k) for k in ("feeder", "tolerance", "floor_pu", "max_iterations")}
+        return {k: getattr(self, k) for k in ("feeder", "tolerance", "floor_pu", "max_iterations", "ceiling_pu")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -115,16 +141,19 @@ class OpenDSSEngine:
         feeder, context = self.feeder, acquire()
         try:
             compile_circuit(context, feeder.path, feeder.commands)
-            context.Text.Command("set mode=daily number=1 stepsize=1h controlmode=off loadmult=1")
-            context.Text.Command(
-                f"set tolerance={self.tolerance:g} maxiterations={self.max_iterations} maxcontroliter=100"
-            )
+            self._hidden, self._reversible = hidden_states(context), has_reversible_controls(context)
+            for command in engine_settings(self.tolerance, self.max_iterations):
+                context.Text.Command(command)
             context.Solution.Solve()
             self._ends = close_all(context, feeder.switches)
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
+            context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
             self._bind_shapes(context)
             self._draws = Draws(context, feeder)
+            self._sums = ElementSums(context) if stiff_branches(feeder) else None
+            jumps = LoadJumps(context)
+            self._jumps = jumps if len(jumps) else None
         except BaseException:
             release(context)
             raise
@@ -133,6 +162,7 @@ class OpenDSSEngine:
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
+        self._banks = list(dict.fromkeys(row.element for row in feeder.switches if row.kind == "capacitor"))
         self._ends |= {feeder.switches[s].element: [1] for s in feeder.grid_forming_units}
         self._grid_forming_rows = [
             [row.grid_forming_switch for row in feeder.injections].index(s) for s in feeder.grid_forming_units
@@ -143,8 +173,8 @@ class OpenDSSEngine:
         self._all.flags.writeable = False  # shared by the solutions
         # A bus without any connection may have no base voltage.
         self._per_volt = np.divide(1e-3, feeder.kv_base, where=feeder.kv_base > 0, out=np.zeros(len(feeder.nodes)))
-        transformers = {name.lower(): i + 1 for i, name in enumerate(context.Transformers.AllNames())}
-        self._tap_place = [(transformers[row.name.split(".", 1)[1]], row.winding) for row in feeder.taps]
+        self._taps = TapWriter(context, feeder.taps)
+        self._turned = False  # whether a control may have turned round
         self._fresh = True
 
     def _bind_nodes(self, context: Any) -> None:
@@ -152,6 +182,9 @@ class OpenDSSEngine:
         place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
         self._bytes = 16 * (len(place) + 1)
         places = np.array([place[node] for node in self.feeder.nodes])
+        # Position of the neutral conductors; 0 is earth. None where there are none, which saves the subtraction.
+        neutrals = np.array([place.get(node, 0) for node in self.feeder.neutrals], dtype=np.int64)
+        self._neutrals = neutrals if neutrals.any() else None
         in_order = np.array_equal(places, np.arange(1, len(places) + 1))
         self._places: Any = slice(1, len(places) + 1) if in_order else places
 
@@ -174,6 +207,7 @@ class OpenDSSEngine:
 
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
+        self._fresh = self._fresh or bool(self._hidden)  # such elements may have several states for one set point
         energised, dead = self._energise(setpoints.closed)
         # 3: after a tap change reuse the structure and values of the factorisation. A fresh start must not: with reuse
         # the matrix, and so the last bits of the voltages, would depend on earlier solves.
@@ -182,12 +216,17 @@ class OpenDSSEngine:
         self._write(setpoints, dead)
         tap = self._tap
         if self._fresh:
-            # Both are needed: a flat start alone keeps the load admittances of the last rebuild.
+            # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
+            for command in self._hidden:
+                context.Text.Command(command)
+            for bank in self._banks:
+                _close_terminal(activate(context, bank))
             context.YMatrix.SystemYChanged(True)
             context.YMatrix.SolutionInitialized(False)
         try:
             if controls:
-                context.Solution.ControlMode(0)  # static: controls act until they settle
+                self._turned = self._reversible
+                context.Solution.ControlMode(0)  # static: controls act until they are content
                 lib.Solution_SolveSnap()
                 context.Solution.ControlMode(-1)
                 tap = self._read_controls()
@@ -198,25 +237,35 @@ class OpenDSSEngine:
         except Exception as error:
             self.close()  # the circuit's state is unknown, so the next solve compiles it again
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
+        self._refuse_singular(setpoints.closed)
+        return self._solution(converged, tap, energised)
+
+    def _solution(self, converged: bool, tap: IntArray, energised: BoolArray | None) -> Solution:
         v = self._voltages()
-        v_pu = np.abs(v[self._places]) * self._per_volt
+        at_nodes = v[self._places] if self._neutrals is None else v[self._places] - v[self._neutrals]
+        v_pu = np.abs(at_nodes) * self._per_volt
         self._check(converged, v_pu, energised)
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        total = context.Circuit.TotalPower()
-        source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
-        served = self._power[0].copy()  # units deliver their set points: their voltage limits are wider than the floor
+        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
         self._draws.write(served)
         formed = {}
+        lost = None
+        if self._sums is None:
+            total = self._context.Circuit.TotalPower()
+            source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
+        else:
+            given, lost = self._sums.powers()
+            source_kw, source_kvar = np.float64(given.real), np.float64(given.imag)
         if self._grid_forming_rows:
-            kw, kvar = grid_forming_powers(context, self.feeder, self._closed)
+            kw, kvar = grid_forming_powers(self._context, self.feeder, self._closed)
             formed = {"grid_forming_kw": kw, "grid_forming_kvar": kvar}
             served[self._grid_forming_rows] += kw.sum(axis=-1)
             source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
-        # The power balance is cheaper than summing branch losses, and as accurate as the solve.
-        loss_kw = served.sum() + source_kw
-        if self._own:
+        # The balance is cheaper than summing the branches, and as exact as the solve.
+        loss_kw = served.sum() + source_kw if lost is None else np.float64(lost)
+        if self._own and lost is None:
             loss_kw += self._own_kw()
         return Solution(
             v_pu=v_pu,
@@ -259,11 +308,7 @@ class OpenDSSEngine:
             # Writing an unchanged tap would rebuild Y too; a fresh start does that anyway, and the circuit's own
             # controls leave taps that differ in the last bit.
             for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh):
-                index, winding = self._tap_place[r]
-                transformers = self._context.Transformers
-                transformers.Idx(index)
-                transformers.Wdg(winding)
-                transformers.Tap(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r])
+                self._taps.write(int(r), float(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r]))
             self._tap = setpoints.tap.astype(np.int64)  # a copy, never changed in place: solutions share it
         if setpoints.closed.tobytes() != self._closed.tobytes():
             changed = np.flatnonzero(setpoints.closed != self._closed)
@@ -276,23 +321,19 @@ class OpenDSSEngine:
         if element.startswith("capacitor."):
             self._context.Capacitors.Name(element.split(".", 1)[1])
             self._context.Capacitors.States([int(self._closed[s]) for s in steps])
-            # A CapControl opens the terminal with the last step and reads only the terminal; no step state recloses it.
-            if self._closed[steps].any() and self._context.CktElement.IsOpen(1, 0):
-                self._context.CktElement.Close(1, 0)
+            _close_terminal(self._context.CktElement)
             return
-        self._context.Circuit.SetActiveElement(element)
-        move = self._context.CktElement.Close if self._closed[steps[0]] else self._context.CktElement.Open
+        line = activate(self._context, element)
+        move = line.Close if self._closed[steps[0]] else line.Open
         for end in self._ends.get(element, (1, 2)):
             move(end, 0)  # all phases
 
     def _read_controls(self) -> IntArray:
         """(R) taps after the circuit's own controls; capacitor states are stored."""
-        transformers, capacitors = self._context.Transformers, self._context.Capacitors
+        capacitors = self._context.Capacitors
         tap, closed = self._tap.copy(), self._closed.copy()
-        for r, (index, winding) in enumerate(self._tap_place):
-            transformers.Idx(index)
-            transformers.Wdg(winding)
-            tap[r] = round((transformers.Tap() - 1.0 - self._offset[r]) / self._step[r])
+        for r in range(len(tap)):
+            tap[r] = round((self._taps.read(r) - 1.0 - self._offset[r]) / self._step[r])
         for s, row in enumerate(self.feeder.switches):
             if row.kind == "capacitor":
                 capacitors.Name(row.element.split(".", 1)[1])
@@ -308,23 +349,43 @@ class OpenDSSEngine:
 
     def _check(self, converged: bool, v_pu: Any, energised: BoolArray | None) -> None:
         alive = v_pu if energised is None else v_pu[energised]
-        lowest = alive.min()
-        if converged and lowest >= self.floor_pu:  # false for NaN too
+        lowest, highest = alive.min(), alive.max()
+        if converged and lowest >= self.floor_pu and highest <= self.ceiling_pu:  # false for NaN too
             return
         self._fresh = True
         if not np.isfinite(alive).all():
             problem = "voltages are not finite; check for NaN or infinite set points"
         elif not converged:
             problem = f"no convergence within {self.max_iterations} iterations"
+        elif lowest >= self.floor_pu:
+            node = self.feeder.nodes[int(np.argmin(np.where(v_pu == highest, 0, 1)))]
+            problem = f"node {node} is at {highest:.3f} pu, above the ceiling of {self.ceiling_pu} pu"
         else:
             node = self.feeder.nodes[int(np.argmin(np.where(v_pu == lowest, 0, 1)))]
             problem = f"node {node} is at {lowest:.3f} pu, below the floor of {self.floor_pu} pu"
         raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {problem}")
 
+    def _refuse_singular(self, closed: BoolArray) -> None:
+        """Once for each state of the switches; see has_solution."""
+        key = closed.tobytes()
+        if key in self._regular:
+            return
+        if not has_solution(self._context, np.zeros(self._bytes // 16, complex)):
+            self._fresh = True
+            raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {WHY_SINGULAR}")
+        if len(self._regular) > 10_000:
+            self._regular.clear()
+        self._regular.add(key)
+
     def _own_kw(self) -> float:
         """Output of the circuit's own power elements [kW]."""
-        total, element = 0.0, self._context.CktElement
+        total = 0.0
         for name in self._own:
-            self._context.Circuit.SetActiveElement(name)
-            total -= element.TotalPowers()[0]  # of all terminals
+            total -= activate(self._context, name).TotalPowers()[0]  # of every terminal
         return total
+
+
+def _close_terminal(bank: Any) -> None:
+    """A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again."""
+    if bank.IsOpen(1, 0):
+        bank.Close(1, 0)

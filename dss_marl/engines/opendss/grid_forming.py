@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.elements import Bus, Injection, Switch
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray
@@ -44,6 +45,6 @@ def grid_forming_powers(context: Any, feeder: Feeder, closed: BoolArray) -> tupl
     power = np.zeros((len(feeder.grid_forming_units), 6))
     for g, s in enumerate(feeder.grid_forming_units):
         if closed[s]:
-            context.Circuit.SetActiveElement("vsource." + feeder.switches[s].element.removeprefix("line."))
-            power[g] = context.CktElement.Powers()[:6]  # first terminal, kW and kvar alternating, into the source
+            source = activate(context, "vsource." + feeder.switches[s].element.removeprefix("line."))
+            power[g] = source.Powers()[:6]  # of the first terminal, kW and kvar in turn, into the source
     return -power[:, ::2], -power[:, 1::2]

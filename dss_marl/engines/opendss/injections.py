@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dss_marl.engines.opendss.terminals import elements, terminals
-from dss_marl.grid.elements import AddedUnit, Bus, CircuitUnit, Injection
+from dss_marl.engines.opendss.allowed_commands import check_name
+from dss_marl.engines.opendss.growth import LoadScale
+from dss_marl.engines.opendss.own_units import DEVICE_KINDS
+from dss_marl.engines.opendss.terminals import activate, elements, terminals
+from dss_marl.grid.elements import PROFILE_DRIVEN, AddedUnit, Bus, CircuitUnit, Injection
 
-_RATINGS = {  # OpenDSS property names of kW, kVA and kWh
-    "pvsystem": ("pmpp", "kva", ""),
-    "storage": ("kwrated", "kva", "kwhrated"),
-    "generator": ("kw", "kva", ""),
-}
+IsSplit = Callable[[Bus, Sequence[int]], bool]
 
 
-def read_loads(context: Any, places: Sequence[int], fixed_kvar: Container[str] = ()) -> list[Injection]:
-    """All enabled loads at their snapshot power; for ``fixed_kvar`` loads the multiplier scales only the kW."""
+def read_loads(
+    context: Any, places: Sequence[int], scales: LoadScale, fixed_kvar: Container[str] = ()
+) -> list[Injection]:
+    """Every enabled load at the power that a snapshot gives it; of ``fixed_kvar`` the factors scale the kW only."""
     rows = []
-    multiplier, loads = context.Solution.LoadMult(), context.Loads
+    loads = context.Loads
     for name in elements(loads):
-        scale = multiplier if int(loads.Status()) == 0 else 1.0  # fixed and exempt loads do not follow it
+        scale = scales.of_active_load(loads)
         kvar = loads.kvar() * (1.0 if f"load.{name}" in fixed_kvar else scale)
         kw, kv, delta = loads.kW() * scale, loads.kV(), bool(loads.IsDelta())
         end = terminals(context, places)[0]
@@ -30,35 +31,14 @@ def read_loads(context: Any, places: Sequence[int], fixed_kvar: Container[str] =
     return rows
 
 
-def read_units(context: Any, present: dict[str, list[str]]) -> list[CircuitUnit]:
-    """Generators, PV systems and batteries of the circuit itself."""
-    rows = []
-    for kind, (kw, kva, kwh) in _RATINGS.items():
-        for own in present.get(kind, ()):
-            context.Circuit.SetActiveElement(f"{kind}.{own}")
-            bus, *numbers = context.CktElement.BusNames()[0].split(".")
-            phases = [int(p) for p in numbers] or list(range(1, context.CktElement.NumPhases() + 1))
-            value = context.Properties.Value
-            rows.append(
-                CircuitUnit(
-                    name=f"{kind}.{own}",
-                    kind=kind,
-                    bus=bus.lower(),
-                    phases=tuple(p for p in phases if 0 < p <= 3),
-                    kw=float(value(kw)),
-                    kva=float(value(kva)),
-                    kv=float(value("kv")),
-                    kwh=float(value(kwh)) if kwh else 0.0,
-                )
-            )
-    return rows
-
-
 class Additions:
     """Units added to a circuit: their rows, the commands that create them, and the elements they replace."""
 
-    def __init__(self, context: Any, feeder: str, buses: Sequence[Bus], units: Sequence[CircuitUnit]) -> None:
+    def __init__(
+        self, context: Any, feeder: str, buses: Sequence[Bus], units: Sequence[CircuitUnit], is_split: IsSplit
+    ) -> None:
         self.feeder = feeder
+        self._is_split = is_split
         self.rows: list[Injection] = []
         self.commands: list[str] = []
         self.units = {unit.name: unit for unit in units}
@@ -67,45 +47,63 @@ class Additions:
         self._buses = {bus.name: bus for bus in buses}
 
     def add(self, new: AddedUnit) -> None:
-        """One unit, or one for each PVSystem that it replaces."""
+        """One unit, or one for each unit of the circuit that it replaces."""
         if not new.replaces:
-            row, command = new_unit(new, self._buses, self.feeder)
+            row, command = new_unit(new, self._buses, self.feeder, self._is_split)
             self.rows.append(row)
             self.commands.append(command)
             if new.forms:
                 self.forming.add(row.name)
             return
-        systems = [unit for unit in self.units.values() if unit.kind == "pvsystem" and not unit.injection]
-        wanted = new.replaces.lower()
-        if wanted != "pvsystem.*":
-            known = ", ".join(unit.name for unit in systems) or "none"
-            systems = [unit for unit in systems if unit.name == wanted]
-            if not systems:
-                raise ValueError(f"{new.replaces!r} does not exist on feeder {self.feeder!r}; known: {known}")
-        for unit in systems:
-            self._replace(unit, new.kind)
+        for unit in self._wanted(new):
+            self._replace(unit, new)
 
-    def _replace(self, unit: CircuitUnit, kind: str) -> None:
-        """A constant-power unit with the connection of the PVSystem, which is disabled."""
+    def _wanted(self, new: AddedUnit) -> list[CircuitUnit]:
+        """The circuit's units that are to be replaced."""
+        free = [unit for unit in self.units.values() if not unit.injection]
+        wanted = new.replaces.lower()
+        if wanted == "*":
+            return [unit for unit in free if unit.kw > 0]
+        kind = wanted.split(".", 1)[0]
+        free = [unit for unit in free if unit.kind == kind]
+        if wanted == f"{kind}.*":
+            return free
+        found = [unit for unit in free if unit.name == wanted]
+        if not found:
+            known = ", ".join(unit.name for unit in free) or "none"
+            raise ValueError(f"{new.replaces!r} does not exist on feeder {self.feeder!r}; known: {known}")
+        return found
+
+    def _replace(self, unit: CircuitUnit, new: AddedUnit) -> None:
+        """A constant-power unit with the connection of the circuit's, which is disabled."""
         own = unit.name.split(".", 1)[1]
-        name = f"generator.{own}" if f"generator.{own}" not in self.units else f"generator.pvsystem_{own}"
-        self._context.Circuit.SetActiveElement(unit.name)
+        taken = {*self.units, *(row.name for row in self.rows)} - {unit.name}
+        name = next(n for n in (f"generator.{own}", f"generator.{unit.kind}_{own}") if n not in taken)
+        if unit.kind == "generator":
+            name = f"generator.{unit.kind}_{own}"  # the disabled one keeps its name
+        activate(self._context, unit.name)
         terminal, phases = self._context.CktElement.BusNames()[0], self._context.CktElement.NumPhases()
         delta = self._context.Properties.Value("conn").lower().startswith("d")
+        moves = new.kind == PROFILE_DRIVEN
+        kind = DEVICE_KINDS[unit.kind] if moves else new.kind
         self.rows.append(Injection(name, kind, unit.bus, unit.phases, unit.kw, 0.0, unit.kv, delta))
         self.commands += [
             f'edit "{unit.name}" enabled=no',
             _generator(name, terminal, phases, delta, unit.kv, unit.kw),
         ]
-        self.units[unit.name] = replace(unit, injection=name)
+        self.units[unit.name] = replace(unit, injection=name, moved_by="profiles" if moves else new.kind)
+        if new.forms:
+            self.forming.add(name)
 
 
-def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Injection, str]:
-    """A three- or one-phase constant-power unit.
+def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str, is_split: IsSplit) -> tuple[Injection, str]:
+    """A three- or one-phase constant-power unit, or one across the two ends of a split phase.
 
-    A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders.
+    A three-phase unit is a three-wire inverter (delta): it feeds no zero sequence, and works on ungrounded feeders. A
+    one-phase unit connects to the neutral conductor where its bus has one.
     """
     what = f"{new.kind} {new.name!r}"
+    check_name(new.name, what)
     bus = buses.get(str(new.bus).lower())
     if bus is None:
         known = ", ".join(list(buses)[:40]) + (", ..." if len(buses) > 40 else "")
@@ -114,15 +112,19 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str) -> tuple[Inject
     missing = [p for p in phases if p not in bus.phases]
     if missing:  # OpenDSS would silently create phantom nodes
         raise ValueError(f"{what}: bus {bus.name!r} of feeder {feeder!r} has phases {list(bus.phases)}, not {missing}")
-    if len(phases) not in (1, 3):
-        raise ValueError(f"{what} at bus {bus.name!r}: use one or three phases, or two units; got {phases}")
     if bus.kv_base <= 0:
         raise ValueError(f"bus {bus.name!r} of feeder {feeder!r} has no base voltage; no source reaches it")
-    delta = len(phases) == 3
-    kv = bus.kv_base * (3**0.5 if delta else 1.0)
+    if len(phases) > 3 or (len(phases) == 2 and not is_split(bus, phases)):
+        raise ValueError(
+            f"{what} at bus {bus.name!r}: use one or three phases, or two units, or the two ends of a split phase; got "
+            f"{phases}"
+        )
+    delta = len(phases) > 1
+    kv = bus.kv_base * (1.0, 2.0, 3**0.5)[len(phases) - 1]  # the ends of a split phase are opposite
     row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta)
-    terminal = ".".join([bus.name, *map(str, phases)])
-    return row, _generator(row.name, terminal, len(phases), delta, kv, new.kw)
+    neutral = [bus.neutral] if bus.neutral and not delta else []
+    terminal = ".".join([bus.name, *map(str, [*phases, *neutral])])
+    return row, _generator(row.name, terminal, 3 if len(phases) == 3 else 1, delta, kv, new.kw)
 
 
 def _generator(name: str, terminal: str, phases: int, delta: bool, kv: float, kw: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,26 @@ import numpy as np
 from dss_marl._assets import data_folder, known_names
 from dss_marl.engines.opendss.added_switches import refuse_unequal, switchable
 from dss_marl.engines.opendss.branches import Marks, read_branches
-from dss_marl.engines.opendss.checks import few, notes_of_loads, notes_of_nodes, notes_of_ratings, refuse_phantoms
-from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands
+from dss_marl.engines.opendss.checks import (
+    few,
+    notes_of_loads,
+    notes_of_nodes,
+    notes_of_ratings,
+    refuse_endless,
+    refuse_phantoms,
+    refuse_singular,
+    refuse_wrong_units,
+)
+from dss_marl.engines.opendss.conductors import Conductors, read_conductors
+from dss_marl.engines.opendss.context import acquire, compile_circuit, message_of, release, run_commands, snapshot
 from dss_marl.engines.opendss.grid_forming import grid_forming_unit
-from dss_marl.engines.opendss.injections import Additions, read_loads, read_units
-from dss_marl.engines.opendss.switchgear import close_all, read_protection, read_switches, read_taps
-from dss_marl.engines.opendss.terminals import NOWHERE
+from dss_marl.engines.opendss.growth import LoadScale, load_scale
+from dss_marl.engines.opendss.injections import Additions, read_loads
+from dss_marl.engines.opendss.own_units import notes_of_shapes, read_units
+from dss_marl.engines.opendss.script import quoted
+from dss_marl.engines.opendss.switchgear import close_all, idle_capacitor_controls, read_protection, read_switches
+from dss_marl.engines.opendss.tap_changers import idle_controls, read_taps
+from dss_marl.engines.opendss.terminals import NOWHERE, elements
 from dss_marl.engines.opendss.voltage_bases import (
     OTHER_CONTROLS,
     base_commands,
@@ -30,8 +45,7 @@ from dss_marl.grid.elements import AddedSwitch, AddedUnit, Bus, Injection
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
 
-# A node numbered above 3 below the first, or any other below the second, is a neutral or grounded [pu].
-_NEUTRAL_PU, _GROUNDED_PU = 0.3, 0.1
+_SUSPECT_PU = 0.1  # what is below may be grounded; see conductors
 
 
 def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
@@ -80,8 +94,8 @@ def read_feeder(
     name, path = feeder_path(path_or_name)
     context = acquire()
     try:
-        compile_circuit(context, path, commands)
-        return _Reading(context, name, path, commands).feeder(injections, switches)
+        notes = compile_circuit(context, path, commands)
+        return _Reading(context, name, path, commands, notes).feeder(injections, switches)
     finally:
         release(context)
 
@@ -89,11 +103,19 @@ def read_feeder(
 class _Reading:
     """State of reading one compiled circuit."""
 
-    def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str]) -> None:
+    def __init__(self, context: Any, name: str, path: Path, commands: Sequence[str], notes: Sequence[str]) -> None:
         self.context, self.name, self.path = context, name, path
         self.commands = list(commands)
-        self.notes: list[str] = []
+        self.notes = list(notes)
         self._fixed_kvar: dict[str, int] = {}
+        self._scales = LoadScale()
+        self._before_additions: list[str] = []
+        self._idle: list[str] = []  # controls that move nothing of the Feeder
+
+    @cached_property
+    def conductors(self) -> Conductors | None:
+        """What is phase and what is not, of the circuit before anything is added; costs another compilation."""
+        return read_conductors(self.path, self._before_additions)
 
     def run(self, commands: Sequence[str]) -> None:
         """Run commands that engines must repeat."""
@@ -103,16 +125,17 @@ class _Reading:
     def solve(self) -> None:
         """A snapshot as compiled, without controls; numbers the nodes."""
         try:
-            self.context.Text.Command("set mode=snapshot controlmode=off")
-            self.context.Solution.Solve()
+            snapshot(self.context)
         except Exception as error:
             raise ValueError(f"OpenDSS cannot solve {str(self.path)!r}: {message_of(error)}") from error
+        refuse_endless(self.context, self.path, _volts(self.context, len(self.context.Circuit.YNodeOrder())))
 
     def feeder(self, injections: Sequence[AddedUnit], switches: Sequence[AddedSwitch]) -> Feeder:
         """Build the Feeder; the order of the steps matters, since each modifies the circuit."""
         context = self.context
         present = by_class(context)
         self._refuse_doubles()
+        self._refuse_foreign_frequencies()
         protection = read_protection(context, present)
         self._fixed_kvar = fixed_kvar_loads(context)
         if self._fixed_kvar:
@@ -120,27 +143,45 @@ class _Reading:
                 "loads of model 6 and 7 are read as model 1 and 3, so that their kvar can be set: "
                 + few(self._fixed_kvar)
             )
+        self._idle = [*idle_controls(context), *idle_capacitor_controls(context)]
+        self.run([f"edit {quoted(name)} enabled=no" for name in self._idle])
+        units = read_units(context, present)  # their shapes are there before the commands that follow
+        self.notes += notes_of_shapes(context, present)
         self.run(snapshot_commands(context, present, self._fixed_kvar))
         bases = base_commands(context)
         if bases:
             self.run(bases)
             self.notes.append(f"the file calculates no base voltages; computed with {bases[0]!r}")
-        known = _buses(context) if switches or any(not new.replaces for new in injections) else ()
-        additions = Additions(context, self.name, known, read_units(context, present))
+        self._before_additions = list(self.commands)
+        known = self._known_buses() if switches or any(not new.replaces for new in injections) else ()
+        additions = Additions(context, self.name, known, units, self._is_split)
         for new in injections:
             additions.add(new)
+        self._scales = load_scale(context)
         self.run(additions.commands)
-        asked, ties = switchable(context, switches, known, self.name)
+        requested, ties = switchable(context, switches, known, self.name)
         self.run(ties)
         self.solve()
         if not context.Solution.Converged():
             self.notes.append("as compiled, the power flow does not converge")
-        feeder = self._facts(present, protection, additions, asked)
+        feeder = self._facts(present, protection, additions, requested)
         refuse_unequal([row for row in switches if row.bus1], feeder.buses, self.name)
         return self._with_grid_forming(feeder, additions.forming)
 
+    def _known_buses(self) -> tuple[Bus, ...]:
+        buses = _buses(self.context)
+        if all(p <= 3 for bus in buses for p in bus.phases) or not self.conductors:
+            return buses
+        return tuple(replace(bus, neutral=self.conductors.neutral(bus)) for bus in buses)
+
+    def _is_split(self, bus: Bus, phases: Sequence[int]) -> bool:
+        return self.conductors is not None and self.conductors.is_split(bus, phases)
+
+    def _has_its_base(self, feeder: Feeder) -> Callable[[str], bool]:
+        return lambda name: self.conductors is not None and self.conductors.has_its_base(feeder.bus(name))
+
     def _with_grid_forming(self, feeder: Feeder, forming: Container[str]) -> Feeder:
-        """Add grid-forming units, last of all, so that the hidden buses of their sources are not read."""
+        """Last of all, so that nothing that is read knows the buses of the grid-forming units' sources."""
         units, rows = list(feeder.injections), list(feeder.switches)
         for j, unit in enumerate(units):
             if unit.name in forming:
@@ -158,30 +199,42 @@ class _Reading:
                 f"{str(self.path)!r} has several elements of one name: {', '.join(doubles[:5])}; give each its own name"
             )
 
+    def _refuse_foreign_frequencies(self) -> None:
+        """A source is a short circuit at all frequencies but its own."""
+        sources, hertz = self.context.Vsources, float(self.context.Solution.Frequency())
+        for own in elements(sources):
+            if abs(sources.Frequency() - hertz) > 1e-3:
+                raise ValueError(
+                    f"{str(self.path)!r} is to be solved at {hertz:g} Hz, but vsource.{own} has "
+                    f"{sources.Frequency():g} Hz, and so no voltage; correct one of the two"
+                )
+
     def _facts(
-        self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, asked: set[str]
+        self, present: dict[str, list[str]], protection: dict[str, str], additions: Additions, requested: set[str]
     ) -> Feeder:
         context = self.context
         names = [node.lower() for node in context.Circuit.YNodeOrder()]
         buses = _buses(context)
         compiled = _volts(context, len(names)).copy()
-        taps, switches = read_taps(context), read_switches(context, protection, asked)
+        taps, switches = read_taps(context), read_switches(context, protection, requested)
         close_all(context, switches)  # an open line has no readable impedance
         buses = _with_bases_behind_switches(context, buses, names, np.abs(compiled))
         marks = Marks(
-            frozenset(tap.name for tap in taps),
+            frozenset(tap.element for tap in taps),
             {row.name: i for i, row in enumerate(switches) if row.kind == "switch"},
             protection,
         )
         sources = _sources(context)
         draft = Feeder(
             self.name, self.path, tuple(self.commands), (), sources[0], buses, (), (), taps, switches,
-            uncontrolled=_uncontrolled(present, additions), other_sources=tuple(sources[1:]),
+            uncontrolled=(*_uncontrolled(present, additions), *self._idle), other_sources=tuple(sources[1:]),
             units=tuple(additions.units.values()),
         )  # fmt: skip
-        feeder, places, opened = self._placed(draft, names, marks, present, additions.rows)
+        feeder, opened = self._placed(draft, names, marks, present, additions.rows)
         refuse_phantoms(context, feeder)
-        kv = compiled[[i for i, place in enumerate(places[1:]) if place != NOWHERE]] / 1000
+        refuse_singular(context, self.path)
+        kv = _to_neutral(feeder, names, compiled) / 1000
+        refuse_wrong_units(feeder, self._has_its_base(feeder))
         self.notes += notes_of_nodes(feeder, np.abs(kv), opened)
         self.notes += notes_of_loads(context, feeder, kv)
         self.notes += notes_of_ratings(context, feeder)
@@ -189,30 +242,26 @@ class _Reading:
 
     def _placed(
         self, draft: Feeder, names: list[str], marks: Marks, present: dict[str, list[str]], added: list[Injection]
-    ) -> tuple[Feeder, list[int], list[str]]:
+    ) -> tuple[Feeder, list[str]]:
         """The Feeder with its nodes and all elements that connect to them; neutrals are detected and left out."""
-        self.context.Solution.SolveDirect()  # linear, so it has a solution even where the power flow has none
+        bus_of = {bus.name: bus for bus in draft.buses}
+        places = [(bus_of[bus], int(number)) for bus, number in (name.rsplit(".", 1) for name in names)]
+        self.context.Solution.SolveDirect()  # linear, so that it has an answer where the power flow has none
         v = np.abs(_volts(self.context, len(names)))
-        base = {bus.name: bus.kv_base * 1000 for bus in draft.buses}
-        own_base = np.array([base[name.rsplit(".", 1)[0]] for name in names])
-        above_3 = np.array([int(name.rsplit(".", 1)[1]) > 3 for name in names])
-        dropped = above_3 & (v < _NEUTRAL_PU * own_base)
-        suspects = ~above_3 & (v < _GROUNDED_PU * own_base)
-        everything = self._with_nodes(draft, names, np.zeros(len(names), bool), marks, present, added)
-        fed = np.array([name.rsplit(".", 1)[0] == draft.source_bus for name in names])
-        if (v < 0.5 * own_base)[fed].any():  # no meaningful solution, so no evidence
-            dropped[:] = suspects[:] = False
-        if suspects.any():  # de-energised or grounded? A path to the source through any conductor decides
-            closed = np.ones(len(draft.switches), bool)
-            dropped |= suspects & everything[0].energised(closed)
-        if not dropped.any():
-            return everything
+        low = v < _SUSPECT_PU * 1000 * np.array([bus.kv_base for bus, _ in places])
+        suspects = low | np.array([number > 3 for _, number in places])
+        dropped = np.zeros(len(names), bool)
+        if suspects.any() and self.conductors:
+            phases = [self.conductors.is_phase(*place) for place in places]
+            dropped = suspects & ~np.array(phases)
+            neutral = {bus.name: self.conductors.neutral(bus) for bus in draft.buses}
+            draft = replace(draft, buses=tuple(replace(bus, neutral=neutral[bus.name]) for bus in draft.buses))
         return self._with_nodes(draft, names, dropped, marks, present, added)
 
     def _with_nodes(
         self, draft: Feeder, names: list[str], dropped: Any, marks: Marks, present: dict[str, list[str]],
         added: list[Injection],
-    ) -> tuple[Feeder, list[int], list[str]]:  # fmt: skip
+    ) -> tuple[Feeder, list[str]]:  # fmt: skip
         nodes = tuple(name for name, out in zip(names, dropped, strict=True) if not out)
         index = {name: i for i, name in enumerate(nodes)}
         places = [NOWHERE, *(index.get(name, NOWHERE) for name in names)]
@@ -229,9 +278,9 @@ class _Reading:
             nodes=nodes,
             buses=tuple(replace(b, phases=tuple(sorted(phases[b.name]))) for b in draft.buses if b.name in phases),
             branches=branches,
-            injections=(*read_loads(self.context, places, self._fixed_kvar), *units),
+            injections=(*read_loads(self.context, places, self._scales, self._fixed_kvar), *units),
         )
-        return feeder, places, opened
+        return feeder, opened
 
 
 def _buses(context: Any) -> tuple[Bus, ...]:
@@ -258,6 +307,13 @@ def _volts(context: Any, count: int) -> Any:
     return np.frombuffer(view, complex)[1:]
 
 
+def _to_neutral(feeder: Feeder, names: Sequence[str], volts: Any) -> Any:
+    """(N) voltage from each node to its bus's neutral, or to earth; ``volts`` are of all nodes, called ``names``."""
+    place = {name: i + 1 for i, name in enumerate(names)}
+    every = np.append(0.0, volts)
+    return every[[place[node] for node in feeder.nodes]] - every[[place.get(node, 0) for node in feeder.neutrals]]
+
+
 def _with_bases_behind_switches(
     context: Any, buses: tuple[Bus, ...], names: list[str], as_compiled: Array
 ) -> tuple[Bus, ...]:
@@ -270,12 +326,12 @@ def _with_bases_behind_switches(
     for i in risen:
         name = names[i].rsplit(".", 1)[0]
         highest[name] = max(highest.get(name, 0.0), float(v[i]) / 1000)
-    legal = np.asarray(context.Settings.VoltageBases()) / 3**0.5
+    voltages_kv = np.asarray(context.Settings.VoltageBases()) / 3**0.5
     rows = []
     for bus in buses:
         kv = highest.get(bus.name)
         if kv is not None and not 0.7 < kv / max(bus.kv_base, 1e-9) < 1.3:
-            bus = replace(bus, kv_base=float(legal[np.argmin(np.abs(legal - kv))]))
+            bus = replace(bus, kv_base=float(voltages_kv[np.argmin(np.abs(voltages_kv - kv))]))
         rows.append(bus)
     return tuple(rows)
 
@@ -290,6 +346,9 @@ def _sources(context: Any) -> list[str]:
             if any(refs[k * width : (k + 1) * width]):
                 rows.append(bus.split(".")[0].lower())
         index = context.Vsources.Next()
+    if not rows:
+        name = context.Circuit.Name()
+        raise ValueError(f"circuit {name!r} has no voltage source that is enabled; enable one, such as vsource.source")
     return list(dict.fromkeys(rows))
 
 

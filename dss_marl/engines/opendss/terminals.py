@@ -40,6 +40,22 @@ def terminals(context: Any, places: Sequence[int]) -> list[Terminal]:
     return result
 
 
+def activate(context: Any, name: str) -> Any:
+    """The element of that name, with its class, as OpenDSS's interface of the active element.
+
+    Raises:
+        ValueError: there is none; OpenDSS would go on with the element that was active before.
+    """
+    if context.Circuit.SetActiveElement(name) < 0:
+        raise ValueError(f"OpenDSS has no element {name!r}; please report this, with the circuit")
+    return context.CktElement
+
+
+def is_enabled(context: Any, name: str) -> bool:
+    """Whether there is such an element, in service."""
+    return context.Circuit.SetActiveElement(name) >= 0 and bool(context.CktElement.Enabled())
+
+
 def openness(context: Any) -> str:
     """State of the active element: "closed", "open" (all phases of a terminal open), or "partly" open."""
     element = context.CktElement

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-# Controls other than regulator and capacitor controls, whose effects would persist between solves.
+from dss_marl.engines.opendss.terminals import activate, is_enabled
+
+# Controls that would act beside regulators and capacitors, and leave what they moved behind.
 OTHER_CONTROLS = (
     "fuse", "recloser", "relay", "swtcontrol", "invcontrol", "expcontrol", "storagecontroller", "gendispatcher",
     "upfccontrol", "espvlcontrol",
 )  # fmt: skip
 # Elements with daily shapes of their own.
-_SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource")
+_SHAPED = ("generator", "pvsystem", "storage", "isource", "vsource", "indmach012")
 _FIXED_KVAR = {6: 1, 7: 3}  # load models whose kvar no shape scales, and equivalent models for their kvar
 
 
@@ -21,15 +23,10 @@ def by_class(context: Any) -> dict[str, list[str]]:
     for name in context.Circuit.AllElementNames():
         kind, own = name.lower().split(".", 1)
         found[kind].append(own)
-    filtered = ("line", "load", "transformer", "capacitor")  # their readers skip disabled elements
-    for kind in set(found) - set(filtered):
-        found[kind] = [own for own in found[kind] if _enabled(context, f"{kind}.{own}")]
+    plenty = ("line", "load", "transformer", "capacitor")  # their readers skip what is disabled
+    for kind in set(found) - set(plenty):
+        found[kind] = [own for own in found[kind] if is_enabled(context, f"{kind}.{own}")]
     return {kind: names for kind, names in found.items() if names}
-
-
-def _enabled(context: Any, element: str) -> bool:
-    context.Circuit.SetActiveElement(element)
-    return bool(context.CktElement.Enabled())
 
 
 def fixed_kvar_loads(context: Any) -> dict[str, int]:
@@ -65,7 +62,7 @@ def snapshot_commands(context: Any, present: dict[str, list[str]], models: dict[
 
 def _flat(context: Any, name: str, number: int) -> list[str]:
     """Commands that keep an element of a class that follows shapes at its nominal power."""
-    context.Circuit.SetActiveElement(name)
+    activate(context, name)
     value = context.Properties.Value
     commands = []
     if value("daily"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dss_marl.envs.flattening import split
+from dss_marl.envs.flattening import split_mask
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.recording.quantity import Quantity, labelled
@@ -57,7 +57,7 @@ def _observations(env: ZoneEnv) -> Quantity:
         "what agents observed of the interval before they acted in it",
         "observation",
         columns,
-        of_step=lambda step: np.stack([split(step.observations[agent])[0] for agent in agents])[used],
+        of_step=lambda step: np.stack([split_mask(step.observations[agent])[0] for agent in agents])[used],
     )
 
 

@@ -127,7 +127,7 @@ def _recorded(env: ZoneEnv, controller: Controller, name: str, days: Sequence[in
         day=np.array([time[0] for time in times]),
         step=np.array([time[1] for time in times]),
         hour=np.array([time[2] for time in times]),
-        dates=tuple(env.task.profiles.calendar_date(day) for day in days),
+        dates=tuple(env.task.profiles.calendar.date(day) for day in days),
         tables={one.name: _table(one, own) for one, own in zip(kept, rows, strict=True)},
         figures=tuple(figures),
     )

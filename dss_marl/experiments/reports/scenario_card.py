@@ -11,7 +11,10 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
 from dss_marl.experiments.metrics import mean_interval
+from dss_marl.grid.own_elements import own_elements
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
+
+_MOST_OWN = 30  # elements of the circuit in a card's table
 
 
 def _summary(function: object) -> str:
@@ -20,7 +23,7 @@ def _summary(function: object) -> str:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CardTable:
     """A table of a card."""
 
     title: str
@@ -28,7 +31,7 @@ class Rows:
     rows: Sequence[tuple[str, ...]]
 
 
-Card = list["str | Rows"]  # lines of text, and tables
+Card = list["str | CardTable"]  # lines of text, and tables
 
 
 def markdown_card(task: Task, source: str | Path | None = None) -> str:
@@ -67,11 +70,16 @@ def card(task: Task, source: str | Path | None = None) -> Card:
     controls = "are active" if scenario.circuit_controls else "are off"
     parts.append(f"the circuit's own regulator and capacitor controls {controls}")
     parts += origin(task)
+    own = own_elements(feeder)
+    if own:
+        rows = [(row.name, row.kind, row.does) for row in own[:_MOST_OWN]]
+        more = f"; {len(own) - _MOST_OWN} more are in the feeder's report" if len(own) > _MOST_OWN else ""
+        parts.append(CardTable(f"what the circuit brings{more}", ("element", "class", "what it does"), rows))
     why = reasons(scenario.name if source is None else source, "rewards")
     parts += [
         _agents(task),
         _observation(task),
-        Rows(
+        CardTable(
             f"reward: {_SHARING[scenario.reward_sharing]}",
             ("term", "weight", "one zone's contribution", "why"),
             [
@@ -79,7 +87,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
                 for name, (weight, function) in task.rewards.items()
             ],
         ),
-        Rows(
+        CardTable(
             "costs, in infos only",
             ("cost", "meaning"),
             [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
@@ -96,8 +104,8 @@ def origin(task: Task) -> list[str]:
     if not path.is_file():
         return []
     paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    told = [" ".join(part.split()) for part in paragraphs if part.strip() and not part.startswith("#")]
-    return [f"circuit: {told[0]}"] if told else []
+    texts = [" ".join(part.split()) for part in paragraphs if part.strip() and not part.startswith("#")]
+    return [f"circuit: {texts[0]}"] if texts else []
 
 
 def _stress(task: Task) -> list[str]:
@@ -125,7 +133,7 @@ def _references(scenario: Scenario) -> Card:
     if folder is None:
         return parts
     result = load(folder)
-    if result.said["digest"] != scenario_digest(scenario):
+    if result.metadata["digest"] != scenario_digest(scenario):
         return [
             *parts,
             f"its results are for another version of the scenario; run 'dss-marl validate {scenario.name}'",
@@ -136,8 +144,10 @@ def _references(scenario: Scenario) -> Card:
         mean, low, high = mean_interval(table.column(name, "team_return"))
         score = f"{table.score(name)[0]:.2f}" if table.zero is not None else ""
         rows.append((name, f"{mean:.4g} ({low:.4g} to {high:.4g})", score))
-    title = f"references: mean return on {len(table.days)} test days (95 % interval), version {result.said['version']}"
-    return [*parts, Rows(title, ("controller", "return", "score"), rows)]
+    title = (
+        f"references: mean return on {len(table.days)} test days (95 % interval), version {result.metadata['version']}"
+    )
+    return [*parts, CardTable(title, ("controller", "return", "score"), rows)]
 
 
 _SHARING = {
@@ -173,7 +183,7 @@ def _difficulties(scenario: Scenario) -> list[str]:
     return lines
 
 
-def _agents(task: Task) -> Rows:
+def _agents(task: Task) -> CardTable:
     rows = []
     for zone, labels in zip(task.agents.views, task.agents.action_layout.labels, strict=True):
         scored_nodes = f"{len(zone.scored_nodes)} of {len(zone.nodes)}"
@@ -181,7 +191,7 @@ def _agents(task: Task) -> Rows:
         moves = "\n".join(f"[{k}] {label}" for k, label in enumerate(labels))
         rows.append((zone.name, buses, scored_nodes, moves))
     title = f"agents and actions: {_action(task)}; '-' is ignored"
-    return Rows(title, ("agent", "buses", "scored nodes", "action entries"), rows)
+    return CardTable(title, ("agent", "buses", "scored nodes", "action entries"), rows)
 
 
 def _action(task: Task) -> str:
@@ -195,10 +205,10 @@ def _action(task: Task) -> str:
     return known.get(task.scenario.actions) or _summary(type(task.encoding))
 
 
-def _observation(task: Task) -> Rows:
+def _observation(task: Task) -> CardTable:
     zone = max(task.agents.views, key=lambda zone: (zone.action_weight.sum(), -int(zone.index)))
     labels = task.observer.labels(zone, task.feeder)
     low, high = task.observer.low, task.observer.high
     rows = [(str(k), label, f"{low[k]:g} to {high[k]:g}") for k, label in enumerate(labels)]
     title = f"observation of {zone.name}; other agents have the same columns, 0 where not applicable"
-    return Rows(title, ("entry", "meaning [unit]", "clipped to"), rows)
+    return CardTable(title, ("entry", "meaning [unit]", "clipped to"), rows)

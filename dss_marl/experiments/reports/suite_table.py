@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dss_marl._assets import known_names
+from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.metrics import mean_interval
@@ -34,12 +34,7 @@ def write_suite(root: Path) -> list[Path]:
     Raises:
         ValueError: not a checkout, the README has no markers, or no scenario has results.
     """
-    readme = root / "README.md"
-    if not readme.is_file() or not (root / "results").is_dir():
-        raise ValueError(f"{str(root)!r} is not a checkout of the package: it lacks README.md or results/")
-    text = readme.read_text(encoding="utf-8")
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise ValueError(f"{str(readme)!r} must hold the lines {START} and {END} once each, which enclose the table")
+    readme, text = readme_of(root)
     results = committed(root / "results")
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
@@ -49,6 +44,21 @@ def write_suite(root: Path) -> list[Path]:
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
     return [readme, page]
+
+
+def readme_of(root: Path) -> tuple[Path, str]:
+    """The README of a checkout, and its text.
+
+    Raises:
+        ValueError: not a checkout, or the README has no markers.
+    """
+    readme = root / "README.md"
+    if not readme.is_file() or not (root / "results").is_dir():
+        raise ValueError(f"{str(root)!r} is not a checkout of the package: it lacks README.md or results/")
+    text = read_text(readme, repr(str(readme)))
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(f"{str(readme)!r} must hold the lines {START} and {END} once each, which enclose the table")
+    return readme, text
 
 
 def committed(folder: Path) -> dict[str, Result]:
@@ -61,11 +71,11 @@ def brief(results: dict[str, Result]) -> str:
     heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "proof"]
     rows = []
     for name, result in results.items():
-        table, said = result.table(), result.said
+        table, metadata = result.table(), result.metadata
         cells = [_scored(table, one) for one in COMMON]
         rule = best_rule(table)
         of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
-        rows.append([f"`{name}`", *_sizes(said), *cells, of_rule, _strongest(table), _verdict(result)])
+        rows.append([f"`{name}`", *_sizes(metadata), *cells, of_rule, _best(table), _verdict(result)])
     return f"{_markdown(heads, rows)}\n{_NOTE}{_without(results)}"
 
 
@@ -85,16 +95,16 @@ def whole(results: dict[str, Result]) -> str:
     """The page: for each scenario its controllers, figures with intervals, and the results of its checks."""
     parts = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules(), brief(results)]
     for name, result in results.items():
-        said, scenario = result.said, load_scenario(name)
+        about, scenario = result.metadata, load_scenario(name)
         table = result.table()
-        stale = "" if said["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
+        stale = "" if about["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
         proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
-        commit = f", commit {said['commit'][:12]}" if said["commit"] else ""
+        commit = f", commit {about['commit'][:12]}" if about["commit"] else ""
         parts.append(f"## {name}\n\n{scenario.title}.\n")
         parts.append(
-            f"{said['feeder']}, {said['agents']} agents, {said['devices']} devices, {said['nodes']} nodes, "
-            f"{said['steps']} steps of {said['dt_h']:g} h. Proof {proof} with version {said['version']}{commit}, on "
-            f"test days {', '.join(map(str, said['days']))}.{stale}\n"
+            f"{about['feeder']}, {about['agents']} agents, {about['devices']} devices, {about['nodes']} nodes, "
+            f"{about['steps']} steps of {about['dt_h']:g} h. Proof {proof} with version {about['version']}{commit}, on "
+            f"test days {', '.join(map(str, about['days']))}.{stale}\n"
         )
         figures = [f for f in _FIGURES if any(table.column(c, f).any() for c in table.figures)]
         rows = []
@@ -144,9 +154,9 @@ def best_rule(table: ComparisonTable) -> str:
     return max(rules, key=lambda name: float(table.column(name, "team_return").mean()), default="")
 
 
-def _sizes(said: dict[str, object]) -> list[str]:
-    dt_h = float(str(said["dt_h"]))
-    return [str(said[key]) for key in ("agents", "devices", "nodes")] + [f"{said['steps']} x {60 * dt_h:g} min"]
+def _sizes(metadata: dict[str, object]) -> list[str]:
+    dt_h = float(str(metadata["dt_h"]))
+    return [str(metadata[key]) for key in ("agents", "devices", "nodes")] + [f"{metadata['steps']} x {60 * dt_h:g} min"]
 
 
 def _scored(table: ComparisonTable, controller: str) -> str:
@@ -156,7 +166,7 @@ def _scored(table: ComparisonTable, controller: str) -> str:
     return f"{mean} ({table.score(controller)[0]:.2f})" if table.zero is not None else mean
 
 
-def _strongest(table: ComparisonTable) -> str:
+def _best(table: ComparisonTable) -> str:
     return f"{table.reference_controller}: {table.column(table.reference_controller, 'team_return').mean():.3g}"
 
 

@@ -22,7 +22,7 @@ class ConstantController:
     """Requests the same joint action in every interval.
 
     Args:
-        flat: (F) in [-1, 1].
+        joint_action: (F) in [-1, 1].
     """
 
     circuit_controls = False
@@ -68,8 +68,8 @@ class PartialController:
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The requests for the selected devices, neutral for the others."""
         encoding = env.task.encoding
-        asked = encoding.decode(self.whole.act(env, observations)).joint_action
-        return encoding.encode(np.where(self._acting, asked, env.task.default_action))
+        requested = encoding.decode(self.whole.act(env, observations)).joint_action
+        return encoding.encode(np.where(self._acting, requested, env.task.default_action))
 
 
 class ReplayController:

@@ -57,10 +57,10 @@ def picture(scenario: Scenario, day: int | None, path: Path) -> Path:
         figures = run_day(env, found[name], day, watch)
         panels[f"{name}: return {figures['team_return']:.4g}"] = panels_of(env.task, states)
         env.close()
-    every = [label for label in _ORDER if _tells(label, list(panels.values()))]
-    played = max(len(next(iter(own["power [kW]"].values()))) for own in panels.values())
-    whole = {name: _filled(own, every, played) for name, own in panels.items()}
-    hours: Array = scenario.start_hour + np.arange(played + 1, dtype=float) * scenario.dt_h
+    every = [label for label in _ORDER if _varies(label, list(panels.values()))]
+    intervals = max(len(next(iter(own["power [kW]"].values()))) for own in panels.values())
+    whole = {name: _filled(own, every, intervals) for name, own in panels.items()}
+    hours: Array = scenario.start_hour + np.arange(intervals + 1, dtype=float) * scenario.dt_h
     title = f"{scenario.name}, test day {day}"
     return plots.save(plots.operation_figure(whole, hours, title), path)
 
@@ -124,7 +124,7 @@ _ORDER = (
 )
 
 
-def _tells(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
+def _varies(label: str, panels: Sequence[dict[str, dict[str, Array]]]) -> bool:
     """Whether any line of the panel varies over time or between controllers."""
     lines = [own[label] for own in panels if label in own]
     moves = any(np.ptp(line) > _STILL for own in lines for line in own.values())

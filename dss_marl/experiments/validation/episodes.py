@@ -44,46 +44,46 @@ class EpisodeCache:
 
     Attributes:
         task: the scenario without the circuit's own controls.
-        kept: controller name to day to result.
+        results: controller name to day to result.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.task: Task = build_task(scenario)
-        self.kept: dict[str, dict[int, EpisodeResult]] = {}
+        self.results: dict[str, dict[int, EpisodeResult]] = {}
         self._envs: dict[bool, ZoneEnv] = {}
 
-    def play(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
-        """(days) team returns; a day already kept under this name is not run again.
+    def run(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
+        """(days) team returns; a day with a result under this name is not run again.
 
         Args:
-            name: under which results are kept.
+            name: under which results are stored.
             controller: to run.
             days: day numbers.
             balance: also compute the energy balance.
         """
-        own = self.kept.setdefault(name, {})
+        own = self.results.setdefault(name, {})
         for day in days:
             if day not in own:
-                own[day] = self.played(controller, day, balance)
+                own[day] = self.simulate(controller, day, balance)
         return self.returns(name, days)
 
     def returns(self, name: str, days: Sequence[int]) -> Array:
-        """(days) team returns of kept days."""
-        return np.array([self.kept[name][day].figures["team_return"] for day in days])
+        """(days) team returns of days already run."""
+        return np.array([self.results[name][day].figures["team_return"] for day in days])
 
-    def played(self, controller: Controller, day: int, balance: bool = False) -> EpisodeResult:
-        """Run one day without keeping the result."""
+    def simulate(self, controller: Controller, day: int, balance: bool = False) -> EpisodeResult:
+        """Run one day without storing the result."""
         env = self.environment(controller)
-        sums, seen = TermSums(env.task), _Seen(balance, env.task.scenario.steps)
+        sums, voltages = TermSums(env.task), _VoltageRange(balance, env.task.scenario.steps)
 
         def watch(after: GridState) -> None:
             assert env.before is not None
             sums.add(env.before, after)
-            seen.add(after)
+            voltages.add(after)
 
         figures = run_day(env, controller, day, watch)
-        return EpisodeResult(figures, sums.sums, seen.lowest, seen.highest, seen.imbalance(env))
+        return EpisodeResult(figures, sums.sums, voltages.lowest, voltages.highest, voltages.imbalance(env))
 
     def environment(self, controller: Controller) -> ZoneEnv:
         """The environment shared by controllers of this type."""
@@ -100,7 +100,7 @@ class EpisodeCache:
             env.close()
 
 
-class _Seen:
+class _VoltageRange:
     """Voltage range of a day, and some of its intervals to solve again."""
 
     def __init__(self, balance: bool, steps: int) -> None:

@@ -14,8 +14,8 @@ from dss_marl.experiments.validation.budget import ValidationBudget
 from dss_marl.experiments.validation.check import CheckResult, failures
 from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.physics import physical
-from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, strongest_wins
-from dss_marl.experiments.validation.reward_terms import terms_fire
+from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, reference_wins
+from dss_marl.experiments.validation.reward_terms import active_terms
 from dss_marl.experiments.validation.stress_splits import stress_changes
 from dss_marl.experiments.validation.trivial_policies import constants_fall_short, single_devices
 
@@ -28,18 +28,18 @@ class Proof:
 
     Attributes:
         scenario: validated.
-        scope: days and trials.
+        budget: days and trials.
         rows: results of all checks.
-        games: results of days; ``kept`` has the figures.
+        episodes: results of days; ``results`` has the figures.
         controllers: name to each controller that was run.
         refused: name to reason of each reference controller that does not support the scenario.
         commit: of the code; "" outside a checkout.
     """
 
     scenario: Scenario
-    scope: ValidationBudget
+    budget: ValidationBudget
     rows: tuple[CheckResult, ...]
-    games: EpisodeCache
+    episodes: EpisodeCache
     controllers: dict[str, Controller]
     refused: dict[str, str]
     commit: str = ""
@@ -52,10 +52,10 @@ class Proof:
     @property
     def table(self) -> ComparisonTable:
         """The controllers that ran on all days, the best last."""
-        days, kept = self.scope.days, self.games.kept
-        names = [name for name in self.controllers if all(day in kept[name] for day in days)]
+        days, results = self.budget.days, self.episodes.results
+        names = [name for name in self.controllers if all(day in results[name] for day in days)]
         names.sort(key=lambda name: name == self.scenario.reference_controller)
-        figures = {name: [kept[name][day].figures for day in days] for name in names}
+        figures = {name: [results[name][day].figures for day in days] for name in names}
         return ComparisonTable(self.scenario.name, "test", days, figures, self.scenario.reference_controller)
 
 
@@ -73,35 +73,37 @@ def prove(
     Raises:
         ValueError: the scenario does not support its reference controller.
     """
-    commit = git_commit()  # now: the checkout may change during the run
-    games = EpisodeCache(scenario)
-    strongest = scenario.reference_controller
-    scope = ValidationBudget.of(games.task, most_days, quick)
-    names = [name for name in REFERENCES if name not in OPT_IN or name == strongest or scope.slow]
-    names += [] if strongest in names else [strongest]  # one's own, by package.module:name
-    controllers, refused = available_controllers(scenario, names, scope.days[0])
-    if strongest in refused:
-        raise ValueError(f"scenario {scenario.name!r}: its reference controller cannot run: {refused[strongest]}")
+    commit = git_commit()  # read first: the checkout may change during the run
+    episodes = EpisodeCache(scenario)
+    reference = scenario.reference_controller
+    budget = ValidationBudget.of(episodes.task, most_days, quick)
+    names = [name for name in REFERENCES if name not in OPT_IN or name == reference or budget.slow]
+    names += [] if reference in names else [reference]  # a user's, by package.module:name
+    controllers, refused = available_controllers(scenario, names, budget.days[0])
+    if reference in refused:
+        raise ValueError(f"scenario {scenario.name!r}: its reference controller cannot run: {refused[reference]}")
     for name, controller in controllers.items():
-        brief = name in OPT_IN and name != strongest
-        report(f"{name}: {len(scope.few if brief else scope.days)} days")
-        games.play(name, controller, scope.few[:2], balance=True)
-        games.play(name, controller, scope.few if brief else scope.days)
+        brief = name in OPT_IN and name != reference
+        report(f"{name}: {len(budget.few if brief else budget.days)} days")
+        episodes.run(name, controller, budget.few[:2], balance=True)
+        episodes.run(name, controller, budget.few if brief else budget.days)
     zero = next(name for name in reversed(ZEROS) if name in controllers)
-    rows = strongest_wins(games, strongest, controllers, scope)
+    rows = reference_wins(episodes, reference, controllers, budget)
     report("constants")
-    rows += constants_fall_short(games, strongest, zero, scope)
+    rows += constants_fall_short(episodes, reference, zero, budget)
     report("single devices")
-    short, moving = single_devices(games, strongest, controllers[strongest], zero, scope)
+    short, moving = single_devices(episodes, reference, controllers[reference], zero, budget)
     rows += short
-    rows += terms_fire(games, [*controllers, *constants(games.task)], scope)
+    rows += active_terms(episodes, [*controllers, *constants(episodes.task)], budget)
     rows += moving
     report("stress splits")
     looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
-    if strongest not in OPT_IN:  # a fast controller that reveals more than no control
-        looked[strongest] = controllers[strongest]
-    rows += stress_changes(games, looked, scope)
-    rows += partial_observation(games, strongest, controllers, scope)
-    rows += physical(games, controllers)
-    games.close()
-    return Proof(scenario, scope, tuple(sorted(rows, key=lambda row: row.check)), games, controllers, refused, commit)
+    if reference not in OPT_IN:  # a fast controller that reveals more than no control
+        looked[reference] = controllers[reference]
+    rows += stress_changes(episodes, looked, budget)
+    rows += partial_observation(episodes, reference, controllers, budget)
+    rows += physical(episodes, controllers)
+    episodes.close()
+    return Proof(
+        scenario, budget, tuple(sorted(rows, key=lambda row: row.check)), episodes, controllers, refused, commit
+    )

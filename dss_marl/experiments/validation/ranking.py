@@ -24,76 +24,76 @@ def tied(returns: Array) -> Array:
     return TIE * np.maximum(np.abs(returns), 1.0)
 
 
-def played_days(games: EpisodeCache, name: str, scope: ValidationBudget) -> tuple[int, ...]:
+def evaluated_days(episodes: EpisodeCache, name: str, budget: ValidationBudget) -> tuple[int, ...]:
     """The days of the budget that a controller was run on."""
-    return tuple(day for day in scope.days if day in games.kept.get(name, {}))
+    return tuple(day for day in budget.days if day in episodes.results.get(name, {}))
 
 
-def strongest_wins(
-    games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
+def reference_wins(
+    episodes: EpisodeCache, reference: str, names: Mapping[str, Controller], budget: ValidationBudget
 ) -> list[CheckResult]:
     """(a) The reference controller clearly outperforms no control and the circuit's own controls, and none beats it.
 
     Args:
-        games: results.
-        strongest: name of the reference controller.
+        episodes: results.
+        reference: name of the reference controller.
         names: all controllers that were run.
-        scope: days.
+        budget: days.
     """
-    rows = [_gain(games, strongest, zero, scope) for zero in ZEROS if zero in names]
-    unbeaten = np.ones(len(scope.days), bool)
+    rows = [_gain(episodes, reference, zero, budget) for zero in ZEROS if zero in names]
+    unbeaten = np.ones(len(budget.days), bool)
     for name in names:
-        if name == strongest:
+        if name == reference:
             continue
-        days = played_days(games, name, scope)
-        top = games.returns(strongest, days)
-        held = top >= games.returns(name, days) - tied(top)
-        unbeaten[np.isin(scope.days, days)] &= held
+        days = evaluated_days(episodes, name, budget)
+        top = episodes.returns(reference, days)
+        held = top >= episodes.returns(name, days) - tied(top)
+        unbeaten[np.isin(budget.days, days)] &= held
         rows.append(_share(f"days not beaten by {name}", held))
     rows.append(_share("days not beaten by any of them", unbeaten))
     return rows
 
 
-def _gain(games: EpisodeCache, strongest: str, zero: str, scope: ValidationBudget) -> CheckResult:
-    below = games.returns(zero, scope.days)
-    mean, low, high = mean_interval(games.returns(strongest, scope.days) - below)
+def _gain(episodes: EpisodeCache, reference: str, zero: str, budget: ValidationBudget) -> CheckResult:
+    below = episodes.returns(zero, budget.days)
+    mean, low, high = mean_interval(episodes.returns(reference, budget.days) - below)
     least = MARGIN * abs(float(below.mean()))
-    passed = mean >= least and (scope.quick or low > 0)
+    passed = mean >= least and (budget.quick or low > 0)
     demanded = f">= {least:.3g} ({MARGIN:.0%} of its {below.mean():.4g}), interval > 0"
     return CheckResult(
-        "a", f"gain on {zero}", format_interval(mean, low, high), demanded, bool(passed), f"{len(scope.days)} days"
+        "a", f"gain on {zero}", format_interval(mean, low, high), demanded, bool(passed), f"{len(budget.days)} days"
     )
 
 
 def _share(what: str, held: BoolArray) -> CheckResult:
     enough = held.mean() >= UNBEATEN
-    note = f"closer than {TIE:g} of the return is a tie, and beats nobody"
+    note = f"a difference below {TIE:g} of the return is a tie"
     return CheckResult("a", what, f"{held.sum()} of {len(held)}", f">= {UNBEATEN:.0%}", bool(enough), note)
 
 
 def partial_observation(
-    games: EpisodeCache, strongest: str, names: Mapping[str, Controller], scope: ValidationBudget
+    episodes: EpisodeCache, reference: str, names: Mapping[str, Controller], budget: ValidationBudget
 ) -> list[CheckResult]:
     """(f) The best controller restricted to each zone's own information falls short of the reference controller.
 
     With a single zone, ``zone_greedy`` observes the whole grid and does not count.
 
     Args:
-        games, strongest, names, scope: as for ``strongest_wins``.
+        episodes, reference, names, budget: as for ``reference_wins``.
     """
-    if is_local(names[strongest]):
+    if is_local(names[reference]):
         why = "it uses only each zone's own information; a central controller must outperform it"
         return [
-            CheckResult("f", "reference controller uses more than zone information", strongest, "not local", False, why)
+            CheckResult("f", "reference controller uses more than zone information", reference, "not local", False, why)
         ]
-    short, several = {}, len(games.task.zones) > 1
+    short, several = {}, len(episodes.task.zones) > 1
     for name, controller in names.items():
         if is_local(controller) and (several or not isinstance(controller, ZoneGreedy)):
-            days = played_days(games, name, scope)
-            short[name] = (games.returns(strongest, days) - games.returns(name, days), days)
+            days = evaluated_days(episodes, name, budget)
+            short[name] = (episodes.returns(reference, days) - episodes.returns(name, days), days)
     best = min(short, key=lambda name: float(short[name][0].mean()))
     mean, low, high = mean_interval(short[best][0])
-    passed = mean > 0 and (scope.quick or low > 0)
+    passed = mean > 0 and (budget.quick or low > 0)
     others = ", ".join(f"{name} {lack.mean():.4g}" for name, (lack, _) in short.items() if name != best)
     note = f"{len(short[best][1])} days" + (f"; others: {others}" if others else "")
     what = f"{best}, the best that knows its own zone only, falls short by"

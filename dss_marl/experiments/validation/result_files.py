@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dss_marl._assets import data_folder
+from dss_marl._assets import data_folder, write_text
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable
@@ -28,55 +28,54 @@ class Result:
     """Content of the two files of a scenario.
 
     Attributes:
-        said: metadata: scenario, digest, version, commit, days and sizes.
+        metadata: scenario, digest, version, commit, days and sizes.
         rows: results of the checks.
         figures: controller to figure to its value on each day.
-        played: controller to its days.
+        days_run: controller to the days it was run on.
     """
 
-    said: dict[str, Any]
+    metadata: dict[str, Any]
     rows: tuple[CheckResult, ...]
     figures: dict[str, dict[str, list[float]]]
-    played: dict[str, list[int]]
+    days_run: dict[str, list[int]]
 
     @property
     def passed(self) -> bool:
         """Whether all checks passed."""
-        return bool(self.said["passed"])
+        return bool(self.metadata["passed"])
 
     def table(self) -> ComparisonTable:
         """The controllers that ran on all days."""
-        days = tuple(self.said["days"])
+        days = tuple(self.metadata["days"])
         rows = {
             name: [{figure: values[k] for figure, values in own.items()} for k in range(len(days))]
             for name, own in self.figures.items()
-            if tuple(self.played[name]) == days
+            if tuple(self.days_run[name]) == days
         }
-        return ComparisonTable(self.said["scenario"], "test", days, rows, self.said["reference_controller"])
+        return ComparisonTable(self.metadata["scenario"], "test", days, rows, self.metadata["reference_controller"])
 
 
 def scenario_digest(scenario: Scenario) -> str:
     """Short hash of everything in a scenario that affects its results: plans, reference, tuned droop, costs, stress."""
-    said: list[Any] = [digest(scenario), scenario.reference_controller, scenario.tuned_droop, list(scenario.costs)]
+    content: list[Any] = [digest(scenario), scenario.reference_controller, scenario.tuned_droop, list(scenario.costs)]
     if isinstance(scenario.profiles, SyntheticProfiles):
         days = [stressed(scenario.profiles, split) for split in STRESS_SPLITS]
-        said.append([spec.model_dump(mode="json", exclude_defaults=True) for spec in days])
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        content.append([spec.model_dump(mode="json", exclude_defaults=True) for spec in days])
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save(proof: Proof, folder: Path) -> None:
     """Write ``validation.json`` and ``table.json`` into a folder, created if missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scenario, task = proof.scenario, proof.games.task
+    scenario, task = proof.scenario, proof.episodes.task
     about = {
         "scenario": scenario.name,
         "digest": scenario_digest(scenario),
         "version": version("dss_marl"),
         "commit": proof.commit,
-        "days": list(proof.scope.days),
+        "days": list(proof.budget.days),
     }
     rows = [row._asdict() for row in proof.rows]
-    (folder / PROOF).write_text(_lines({**about, "passed": proof.passed, "rows": rows}), encoding="utf-8")
+    write_text(folder / PROOF, _lines({**about, "passed": proof.passed, "rows": rows}))
     sizes = {
         "feeder": task.feeder.name,
         "agents": len(task.agents.names),
@@ -85,14 +84,14 @@ def save(proof: Proof, folder: Path) -> None:
         "steps": scenario.steps,
         "dt_h": scenario.dt_h,
     }
-    kept = {}
+    controllers = {}
     for name in proof.controllers:
-        days = [day for day in proof.scope.days if day in proof.games.kept[name]]
-        games = [proof.games.kept[name][day].figures for day in days]
-        figures = {figure: [float(f"{one[figure]:.{_DIGITS}g}") for one in games] for figure in games[0]}
-        kept[name] = {"days": days, **{name: values for name, values in figures.items() if any(values)}}
-    table = {**about, "reference_controller": scenario.reference_controller, **sizes, "controllers": kept}
-    (folder / TABLE).write_text(_lines(table), encoding="utf-8")
+        days = [day for day in proof.budget.days if day in proof.episodes.results[name]]
+        episodes = [proof.episodes.results[name][day].figures for day in days]
+        figures = {figure: [float(f"{one[figure]:.{_DIGITS}g}") for one in episodes] for figure in episodes[0]}
+        controllers[name] = {"days": days, **{name: values for name, values in figures.items() if any(values)}}
+    table = {**about, "reference_controller": scenario.reference_controller, **sizes, "controllers": controllers}
+    write_text(folder / TABLE, _lines(table))
 
 
 def _lines(data: Mapping[str, Any]) -> str:
@@ -121,9 +120,18 @@ def load(folder: Path) -> Result:
         path = folder / name
         try:
             data.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{str(path)!r} cannot be read: {error}; 'dss-marl validate' writes it") from None
-    proof, table = data
+    try:
+        return _result(*data)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{str(folder)!r} holds no results of this version, or only a part ({error!r}); 'dss-marl validate' writes "
+            "them"
+        ) from None
+
+
+def _result(proof: dict[str, Any], table: dict[str, Any]) -> Result:
     days = {name: own.pop("days") for name, own in table["controllers"].items()}
     known = {figure for own in table["controllers"].values() for figure in own}
     figures = {
@@ -131,8 +139,8 @@ def load(folder: Path) -> Result:
         for name, own in table["controllers"].items()
     }
     rows = tuple(CheckResult(**row) for row in proof["rows"])
-    said = {key: value for key, value in {**proof, **table}.items() if key not in ("rows", "controllers")}
-    return Result(said, rows, figures, days)
+    metadata = {key: value for key, value in {**proof, **table}.items() if key not in ("rows", "controllers")}
+    return Result(metadata, rows, figures, days)
 
 
 def results_folder(name: str) -> Path | None:

@@ -14,20 +14,20 @@ _ZERO = 1e-9
 APART = 0.01  # spread of the controllers' means over the largest of them
 
 
-def terms_fire(games: EpisodeCache, names: Sequence[str], scope: ValidationBudget) -> list[CheckResult]:
+def active_terms(episodes: EpisodeCache, names: Sequence[str], budget: ValidationBudget) -> list[CheckResult]:
     """(c) Every term is non-zero under some controller, and not the same under all.
 
     Controllers with a failed power flow do not count, because their sums are incomplete.
 
     Args:
-        games: results.
+        episodes: results.
         names: controllers and constants that were run on the budget's few days.
-        scope: days.
+        budget: days.
     """
     rows = []
-    names = [name for name in names if not any(games.kept[name][day].figures["failed"] for day in scope.few)]
-    for term in next(iter(games.kept["no_control"].values())).terms:
-        sums = {name: float(np.mean([games.kept[name][day].terms[term] for day in scope.few])) for name in names}
+    names = [name for name in names if not any(episodes.results[name][day].figures["failed"] for day in budget.few)]
+    for term in next(iter(episodes.results["no_control"].values())).terms:
+        sums = {name: float(np.mean([episodes.results[name][day].terms[term] for day in budget.few])) for name in names}
         low, high = min(sums, key=lambda name: sums[name]), max(sums, key=lambda name: sums[name])
         largest = max(abs(value) for value in sums.values())
         apart = sums[high] - sums[low]
@@ -35,6 +35,8 @@ def terms_fire(games: EpisodeCache, names: Sequence[str], scope: ValidationBudge
         measured = f"{sums[low]:.4g} ({low}) to {sums[high]:.4g} ({high})"
         demanded = f"not zero, apart by {APART:.0%} of the largest"
         rows.append(
-            CheckResult("c", f"{term.replace('/', ' ')} of a day", measured, demanded, passed, f"{len(scope.few)} days")
+            CheckResult(
+                "c", f"{term.replace('/', ' ')} of a day", measured, demanded, passed, f"{len(budget.few)} days"
+            )
         )
     return rows

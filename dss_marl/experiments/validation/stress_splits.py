@@ -28,7 +28,7 @@ def without_meaning(task: Task, split: str) -> str:
 
 
 def stress_changes(
-    games: EpisodeCache, controllers: dict[str, Controller], scope: ValidationBudget
+    episodes: EpisodeCache, controllers: dict[str, Controller], budget: ValidationBudget
 ) -> list[CheckResult]:
     """(e) Every stress split has other key figures than the test split, under one of the controllers.
 
@@ -37,47 +37,51 @@ def stress_changes(
     is 5 %. A figure that is the same on all days of both splits is skipped.
 
     Args:
-        games: to run days.
+        episodes: to run days.
         controllers: name to controller, the cheapest first.
-        scope: number of days.
+        budget: number of days.
     """
-    if games.task.scenario.profiles.kind != "synthetic":
+    if episodes.task.scenario.profiles.kind != "synthetic":
         return [CheckResult("e", "stress splits", "none", "", None, "the days are not generated")]
     rows = []
     for split in STRESS_SPLITS:
-        why = without_meaning(games.task, split)
+        why = without_meaning(episodes.task, split)
         if why:
             rows.append(CheckResult("e", f"{split} against test", "", "", None, why))
         else:
-            rows.append(_changed(games, controllers, split, scope))
+            rows.append(_changed(episodes, controllers, split, budget))
     return rows
 
 
 def _changed(
-    games: EpisodeCache, controllers: dict[str, Controller], split: str, scope: ValidationBudget
+    episodes: EpisodeCache, controllers: dict[str, Controller], split: str, budget: ValidationBudget
 ) -> CheckResult:
     what, demanded = f"{split} against test", "a figure whose difference excludes 0"
-    looks = [(count, name) for count in dict.fromkeys(scope.stress) for name in controllers]
+    looks = [(count, name) for count in dict.fromkeys(budget.stress) for name in controllers]
     for count, name in looks:
-        found = _differing(games, name, controllers[name], split, count, len(looks))
+        found = _differing(episodes, name, controllers[name], split, count, len(looks))
         if found:
             shown, told = "; ".join(found[:2]), f"{name}, {count} days each, {len(found)} figures differ"
             return CheckResult("e", what, shown, demanded, True, told)
-    told = f"{' and '.join(controllers)}, {scope.stress[-1]} days each"
-    return CheckResult("e", what, "no difference", demanded, None if scope.quick else False, told)
+    told = f"{' and '.join(controllers)}, {budget.stress[-1]} days each"
+    return CheckResult("e", what, "no difference", demanded, None if budget.quick else False, told)
 
 
-def _differing(games: EpisodeCache, name: str, controller: Controller, split: str, count: int, looks: int) -> list[str]:
+def _differing(
+    episodes: EpisodeCache, name: str, controller: Controller, split: str, count: int, looks: int
+) -> list[str]:
     """Key figures that differ between ``count`` days of the split and of test, the largest difference first."""
-    profiles, found = games.task.profiles, []
+    profiles, found = episodes.task.profiles, []
     test, days = (spread_days(profiles.days(one), count) for one in ("test", split))
     paired = [day % OFFSET for day in days] == test  # the same days of the year, pairwise
-    games.play(name, controller, [*test, *days])
+    episodes.run(name, controller, [*test, *days])
     looked = {}
     for figure in FIGURES:
-        here, there = (np.array([games.kept[name][day].figures[figure] for day in chosen]) for chosen in (days, test))
+        here, there = (
+            np.array([episodes.results[name][day].figures[figure] for day in chosen]) for chosen in (days, test)
+        )
         varies = np.ptp(np.concatenate([here, there])) > 0
-        if varies and (figure != "energy_cost" or _priced(games.task)):
+        if varies and (figure != "energy_cost" or _priced(episodes.task)):
             looked[figure] = here, there
     for figure, (here, there) in looked.items():
         unit, heading, _ = FIGURES[figure]

@@ -27,50 +27,57 @@ CLEARLY = 0.1  # of the reference controller's gain on the controller that score
 _SCREENED = 3  # single devices, the best on the first days, that run on all of the few days
 
 
-def constants_fall_short(games: EpisodeCache, strongest: str, zero: str, scope: ValidationBudget) -> list[CheckResult]:
+def constants_fall_short(
+    episodes: EpisodeCache, reference: str, zero: str, budget: ValidationBudget
+) -> list[CheckResult]:
     """(b) The best constants of a grid, and of a search starting from the best of them.
 
     Args:
-        games: to run days.
-        strongest, zero: the controllers that score 1 and 0.
-        scope: days, and number of tries.
+        episodes: to run days.
+        reference, zero: the controllers that score 1 and 0.
+        budget: days, and number of tries.
     """
-    grid = constants(games.task)
+    grid = constants(episodes.task)
     for name, joint_action in grid.items():
-        games.play(name, ConstantController(joint_action), scope.few)
-    means = {name: float(games.returns(name, scope.few).mean()) for name in grid}
+        episodes.run(name, ConstantController(joint_action), budget.few)
+    means = {name: float(episodes.returns(name, budget.few).mean()) for name in grid}
     ranked = sorted(means, key=lambda name: -means[name])
     rows = [
-        _short(games, f"constant {name}", games.returns(name, scope.few), strongest, zero, scope) for name in ranked[:3]
+        _short(episodes, f"constant {name}", episodes.returns(name, budget.few), reference, zero, budget)
+        for name in ranked[:3]
     ]
     rows[0] = rows[0]._replace(note=f"{rows[0].note}; the best of {len(grid)} constants")
-    best = _searched(games, grid, ranked[0], scope)
-    games.play("constant found", ConstantController(best), scope.few)
-    row = _short(games, "the best constant found", games.returns("constant found", scope.few), strongest, zero, scope)
-    return [*rows, row._replace(note=f"{row.note}; {scope.tries} changes of single entries tried")]
+    best = _searched(episodes, grid, ranked[0], budget)
+    episodes.run("constant found", ConstantController(best), budget.few)
+    row = _short(
+        episodes, "the best constant found", episodes.returns("constant found", budget.few), reference, zero, budget
+    )
+    return [*rows, row._replace(note=f"{row.note}; {budget.tries} changes of single entries tried")]
 
 
-def _searched(games: EpisodeCache, grid: dict[str, Array], first: str, scope: ValidationBudget) -> Array:
+def _searched(episodes: EpisodeCache, grid: dict[str, Array], first: str, budget: ValidationBudget) -> Array:
     """(F) a constant at least as good on two days as the best of the grid and no control, found entry by entry."""
-    task, days, rng = games.task, scope.few[:2], np.random.default_rng(0)
-    start = {tuple(task.default_action): float(games.returns("no_control", days).mean())}
-    start[tuple(grid[first])] = float(games.returns(first, days).mean())
+    task, days, rng = episodes.task, budget.few[:2], np.random.default_rng(0)
+    start = {tuple(task.default_action): float(episodes.returns("no_control", days).mean())}
+    start[tuple(grid[first])] = float(episodes.returns(first, days).mean())
     best = np.array(max(start, key=lambda joint_action: start[joint_action]))
     earned = max(start.values())
     values = entry_values(task)
-    rounds = -(-scope.tries // len(best))
-    order = np.concatenate([rng.permutation(len(best)) for _ in range(rounds)])[: scope.tries]
+    rounds = -(-budget.tries // len(best))
+    order = np.concatenate([rng.permutation(len(best)) for _ in range(rounds)])[: budget.tries]
     for entry in order.tolist():
         tried = best.copy()
         tried[entry] = rng.choice([value for value in values[entry] if abs(value - best[entry]) > 1e-9])
-        worth = float(np.mean([games.played(ConstantController(tried), day).figures["team_return"] for day in days]))
+        worth = float(
+            np.mean([episodes.simulate(ConstantController(tried), day).figures["team_return"] for day in days])
+        )
         if worth > earned:
             best, earned = tried, worth
     return best
 
 
 def single_devices(
-    games: EpisodeCache, strongest: str, controller: Controller, zero: str, scope: ValidationBudget
+    episodes: EpisodeCache, reference: str, controller: Controller, zero: str, budget: ValidationBudget
 ) -> tuple[list[CheckResult], list[CheckResult]]:
     """(b) no single device under the reference controller comes close to it; (d) each device affects the return.
 
@@ -80,24 +87,24 @@ def single_devices(
     the requests recorded with full control, and the best ones are tested with requests made for them alone.
 
     Args:
-        games: to run days.
-        strongest: name of the reference controller.
+        episodes: to run days.
+        reference: name of the reference controller.
         controller: the reference controller.
         zero: the controller that scores 0.
-        scope: days.
+        budget: days.
     """
-    devices, first = devices_of(games.task), scope.few[: 2 if scope.slow else 1]
+    devices, first = devices_of(episodes.task), budget.few[: 2 if budget.slow else 1]
     returns, dead, ways = {}, [], dict.fromkeys(("alone", "at an extreme", "by its absence"), 0)
-    asking, title = (controller, "only {}") if scope.slow else (ReplayController(controller), "only {}, as recorded")
-    if not scope.slow:
-        games.play("recorded", asking, first)
+    asking, title = (controller, "only {}") if budget.slow else (ReplayController(controller), "only {}, as recorded")
+    if not budget.slow:
+        episodes.run("recorded", asking, first)
     for d, device in enumerate(devices):
         name = title.format(device[1])
         try:
-            returns[device] = float(games.play(name, PartialController(asking, [device]), first).mean())
+            returns[device] = float(episodes.run(name, PartialController(asking, [device]), first).mean())
         except ValueError:
-            games.kept.pop(name, None)  # operated by the circuit's controls, not by this controller
-        way = _way(games, d, name, strongest, controller, scope)
+            episodes.results.pop(name, None)  # operated by the circuit's controls, not by this controller
+        way = _way(episodes, d, name, reference, controller, budget)
         if way is None:
             dead.append(device[1])
         else:
@@ -105,12 +112,12 @@ def single_devices(
     best = sorted(returns, key=lambda device: -returns[device])[:_SCREENED]
     rows = []
     for device in best:
-        alone = games.play(f"only {device[1]}", PartialController(controller, [device]), scope.few)
-        rows.append(_short(games, f"only {device[1]} as {strongest} has it", alone, strongest, zero, scope))
+        alone = episodes.run(f"only {device[1]}", PartialController(controller, [device]), budget.few)
+        rows.append(_short(episodes, f"only {device[1]} as {reference} has it", alone, reference, zero, budget))
     if rows:
         rows[0] = rows[0]._replace(note=f"{rows[0].note}; best first, of {len(returns)} single devices")
     else:
-        rows = [CheckResult("b", "single devices", "none", "", None, f"{strongest} moves none of the devices")]
+        rows = [CheckResult("b", "single devices", "none", "", None, f"{reference} moves none of the devices")]
     if len(devices) == 1:
         rows = [CheckResult("b", "single devices", "1 device", "", None, "there is only one device")]
     how = ", ".join(f"{count} {way}" for way, count in ways.items() if count)
@@ -120,24 +127,26 @@ def single_devices(
 
 
 def _way(
-    games: EpisodeCache, d: int, name: str, strongest: str, controller: Controller, scope: ValidationBudget
+    episodes: EpisodeCache, d: int, name: str, reference: str, controller: Controller, budget: ValidationBudget
 ) -> str | None:
     """How a device was found to affect the return; None if it was not. ``name``: of its runs alone."""
-    nothing, device = "no_control", devices_of(games.task)[d]
-    alone = [] if controller.circuit_controls else list(games.kept.get(name, {}))
-    if alone and _differs(games.returns(name, alone), games.returns(nothing, alone)):
+    nothing, device = "no_control", devices_of(episodes.task)[d]
+    alone = [] if controller.circuit_controls else list(episodes.results.get(name, {}))
+    if alone and _differs(episodes.returns(name, alone), episodes.returns(nothing, alone)):
         return "alone"
-    for day in scope.few:
-        for joint_action in extremes(games.task, d):
-            earned = games.played(ConstantController(joint_action), day).figures["team_return"]
-            if _differs(np.array([earned]), games.returns(nothing, [day])):
+    for day in budget.few:
+        for joint_action in extremes(episodes.task, d):
+            earned = episodes.simulate(ConstantController(joint_action), day).figures["team_return"]
+            if _differs(np.array([earned]), episodes.returns(nothing, [day])):
                 return "at an extreme"
-    for day in scope.days:
+    for day in budget.days:
         try:
-            earned = games.played(PartialController(controller, [device], without=True), day).figures["team_return"]
+            earned = episodes.simulate(PartialController(controller, [device], without=True), day).figures[
+                "team_return"
+            ]
         except ValueError:
             return None
-        if _differs(np.array([earned]), games.returns(strongest, [day])):
+        if _differs(np.array([earned]), episodes.returns(reference, [day])):
             return "by its absence"
     return None
 
@@ -147,14 +156,14 @@ def _differs(one: Array, other: Array) -> bool:
 
 
 def _short(
-    games: EpisodeCache, what: str, returns: Array, strongest: str, zero: str, scope: ValidationBudget
+    episodes: EpisodeCache, what: str, returns: Array, reference: str, zero: str, budget: ValidationBudget
 ) -> CheckResult:
     """Whether returns on the few days fall clearly short of the reference controller's."""
-    days: Sequence[int] = scope.few
-    top = games.returns(strongest, days)
-    least = CLEARLY * max(float((top - games.returns(zero, days)).mean()), 0.0)
+    days: Sequence[int] = budget.few
+    top = episodes.returns(reference, days)
+    least = CLEARLY * max(float((top - episodes.returns(zero, days)).mean()), 0.0)
     mean, low, high = mean_interval(top - returns)
-    passed = mean >= least and mean > 0 and (scope.quick or low > 0)
+    passed = mean >= least and mean > 0 and (budget.quick or low > 0)
     demanded = f">= {least:.3g} ({CLEARLY:.0%} of the gain on {zero}), interval > 0"
     return CheckResult(
         "b", f"{what}: falls short by", format_interval(mean, low, high), demanded, bool(passed), f"{len(days)} days"

@@ -1,6 +1,6 @@
 """Stable-Baselines3: environments as a VecEnv, PPO models, and trained policies as controllers.
 
-What needs Stable-Baselines3 is imported when it is asked for: settings are read, and workers step, without it.
+Stable-Baselines3 is imported on first use: reading settings and stepping workers do not need it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dss_marl.integrations.sb3.settings import TrainingSettings
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.envs.task import Task
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy, used_columns
-from dss_marl.integrations.sb3.settings import TrainingSettings
 
 
 class LinearSchedule:

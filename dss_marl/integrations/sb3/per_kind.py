@@ -14,7 +14,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from dss_marl.envs.flattening import choices, width
+from dss_marl.envs.flattening import n_choices, width
 from dss_marl.integrations.sb3.vec_env import MASKS, to_sb3
 from dss_marl.integrations.vector import MakeEnv, UniformSpaces
 
@@ -111,8 +111,8 @@ class KindVecEnv(VecEnv):
         self.game, self.kind, self.rows = game, kind, rows
         self.action_width = width(action_space)
         self._size = width(observation_space)
-        masked = game.venv.has_attr(MASKS) and choices(action_space)
-        self.mask_width = choices(action_space) if masked else 0
+        masked = game.venv.has_attr(MASKS) and n_choices(action_space)
+        self.mask_width = n_choices(action_space) if masked else 0
         super().__init__(len(rows), deepcopy(observation_space), deepcopy(action_space))
 
     def seen(self) -> np.ndarray:

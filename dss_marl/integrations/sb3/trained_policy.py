@@ -1,4 +1,4 @@
-"""Trained policies as controllers: one for all agents, or one per kind."""
+"""Trained policies as controllers: one for all agents, or one per kind; and their files in a run's folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split
+from dss_marl._assets import replacing
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split_mask
 from dss_marl.envs.zone_env import ZoneEnv
 
-MODEL = "model.zip"
+POLICY = "policy.safetensors"  # what acts; loading it runs no code
+MODEL = "model.zip"  # SB3's own, from which SB3 can go on learning; loading it runs whatever is pickled in it
 
 
 class PolicyPerKind:
     """Trained models as a controller: each agent acts by its kind's model, deterministically.
 
     Args:
-        models: kind of agent -> an SB3 model with the spaces of one agent, apart from masks.
+        models: kind of agent -> an SB3 model, or its policy alone, with the spaces of one agent, apart from masks.
     """
 
     circuit_controls = False
@@ -28,27 +30,49 @@ class PolicyPerKind:
         self.models = dict(models)
 
     @classmethod
-    def load(cls, folder: Path, algorithm: str) -> PolicyPerKind:
-        """The best policies of a run.
+    def load(cls, folder: Path) -> PolicyPerKind:
+        """The best policies of a run; nothing in their files is executed.
+
+        Raises:
+            ValueError: the run has no policies per kind, or a file cannot be read.
+        """
+        return cls({kind: _read(path) for kind, path in cls._paths(folder, POLICY).items()})
+
+    @classmethod
+    def load_sb3(cls, folder: Path, algorithm: str) -> PolicyPerKind:
+        """The same from SB3's own files, whose authors can run any code as they are loaded.
 
         Args:
             folder: of the run.
             algorithm: that trained them, as in the run's settings.
 
         Raises:
-            ValueError: the run has no policies per kind.
+            ValueError: the run has no such files.
         """
-        stem, end = MODEL.split(".")
+        return cls({kind: _load_sb3(path, algorithm) for kind, path in cls._paths(folder, MODEL).items()})
+
+    def save(self, folder: Path, with_sb3: bool = False) -> list[Path]:
+        """Write the policies into the run's folder, ``with_sb3`` SB3's own files too; returns the paths."""
+        from dss_marl.integrations.sb3.policy_files import save_policy
+
+        paths = []
+        for kind, model in self.models.items():
+            save_policy(getattr(model, "policy", model), folder / _named(POLICY, kind))
+            paths.append(folder / _named(POLICY, kind))
+            if with_sb3:
+                paths.append(folder / _named(MODEL, kind))
+                with replacing(paths[-1]) as part:
+                    model.save(part)
+        return paths
+
+    @classmethod
+    def _paths(cls, folder: Path, file: str) -> dict[str, Path]:
+        """Kind -> its file."""
+        stem, end = file.split(".")
         paths = {path.stem.removeprefix(f"{stem}-"): path for path in sorted(folder.glob(f"{stem}-*.{end}"))}
         if not paths:
-            raise ValueError(f"{str(folder)!r} has no policy per kind; load it with SharedPolicy")
-        return cls({kind: _load(path, algorithm) for kind, path in paths.items()})
-
-    def save(self, folder: Path) -> None:
-        """Write each model into the run's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, model in self.models.items():
-            model.save(folder / MODEL.replace(".", f"-{kind}."))
+            raise ValueError(f"{str(folder)!r} has no policy per kind {stem}-*.{end}; {_hint(folder, file)}")
+        return paths
 
     def reset(self, env: ZoneEnv) -> None:
         """Check that the models match the environment.
@@ -90,42 +114,74 @@ class SharedPolicy(PolicyPerKind):
         self.model = model
 
     @classmethod
-    def load(cls, folder: Path, algorithm: str) -> SharedPolicy:
-        """The best policy of a run.
+    def load(cls, folder: Path) -> SharedPolicy:
+        """The best policy of a run; nothing in its file is executed.
+
+        Raises:
+            ValueError: the run has no shared policy, or its file cannot be read.
+        """
+        return cls(_read(cls._paths(folder, POLICY)[""]))
+
+    @classmethod
+    def load_sb3(cls, folder: Path, algorithm: str) -> SharedPolicy:
+        """The same from SB3's own file, whose author can run any code as it is loaded.
 
         Args:
             folder: of the run.
             algorithm: that trained it, as in the run's settings.
 
         Raises:
-            ValueError: the run has no shared policy.
+            ValueError: the run has no such file.
         """
-        if not (folder / MODEL).is_file():
-            raise ValueError(f"{str(folder)!r} has no shared policy {MODEL}; load_policy detects the type of a run")
-        return cls(_load(folder / MODEL, algorithm))
+        return cls(_load_sb3(cls._paths(folder, MODEL)[""], algorithm))
 
-    def save(self, folder: Path) -> None:
-        """Write the model into the run's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(folder / MODEL)
+    @classmethod
+    def _paths(cls, folder: Path, file: str) -> dict[str, Path]:
+        if not (folder / file).is_file():
+            raise ValueError(f"{str(folder)!r} has no shared policy {file}; {_hint(folder, file)}")
+        return {"": folder / file}
 
     def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:
         return ("",) * len(env.possible_agents)
 
 
-def _load(path: Path, algorithm: str) -> Any:
+def _named(file: str, kind: str) -> str:
+    """The file of a kind; of all agents, where the kind is empty."""
+    return file.replace(".", f"-{kind}.") if kind else file
+
+
+def _hint(folder: Path, file: str) -> str:
+    stem = MODEL.split(".", maxsplit=1)[0]
+    if file == POLICY and any(folder.glob(f"{stem}*.zip")):
+        return (
+            f"its {stem}*.zip is SB3's own, whose author can run any code as it is loaded: --trust (trust=True) loads "
+            "it if you trust them"
+        )
+    return "load_policy detects the type of a run"
+
+
+def _read(path: Path) -> Any:
+    from dss_marl.integrations.sb3.policy_files import read_policy
+
+    return read_policy(path)
+
+
+def _load_sb3(path: Path, algorithm: str) -> Any:
     from stable_baselines3.common.save_util import load_from_zip_file
 
     from dss_marl.integrations.sb3.models import algorithm_for
 
-    data = load_from_zip_file(path, load_data=True, device="cpu")[0] or {}
-    return algorithm_for(algorithm, data["action_space"]).load(path, device="cpu")
+    try:
+        data = load_from_zip_file(path, load_data=True, device="cpu")[0] or {}
+        return algorithm_for(algorithm, data["action_space"]).load(path, device="cpu")
+    except Exception as error:  # what is pickled in it can raise anything
+        raise ValueError(f"{str(path)!r} is no model of SB3, or only a part of one: {error}") from error
 
 
 def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[str, Any]) -> dict[str, Any]:
     from dss_marl.integrations.sb3.per_kind import predicted, takes_masks
 
-    seen = [split(observations[agent]) for agent in agents]
+    seen = [split_mask(observations[agent]) for agent in agents]
     masks = None
     if takes_masks(model):
         masks = np.stack([flat_mask(env.action_space(a), mask) for a, (_, mask) in zip(agents, seen, strict=True)])
@@ -134,7 +190,7 @@ def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[s
 
 
 def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
-    observed, acted = split(env.observation_space(agent))[0], flatten_space(env.action_space(agent))
+    observed, acted = split_mask(env.observation_space(agent))[0], flatten_space(env.action_space(agent))
     for name, mine, its in (("observation", model.observation_space, observed), ("action", model.action_space, acted)):
         if _form(mine) != _form(its):
             raise ValueError(

@@ -27,6 +27,7 @@ from dss_marl.integrations.vector import (
     copy_seeds,
     pickled,
 )
+from dss_marl.integrations.vector.copies import Interruption, check_rows
 
 MASKS = "action_masks"  # name used by sb3_contrib
 
@@ -176,7 +177,7 @@ class NativeVecEnv(RowVecEnv):
         super().__init__(self.copies.layout, n_envs, seed)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Start a step with actions (rows, ...)."""
+        """Start a step with actions (rows, ...); errors as ``ParallelCopies.step_async``."""
         self.copies.step_async(actions)
 
     def step_wait(self) -> Any:
@@ -224,15 +225,20 @@ class SuperSuitVecEnv(RowVecEnv):
             raise ValueError("make_env returned the same environment twice; it must build a new one at each call")
         template.close()
         self._known_masks: np.ndarray | None = None
+        self._interruption = Interruption(final=num_cpus > 0)  # SuperSuit's workers end with the first error
         super().__init__(template.layout, n_envs, seed)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Start a step with actions (rows, ...)."""
-        self.venv.step_async(actions)
+        """Start a step with actions (rows, ...); errors as ``ParallelCopies.step_async``."""
+        self._interruption.check()
+        check_rows(self.action_space, np.asarray(actions))
+        with self._interruption.noted():
+            self.venv.step_async(actions)
 
     def step_wait(self) -> Any:
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        with self._interruption.noted():
+            observations, rewards, dones, infos = self.venv.step_wait()
         self._known_masks = None
         if dones.any():
             self._fetch_reset_infos()
@@ -254,10 +260,13 @@ class SuperSuitVecEnv(RowVecEnv):
         return self._known_masks
 
     def _reset(self, starts: list[Start]) -> Any:
+        self._interruption.check(resetting=True)
         self._known_masks = None
         # SuperSuit numbers seeds per process and then per copy, so two copies would get the same: seed each by token
         self._post({token: ("prepare", start) for token, start in zip(self._tokens, starts, strict=True)})
-        observations = self.venv.reset()
+        with self._interruption.noted():
+            observations = self.venv.reset()
+        self._interruption.cause = ""
         self._fetch_reset_infos()
         return observations
 

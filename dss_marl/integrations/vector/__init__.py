@@ -1,7 +1,7 @@
 """Many environments at once: copies of one ParallelEnv, with their agents side by side as rows.
 
 A *copy* is one environment; a *row* is one agent of one copy. With A agents, copy k holds the rows k * A to
-k * A + A - 1, in the order of `possible_agents`. Masks travel beside the observations, see `FlattenedEnv`. Worker
+k * A + A - 1, in the order of `possible_agents`. Masks are separate from the observations, see `FlattenedEnv`. Worker
 processes import this package, so it imports neither torch nor a learning library.
 """
 

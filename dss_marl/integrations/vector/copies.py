@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.envs.flattening import ByAgent, plain
+from dss_marl.envs.flattening import ByAgent, flatten_env
 
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]  # a new environment at each call
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
@@ -76,7 +76,7 @@ class Copy(BaseParallelWrapper):
     """
 
     def __init__(self, make_env: MakeEnv) -> None:
-        env, self._plain = plain(_checked(make_env()))
+        env, self._plain = flatten_env(_checked(make_env()))
         self.layout = shared_layout(env)._replace(mask_width=self._plain.mask_width)
         super().__init__(env)
         self.reset_infos: Infos = []
@@ -142,6 +142,54 @@ def gather(space: spaces.Space[Any], parts: Sequence[Any], combine: Callable[[Se
     if isinstance(space, spaces.Dict):
         return {key: gather(inner, [part[key] for part in parts], combine) for key, inner in space.items()}
     return combine(parts)
+
+
+def check_rows(space: spaces.Space[Any], actions: np.ndarray) -> None:
+    """Whether an environment could take these actions (rows, ...); asked before any copy has moved.
+
+    Raises:
+        ValueError: NaN, or a choice that there is not; names the row.
+    """
+    bad = np.isnan(actions) if np.issubdtype(actions.dtype, np.inexact) else np.zeros(actions.shape, bool)
+    if isinstance(space, spaces.Discrete):
+        bad = bad | (actions < space.start) | (actions >= space.start + space.n)
+    elif isinstance(space, spaces.MultiDiscrete):
+        bad = bad | (actions < space.start) | (actions >= space.start + space.nvec)
+    if bad.any():
+        row = int(np.argwhere(bad)[0, 0])
+        raise ValueError(f"the action of row {row}, {actions[row]}, is not in {space}; no copy has moved")
+
+
+class Interruption:
+    """Whether the copies of a vector may go on: not after an error that only some of them know of.
+
+    Attributes:
+        cause: the error; "" where they may.
+        final: True if not even a reset mends it.
+    """
+
+    def __init__(self, final: bool = False) -> None:
+        self.cause = ""
+        self.final = final
+
+    def check(self, resetting: bool = False) -> None:
+        """Refuse to go on.
+
+        Raises:
+            RuntimeError: copies were interrupted; says by what, and the cure.
+        """
+        if self.cause and not (resetting and not self.final):
+            cure = "close these environments and build new ones" if self.final else "call reset first"
+            raise RuntimeError(f"some copies stepped and others did not after an error ({self.cause}); {cure}")
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note an error within, and raise it."""
+        try:
+            yield
+        except BaseException as error:
+            self.cause = f"{type(error).__name__}: {error}"
+            raise
 
 
 def _set_attr(env: ParallelEnv, name: str, value: Any) -> None:

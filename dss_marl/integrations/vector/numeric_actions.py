@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from dss_marl.envs.flattening import ByAgent, action_in, plain, width
+from dss_marl.envs.flattening import ByAgent, action_in, flatten_env, width
 
 
 class UniformSpaces(BaseParallelWrapper):
@@ -24,7 +24,7 @@ class UniformSpaces(BaseParallelWrapper):
     """
 
     def __init__(self, env: ParallelEnv) -> None:
-        super().__init__(plain(env)[0])
+        super().__init__(flatten_env(env)[0])
         agents = self.env.possible_agents
         self._own = {a: (self.env.observation_space(a), self.env.action_space(a)) for a in agents}
         self._widths = {a: width(done) for a, (_, done) in self._own.items()}

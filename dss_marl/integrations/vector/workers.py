@@ -18,7 +18,7 @@ import cloudpickle
 import numpy as np
 
 from dss_marl._plugins import file_modules
-from dss_marl.integrations.vector.copies import Block, Infos, Layout, MakeEnv, Start, gather
+from dss_marl.integrations.vector.copies import Block, Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
 
 
 class WorkerError(RuntimeError):
@@ -213,20 +213,34 @@ class ParallelCopies:
         self.layout = layouts[0]
         self.reset_infos: Infos = [{} for _ in range(n_envs * len(self.layout.agents))]
         self.masks: np.ndarray | None = None
+        self._interruption = Interruption()
 
     def reset(self, starts: Sequence[Start]) -> Any:
-        """Reset copy k with the seed and options of starts[k]; observations (rows, ...)."""
-        replies = self._exchange("reset", [(starts[block.copies.start : block.copies.stop],) for block in self._blocks])
+        """Reset copy k with the seed and options of starts[k]; observations (rows, ...).
+
+        After an error of one copy, steps are refused until a reset of all succeeds.
+        """
+        own = [(starts[block.copies.start : block.copies.stop],) for block in self._blocks]
+        with self._interruption.noted():
+            replies = self._exchange("reset", own)
+        self._interruption.cause = ""
         seen, masks, infos = zip(*replies, strict=True)
         self.masks = np.concatenate(masks) if self.layout.mask_width else None
         self.reset_infos = [info for copies in infos for copy in copies for info in copy]
         return gather(self.layout.observation_space, seen, np.concatenate)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Start a step of all copies with actions (rows, ...)."""
+        """Start a step of all copies with actions (rows, ...).
+
+        Raises:
+            ValueError: not one for each row, NaN, or a choice that there is not; no copy has moved.
+            RuntimeError: an error in the last step or reset left some copies ahead of others; reset first.
+        """
+        self._interruption.check()
         if len(actions) != len(self.reset_infos):
             raise ValueError(f"{len(actions)} actions for {len(self.reset_infos)} rows (copies x agents)")
         actions = np.array(actions)  # a copy for the environments, as for those in workers
+        check_rows(self.layout.action_space, actions)
         team = len(self.layout.agents)
         self._send("step", [(actions[b.copies.start * team : b.copies.stop * team],) for b in self._blocks])
 
@@ -238,7 +252,9 @@ class ParallelCopies:
             truncated (rows,) bool; and per row the environment's infos with "TimeLimit.truncated" and, where the copy
             ended, "terminal_observation".
         """
-        seen, masks, numbers, infos, reset_infos = zip(*(block.receive() for block in self._blocks), strict=True)
+        with self._interruption.noted():
+            replies = [block.receive() for block in self._blocks]
+        seen, masks, numbers, infos, reset_infos = zip(*replies, strict=True)
         self.masks = np.concatenate(masks) if self.layout.mask_width else None
         team = len(self.layout.agents)
         for block, ended in zip(self._blocks, reset_infos, strict=True):

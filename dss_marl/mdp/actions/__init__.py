@@ -1,4 +1,4 @@
-"""From an agent's action to its devices: slots, and the encodings."""
+"""From an agent's action to its devices: action layout and encodings."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ ENCODINGS: dict[str, type[Encoding]] = {
 
 
 def encoding_kind(name: str) -> type[Encoding]:
-    """The encoding called ``name``, or one's own as ``package.module:Class``, a subclass of Encoding or of a known one.
+    """The encoding called ``name``, or your own as ``package.module:Class``, a subclass of Encoding or of a known one.
 
     Raises:
         ValueError: unknown encoding; the message lists the known ones.

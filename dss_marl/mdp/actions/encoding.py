@@ -34,13 +34,13 @@ class DecodedActions:
 class Encoding(ABC):
     """Mapping between agents' actions and the joint action.
 
-    An encoding of one's own is a subclass that defines what is abstract here, or changes one that ships; a scenario
-    names it as ``actions: package.module:Class``. All agents' spaces must be alike for most learning libraries.
+    Your own encoding is a subclass that defines the abstract methods, or a subclass of a shipped one; a scenario names
+    it as ``actions: package.module:Class``. Most learning libraries require equal spaces for all agents.
 
     Args:
-        action_layout: which entry is whose.
+        action_layout: assignment of entries to agents.
         groups: the devices, kind by kind.
-        levels: choices of an entry that is a number by nature, where the encoding has choices only.
+        levels: number of choices of a continuous entry, if the encoding has only choices.
 
     Attributes:
         action_layout: assignment of entries to agents.

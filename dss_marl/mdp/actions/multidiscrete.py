@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dss_marl.grid.batches import check_one_state
+from dss_marl.grid.batch_axes import check_one_state
 from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.mdp.actions.encoding import DecodedActions, Encoding
 

@@ -12,7 +12,7 @@ from dss_marl.envs.task import build_task
 
 
 def test_agents_see_the_interval_they_act_in(env):
-    """Its load and sun, and the voltages that these cause with the devices as they are."""
+    """Its load and PV, and the voltages that these cause with the devices as they are."""
     rng = np.random.default_rng(1)
     env.reset(seed=1, options={"day": 172})
     day = env.task.profiles.day(172)
@@ -50,7 +50,7 @@ def test_voltages_may_be_observed_late(scenario):
 
 
 def test_what_if_commits_nothing(new_env):
-    """It tells what the step will bring, and leaves no mark."""
+    """It returns what the step will bring, and changes nothing."""
     asked, plain = new_env(), new_env()
     asked.reset(seed=1)
     plain.reset(seed=1)
@@ -92,11 +92,11 @@ def test_every_slot_with_a_label_moves_the_grid_and_no_other_does(new_env, task)
     at_rest = env.what_if(still(env))
     told = np.concatenate([zone.estimates for zone in task.zones])
     for agent, names in labels.items():
-        for slot, label in enumerate(names):
+        for entry, label in enumerate(names):
             moved = 0.0
             for value in (-1.0, 1.0):
                 actions = still(env)
-                actions[agent][slot] = value
+                actions[agent][entry] = value
                 after = env.what_if(actions)
                 moved = max(moved, np.abs(after.solution.v_pu - at_rest.solution.v_pu).max())
                 moved = max(
@@ -105,7 +105,7 @@ def test_every_slot_with_a_label_moves_the_grid_and_no_other_does(new_env, task)
             if label == "-":
                 assert moved < 1e-7, f"{agent}: padding moves the grid"
             elif moved <= 1e-4:  # a closing that would make a loop, curtailment without the right to it
-                place = task.agents.action_layout.place[env.possible_agents.index(agent), slot]
+                place = task.agents.action_layout.place[env.possible_agents.index(agent), entry]
                 values = np.tile([-1.0, 1.0], (task.agents.action_layout.size, 1))
                 assert not env.simulator.feasible(env.now, values)[place].all(), f"{agent}: {label} moves nothing"
 

@@ -9,8 +9,8 @@ from dss_marl import ZoneEnv, load_scenario
 
 def in_trouble(env):
     """Whether a scored node is outside 0.95 to 1.05 pu in the interval just operated."""
-    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
-    v = env.after.solution.v_pu[judged][env.after.solution.energised[judged]]
+    scored = np.concatenate([zone.scored_nodes for zone in env.task.zones])
+    v = env.after.solution.v_pu[scored][env.after.solution.energised[scored]]
     return bool((v < 0.95).any() or (v > 1.05).any())
 
 
@@ -39,18 +39,18 @@ def test_doing_nothing_violates_the_band_or_the_import_limit_on_most_days(new_en
 def test_the_trouble_is_where_agents_can_do_something(env):
     """A scored node that no action moves, such as one just behind the source, is never outside the band."""
     about_voltages(env)
-    judged = np.concatenate([zone.scored_nodes for zone in env.task.zones])
+    scored = np.concatenate([zone.scored_nodes for zone in env.task.zones])
     low, high = ({a: np.full(x.shape, s, np.float32) for a, x in still(env).items()} for s in (-1, 1))
-    worst = np.zeros(len(judged))
-    moved = np.zeros(len(judged))
+    worst = np.zeros(len(scored))
+    moved = np.zeros(len(scored))
     for day in env.days[:120:20]:
         env.reset(seed=1, options={"day": day})
         while env.agents:
             if env.now.step % 12 == 0:
                 change = env.what_if(high).solution.v_pu - env.what_if(low).solution.v_pu
-                moved = np.maximum(moved, np.abs(change)[judged])
+                moved = np.maximum(moved, np.abs(change)[scored])
             env.step(still(env))
-            v = env.after.solution.v_alive[judged]
+            v = env.after.solution.v_alive[scored]
             worst = np.maximum(worst, np.maximum(v - 1.05, 0.95 - v))
     assert (worst > 0).any()
     assert (moved[worst > 0] > 0.01).all()

@@ -42,9 +42,9 @@ def solve_day_qp(
         _activate_rows(answer, on, 0.0 * answer.reach)
     wanted = None
     for _ in range(_ROUNDS):
-        programme, entry, moves = _quadratic_program(stores, now, answers, slopes, radius, active)
-        _limit_fuel(programme, moves, answers, islands)
-        solution = programme.solve()
+        program, entry, moves = _quadratic_program(stores, now, answers, slopes, radius, active)
+        _limit_fuel(program, moves, answers, islands)
+        solution = program.solve()
         if solution is None:
             return None
         wanted = np.asarray(solution[entry])
@@ -64,29 +64,29 @@ def _quadratic_program(
     active: list[list[BoolArray]],
 ) -> tuple[SparseQP, IntArray, IntArray]:
     """The program with the active rows, and its variables of entries (T, n) and of column changes (T, m)."""
-    programme, low, high = SparseQP(), stores.low, stores.high
+    program, low, high = SparseQP(), stores.low, stores.high
     inside = np.clip(now, low, high)
-    entry = programme.add_variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
+    entry = program.add_variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
     steps, moves = len(now), []
     for part, own, slope in zip(stores.parts, stores.slices, slopes, strict=True):
         mine, here = entry[:, own], now[:, own]
         m = len(part.columns.injection)
-        move = programme.add_variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
+        move = program.add_variables(np.full((steps, m), -np.inf), np.full((steps, m), np.inf))
         entries, at = slope.tocoo(), np.arange(move.size)
         ends = -(slope @ here.ravel())
-        programme.add_rows(
+        program.add_rows(
             np.r_[at, entries.row],
             np.r_[move.ravel(), mine.ravel()[entries.col]],
             np.r_[np.ones(move.size), -entries.data],
             ends,
             ends,
         )
-        part.add_coupling(programme, mine, here)
+        part.add_coupling(program, mine, here)
         moves.append(move)
     together = np.hstack(moves)
     for move, answer, rows in zip(together, answers, active, strict=True):
-        _add_interval(programme, move, answer, rows)
-    return programme, entry, together
+        _add_interval(program, move, answer, rows)
+    return program, entry, together
 
 
 def _activate_rows(answer: LinearisedInterval, active: list[BoolArray], move: Array) -> bool:
@@ -101,19 +101,19 @@ def _activate_rows(answer: LinearisedInterval, active: list[BoolArray], move: Ar
     return found
 
 
-def _add_interval(programme: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
+def _add_interval(program: SparseQP, move: IntArray, answer: LinearisedInterval, active: list[BoolArray]) -> None:
     """Add an interval's cost as a function of its column changes (m)."""
-    programme.add_cost(move, answer.gradient)
+    program.add_cost(move, answer.gradient)
     free = np.flatnonzero(answer.curvature.any(1))
-    programme.add_quadratic(move[free], answer.curvature[np.ix_(free, free)])
+    program.add_quadratic(move[free], answer.curvature[np.ix_(free, free)])
     for rows, on in zip(answer.rows, active, strict=True):
         value, slopes, count = rows.value[on], rows.slopes[on], int(on.sum())
         if not count:
             continue
         paid = 1 if rows.highest else count
-        beyond = programme.add_variables(np.zeros(paid), np.full(paid, np.inf), rows.price[on][:paid])
+        beyond = program.add_variables(np.zeros(paid), np.full(paid, np.inf), rows.price[on][:paid])
         row, column = np.nonzero(slopes)
-        programme.add_rows(
+        program.add_rows(
             np.r_[row, np.arange(count)],
             np.r_[move[column], np.broadcast_to(beyond, count)],
             np.r_[slopes[row, column], -np.ones(count)],
@@ -122,15 +122,15 @@ def _add_interval(programme: SparseQP, move: IntArray, answer: LinearisedInterva
         )
 
 
-def _limit_fuel(programme: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
+def _limit_fuel(program: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
     """Limit the energy of grid-forming units over the day to their fuel; a penalised excess ensures feasibility."""
     dt_h = islands.dt_h
     for unit in np.flatnonzero(np.isfinite(islands.tanks)):
-        lacking = programme.add_variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
+        lacking = program.add_variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
         by = dt_h * np.array([answer.by[unit] for answer in answers])  # (T, m)
         step, column = np.nonzero(by)
         left = islands.tanks[unit] - dt_h * sum(float(answer.given[unit]) for answer in answers)
-        programme.add_rows(
+        program.add_rows(
             np.zeros(len(step) + 1),
             np.append(moves[step, column], lacking),
             np.append(by[step, column], -1.0),

@@ -107,11 +107,11 @@ class DeviceModel:
         """(m) the device of each column."""
         raise NotImplementedError
 
-    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+    def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
         """What holds between intervals, and what the stores are worth.
 
         Args:
-            programme: to extend.
+            program: to extend.
             entry: (T, n) variables of the entries.
             entries: (T, n) expansion point.
         """
@@ -121,13 +121,13 @@ class DeviceModel:
                 now, before = entry[step, waits], entry[step - 1, waits]
                 row, zero = np.arange(len(now)), np.zeros(len(now))
                 ones = np.ones(len(now))
-                programme.add_rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
+                program.add_rows(np.r_[row, row], np.r_[now, before], np.r_[ones, -ones], zero, zero)
 
     def lift_bans(self) -> None:
         """Forget what ``is_impossible`` forbade."""
 
     def is_impossible(self, solution: Array) -> bool:
-        """Whether a programme's solution does what the devices cannot; the next ``add_coupling`` forbids it."""
+        """Whether a program's solution is infeasible for the devices; the next ``add_coupling`` excludes it."""
         return False
 
 
@@ -223,29 +223,29 @@ class BatteryModel(_PowerModel):
         kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
-    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+    def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
         """See DeviceModel.add_coupling: the state of charge, which is worth something at the end."""
-        super().add_coupling(programme, entry, entries)
+        super().add_coupling(program, entry, entries)
         group, outlook = self.group, self.outlook
         steps, count, hour = outlook.steps, self.size, outlook.dt_h
         share = entry.reshape(steps, count, self.width)[..., 0]
         wear = outlook.through * group.kw * hour + _WASTE
         zero, ones = np.zeros((steps, count)), np.ones((steps, count))
-        given = programme.add_variables(zero, ones * (self._one_way >= 0), np.tile(wear, (steps, 1)))
-        taken = programme.add_variables(zero, ones * (self._one_way <= 0), np.tile(wear, (steps, 1)))
+        given = program.add_variables(zero, ones * (self._one_way >= 0), np.tile(wear, (steps, 1)))
+        taken = program.add_variables(zero, ones * (self._one_way <= 0), np.tile(wear, (steps, 1)))
         self._both = given, taken
         worth = np.zeros((steps, count))
         worth[-1] = -outlook.stored * group.kwh
-        soc = programme.add_variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
+        soc = program.add_variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
         row = np.arange(steps * count).reshape(steps, count)
-        programme.add_rows(
+        program.add_rows(
             np.stack([row, row, row]), np.stack([share, given, taken]), np.stack([ones, -ones, ones]), zero, zero
         )
         out = group.kw * hour / group.kwh / group.discharging * ones
         into = group.kw * hour / group.kwh * group.charging * ones
         start = zero.copy()
         start[0] = group.stored_kwh(self.device_state) / group.kwh
-        programme.add_rows(
+        program.add_rows(
             np.concatenate([row, row, row, row[1:]]),
             np.concatenate([soc, given, taken, soc[:-1]]),
             np.concatenate([ones, out, -into, -ones[1:]]),
@@ -281,19 +281,19 @@ class EVModel(_PowerModel):
             entries[stay_h > 0, device] = 2 * min(share, 1.0) - 1
         return entries
 
-    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+    def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
         """See DeviceModel.add_coupling."""
-        super().add_coupling(programme, entry, entries)
+        super().add_coupling(program, entry, entries)
         stays, group = self.stays, self.group
         kwh = stays.stay_h * (group.kw * group.efficiency)[stays.device, None] / 2  # of an entry above -1
-        lacking = programme.add_variables(
+        lacking = program.add_variables(
             np.zeros(len(stays.kwh)),
             np.full(len(stays.kwh), np.inf),
             np.where(stays.leaves, self.outlook.unmet * group.priority[stays.device], 0.0),
         )
         session, step = np.nonzero(kwh)
         due = stays.kwh - kwh.sum(1)
-        programme.add_rows(
+        program.add_rows(
             np.r_[session, np.arange(len(due))],
             np.r_[entry[step, stays.device[session]], lacking],
             np.r_[kwh[session, step], np.ones(len(due))],
@@ -302,4 +302,4 @@ class EVModel(_PowerModel):
         )
         if self.outlook.through:
             drawn = self.outlook.through * group.kw * self.stay_h / 2
-            programme.add_cost(entry, drawn)
+            program.add_cost(entry, drawn)

@@ -79,7 +79,7 @@ class FlexibleLoadModel(DeviceModel):
         size = entries.size
         return sp.csr_matrix((slope, (step * self.size + device, asked * self.size + device)), shape=(size, size))
 
-    def add_coupling(self, programme: SparseQP, entry: IntArray, entries: Array) -> None:
+    def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
         """See DeviceModel.add_coupling: what is shed for good, and what is owed at the end, as around the entries."""
-        super().add_coupling(programme, entry, entries)
-        programme.add_cost(entry, -self._worth)
+        super().add_coupling(program, entry, entries)
+        program.add_cost(entry, -self._worth)

@@ -77,7 +77,7 @@ def unsupported_reason(task: Task) -> str:
         elif isinstance(group, EVChargers) and group.act_every is not None:
             problem = "chargers that do not act at every step"
         elif isinstance(group, Regulators | Capacitors) and task.scenario.circuit_controls:
-            problem = f"{type(group).__name__} beside the circuit's own controls"
+            problem = f"{type(group).__name__} together with the circuit's own controls"
     return problem or volt_var.unsupported_moves(task, places(task))
 
 
@@ -107,16 +107,14 @@ class EnergyDay:
             self.positions.write(joint_action, self.positions.start, self.positions.start)
         self.total, self._befores, self._afters = self.play(self.plan)
         self._take_if_better(self._with_entries(self._stores.start(self._entries)))
-        if not np.isfinite(self.total):  # an island that goes dark where nobody sheds
+        if not np.isfinite(self.total):  # an island that collapses unless load is shed
             self._take_if_better(self._with_entries(self._stores.idle()))
         for rule in self._rules():
             plan = record_requests(task, day, rule)
             if plan is not None:
                 self._take_if_better(plan)
         if not np.isfinite(self.total):
-            raise ValueError(
-                f"day {day} of scenario {task.scenario.name!r}: its power flow fails where nobody controls"
-            )
+            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: its power flow fails without control")
         heaviest = int(np.argmax([abs(self._network.drawn_kw(after)) for after in self._afters]))
         self._network.measure_curvature(self._afters[heaviest])
 
@@ -218,8 +216,8 @@ class EnergyDay:
         intervals = IntervalModel(self.trials, self._befores, positions, self.plan)
         prices = positions.prices(self.trials, self._befores[0])
         rows = zip(self._afters, self.plan[:, intervals.places], strict=True)
-        anew = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE
-        known = None if anew else [(positions.of(after.setpoints), entries) for after, entries in rows]
+        remeasure = first or len(task.feeder.nodes) * task.scenario.steps < _LARGE
+        known = None if remeasure else [(positions.of(after.setpoints), entries) for after, entries in rows]
         search = DaySearch(intervals, positions, prices, known)
         volt_var.run_rounds(search, partial(positions.near, pairs=False))
         return self._take_if_better(search.requests())

@@ -14,7 +14,7 @@ def advance_unsolved(simulator: Simulator, after: GridState) -> GridState:
 
 
 def picked_up_kw(simulator: Simulator, now: GridState) -> Array:
-    """(J) what each load would draw if all were supplied, with what they draw more after the dark, >= 0 [kW]."""
+    """(J) what each load would draw if all were supplied, including cold-load pickup, >= 0 [kW]."""
     kw = np.maximum(-simulator.conditions.injections_kw(now.step), 0.0)
     if simulator.cold_load is not None:
         kw[simulator.cold_load.loads] *= simulator.cold_load.factors(now.device_state[simulator.cold_load_rows])
@@ -22,7 +22,7 @@ def picked_up_kw(simulator: Simulator, now: GridState) -> Array:
 
 
 def without_pickup(simulator: Simulator, now: GridState, step: int) -> GridState:
-    """The same state in another interval, with no load that was dark; its solution and telemetry stay."""
+    """The same state in another interval, without cold-load pickup; solution and telemetry are unchanged."""
     device_state = now.device_state.copy()
     device_state[simulator.cold_load_rows] = 0.0
     return now.replace(step=step, device_state=device_state)

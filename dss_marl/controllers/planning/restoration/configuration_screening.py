@@ -44,7 +44,7 @@ class ConfigurationScreening:
         sections = self._pickup.sections
         part, found = sections.parts(closed), []
         shut = [(s, part[a]) for s, (a, _) in sections.joins.items() if closed[s]]
-        shut += [(s, part[k]) for s, k in sections.supplies.items() if closed[s]]
+        shut += [(s, part[k]) for s, k in sections.feeder_ties.items() if closed[s]]
         for p in np.unique(part):
             key = (part == p).tobytes() + np.array([s for s, own in shut if own == p], np.int64).tobytes()
             found.append(self._number.setdefault(key, len(self._number)))

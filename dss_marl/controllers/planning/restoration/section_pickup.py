@@ -106,7 +106,7 @@ class SectionPickup:
         part, depth = self.sections.parts(closed), self.sections.depth(closed)
         home = self.entries.section[self.entries.load_shedders]
         tie = np.zeros(self.sections.count)
-        fed = [k for s, k in self.sections.supplies.items() if closed[s]]
+        fed = [k for s, k in self.sections.feeder_ties.items() if closed[s]]
         tie[fed] = self._limit[0][fed]
         left = self.sum_by_part(part, tie + self._limit[1])
         endless = part[list(self.sections.sources)]

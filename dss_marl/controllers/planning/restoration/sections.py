@@ -16,7 +16,7 @@ from dss_marl.devices.load_shedder import sections
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray, GridState, IntArray
 
-_FED = 0  # node of all supplies; section s is node s + 1
+_FED = 0  # node of all sources and feeder ties; section s is node s + 1
 
 
 class _Edge(NamedTuple):
@@ -38,7 +38,7 @@ class FeederSections:
         joins: row of Feeder.switches to the two sections that it connects.
         whole: rows that supply all phases of a section.
         moved: rows of lines that the task's switches control.
-        supplies: row of a feeder tie to its section.
+        feeder_ties: row of a feeder tie to its section.
         grid_forming_units: sections with a generator that can form an island.
         sources: sections with a source of the circuit.
     """
@@ -49,7 +49,7 @@ class FeederSections:
     joins: dict[int, tuple[int, int]]
     whole: frozenset[int]
     moved: frozenset[int]
-    supplies: dict[int, int]
+    feeder_ties: dict[int, int]
     grid_forming_units: tuple[int, ...]
     sources: frozenset[int]
 
@@ -91,7 +91,7 @@ class FeederSections:
             joins={s: pairs[0] for s, pairs in ends.items()},
             whole=frozenset(s for s, pairs in ends.items() if len(pairs) >= min(widths[list(pairs[0])])),
             moved=frozenset(moved),
-            supplies={s: home[s] for s in ties},
+            feeder_ties={s: home[s] for s in ties},
             grid_forming_units=tuple(home[s] for s in units),
             sources=frozenset(of_node[feeder.source_nodes].tolist()),
         )
@@ -107,19 +107,19 @@ class FeederSections:
 
     def depth(self, closed: BoolArray) -> IntArray:
         """(count) number of switches between each section and its supply; a large number without supply."""
-        beside: list[list[int]] = [[] for _ in range(self.count)]
+        neighbours: list[list[int]] = [[] for _ in range(self.count)]
         for s, (a, b) in self.joins.items():
             if closed[s]:
-                beside[a].append(b)
-                beside[b].append(a)
-        fed = [*self.sources, *(k for s, k in self.supplies.items() if closed[s])]
+                neighbours[a].append(b)
+                neighbours[b].append(a)
+        fed = [*self.sources, *(k for s, k in self.feeder_ties.items() if closed[s])]
         result = np.full(self.count, self.count, np.int64)
         for roots in (fed, self.grid_forming_units):  # grid-forming units supply the rest
             ahead = deque(k for k in roots if result[k] == self.count)
             result[list(ahead)] = 0
             while ahead:
                 here = ahead.popleft()
-                for other in beside[here]:
+                for other in neighbours[here]:
                     if result[other] > result[here] + 1:
                         result[other] = result[here] + 1
                         ahead.append(other)
@@ -129,7 +129,7 @@ class FeederSections:
         """(K, S) all switch states that supply each section that can be supplied by exactly one path.
 
         Edges are controlled lines with all phases of a section, feeder ties, and generators that form islands; K is the
-        number of different states among their spanning trees, with all supplies as one node. Lines with fewer phases
+        number of different states among their spanning trees, with all sources as one node. Lines with fewer phases
         are not switched. Empty if there are too many trees to enumerate.
 
         Args:
@@ -168,7 +168,7 @@ class FeederSections:
         node[np.isin(part, part[list(self.sources)])] = _FED
         ways = [(s, *pair) for s, pair in self.joins.items() if s in self.moved & self.whole]
         edges = [_Edge(s, int(node[a]), int(node[b])) for s, a, b in ways if a not in faulted and b not in faulted]
-        fed = [*((s, k) for s, k in self.supplies.items()), *((-1, k) for k in self.grid_forming_units)]
+        fed = [*((s, k) for s, k in self.feeder_ties.items()), *((-1, k) for k in self.grid_forming_units)]
         edges += [_Edge(s, _FED, int(node[k])) for s, k in fed if k not in faulted]
         return [edge for edge in dict.fromkeys(edges) if edge.a != edge.b]
 

@@ -23,7 +23,7 @@ _NONE = np.zeros(0, np.int64)  # positions that a plan decides
 
 
 class _Path(NamedTuple):
-    """The best path to some positions: what it earned, the state there, where it came from, what was asked (n)."""
+    """The best path to some positions: their returns, states, predecessors and joint actions (n)."""
 
     total: float
     state: GridState
@@ -45,7 +45,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         thorough: use four times the beam width.
 
     Raises:
-        ValueError: every path meets a power flow that fails.
+        ValueError: every path contains a failed power flow.
     """
     search = BeamSearch(task, day, _KEPT * (4 if thorough else 1))
     try:

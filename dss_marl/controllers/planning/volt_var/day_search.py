@@ -80,7 +80,7 @@ class DaySearch:
     def _follow_model(
         self, step: int, position: IntArray, start: IntervalOptimum, limit: IntArray, prices: Array
     ) -> tuple[IntArray, IntervalOptimum]:
-        """Where the model with moves wants to be, as the engine sees it; where it is, if that fails."""
+        """Optimum of the model with moves, confirmed by the engine; the start if that fails."""
         m = self._intervals
         if not len(position):
             return position, start

@@ -81,7 +81,7 @@ def unsupported_reason(task: Task) -> str:
 
 
 def unsupported_moves(task: Task, places: IntArray) -> str:
-    """What of a task no plan covers: devices that wait, levels at these places of the flat vector, chance, sharing."""
+    """Why no plan supports a task: waiting devices, levels at these entries, randomness, reward sharing; else ""."""
     scenario, problem = task.scenario, ""
     for group in task.device_groups:
         if isinstance(group, Regulators) and np.any(group.initial() > 0):

@@ -11,13 +11,13 @@ def circuit_edits(
     """Commands to run after the circuit's file.
 
     Args:
-        source_pu: voltage of the source [pu]; None keeps the file's.
-        load_v_pu: voltage range in which loads keep their model [pu]; None keeps the file's.
-        commands: the user's commands, which run first.
+        source_pu: voltage of the circuit's sources, all of them [pu]; None: the file's.
+        load_v_pu: range in which loads keep their model [pu]; None: the file's.
+        commands: the user's own, which run first.
     """
     edits = list(commands)
     if source_pu is not None:
-        edits.append(f"vsource.source.pu={source_pu!r}")
+        edits.append(f"batchedit vsource..* pu={source_pu!r}")  # whatever their names
     if load_v_pu is not None:
         low, high = load_v_pu
         edits.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")

@@ -1,4 +1,4 @@
-"""Leading batch axes for functions that know one state: called state by state, or refused with a reason."""
+"""Leading batch axes for functions of one state: called state by state, or refused with a clear error."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def by_state(of_one: Callable[..., np.ndarray], *arrays: np.ndarray | None) -> np.ndarray:
-    """``of_one`` of each state of a batch.
+    """Apply ``of_one`` to each state of a batch.
 
-    Once for each state, because a search through a graph has no vector form; ``of_one`` may remember its answers.
+    Called once per state, because a graph search has no vectorised form; ``of_one`` may cache its results.
 
     Args:
         of_one: takes one row (X) of each array.
-        arrays: (..., X), whose leading axes broadcast; None is passed on as it is.
+        arrays: (..., X), whose leading axes broadcast; None is passed unchanged.
 
     Raises:
-        ValueError: the batch is empty, so that the answer's shape is unknown.
+        ValueError: the batch is empty, so that the shape of the result is unknown.
     """
     given = [x for x in arrays if x is not None]
     if all(x.ndim == 1 for x in given):
@@ -31,10 +31,10 @@ def by_state(of_one: Callable[..., np.ndarray], *arrays: np.ndarray | None) -> n
 
 
 def check_one_state(x: np.ndarray, shape: Sequence[int], what: str) -> None:
-    """For functions whose answer is no array, or goes to one solver, and so cannot have batch axes.
+    """Refuse batch axes, for functions whose result is not an array or that use one solver.
 
     Raises:
-        ValueError: another shape; says which is expected and which came.
+        ValueError: another shape; the message gives the expected and the actual one.
     """
     if x.shape != tuple(shape):
-        raise ValueError(f"{what} must be of one state, shape {tuple(shape)}; got {x.shape}; take states one by one")
+        raise ValueError(f"{what} must be of one state, shape {tuple(shape)}; got {x.shape}; pass states one by one")

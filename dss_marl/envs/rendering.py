@@ -1,0 +1,31 @@
+"""Render modes of the environment, and the table of its zones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dss_marl.envs.task import Task
+from dss_marl.grid.state import GridState
+
+
+def check_render_mode(mode: str | None, known: Sequence[str], has_renderer: bool) -> None:
+    """Whether an environment can render so.
+
+    Raises:
+        ValueError: an unknown mode, or a picture without a renderer.
+    """
+    if mode not in (None, "human", *known):
+        raise ValueError(f"unknown render_mode {mode!r}; known: None, {', '.join(known)}")
+    if mode == "rgb_array" and not has_renderer:
+        raise ValueError(
+            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
+        )
+
+
+def zone_table(task: Task, title: str, day: int, state: GridState) -> str:
+    """The lowest and highest voltage of each zone, a line each."""
+    lines = [f"{title} day {day} step {state.step} hour {state.hour:05.2f}"]
+    for zone in task.zones:
+        v = state.solution.v_pu[zone.nodes]
+        lines.append(f"{zone.name}: {v.min():.4f} to {v.max():.4f} pu")
+    return "\n".join(lines)

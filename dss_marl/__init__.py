@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pettingzoo.utils import wrappers
 
@@ -24,6 +24,9 @@ from dss_marl.grid.state import GridState, Setpoints, Solution
 from dss_marl.mdp.observations import feature
 from dss_marl.zones import Zone
 
+if TYPE_CHECKING:
+    from dss_marl.experiments.recording import Recording, record
+
 __version__ = "0.1.0"
 __all__ = [
     "CentralEnv",
@@ -32,6 +35,7 @@ __all__ = [
     "GridState",
     "OpenDSSEngine",
     "PowerFlowError",
+    "Recording",
     "Scenario",
     "Setpoints",
     "Solution",
@@ -49,6 +53,7 @@ __all__ = [
     "open_engine",
     "parallel_env",
     "read_feeder",
+    "record",
     "synthetic_feeder",
 ]
 
@@ -135,6 +140,15 @@ def gym_env(
     """
     loaded = load_scenario(scenario, allow_code)
     return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
+
+
+def __getattr__(name: str) -> Any:
+    """``record`` and ``Recording``, found when asked for: experiments take longer to import than environments."""
+    if name not in ("record", "Recording"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dss_marl.experiments import recording
+
+    return getattr(recording, name)
 
 
 registration.register_all(parallel_env, env)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dss_marl.cli.console import say
+from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
 from dss_marl.cli.evaluate import evaluate
 from dss_marl.cli.list import list_
@@ -24,7 +25,7 @@ from dss_marl.cli.tune import tune
 from dss_marl.cli.validate import validate
 from dss_marl.cli.zones import zones
 
-COMMANDS = (show, zones, profiles, train, evaluate, tune, solve, validate, picture, suite)
+COMMANDS = (show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, suite)
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",

@@ -10,7 +10,7 @@ import typer
 
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import AllowCode, Split
-from dss_marl.cli.console import progress_bar, say
+from dss_marl.cli.console import progress_bar, saved, say
 from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.envs.scenario_files import load_scenario
@@ -33,11 +33,19 @@ def evaluate(
         bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
     ] = False,
     allow_code: AllowCode = False,
+    day: Annotated[int | None, typer.Option(help="Only the day of this number; a run's table stays as it is.")] = None,
+    series: Annotated[
+        Path | None,
+        typer.Option(help="With --day: folder for its voltages, powers, positions, actions and rewards as CSV."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, as table.md and table.json.")] = None,
 ) -> None:
     """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
-    from dss_marl.experiments.comparison import compare
+    from dss_marl.experiments.comparison import compare, compared_controllers, record_day
     from dss_marl.experiments.run_record import load_run
 
+    if series is not None and day is None:
+        raise ValueError("--series writes one day; give its number, as in --day 4")
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
@@ -47,9 +55,19 @@ def evaluate(
         def track(items: Iterable[str]) -> Iterable[str]:
             return progress.track(list(items), description="evaluating")
 
-        table = compare(run, names, split, days, track, trust, allow_code)
+        if day is None:
+            table = compare(run, names, split, days, track, trust, allow_code)
+        else:
+            scenario, found, _ = compared_controllers(run, names, trust, allow_code)
+            table, recordings = record_day(scenario, found, split, day, track)
     print_result_table(table, "learned" if is_run else None)
-    if is_run:
+    if series is not None:
+        for name, recording in recordings.items():
+            saved(recording.to_csv(series / name.replace(":", ".")))
+    if out is not None:
+        table.save(out, "learned" if is_run else None)
+        saved(out / "table.md")
+    if is_run and day is None:
         for remark in load_run(folder).remarks():
             say(f"note: {remark}")
         say(f"saved in {folder}")

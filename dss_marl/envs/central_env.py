@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dss_marl.envs.flattening import split_mask
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.mdp.actions import BoxEncoding, MultiDiscreteEncoding, encoding_kind
 from dss_marl.mdp.rewards import Term
@@ -48,24 +49,13 @@ class CentralEnv(gymnasium.Env):
         render_mode: str | None = None,
         renderer: Callable[[ZoneEnv], Any] | None = None,
     ) -> None:
-        if not issubclass(encoding_kind(scenario.actions), BoxEncoding | MultiDiscreteEncoding):
-            raise ValueError(
-                f"scenario {scenario.name!r} has actions {scenario.actions!r}, which do not form one array; "
-                "for one agent use actions='box' or 'multidiscrete'"
-            )
+        check_one_array(scenario)
         self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)
         task = self.env.task
         self.render_mode = render_mode
         self._used = task.agents.action_layout.used  # (A, W)
-        self._counts = task.encoding.counts[
-            task.agents.action_layout.place[self._used]
-        ]  # levels of each entry, 0: a number
         self.observation_space = self.env.state_space
-        self.action_space: spaces.Space[Any] = (
-            spaces.MultiDiscrete(self._counts)
-            if task.encoding.discrete
-            else spaces.Box(-1.0, 1.0, self._counts.shape, np.float32)
-        )
+        self.action_space = joint_action_space(task)
         zones = task.agents.zone.tolist()
         self._one_per_zone = [self.env.possible_agents[zones.index(z)] for z in sorted(set(zones))]
         self._empty = [z for z in range(len(task.zones)) if z not in zones]  # zones that are no agent's view
@@ -95,8 +85,9 @@ class CentralEnv(gymnasium.Env):
             ValueError: it has a wrong shape.
         """
         given = np.asarray(action)
-        if given.shape != self._counts.shape:
-            raise ValueError(f"the action has shape {given.shape}; it must be {self._counts.shape}, one per entry")
+        wanted = self.action_space.shape
+        if given.shape != wanted:
+            raise ValueError(f"the action has shape {given.shape}; it must be {wanted}, one per entry")
         task = self.env.task
         neutral = task.encoding.encode(task.default_action)
         rows = np.array([neutral[agent] for agent in self.env.possible_agents])
@@ -140,7 +131,7 @@ class CentralEnv(gymnasium.Env):
             for key, value in self._in_empty_zones().items():
                 info[key] += value
         if self.env.task.encoding.discrete:
-            self._mask = info["action_mask"] = self._allowed(observations)
+            self._mask = info["action_mask"] = joint_mask(self.env, observations)
         return info
 
     def _in_empty_zones(self) -> dict[str, float]:
@@ -154,11 +145,34 @@ class CentralEnv(gymnasium.Env):
         terms = {f"reward/{name}": weight * there(term) for name, (weight, term) in task.rewards.items()}
         return terms | {f"cost/{name}": there(cost) for name, cost in task.costs.items()}
 
-    def _allowed(self, observations: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """(choices,) all agents' masks without the padding."""
-        pieces = []
-        for a, agent in enumerate(self.env.possible_agents):
-            mask = split_mask(observations[agent])[1]
-            parts = mask if isinstance(mask, tuple) else (mask,)
-            pieces += [part for part, used in zip(parts, self._used[a], strict=True) if used]
-        return np.concatenate([part[:n] for part, n in zip(pieces, self._counts, strict=True)]).astype(bool)
+
+def check_one_array(scenario: Scenario) -> None:
+    """Check that the actions of all agents fit into one array.
+
+    Raises:
+        ValueError: they do not; names the encodings that do.
+    """
+    if not issubclass(encoding_kind(scenario.actions), BoxEncoding | MultiDiscreteEncoding):
+        raise ValueError(
+            f"scenario {scenario.name!r} has actions {scenario.actions!r}, which do not form one array; "
+            "for one agent use actions='box' or 'multidiscrete'"
+        )
+
+
+def joint_action_space(task: Task) -> spaces.Space[Any]:
+    """The space of all agents' actions one after the other without padding: a Box, or a MultiDiscrete."""
+    layout = task.agents.action_layout
+    counts = task.encoding.counts[layout.place[layout.used]]  # levels of each entry, 0: a number
+    return spaces.MultiDiscrete(counts) if task.encoding.discrete else spaces.Box(-1.0, 1.0, counts.shape, np.float32)
+
+
+def joint_mask(env: ZoneEnv, observations: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """(choices,) all agents' masks without the padding, entry by entry."""
+    layout = env.task.agents.action_layout
+    pieces = []
+    for a, agent in enumerate(env.possible_agents):
+        mask = split_mask(observations[agent])[1]
+        parts = mask if isinstance(mask, tuple) else (mask,)
+        counts = env.task.encoding.counts[layout.place[a]]
+        pieces += [part[:n] for part, n, used in zip(parts, counts, layout.used[a], strict=True) if used]
+    return np.concatenate(pieces).astype(bool)

@@ -20,6 +20,7 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
+from dss_marl.experiments.recording import Recording, record
 from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
@@ -56,27 +57,71 @@ def compare(
     Raises:
         ValueError: no run there, its policy or days are not those of its record, or an unknown controller.
     """
-    run = load_run(run_or_scenario) if isinstance(run_or_scenario, Path) else None
-    scenario = scenario_from(run.scenario, allow_code) if run is not None else run_or_scenario
-    assert isinstance(scenario, Scenario)
+    scenario, controllers, left_out = compared_controllers(run_or_scenario, names, trust, allow_code)
+    table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
+    if isinstance(run_or_scenario, Path):
+        clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
+        table.save(run_or_scenario, "learned")
+        draw(run_or_scenario, load_run(run_or_scenario), scenario, controllers, table)
+    return table
+
+
+def compared_controllers(
+    run_or_scenario: Path | Scenario,
+    names: Sequence[str] | None = None,
+    trust: bool = False,
+    allow_code: bool = False,
+) -> tuple[Scenario, dict[str, Controller], dict[str, str]]:
+    """The scenario, the controllers by name, and why others are left out; a run's policy is called ``learned``.
+
+    Args:
+        run_or_scenario, names, trust, allow_code: as for ``compare``.
+
+    Raises:
+        ValueError: as ``compare``.
+    """
     if isinstance(names, str):
         raise ValueError(f"names must be a list of controllers, such as [{names!r}]")
     learned: dict[str, Controller] = {}
-    if isinstance(run_or_scenario, Path) and run is not None:  # first, as it is quick to refuse
-        learned["learned"] = load_policy(run_or_scenario, trust)
+    if isinstance(run_or_scenario, Path):
+        run = load_run(run_or_scenario)
+        scenario = scenario_from(run.scenario, allow_code)
+        learned["learned"] = load_policy(run_or_scenario, trust)  # first, as it is quick to refuse
         check_days(run, scenario)
-    left_out: dict[str, str] = {}
+    else:
+        scenario = run_or_scenario
     if names is None:
         controllers, left_out = fitting_references(scenario)
     else:
-        controllers = {name: reference(name, scenario) for name in names}
-    controllers |= learned
-    table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
-    if isinstance(run_or_scenario, Path) and run is not None:
-        clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
-        table.save(run_or_scenario, "learned")
-        draw(run_or_scenario, run, scenario, controllers, table)
-    return table
+        controllers, left_out = {name: reference(name, scenario) for name in names}, {}
+    return scenario, controllers | learned, left_out
+
+
+def record_day(
+    scenario: Scenario,
+    controllers: Mapping[str, Controller],
+    split: str,
+    day: int,
+    progress: Callable[[Iterable[str]], Iterable[str]] = lambda items: items,
+) -> tuple[ComparisonTable, dict[str, Recording]]:
+    """One day under each controller: their key figures, and all that the day held.
+
+    Args:
+        scenario, controllers: as ``compared_controllers`` gives them.
+        split: of the environments.
+        day: its number; it need not belong to the split.
+        progress: as for ``compare``.
+
+    Raises:
+        ValueError: no such day, or a controller without a plan for it.
+    """
+    recordings = {}
+    for name in progress(controllers):
+        env = environment_for(controllers[name], scenario, split)
+        recordings[name] = record(env, controllers[name], day, name)
+        env.close()
+    figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
+    return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
 
 
 def tuned_droop(

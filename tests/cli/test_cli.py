@@ -1,5 +1,8 @@
 """The command line as a user types it."""
 
+import json
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -79,6 +82,51 @@ def test_train_and_evaluate_a_run(tmp_path):
     code, text = output("evaluate", str(folder), "--days", "2", "--controllers", "no_control")
     assert code == 0, text
     assert "learned" in text and "no_control" in text and "2 test days" in text
+    table = (folder / "table.json").read_text()
+    series = tmp_path / "series"
+    code, text = output("evaluate", str(folder), "--day", "4", "--controllers", "no_control", "--series", str(series))
+    assert code == 0, text
+    assert (series / "learned" / "voltages.csv").is_file() and (series / "no_control" / "actions.csv").is_file()
+    assert (folder / "table.json").read_text() == table  # of both days, still
+    recording = dss_marl.record(dss_marl.make("ieee13_volt_var", split="test"), str(folder), days=4)
+    assert recording.figures[0]["team_return"] == json.loads(table)["figures"]["learned"][0]["team_return"]
+
+
+def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):
+    chosen = ("evaluate", "ieee13_volt_var", "--controllers", "no_control,opendss_controls,own_plugins:HalfSun")
+    code, text = output(*chosen, "--day", "4", "--series", str(tmp_path / "series"), "--out", str(tmp_path / "table"))
+    assert code == 0, text
+    assert "1 test days" in text and "own_plugins:HalfSun" in text
+    assert sorted(path.name for path in (tmp_path / "series").iterdir()) == [
+        "no_control", "opendss_controls", "own_plugins.HalfSun",
+    ]  # fmt: skip
+    voltages = (tmp_path / "series" / "opendss_controls" / "voltages.csv").read_text().splitlines()
+    assert voltages[0].startswith("day,step,hour [h],sourcebus.1 [pu],") and len(voltages) == 1 + 96
+    table = json.loads((tmp_path / "table" / "table.json").read_text())
+    assert table["days"] == [4] and list(table["figures"]) == chosen[-1].split(",")
+    assert "no_control" in (tmp_path / "table" / "table.md").read_text()
+
+
+def test_series_without_a_day_are_refused(tmp_path):
+    code, text = output("evaluate", "ieee13_volt_var", "--series", str(tmp_path / "series"))
+    assert code == 2 and "--series writes one day; give its number, as in --day 4" in text
+    code, text = output("evaluate", "ieee13_volt_var", "--controllers", "best_known", "--day", "5")
+    assert code == 2 and "Traceback" not in text and "5" in text
+
+
+def test_a_dataset_is_written(tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    code, text = output("dataset", "case33_reconfiguration", "--days", "1", "--controller", "no_control")
+    assert code == 0, text
+    assert "saved case33_reconfiguration/no_control/central-v0" in text
+    assert (tmp_path / "case33_reconfiguration" / "no_control" / "zone_1-v0" / "data" / "main_data.hdf5").is_file()
+
+
+def test_a_dataset_without_minari_names_the_cure(monkeypatch):
+    monkeypatch.setitem(sys.modules, "minari", None)
+    code, text = output("dataset", "case33_reconfiguration", "--days", "1")
+    assert code == 2 and "datasets need minari: pip install 'dss_marl[offline]'" in text
 
 
 def test_a_run_is_replaced_only_on_request_and_a_useless_one_is_announced(tmp_path, monkeypatch):

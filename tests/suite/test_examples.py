@@ -7,13 +7,17 @@ import pytest
 from common import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-ARGUMENTS = {"train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"]}
+ARGUMENTS = {
+    "offline_cloning": ["--train-days", "1", "--test-days", "1"],
+    "train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"],
+}
+NEEDS = {"offline_cloning": "minari", "train_sb3": "stable_baselines3"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(path, tmp_path):
-    if path.stem == "train_sb3":
-        pytest.importorskip("stable_baselines3")
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem])
     done = subprocess.run(
         [sys.executable, str(path), *ARGUMENTS.get(path.stem, [])], cwd=tmp_path, capture_output=True, text=True
     )

@@ -2,9 +2,11 @@
 
 Two things differ from what a reader does: the number of training steps in ``learn(...)`` is reduced, and the working
 folder holds a small circuit under the name ``path/to/Master.dss``. Blocks are run as a module called ``my_module``, so
-that ``my_module:name`` finds functions that a block defines. A block after ``<!-- not run: reason -->`` is skipped.
+that ``my_module:name`` finds functions that a block defines. A block after ``<!-- not run: reason -->`` is skipped, and
+one after ``<!-- needs: pandas, xarray -->`` where one of these is not installed.
 """
 
+import importlib.util
 import re
 import sys
 import types
@@ -13,7 +15,10 @@ import pytest
 from common import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"(?P<skip><!-- not run: [^>]+ -->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<skip><!-- not run: [^>]+ -->\n+)?(<!-- needs: (?P<needs>[\w, ]+) -->\n+)?^```python\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 LEARNED = 64  # steps in place of those of the document
 MASTER = """
 Clear
@@ -33,7 +38,7 @@ def blocks(path):
     return [
         (text[: block.start("code")].count("\n") + 1, block["code"])
         for block in BLOCK.finditer(text)
-        if not block["skip"]
+        if not block["skip"] and all(map(importlib.util.find_spec, re.findall(r"\w+", block["needs"] or "")))
     ]
 
 

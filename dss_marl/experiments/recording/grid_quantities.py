@@ -1,0 +1,190 @@
+"""What a recording holds of the grid and its devices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dss_marl.devices import DeviceGroup
+from dss_marl.envs.task import Task
+from dss_marl.experiments.recording.quantity import Places, Quantity, Step, labelled
+from dss_marl.experiments.recording.table import Column
+from dss_marl.grid.state import IntArray
+
+_SYSTEM = (
+    Column("source_kw", "kW"),
+    Column("source_kvar", "kvar"),
+    Column("loss_kw", "kW"),
+    Column("price", "1/kWh"),
+    Column("team_reward", ""),
+    Column("failed", ""),
+)
+
+
+def grid_quantities(task: Task) -> list[Quantity]:
+    """Tables of the power flow and of what is set; those that would have no column included."""
+    system = Quantity(
+        "system", "power from the source, losses, price of energy, return, failure", "", _SYSTEM, of_step=_system
+    )
+    return [system, *_nodes_and_branches(task), *_injections(task), *_positions(task), *_grid_forming(task)]
+
+
+def _system(step: Step) -> list[float]:
+    if step.after is None:
+        return [*(np.nan,) * 4, step.team_reward, 1.0]
+    solution, price = step.after.solution, step.after.price[0]
+    grid = (solution.source_kw, solution.source_kvar, solution.loss_kw, price)
+    return [*map(float, grid), step.team_reward, 0.0]
+
+
+def _nodes_and_branches(task: Task) -> list[Quantity]:
+    feeder, places = task.feeder, Places(task)
+    nodes = tuple(places.at(node.rsplit(".", 1)[0], node, "pu") for node in feeder.nodes)
+    rated = np.array([b for b, row in enumerate(feeder.branches) if row.normal_amps > 0], np.int64)
+    branches = tuple(places.at(row.bus1, row.name, "1", row.kind) for row in (feeder.branches[b] for b in rated))
+    return [
+        Quantity(
+            "voltages",
+            "node voltage; 0 where de-energised",
+            "node",
+            nodes,
+            of_states=lambda _, after: after.solution.v_pu,
+        ),
+        Quantity(
+            "loadings",
+            "current over normal rating",
+            "branch",
+            branches,
+            of_states=lambda _, after: after.solution.loading[rated],
+        ),
+    ]
+
+
+def _injections(task: Task) -> list[Quantity]:
+    places = Places(task)
+    kw = tuple(places.at(row.bus, row.name, "kW", row.kind) for row in task.feeder.injections)
+    kvar = tuple(column._replace(unit="kvar") for column in kw)
+    return [
+        Quantity(
+            "kw_available",
+            "load as demanded and PV power as available, + into the grid",
+            "injection",
+            kw,
+            of_states=lambda _, after: after.forecast[0],
+        ),
+        Quantity(
+            "kw_set",
+            "active power as set, + into the grid",
+            "injection",
+            kw,
+            of_states=lambda _, after: after.setpoints.kw,
+        ),
+        Quantity(
+            "kw_served",
+            "active power as delivered, + into the grid",
+            "injection",
+            kw,
+            of_states=lambda _, after: after.solution.served_kw,
+        ),
+        Quantity(
+            "kvar_set",
+            "reactive power as set, + into the grid",
+            "injection",
+            kvar,
+            of_states=lambda _, after: after.setpoints.kvar,
+        ),
+    ]
+
+
+def _positions(task: Task) -> list[Quantity]:
+    feeder, places = task.feeder, Places(task)
+    zone_of = {int(row): zone.name for zone in task.zones for row in zone.taps}
+    taps = tuple(Column(t.name, "", "regulator", t.bus2, zone_of.get(k, "")) for k, t in enumerate(feeder.taps))
+    switches = tuple(places.at(row.bus, row.name, "", row.kind) for row in feeder.switches)
+    return [
+        Quantity("taps", "tap position, 0 = neutral", "tap", taps, of_step=lambda step: step.present.setpoints.tap),
+        Quantity(
+            "switches",
+            "1 where a switch, a capacitor step or a grid-forming unit is closed",
+            "switch",
+            switches,
+            of_step=lambda step: step.present.setpoints.closed.astype(np.int64),
+        ),
+    ]
+
+
+def _grid_forming(task: Task) -> list[Quantity]:
+    feeder, places = task.feeder, Places(task)
+    units = [feeder.switches[s] for s in feeder.grid_forming_units]
+    kw = tuple(places.at(row.bus, f"{row.name}.{phase}", "kW", row.kind) for row in units for phase in (1, 2, 3))
+    kvar = tuple(column._replace(unit="kvar") for column in kw)
+    meaning, axis = "output of grid-forming units by phase, + into the grid", "grid_forming_phase"
+    return [
+        Quantity("grid_forming_kw", meaning, axis, kw, of_states=lambda _, after: after.solution.grid_forming_kw),
+        Quantity("grid_forming_kvar", meaning, axis, kvar, of_states=lambda _, after: after.solution.grid_forming_kvar),
+    ]
+
+
+def device_quantities(task: Task) -> list[Quantity]:
+    """Tables of what devices store, owe, report and estimate; those that would have no column included."""
+    stores, stored = _devices(task, "kWh", "stored_kwh")
+    debtors, owed = _devices(task, "kWh", "unmet_kwh")
+    return [
+        Quantity(
+            "stored_kwh",
+            "energy stored at the end of the interval; negative where it is still to be drawn",
+            "store",
+            stores,
+            of_states=lambda _, after: after.stored_kwh[stored],
+        ),
+        Quantity(
+            "unmet_kwh",
+            "energy owed and not delivered, times the device's priority",
+            "debtor",
+            debtors,
+            of_states=lambda _, after: after.unmet_kwh[owed],
+        ),
+        Quantity(
+            "telemetry",
+            "what devices report of themselves",
+            "reading",
+            _readings(task),
+            of_states=lambda _, after: after.telemetry,
+        ),
+        _estimates(task),
+    ]
+
+
+def _devices(task: Task, unit: str, method: str) -> tuple[tuple[Column, ...], IntArray]:
+    """The devices of the groups that define a method of their own, and their places among all."""
+    places, columns, rows = Places(task), list[Column](), list[int]()
+    first = 0
+    for group, kind in zip(task.device_groups, task.zones[0].entries["kinds"], strict=True):
+        if getattr(type(group), method) is not getattr(DeviceGroup, method):
+            pairs = zip(group.buses, group.names, strict=True)
+            columns += [places.at(bus, name, unit, kind) for bus, name in pairs]
+            rows += range(first, first + group.size)
+        first += group.size
+    return tuple(columns), np.array(rows, np.int64)
+
+
+def _readings(task: Task) -> tuple[Column, ...]:
+    places = Places(task)
+    return tuple(
+        labelled(f"{name}: {label}", places.at(bus, name, "", kind))
+        for group, kind in zip(task.device_groups, task.zones[0].entries["kinds"], strict=True)
+        for bus, name in zip(group.buses, group.names, strict=True)
+        for label in group.telemetry_labels
+    )
+
+
+def _estimates(task: Task) -> Quantity:
+    names, places = task.feeder.nodes, Places(task)
+    nodes = [names[n] for zone in task.zones for n in zone.estimated]
+    held = np.concatenate([zone.estimates for zone in task.zones])  # where in the devices' state
+    return Quantity(
+        "estimates",
+        "node voltage as estimated, of the interval as agents saw it",
+        "estimated_node",
+        tuple(places.at(node.rsplit(".", 1)[0], node, "pu") for node in nodes),
+        of_states=lambda _, after: after.device_state[held],
+    )

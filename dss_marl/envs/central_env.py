@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dss_marl.envs.flattening import split
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.envs.zone_env import EnvRenderer, ZoneEnv
 from dss_marl.mdp.actions import BoxEncoding, MultiDiscreteEncoding, encoding_kind
 from dss_marl.mdp.rewards import Term
 from dss_marl.zones import over_zones
@@ -46,7 +46,7 @@ class CentralEnv(gymnasium.Env):
         scenario: Scenario,
         split: str = "train",
         render_mode: str | None = None,
-        renderer: Callable[[ZoneEnv], Any] | None = None,
+        renderer: EnvRenderer | None = None,
     ) -> None:
         if not issubclass(encoding_kind(scenario.actions), BoxEncoding | MultiDiscreteEncoding):
             raise ValueError(

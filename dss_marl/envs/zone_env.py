@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -27,6 +27,22 @@ from dss_marl.mdp.sensing import Sensing
 
 Infos = dict[str, dict[str, Any]]
 StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], Infos]
+
+
+class EnvRenderer(Protocol):
+    """Draws a running environment, which is handed one so that it needs no figures; ``plots.Renderer`` is one."""
+
+    def watch(self, env: ZoneEnv, rewards: Mapping[str, float], infos: Infos) -> None:
+        """Called after each step with what agents got, and after each reset without rewards."""
+
+    def frame(self, env: ZoneEnv) -> np.ndarray:
+        """(H, W, 3) uint8 picture of the last interval as operated; after a reset, of the coming one."""
+
+    def show(self, env: ZoneEnv) -> bool:
+        """The same in a window; False where there is no display."""
+
+    def close(self) -> None:
+        """Close the window."""
 
 
 class ZoneEnv(ParallelEnv):
@@ -57,13 +73,14 @@ class ZoneEnv(ParallelEnv):
         scenario: the task as data, or a Task already built.
         split: where days are drawn from at reset: train, validation or test.
         engine: a solver for the task's feeder, or the name of one as ``open_engine`` takes it; None opens OpenDSS.
-        render_mode: None, "ansi" (a table) or "rgb_array" (a picture of the feeder).
-        renderer: draws the picture of an environment; ``dss_marl.make`` hands over ``plots.render_feeder``.
+        render_mode: None, "ansi" (a table), "rgb_array" (a picture of the feeder and the day so far) or "human" (the
+            picture in a window; where there is no display or no matplotlib, the table is printed).
+        renderer: draws the picture, for this environment alone; ``dss_marl.make`` hands over a ``plots.Renderer``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
         "name": "dss_marl_v0",
-        "render_modes": ["ansi", "rgb_array"],
+        "render_modes": ["ansi", "rgb_array", "human"],
         "is_parallelizable": True,
         "render_fps": 4,
     }
@@ -74,7 +91,7 @@ class ZoneEnv(ParallelEnv):
         split: str = "train",
         engine: Engine | str | None = None,
         render_mode: str | None = None,
-        renderer: Callable[[ZoneEnv], Any] | None = None,
+        renderer: EnvRenderer | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
         _check_render_mode(render_mode, renderer)
@@ -183,7 +200,10 @@ class ZoneEnv(ParallelEnv):
                 part.reset(np.random.default_rng(stream))
         observations, levels = self.observation_model.observe(now), self.masks.levels(now)
         self.episode = EpisodeState(rng, observations, self.possible_agents[:], int(day), now=now, levels=levels)
-        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+        infos = self.step_info.at_reset(self.day, self._attacked(0))
+        if self.renderer is not None:
+            self.renderer.watch(self, {}, infos)
+        return self._observations(), infos
 
     def _observations(self) -> dict[str, Any]:
         return self.masks.observations(self.episode.observations.copy(), self.episode.levels)
@@ -249,9 +269,12 @@ class ZoneEnv(ParallelEnv):
         agents = self.agents
         if terminated or truncated:
             self.episode.agents = []
+        earned = dict(zip(agents, rewards.tolist(), strict=True))
+        if self.renderer is not None:
+            self.renderer.watch(self, earned, infos)
         return (
             self._observations(),
-            dict(zip(agents, rewards.tolist(), strict=True)),
+            earned,
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
             infos,
@@ -271,22 +294,26 @@ class ZoneEnv(ParallelEnv):
         return self.simulator.operate(self.now, self._request(actions).joint_action)[0]
 
     def render(self) -> Any:
-        """A table of the zones ("ansi") or a picture of the feeder ("rgb_array"); None without a render_mode."""
+        """What the ``render_mode`` asks for: a table of the zones, a picture, or None and a window."""
         if self.render_mode is None or self.now is None:
             return None
         if self.render_mode == "rgb_array":
             assert self.renderer is not None
-            return self.renderer(self)
+            return self.renderer.frame(self)
+        if self.render_mode == "ansi":
+            return self._table()
+        if self.renderer is None or not self.renderer.show(self):
+            print(self._table())
+        return None
+
+    def _table(self) -> str:
         state = self.after or self.now
+        assert state is not None
         lines = [f"{self.metadata['name']} day {self.day} step {state.step} hour {state.hour:05.2f}"]
         for zone in self.task.zones:
             v = state.solution.v_pu[zone.nodes]
             lines.append(f"{zone.name}: {v.min():.4f} to {v.max():.4f} pu")
-        text = "\n".join(lines)
-        if self.render_mode == "human":
-            print(text)
-            return None
-        return text
+        return "\n".join(lines)
 
     # --- copies ------------------------------------------------------------------------------------------------------
 
@@ -327,8 +354,10 @@ class ZoneEnv(ParallelEnv):
         self.engine.restart()
 
     def close(self) -> None:
-        """Give the solver back; ``reset`` opens it again."""
+        """Give the solver back, which ``reset`` opens again, and close the window."""
         self.engine.close()
+        if self.renderer is not None:
+            self.renderer.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on bitwise like the original, which therefore forgets its solver's history too."""
@@ -336,11 +365,11 @@ class ZoneEnv(ParallelEnv):
         return self.__dict__.copy()
 
 
-def _check_render_mode(render_mode: str | None, renderer: Callable[[ZoneEnv], Any] | None) -> None:
+def _check_render_mode(render_mode: str | None, renderer: EnvRenderer | None) -> None:
     known = ZoneEnv.metadata["render_modes"]
-    if render_mode not in (None, "human", *known):
+    if render_mode not in (None, *known):
         raise ValueError(f"unknown render_mode {render_mode!r}; known: None, {', '.join(known)}")
     if render_mode == "rgb_array" and renderer is None:
         raise ValueError(
-            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
+            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.Renderer(), or use dss_marl.make"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -63,6 +63,11 @@ class MapGeometry:
         k = (len(line) - 1) // 2
         across = line[k + 1] - line[k]
         return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
+
+    def fitted(self, width: float, height: float, most: float) -> MapGeometry:
+        """The same on a page of this size at most [pt], enlarged by ``most`` at most; dots and symbols keep their size."""
+        scale = min(width / self.width, height / self.height, most)
+        return replace(self, xy=scale * self.xy, width=scale * self.width, height=scale * self.height)
 
     def _arc(self, a: int, b: int) -> Array:
         """(n, 2) points of the arc between two buses that stays on the page and clear of other buses."""

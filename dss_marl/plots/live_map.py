@@ -24,7 +24,7 @@ from dss_marl.plots.feeder_map import (
     legend_sample,
     worst_voltages,
 )
-from dss_marl.plots.live_readings import DeviceReadings, TapReadings
+from dss_marl.plots.live_readings import DeviceReadings, TapReadings, place_of
 from dss_marl.plots.map_canvas import MapCanvas, empty_chart
 from dss_marl.plots.map_devices import OFF, draw_series, draw_shunts
 from dss_marl.plots.map_geometry import sheet_of
@@ -67,7 +67,8 @@ class LiveMap:
         self._branches, self._buses = _Branches(chart), _Buses(chart)
         self._moved = _points(chart, "o", 1.9 * sheet.symbol, 2.5, facecolors=MOVED, linewidths=0)
         self._faults = _Faults(chart, bool(task.scenario.faults))
-        chart.legend["just moved"] = legend_sample("o", MOVED, MOVED, 8)
+        if self._switches.artists or self._banks.artists or self._taps.artists:
+            chart.legend["just moved"] = legend_sample("o", MOVED, MOVED, 8)
         readings = (*self._taps.artists, *self._devices.artists)
         self.moving: tuple[Artist, ...] = (
             self._branches.lines, self._moved, *self._buses.artists, *self._switches.artists, *self._banks.artists,
@@ -96,7 +97,7 @@ class LiveMap:
         return count
 
     def draw_bar(self) -> None:
-        """The colour bar, to the right of the map."""
+        """The colour bar, to the right of the map, and a text above it."""
         draw_voltage_bar(self._chart, ScalarMappable(Normalize(LOWEST, HIGHEST), COLOURS), np.ones(1))
 
 
@@ -120,11 +121,11 @@ class _Branches:
         self._shut: BoolArray | None = None
         self.lines = LineCollection(sheet.lines, zorder=2, capstyle="round")
         chart.axes.add_collection(self.lines)
-        chart.legend["unloaded"] = Line2D([], [], color=LIVE, linewidth=THIN)
+        chart.legend["branch, unloaded"] = Line2D([], [], color=LIVE, linewidth=THIN)
         chart.legend["at its rating"] = Line2D([], [], color=LIVE, linewidth=FULL)
-        chart.legend["above"] = Line2D([], [], color=ALARM, linewidth=FULL + 0.6)
+        chart.legend["overloaded"] = Line2D([], [], color=ALARM, linewidth=FULL + 0.6)
         if self._openable:
-            chart.legend["open"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)))
+            chart.legend["open branch"] = Line2D([], [], color=GREY, linewidth=0.8, linestyle=(0, (3, 2)))
 
     def update(self, state: GridState, alive: BoolArray) -> None:
         """Widths and colours of a state; ``alive`` (B) tells which buses are energised."""
@@ -138,7 +139,7 @@ class _Branches:
         if self._shut is None or (shut != self._shut).any():
             self._shut = shut
             self.lines.set_linestyle(["solid" if one else (0, (3, 2)) for one in shut])
-        self.lines.set_linewidth(np.where(shut, THIN + (FULL - THIN) * np.minimum(loading, MOST), 0.8))
+        self.lines.set_linewidth(np.where(shut, THIN + (FULL - THIN) * np.minimum(loading, MOST), 0.8).tolist())
         live = alive[self._ends].all(1)
         self.lines.set_color(np.select([~shut, ~live, loading > 1], [GREY, DEAD, ALARM], LIVE).tolist())
 
@@ -161,7 +162,7 @@ class _Buses:
         self.artists = (self._rings, self._dots, self._dead)
         chart.legend["outside 0.95 to 1.05 pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
         if any(edge.can_open for edge in sheet.edges):
-            chart.legend["dead"] = legend_sample("X", "white", GREY, 6)
+            chart.legend["de-energised"] = legend_sample("X", "white", GREY, 6)
 
     def update(self, v_pu: Array) -> int:
         """Voltages (B), NaN where dead [pu]; returns how many are outside the band."""
@@ -218,7 +219,7 @@ class _Banks:
         """States (S) and which of them have changed; returns where."""
         for marker, rows in self._banks:
             marker.set_markeredgecolor(INK if closed[rows].any() else OFF)
-        return [marker.get_xydata()[0] for marker, rows in self._banks if switched[rows].any()]
+        return [place_of(marker) for marker, rows in self._banks if switched[rows].any()]
 
 
 class _Faults:

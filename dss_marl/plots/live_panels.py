@@ -11,17 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import FormatStrFormatter, MultipleLocator
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator, MultipleLocator
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, mixed, zone_colours
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, minus_signs, mixed, zone_colours
 
-BAND, CURSOR = mixed(PALETTE[0], "white", 0.55), INK
+BAND, BEYOND, CURSOR = mixed(PALETTE[0], "white", 0.55), mixed(ALARM, "white", 0.35), INK
 LOWEST, HIGHEST = 0.93, 1.07  # of the strip, unless a day goes beyond [pu]
+GROWTH = 0.1  # then its limits are multiples of this, as everything that stays is drawn again [pu]
 ROW, LEAST = 62.0, 15.0  # height of an agent's row at most and at least [pt]
 TALL = 33.0  # from this height a row has its action below its name [pt]
-BAR = 9.0  # width of an action's bar at most [pt]
+ZERO = 0.8  # height of a bar at 0 [pt]
+BAR = 18.0  # width of an action's bar at most [pt]
 
 
 def clock(hour: float) -> str:
@@ -31,28 +33,34 @@ def clock(hour: float) -> str:
 
 
 class DayStrip:
-    """Lowest and highest scored voltage of the day so far, with the band and a cursor.
+    """Lowest and highest scored voltage of the day so far, with the band and a cursor; red outside 0.95 to 1.05 pu.
 
     Attributes:
         moving: artists that change.
+        above: artists that stay and lie above those.
     """
 
     def __init__(self, axes: Axes, task: Task) -> None:
         spec = task.scenario
-        self._axes, self._dt_h = axes, spec.dt_h
+        self._axes = axes
         hours = spec.start_hour + spec.dt_h * np.arange(spec.steps + 1)
         nothing = np.full(spec.steps, np.nan)
-        for limit in (V_LOW, V_HIGH):
-            axes.axhline(limit, color=ALARM, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
-        self._band = axes.stairs(nothing, hours, baseline=nothing, fill=True, color=BAND, linewidth=0, zorder=1)
+        fills = [
+            axes.stairs(nothing, hours, baseline=nothing, fill=True, color=colour, linewidth=0)
+            for colour in (BAND, BEYOND, BEYOND)
+        ]
+        self._fills = fills  # all, what is too high, what is too low
         self._edges = [axes.stairs(nothing, hours, baseline=None, color=PALETTE[0], linewidth=1.1) for _ in range(2)]
-        (self._cursor,) = axes.plot([hours[0]] * 2, [0, 1], color=CURSOR, linewidth=1.2, zorder=4)
+        (self._cursor,) = axes.plot([hours[0]] * 2, [0, 1], color=CURSOR, linewidth=1.2)
         self._cursor.set_transform(axes.get_xaxis_transform())
-        self.moving: tuple[Artist, ...] = (self._band, *self._edges, self._cursor)
+        style: dict[str, Any] = {"color": ALARM, "linewidth": 0.9, "linestyle": (0, (4, 2))}
+        self.moving: tuple[Artist, ...] = (*fills, *self._edges, self._cursor)
+        self.above: tuple[Artist, ...] = tuple(axes.axhline(limit, **style) for limit in (V_LOW, V_HIGH))
         axes.set(xlim=(hours[0], hours[-1]), ylim=(LOWEST, HIGHEST))
         span = float(hours[-1] - hours[0])
         axes.xaxis.set_major_locator(MultipleLocator(next(step for step in (0.5, 1, 3) if span / step <= 10)))
         axes.xaxis.set_major_formatter(lambda hour, _: clock(hour))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.2f"))
         axes.tick_params(labelsize=8, colors=INK, length=2.5)
         axes.grid(axis="x", color="#ececec", linewidth=0.6)
@@ -62,19 +70,22 @@ class DayStrip:
 
     def update(self, low: Array, high: Array, hour: float) -> bool:
         """The day so far, (T) each and NaN from now on [pu], and the time; returns whether the axis had to grow."""
-        self._band.set_data(values=high, baseline=low)
+        above, below = np.maximum([high, low], V_HIGH), np.minimum([high, low], V_LOW)
+        for fill, (ceiling, floor) in zip(self._fills, ((high, low), above, below), strict=True):
+            fill.set_data(values=ceiling, baseline=floor)  # type: ignore[arg-type]  # an array too
         for edge, values in zip(self._edges, (low, high), strict=True):
             edge.set_data(values=values)
         self._cursor.set_xdata([hour, hour])
         bottom, top = self._axes.get_ylim()
         known = ~np.isnan(low)
-        needed = min(bottom, float(low[known].min(initial=bottom))), max(top, float(high[known].max(initial=top)))
-        if needed == (bottom, top):
+        lowest, highest = float(low[known].min(initial=bottom)), float(high[known].max(initial=top))
+        if lowest >= bottom and highest <= top:
             return False
-        margin = 0.02
-        self._axes.set_ylim(
-            needed[0] - margin * (needed[0] < bottom), needed[1] + margin * (needed[1] > top)
-        )
+        if lowest < bottom:
+            bottom = GROWTH * np.floor(lowest / GROWTH)
+        if highest > top:
+            top = GROWTH * np.ceil(highest / GROWTH)
+        self._axes.set_ylim(bottom, top)
         return True
 
 
@@ -121,28 +132,26 @@ class AgentColumn:
             x += 7 + 4.1 * size / 7.5 * len(name) + gap
 
     def _place_bars(self, axes: Axes, task: Task, hues: Sequence[str]) -> None:
-        """Where each entry of the joint action has its bar."""
+        """Where each entry of the joint action has its bar: middle, foot and half the height."""
         layout = task.agents.action_layout
         kind = np.concatenate([np.full(count * width, k) for k, (count, width) in enumerate(layout.shapes)])
-        places, entries = [], []
-        for agent, row in enumerate(self._rows):
-            own = np.flatnonzero(layout.entry_agent == agent)
-            step = min(BAR, row.bars_width / max(len(own), 1))
-            places += [(row.bars_x + (k + 0.5) * step, row.bars_y, row.bars_half) for k in range(len(own))]
-            entries += own.tolist()
-            row.track(axes, len(own) * step)
-        self._entries, self._places = np.array(entries, np.int64), np.array(places).reshape(-1, 3)
-        most = max((len(np.flatnonzero(layout.entry_agent == a)) for a in range(len(self._rows))), default=1)
-        width = 0.72 * min(BAR, self._rows[0].bars_width / max(most, 1))
-        self._bars = LineCollection([], linewidths=width, capstyle="butt", zorder=3)
+        own = [np.flatnonzero(layout.entry_agent == agent) for agent in range(len(self._rows))]
+        step = min(BAR, self._rows[0].bars_width / max(1, *map(len, own), 1))
+        places = []
+        for row, entries in zip(self._rows, own, strict=True):
+            places += [(row.bars_x + (k + 0.5) * step, row.bars_y, row.bars_half) for k in range(len(entries))]
+            row.track(axes, len(entries) * step)
+        self._entries, self._places = np.concatenate(own), np.array(places).reshape(-1, 3)
+        self._bars = LineCollection([], linewidths=0.72 * step, capstyle="butt", zorder=3)
         self._bars.set_color([hues[k % len(hues)] for k in kind[self._entries]])
         axes.add_collection(self._bars)
 
     def update(self, action: Array, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
         """The joint action (F), and what each agent got and was told; without rewards none has acted yet."""
         x, y, half = self._places.T
-        top = y + half * (np.clip(action[self._entries], -1, 1) if rewards else 0.0)
-        self._bars.set_segments(np.stack([np.stack([x, y], -1), np.stack([x, top], -1)], axis=1))
+        share = np.clip(action[self._entries], -1, 1) if rewards else np.zeros(len(x))
+        foot = y - np.where(share < 0, -ZERO, ZERO)  # so that 0 is seen too
+        self._bars.set_segments([*np.stack([x, foot, x, y + half * share], axis=1).reshape(-1, 2, 2)])
         for row, agent in zip(self._rows, self._shown, strict=True):
             row.update(rewards.get(agent), infos.get(agent, {}))
 
@@ -181,7 +190,7 @@ class _Row:
 
     def update(self, reward: float | None, info: Mapping[str, Any]) -> None:
         """What the agent got, and what of its requests was cut."""
-        self._reward.set_text("" if reward is None else f"{reward:.3g}".replace("-", "−"))
+        self._reward.set_text("" if reward is None else minus_signs(f"{reward:.3g}"))
         words = ("limited", "refused") if self._tall else ("lim.", "ref.")
         counts = [f"{int(info.get(key, 0))} {word}" for key, word in zip(("limited", "refused"), words, strict=True)
                   if info.get(key, 0)]  # fmt: skip

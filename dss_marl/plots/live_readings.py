@@ -14,19 +14,20 @@ from matplotlib.text import Text
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.plots.map_canvas import MapCanvas
-from dss_marl.plots.style import GREY, INK, PALETTE, drawn_size
+from dss_marl.plots.style import GREY, INK, PALETTE, drawn_size, minus_signs
 
 SIZE = 7.0  # of readings [pt]
 GAUGE, HIGH = 4.2, 15.0  # width and height of a gauge [pt]
 GIVEN, TAKEN, CHARGE = PALETTE[0], PALETTE[7], PALETTE[2]  # kvar into the grid, kvar out of it, charge
 CHARGE_LABEL = "state of charge [1]"
+OFF_KW = 0.05  # below this a unit counts as off
 TIGHT = 0.06  # share of a reading that may lie on something
 
 
 def kilowatts(kw: float) -> str:
-    """A power as a reading [kW]: three digits, a real minus sign."""
-    text = f"{kw:.0f}" if abs(kw) >= 9.95 else f"{kw:.1f}"
-    return text.replace("-0.0", "0.0").replace("-", "−") + " kW"
+    """A power as a reading [kW]: a decimal below 10, a real minus sign."""
+    text = f"{kw:.0f}" if abs(kw) >= 9.95 or abs(kw) < 0.05 else f"{kw:.1f}"
+    return minus_signs(text.replace("-0", "0") if abs(kw) < 0.05 else text) + " kW"
 
 
 class TapReadings:
@@ -43,8 +44,8 @@ class TapReadings:
             own = rows.get(frozenset((edge.a, edge.b)), [])
             if own:
                 own.sort(key=lambda r: chart.feeder.taps[r].phases)
-                text = _reading(chart, " ".join(["−16"] * len(own)))
-                box, place = np.array(drawn_size(text)), marker.get_xydata()[0]
+                text = _reading(chart, minus_signs(" ".join(["-16"] * len(own))))
+                box, place = np.array(drawn_size(text)), place_of(marker)
                 spot = chart.room.place_beside(place, 0.6 * chart.sheet.symbol + 1, box, 1.0)
                 if spot is not None:
                     text.set_position((float(spot[0]), float(spot[1])))
@@ -57,7 +58,7 @@ class TapReadings:
         """Positions (R) and those before; returns where one has moved."""
         moved = []
         for text, rows, place in self._readings:
-            text.set_text(" ".join(f"{position:+d}".replace("+0", "0").replace("-", "−") for position in tap[rows]))
+            text.set_text(minus_signs(" ".join(f"{one:+d}" if one else "0" for one in tap[rows])))
             changed = bool((tap[rows] != last[rows]).any())
             text.set_fontweight("bold" if changed else "normal")
             if changed:
@@ -90,7 +91,7 @@ class DeviceReadings:
         self._devices = []
         for (bus, kind), marker in shunts.items():
             if (bus, kind) in rows:
-                device = self._placed(chart, kind, np.array(rows[bus, kind]), marker.get_xydata()[0])
+                device = self._placed(chart, kind, np.array(rows[bus, kind]), place_of(marker))
                 if device is not None:
                     self._devices.append(device)
         self._source = self._import_reading(chart, task, shunts)
@@ -115,31 +116,32 @@ class DeviceReadings:
         return {"inverter": 0.5, "battery": 0.0}
 
     def _placed(self, chart: MapCanvas, kind: str, rows: IntArray, place: Array) -> _Device | None:
+        """A reading with its gauge on the side of the device; the gauge alone, or None, where there is no room."""
         gauge = GAUGE + 2 if kind in self._gauges else 0.0
         text = _reading(chart, kilowatts(-float(self._rating[rows].sum())))
         box = np.array(drawn_size(text))
         whole = np.array([box[0] + gauge, max(box[1], HIGH + 2 if gauge else 0.0)])
         reach = 0.55 * chart.sheet.symbol + 1
         spot = chart.room.place_beside(place, reach, whole, TIGHT)
-        if spot is not None:
-            text.set(x=float(spot[0] + gauge / 2), y=float(spot[1]))
-        else:
+        if spot is None:
             text.remove()
-            spot = None if not gauge else chart.room.place_beside(place, reach, np.array([GAUGE + 1, HIGH + 2]), TIGHT)
-            if spot is None:
-                return None
-            return _Device(kind, rows, None, spot - np.array([0, HIGH / 2]))
-        return _Device(kind, rows, text, spot - np.array([(whole[0] - GAUGE) / 2, HIGH / 2]))
+            alone = np.array([GAUGE + 1, HIGH + 2])
+            spot = chart.room.place_beside(place, reach, alone, TIGHT) if gauge else None
+            return None if spot is None else _Device(kind, rows, None, spot - np.array([0, HIGH / 2]))
+        side = -1 if spot[0] < place[0] - whole[0] / 2 else 1  # of the device on which the reading lies
+        near = float(spot[0] - side * whole[0] / 2)
+        text.set(x=near + side * gauge, y=float(spot[1]), ha="left" if side > 0 else "right")
+        return _Device(kind, rows, text, np.array([near + side * GAUGE / 2, spot[1] - HIGH / 2]))
 
     def _import_reading(self, chart: MapCanvas, task: Task, shunts: dict[tuple[str, str], Line2D]) -> Text | None:
         """What the feeder imports, next to the source."""
         text = _reading(chart, kilowatts(-max(1.0, float(-task.feeder.nominal_kw[task.feeder.loads].sum()))))
-        place = shunts[task.feeder.source_bus, "source"].get_xydata()[0]
+        place = place_of(shunts[task.feeder.source_bus, "source"])
         spot = chart.room.place_beside(place, 0.7 * chart.sheet.symbol + 1, np.array(drawn_size(text)), 0.3)
         if spot is None:
             text.remove()
             return None
-        text.set(x=float(spot[0]), y=float(spot[1]))
+        text.set(x=float(spot[0]), y=float(spot[1]), fontweight="normal")
         return text
 
     def update(self, state: GridState, last: GridState) -> None:
@@ -149,7 +151,9 @@ class DeviceReadings:
             if device.text is not None:
                 power = float(kw[device.rows].sum())
                 device.text.set_text(kilowatts(power))
-                turned = device.kind != "inverter" and (abs(power) < 0.05) != (abs(float(was[device.rows].sum())) < 0.05)
+                turned = device.kind != "inverter" and (abs(power) < 0.05) != (
+                    abs(float(was[device.rows].sum())) < 0.05
+                )
                 device.text.set_fontweight("bold" if turned else "normal")
         if self._source is not None:
             self._source.set_text(kilowatts(float(state.solution.source_kw)))
@@ -169,6 +173,11 @@ class DeviceReadings:
             colour = GIVEN if share > 0 else TAKEN
         ends = device.foot + HIGH * np.array([[0, empty], [0, np.clip(empty + share, 0, 1)]])
         return ends, colour
+
+
+def place_of(marker: Line2D) -> Array:
+    """(2) where a symbol stands."""
+    return np.asarray(marker.get_xydata(), float)[0]
 
 
 def _reading(chart: MapCanvas, widest: str) -> Text:

@@ -65,7 +65,7 @@ class MapGeometry:
         return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
 
     def fitted(self, width: float, height: float, most: float) -> MapGeometry:
-        """The same on a page of this size at most [pt], enlarged by ``most`` at most; dots and symbols keep their size."""
+        """The same on a page of at most this size [pt], enlarged by at most ``most``; symbols keep their size."""
         scale = min(width / self.width, height / self.height, most)
         return replace(self, xy=scale * self.xy, width=scale * self.width, height=scale * self.height)
 

@@ -17,12 +17,12 @@ from dss_marl.plots.feeder_map import map_order
 from dss_marl.plots.layers import Layers
 from dss_marl.plots.live_map import LiveMap
 from dss_marl.plots.live_panels import AgentColumn, DayStrip, clock
-from dss_marl.plots.style import ALARM, GREY, INK, fit_width, new_figure
+from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, minus_signs, new_figure
 from dss_marl.plots.window import Window
 from dss_marl.profiles.splits import split_of
 
 WIDTH, HEIGHT, DPI = 900.0, 600.0, 96  # of a frame [pt]: 1200 by 800 pixels
-HEAD, FOOT, STRIP, COLUMN, BAR = 28.0, 34.0, 96.0, 190.0, 62.0  # title, legend, day so far, agents, colour bar [pt]
+HEAD, FOOT, STRIP, COLUMN, BAR = 28.0, 38.0, 96.0, 190.0, 62.0  # title, legend, day so far, agents, colour bar [pt]
 MARGIN = 10.0  # [pt]
 
 
@@ -135,13 +135,14 @@ class _Page:
         self._agents = AgentColumn(column, task, COLUMN, height)
         self._map.draw_bar()
         self._title, self._clock, self._score = self._head()
-        self._outside = figure.text(
-            1 - (COLUMN + 2 * MARGIN) / WIDTH, 1 - (HEAD + 6) / HEIGHT, "", ha="right", va="top", fontsize=8
-        )
+        bar = figure.axes[-1].get_position()
+        self._outside = figure.text(bar.x0 - 4 / WIDTH, bar.y1 + 14 / HEIGHT, "", ha="left", va="bottom", fontsize=8)
         self._legend(map_width)
         texts = (self._title, self._clock, self._score, self._outside)
         self._layers = Layers(
-            figure, (*self._map.moving, *self._strip.moving, *self._agents.moving, *texts), self._map.above
+            figure,
+            (*self._map.moving, *self._strip.moving, *self._agents.moving, *texts),
+            (*self._map.above, *self._strip.above),
         )
 
     def frame(self, env: ZoneEnv, day: _Day, controller: str) -> np.ndarray:
@@ -149,7 +150,7 @@ class _Page:
         state = env.after or env.now
         assert state is not None
         count = self._map.update(env.before, state)
-        self._outside.set_text(f"{count:,} of {len(self.task.feeder.buses):,} buses outside")
+        self._outside.set_text(f"{count:,} of {len(self.task.feeder.buses):,}\nbuses outside")
         self._outside.set_color(ALARM if count else GREY)
         self._agents.update(state.action, day.rewards, day.infos)
         self._write_head(env, state, day, controller)
@@ -167,7 +168,7 @@ class _Page:
         words = [f"{when.day} {when:%B}", *([stress.replace("_", " ")] if stress else [])]
         begun = f"interval {state.step + 1} of {spec.steps}" if day.rewards else "at reset"
         self._clock.set_text(f"{', '.join(words)}   {clock(state.hour)}   {begun}")
-        total = f"return {day.reward.sum():.4g}".replace("-", "−")
+        total = minus_signs(f"return {day.reward.sum():.4g}")
         self._score.set_text("power flow failed   " + total if day.failed else total)
         self._score.set_color(ALARM if day.failed else INK)
 
@@ -185,16 +186,15 @@ class _Page:
         )
 
     def _legend(self, width: float) -> None:
-        """What the map shows, in two or three rows below it."""
-        legend = self._map.legend
+        """What the map shows, below it, in as few rows as fit."""
+        legend, width = self._map.legend, width + BAR
         names = sorted(legend, key=map_order)
-        columns = -(-len(names) // 2)
-        drawn = self._figure.legend(
-            [legend[name] for name in names], names, loc="center", ncols=columns, frameon=False, fontsize=7.5,
-            bbox_to_anchor=((MARGIN + (width + BAR) / 2) / WIDTH, (STRIP + FOOT / 2 + 2) / HEIGHT), labelcolor=INK,
-            handletextpad=0.4, columnspacing=1.1, labelspacing=0.5, handlelength=1.6, borderpad=0.0,
-        )  # fmt: skip
-        wide = drawn.get_window_extent().width * 72 / DPI
-        for text in drawn.get_texts():
-            if wide > width + BAR:
-                text.set_fontsize(7.5 * (width + BAR) / wide)
+        for rows in (1, 2, 3):
+            drawn = self._figure.legend(
+                [legend[name] for name in names], names, loc="center", ncols=-(-len(names) // rows), frameon=False,
+                bbox_to_anchor=((MARGIN + width / 2) / WIDTH, (STRIP + FOOT / 2 + 3) / HEIGHT), fontsize=7.5,
+                labelcolor=INK, handletextpad=0.4, columnspacing=1.1, labelspacing=0.35, handlelength=1.6, borderpad=0,
+            )  # fmt: skip
+            if rows == 3 or drawn_size(drawn)[0] < width:
+                break
+            drawn.remove()

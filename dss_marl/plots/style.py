@@ -46,6 +46,11 @@ def mixed(colour: str, other: str, share: float) -> str:
     return to_hex((r, g, b))
 
 
+def minus_signs(text: str) -> str:
+    """The text of a number with real minus signs in place of hyphens."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def zone_colours(count: int) -> list[str]:
     """A different colour for each zone: the palette, then its darker and lighter shades."""
     shades = [("black", 0.0), ("black", 0.4), ("white", 0.4), ("black", 0.65), ("white", 0.65)]

@@ -117,7 +117,7 @@ class DeviceReadings:
 
     def _placed(self, chart: MapCanvas, kind: str, rows: IntArray, place: Array) -> _Device | None:
         """A reading with its gauge on the side of the device; the gauge alone, or None, where there is no room."""
-        gauge = GAUGE + 2 if kind in self._gauges else 0.0
+        gauge = GAUGE + 3.5 if kind in self._gauges else 0.0
         text = _reading(chart, kilowatts(-float(self._rating[rows].sum())))
         box = np.array(drawn_size(text))
         whole = np.array([box[0] + gauge, max(box[1], HIGH + 2 if gauge else 0.0)])

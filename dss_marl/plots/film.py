@@ -57,7 +57,7 @@ def side_by_side(*frames: np.ndarray) -> np.ndarray:
 
 def _write_gif(first: np.ndarray, others: Iterator[np.ndarray], path: Path, fps: float) -> None:
     """All frames with the colours of the first, so that nothing flickers."""
-    palette = Image.fromarray(first).quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    palette = Image.fromarray(first).quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     images = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in itertools.chain([first], others)

@@ -121,7 +121,7 @@ class DeviceReadings:
         text = _reading(chart, kilowatts(-float(self._rating[rows].sum())))
         box = np.array(drawn_size(text))
         whole = np.array([box[0] + gauge, max(box[1], HIGH + 2 if gauge else 0.0)])
-        reach = 0.55 * chart.sheet.symbol + 1
+        reach = 0.6 * chart.sheet.symbol + 1.5
         spot = chart.room.place_beside(place, reach, whole, TIGHT)
         if spot is None:
             text.remove()

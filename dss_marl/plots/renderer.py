@@ -45,8 +45,8 @@ class Renderer:
     def watch(self, env: ZoneEnv, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
         """See envs.EnvRenderer."""
         if env.after is None and not rewards:
-            self._day = _Day.begin(env.task)
-        self._day.add(env, rewards, infos)
+            self._day = _Day()
+        self._follow(env).add(env, rewards, infos)
 
     def frame(self, env: ZoneEnv) -> np.ndarray:
         """(800, 1200, 3) uint8: the last interval as operated; after a reset, the coming one.
@@ -58,7 +58,15 @@ class Renderer:
             raise RuntimeError("a frame needs an episode; call reset first")
         if self._page is None or self._page.task is not env.task:
             self._page = _Page(env.task)
-        return self._page.frame(env, self._day, self.controller)
+        return self._page.frame(env, self._follow(env), self.controller)
+
+    def _follow(self, env: ZoneEnv) -> _Day:
+        """What has been seen of the running day; after ``load_state`` that may be another one, or less of it."""
+        if self._day.number != env.day or len(self._day.low) != env.task.scenario.steps:
+            self._day = _Day.begin(env)
+        if env.now is not None and not self._day.failed:
+            self._day.forget(env.now.step)
+        return self._day
 
     def show(self, env: ZoneEnv) -> bool:
         """Show the frame in a window of matplotlib's interactive backend; False where there is none."""
@@ -85,12 +93,14 @@ class _Day:
     """What has been seen of the running day.
 
     Attributes:
+        number: of the day.
         low, high: (T) lowest and highest energised scored voltage, NaN where not seen [pu].
         reward: (T) of the team.
         rewards, infos: of the last step; no rewards after a reset.
         failed: whether the power flow has failed.
     """
 
+    number: int = -1
     low: Array = field(default_factory=lambda: np.zeros(0))
     high: Array = field(default_factory=lambda: np.zeros(0))
     reward: Array = field(default_factory=lambda: np.zeros(0))
@@ -99,18 +109,22 @@ class _Day:
     failed: bool = False
 
     @classmethod
-    def begin(cls, task: Task) -> _Day:
-        steps = task.scenario.steps
-        return cls(np.full(steps, np.nan), np.full(steps, np.nan), np.zeros(steps))
+    def begin(cls, env: ZoneEnv) -> _Day:
+        """A day of which nothing has been seen."""
+        steps = env.task.scenario.steps
+        return cls(env.day, np.full(steps, np.nan), np.full(steps, np.nan), np.zeros(steps))
+
+    def forget(self, step: int) -> None:
+        """What was seen of this step and later ones."""
+        self.low[step:], self.high[step:], self.reward[step:] = np.nan, np.nan, 0.0
 
     def add(self, env: ZoneEnv, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
-        """A step; what was seen of later ones belongs to an episode that was left by ``load_state``."""
+        """What a step or a reset gave."""
         self.rewards, self.infos = rewards, infos
         self.failed = any(info["failed"] for info in infos.values())
         if not rewards or env.now is None:
             return
-        step = env.now.step if self.failed else env.now.step - 1
-        self.low[step:], self.high[step:], self.reward[step:] = np.nan, np.nan, 0.0
+        step = env.now.step if self.failed else env.now.step - 1  # a failed interval is not left
         self.reward[step] = env.team_reward
         if env.after is not None and not self.failed:
             scored = env.task.all_zones.scored_nodes

@@ -41,6 +41,7 @@ class LiveMap:
 
     Attributes:
         legend: name to sample of what the map shows.
+        zone_colours: of each zone.
         moving: artists that change, lowest first.
         above: artists that stay and lie above those.
     """
@@ -54,7 +55,7 @@ class LiveMap:
         axes.set_position((box.x0 + (box.width - w) / 2, box.y0 + (box.height - h) / 2, w, h))
         self._task = task
         chart = self._chart = empty_chart(axes, sheet, task.zones, task.start.closed, True)
-        self.legend = chart.legend
+        self.legend, self.zone_colours = chart.legend, chart.colours
         draw_zones(chart)
         series, shunts = draw_series(chart), draw_shunts(chart)
         self._switches = _Switches(chart, series)

@@ -15,7 +15,7 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, MultipleLocator
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, minus_signs, mixed, zone_colours
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, minus_signs, mixed
 
 BAND, BEYOND, CURSOR = mixed(PALETTE[0], "white", 0.55), mixed(ALARM, "white", 0.35), INK
 LOWEST, HIGHEST = 0.93, 1.07  # of the strip, unless a day goes beyond [pu]
@@ -98,7 +98,7 @@ class AgentColumn:
         moving: artists that change.
     """
 
-    def __init__(self, axes: Axes, task: Task, width: float, height: float) -> None:
+    def __init__(self, axes: Axes, task: Task, width: float, height: float, colours: Sequence[str]) -> None:
         axes.set(xlim=(0, width), ylim=(0, height))
         axes.axis("off")
         agents = task.agents
@@ -113,7 +113,6 @@ class AgentColumn:
         self._shown = agents.names if count <= fits else agents.names[: fits - 1]
         row = min(ROW, (height - head) / min(count, fits))
         self._rows = [_Row(axes, height - head - k * row, row, width) for k in range(len(self._shown))]
-        colours = zone_colours(len(task.zones))
         for one, name, zone in zip(self._rows, self._shown, agents.zone, strict=False):
             one.name(axes, name.replace("_", " "), mixed(colours[zone], "black", 0.35))
         if len(self._shown) < count:

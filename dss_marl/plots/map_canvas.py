@@ -69,5 +69,5 @@ def empty_chart(
     room = OccupancyGrid(sheet.width, sheet.height)
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
     room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
-    colours = zone_colours(len(zones))
+    colours = zone_colours(len(zones), sheet.borders(zone))
     return MapCanvas(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Array, BoolArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.plots.bus_layout import bus_positions, spanning_tree
 from dss_marl.plots.symbols import SERIES
 
@@ -63,6 +63,11 @@ class MapGeometry:
         k = (len(line) - 1) // 2
         across = line[k + 1] - line[k]
         return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
+
+    def borders(self, zone: IntArray) -> set[tuple[int, int]]:
+        """Pairs of zones that an edge connects, from the zone of each bus (B)."""
+        pairs = [(int(zone[e.a]), int(zone[e.b])) for e in self.edges]
+        return {(a, b) for a, b in pairs if a != b}
 
     def fitted(self, width: float, height: float, most: float) -> MapGeometry:
         """The same on a page of at most this size [pt], enlarged by at most ``most``; symbols keep their size."""

@@ -146,7 +146,7 @@ class _Page:
         self._strip = DayStrip(self._axes(40, 20, WIDTH - 40 - 2 * MARGIN, STRIP - 34), task)
         height = HEIGHT - HEAD - STRIP - 2 * MARGIN
         column = self._axes(WIDTH - COLUMN - MARGIN, STRIP + MARGIN, COLUMN, height)
-        self._agents = AgentColumn(column, task, COLUMN, height)
+        self._agents = AgentColumn(column, task, COLUMN, height, self._map.zone_colours)
         self._map.draw_bar()
         self._title, self._clock, self._score = self._head()
         bar = figure.axes[-1].get_position()

@@ -70,11 +70,10 @@ class Renderer:
 
     def show(self, env: ZoneEnv) -> bool:
         """Show the frame in a window of matplotlib's interactive backend; False where there is none."""
-        image = self.frame(env)
         if self._window is None:
-            self._window = Window(image, env.metadata["name"])
+            self._window = Window(self.frame(env), env.metadata["name"])
         elif self._window.opened:
-            self._window.update(image)
+            self._window.update(self.frame(env))
         return self._window.opened
 
     def close(self) -> None:

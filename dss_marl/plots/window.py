@@ -6,13 +6,21 @@ import numpy as np
 
 
 class Window:
-    """A window of pyplot's backend. Test ``opened`` first: without a display there is none."""
+    """A window of pyplot's backend.
+
+    Attributes:
+        opened: False where there is no display, or no backend for it.
+    """
 
     def __init__(self, image: np.ndarray, title: str) -> None:
         from matplotlib import pyplot as plt  # global state, which nothing else here touches
 
         height, width = image.shape[:2]
-        self._figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
+        self._pyplot, self.opened = plt, False
+        try:
+            self._figure = plt.figure(figsize=(width / 100, height / 100), dpi=100)
+        except ImportError:  # the backend that MPLBACKEND names cannot be loaded here
+            return
         self.opened = type(self._figure.canvas).required_interactive_framework is not None
         if not self.opened:
             plt.close(self._figure)
@@ -26,13 +34,13 @@ class Window:
         plt.show(block=False)
 
     def update(self, image: np.ndarray) -> None:
-        """Show another picture of the same size."""
-        self._image.set_data(image)
-        self._figure.canvas.draw_idle()
-        self._figure.canvas.flush_events()
+        """Show another picture of the same size; nothing happens where the user has closed the window."""
+        if self._pyplot.fignum_exists(self._figure.number):
+            self._image.set_data(image)
+            self._figure.canvas.draw_idle()
+            self._figure.canvas.flush_events()
 
     def close(self) -> None:
         """Close the window."""
-        from matplotlib import pyplot as plt
-
-        plt.close(self._figure)
+        if self.opened:
+            self._pyplot.close(self._figure)

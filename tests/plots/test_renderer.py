@@ -253,6 +253,18 @@ def test_without_a_display_the_table_is_printed(capsys):
     assert "zone_1: " in capsys.readouterr().out
 
 
+def test_a_backend_without_a_display_opens_no_window(monkeypatch):
+    from matplotlib import pyplot
+
+    def refuse(**_):
+        raise ImportError("requires the 'tk' interactive framework, as 'headless' is currently running")
+
+    monkeypatch.setattr(pyplot, "figure", refuse)
+    window = Window(np.zeros((80, 120, 3), np.uint8), "a title")
+    assert not window.opened
+    window.close()
+
+
 def test_a_window_shows_the_frame(monkeypatch):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -266,3 +278,4 @@ def test_a_window_shows_the_frame(monkeypatch):
     shown = np.asarray(window._figure.canvas.buffer_rgba())
     np.testing.assert_array_equal(shown[40, 60, :3], [209, 0, 0])
     window.close()
+    window.update(frame)  # the user may have closed it

@@ -98,11 +98,16 @@ def make(
 
 
 def _renderer(render_mode: str | None) -> Any:
-    if render_mode != "rgb_array":
+    """What draws the pictures; for a window, None without matplotlib, which is an extra: the text is printed then."""
+    if render_mode not in ("rgb_array", "human"):
         return None
-    from dss_marl.plots import render_feeder  # matplotlib is an extra
-
-    return render_feeder
+    try:
+        from dss_marl.plots import Renderer
+    except ImportError:
+        if render_mode == "human":
+            return None
+        raise
+    return Renderer()
 
 
 def parallel_env(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -11,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from dss_marl.envs.flattening import split_mask
+from dss_marl.envs.rendering import EnvRenderer
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -47,7 +48,7 @@ class CentralEnv(gymnasium.Env):
         scenario: Scenario,
         split: str = "train",
         render_mode: str | None = None,
-        renderer: Callable[[ZoneEnv], Any] | None = None,
+        renderer: EnvRenderer | None = None,
     ) -> None:
         check_one_array(scenario)
         self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)

@@ -1,11 +1,33 @@
-"""Render modes of the environment, and the table of its zones."""
+"""Render modes of the environment, the protocol of what draws it, and the table of its zones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import GridState
+
+if TYPE_CHECKING:
+    from dss_marl.envs.zone_env import ZoneEnv
+
+
+class EnvRenderer(Protocol):
+    """Draws a running environment, which is handed one so that it needs no figures; ``plots.Renderer`` is one."""
+
+    def watch(self, env: ZoneEnv, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
+        """Called after each step with what agents got, and after each reset without rewards."""
+
+    def frame(self, env: ZoneEnv) -> np.ndarray:
+        """(H, W, 3) uint8 picture of the last interval as operated; after a reset, of the coming one."""
+
+    def show(self, env: ZoneEnv) -> bool:
+        """The same in a window; False where there is no display."""
+
+    def close(self) -> None:
+        """Close the window."""
 
 
 def check_render_mode(mode: str | None, known: Sequence[str], has_renderer: bool) -> None:
@@ -18,7 +40,7 @@ def check_render_mode(mode: str | None, known: Sequence[str], has_renderer: bool
         raise ValueError(f"unknown render_mode {mode!r}; known: None, {', '.join(known)}")
     if mode == "rgb_array" and not has_renderer:
         raise ValueError(
-            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.render_feeder, or use dss_marl.make"
+            "render_mode 'rgb_array' needs a renderer: give renderer=dss_marl.plots.Renderer(), or use dss_marl.make"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from threading import get_ident
 from typing import Any
@@ -19,7 +19,7 @@ from dss_marl.envs.action_masks import ActionMasks
 from dss_marl.envs.conditions import EpisodeConditions
 from dss_marl.envs.faults import checked_faults, draw_faults
 from dss_marl.envs.observation_model import ObservationModel
-from dss_marl.envs.rendering import check_render_mode, zone_table
+from dss_marl.envs.rendering import EnvRenderer, check_render_mode, zone_table
 from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
@@ -65,13 +65,14 @@ class ZoneEnv(ParallelEnv):
         scenario: the task as data, or a Task already built.
         split: from which days are drawn at reset: train, validation or test.
         engine: for the task's feeder, or a name as in ``open_engine``; None opens OpenDSS.
-        render_mode: None, "ansi" (a table) or "rgb_array" (an image of the feeder).
-        renderer: draws an environment; ``dss_marl.make`` passes ``plots.render_feeder``.
+        render_mode: None, "ansi" (a table), "rgb_array" (an image of the feeder and the day so far) or "human" (the
+            image in a window; without a display or matplotlib, the table is printed).
+        renderer: draws the image, for this environment alone; ``dss_marl.make`` passes a ``plots.Renderer``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
         "name": "dss_marl_v0",
-        "render_modes": ["ansi", "rgb_array"],
+        "render_modes": ["ansi", "rgb_array", "human"],
         "is_parallelizable": True,
         "render_fps": 4,
     }
@@ -83,7 +84,7 @@ class ZoneEnv(ParallelEnv):
         split: str = "train",
         engine: Engine | str | None = None,
         render_mode: str | None = None,
-        renderer: Callable[[ZoneEnv], Any] | None = None,
+        renderer: EnvRenderer | None = None,
     ) -> None:
         task = build_task(scenario) if isinstance(scenario, Scenario) else scenario
         check_render_mode(render_mode, self.metadata["render_modes"], renderer is not None)
@@ -197,7 +198,10 @@ class ZoneEnv(ParallelEnv):
         except BaseException as error:
             self._interrupt(error)
             raise
-        return self._observations(), self.step_info.at_reset(self.day, self._attacked(0))
+        infos = self.step_info.at_reset(self.day, self._attacked(0))
+        if self.renderer is not None:
+            self.renderer.watch(self, {}, infos)
+        return self._observations(), infos
 
     def _begin(self, day: int, conditions: EpisodeConditions, streams: IntArray) -> None:
         """Start the episode of a day whose conditions are known; ``streams`` seed noise, lost messages and attacks."""
@@ -301,9 +305,12 @@ class ZoneEnv(ParallelEnv):
         agents = self.agents
         if terminated or truncated:
             self.episode.agents = []
+        earned = dict(zip(agents, rewards.tolist(), strict=True))
+        if self.renderer is not None:
+            self.renderer.watch(self, earned, infos)
         return (
             self._observations(),
-            dict(zip(agents, rewards.tolist(), strict=True)),
+            earned,
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
             infos,
@@ -332,12 +339,14 @@ class ZoneEnv(ParallelEnv):
         self.task.encoding.decode({**self.task.encoding.encode(self.task.default_action), agent: action})
 
     def render(self) -> Any:
-        """A table of the zones ("ansi") or an image of the feeder ("rgb_array"); None without a render_mode."""
+        """A table of the zones ("ansi"), an image ("rgb_array"), or None and a window or table shown ("human")."""
         if self.render_mode is None or self.now is None:
             return None
         if self.render_mode == "rgb_array":
             assert self.renderer is not None
-            return self.renderer(self)
+            return self.renderer.frame(self)
+        if self.render_mode == "human" and self.renderer is not None and self.renderer.show(self):
+            return None
         text = zone_table(self.task, self.metadata["name"], self.day, self.after or self.now)
         if self.render_mode == "human":
             print(text)
@@ -388,9 +397,11 @@ class ZoneEnv(ParallelEnv):
             self.attack.state = saved.attack
 
     def close(self) -> None:
-        """Close the engine; ``reset`` opens it again, in any thread."""
+        """Close the engine and the window; ``reset`` opens the engine again, in any thread."""
         self.engine.close()
         self.__dict__.pop("_thread", None)
+        if self.renderer is not None:
+            self.renderer.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy continues bitwise like the original, whose engine therefore restarts too."""

@@ -13,11 +13,12 @@ from dss_marl.plots.learning_curves import learning_curve_figure
 from dss_marl.plots.operation_day import operation_figure
 from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
-from dss_marl.plots.renderer import render_feeder
+from dss_marl.plots.renderer import Renderer
 from dss_marl.plots.style import save, zone_colours
 from dss_marl.plots.voltage_bands import voltage_band_figure
 
 __all__ = [
+    "Renderer",
     "bus_positions",
     "comparison_figure",
     "days_figure",
@@ -25,7 +26,6 @@ __all__ = [
     "feeder_image",
     "learning_curve_figure",
     "operation_figure",
-    "render_feeder",
     "save",
     "voltage_band_figure",
     "zone_colours",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ def zones_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") -> Figu
 
 def _drawn(chart: MapCanvas, state: GridState | None) -> Figure:
     """Everything on the map."""
-    _draw_zones(chart)
+    draw_zones(chart)
     _draw_branches(chart)
     if state is None:
         _draw_buses(chart)
@@ -84,17 +85,17 @@ def feeder_image(task: Task, state: GridState) -> np.ndarray:
 def worst_voltages(feeder: Feeder, state: GridState) -> Array:
     """(B) voltage of each bus in its energised phase farthest from 1 pu [pu]; NaN where no phase is energised."""
     v = np.where(state.solution.energised, state.solution.v_pu, np.nan)
+    alive = np.flatnonzero(~np.isnan(v))
+    order = alive[np.argsort(np.abs(v[alive] - 1), kind="stable")]
     worst = np.full(len(feeder.buses), np.nan)
-    for bus, value in zip(feeder.node_bus, v, strict=True):
-        if not abs(value - 1) <= abs(worst[bus] - 1) and not np.isnan(value):
-            worst[bus] = value
+    worst[feeder.node_bus[order]] = v[order]  # of a bus's phases the last one stays
     return worst
 
 
 # --- zones, branches, buses -----------------------------------------------------------------------------------------
 
 
-def _draw_zones(chart: MapCanvas) -> None:
+def draw_zones(chart: MapCanvas) -> None:
     """A tint under the buses and closed branches of each zone."""
     sheet, zone = chart.sheet, chart.zone
     tints = [mixed(colour, "white", 0.72) for colour in chart.colours]
@@ -166,19 +167,19 @@ def _draw_voltages(chart: MapCanvas, state: GridState) -> None:
     if dead.any():
         axes.scatter(sheet.xy[dead, 0], sheet.xy[dead, 1], c="white", marker="X", **style)
     if dead.any() or any(edge.can_open for edge in sheet.edges):
-        chart.legend["de-energised"] = _sample("X", "white", INK, 6)
+        chart.legend["de-energised"] = legend_sample("X", "white", INK, 6)
     beyond = np.flatnonzero(outside(v))
     size, line = 1.55 * sheet.dot + 1, float(np.clip(0.24 * sheet.dot, 0.5, 1.5))
     x, y = sheet.xy[beyond].T
     rings = axes.scatter(x, y, s=size**2, facecolors="none", edgecolors=ALARM, linewidths=line, zorder=3.5)
     rings.set_gid("outside")
-    chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = _sample("o", "none", ALARM, 7, 1.4)
-    _draw_bar(chart, points, v[~dead])
+    chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
+    draw_voltage_bar(chart, points, v[~dead])
     note = f"{len(beyond):,} of {len(v):,}\nbuses outside"
     chart.figure.axes[-1].set_title(note, fontsize=7.5, color=ALARM if len(beyond) else INK, pad=10, loc="left")
 
 
-def _draw_bar(chart: MapCanvas, points: object, v: Array) -> None:
+def draw_voltage_bar(chart: MapCanvas, points: ScalarMappable, v: Array) -> None:
     """The colour bar, with the band's limits."""
     figure, box = chart.figure, chart.axes.get_position()
     inch_w, inch_h = figure.get_size_inches()
@@ -186,7 +187,7 @@ def _draw_bar(chart: MapCanvas, points: object, v: Array) -> None:
     axes = figure.add_axes((box.x1 + 8 / 72 / inch_w, box.y0 + (box.height - height) / 2, 0.13 / inch_w, height))
     below, above = bool((v < LOWEST).any()), bool((v > HIGHEST).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
-    bar = figure.colorbar(points, cax=axes, extend=extend)  # type: ignore[arg-type]
+    bar = figure.colorbar(points, cax=axes, extend=extend)
     ticks = [LOWEST, V_LOW, 1.0, V_HIGH, HIGHEST]
     bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks])
     bar.ax.tick_params(labelsize=7.5, colors=INK, length=2.5)
@@ -200,18 +201,25 @@ def _draw_bar(chart: MapCanvas, points: object, v: Array) -> None:
 # --- legend ---------------------------------------------------------------------------------------------------------
 
 
-def _sample(marker: str, face: str, edge: str, size: float, line: float = 0.8) -> Line2D:
+def legend_sample(marker: str, face: str, edge: str, size: float, line: float = 0.8) -> Line2D:
     """A marker for the legend."""
     sample = Line2D([], [], linestyle="none", marker=marker, markersize=size, markeredgewidth=line)
     sample.set(markerfacecolor=face, markeredgecolor=edge)
     return sample
 
 
+_ORDER = [s.label for s in (SHUNT["source"], *SERIES.values(), OPEN_SWITCH, *SHUNT.values())]
+_ORDER.insert(_ORDER.index("capacitor") + 1, "capacitor, off")
+
+
+def map_order(name: str) -> int:
+    """Place of an entry in a map's legend: symbols first."""
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
 def _draw_legend(chart: MapCanvas) -> None:
     """All symbols, in rows below the map; the figure grows by their height."""
-    order = [s.label for s in (SHUNT["source"], *SERIES.values(), OPEN_SWITCH, *SHUNT.values())]
-    order.insert(order.index("capacitor") + 1, "capacitor, off")
-    names = sorted(chart.legend, key=lambda name: order.index(name) if name in order else len(order))
+    names = sorted(chart.legend, key=map_order)
     figure = chart.figure
     width, height = figure.get_size_inches() * 72
     for columns in range(min(7, -(-len(names) // 2)), 0, -1):

@@ -50,3 +50,22 @@ class OccupancyGrid:
         sums = self._sums
         count = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
         return np.where(outside, np.inf, count)
+
+    def place_beside(self, anchor: Array, gap: float, box: Array, most: float) -> Array | None:
+        """The centre of a free box (width, height) next to an anchor (2), which is then taken; None if there is none.
+
+        Args:
+            anchor: what the box belongs to.
+            gap: from the anchor's centre to the box [pt].
+            box: size [pt].
+            most: share of the box that may lie on what is occupied.
+        """
+        angles = np.deg2rad([0, 180, 90, -90, 45, -45, 135, -135])
+        ray = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        tries = np.concatenate([anchor + ray * (gap + more) + ray.round() * box / 2 for more in (0.0, 5.0)])
+        covered = self.covered(tries, *(box + 1))
+        best = int(np.argmin(covered))
+        if not covered[best] <= most * box.prod():
+            return None
+        self.take_boxes(tries[best][None], *box)
+        return np.asarray(tries[best])

@@ -50,9 +50,18 @@ def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, colour
     figure = new_figure(width / 72, height / 72)
     left = (width - sheet.width - bar) / 2
     axes = figure.add_axes((left / width, 0.0, sheet.width / width, sheet.height / height))
+    fit_width(axes.set_title(title, fontsize=11, color=INK, pad=4), sheet.width)
+    return empty_chart(axes, sheet, zones, closed, coloured)
+
+
+def empty_chart(
+    axes: Axes, sheet: MapGeometry, zones: tuple[Zone, ...], closed: BoolArray, coloured: bool
+) -> MapCanvas:
+    """A map with nothing on it yet, on axes of the sheet's size."""
+    feeder, figure = sheet.feeder, axes.get_figure(root=True)
+    assert figure is not None
     axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
     axes.axis("off")
-    fit_width(axes.set_title(title, fontsize=11, color=INK, pad=4), sheet.width)
     zone = np.zeros(len(sheet.xy), int)
     for z, part in enumerate(zones):
         zone[[feeder.bus_index[bus] for bus in part.buses]] = z
@@ -60,5 +69,5 @@ def new_chart(feeder: Feeder, zones: tuple[Zone, ...], closed: BoolArray, colour
     room = OccupancyGrid(sheet.width, sheet.height)
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
     room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
-    colours = zone_colours(len(zones))
+    colours = zone_colours(len(zones), sheet.borders(zone))
     return MapCanvas(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)

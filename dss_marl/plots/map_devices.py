@@ -19,22 +19,25 @@ OFF = "#a8a8a8"
 SAMPLE = 9.0  # size of a symbol in the legend [pt]
 
 
-def draw_series(chart: MapCanvas) -> None:
-    """Transformers, regulators, switches and reactors in the middle of their branches."""
+def draw_series(chart: MapCanvas) -> dict[int, Line2D]:
+    """Transformers, regulators, switches and reactors in the middle of their branches; index of the edge to symbol."""
     sheet = chart.sheet
+    drawn: dict[int, Line2D] = {}
     count = Counter(edge.kind for edge in sheet.edges)
     for i, edge in enumerate(sheet.edges):
         if edge.kind not in SERIES or count[edge.kind] > FEW:
             continue
         symbol = OPEN_SWITCH if edge.kind == "switch" and not chart.live[i] else SERIES[edge.kind]
         (x, y), angle = sheet.middle(i)
-        chart.axes.add_line(symbol.marker(x, y, sheet.symbol, angle)).set_zorder(6)
+        drawn[i] = symbol.marker(x, y, sheet.symbol, angle)
+        chart.axes.add_line(drawn[i]).set_zorder(6)
         chart.room.take_boxes(np.array([[x, y]]), sheet.symbol * symbol.scale, sheet.symbol * symbol.scale)
         for entry in (symbol,) if edge.kind != "switch" else (SERIES["switch"], OPEN_SWITCH):
             chart.legend[entry.label] = entry.marker(0, 0, SAMPLE)
     for kind in sorted(set(SERIES) & set(count)):
         if count[kind] > FEW:
             chart.legend[f"{count[kind]:,} {SERIES[kind].label.split(',')[0]}s not drawn"] = Line2D([], [], alpha=0)
+    return drawn
 
 
 def _shunts(chart: MapCanvas) -> Iterable[tuple[str, str, bool]]:
@@ -49,8 +52,9 @@ def _shunts(chart: MapCanvas) -> Iterable[tuple[str, str, bool]]:
     yield from dict.fromkeys((row.bus, row.kind, True) for row in feeder.injections if row.kind != "load")
 
 
-def draw_shunts(chart: MapCanvas) -> None:
-    """The source, capacitors and devices next to their buses, without overlap."""
+def draw_shunts(chart: MapCanvas) -> dict[tuple[str, str], Line2D]:
+    """The source, capacitors and devices next to their buses, without overlap; (bus, kind) to symbol."""
+    drawn: dict[tuple[str, str], Line2D] = {}
     shunts = list(_shunts(chart))
     count = Counter(kind for _, kind, _ in shunts)
     for bus, kind, on in shunts:
@@ -61,7 +65,8 @@ def draw_shunts(chart: MapCanvas) -> None:
         spot = _beside(chart, bus, chart.sheet.symbol * symbol.scale)
         angle = float(np.arctan2(*(spot - place)[::-1]))
         chart.axes.plot(*np.stack([place, spot]).T, color=ink, linewidth=0.8, zorder=3)
-        chart.axes.add_line(symbol.marker(spot[0], spot[1], chart.sheet.symbol, angle, ink)).set_zorder(6)
+        drawn[bus, kind] = symbol.marker(spot[0], spot[1], chart.sheet.symbol, angle, ink)
+        chart.axes.add_line(drawn[bus, kind]).set_zorder(6)
         chart.room.take_lines(place[None], spot[None])
         chart.room.take_boxes(spot[None], chart.sheet.symbol * symbol.scale, chart.sheet.symbol * symbol.scale)
         chart.legend[symbol.label] = symbol.marker(0, 0, SAMPLE)
@@ -70,6 +75,7 @@ def draw_shunts(chart: MapCanvas) -> None:
     for kind in count:
         if count[kind] > FEW:
             chart.legend[f"{count[kind]:,} {shunt_symbol(kind).label}s not drawn"] = Line2D([], [], alpha=0)
+    return drawn
 
 
 def _beside(chart: MapCanvas, bus: str, size: float) -> Array:

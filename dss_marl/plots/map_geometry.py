@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Array, BoolArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.plots.bus_layout import bus_positions, spanning_tree
 from dss_marl.plots.symbols import SERIES
 
@@ -63,6 +63,16 @@ class MapGeometry:
         k = (len(line) - 1) // 2
         across = line[k + 1] - line[k]
         return (line[k] + line[k + 1]) / 2, float(np.arctan2(across[1], across[0]))
+
+    def borders(self, zone: IntArray) -> set[tuple[int, int]]:
+        """Pairs of zones that an edge connects, from the zone of each bus (B)."""
+        pairs = [(int(zone[e.a]), int(zone[e.b])) for e in self.edges]
+        return {(a, b) for a, b in pairs if a != b}
+
+    def fitted(self, width: float, height: float, most: float) -> MapGeometry:
+        """The same on a page of at most this size [pt], enlarged by at most ``most``; symbols keep their size."""
+        scale = min(width / self.width, height / self.height, most)
+        return replace(self, xy=scale * self.xy, width=scale * self.width, height=scale * self.height)
 
     def _arc(self, a: int, b: int) -> Array:
         """(n, 2) points of the arc between two buses that stays on the page and clear of other buses."""

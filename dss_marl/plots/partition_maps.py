@@ -65,10 +65,10 @@ def comparison_figure(
 
 def _draw(axes: Axes, sheet: MapGeometry, feeder: Feeder, parts: Sequence[set[str]], scale: float) -> None:
     """One map."""
-    colours = [mixed(colour, "black", 0.1) for colour in zone_colours(len(parts))]
     zone = np.zeros(len(sheet.xy), int)
     for z, part in enumerate(parts):
         zone[[feeder.bus_index[bus] for bus in part]] = z
+    colours = [mixed(colour, "black", 0.1) for colour in zone_colours(len(parts), sheet.borders(zone))]
     thick = float(np.clip(0.45 * sheet.dot * scale, 0.6, 2.2))
     shut = [i for i, edge in enumerate(sheet.edges) if not edge.tie]
     inner = [i for i in shut if zone[sheet.edges[i].a] == zone[sheet.edges[i].b]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
 
 # Okabe and Ito's palette without black and yellow, with two of Paul Tol's; all safe for colour-blind readers
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#999933", "#D55E00")
+
+# the palette in pairs that look alike as tints
+FAMILIES = tuple((PALETTE[a], PALETTE[b]) for a, b in ((0, 4), (1, 7), (2, 6), (3, 5)))
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -47,13 +50,41 @@ def mixed(colour: str, other: str, share: float) -> str:
     return to_hex((r, g, b))
 
 
-def zone_colours(count: int) -> list[str]:
-    """A different colour for each zone: the palette, then its darker and lighter shades."""
+def minus_signs(text: str) -> str:
+    """The text of a number with real minus signs in place of hyphens."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def zone_colours(count: int, borders: Iterable[tuple[int, int]] = ()) -> list[str]:
+    """A different colour for each zone, of unlike hues for neighbours: the palette, then its darker and lighter shades.
+
+    Args:
+        count: number of zones.
+        borders: pairs of neighbouring zones.
+    """
+    families = _families(count, set(borders))
+    turns = -(-max(families.count(f) for f in set(families) or {0}) // 2)
     shades = [("black", 0.0), ("black", 0.4), ("white", 0.4), ("black", 0.65), ("white", 0.65)]
-    turns = -(-count // len(PALETTE))
     while len(shades) < turns:
         shades.append((("black", "white")[len(shades) % 2], 0.75 * len(shades) / turns))
-    return [mixed(colour, *shade) for shade in shades[:turns] for colour in PALETTE][:count]
+    colours = []
+    for zone, family in enumerate(families):
+        earlier = families[:zone].count(family)
+        colours.append(mixed(FAMILIES[family][earlier % 2], *shades[earlier // 2]))
+    return colours
+
+
+def _families(count: int, borders: set[tuple[int, int]]) -> list[int]:
+    """Family of each zone: not that of a neighbour, if one is left, and as evenly as possible."""
+    beside: list[set[int]] = [set() for _ in range(count)]
+    for a, b in borders:
+        beside[a].add(b)
+        beside[b].add(a)
+    chosen: list[int] = []
+    for zone in range(count):
+        near = [chosen[other] for other in beside[zone] if other < zone]
+        chosen.append(min(range(len(FAMILIES)), key=lambda f: (near.count(f), chosen.count(f), f)))
+    return chosen
 
 
 def drawn_size(artist: Text | Legend) -> tuple[float, float]:

@@ -46,6 +46,9 @@ _SOURCE = _join(
 _BATTERY = _join(
     _box(0.85, 0.5), _line((-0.5, 0), (-0.1, 0)), _line((0.1, 0), (0.5, 0)), _line((0.3, -0.2), (0.3, 0.2))
 )
+_WAVE = np.linspace(-1, 1, 13)
+_GENERATOR = _join(_circle(0, 0, 0.85), Path(np.stack([0.5 * _WAVE, 0.32 * np.sin(np.pi * _WAVE)], axis=1)))
+_FEEDER_TIE = _join(_line((0, -0.95), (0.95, 0), (0, 0.95), (-0.95, 0), (0, -0.95)), _line((-0.45, 0), (0.45, 0)))
 _OTHER = Path.unit_regular_polygon(6)
 
 
@@ -86,6 +89,8 @@ SHUNT = {
     "source": Symbol("source", _SOURCE, 1.1, turns=False),
     "inverter": Symbol("inverter", _INVERTER, 0.9, fill="#ffd84d", turns=False),
     "battery": Symbol("battery", _BATTERY, 1.1, fill="#b9e3c6", turns=False),
+    "generator": Symbol("generator", _GENERATOR, 1.0, fill="#cfe8f7", turns=False),
+    "feeder_tie": Symbol("feeder tie", _FEEDER_TIE, 1.1, fill="#f3d9e6", turns=False),
     "capacitor": Symbol("capacitor", _CAPACITOR, 1.05, fill="none"),
 }
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import GridState
 
-if TYPE_CHECKING:
-    from dss_marl.envs.zone_env import ZoneEnv
-
 
 class EnvRenderer(Protocol):
-    """Draws a running environment, which is handed one so that it needs no figures; ``plots.Renderer`` is one."""
+    """Draws a running environment, which is handed one so that it needs no figures; ``plots.Renderer`` is one.
 
-    def watch(self, env: ZoneEnv, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
+    ``env`` is the ZoneEnv, which imports this module.
+    """
+
+    def watch(self, env: Any, rewards: Mapping[str, float], infos: Mapping[str, Mapping[str, Any]]) -> None:
         """Called after each step with what agents got, and after each reset without rewards."""
 
-    def frame(self, env: ZoneEnv) -> np.ndarray:
+    def frame(self, env: Any) -> np.ndarray:
         """(H, W, 3) uint8 picture of the last interval as operated; after a reset, of the coming one."""
 
-    def show(self, env: ZoneEnv) -> bool:
+    def show(self, env: Any) -> bool:
         """The same in a window; False where there is no display."""
 
     def close(self) -> None:

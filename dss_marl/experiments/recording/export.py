@@ -7,15 +7,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dss_marl.experiments.metrics import FIGURES
+from dss_marl.experiments.recording.recorded_days import RecordedDays
 from dss_marl.experiments.recording.table import Column, Table
-
-if TYPE_CHECKING:  # it writes itself by these functions
-    from dss_marl.experiments.recording.recording import Recording
 
 _TIME_HEADINGS = {"hour": "hour [h]"}
 _INSTALL = "pip install 'dss_marl[data]'"
@@ -24,7 +22,7 @@ _INSTALL = "pip install 'dss_marl[data]'"
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def write_csv(recording: Recording, folder: Path) -> Path:
+def write_csv(recording: RecordedDays, folder: Path) -> Path:
     """See Recording.to_csv."""
     _describe(recording, folder)
     times = recording.times()
@@ -36,7 +34,7 @@ def write_csv(recording: Recording, folder: Path) -> Path:
     return folder
 
 
-def write_parquet(recording: Recording, folder: Path) -> Path:
+def write_parquet(recording: RecordedDays, folder: Path) -> Path:
     """See Recording.to_parquet."""
     try:
         import pyarrow
@@ -51,7 +49,7 @@ def write_parquet(recording: Recording, folder: Path) -> Path:
     return folder
 
 
-def _describe(recording: Recording, folder: Path) -> None:
+def _describe(recording: RecordedDays, folder: Path) -> None:
     """What all columns are, the figures of each day, and what was played."""
     folder.mkdir(parents=True, exist_ok=True)
     legend = ([table.name, table.meaning, *column] for table, column in _every_column(recording))
@@ -89,7 +87,7 @@ def _figure_heading(name: str) -> str:
     return f"{name} [{unit}]" if unit else name
 
 
-def _every_column(recording: Recording) -> Iterator[tuple[Table, Column]]:
+def _every_column(recording: RecordedDays) -> Iterator[tuple[Table, Column]]:
     for table in recording.tables.values():
         for column in table.columns:
             yield table, column
@@ -98,7 +96,7 @@ def _every_column(recording: Recording) -> Iterator[tuple[Table, Column]]:
 # --- pandas ----------------------------------------------------------------------------------------------------------
 
 
-def wide_frame(recording: Recording, table: Table) -> Any:
+def wide_frame(recording: RecordedDays, table: Table) -> Any:
     """See Recording.to_frame, of one table."""
     pandas = _pandas()
     index = pandas.MultiIndex.from_arrays(list(recording.times().values()), names=list(recording.times()))
@@ -107,7 +105,7 @@ def wide_frame(recording: Recording, table: Table) -> Any:
     return frame
 
 
-def long_frame(recording: Recording) -> Any:
+def long_frame(recording: RecordedDays) -> Any:
     """See Recording.to_frame, of all tables."""
     pandas = _pandas()
     count, legend = len(recording.day), list(_every_column(recording))
@@ -138,7 +136,7 @@ def _pandas() -> Any:
 # --- xarray ----------------------------------------------------------------------------------------------------------
 
 
-def dataset(recording: Recording) -> Any:
+def dataset(recording: RecordedDays) -> Any:
     """See Recording.to_xarray."""
     try:
         import xarray
@@ -158,7 +156,7 @@ def dataset(recording: Recording) -> Any:
     return xarray.Dataset(variables, coordinates, about)
 
 
-def write_netcdf(recording: Recording, path: Path) -> Path:
+def write_netcdf(recording: RecordedDays, path: Path) -> Path:
     """See Recording.to_netcdf."""
     made = dataset(recording)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.recording import export
+from dss_marl.experiments.recording.recorded_days import RecordedDays
 from dss_marl.experiments.recording.table import Table
-from dss_marl.grid.state import Array, IntArray
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(RecordedDays):
     """Days as operated under one controller: one table for each quantity, one row for each interval.
 
     A row holds what agents observed before the interval, what they asked for, and the interval as operated.
     ``recording["voltages"]["671.1"]`` is the voltage of a node over time (T,). In an interval whose power flow failed
     values are NaN, and taps and switches are where they were.
 
-    Attributes:
-        scenario: as played.
-        controller: its name.
-        split: of the environment.
-        days: numbers of the days, in the order played.
-        day, step: (T) day and number of the interval of each row.
-        hour: (T) time of day at the start of the interval [h], 0 to 24.
-        dates: of ``days``; None where the profiles have no calendar, as generated ones.
-        tables: name to table, see ``docs/data.md``.
-        figures: key figures of each day, as ``dss-marl evaluate`` prints them.
+    Its fields are those of RecordedDays.
     """
-
-    scenario: Scenario
-    controller: str
-    split: str
-    days: tuple[int, ...]
-    day: IntArray
-    step: IntArray
-    hour: Array
-    dates: tuple[date | None, ...]
-    tables: Mapping[str, Table]
-    figures: tuple[Mapping[str, float], ...]
 
     def __repr__(self) -> str:
         return (
@@ -62,14 +37,6 @@ class Recording:
         if table not in self.tables:
             raise ValueError(f"the recording has no table {table!r}; it has {', '.join(self.tables)}")
         return self.tables[table]
-
-    def times(self) -> dict[str, np.ndarray]:
-        """Column name to (T) values that say when: day, date where it is known, step, hour."""
-        if None in self.dates:
-            return {"day": self.day, "step": self.step, "hour": self.hour}
-        dates = {day: str(one) for day, one in zip(self.days, self.dates, strict=True)}
-        known = np.array([dates[day] for day in self.day.tolist()])
-        return {"day": self.day, "date": known, "step": self.step, "hour": self.hour}
 
     def to_frame(self, table: str | None = None) -> Any:
         """A pandas DataFrame.

@@ -23,9 +23,10 @@ def states(feeder, rng, count=20):
     [
         ("rings", lambda feeder: Rings(Topology.build(feeder)), "of_open_switches", "_known"),
         ("regulator_direction", RegulatorDirection.build, "fed_forward", "_kept"),
+        ("topology", Topology.build, "may_close", "_masks"),
     ],
 )
-def test_rings_and_directions(monkeypatch, rng, module, build, ask, kept):
+def test_rings_directions_and_masks(monkeypatch, rng, module, build, ask, kept):
     feeder = read_feeder("ieee123")
     seen = list(states(feeder, rng))
     whole = build(feeder)

@@ -123,7 +123,7 @@ def test_a_label_keeps_the_dots_of_a_name():
     taps = tuple(replace(tap, name=f"transformer.reg.{k}") for k, tap in enumerate(task.feeder.taps))
     built, zone = observer("ieee13_volt_var", "tap_position"), next(zone for zone in task.zones if len(zone.taps))
     labels = built.labels(zone, replace(task.feeder, taps=taps))
-    assert [f" reg.{k} " in label for k, label in zip(zone.taps.index, labels, strict=False)] == [True] * len(zone.taps)
+    assert all(f" reg.{k} " in label for k, label in zip(zone.taps, labels, strict=False))
 
 
 @every_scenario

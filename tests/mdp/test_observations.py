@@ -118,6 +118,14 @@ def test_labels_are_as_many_as_entries(name, scenario):
         assert [label != "-" for label in labels] == [*(rows > 0), *[False] * (len(labels) - own)]
 
 
+def test_a_label_keeps_the_dots_of_a_name():
+    task = task_of("ieee13_volt_var")
+    taps = tuple(replace(tap, name=f"transformer.reg.{k}") for k, tap in enumerate(task.feeder.taps))
+    built, zone = observer("ieee13_volt_var", "tap_position"), next(zone for zone in task.zones if len(zone.taps))
+    labels = built.labels(zone, replace(task.feeder, taps=taps))
+    assert all(f" reg.{k} " in label for k, label in zip(zone.taps, labels, strict=False))
+
+
 @every_scenario
 def test_a_zone_with_nothing_of_a_kind_has_no_label_for_it(scenario):
     """Padding is padding also where a zone has none of the things."""

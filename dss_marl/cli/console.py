@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(markup=False, emoji=False, highlight=False)
-error_console = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+class PlainConsole(Console):
+    """A console without markup that follows the variable COLUMNS whatever the terminal calls itself."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr)
+
+    @property
+    def size(self) -> ConsoleDimensions:  # type: ignore[misc]  # nothing here sets it
+        """Columns and lines; rich gives a dumb terminal 80 columns, and keeps the COLUMNS of its first moment."""
+        columns, size = os.environ.get("COLUMNS", ""), super().size
+        return ConsoleDimensions(int(columns), size.height) if columns.isdigit() and int(columns) else size
+
+
+console = PlainConsole()
+error_console = PlainConsole(stderr=True)
 
 
 def say(text: str, style: str = "") -> None:

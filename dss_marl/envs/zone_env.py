@@ -51,9 +51,9 @@ class ZoneEnv(ParallelEnv):
     (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
     compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
-    Not thread-safe: an environment belongs to the first thread that uses it, until ``close``; another gets a
-    RuntimeError. After an error in ``reset`` or ``step`` either nothing has changed, or ``step`` refuses with a
-    RuntimeError until a ``reset`` succeeds.
+    Not thread-safe: OpenDSS runs in one thread of a process, and an environment belongs to the first thread that uses
+    it, until ``close``; another gets a RuntimeError. After an error in ``reset`` or ``step`` either nothing has
+    changed, or ``step`` refuses with a RuntimeError until a ``reset`` succeeds.
 
     Attributes:
         task, split, days, engine, simulator: the task, its days, and the simulated grid.
@@ -397,7 +397,7 @@ class ZoneEnv(ParallelEnv):
             self.attack.state = saved.attack
 
     def close(self) -> None:
-        """Close the engine and the window; ``reset`` opens the engine again, in any thread."""
+        """Close the engine and the window; ``reset`` opens the engine again."""
         self.engine.close()
         self.__dict__.pop("_thread", None)
         if self.renderer is not None:

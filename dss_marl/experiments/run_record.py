@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dss_marl._assets import data_folder, read_text, write_text
 from dss_marl.envs.scenario import Scenario
@@ -47,7 +47,7 @@ class RunRecord(BaseModel):
     status: Literal["running", "finished"] = "running"  # a run that was stopped stays "running"
     scenario: dict[str, Any]
     scenario_sha256: str
-    settings: dict[str, Any] = Field(min_length=1)
+    settings: dict[str, Any]
     seed: int
     route: str
     num_cpus: int
@@ -61,13 +61,6 @@ class RunRecord(BaseModel):
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0
     history: list[dict[str, float]] = []
-
-    @field_validator("history")
-    @classmethod
-    def _complete_rows(cls, rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        if any(not {"agent_steps", "score"} <= row.keys() for row in rows):
-            raise ValueError("each row needs agent_steps and score")
-        return rows
 
     @property
     def improved(self) -> bool:
@@ -132,7 +125,8 @@ def load_run(folder: Path) -> RunRecord:
     try:
         record = RunRecord.model_validate(data)
     except ValidationError as error:
-        raise ValueError(readable(error, RunRecord, f"run record {str(path)!r}")) from None
+        problems = readable(error, RunRecord, "record")
+        raise ValueError(f"{str(path)!r} is not a run record of this version: {problems}") from None
     try:
         _check_complete(record)
     except ValueError as error:

@@ -11,6 +11,7 @@ import dss_marl
 from dss_marl._assets import known_names
 from dss_marl.cli.app import COMMANDS, app
 from dss_marl.cli.errors import plain_errors
+from dss_marl.cli.list import list_
 
 runner = CliRunner()
 
@@ -20,10 +21,11 @@ def output(*arguments):
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", ["list", *(command.__name__ for command in COMMANDS)])
-def test_help_explains_each_command(command):
-    code, text = output(command, "--help")
-    assert code == 0 and "Usage" in text and len(text) > 120
+@pytest.mark.parametrize(("name", "command"), [("list", list_), *((command.__name__, command) for command in COMMANDS)])
+def test_help_explains_each_command(name, command):
+    code, text = output(name, "--help")
+    explanation = " ".join(command.__doc__.split())[:60]
+    assert code == 0 and "Usage" in text and explanation in " ".join(text.split())
 
 
 def test_version_is_that_of_the_package():

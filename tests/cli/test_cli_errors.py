@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from dss_marl.cli.app import app
 from dss_marl.cli.errors import ISSUES, plain_errors
 from dss_marl.engines import PowerFlowError
+from dss_marl.envs.training_settings import TrainingSettings
 
 runner = CliRunner()
+SETTINGS = TrainingSettings().model_dump(mode="json")
 RECORD = {
     "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
     "seed": 0, "route": "native", "num_cpus": 0, "started": "",
@@ -47,7 +49,7 @@ FILES = {
     "wrong.png": b"title: a scenario\n",
     "no_run/record.json": b"{cut",
     "no_settings/record.json": json.dumps({**RECORD, "settings": {}}).encode(),
-    "no_history/record.json": json.dumps({**RECORD, "history": [{}]}).encode(),
+    "no_history/record.json": json.dumps({**RECORD, "settings": SETTINGS, "history": [{}]}).encode(),
     "latin_run/record.json": b"\xe4",
 }
 # What is typed after "dss-marl", and the thing that the message must name.
@@ -92,8 +94,8 @@ BAD = {
     "profiles ieee13_volt_var --split [/x]": "'[/x]'",
     "evaluate .": "is no run",
     "evaluate no_run": "no_run/record.json",
-    "evaluate no_settings": "no_settings/record.json': settings",
-    "evaluate no_history": "no_history/record.json': history",
+    "evaluate no_settings": "no_settings/record.json' is not a run record of this version: settings: ",
+    "evaluate no_history": "no_history/record.json' is not a run record of this version: history: ",
     "evaluate latin_run": "latin_run/record.json' is not UTF-8 text",
     "evaluate ieee13_volt_var --days 0": "--days",
     "evaluate ieee13_volt_var --controllers x:[/z]": "'x:[/z]'",

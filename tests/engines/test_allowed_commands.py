@@ -101,12 +101,22 @@ def test_every_shipped_command_is_allowed():
         check_command(command)
 
 
-def test_a_scenario_with_an_export_needs_consent(tmp_path):
+def test_a_scenario_with_an_export_is_refused_whatever_the_consent(tmp_path):
     target, path = tmp_path / "voltages.csv", tmp_path / "own.yaml"
     path.write_text(f"base: ieee13_volt_var\nfeeder:\n  commands: ['export voltages {target}']\n")
     with pytest.raises(ValueError, match=r"feeder\.commands.*'export' is not among"):
         dss_marl.make(path)
+    with pytest.raises(ValueError, match="writes, shows or runs, and changes no circuit"):
+        dss_marl.make(path, allow_code=True)
     assert not target.exists()
+
+
+def test_a_scenario_that_reads_another_file_needs_consent(tmp_path):
+    more, path = tmp_path / "more.dss", tmp_path / "own.yaml"
+    more.write_text("edit load.671 kw=1200\n")
+    path.write_text(f"base: ieee13_volt_var\nfeeder:\n  commands: ['redirect {more}']\n")
+    with pytest.raises(ValueError, match=r"feeder\.commands.*'redirect' is not among"):
+        dss_marl.make(path)
     scenario = dss_marl.load_scenario(path, allow_code=True)
     assert scenario.replace(steps=4).allow_code, "consent stays with what is derived"
     with pytest.raises(ValueError, match="allow_code=True"):

@@ -70,7 +70,7 @@ def test_a_generated_feeder_and_a_file_replace_each_other(scenario):
     assert generated.feeder.name == "" and generated.feeder.source_pu is None
     again = generated.replace(feeder={"name": "case33"})
     assert again.feeder.synthetic is None and again.feeder.name == "case33"
-    other = generated.replace(feeder={"commands": ["a"]}).replace(
+    other = generated.replace(feeder={"commands": ["set maxiterations=50"]}).replace(
         feeder={"synthetic": {"nodes": 600, "seed": 1, "plants": 6}}
     )
     assert other.feeder.commands == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,40 @@ from dss_marl.engines.opendss.script import Script, quoted, read_script
 
 _idle: list[Any] = []
 _owner = os.getpid()
+_thread: threading.Thread | None = None  # the one that OpenDSS runs in
 # Of the circuit before, "clear" leaves these in force; all others that do are never passed on, see commands.SETTINGS.
 _FRESH = ("clear", "set defaultbasefrequency=60")
 
 
 def acquire() -> Any:
-    """An unused context of this process."""
-    global _owner  # noqa: PLW0603  # the pool is the process's
+    """An unused context of this process.
+
+    Raises:
+        RuntimeError: OpenDSS runs in another thread; see ``check_thread``.
+    """
+    global _owner, _thread  # noqa: PLW0603  # the pool is the process's
     if os.getpid() != _owner:  # after a fork the idle contexts are the parent's
         _idle.clear()
-        _owner = os.getpid()
+        _owner, _thread = os.getpid(), None
+    if _thread is None or not _thread.is_alive():
+        _thread = threading.current_thread()
+    check_thread()
     if _idle:
         return _idle.pop()
     return _new_context()
+
+
+def check_thread() -> None:
+    """Refuse a second thread: OpenDSS works in one by luck, and ends the process in another.
+
+    Raises:
+        RuntimeError: OpenDSS has been started by a thread that is still alive, and this is not it.
+    """
+    if _thread is not None and _thread.ident != threading.get_ident():
+        raise RuntimeError(
+            f"OpenDSS runs in thread {_thread.name!r} of this process and would crash in another thread; solve there, "
+            "or give each environment a process of its own"
+        )
 
 
 def _new_context() -> Any:
@@ -38,8 +60,9 @@ def _new_context() -> Any:
 
 
 def release(context: Any) -> None:
-    """Clear a context and return it to the pool."""
-    context.Text.Command("clear")
+    """Clear a context and return it to the pool; garbage collected in another thread, it is cleared at its next use."""
+    if _thread is None or _thread.ident == threading.get_ident():
+        context.Text.Command("clear")
     _idle.append(context)
 
 

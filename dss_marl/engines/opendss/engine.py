@@ -11,7 +11,7 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
-from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.context import acquire, check_thread, compile_circuit, release
 from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
@@ -77,6 +77,7 @@ class OpenDSSEngine:
         """Steady state of the feeder; see Engine.solve."""
         if self._context is None:
             self._open()
+        check_thread()
         given = setpoints.kw.shape, setpoints.kvar.shape, setpoints.tap.shape, setpoints.closed.shape
         if given != self._shapes:
             raise ValueError(

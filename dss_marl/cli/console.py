@@ -16,8 +16,8 @@ class PlainConsole(Console):
     def __init__(self, stderr: bool = False) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr)
 
-    @property
-    def size(self) -> ConsoleDimensions:  # type: ignore[misc]  # nothing here sets it
+    @property  # type: ignore[misc]  # nothing here sets it, as rich could
+    def size(self) -> ConsoleDimensions:
         """Columns and lines; rich gives a dumb terminal 80 columns, and keeps the COLUMNS of its first moment."""
         columns, size = os.environ.get("COLUMNS", ""), super().size
         return ConsoleDimensions(int(columns), size.height) if columns.isdigit() and int(columns) else size

@@ -17,7 +17,7 @@ from dss_marl.engines.opendss.script import quoted
 
 COUNT = int(os.environ.get("DSS_MARL_RANDOM_CIRCUITS", "40"))
 # Behind a delta winding, loads of constant power from phase to ground let the star point float to one of two places: a
-# warm start stays where it is.
+# warm start would stay where it is.
 TWO_SOLUTIONS = (661, 799)
 LEFT_OUT = ("export", "set loadmodel", "set algorithm", "set normv", "set em")
 _context = []
@@ -117,7 +117,7 @@ def numbers(solution):
     return np.concatenate([*map(np.ravel, named), [solution.loss_kw, solution.source_kw]])
 
 
-@pytest.mark.parametrize("seed", range(COUNT))
+@pytest.mark.parametrize("seed", sorted({*range(COUNT), *TWO_SOLUTIONS}))
 def test_a_random_circuit_is_read_solved_and_restarted(seed, tmp_path):
     rng = np.random.default_rng([seed, 11])
     path = tmp_path / "random.dss"
@@ -134,8 +134,6 @@ def test_a_random_circuit_is_read_solved_and_restarted(seed, tmp_path):
     first = check_solution(engine, feeder.setpoints(), compiled(path), feeder)
     for _ in range(2):
         setpoints = varied(feeder, rng)
-        if seed in TWO_SOLUTIONS:
-            engine.restart()
         check_solution(engine, setpoints, compiled(path, text_of(feeder, setpoints)), feeder)
     if first is not None:
         with contextlib.suppress(PowerFlowError):

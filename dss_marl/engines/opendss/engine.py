@@ -13,6 +13,7 @@ from dss_marl.engines.opendss.branch_currents import read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, check_thread, compile_circuit, release
 from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
+from dss_marl.engines.opendss.floating_loads import has_floating_loads
 from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
@@ -146,6 +147,7 @@ class OpenDSSEngine:
             for command in engine_settings(self.tolerance, self.max_iterations):
                 context.Text.Command(command)
             context.Solution.Solve()
+            self._several = bool(self._hidden) or has_floating_loads(context)  # of nodes that a solve has numbered
             self._ends = close_all(context, feeder.switches)
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
@@ -208,7 +210,7 @@ class OpenDSSEngine:
 
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
         context, lib = self._context, self._lib
-        self._fresh = self._fresh or bool(self._hidden)  # such elements may have several states for one set point
+        self._fresh = self._fresh or self._several  # of several solutions, that of a new engine
         energised, dead = self._energise(setpoints.closed)
         # 3: after a tap change reuse the structure and values of the factorisation. A fresh start must not: with reuse
         # the matrix, and so the last bits of the voltages, would depend on earlier solves.

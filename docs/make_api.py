@@ -38,23 +38,23 @@ def page() -> str:
 def _section(package: ModuleType) -> str:
     lines = [
         f"## {package.__name__}\n",
-        f"{_first_line(package)}\n",
+        f"{first_line(package)}\n",
         "| name | kind | what it is |",
         "| --- | --- | --- |",
     ]
     for name in sorted(package.__all__, key=str.lower):
-        kind, text = _described(package, name)
+        kind, text = described(package, name)
         lines.append(f"| `{name}` | {kind} | {text.replace('|', '/')} |")
     return "\n".join([*lines, ""])
 
 
-def _described(package: ModuleType, name: str) -> tuple[str, str]:
+def described(package: ModuleType, name: str) -> tuple[str, str]:
     """Kind of a name and what it is: the first line of its docstring, or what is in it."""
     value: Any = getattr(package, name)
     if inspect.isclass(value):
-        return ("exception" if issubclass(value, Exception) else "class"), _first_line(value)
+        return ("exception" if issubclass(value, Exception) else "class"), first_line(value)
     if inspect.isroutine(value):
-        return "function", _first_line(value)
+        return "function", first_line(value)
     if isinstance(value, Mapping):
         return "mapping", ", ".join(f"`{key}`" for key in value)
     if isinstance(value, tuple):
@@ -68,7 +68,8 @@ def _is_alias(value: Any) -> bool:
     return hasattr(value, "__origin__") or hasattr(value, "__args__")
 
 
-def _first_line(value: Any) -> str:
+def first_line(value: Any) -> str:
+    """First line of a docstring."""
     return (inspect.getdoc(value) or "").partition("\n")[0]
 
 

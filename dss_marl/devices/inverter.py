@@ -74,7 +74,7 @@ class Inverters(DeviceGroup):
 
     - share: kvar = a times the available kvar, q = a sqrt(S^2 - P^2) under watt priority, at night too unless
       ``night`` is off.
-    - power_factor: kvar = +-P tan(acos(1 - |a| (1 - power_factor_min))), within rating and category.
+    - power_factor: kvar = +-P tan(acos(1 - abs(a) (1 - power_factor_min))), within rating and category.
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
 

@@ -1,4 +1,4 @@
-"""The tables of docs/learning.md, each cell of which is run.
+"""The tables of docs/guide/learning.md, each cell of which is run.
 
 ``PYTHONPATH=tests python tests/integrations/test_sb3_tables.py`` prints them again.
 """
@@ -28,7 +28,7 @@ from dss_marl.integrations.sb3.per_kind import PerKindGame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PAGE = ROOT / "docs" / "learning.md"
+PAGE = ROOT / "docs" / "guide" / "learning.md"
 ON, OFF = {"n_steps": 4, "batch_size": 4, "n_epochs": 1}, {"learning_starts": 4, "batch_size": 4, "buffer_size": 200}
 ALGORITHMS = {
     "PPO": functools.partial(PPO, **ON),

@@ -25,7 +25,7 @@ class RecordedDays:
         day, step: (T) day and number of the interval of each row.
         hour: (T) time of day at the start of the interval [h], 0 to 24.
         dates: of ``days``; None where the profiles have no calendar, as generated ones.
-        tables: name to table, see ``docs/data.md``.
+        tables: name to table, see ``docs/guide/data.md``.
         figures: key figures of each day, as ``dss-marl evaluate`` prints them.
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dss_marl._assets import known_names, read_text
-from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.check import failures
@@ -14,7 +14,12 @@ from dss_marl.experiments.validation.result_files import PROOF, Result, load, sc
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
-_MORE = "[docs/suite.md](docs/suite.md) has the intervals, further figures and the results of all checks.\n"
+IN_BRIEF = ("ieee34_volt_var", "ieee13_microgrid", "ieee123_restoration")  # in the README, if they have results
+_MORE = "[docs/suite.md](docs/suite.md) has all {count} scenarios, and what their proofs require.\n"
+_DETAILS = (
+    "The site has a page for each scenario, with intervals, further figures and the results of all checks; their data "
+    "are in `results/`.\n"
+)
 _NOTE = (
     "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
     "`no_control`), 1 the reference controller.\n"
@@ -39,7 +44,10 @@ def write_suite(root: Path) -> list[Path]:
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
     before, rest = text.split(START)
-    readme.write_text(f"{before}{START}\n{brief(results)}\n{_MORE}{END}{rest.split(END)[1]}", encoding="utf-8")
+    readme.write_text(
+        f"{before}{START}\n{brief(results)}\n{_MORE.format(count=len(results))}{END}{rest.split(END)[1]}",
+        encoding="utf-8",
+    )
     page = root / "docs" / "suite.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
@@ -67,8 +75,32 @@ def committed(folder: Path) -> dict[str, Result]:
 
 
 def brief(results: dict[str, Result]) -> str:
-    """The README's table: mean return and score of the common controllers, one line per scenario."""
-    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "proof"]
+    """The README's table: sizes, mean return and score of a few scenarios, of different kinds."""
+    heads = [
+        "scenario",
+        "agents",
+        "devices",
+        "nodes",
+        "no_control",
+        "opendss_controls",
+        "best rule",
+        "reference",
+        "proof",
+    ]
+    shown = {name: results[name] for name in IN_BRIEF if name in results} or results
+    rows = []
+    for name, result in shown.items():
+        table = result.table()
+        rules = [one for one in ("droop", "tuned_droop", best_rule(table)) if one in table.figures]
+        rule = max(rules, key=lambda one: float(table.column(one, "team_return").mean()), default="")
+        of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
+        cells = [_scored(table, one) for one in ("no_control", "opendss_controls")]
+        rows.append([f"`{name}`", *_sizes(result.metadata)[:3], *cells, of_rule, _best(table), _verdict(result)])
+    return f"{_markdown(heads, rows)}\n{_NOTE}"
+
+
+def _rows(results: dict[str, Result]) -> list[list[str]]:
+    """A line for each scenario: sizes, mean return and score of the common controllers, verdict."""
     rows = []
     for name, result in results.items():
         table, metadata = result.table(), result.metadata
@@ -76,7 +108,7 @@ def brief(results: dict[str, Result]) -> str:
         rule = best_rule(table)
         of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
         rows.append([f"`{name}`", *_sizes(metadata), *cells, of_rule, _best(table), _verdict(result)])
-    return f"{_markdown(heads, rows)}\n{_NOTE}{_without(results)}"
+    return rows
 
 
 def _verdict(result: Result) -> str:
@@ -92,28 +124,31 @@ def _without(results: dict[str, Result]) -> str:
 
 
 def whole(results: dict[str, Result]) -> str:
-    """The page: for each scenario its controllers, figures with intervals, and the results of its checks."""
-    parts = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules(), brief(results)]
-    for name, result in results.items():
-        about, scenario = result.metadata, load_scenario(name)
-        table = result.table()
-        stale = "" if about["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
-        proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
-        commit = f", commit {about['commit'][:12]}" if about["commit"] else ""
-        parts.append(f"## {name}\n\n{scenario.title}.\n")
-        parts.append(
-            f"{about['feeder']}, {about['agents']} agents, {about['devices']} devices, {about['nodes']} nodes, "
-            f"{about['steps']} steps of {about['dt_h']:g} h. Proof {proof} with version {about['version']}{commit}, on "
-            f"test days {', '.join(map(str, about['days']))}.{stale}\n"
-        )
-        figures = [f for f in _FIGURES if any(table.column(c, f).any() for c in table.figures)]
-        rows = []
-        for controller in sorted(table.figures, key=lambda c: table.column(c, "team_return").mean()):
-            cells = [_interval(table, controller, figure) for figure in figures]
-            rows.append([f"`{controller}`", *cells, _score(table, controller)])
-        parts.append(_markdown(["controller", *(_FIGURES[f] for f in figures), "score"], rows))
-        parts.append(_proof(result))
-    return "\n".join(parts)
+    """The page: the criteria, and a line for each scenario."""
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "proof"]
+    head = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules()]
+    return "\n".join([*head, _markdown(heads, _rows(results)), f"{_NOTE}{_without(results)}", _DETAILS])
+
+
+def provenance(result: Result, scenario: Scenario) -> str:
+    """Whether the proof passed, with which version and on which days; says if the scenario has changed since."""
+    about = result.metadata
+    stale = "" if about["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
+    proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
+    commit = f", commit {about['commit'][:12]}" if about["commit"] else ""
+    days = ", ".join(map(str, about["days"]))
+    return f"Proof {proof} with version {about['version']}{commit}, on test days {days}.{stale}"
+
+
+def figures_table(result: Result) -> str:
+    """Every controller's return, controllable rate, losses and score, with intervals; worst return first."""
+    table = result.table()
+    figures = [f for f in _FIGURES if any(table.column(c, f).any() for c in table.figures)]
+    rows = []
+    for controller in sorted(table.figures, key=lambda c: table.column(c, "team_return").mean()):
+        cells = [_interval(table, controller, figure) for figure in figures]
+        rows.append([f"`{controller}`", *cells, _score(table, controller)])
+    return _markdown(["controller", *(_FIGURES[f] for f in figures), "score"], rows)
 
 
 def _rules() -> str:
@@ -138,13 +173,13 @@ def _rules() -> str:
     )
 
 
-def _proof(result: Result) -> str:
+def checks_table(result: Result) -> str:
+    """Every check of the proof: what was measured, what is required, and whether it passed."""
     rows = [
         [row.check, row.what, row.measured, row.demanded, {True: "pass", False: "FAIL", None: ""}[row.passed], row.note]
         for row in result.rows
     ]
-    table = _markdown(["", "what", "measured", "required", "", "basis"], rows)
-    return f"<details><summary>Checks</summary>\n\n{table}\n</details>\n"
+    return _markdown(["", "what", "measured", "required", "", "basis"], rows)
 
 
 def best_rule(table: ComparisonTable) -> str:

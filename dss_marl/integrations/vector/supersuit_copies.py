@@ -53,7 +53,7 @@ class SuperSuitCopy(Copy):
         """Answer a request sent to all copies, as a list of one.
 
         Args:
-            request: token -> (method, *args), or None for the token and an identity of the environment.
+            request: token -> (method, ...arguments), or None for the token and an identity of the environment.
         """
         if request is None:
             return [(self._token, (os.getpid(), id(self.unwrapped)))]

@@ -1,0 +1,155 @@
+"""scenarios/NAME.md: card, map, proof, recipe and results of each shipped scenario; scenarios/index.md lists them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from _generate import REPOSITORY
+from _generate.markdown import details, table, yaml
+from _generate.usage import scenarios
+from dss_marl import Task, build_task
+from dss_marl._assets import data_folder
+from dss_marl.envs.scenario import Scenario
+from dss_marl.experiments.reports.scenario_card import CardTable, card
+from dss_marl.experiments.reports.suite_table import checks_table, figures_table, provenance
+from dss_marl.experiments.validation.result_files import Result, load, results_folder
+from dss_marl.plots import feeder_figure
+
+# Families in the order in which a newcomer meets them; a scenario belongs to the first whose words its name holds.
+FAMILIES = {
+    "Introductory: one agent": ("local_pv", "single_pv"),
+    "Volt-var control": ("volt_var", "34_var"),
+    "Volt-var control under attack": ("attack",),
+    "Legacy devices, hourly": ("legacy",),
+    "Two time scales": ("two_timescale", "hybrid"),
+    "Energy and flexibility": ("dispatch", "demand_response", "_ev"),
+    "Microgrid": ("microgrid",),
+    "Reconfiguration": ("reconfiguration",),
+    "Restoration": ("restoration", "switching"),
+    "State estimation": ("state_estimation",),
+}
+ORDER = ("attack", "local_pv", "single_pv")  # words that decide before the others
+DPI = 110
+INDEX = """# Scenarios
+
+Each scenario is a task: a feeder, its zones and devices, days, observations, rewards and costs. `dss_marl.make("NAME")` opens it and `dss-marl train NAME` trains on it with the recommended
+settings. Every one has been [proven worth learning](../suite.md) on frozen test days.
+
+"""
+
+
+def pages() -> Iterator[tuple[str, str | bytes]]:
+    """The overview; a page and a map for each."""
+    yield "scenarios/index.md", index_page()
+    for name, scenario in scenarios().items():
+        task = build_task(scenario)
+        yield f"scenarios/{name}.md", page(task)
+        yield f"scenarios/{name}.png", _map(task)
+
+
+def family(name: str) -> str:
+    """The family of a scenario."""
+    for word in ORDER:
+        if word in name:
+            return next(title for title, words in FAMILIES.items() if word in words)
+    return next((title for title, words in FAMILIES.items() if any(word in name for word in words)), "Others")
+
+
+def index_page() -> str:
+    """A table for each family."""
+    families: dict[str, list[str]] = {title: [] for title in (*FAMILIES, "Others")}
+    for name in scenarios():
+        families[family(name)].append(name)
+    parts = [INDEX]
+    for title, names in families.items():
+        if names:
+            rows = [(f"[{name}]({name}.md)", scenarios()[name].title, _sizes(name)) for name in names]
+            parts.append(f"## {title}\n\n{table(('scenario', 'task', 'agents, devices, nodes'), rows)}")
+    toctree = "\n".join(name for names in families.values() for name in names)
+    return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"])
+
+
+def _sizes(name: str) -> str:
+    result = _result(name)
+    return ", ".join(str(result.metadata[key]) for key in ("agents", "devices", "nodes")) if result else ""
+
+
+def _result(name: str) -> Result | None:
+    folder = results_folder(name)
+    return load(folder) if folder else None
+
+
+def page(task: Task) -> str:
+    """Everything about one scenario."""
+    scenario = task.scenario
+    text, tables = _card(task)
+    parts = [
+        f"# {scenario.name}\n\n{scenario.title}.\n",
+        f"![Map of the feeder with zones and devices]({scenario.name}.png)\n",
+        _recipe(scenario),
+        _results(scenario),
+        f"## The decision process\n\n{text}\n",
+        *tables,
+        "## Scenario file\n",
+        yaml((data_folder("scenarios") / f"{scenario.name}.yaml").read_text(encoding="utf-8")),
+        f"[scenarios/{scenario.name}.yaml]({REPOSITORY}/blob/main/scenarios/{scenario.name}.yaml); its keys: "
+        "[scenario file](../reference/scenario_file.md).\n",
+    ]
+    return "\n".join(parts)
+
+
+def _card(task: Task) -> tuple[str, list[str]]:
+    """Lines of the card as a list, and its tables; results stand elsewhere on the page."""
+    lines, tables = [], []
+    for part in card(task):
+        if isinstance(part, str):
+            lines.append(f"* {part[:1].upper()}{part[1:]}" if not part.startswith("Feeder") else f"* `{part}`")
+        elif not part.title.startswith("references"):
+            tables.append(_card_table(part))
+    return "\n".join(lines), tables
+
+
+def _card_table(part: CardTable) -> str:
+    body = table(part.heads, part.rows)
+    title = part.title[:1].upper() + part.title[1:]
+    if len(part.rows) > 12:
+        return details(title, body)
+    return f"### {title}\n\n{body}"
+
+
+def _recipe(scenario: Scenario) -> str:
+    steps = scenario.training.get("agent_steps")
+    size = f" {steps:,} agent-steps with the [recommended settings](../reference/training.md)." if steps else ""
+    return (
+        f"## Train and evaluate\n\n```bash\ndss-marl train {scenario.name} --out runs/{scenario.name}\n"
+        f"dss-marl evaluate runs/{scenario.name}\n```\n\n{size.strip()} {_minutes(scenario)}\n"
+    )
+
+
+# Measured: two cores, Python 3.11. Others are left out until they are.
+MINUTES = {"ieee34_volt_var": 2.5}
+
+
+def _minutes(scenario: Scenario) -> str:
+    if scenario.name not in MINUTES:
+        return "How fast steps are: [speed](../reference/speed.md)."
+    return f"About {MINUTES[scenario.name]:g} minutes on two cores."
+
+
+def _results(scenario: Scenario) -> str:
+    result = _result(scenario.name)
+    if result is None:
+        return "## Results\n\nNot validated so far: `dss-marl validate` writes the proof.\n"
+    return (
+        f"## Results\n\n{provenance(result, scenario)}\n\nMeans over days with 95 % bootstrap intervals. Score: 0 is "
+        "`opendss_controls` (without it `no_control`), 1 the reference controller. What the controllers do: "
+        f"[controllers](../guide/controllers.md).\n\n{figures_table(result)}\n"
+        f"{details('The proof: all checks', checks_table(result))}\nWhat checks (a) to (g) require: [the suite](../suite.md).\n"
+    )
+
+
+def _map(task: Task) -> bytes:
+    figure, buffer = feeder_figure(task), io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    return buffer.getvalue()

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test install bench mutants clean
+.PHONY: demo test docs install bench mutants clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,13 +17,20 @@ demo: .venv/ready
 	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo --overwrite
 	$(BIN)/dss-marl evaluate runs/demo
 
-# Lint, types, directions of imports, and tests on all cores.
+# Lint, types, directions of imports, the site with the code in it, and tests on all cores.
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(MAKE) docs
 	$(BIN)/python -m pytest -n auto
+
+# The site, in docs/_build/html; runs the tutorial. A warning, a broken link or an error in a chapter fails.
+docs: .venv/ready
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; \
+	then $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html && echo "docs/_build/html/index.html"; \
+	else echo "the site needs Python 3.11 or later: not built"; fi
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/step.py
@@ -36,4 +43,4 @@ mutants: .venv/ready
 	$(BIN)/python benchmarks/mutants.py --count 60
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs docs/_build

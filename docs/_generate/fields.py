@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from _generate.markdown import code, table, unit_of
+from _generate.markdown import code, table, text_of, unit_of
 
 _LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 _SIMPLE = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "null", Any: "anything"}
@@ -19,7 +19,7 @@ _SIMPLE = {str: "text", int: "integer", float: "number", bool: "true or false", 
 def fields_table(model: type[BaseModel], without: tuple[str, ...] = ()) -> str:
     """A row for each field, in the order of the model."""
     rows = [
-        (f"`{name}`", _type(field), _default(field), _unit(name, field), code(field.description or ""))
+        (f"`{name}`", _type(field), _default(field), unit_of(field.description or "", name), _meaning(field))
         for name, field in model.model_fields.items()
         if name not in without
     ]
@@ -44,8 +44,12 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in typing.get_args(annotation) for model in models_in(part)]
 
 
-def _unit(name: str, field: FieldInfo) -> str:
-    return unit_of(field.description or "", name)
+def _meaning(field: FieldInfo) -> str:
+    """The field's description, else what the model that it holds is."""
+    if field.description:
+        return code(field.description)
+    held = models_in(field.annotation)
+    return text_of(held[0]).split("\n\n")[0].replace("\n", " ") if held else ""
 
 
 def _default(field: FieldInfo) -> str:

@@ -10,12 +10,15 @@ from typing import Any
 from _generate import REPOSITORY
 
 _LINK = re.compile(r"(?<=\]\()(\.\.?/[^)#\s]+)")
+_SCENARIO = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 
 
 def finish_source(app: Any, docname: str, source: list[str]) -> None:
     """Point links that leave docs/ to the repository, if the file is there; any other is left for Sphinx to report."""
     docs = Path(app.srcdir)
     source[0] = with_repository_links(source[0], (docs / docname).parent, docs)
+    if docname == "suite":
+        source[0] = _SCENARIO.sub(r"| [`\1`](scenarios/\1.md) |", source[0])
     if re.match(r"tutorial/\d", docname):
         source[0] += _downloads(docname.removeprefix("tutorial/"))
 

@@ -16,19 +16,48 @@ from dss_marl.experiments.reports.suite_table import checks_table, figures_table
 from dss_marl.experiments.validation.result_files import Result, load, results_folder
 from dss_marl.plots import feeder_figure
 
-# Families in the order in which a newcomer meets them; a scenario belongs to the first whose words its name holds.
+# Families in the order in which a newcomer meets them, with what their agents control; a scenario belongs to the first
+# whose words its name holds.
 FAMILIES = {
-    "Introductory: one agent": ("local_pv", "single_pv"),
-    "Volt-var control": ("volt_var", "34_var"),
-    "Volt-var control under attack": ("attack",),
-    "Legacy devices, hourly": ("legacy",),
-    "Two time scales": ("two_timescale", "hybrid"),
-    "Energy and flexibility": ("dispatch", "demand_response", "_ev"),
-    "Microgrid": ("microgrid",),
-    "Reconfiguration": ("reconfiguration",),
-    "Restoration": ("restoration", "switching"),
-    "State estimation": ("state_estimation",),
+    "Introductory: one agent": (("local_pv", "single_pv"), "one inverter"),
+    "Volt-var control": (
+        ("volt_var", "34_var"),
+        "reactive power and curtailment of inverters, regulators, capacitor banks; up to 10,000 nodes",
+    ),
+    "Volt-var control under attack": (
+        ("attack",),
+        "the same, with the inverters of one zone compromised and lossy communication",
+    ),
+    "Legacy devices, hourly": (
+        ("legacy",),
+        "regulators, capacitor banks and batteries, as many as in the published volt-var gym",
+    ),
+    "Two time scales": (
+        ("two_timescale", "hybrid"),
+        "taps, capacitor banks, switches and batteries hourly, inverters every few minutes",
+    ),
+    "Energy and flexibility": (
+        ("dispatch", "demand_response", "_ev"),
+        "batteries, shiftable and sheddable loads, 55 EV chargers; prices, import limits, a transformer rating",
+    ),
+    "Microgrid": (
+        ("microgrid",),
+        "an island for a day: PV, batteries, a diesel generator that trips on overload, limited fuel, load priorities",
+    ),
+    "Reconfiguration": (
+        ("reconfiguration",),
+        "open points, each along its loop: radial and connected by construction",
+    ),
+    "Restoration": (
+        ("restoration", "switching"),
+        "switches, feeder ties, grid-forming generators, load shedders; cold-load pickup and priorities",
+    ),
+    "State estimation": (
+        ("state_estimation",),
+        "nothing: agents estimate the voltages of 94 unmetered nodes",
+    ),
 }
+OTHERS = "Others"
 ORDER = ("attack", "local_pv", "single_pv")  # words that decide before the others
 DPI = 110
 INDEX = """# Scenarios
@@ -50,22 +79,24 @@ def pages() -> Iterator[tuple[str, str | bytes]]:
 
 def family(name: str) -> str:
     """The family of a scenario."""
-    for word in ORDER:
-        if word in name:
-            return next(title for title, words in FAMILIES.items() if word in words)
-    return next((title for title, words in FAMILIES.items() if any(word in name for word in words)), "Others")
+    decisive = [word for word in ORDER if word in name]
+    for title, (words, _) in FAMILIES.items():
+        if any(word in (decisive or [name])[0] for word in words):
+            return title
+    return OTHERS
 
 
 def index_page() -> str:
     """A table for each family."""
-    families: dict[str, list[str]] = {title: [] for title in (*FAMILIES, "Others")}
+    families: dict[str, list[str]] = {title: [] for title in (*FAMILIES, OTHERS)}
     for name in scenarios():
         families[family(name)].append(name)
     parts = [INDEX]
     for title, names in families.items():
         if names:
             rows = [(f"[{name}]({name}.md)", scenarios()[name].title, _sizes(name)) for name in names]
-            parts.append(f"## {title}\n\n{table(('scenario', 'task', 'agents, devices, nodes'), rows)}")
+            controlled = f"Agents control {FAMILIES[title][1]}.\n\n" if title in FAMILIES else ""
+            parts.append(f"## {title}\n\n{controlled}{table(('scenario', 'task', 'agents, devices, nodes'), rows)}")
     toctree = "\n".join(name for names in families.values() for name in names)
     return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"])
 

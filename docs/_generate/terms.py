@@ -19,7 +19,14 @@ SYMBOLS = """
 | $p_u$, $q_u$ | active and reactive power of unit $u$, positive into the grid | kW, kvar |
 | $\\hat p_u$ | available PV power | kW |
 | $P^{src}$, $P^{loss}$ | import from the source, losses of the feeder | kW |
+| $k_t$, $\\sigma_s$ | position of tap $t$; whether switch or capacitor step $s$ is closed | |
+| $\\ell_b$ | loading of branch $b$, current over rating | 1 |
+| $c$, $P^{max}$ | price; import limit | 1/kWh, kW |
+| $E_i$, $m_i$ | energy stored in device $i$; energy that it owed and did not deliver, times its priority | kWh |
+| $d_l$, $w_l$ | power that load $l$ would draw while it is de-energised, else 0; its priority | kW, 1 |
+| $\\tilde v_m$, $M$ | estimated voltage of node $m$; number of estimated nodes of the feeder | pu |
 | $\\Delta t$ | length of the interval, `dt_h` | h |
+| $[\\ldots]$ | 1 if true, else 0 | |
 | $x$, $x^-$ | a quantity after and before the step | |
 """
 OBSERVATIONS = """# Observations
@@ -28,7 +35,7 @@ OBSERVATIONS = """# Observations
 order given. All agents have the same columns: where a zone has fewer units, taps or switches than another, the rest is 0.
 Values are scaled to order 1, as the unit says, and clipped to the range.
 `env.labels("zone_1")` prints the meaning and unit of each entry of an agent's observation.
-Agents observe the *coming* interval ([how a step goes](../glossary.md)). Your own is a function of (zone, state):
+Agents observe the *coming* interval ([one step](../guide/environments.md)). Your own is a function of (zone, state):
 [CONTRIBUTING](../../CONTRIBUTING.md).
 
 """
@@ -38,13 +45,13 @@ REWARD_HEAD = """# Reward terms
 
 $$R = \\sum_k w_k \\sum_{z=1}^{Z} r_{k,z}$$
 
-`reward_sharing` decides what each agent gets of it: `team` all of $R$, `zone` its zone's $Z \\sum_k w_k r_{k,z}$ or share, `agent` the terms over
+`reward_sharing` decides what each agent gets of it: `team` all of $R$, `zone` the part $\\sum_k w_k r_{k,z}$ of its zone, `agent` the terms over
 its own view, `difference` $R$ minus the $R$ had the agent held. A term is at most 0, except for revenues.
 Your own is a function of (zone, before, after): [CONTRIBUTING](../../CONTRIBUTING.md).
 """
 COST_HEAD = """# Costs
 
-Costs are for constrained methods: `infos[agent]["costs"]` has those that the scenario lists under `costs`, zone by zone. They are at least 0, never part
+Costs are for constrained methods: `infos[agent]["cost/NAME"]` has those that the scenario lists under `costs`, for the agent's zone. They are at least 0, never part
 of the reward. Your own is a function of (zone, before, after): [CONTRIBUTING](../../CONTRIBUTING.md).
 """
 

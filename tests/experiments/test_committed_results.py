@@ -6,7 +6,7 @@ from common import EVERY, ROOT, task_of
 from dss_marl.controllers import reference
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.evaluation import environment_for, run_day
-from dss_marl.experiments.reports.suite_table import END, START, brief, committed, whole, write_suite
+from dss_marl.experiments.reports.suite_table import END, IN_BRIEF, START, brief, committed, whole, write_suite
 from dss_marl.experiments.validation import failures, prove
 from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.experiments.validation.result_files import PROOF, load, scenario_digest
@@ -56,7 +56,8 @@ def test_the_readme_keeps_what_is_outside_the_markers(tmp_path):
     write_suite(tmp_path)
     text = readme.read_text()
     assert text.startswith(f"above\n{START}\n") and text.endswith(f"{END}\nbelow\n") and "old" not in text
-    assert all(f"`{name}`" in text for name in RESULTS)
+    assert all(f"`{name}`" in text for name in IN_BRIEF)
+    assert all(f"`{name}`" in (tmp_path / "docs" / "suite.md").read_text() for name in RESULTS)
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="once each"):
         write_suite(tmp_path)

@@ -9,7 +9,7 @@ import jupytext
 
 TUTORIAL = Path(__file__).with_name("tutorial")
 SCRIPTS = TUTORIAL.parent.parent / "examples" / "tutorial"
-_HEADING = re.compile(r"^(```|~~~|:::).*?^\1|^#+ (?P<title>.+)$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^(```|~~~|:::).*?^\1|^#+ (?P<title>[^\n]+)$", re.MULTILINE | re.DOTALL)
 
 
 def chapters(folder: Path = TUTORIAL) -> list[Path]:

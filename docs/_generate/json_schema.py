@@ -26,6 +26,8 @@ def scenario_schema() -> dict[str, Any]:
     keys["base"] = {"type": "string", "description": "another scenario, by name or file, that this one changes"}
     keys["devices"]["items"] = _by_kind({name: kind.Spec for name, kind in KINDS.items()}, definitions, optional=False)
     keys["profiles"] = _by_kind(PROFILE_KINDS, definitions, optional=True)
+    for model in PROFILE_KINDS.values():
+        definitions[model.__name__].pop("required", None)  # what is missing is that of the base
     keys["training"] = {**_model(TrainingSettings, definitions), "default": {}}
     keys["zones"] = {
         "type": "object",
@@ -39,16 +41,26 @@ def scenario_schema() -> dict[str, Any]:
     schema["required"] = []
     whole = [key for key in _NOT_NEEDED if key != "name"]
     schema["anyOf"] = [{"required": ["base"]}, {"required": whole}]
-    _accept_numbers_as_text(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{SITE}/scenario.schema.json", **schema}
 
 
 def _model(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
     """A reference to a model's schema, which moves its own definitions to those of the whole."""
     schema = model.model_json_schema()
-    definitions |= schema.pop("$defs", {})
+    _accept_numbers_as_text(schema, bool(model.model_config.get("coerce_numbers_to_str")))
+    _need_no_place_of_named_ones(schema)
+    for name, inner in schema.pop("$defs", {}).items():
+        definitions.setdefault(name, inner)
     definitions[model.__name__] = schema
     return {"$ref": f"#/$defs/{model.__name__}"}
+
+
+def _need_no_place_of_named_ones(schema: dict[str, Any]) -> None:
+    """Devices of the circuit, by ``names``, have their place and ratings there."""
+    needed = schema.get("required", [])
+    if "names" in schema["properties"] and "bus" in needed:
+        del schema["required"]
+        schema["anyOf"] = [{"required": needed}, {"required": ["names"]}]
 
 
 def _by_kind(models: dict[str, type[BaseModel]], definitions: dict[str, Any], optional: bool) -> dict[str, Any]:
@@ -64,17 +76,12 @@ def _by_kind(models: dict[str, type[BaseModel]], definitions: dict[str, Any], op
     return {"type": "object", "properties": kinds, "required": [] if optional else ["kind"], "allOf": rules}
 
 
-def _accept_numbers_as_text(schema: Any) -> None:
-    """Names of buses may be numbers, which YAML reads as such; the models turn them into text."""
-    if isinstance(schema, list):
-        for part in schema:
-            _accept_numbers_as_text(part)
-    elif isinstance(schema, dict):
-        for key in ("bus", "bus1", "bus2", "homes_at", "shops_at", "factories_at"):
-            named = schema.get("properties", {}).get(key) if isinstance(schema.get("properties"), dict) else None
-            if isinstance(named, dict):
-                plain = named.get("items", named)
-                if plain.get("type") == "string":
-                    plain["type"] = ["string", "integer"]
-        for part in schema.values():
-            _accept_numbers_as_text(part)
+def _accept_numbers_as_text(schema: dict[str, Any], everywhere: bool) -> None:
+    """Names of buses may be numbers, which YAML reads as such; the models turn them into text, some of them any text."""
+    for part in (schema, *schema.get("$defs", {}).values()):
+        for key, one in part.get("properties", {}).items():
+            if everywhere or key == "bus":
+                for plain in (one, *one.get("anyOf", [])):
+                    text = plain.get("items", plain)
+                    if text.get("type") == "string" and "enum" not in text and "const" not in text:
+                        text["type"] = ["string", "integer"]

@@ -8,11 +8,11 @@ from common import load_cached, task_of
 from typer.testing import CliRunner
 from validation_cases import named, noon
 
-from dss_marl import ZoneEnv
+from dss_marl import ZoneEnv, load_scenario
 from dss_marl.cli.app import app
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.task import build_task
-from dss_marl.experiments.reports.suite_table import whole
+from dss_marl.experiments.reports.suite_table import figures_table, provenance
 from dss_marl.experiments.validation import prove
 from dss_marl.experiments.validation.budget import ValidationBudget, frozen_days
 from dss_marl.experiments.validation.result_files import PROOF, load, save, scenario_digest
@@ -43,8 +43,8 @@ def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
     for name in proof.table.figures:
         for figure in ("team_return", "loss_kwh"):
             np.testing.assert_allclose(result.table().column(name, figure), proof.table.column(name, figure), rtol=1e-4)
-    page = whole({"ieee13_volt_var": result})
-    assert "The scenario has changed since" in page and "| `greedy` |" in page
+    assert "The scenario has changed since" in provenance(result, load_scenario("ieee13_volt_var"))
+    assert "| `greedy` |" in figures_table(result)
 
 
 def test_a_task_that_needs_no_agents_fails_and_says_so(tmp_path):

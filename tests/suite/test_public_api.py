@@ -1,15 +1,11 @@
 """The public names: complete, there, and on the page that lists them."""
 
 import importlib
-import importlib.util
 import inspect
 
+import make_api
 import pytest
 from common import ROOT
-
-spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
-make_api = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make_api)
 
 NEEDS = {"dss_marl.plots": "matplotlib", "dss_marl.integrations.sb3": "stable_baselines3"}
 

@@ -15,6 +15,8 @@ import _generate  # noqa: E402
 
 from dss_marl import __version__  # noqa: E402
 
+os.environ["IPYTHONDIR"] = str(_generate.kernel_settings(DOCS))  # not those of whoever builds
+
 project = "dss_marl"
 author = "The dss_marl authors"
 project_copyright = author
@@ -30,7 +32,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(_generate.execution_cache(DOCS))
 nb_execution_in_temp = True
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True  # and go on, so that one build shows every chapter that fails; -W makes it fail
 nb_execution_timeout = 300  # [s] for one cell
 nb_merge_streams = True
 
@@ -42,6 +44,7 @@ napoleon_use_ivar = False
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 90
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"dss_marl {release}"
 html_theme_options = {

@@ -21,9 +21,11 @@ _PAGES = ("results/*/*.*", "docs/_generate/*.py", "docs/make_*.py", "pyproject.t
 def connect(app: Any) -> None:
     """Write the pages when a builder starts, and finish each page's links when it is read."""
     from _generate.links import finish_source
+    from _generate.mathml import add_renderer
 
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
     app.connect("source-read", finish_source)
+    add_renderer(app)
 
 
 def write_pages(docs: Path) -> None:
@@ -31,10 +33,12 @@ def write_pages(docs: Path) -> None:
     stamp, now = docs / "_build" / "written-from", _digest(docs.parent, (*_CODE, *_PAGES))
     from _generate import chapters
 
-    _write(docs, chapters.pages(docs))
+    _remove_others(docs / "_extra" / "tutorial", _write(docs, chapters.pages(docs)))
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == now:
         return
-    _remove_others(docs, _write(docs, all_pages()))
+    written = _write(docs, all_pages())
+    for folder in ("scenarios", "reference/api"):
+        _remove_others(docs / folder, written)
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(now, encoding="utf-8")
 
@@ -71,12 +75,11 @@ def all_pages() -> Iterator[tuple[str, str | bytes]]:
     yield from scenario_pages.pages()
 
 
-def _remove_others(docs: Path, written: set[Path]) -> None:
-    """Remove pages of scenarios and packages that are no more."""
-    for folder in ("scenarios", "reference/api"):
-        for path in (docs / folder).rglob("*"):
-            if path.is_file() and path not in written:
-                path.unlink()
+def _remove_others(folder: Path, written: set[Path]) -> None:
+    """Remove pages of scenarios, packages and chapters that are no more."""
+    for path in folder.glob("*"):
+        if path not in written:
+            path.unlink()
 
 
 def execution_cache(docs: Path) -> Path:
@@ -86,6 +89,15 @@ def execution_cache(docs: Path) -> Path:
         for other in folder.parent.iterdir():
             if other != folder:
                 shutil.rmtree(other)
+    return folder
+
+
+def kernel_settings(docs: Path) -> Path:
+    """Folder of IPython's settings for the kernels that execute chapters; they say errors only."""
+    folder = docs / "_build" / "ipython"
+    path = folder / "profile_default" / "ipython_kernel_config.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('c.IPKernelApp.log_level = "ERROR"\n', encoding="utf-8")
     return folder
 
 

@@ -94,4 +94,4 @@ def _default(parameter: Any) -> str:
     if getattr(parameter, "is_flag", False):
         return "on" if parameter.default is True else "off"
     shown = parameter.default
-    return "" if shown in (None, (), []) or callable(shown) else f"`{shown}`"
+    return "" if shown in (None, (), [], "") or callable(shown) else f"`{shown}`"

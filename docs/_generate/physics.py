@@ -25,12 +25,12 @@ OTHER = """## Other tests of the physics
 
 | what is compared | where |
 | --- | --- |
-| random circuits of every kind of element, with OpenDSS called directly | `tests/engines/test_random_circuits.py` |
+| reading, solving and restarting random circuits, against plain OpenDSS by text commands | `tests/engines/test_random_circuits.py` |
+| voltages, powers, losses and loading, against plain OpenDSS; power balance; what taps, capacitors and units do | `tests/engines/test_engine_physics.py` |
 | equal set points give equal solutions, whatever was solved before, bitwise after a restart | `tests/engines/test_engine_history.py`, `test_restart.py` |
-| a two-bus circuit by hand; energy balance of all elements; load models and their voltage range | `tests/engines/test_engine_physics.py` |
-| switching, islands, de-energised parts, faults | `tests/engines/test_engine_switching.py` |
+| switches, dead parts, units that form islands | `tests/engines/test_engine_switching.py` |
 | inverter curves and limits, batteries, chargers against their equations | `tests/devices` |
-| generated days against pvlib and the BDEW's standard load profiles | `tests/profiles`; [profiles](../guide/profiles.md) |
+| generated days against pvlib and the BDEW's standard load profiles | `tests/profiles/test_profiles_oracles.py`; [profiles](../guide/profiles.md) |
 | energy balance of whole days under every reference controller, check (g) of each proof | [the suite](../suite.md) |
 """
 

@@ -58,6 +58,7 @@ FAMILIES = {
     ),
 }
 OTHERS = "Others"
+SIZES = ("agents", "devices", "nodes")
 ORDER = ("attack", "local_pv", "single_pv")  # words that decide before the others
 DPI = 110
 INDEX = """# Scenarios
@@ -94,16 +95,16 @@ def index_page() -> str:
     parts = [INDEX]
     for title, names in families.items():
         if names:
-            rows = [(f"[{name}]({name}.md)", scenarios()[name].title, _sizes(name)) for name in names]
+            rows = [(f"[{name}]({name}.md)", scenarios()[name].title, *_sizes(name)) for name in names]
             controlled = f"Agents control {FAMILIES[title][1]}.\n\n" if title in FAMILIES else ""
-            parts.append(f"## {title}\n\n{controlled}{table(('scenario', 'task', 'agents, devices, nodes'), rows)}")
+            parts.append(f"## {title}\n\n{controlled}{table(('scenario', 'task', *SIZES), rows)}")
     toctree = "\n".join(name for names in families.values() for name in names)
     return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"])
 
 
-def _sizes(name: str) -> str:
+def _sizes(name: str) -> list[str]:
     result = _result(name)
-    return ", ".join(str(result.metadata[key]) for key in ("agents", "devices", "nodes")) if result else ""
+    return [str(result.metadata[key]) if result else "" for key in SIZES]
 
 
 def _result(name: str) -> Result | None:

@@ -49,7 +49,7 @@ def styled(figure: go.Figure, height: float, **layout: Any) -> go.Figure:
 
 
 def learning_figure(runs: Sequence[ReportRun], references: Mapping[str, float]) -> go.Figure:
-    """Return on the validation days over agent-steps: a line for each run, the kept policy as a star, references dashed.
+    """Return on the validation days over agent-steps: a line for each run, a star at its kept policy, references dashed.
 
     Args:
         runs: with a history.
@@ -68,11 +68,12 @@ def learning_figure(runs: Sequence[ReportRun], references: Mapping[str, float]) 
         )  # fmt: skip
         figure.add_scatter(
             x=[steps[best]], y=[scores[best]], mode="markers", name=f"kept policy of {name}", legendgroup=str(k),
-            showlegend=False, marker={"size": 15, "symbol": "star", "color": colour, "line": {"color": INK, "width": 1}},
+            showlegend=False,
+            marker={"size": 15, "symbol": "star", "color": colour, "line": {"color": INK, "width": 1}},
             hovertemplate="kept: %{x:,.0f} agent-steps<br>return %{y:.3f}<extra></extra>",
         )  # fmt: skip
-    scores = [np.array([row["score"] for row in run.record.history]) for run in runs]
-    close, whole = _ranges(scores, list(references.values()))
+    every = [np.array([row["score"] for row in run.record.history]) for run in runs]
+    close, whole = _ranges(every, list(references.values()))
     last = max(row["agent_steps"] for run in runs for row in run.record.history)
     _add_references(figure, references, last)
     styled(
@@ -148,7 +149,7 @@ def terms_figure(terms: Mapping[str, ZoneTerms], zones: Sequence[str]) -> go.Fig
             text=f"<b>{safe(shortened(name, 26))}</b>  {number(total)}", showarrow=False, x=0, xanchor="left", y=1,
             yanchor="bottom", xref=f"x{column if column > 1 else ''} domain", yref="paper", font={"size": TITLE_PX},
         )  # fmt: skip
-    height = 110 + 22 * len(zones)
+    height = 130 + 22 * len(zones)
     styled(figure, height, barmode="relative", margin={"l": 10, "r": 16, "t": 30, "b": 10}, bargap=0.3)
     figure.update_layout(legend={"orientation": "h", "y": -52 / height, "x": 0, "yanchor": "top"})
     figure.update_yaxes(
@@ -187,7 +188,7 @@ def stress_figure(rows: Sequence[StressRow], colours: Mapping[str, str]) -> go.F
             hovertemplate="%{x:.3f}<extra>" + safe(name) + "</extra>",
         )  # fmt: skip
     height = 100 + 56 * len(rows)
-    styled(figure, height, legend={"orientation": "h", "y": -55 / height, "x": 0, "yanchor": "top"})
+    styled(figure, height, legend={"orientation": "h", "y": -62 / height, "x": 0, "yanchor": "top"})
     figure.update_xaxes(title="mean team return per day")
     figure.update_yaxes(
         autorange="reversed", tickvals=list(range(len(rows))), ticktext=[safe(row.split) for row in rows]

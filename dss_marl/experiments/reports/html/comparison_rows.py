@@ -48,7 +48,7 @@ class Heading:
 def comparison(results: Results, runs: Sequence[ReportRun]) -> tuple[list[Heading], list[Row]]:
     """Headings and rows: policies, their seeds together, then references by return."""
     table = results.table
-    shown = _shown(results)
+    shown = _shown(results, any({"energy_cost", "excess_cost"} & {*run.task.rewards, *run.task.costs} for run in runs))
     heads = [Heading(FIGURES[f][1], "" if FIGURES[f][0] == "1" else FIGURES[f][0], _arrow(f)) for f in shown]
     scored = results.scored
     if scored.zero is not None:
@@ -81,9 +81,15 @@ def _team_return(results: Results, name: str) -> float:
     return float(_table_of(results, name).column(name, "team_return").mean())
 
 
-def _shown(results: Results) -> list[str]:
-    """Figures that are not zero everywhere."""
-    return [f for f in FIGURES if f in results.table.shown() or f in results.scored.shown()]
+def _shown(results: Results, priced: bool) -> list[str]:
+    """Figures that are not zero under every controller but random actions; costs of energy where they are rewarded."""
+
+    def told(figure: str) -> bool:
+        rows = [table.column(name, figure) for table in (results.table, results.scored) for name in table.figures
+                if name != "random"]  # fmt: skip
+        return any(row.any() for row in rows)
+
+    return [figure for figure in FIGURES if told(figure) and (priced or figure != "energy_cost")]
 
 
 def _arrow(figure: str) -> str:

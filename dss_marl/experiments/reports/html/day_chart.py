@@ -74,9 +74,10 @@ def _add_heads(figure: go.Figure, day: Mapping[str, Recording], colours: Mapping
         earned = recording.figures[0]["team_return"]
         failed = ", power flow failed" if recording.figures[0]["failed"] else ""
         figure.add_annotation(
-            text=f"<b>{safe(shortened(name, 26))}</b>  return {number(earned)}{failed}", showarrow=False, x=0,
+            text=f'<span style="color:{colours[name]}">\N{BLACK SQUARE}</span> <b>{safe(shortened(name, 24))}</b>  '
+            f"return {number(earned)}{failed}", showarrow=False, x=0,
             xanchor="left", xref=_domain("x", column), y=1 + (_GAP / 2 - 2) / plot, yref="paper", yanchor="bottom",
-            font={"size": 14, "color": colours[name]},
+            font={"size": 14, "color": INK},
         )  # fmt: skip
 
 
@@ -111,6 +112,8 @@ def _add_bands(
         for limit in (V_LOW, V_HIGH):
             figure.add_scatter(x=edges[[0, -1]], y=[limit, limit], mode="lines", hoverinfo="skip", showlegend=False,
                                line={"color": GREY, "width": 1, "dash": "dash"}, **common)  # fmt: skip
+    bands = [line for recording in day.values() for line in band(task, recording).values()]
+    _set_range(figure, row, [np.array([V_LOW, V_HIGH]), *bands])
     _title(figure, row, "Voltage [pu]: lowest, mean and highest scored node; limits dashed")
 
 
@@ -132,6 +135,7 @@ def _add_lines(figure: go.Figure, task: Task, day: Mapping[str, Recording], pane
                 line={"shape": "hv", "width": 1.8, "color": PALETTE[k % len(PALETTE)]},
                 hovertemplate=f"{safe(line)} %{{y:,.4g}} {panel.unit}<extra></extra>",
             )  # fmt: skip
+    _set_range(figure, row, [line for rows in panel.values.values() for line in rows.values()])
     _title(figure, row, panel.title)
 
 
@@ -140,7 +144,7 @@ def _drawn(figure: go.Figure, group: str) -> bool:
 
 
 def _add_colours(figure: go.Figure, task: Task, day: Mapping[str, Recording], panel: Panel, row: _Row) -> None:
-    edges, labels = _edges(task), [safe(shortened(name, 28)) for name in panel.names]
+    edges, labels = _edges(task), _labels(panel.names)
     axis = f"coloraxis{row.number}"
     whole = [safe(name) for name in panel.names]
     for column, name in enumerate(day, start=1):
@@ -156,6 +160,22 @@ def _add_colours(figure: go.Figure, task: Task, day: Mapping[str, Recording], pa
     figure.update_yaxes(range=[len(labels) - 0.5, -0.5], showgrid=False, row=row.number)
     figure.update_layout({axis: _scale(panel, row)})
     _title(figure, row, panel.title + (f" \N{EN DASH} {panel.note}" if panel.note else ""))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Short names of rows: the device alone where that tells rows apart."""
+    devices = [name.split(": ")[0] for name in names]
+    chosen = devices if len(set(devices)) == len(devices) else list(names)
+    return [safe(shortened(name, 28)) for name in chosen]
+
+
+def _set_range(figure: go.Figure, row: _Row, values: Sequence[Array]) -> None:
+    """Range of a panel of lines, the same under all controllers."""
+    every = np.concatenate([np.ravel(one) for one in values])
+    low, high = float(np.nanmin(every, initial=np.inf)), float(np.nanmax(every, initial=-np.inf))
+    if low <= high:
+        pad = 0.06 * max(high - low, 1e-3)
+        figure.update_yaxes(range=[low - pad, high + pad], nticks=5, row=row.number)
 
 
 def _padded(values: Array | None, length: int) -> Array:
@@ -188,7 +208,9 @@ def _short(values: Array) -> Array:
 def _set_clock(figure: go.Figure, task: Task) -> None:
     edges = _edges(task)
     step = next(step for step in (1, 2, 3, 6) if (edges[-1] - edges[0]) / step <= 4.5 or step == 6)
-    ticks = np.arange(np.ceil(edges[0] / step) * step, edges[-1] + 1e-6, step)
+    ticks = np.arange(
+        np.ceil(edges[0] / step) * step, edges[-1] - 0.1 * step, step
+    )  # the last would touch the next panel's first
     figure.update_xaxes(
         range=edges[[0, -1]].tolist(), tickvals=ticks.tolist(), ticktext=_clocks(ticks.tolist()), gridcolor=LINE,
         showticklabels=True, tickfont={"size": 10.5},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ def _powers(day: Mapping[str, Recording]) -> Panel:
             own = served.values[:, kinds == kind].sum(1)
             rows["load" if kind == "load" else _POWER.get(kind, kind)] = -own if kind == "load" else own
         load = -wanted[:, kinds == "load"].sum(1)
-        if np.nanmax(np.abs(load - rows.get("load", load)), initial=0.0) > 0.005 * np.nanmax(load, initial=1.0):
+        if np.nanmax(np.abs(load - rows.get("load", load)), initial=0.0) > 0.05 * np.nanmax(load, initial=1.0):
             rows["load demanded"] = load
         values[name] = {key: row for key, row in rows.items() if np.nanmax(np.abs(row), initial=0.0) > _STILL}
     names = tuple(dict.fromkeys(key for rows in values.values() for key in rows))
@@ -125,14 +125,19 @@ def _rows(
         return {}
     own = recording[table]
     return {
-        _plain(column): change(own.values[:, k].astype(float))
+        _plain(column, table in _OPENDSS): change(own.values[:, k].astype(float))
         for k, column in enumerate(own.columns)
         if not kinds or column.kind in kinds
     }
 
 
-def _plain(column: Column) -> str:
-    return f"{column.name} ({column.zone})" if column.zone and column.zone not in column.name else column.name
+_OPENDSS = ("kvar_set", "kw_served", "taps", "switches")  # tables whose columns have OpenDSS's class in their names
+
+
+def _plain(column: Column, with_class: bool = False) -> str:
+    """Name and zone of an element, without its class."""
+    name = column.name.split(".", 1)[-1] if with_class else column.name
+    return f"{name} ({column.zone})" if column.zone and column.zone not in name else name
 
 
 def _kvar(task: Task, recording: Recording) -> Rows:
@@ -143,7 +148,7 @@ def _kvar(task: Task, recording: Recording) -> Rows:
 def _curtailed(task: Task, recording: Recording) -> Rows:
     wanted, given = recording["kw_available"], recording["kw_set"]
     return {
-        _plain(column): np.maximum(wanted.values[:, k] - given.values[:, k], 0.0)
+        _plain(column, True): np.maximum(wanted.values[:, k] - given.values[:, k], 0.0)
         for k, column in enumerate(wanted.columns)
         if column.kind == "inverter"
     }
@@ -178,11 +183,11 @@ def _estimates(task: Task, recording: Recording) -> Rows:
 
 
 def _actions(task: Task, recording: Recording) -> Rows:
-    return {column.name: recording["actions_operated"].values[:, k] for k, column in _entries(recording)}
-
-
-def _entries(recording: Recording) -> Iterable[tuple[int, Column]]:
-    return enumerate(recording["actions_operated"].columns)
+    """Entries by their devices' labels: agents have other names where the circuit's controls have some devices."""
+    table = recording["actions_operated"]
+    labels = [name.split("/", 1)[-1] for name in table.names]
+    names = labels if len(set(labels)) == len(labels) else list(table.names)
+    return {name: table.values[:, k] for k, name in enumerate(names)}
 
 
 _QUANTITIES: tuple[tuple[str, str, str, Callable[[Task, Recording], Rows]], ...] = (

@@ -55,13 +55,18 @@ def _color_bar(figure: go.Figure) -> None:
 
 
 def _add_zone_names(figure: go.Figure, task: Task, xy: Array) -> None:
+    from dss_marl.plots.bus_layout import free_direction
+
     if len(task.zones) > _MOST_LABELS:
         return
+    graph = task.feeder.graph()
     for zone in task.zones:
         own = xy[[task.feeder.bus_index[bus] for bus in zone.buses]]
-        middle = own[np.argmin(np.hypot(*(own - own.mean(0)).T))]  # a bus of the zone, not a place in another
-        figure.add_annotation(x=middle[0], y=middle[1], text=safe(zone.name), showarrow=False, yshift=-15,
-                              font={"size": 12, "color": GREY}, bgcolor="rgba(255,255,255,0.7)")  # fmt: skip
+        bus = zone.buses[int(np.argmin(np.hypot(*(own - own.mean(0)).T)))]  # one of the zone, not a place in another
+        place = xy[task.feeder.bus_index[bus]]
+        aside = free_direction(place, [xy[task.feeder.bus_index[other]] for other in graph[bus]])
+        figure.add_annotation(x=place[0], y=place[1], text=safe(zone.name), showarrow=False, xshift=32 * aside[0],
+                              yshift=15 * aside[1], font={"size": 12, "color": GREY})  # fmt: skip
 
 
 def map_data(task: Task, found: Sequence[Quantity], controllers: Sequence[str]) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def _page(
     where, data = _where(runs, played, figures)
     terms = _terms(runs, played, figures)
     _days(played, figures)
-    rows, left_out = [], {}
+    rows: list[charts.StressRow] = []
+    left_out: dict[str, str] = {}
     if stress:
         shown = {name: _controller(run, results, name) for name in plays}
         rows, left_out = stress_rows(run.task, shown, stress_days, progress, [run.label])

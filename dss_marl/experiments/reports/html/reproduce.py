@@ -99,9 +99,7 @@ def versions(runs: Sequence[ReportRun]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the versions trained with, and of those that this report was made with."""
     names = list(dict.fromkeys(name for run in runs for name in run.record.versions))
     heads = ["package", *(f"{run.label}" for run in runs), "this report"]
-    rows = []
-    for name in names:
-        rows.append([name, *(run.record.versions.get(name, "unknown") for run in runs), _version(name)])
+    rows = [[name, *(run.record.versions.get(name, "unknown") for run in runs), _version(name)] for name in names]
     return heads, rows
 
 

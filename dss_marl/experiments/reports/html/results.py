@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,14 @@ from dss_marl.profiles.splits import spread_days
 
 Figures = dict[int, dict[str, float]]  # day to key figures
 Item = TypeVar("Item")
-Progress = Callable[[Sequence[Item], str], Iterable[Item]]  # wraps what is worked on, and says what it is
 FEW_DAYS = 20  # fewer test days than this are pointed out
+
+
+class Progress(Protocol):
+    """Wraps what is worked on."""
+
+    def __call__(self, items: Sequence[Item], what: str, /) -> Iterable[Item]:
+        """The items one by one; ``what`` is what is done with them."""
 
 
 def no_progress(items: Sequence[Item], what: str) -> Iterable[Item]:

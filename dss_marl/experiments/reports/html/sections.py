@@ -120,21 +120,23 @@ def _worst(run: ReportRun, quantity: Quantity, plays: Plays) -> Section:
     buses, names = worst_buses(quantity, run.label), list(plays)
     zone = {bus: one.name for one in run.task.zones for bus in one.buses}
     hours, _ = slots_of(run.task)
-    heads = [Heading("bus"), Heading("zone"), *(Heading(name, quantity.unit) for name in names),
-             Heading("worst from", run.label), Heading("lowest", f"pu, {run.label}"),
+    heads = [Heading("bus"), *(Heading(name, quantity.unit) for name in names),
+             Heading("worst hour from", run.label), Heading("lowest", f"pu, {run.label}"),
              Heading("highest", f"pu, {run.label}")]  # fmt: skip
     rows = []
     for bus in buses:
         name = run.task.feeder.buses[bus].name
         low, high = voltage_range(run.task, plays[run.label], name)
         values = [float(quantity.times[one].in_all[bus]) for one in names]
-        worst = hours[int(np.nanargmax(quantity.times[run.label].by_slot[:, bus]))]
-        cells = [Cell(None, zone.get(name, "")), *(Cell(value, number(value)) for value in values),
-                 Cell(float(worst), clock(float(worst))), _pu(low), _pu(high)]  # fmt: skip
-        rows.append(Row(name, "reference", "", cells))
-    title = f"The {len(rows)} worst buses" if len(rows) > 1 else "The worst bus"
-    nothing = f"Under {run.label}, {quantity.title[:1].lower()}{quantity.title[1:]} is zero at every scored bus."
-    return {"title": title if rows else "The worst buses", "heads": heads, "rows": rows, "none": nothing}
+        by_slot = quantity.times[run.label].by_slot[:, bus]
+        worst = float(hours[int(np.nanargmax(by_slot))])
+        cells = [*(Cell(value, number(value)) for value in values),
+                 Cell(worst, clock(worst)) if np.nanmax(by_slot) > 0 else Cell(None, ""), _pu(low), _pu(high)]  # fmt: skip
+        rows.append(Row(name, "reference", zone.get(name, "no zone"), cells))
+    title = "The ten worst buses" if len(rows) == 10 else "The worst buses"
+    nothing = f"{quantity.title} is zero at every scored bus under every controller shown."
+    text = f"By {quantity.title[:1].lower()}{quantity.title[1:]} under {run.label}, then under the others."
+    return {"title": title, "text": text, "heads": heads, "rows": rows, "none": nothing}
 
 
 def _pu(value: float) -> Cell:

@@ -17,9 +17,11 @@ def digits_of(*values: float) -> int:
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """A number with three digits, or this many decimals; "" where it is not known."""
+    """A number with three digits, or this many decimals; "" where it is not known, and a plain 0 for zero."""
     if not np.isfinite(value):
         return ""
+    if value == 0:
+        return "0"
     text = f"{value:,.{digits_of(value) if digits is None else digits}f}"
     return text.replace("-", MINUS) if text.strip("-0.") else text.lstrip("-")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -17,7 +17,6 @@ from dss_marl.experiments.reports.html.text import count, listed, number, with_i
 from dss_marl.experiments.run_record import git_commit
 
 FEW_SEEDS = 5
-_COUNTED = ("random", "no_control")  # worse than these is a warning, better is no news beside other references
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,10 @@ def _against(results: Results, run: ReportRun) -> str:
     ):  # fmt: skip
         names = [name for name, found in outcome.items() if found == verdict]
         if names:
+            names = [
+                f"{name} (full foresight)" if isinstance(results.references[name], PlanReplay) else name
+                for name in names
+            ]
             parts.append(f"{words} {listed(names)}")
     text = "; ".join(parts)
     return f"It is {text}." if text else ""
@@ -127,13 +130,20 @@ def _of_results(results: Results, runs: Sequence[ReportRun]) -> list[str]:
                 "with the scenario's failure penalty in its return."
             )
     for run in runs:
-        worse = [name for name, found_ in compared(results, run.label).items() if found_ == "worse"]
+        outcome = _without_foresight(results, compared(results, run.label))
+        worse = [name for name, found_ in outcome.items() if found_ == "worse"]
         if worse:
             found.append(
                 _named(runs, run, f"the policy earns less than {listed(worse)}: the 95 % interval of the paired "
                        "difference of returns lies below zero.")
             )  # fmt: skip
     return found
+
+
+def _without_foresight(results: Results, outcome: Mapping[str, str]) -> dict[str, str]:
+    """The references that know no more than the policy: plans are made with the whole day known."""
+    plans = {name for name, one in results.references.items() if isinstance(one, PlanReplay)}
+    return {name: found for name, found in outcome.items() if name not in plans}
 
 
 def _of_references(results: Results, runs: Sequence[ReportRun]) -> list[str]:
@@ -161,12 +171,12 @@ def _lower(text: str) -> str:
 def _of_versions(runs: Sequence[ReportRun], results: Results) -> list[str]:
     found, here = [], git_commit()
     commits = {run.label: run.record.git_commit for run in runs}
-    other = [label for label, commit in commits.items() if commit != here]
+    other = [label for label, commit in commits.items() if commit.rstrip("+") != here.rstrip("+")]
     if other and here:
         told = ", ".join(f"{label} {commits[label][:12] or 'unknown'}" for label in other)
         found.append(f"Trained with another commit ({told}) than evaluated with ({here[:12]}).")
     if any(commit.endswith("+") for commit in (*commits.values(), here)):
-        found.append("A commit with + has changes that were not committed: it does not identify the code.")
+        found.append("The code had changes that were not committed, so that the commit alone does not identify it.")
     for name in ("dss_marl", "opendssdirect.py", "dss_python_backend"):
         olds = {run.record.versions.get(name, "unknown") for run in runs} - {version(name)}
         if olds:
@@ -206,14 +216,17 @@ _KEY = (
 
 def headline(results: Results, runs: Sequence[ReportRun]) -> str:
     """One line: what the policies are worth beside the references."""
-    outcomes = [compared(results, run.label) for run in runs]
+    outcomes = [_without_foresight(results, compared(results, run.label)) for run in runs]
     counts = [sum(found == "better" for found in own.values()) for own in outcomes]
     worse = [sum(found == "worse" for found in own.values()) for own in outcomes]
     total = max((len(own) for own in outcomes), default=0)
     if not total:
         return "No reference to compare with"
     if len(runs) == 1:
-        return f"Better than {counts[0]} of {total} references" + (f", worse than {worse[0]}" if worse[0] else "")
+        both = counts[0] + worse[0]
+        parts = [f"Better than {'all' if counts[0] == total else f'{counts[0]} of'} {total} references"]
+        parts += [f"not clearly different from {total - both}"] if both < total else []
+        return ", ".join(parts + ([f"worse than {worse[0]}"] if worse[0] else []))
     low, high = min(counts), max(counts)
     span = str(low) if low == high else f"{low} to {high}"
     return f"{len(runs)} policies, each better than {span} of {total} references"

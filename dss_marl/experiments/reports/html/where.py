@@ -68,10 +68,14 @@ def quantities(task: Task, plays: Mapping[str, Mapping[int, Recording]]) -> list
 
 
 def worst_buses(quantity: Quantity, controller: str, most: int = 10) -> list[int]:
-    """Buses with the largest values under a controller, the largest first; those at 0 are left out."""
-    values = np.nan_to_num(quantity.times[controller].in_all)
-    order = np.argsort(-values, kind="stable")
-    return [int(bus) for bus in order[:most] if values[bus] > 0]
+    """Buses with the largest values under a controller, the largest first; equal ones by the others' largest.
+
+    Those at 0 under all are left out.
+    """
+    own = np.nan_to_num(quantity.times[controller].in_all)
+    largest = np.max([np.nan_to_num(times.in_all) for times in quantity.times.values()], axis=0)
+    order = np.lexsort((-largest, -own))
+    return [int(bus) for bus in order[:most] if largest[bus] > 0]
 
 
 def voltage_range(

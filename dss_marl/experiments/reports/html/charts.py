@@ -45,11 +45,16 @@ def styled(figure: go.Figure, height: float, **layout: Any) -> go.Figure:
     return figure
 
 
+def below(height: float, offset: float, left: float = 0.0) -> dict[str, Any]:
+    """A legend this far below the plot [px], of a figure of this height with the usual margins."""
+    return {"orientation": "h", "y": -offset / max(height - 40 - offset, 1.0), "x": left, "yanchor": "top"}
+
+
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
 def learning_figure(runs: Sequence[ReportRun], references: Mapping[str, float]) -> go.Figure:
-    """Return on the validation days over agent-steps: a line for each run, a star at its kept policy, references dashed.
+    """Return on the validation days over agent-steps: a line for each run, a star at what it kept, references dashed.
 
     Args:
         runs: with a history.
@@ -151,7 +156,7 @@ def terms_figure(terms: Mapping[str, ZoneTerms], zones: Sequence[str]) -> go.Fig
         )  # fmt: skip
     height = 130 + 22 * len(zones)
     styled(figure, height, barmode="relative", margin={"l": 10, "r": 16, "t": 30, "b": 10}, bargap=0.3)
-    figure.update_layout(legend={"orientation": "h", "y": -52 / height, "x": 0, "yanchor": "top"})
+    figure.update_layout(legend=below(height, 56))
     figure.update_yaxes(
         autorange="reversed", tickvals=list(range(len(zones))), ticktext=[safe(shortened(z, 22)) for z in zones]
     )
@@ -188,7 +193,7 @@ def stress_figure(rows: Sequence[StressRow], colours: Mapping[str, str]) -> go.F
             hovertemplate="%{x:.3f}<extra>" + safe(name) + "</extra>",
         )  # fmt: skip
     height = 100 + 56 * len(rows)
-    styled(figure, height, legend={"orientation": "h", "y": -62 / height, "x": 0, "yanchor": "top"})
+    styled(figure, height, legend=below(height, 56))
     figure.update_xaxes(title="mean team return per day")
     figure.update_yaxes(
         autorange="reversed", tickvals=list(range(len(rows))), ticktext=[safe(row.split) for row in rows]

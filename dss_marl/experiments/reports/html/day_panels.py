@@ -200,5 +200,10 @@ _QUANTITIES: tuple[tuple[str, str, str, Callable[[Task, Recording], Rows]], ...]
     ("Energy stored [kWh]", "kWh", "diverging", _stored),
     ("Load without supply by zone [kW]", "kW", "rising", _unserved),
     ("Estimate minus voltage [pu]", "pu", "diverging", _estimates),
-    ("Actions as operated, each from \N{MINUS SIGN}1 to 1", "1", "diverging", _actions),
+    (
+        "Actions as operated, \N{MINUS SIGN}1 to 1; none where the circuit's own controls act",
+        "1",
+        "diverging",
+        _actions,
+    ),
 )

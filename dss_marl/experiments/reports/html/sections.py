@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ from dss_marl.experiments.reports.html.where import Quantity, slots_of, voltage_
 
 Section = dict[str, Any]
 _MAP_LEAD = {
-    "outside": "hours in which a scored node of the bus is outside 0.95 to 1.05 pu",
-    "dead": "hours in which a scored node of the bus has no voltage",
-    "error": "mean absolute difference between estimated and true voltage of the bus's unmetered nodes",
+    "outside": "Hours a day in which a scored node of the bus is outside 0.95 to 1.05 pu",
+    "dead": "Hours a day in which a scored node of the bus has no voltage",
+    "error": "Mean absolute difference between estimated and true voltage of the bus's unmetered nodes",
 }
 
 
@@ -65,7 +66,7 @@ def learning_section(runs: Sequence[ReportRun], days: int, references: Sequence[
 def days_section(run: ReportRun, runs: Sequence[ReportRun], chosen: ChosenDays, results: Results, plays: Plays,
                  failed: Mapping[str, str]) -> Section:  # fmt: skip
     """The three days and what they are."""
-    which = "" if len(runs) == 1 else f" of {run.label}, the run whose test return is the median,"
+    which = "" if len(runs) == 1 else f" of {run.label}, the run of median test return (the lower of two),"
     lead = (
         f"The worst, the median and the best of {count(len(results.table.days), 'test day')} by the return of the "
         f"policy{which} under each controller: every device by name, colours on one scale along a row."
@@ -102,10 +103,10 @@ def where_section(run: ReportRun, runs: Sequence[ReportRun], found: Sequence[Qua
                   days: Sequence[int]) -> Section:  # fmt: skip
     """The map's controls and the ten worst buses."""
     quantity = found[0]
-    who = "" if len(runs) == 1 else f" ({run.label})"
+    who = "" if len(runs) == 1 else f" of {run.label} and the references"
     lead = (
-        f"Each bus by its {_MAP_LEAD[quantity.key]}, mean over {count(len(days), 'test day')} spread over the year"
-        f"{who}; the slider moves through the day, and dots at zero are grey."
+        f"{_MAP_LEAD[quantity.key]}, mean over {_days_played(days)}{who}; the slider moves through the day, and dots "
+        "at zero are grey."
     )
     return {
         "lead": lead,
@@ -114,6 +115,12 @@ def where_section(run: ReportRun, runs: Sequence[ReportRun], found: Sequence[Qua
         "slots": len(slots_of(run.task)[0]),
         "worst": _worst(run, quantity, plays),
     }
+
+
+def _days_played(days: Sequence[int]) -> str:
+    if len(days) <= 3:
+        return count(len(days), "test day")
+    return f"{len(days)} test days (the worst, the median, the best, and others spread over the year)"
 
 
 def _worst(run: ReportRun, quantity: Quantity, plays: Plays) -> Section:
@@ -130,8 +137,8 @@ def _worst(run: ReportRun, quantity: Quantity, plays: Plays) -> Section:
         values = [float(quantity.times[one].in_all[bus]) for one in names]
         by_slot = quantity.times[run.label].by_slot[:, bus]
         worst = float(hours[int(np.nanargmax(by_slot))])
-        cells = [*(Cell(value, number(value)) for value in values),
-                 Cell(worst, clock(worst)) if np.nanmax(by_slot) > 0 else Cell(None, ""), _pu(low), _pu(high)]  # fmt: skip
+        when = Cell(worst, clock(worst)) if np.nanmax(by_slot) > 0 else Cell(None, "")
+        cells = [*(Cell(value, number(value)) for value in values), when, _pu(low), _pu(high)]
         rows.append(Row(name, "reference", zone.get(name, "no zone"), cells))
     title = "The ten worst buses" if len(rows) == 10 else "The worst buses"
     nothing = f"{quantity.title} is zero at every scored bus under every controller shown."
@@ -149,10 +156,10 @@ def terms_section(run: ReportRun, runs: Sequence[ReportRun], rewards: Mapping[st
     who = "the policy" if len(runs) == 1 else run.label
     lead = (
         f"What the return is made of: weighted reward terms of each zone, sum over a day and mean over "
-        f"{count(len(days), 'test day')}; a term's bars to the left lower the return. Costs are reported and not part "
+        f"{_days_played(days)}; a term's bars to the left lower the return. Costs are reported and not part "
         "of it."
     )
-    team = [Row(term, "reference", "", [_team(one, term) for one in group.values()])
+    team = [Row(term, "reference", _unit(run, term), [_team(one, term) for one in group.values()])
             for group in (rewards, costs) for term in next(iter(group.values())).terms]  # fmt: skip
     tables = [{
         "title": "Whole feeder",
@@ -168,9 +175,16 @@ def terms_section(run: ReportRun, runs: Sequence[ReportRun], rewards: Mapping[st
             rows += [_zone_row(zone, row, "reference") for zone, row in zip(one.zones, mean, strict=True)]
             tables.append({
                 "title": title, "text": f"Under {who}, mean per day.",
-                "heads": [Heading("zone"), *(Heading(term) for term in one.terms)], "rows": rows,
+                "heads": [Heading("zone"), *(Heading(term, _unit(run, term)) for term in one.terms)], "rows": rows,
             })  # fmt: skip
     return {"lead": lead, "tables": tables}
+
+
+def _unit(run: ReportRun, term: str) -> str:
+    """Unit of a cost, in brackets at the end of the first sentence of its documentation; rewards are weighted."""
+    text = (getattr(run.task.costs.get(term), "__doc__", "") or "").strip().split("\n")[0]
+    found = re.search(r"\[([^\]]+)\]\.?$", text)
+    return found[1] if found and term not in run.task.rewards else ""
 
 
 def _team(one: ZoneTerms, term: str) -> Cell:
@@ -189,7 +203,7 @@ def stress_section(rows: Sequence[StressRow], left_out: Mapping[str, str], polic
     if len(rows) < 2:
         return {"lead": "No stress split applies.", "heads": [], "rows": [], "left_out": left_out}
     names = list(dict.fromkeys(name for row in rows for name in row.returns))
-    who = f" by {policy}, the run whose test return is the median" if many else ""
+    who = f" by {policy}, the run of median test return" if many else ""
     lead = (
         f"Days unlike those of training, {len(rows[0].days)} of each split{who}, beside as many test days: mean "
         "return per day and 95 % interval over days."

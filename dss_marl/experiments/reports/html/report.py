@@ -181,7 +181,7 @@ def _head(runs: Sequence[ReportRun], results: Results) -> dict[str, Any]:
         "name": " and ".join(names), "title": scenario.title if len(names) == 1 else "", "facts": facts,
         "sections": [(name.split()[0].lower() if name != "Rewards and costs" else "terms", name) for name in _SECTIONS],
         "headline": verdict.headline(results, runs), "sentences": verdict.sentences(results, runs),
-        "tiles": verdict.key_figures(results, first) if len(runs) == 1 else [],
+        "tiles": verdict.key_figures(results, runs),
         "remarks": verdict.remarks(results, runs), "verdict_method": method,
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "version": version("dss_marl"), "commit": git_commit(),
     }  # fmt: skip

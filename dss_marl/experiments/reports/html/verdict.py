@@ -189,19 +189,26 @@ def _of_versions(runs: Sequence[ReportRun], results: Results) -> list[str]:
     return found
 
 
-def key_figures(results: Results, run: ReportRun) -> list[tuple[str, str, str]]:
-    """Heading, value and interval of the figures that a reader looks for first."""
-    table, found = results.table, []
+def key_figures(results: Results, runs: Sequence[ReportRun]) -> list[tuple[str, str, str]]:
+    """Heading, value and interval of the figures that a reader looks for first.
+
+    Of one run: over days. Of several seeds: interquartile means over seeds. None of variants.
+    """
+    if len(seeds_of(runs)) > 1:
+        return []
+    table, scored = results.table, results.scored
+    found = []
     for figure, title, scale, unit in _KEY:
-        values = scale * table.column(run.label, figure)
-        if figure == "team_return" or figure in table.shown():
-            text = with_interval(*mean_interval(values))
-            value, _, ends = text.partition(" (")
-            found.append((title, value + unit, ends.rstrip(")")))
-    if results.scored.zero is not None:
-        value, _, ends = with_interval(*results.scored.score(run.label)).partition(" (")
-        found.append(("score", value, ends.rstrip(")")))
-    return found[:5]
+        if figure == "team_return" or any(table.column(run.label, figure).any() for run in runs):
+            rows = [scale * table.column(run.label, figure) for run in runs]
+            whole = mean_interval(rows[0]) if len(runs) == 1 else interquartile_mean([row.mean() for row in rows])
+            found.append((title, unit, whole))
+    if scored.zero is not None:
+        scores = [scored.score(run.label) for run in runs]
+        whole = scores[0] if len(runs) == 1 else interquartile_mean([score for score, _, _ in scores])
+        found = [*found[:4], ("score", "", whole)]
+    texts = [(title, unit, *with_interval(*whole).partition(" (")) for title, unit, whole in found[:5]]
+    return [(title, value + unit, ends.rstrip(")")) for title, unit, value, _, ends in texts]
 
 
 _KEY = (

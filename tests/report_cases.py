@@ -47,7 +47,7 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
         if tag == "script":
-            self._script = dict(attributes).get("id", "code")
+            self._script = dict(attributes).get("id", f"code {len(self.scripts)}")
             self.scripts[self._script] = ""
 
     def handle_endtag(self, tag):

@@ -24,7 +24,7 @@ SHOWN = """() => {
 def report(tmp_path_factory):
     """The page of a run on a feeder whose voltages leave the band without control, for six hours."""
     folder = tmp_path_factory.mktemp("report")
-    run = trained(tiny("ieee34_volt_var").replace(steps=12, start_hour=17.0, dt_h=0.5), folder / "run")
+    run = trained(tiny("ieee34_volt_var").replace(steps=12, start_hour=10.0, dt_h=0.5), folder / "run")
     return write_report(run, folder / "report.html", 3, ["no_control", "opendss_controls"], stress=True)
 
 
@@ -52,22 +52,26 @@ def test_the_slider_and_the_controllers_move_the_map(report):
     with opened(report) as page:
         page.locator('input[name="controller"][value="1"]').check()
         whole = page.evaluate(SHOWN)
-        assert whole["time"] == "whole day" and whole["buses"][2] > 10 and max(whole["values"]) <= whole["most"]
+        assert whole["time"] == "whole day" and whole["buses"][2] > 5 and max(whole["values"]) <= whole["most"]
         hours = [slide(page, place) for place in range(1, 7)]
-        assert [shown["time"] for shown in hours] == [f"{17 + k}:00 to {18 + k}:00" for k in range(6)]
+        assert [shown["time"] for shown in hours] == [f"{10 + k}:00 to {11 + k}:00" for k in range(6)]
         assert len({str(shown["values"]) for shown in hours}) > 1
         assert all(value <= 1 for shown in hours for value in shown["values"])  # hours of an hour
         total = sum(sum(shown["values"]) for shown in hours)
         assert total == pytest.approx(sum(whole["values"]), rel=1e-3)
-        assert whole["text"] != hours[0]["text"] and "17:00 to 18:00" in hours[0]["text"]
+        assert whole["text"] != hours[0]["text"] and "10:00 to 11:00" in hours[0]["text"]
+        busiest = max(range(6), key=lambda k: len(hours[k]["values"]))
+        assert slide(page, busiest + 1) == hours[busiest]
         page.locator('input[name="controller"][value="0"]').check()
-        assert page.evaluate(SHOWN)["values"] != hours[-1]["values"]
+        assert page.evaluate(SHOWN)["values"] != hours[busiest]["values"]
 
 
 def test_play_moves_the_slider(report):
     with opened(report) as page:
         page.locator("#play").click()
-        page.wait_for_function("document.getElementById('slot').value !== '0'", timeout=10_000)
+        from playwright.sync_api import expect
+
+        expect(page.locator("#slot-name")).not_to_have_text("whole day", timeout=10_000)
         assert page.locator("#play").text_content() == "Pause"
         page.locator("#play").click()
         assert page.locator("#play").text_content() == "Play"
@@ -94,5 +98,5 @@ def test_names_stay_text(tmp_path):
     with opened(write_report(run, tmp_path / "r.html", 1, ["no_control"], stress=False)) as page:
         assert page.locator(".title").text_content() == HOSTILE
         assert page.locator("main img, main svg img").count() == 0
-        ticks = page.locator(".ytick text").all_text_contents()
+        ticks = page.locator("#days [class$=tick] text").all_text_contents()
         assert any(tick.startswith("pv<b>x</b>&lt;") for tick in ticks)

@@ -10,7 +10,6 @@ import numpy as np
 from dss_marl.envs.task import Task
 from dss_marl.experiments.recording import Column, Recording
 from dss_marl.experiments.reports.html.plays import scored_columns
-from dss_marl.experiments.reports.html.where import estimate_errors
 from dss_marl.grid.state import Array
 
 MOST_ROWS = 30  # devices in one panel: the ones that move most
@@ -176,10 +175,7 @@ def _unserved(task: Task, recording: Recording) -> Rows:
 
 
 def _estimates(task: Task, recording: Recording) -> Rows:
-    if "estimates" not in recording.tables:
-        return {}
-    _, off = estimate_errors(task, recording)
-    return {_plain(column): off[:, k] for k, column in enumerate(recording["estimates"].columns)}
+    return _rows(recording, "estimate_errors")
 
 
 def _actions(task: Task, recording: Recording) -> Rows:

@@ -122,27 +122,12 @@ def _errors(task: Task, recordings: Mapping[int, Recording]) -> BusTimes:
     count = len(task.feeder.buses)
     sums, seen = np.zeros((len(hours), count)), np.zeros((len(hours), count))
     for recording in recordings.values():
-        buses, off = estimate_errors(task, recording)
+        table = recording["estimate_errors"]
+        buses = np.array([task.feeder.bus_index[column.bus] for column in table.columns])
+        off = table.values
         for step, row in zip(recording.step, np.abs(off), strict=True):
             known = np.isfinite(row)
             sums[slot[step]] += np.bincount(buses[known], row[known], count)
             seen[slot[step]] += np.bincount(buses[known], minlength=count)
     with np.errstate(invalid="ignore"):
         return BusTimes(sums / seen, sums.sum(0) / seen.sum(0))
-
-
-def estimate_errors(task: Task, recording: Recording) -> tuple[IntArray, Array]:
-    """Bus of each estimated node (E), and estimate minus voltage (T, E) [pu]; NaN where de-energised.
-
-    The voltage is that of the interval as operated, which estimators do not change.
-    """
-    estimates, voltages = recording["estimates"], recording["voltages"]
-    place = {name: k for k, name in enumerate(voltages.names)}
-    v = voltages.values[:, [place[name] for name in estimates.names]]
-    buses = np.array([task.feeder.bus_index[column.bus] for column in estimates.columns])
-    return buses, np.where(v > 0, estimates.values - v, np.nan)
-
-
-def by_bus(quantity: Quantity, controller: str, buses: Sequence[int]) -> Array:
-    """(n) values of some buses over the whole episode."""
-    return quantity.times[controller].in_all[list(buses)]

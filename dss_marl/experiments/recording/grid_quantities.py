@@ -9,6 +9,7 @@ from dss_marl.envs.task import Task
 from dss_marl.experiments.recording.quantity import Places, Quantity, Step, labelled
 from dss_marl.experiments.recording.table import Column
 from dss_marl.grid.state import IntArray
+from dss_marl.mdp.rewards import estimate_off
 
 _SYSTEM = (
     Column("source_kw", "kW"),
@@ -150,7 +151,7 @@ def device_quantities(task: Task) -> list[Quantity]:
             _readings(task),
             of_states=lambda _, after: after.telemetry,
         ),
-        _estimates(task),
+        *_estimates(task),
     ]
 
 
@@ -177,14 +178,24 @@ def _readings(task: Task) -> tuple[Column, ...]:
     )
 
 
-def _estimates(task: Task) -> Quantity:
+def _estimates(task: Task) -> list[Quantity]:
     names, places = task.feeder.nodes, Places(task)
     nodes = [names[n] for zone in task.zones for n in zone.estimated]
     held = np.concatenate([zone.estimates for zone in task.zones])  # where in the devices' state
-    return Quantity(
-        "estimates",
-        "node voltage as estimated, of the interval as agents saw it",
-        "estimated_node",
-        tuple(places.at(node.rsplit(".", 1)[0], node, "pu") for node in nodes),
-        of_states=lambda _, after: after.device_state[held],
-    )
+    columns = tuple(places.at(node.rsplit(".", 1)[0], node, "pu") for node in nodes)
+    return [
+        Quantity(
+            "estimates",
+            "node voltage as estimated, of the interval as agents saw it",
+            "estimated_node",
+            columns,
+            of_states=lambda _, after: after.device_state[held],
+        ),
+        Quantity(
+            "estimate_errors",
+            "estimate minus voltage, both of the interval as agents saw it; 0 where de-energised",
+            "estimated_node",
+            columns,
+            of_states=lambda before, after: np.concatenate([estimate_off(z, before, after) for z in task.zones]),
+        ),
+    ]

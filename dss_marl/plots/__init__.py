@@ -8,13 +8,14 @@ except ImportError as error:
     raise ImportError("plots need matplotlib: pip install 'dss_marl[plots]'") from error
 
 from dss_marl.plots.bus_layout import bus_positions
+from dss_marl.plots.colours import zone_colours
 from dss_marl.plots.feeder_map import feeder_figure, feeder_image, zones_figure
 from dss_marl.plots.learning_curves import learning_curve_figure
 from dss_marl.plots.operation_day import operation_figure
 from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
 from dss_marl.plots.renderer import Renderer
-from dss_marl.plots.style import save, zone_colours
+from dss_marl.plots.style import save
 from dss_marl.plots.voltage_bands import voltage_band_figure
 
 __all__ = [

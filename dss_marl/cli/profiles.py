@@ -11,7 +11,7 @@ import typer
 
 from dss_marl.cli.arguments import AllowCode, Name
 from dss_marl.cli.console import saved, say
-from dss_marl.cli.outputs import PNG, output_file
+from dss_marl.cli.outputs import PICTURE, output_file
 from dss_marl.cli.tables import print_table
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
@@ -27,7 +27,9 @@ def profiles(
         str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
     ] = "test",
     days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg.")
+    ] = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""

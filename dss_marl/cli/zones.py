@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from dss_marl.cli.console import saved, say
-from dss_marl.cli.outputs import GRAPH, PNG, ZONES, output_file
+from dss_marl.cli.outputs import GRAPH, PICTURE, ZONES, output_file
 from dss_marl.cli.tables import Cell, print_table
 from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
@@ -39,7 +39,9 @@ def zones(
         list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
-    out: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg.")
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(callback=output_file(ZONES), help="YAML to write, for a scenario's method mapping.")
     ] = None,

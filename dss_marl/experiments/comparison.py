@@ -20,7 +20,8 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.recording import Recording, record
+from dss_marl.experiments.recording import Recording
+from dss_marl.experiments.recording.record import record_controller
 from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
@@ -117,9 +118,7 @@ def record_day(
     """
     recordings = {}
     for name in progress(controllers):
-        env = environment_for(controllers[name], scenario, split)
-        recordings[name] = record(env, controllers[name], day, name)
-        env.close()
+        recordings[name] = record_controller(scenario, controllers[name], split, [day], name)
     figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
     return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
 

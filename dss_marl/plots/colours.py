@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from dss_marl.grid.state import Array, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.plots.style import PALETTE, mixed
 
 STARTS = 8
@@ -72,7 +72,7 @@ def _improve(chosen: IntArray, near: Array, likeness: Array) -> None:
     def cost(a: int, b: int) -> float:
         return sum(float(near[zone] @ likeness[chosen[zone], chosen]) for zone in (a, b))
 
-    bordering = near.any(1)
+    bordering: BoolArray = np.asarray(near.any(1))
     pairs = [(a, b) for a, b in combinations(range(len(near)), 2) if bordering[a] or bordering[b]]
     changed = True
     while changed:  # ends: each swap lowers the sum
@@ -88,8 +88,8 @@ def _improve(chosen: IntArray, near: Array, likeness: Array) -> None:
 
 def _distances(colours: list[str]) -> Array:
     """(n, n) smallest distance of two colours' tints over both kinds of vision; infinite on the diagonal."""
-    rgb = np.array([to_rgb(mixed(colour, "white", TINT)) for colour in colours])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    rgb: Array = np.array([to_rgb(mixed(colour, "white", TINT)) for colour in colours])
+    linear: Array = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = (linear, np.clip(linear @ _DEUTERANOPIA.T, 0, 1))
     labs = [np.cbrt(one @ _LMS.T) @ _LAB.T for one in seen]
     apart: Array = np.min([np.linalg.norm(lab[:, None] - lab[None], axis=-1) for lab in labs], axis=0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from dss_marl._assets import replacing
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray
@@ -23,7 +26,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#9
 
 COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of one and of two columns of a paper [inch], as IEEE and most others have them
 FORMATS = (".png", ".pdf", ".svg")
-_FORMAT = {  # text as TrueType in PDF, which publishers ask for; as outlines in SVG, which look alike everywhere
+_FORMAT: Any = {  # text as TrueType in PDF, which publishers ask for; as outlines in SVG, which look alike everywhere
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "dss_marl",  # equal figures give equal files
@@ -103,3 +106,45 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> Arra
     moved = np.empty(len(order))
     moved[order] = np.clip(means, low, room) + gap * np.arange(len(order))
     return moved
+
+
+# --- axes -----------------------------------------------------------------------------------------------------------
+
+
+def plain_axes(axes: Axes) -> None:
+    """Small grey ticks, and no frame at the top and on the right."""
+    axes.tick_params(labelsize=7, colors=INK, length=2.5, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+
+
+def integer_axis(axes: Axes) -> None:
+    """Whole numbers on the vertical axis, also where values hardly vary."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, np.floor(low + 0.5) - 0.5), max(high, np.ceil(high - 0.5) + 0.5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def clock_axis(axes: Axes, start: float, end: float) -> None:
+    """A horizontal axis of hours that reads as a clock, past midnight too."""
+    span = end - start
+    step = next(step for step in (0.25, 0.5, 1, 2, 3, 6, 12, 24) if span / step <= 5 or step == 24)
+    ticks = step * np.arange(np.ceil(start / step - 1e-9), np.floor(end / step + 1e-9) + 1)
+    axes.set_xlim(start, end)
+    axes.set_xticks(ticks.tolist(), [clock(tick, step, whole_day=start == 0) for tick in ticks])
+    axes.set_xlabel("time of day [h]", fontsize=7.5, color=INK, labelpad=1)
+
+
+def clock(hour: float, step: float = 1.0, whole_day: bool = False) -> str:
+    """An hour as a clock shows it; at the end of a whole day 24, not 0."""
+    if not (whole_day and hour == 24):
+        hour %= 24
+    minutes = round(60 * hour)
+    return f"{minutes // 60}" if step >= 1 and minutes % 60 == 0 else f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def figure_title(figure: Figure, title: str) -> None:
+    """A title above everything, as wide as the figure at most; none where the text is empty."""
+    if title:
+        text = figure.suptitle(title, fontsize=9.5, color=INK)
+        fit_width(text, 72 * figure.get_size_inches()[0] - 10)

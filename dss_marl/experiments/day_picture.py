@@ -63,7 +63,14 @@ def record_side_by_side(
             learned = named_controller(LEARNED, scenario, folder, trust)
             others = [(name, one) for name, one in found.items() if name != "no_control"]
             found = dict([(LEARNED, learned), *others[-2:]])
-    return [record_controller(scenario, found[name], "test", [day], name) for name in progress(found)]
+    played = [record_controller(scenario, found[name], "test", [day], name) for name in progress(found)]
+    return played if names else _different(played)
+
+
+def _different(played: Sequence[Recording]) -> list[Recording]:
+    """Without those that do the same as an earlier one, such as the circuit's controls where it has none."""
+    returns = [recording.figures[0]["team_return"] for recording in played]
+    return [one for k, one in enumerate(played) if not any(abs(returns[k] - other) < 1e-9 for other in returns[:k])]
 
 
 def telling_controllers(scenario: Scenario, day: int) -> dict[str, Controller]:

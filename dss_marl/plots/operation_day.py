@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,14 +14,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.operation_panels import Lines, Panel, activity, panels_of, worth_drawing
-from dss_marl.plots.recorded_day import DayTables, RecordedDays
+from dss_marl.plots.operation_panels import STILL, Lines, Panel, activity, panels_of, worth_drawing
+from dss_marl.plots.recorded_day import DayTables, RecordedDays, plain_name
 from dss_marl.plots.style import (
     ALARM,
     GREY,
     INK,
     PAGE_IN,
     PALETTE,
+    clock,
     clock_axis,
     figure_title,
     integer_axis,
@@ -30,12 +32,16 @@ from dss_marl.plots.style import (
     plain_axes,
 )
 
-MOST = 8  # devices named in a panel
-ROW_IN, BAR_IN = 0.98, 0.135  # height of a row of panels, and of a bar in it [inch]
-BAND = mixed(PALETTE[0], "white", 0.6)
+MOST, BARS = 8, 12  # devices named in a panel, and where each has a bar
+ROW_IN, BAR_IN, LEGEND_IN = (0.66, 0.92), 0.135, 0.118  # height of a row of panels, a bar, a legend's line [inch]
+PAGE_HIGH = 8.4  # for all rows [inch], unless they would be lower than a row may be
+SHORT = 6  # letters of a name, up to which a legend may have two columns
+BAND, MEDIAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
 CLOSED = mixed(PALETTE[0], "white", 0.35)
-SOURCES = {"import": INK, "load": PALETTE[0], "PV": PALETTE[1], "batteries": PALETTE[2], "EV charging": PALETTE[3]}
-CLASS = {"critical": PALETTE[7], "important": PALETTE[1], "normal": PALETTE[0], "all loads": PALETTE[0]}
+COLOUR = {"import": INK, "load": PALETTE[0], "PV": PALETTE[1], "batteries": PALETTE[2], "EV charging": PALETTE[3]}
+COLOUR |= {"critical": PALETTE[7], "important": PALETTE[1], "normal": PALETTE[0], "generators": PALETTE[4]}
+LIMITS = ("import limit", "rating")
+DOTS, DASHES = (0, (1, 1.2)), (0, (4, 2))
 
 
 def operation_figure(
@@ -61,88 +67,123 @@ def operation_figure(
         )
     days = [DayTables(one, day) for one in given]
     every = [panels_of(one) for one in days]
-    labels = [label for label in dict.fromkeys(name for own in every for name in own)
-              if worth_drawing([own[label] for own in every if label in own])]  # fmt: skip
-    rows = {label: _chosen([own.get(label) for own in every]) for label in labels}
-    heights = [_height(panels) for panels, _ in rows.values()]
-    width = max(PAGE_IN, 2.0 + 1.6 * len(days))
-    figure = new_figure(width, 1.0 + sum(heights) + 0.08 * len(rows))
-    figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.03, hspace=0.0, wspace=0.0)
+    labels = [
+        label
+        for label in dict.fromkeys(name for own in every for name in own)
+        if worth_drawing([own[label] for own in every if label in own])
+    ]
+    rows = [Row.of([own.get(label) for own in every], len(labels)) for label in labels]
+    figure = new_figure(max(PAGE_IN, 2.0 + 1.6 * len(days)), 1.0 + sum(row.height + 0.08 for row in rows))
+    figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.05, hspace=0.0, wspace=0.0)
+    heights = [row.height for row in rows]
     grid = figure.subplots(len(rows), len(days), sharex=True, sharey="row", squeeze=False, height_ratios=heights)
-    for axes, (label, (panels, left)) in zip(grid, rows.items(), strict=True):
-        for place, panel, own in zip(axes, panels, days, strict=True):
-            _draw(place, panel, own)
-        axes[0].set_ylabel(_broken(label), fontsize=7.5, color=INK)
-        _legend(axes[-1], next(panel for panel in panels if panel is not None), left)
-    for axes, own in zip(grid[0], days, strict=True):
-        axes.set_title(_head(own), fontsize=8, color=INK, loc="left", linespacing=1.3)
+    for axes, row in zip(grid, rows, strict=True):
+        for place, panel, own in zip(axes, row.panels, days, strict=True):
+            _draw(place, panel, own, _styles(row))
+        if row.first.style == "counts":
+            integer_axis(axes[0])  # the row shares it
+        axes[0].set_ylabel(_broken(row.first.label), fontsize=7.5, color=INK)
+        _legend(axes[-1], row)
+    for axes, head in zip(grid[0], _heads(days), strict=True):
+        axes.set_title(head, fontsize=7.5, color=INK, loc="left", linespacing=1.25)
     _time_axes(grid, max((own.hours for own in days), key=len))
+    figure.supxlabel("time of day [h]", fontsize=7.5, color=INK)
     figure.align_ylabels(grid[:, 0].tolist())
     first = days[0]
-    name = f"{first.scenario.name}, {first.recording.split} day {first.number}"
+    name = f"{first.scenario.name}, {first.recording.split} day {first.number}{_fault_note(days)}"
     figure_title(figure, name if title is None else title)
     return figure
 
 
-def _chosen(panels: Sequence[Panel | None]) -> tuple[list[Panel | None], str]:
-    """The panels of a row with the same devices, those that vary most, and a line on what is left out."""
-    present = [panel for panel in panels if panel is not None]
-    if not present[0].devices:
-        return list(panels), ""
-    vary = activity(present)
-    moving = [name for name, range_ in vary.items() if range_ > 1e-3]
-    first = sorted(moving, key=lambda name: -vary[name])[:MOST]
-    kept = [name for name in moving if name in first]  # in the order of the feeder
-    parts = [f"+ {len(moving) - len(kept)} more"] if len(moving) > len(kept) else []
-    parts += [f"{len(vary) - len(moving)} constant"] if len(vary) > len(moving) else []
-    rows: list[Panel | None] = [
-        None if panel is None
-        else Panel(panel.label, panel.style, {name: panel.lines[name] for name in kept if name in panel.lines},
-                   True, panel.texts)
-        for panel in panels
-    ]  # fmt: skip
-    return rows, "\n".join(parts)
+def _fault_note(days: Sequence[DayTables]) -> str:
+    """What is faulted when, for the title; "" without faults."""
+    longest = max(days, key=lambda day: len(day.hours))  # a failed power flow ends a day
+    last, notes = len(longest.hours) - 1, []
+    for first, end, names in fault_times(longest):
+        start, stop = (clock(float(longest.hours[k]), 0.25, longest.hours[0] == 0) for k in (first, end))
+        when = "throughout" if (first, end) == (0, last) else f"{start} to {stop}"
+        notes.append(f"{' and '.join(names)} faulted {when}")
+    return "".join(f"; {note}" for note in notes)
 
 
-def _height(panels: Sequence[Panel | None]) -> float:
-    """Of a row [inch]."""
-    panel = next(one for one in panels if one is not None)
-    bars = panel.style in ("states", "places")
-    return max(0.24 + BAR_IN * len(panel.lines) * (1.4 if panel.style == "places" else 1.0), 0.5) if bars else ROW_IN
+@dataclass(frozen=True)
+class Row:
+    """The panels of one quantity, with the devices chosen, the height [inch], and a note on what is left out."""
+
+    panels: tuple[Panel | None, ...]
+    height: float
+    columns: int  # of its legend
+    note: str
+
+    @property
+    def first(self) -> Panel:
+        """The first controller's panel that there is."""
+        return next(panel for panel in self.panels if panel is not None)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all lines of the row."""
+        return list(dict.fromkeys(name for panel in self.panels if panel is not None for name in panel.lines))
+
+    @classmethod
+    def of(cls, panels: Sequence[Panel | None], rows: int) -> Row:
+        """The lines that matter, of panels of one quantity; lower where there are many rows."""
+        present = [panel for panel in panels if panel is not None]
+        vary, bars = activity(present), present[0].style in ("states", "places")
+        height = float(np.clip(PAGE_HIGH / rows, *ROW_IN))
+        if present[0].devices:
+            moving = [name for name, span in vary.items() if span > STILL]
+        else:  # what is zero everywhere is not there
+            moving = [name for name in vary if any(abs(np.nan_to_num(p.lines[name])).max() > STILL for p in present)]
+        fits = int(height / LEGEND_IN)
+        twice = max(map(len, moving)) <= SHORT
+        most = BARS if bars else min(MOST, (2 if twice else 1) * fits - 1)
+        first = sorted(moving, key=lambda name: -vary[name])[: most if present[0].devices else None]
+        kept = [name for name in moving if name in first]  # in the order of the feeder
+        notes = [f"+ {len(moving) - len(kept)} more"] * (len(moving) > len(kept))
+        notes += [f"+ {len(vary) - len(moving)} constant"] * (present[0].devices and len(vary) > len(moving))
+        if bars:
+            height = max(0.2 + BAR_IN * len(kept) * (1.4 if present[0].style == "places" else 1.0), ROW_IN[0])
+        chosen = [None if one is None else _with_lines(one, kept) for one in panels]
+        return cls(tuple(chosen), height, 2 if twice and len(kept) + len(notes) > fits else 1, "\n".join(notes))
 
 
-def _head(day: DayTables) -> str:
-    """Controller, its return, and how much it switches."""
-    figures = day.figures
-    earned = minus_signs(f"{figures['team_return']:.4g}")
-    text = f"{day.recording.controller}\nreturn {earned}"
-    for figure, noun in (("switch_moves", "switch"), ("tap_moves", "tap")):
-        moves = round(figures.get(figure, 0.0))
-        if moves:
-            return f"{text}, {moves:,} {noun} move{'s' if moves > 1 else ''}"
-    return text
+def _with_lines(panel: Panel, names: Sequence[str]) -> Panel:
+    return replace(panel, lines={name: panel.lines[name] for name in names if name in panel.lines})
+
+
+def _heads(days: Sequence[DayTables]) -> list[str]:
+    """Controller, its return, and how often it switches, where any of them does."""
+    figures = [day.figures for day in days]
+    kinds = {"switch_moves": "switch", "tap_moves": "tap", "capacitor_moves": "capacitor"}
+    moved = [kind for kind in kinds if any(own.get(kind) for own in figures)][:1]
+    heads = []
+    for day, own in zip(days, figures, strict=True):
+        earned = minus_signs(f"{own['team_return']:.4g}")
+        lines = [day.recording.controller, f"return {earned}"]
+        lines += [f"{own[kind]:,.0f} {kinds[kind]} move{'s' * (own[kind] != 1)}" for kind in moved]
+        heads.append("\n".join(lines))
+    return heads
 
 
 # --- panels ---------------------------------------------------------------------------------------------------------
 
 
-def _draw(axes: Axes, panel: Panel | None, day: DayTables) -> None:
+def _draw(axes: Axes, panel: Panel | None, day: DayTables, styles: Mapping[str, dict[str, Any]]) -> None:
     plain_axes(axes)
     if panel is None:
         axes.text(0.5, 0.5, "has none", transform=axes.transAxes, ha="center", va="center", fontsize=7, color=GREY)
         return
     hours = day.hours
     if panel.style == "states":
-        _draw_states(axes, panel.lines, hours)
+        _draw_states(axes, panel, hours)
     elif panel.style == "places":
         _draw_places(axes, panel, hours)
     elif panel.style == "band":
         _draw_band(axes, panel.lines, hours)
     else:
-        for name, style in _styles(panel).items():
-            axes.step(hours, _held(panel.lines[name]), where="post", **style)
-        if panel.style == "counts":
-            integer_axis(axes)
+        for name, values in panel.lines.items():
+            axes.step(hours, _held(values), where="post", **styles[name])
     _draw_faults(axes, day)
 
 
@@ -151,35 +192,39 @@ def _held(values: Array) -> Array:
     return np.append(values, values[-1])
 
 
-def _styles(panel: Panel) -> dict[str, dict[str, Any]]:
-    """Line style of each name; demand is dotted in the colour of what is served."""
+def _styles(row: Row) -> dict[str, dict[str, Any]]:
+    """Line style of each name: thinner and thinner, so that lines of equal values are all seen."""
     styles: dict[str, dict[str, Any]] = {}
-    for k, name in enumerate(panel.lines):
-        base = name.partition(", demand")[0]
-        known = SOURCES | CLASS
-        colour = known.get(name, PALETTE[k % len(PALETTE)]) if not panel.devices else PALETTE[k % len(PALETTE)]
-        styles[name] = {"color": colour, "linewidth": 1.0}
-        if name.endswith(", demand"):
-            styles[name] = {"color": CLASS[base], "linewidth": 0.9, "linestyle": (0, (1, 1.2))}
+    names, devices = row.names, row.first.devices
+    count = max(len(names) - 1, 1)
+    for k, name in enumerate(names):
+        base, _, demand = name.partition(", ")
+        colour = PALETTE[k % len(PALETTE)] if devices else COLOUR.get(base, PALETTE[k % len(PALETTE)])
+        styles[name] = {"color": colour, "linewidth": 1.5 - 0.7 * k / count if devices and len(names) > 1 else 1.0}
+        if demand:
+            styles[name] |= {"linewidth": 0.9, "linestyle": DOTS}
+        if name in LIMITS:
+            styles[name] = {"color": ALARM, "linewidth": 0.8, "linestyle": DASHES}
     return styles
 
 
 def _draw_band(axes: Axes, lines: Lines, hours: Array) -> None:
     low, middle, high = (_held(lines[name]) for name in ("lowest", "median", "highest"))
     axes.fill_between(hours, low, high, step="post", color=BAND, linewidth=0, zorder=1)
-    axes.step(hours, middle, where="post", color=mixed(PALETTE[0], "black", 0.3), linewidth=1.0, zorder=2)
+    axes.step(hours, middle, where="post", color=MEDIAN, linewidth=1.0, zorder=2)
     for limit in (V_LOW, V_HIGH):
-        axes.axhline(limit, color=ALARM, linewidth=0.8, linestyle=(0, (4, 2)), zorder=3)
+        axes.axhline(limit, color=ALARM, linewidth=0.8, linestyle=DASHES, zorder=3)
 
 
-def _draw_states(axes: Axes, lines: Lines, hours: Array) -> None:
-    """A bar where a state is 1, a row for each name, the first on top."""
-    for row, values in enumerate(lines.values()):
+def _draw_states(axes: Axes, panel: Panel, hours: Array) -> None:
+    """A bar where a state is 1, a row for each name, the first on top; a mark where it changes."""
+    for row, (name, values) in enumerate(panel.lines.items()):
         spans = [(hours[a], hours[b] - hours[a]) for a, b, value in _runs(values) if value == 1]
         axes.broken_barh(spans, (row - 0.36, 0.72), facecolors=CLOSED, linewidth=0)
-        for a, _, _ in _runs(values)[1:]:
-            axes.plot([hours[a]] * 2, [row - 0.46, row + 0.46], color=INK, linewidth=0.9)
-    _name_rows(axes, list(lines))
+        for a, _, _ in _runs(values)[0 if name in panel.closed_at_once else 1 :]:
+            mark = axes.plot([hours[a]] * 2, [row - 0.46, row + 0.46], color=INK, linewidth=0.9 if a else 3.0)
+            mark[0].set_clip_on(False)  # at the start it lies on the axis
+    _name_rows(axes, list(panel.lines))
 
 
 def _draw_places(axes: Axes, panel: Panel, hours: Array) -> None:
@@ -223,35 +268,35 @@ def fault_times(day: DayTables) -> list[tuple[int, int, list[str]]]:
     for column, values in zip(day.columns("faults"), day.values("faults").T, strict=True):
         for first, end, value in _runs(values):
             if value == 1:
-                found.setdefault((first, end), []).append(column.name)
+                found.setdefault((first, end), []).append(plain_name(column.name))
     return [(first, end, names) for (first, end), names in sorted(found.items())]
 
 
 # --- legends and axes -----------------------------------------------------------------------------------------------
 
 
-def _legend(axes: Axes, panel: Panel, left: str) -> None:
+def _legend(axes: Axes, row: Row) -> None:
     """What is drawn in a row, to its right, and what is left out."""
     handles: list[tuple[Any, str]] = []
-    if panel.style == "band":
+    if row.first.style == "band":
         handles = [
             (Patch(color=BAND), "lowest to highest"),
-            (Line2D([], [], color=mixed(PALETTE[0], "black", 0.3), linewidth=1.0), "median node"),
-            (Line2D([], [], color=ALARM, linewidth=0.8, linestyle=(0, (4, 2))), f"{V_LOW:g} and {V_HIGH:g}"),
+            (Line2D([], [], color=MEDIAN, linewidth=1.0), "median node"),
+            (Line2D([], [], color=ALARM, linewidth=0.8, linestyle=DASHES), f"{V_LOW:g} and {V_HIGH:g}"),
         ]
-    elif panel.style == "states":
+    elif row.first.style == "states":
         handles = [(Patch(color=CLOSED), "closed"), (Line2D([], [], color=INK, linewidth=0.9), "moves")]
-    elif panel.style in ("lines", "counts"):
-        handles = [(Line2D([], [], **style), name) for name, style in _styles(panel).items()
-                   if not name.endswith(", demand")]  # fmt: skip
-        if any(name.endswith(", demand") for name in panel.lines):
-            handles.append((Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (1, 1.2))), "demand"))
-    for text in left.splitlines():
-        handles.append((Line2D([], [], linestyle="none"), text))
+    elif row.first.style in ("lines", "counts"):
+        styles = _styles(row)
+        handles = [(Line2D([], [], **style), name) for name, style in styles.items() if not name.endswith(", demand")]
+        if len(handles) < len(styles):
+            handles.append((Line2D([], [], color=GREY, linewidth=0.9, linestyle=DOTS), "demand"))
+    handles += [(Line2D([], [], linestyle="none"), text) for text in row.note.splitlines()]
     if handles:
         axes.legend(
             *zip(*handles, strict=True), loc="upper left", bbox_to_anchor=(1.02, 1.06), frameon=False, fontsize=6.5,
             labelcolor=INK, handlelength=1.1, labelspacing=0.12, borderpad=0.1, borderaxespad=0.0, handletextpad=0.5,
+            ncols=row.columns, columnspacing=0.8,
         )  # fmt: skip
 
 

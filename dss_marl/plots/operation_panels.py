@@ -10,7 +10,7 @@ import numpy as np
 
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array
-from dss_marl.plots.recorded_day import DayTables
+from dss_marl.plots.recorded_day import DayTables, plain_name
 
 Lines = dict[str, Array]  # name to its (T,) values
 Maker = Callable[[DayTables], Iterator["Panel"]]
@@ -30,6 +30,7 @@ class Panel:
         lines: name to (T,) values; of places the index in ``texts``.
         devices: the names are devices, of which those that matter are chosen.
         texts: what the values of places stand for.
+        closed_at_once: names whose state has just become 1 at the start.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Panel:
     lines: Lines
     devices: bool = False
     texts: tuple[str, ...] = ()
+    closed_at_once: tuple[str, ...] = ()
 
 
 def panels_of(day: DayTables) -> dict[str, Panel]:
@@ -94,6 +96,9 @@ def _power(day: DayTables) -> Iterator[Panel]:
     for kind in dict.fromkeys(column.kind for column in day.columns("kw_served")):
         total: Array = np.sum(list(day.of_kind("kw_served", kind).values()), axis=0)
         served[names.get(kind, _plural(kind))] = -total if kind in ("load", "ev_charger") else total
+    limit = day.scenario.feeder.import_limit_kw
+    if limit is not None and "import_excess" in day.scenario.rewards:
+        served["import limit"] = np.full(len(served["import"]), float(limit))
     yield Panel("power [kW]", "lines", served)
 
 
@@ -113,11 +118,9 @@ def _classes(day: DayTables) -> Iterator[Panel]:
 
 
 def _loading(day: DayTables) -> Iterator[Panel]:
-    if {"overload", "import_excess"} & set(day.scenario.rewards) and day.has("loadings"):
-        values = day.values("loadings")
-        names = [column.name for column in day.columns("loadings")]
-        top = int(np.argmax(np.nan_to_num(values).max(0)))
-        yield Panel("loading [%]", "lines", {names[top]: 100 * values[:, top]})
+    if "overload" in day.scenario.rewards and day.has("loadings"):
+        highest = 100 * day.values("loadings").max(1)
+        yield Panel("loading [%]", "lines", {"highest branch": highest, "rating": np.full(len(highest), 100.0)})
 
 
 def _price(day: DayTables) -> Iterator[Panel]:
@@ -146,7 +149,7 @@ def _units(day: DayTables) -> Iterator[Panel]:
         if kind == "inverter":
             free = day.of_kind("kw_available", kind)
             cut = {unit: free[unit] - kw for unit, kw in day.of_kind("kw_set", kind).items()}
-            yield _devices(f"{name} curtailed [kW]", kind, cut)
+            yield _devices("PV curtailed [kW]", kind, cut)
         else:
             yield _devices(f"{name} [kW]", kind, day.of_kind("kw_served", kind))
         yield _devices(f"{name} [kvar]", kind, day.of_kind("kvar_set", kind))
@@ -202,10 +205,19 @@ def _open_points(day: DayTables) -> Iterator[Panel]:
 
 def _states(day: DayTables) -> Iterator[Panel]:
     moved = any(": open at " in column.name for column in day.columns("telemetry"))
-    names = {"capacitor": "capacitor steps", "switch": "switches closed", "grid_forming": "ties and grid-forming units"}
+    names = {"capacitor": "capacitors", "switch": "switches", "grid_forming": "grid-\nforming"}
     for kind, label in names.items():
         if kind != "switch" or not moved:
-            yield Panel(label, "states", day.of_kind("switches", kind), devices=True)
+            yield Panel(
+                label, "states", day.of_kind("switches", kind), devices=True, closed_at_once=_closed_at_once(day)
+            )
+
+
+def _closed_at_once(day: DayTables) -> tuple[str, ...]:
+    """Switches that are open at reset and closed in the first interval; protection only opens."""
+    columns, values = day.columns("switches"), day.values("switches")
+    start = day.task.start.closed
+    return tuple(plain_name(c.name) for k, c in enumerate(columns) if len(values) and values[0, k] and not start[k])
 
 
 _MAKERS: tuple[Maker, ...] = (

@@ -12,6 +12,8 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, IntArray
 
+_CLASSES = ("capacitor", "generator", "grid_forming", "line", "load", "pvsystem", "reactor", "storage", "transformer")
+
 
 class RecordedColumn(Protocol):
     """What a column of a table is; as ``experiments.recording.Column``."""
@@ -125,9 +127,9 @@ class DayTables:
         return list(self.recording.tables[table].columns) if self.has(table) else []
 
     def of_kind(self, table: str, kind: str) -> dict[str, Array]:
-        """Element to its (T,) values, of the elements of one kind."""
+        """Element to its (T,) values, of the elements of one kind; named without OpenDSS's class."""
         columns, values = self.columns(table), self.values(table)
-        return {column.name: values[:, k] for k, column in enumerate(columns) if column.kind == kind}
+        return {plain_name(column.name): values[:, k] for k, column in enumerate(columns) if column.kind == kind}
 
     def named(self, table: str, name: str) -> Array:
         """(T,) the values of one column."""
@@ -142,3 +144,8 @@ class DayTables:
     def scored(self) -> Array:
         """(T, n) voltages of the scored nodes [pu], NaN where de-energised or unknown."""
         return self.alive()[:, np.sort(np.concatenate([zone.scored_nodes for zone in self.task.zones]))]
+
+
+def plain_name(name: str) -> str:
+    """The name of an element without OpenDSS's class: ``reg1a`` of ``transformer.reg1a``."""
+    return name.partition(".")[2] if name.partition(".")[0] in _CLASSES else name

@@ -132,7 +132,6 @@ def clock_axis(axes: Axes, start: float, end: float) -> None:
     ticks = step * np.arange(np.ceil(start / step - 1e-9), np.floor(end / step + 1e-9) + 1)
     axes.set_xlim(start, end)
     axes.set_xticks(ticks.tolist(), [clock(tick, step, whole_day=start == 0) for tick in ticks])
-    axes.set_xlabel("time of day [h]", fontsize=7.5, color=INK, labelpad=1)
 
 
 def clock(hour: float, step: float = 1.0, whole_day: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Figures: maps, days as operated, voltages, profiles, learning curves, comparisons. Needs ``pip install 'dss_marl[plots]'``."""
+"""Figures: maps, days, voltages, profiles, learning curves, comparisons. Needs ``pip install 'dss_marl[plots]'``."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def learning_curve_figure(
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6, zorder=0)
     figure_title(figure, title)
     _draw_references(axes, references, shown)
-    axes.legend(frameon=False, fontsize=7, labelcolor=INK, loc="best", handlelength=1.5)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7, labelcolor=INK, handlelength=1.5)
     return figure
 
 

@@ -35,10 +35,12 @@ def profiles(
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
-    of_scenario = build_task(load_scenario(name, allow_code)).profiles
+    scenario = load_scenario(name, allow_code)
+    of_scenario = build_task(scenario).profiles
     chosen = _chosen_days(of_scenario, split, days)
     found = statistics(of_scenario, chosen)
-    title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
+    noun = "day" if len(chosen) == 1 else "days"
+    title = f"{scenario.name}: {len(chosen)} {split} {noun} of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())
     if of_scenario.spec.kind != "synthetic":
         say(of_scenario.calendar.text(of_scenario.days_in_all))

@@ -177,7 +177,7 @@ def draw(
     title = f"{scenario.name}, learned policy, test day {day}, noon"
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
-    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
+    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title, scenario.start_hour), folder / "voltages.png")
     if not run.history:  # stopped before the first evaluation
         return
     steps = np.array([row["agent_steps"] for row in run.history])
@@ -187,7 +187,10 @@ def draw(
         for name, one in shown.items()
         if name != "learned" and not isinstance(one, PlanReplay)  # plans exist for test days only
     }
-    plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
+    plots.save(
+        plots.learning_curve_figure(steps, scores, levels, title=f"{scenario.name}, seed {run.seed}"),
+        folder / "learning.png",
+    )
 
 
 def _validation(run: RunRecord, scenario: Scenario, name: str, controller: Controller) -> list[float]:

@@ -62,6 +62,7 @@ def learning_curve_figure(
     figure_title(figure, title)
     _draw_references(axes, references, shown)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7, labelcolor=INK, handlelength=1.5)
+    figure.draw_without_rendering()  # the names at the right get the room that they need
     return figure
 
 

@@ -15,7 +15,7 @@ from dss_marl.plots.recorded_day import DayTables, plain_name
 Lines = dict[str, Array]  # name to its (T,) values
 Maker = Callable[[DayTables], Iterator["Panel"]]
 Style = Literal["band", "lines", "counts", "states", "places"]
-STILL = 1e-3  # in any unit drawn: smaller changes are rounding errors
+STILL = 1e-5  # in any unit drawn: smaller changes are rounding errors
 _KINDS = {"inverter": "inverters", "battery": "batteries", "generator": "generators", "feeder_tie": "feeder ties"}
 
 

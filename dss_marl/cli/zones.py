@@ -13,7 +13,7 @@ from rich.text import Text
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import GRAPH, PICTURE, ZONES, output_file
 from dss_marl.cli.tables import Cell, print_table
-from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
+from dss_marl.cli.zone_tables import Rows, quality_meanings, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
 from dss_marl.grid.export import write_geojson, write_graphml
 from dss_marl.grid.feeder import Feeder
@@ -75,8 +75,7 @@ def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zo
     """Print the zones, their quality, and those without anything to control."""
     print_table(title, *zone_rows(feeder, graph, found), left=("next to",))
     figures = partition_quality(graph, [set(zone.buses) for zone in found])
-    for figure, (heading, meaning, _) in QUALITY.items():
-        say(f"{heading:18s} {figures[figure]:7.3f}   {meaning}")
+    print_table("", ("quality", "value", "meaning"), quality_meanings(figures), left=("meaning",))
     idle = [zone.name for zone in found if not len(zone.units) + len(zone.taps) + len(zone.switches)]
     if idle:
         more = ", ..." if len(idle) > 8 else ""
@@ -92,8 +91,8 @@ def _compare_methods(
     heads, rows = quality_rows(figures)
     title = f"{feeder.name}: methods side by side, best in bold"
     print_table(title, heads, _best_in_bold(rows, figures))
-    for heading, meaning, _ in QUALITY.values():
-        say(f"{heading:18s} {meaning}")
+    meanings = [(heading, meaning) for heading, meaning, _ in QUALITY.values()]
+    print_table("", ("quality", "meaning"), meanings, left=("meaning",))
     for method, reason in refused.items():
         say(f"no {method}: {reason}")
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 from rich.console import Console, ConsoleDimensions
@@ -28,13 +29,23 @@ error_console = PlainConsole(stderr=True)
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a sentence as it is: broken by the terminal, so that paths copy."""
-    console.print(Text(text, style), soft_wrap=True)
+    """Print a sentence, in a terminal broken between words; paths stay whole, so that they copy."""
+    console.print(Text(_whole_words(console, text), style), soft_wrap=True)
 
 
 def complain(label: str, text: str) -> None:
     """Print a message on the error stream, after a red label."""
-    error_console.print(Text.assemble((f"{label}:", "red"), " ", text), soft_wrap=True)
+    message = Text(_whole_words(error_console, f"{label}: {text}"))
+    message.stylize("red", 0, len(label) + 1)
+    error_console.print(message, soft_wrap=True)
+
+
+def _whole_words(where: Console, text: str) -> str:
+    """The text as it is for files and pipes, where some search for sentences; else in lines of the terminal's width."""
+    if not where.is_terminal:
+        return text
+    style = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
+    return "\n".join(textwrap.fill(line, where.width, **style) if line.strip() else line for line in text.split("\n"))
 
 
 def saved(path: Path) -> None:

@@ -28,13 +28,14 @@ class FileKind:
 
 
 _ZONES = rb"(#.*\n)*zones:"  # as write_mapping begins; a scenario's zones come after other keys
-PNG = FileKind("picture", {".png": rb"\x89PNG"})
+_XML = rb"(<\?xml[^>]*>\s*)?(<!DOCTYPE[^>]*>\s*)?(<!--.*?-->\s*)*"
+PICTURE = FileKind("picture", {".png": rb"\x89PNG", ".pdf": rb"%PDF", ".svg": _XML + rb"<svg"})
 GRAPH = FileKind("graph", {".graphml": rb"<\?xml", ".geojson": rb'\{"type": "FeatureCollection"'})
 ZONES = FileKind("zones file", {".yaml": _ZONES, ".yml": _ZONES})
 CARD = FileKind("card", {".md": rb"# .*\n\n.*\. Version \d"})
 PLANS = FileKind("plan file", {".npz": rb"PK"})
 HTML = FileKind("page", {".html": rb"<!DOCTYPE html>"})
-_KINDS = (PNG, GRAPH, ZONES, CARD, PLANS, HTML)
+_KINDS = (PICTURE, GRAPH, ZONES, CARD, PLANS, HTML)
 _FILES = {suffix for kind in _KINDS for suffix in kind.starts} | {".json", ".csv", ".dss", ".zip"}
 _HEAD = 4096  # bytes read to recognise a file
 
@@ -80,7 +81,7 @@ def _guarded(check: Callable[[], None], path: Path) -> Path:
 
 
 def _check_file(path: Path, kind: FileKind) -> None:
-    if kind is PNG and find_spec("matplotlib") is None:
+    if kind is PICTURE and find_spec("matplotlib") is None:
         raise typer.BadParameter(f"a {kind.name} needs matplotlib: pip install 'dss_marl[plots]'")
     start = kind.starts.get(path.suffix.lower())
     if start is None:

@@ -1,31 +1,52 @@
-"""``dss-marl picture``: a figure of a test day under three controllers."""
+"""``dss-marl picture``: a figure of a test day under several controllers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
-from dss_marl.cli.console import saved
-from dss_marl.cli.outputs import PNG, checked_file, output_file
+from dss_marl._assets import known_names
+from dss_marl.cli.arguments import AllowCode
+from dss_marl.cli.console import progress_bar, saved
+from dss_marl.cli.outputs import PICTURE, checked_file, output_file
 from dss_marl.envs.scenario_files import load_scenario
 
 
 def picture(
-    name: Name,
-    day: Annotated[
-        int | None, typer.Option(min=0, help="Day of the year; default: the middle one of the frozen test days.")
-    ] = None,
+    run_or_name: Annotated[str, typer.Argument(help="A run's folder, a scenario's name or the path of a YAML file.")],
     out: Annotated[
-        Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png); default NAME.png.")
+        Path | None,
+        typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg; default NAME.png."),
     ] = None,
+    day: Annotated[
+        int | None, typer.Option(min=0, help="Day of the year; default: a middle one of the frozen days.")
+    ] = None,
+    controller: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A reference controller, package.module:name, or 'learned' for a run's policy; repeat it for several "
+            "side by side. Default: a run's policy, or no_control; a rule or droop; the reference controller."
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+    ] = False,
     allow_code: AllowCode = False,
 ) -> None:
-    """Draw a test day under no control, a rule or droop, and the reference controller."""
-    from dss_marl.experiments.validation import day_figure
+    """Draw a test day under several controllers: voltages, power, devices, switches, faults."""
+    folder = Path(run_or_name)
+    is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
+    source = folder if is_run else load_scenario(run_or_name, allow_code)
+    path = out or checked_file(Path(f"{folder.stem}.png"), PICTURE)
+    from dss_marl.experiments.day_picture import picture as draw
 
-    scenario = load_scenario(name, allow_code)
-    path = out or checked_file(Path(f"{scenario.name}.png"), PNG)
-    saved(day_figure.picture(scenario, day, path))
+    with progress_bar() as progress:
+
+        def track(items: Iterable[str]) -> Iterable[str]:
+            return progress.track(list(items), description="playing")
+
+        path = draw(source, path, controller or (), day, trust, track)
+    saved(path)

@@ -11,7 +11,7 @@ import typer
 
 from dss_marl.cli.arguments import AllowCode, Name
 from dss_marl.cli.console import saved, say
-from dss_marl.cli.outputs import PNG, output_file
+from dss_marl.cli.outputs import PICTURE, output_file
 from dss_marl.cli.tables import print_table
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
@@ -27,16 +27,20 @@ def profiles(
         str, typer.Option(help="train, validation, test, or a stress split: sunny_low_load, cold_evening, more_pv, ...")
     ] = "test",
     days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
-    plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg.")
+    ] = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
-    of_scenario = build_task(load_scenario(name, allow_code)).profiles
+    scenario = load_scenario(name, allow_code)
+    of_scenario = build_task(scenario).profiles
     chosen = _chosen_days(of_scenario, split, days)
     found = statistics(of_scenario, chosen)
-    title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"
+    noun = "day" if len(chosen) == 1 else "days"
+    title = f"{scenario.name}: {len(chosen)} {split} {noun} of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())
     if of_scenario.spec.kind != "synthetic":
         say(of_scenario.calendar.text(of_scenario.days_in_all))

@@ -26,7 +26,8 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
     heads, rows = table.rows(compared)
     wide = console.width >= _WIDE
     what = "mean (95 % interval over days)" if wide else "mean"
-    title = f"{table.scenario}: {len(table.days)} {table.split} days, {what}"
+    noun = "day" if len(table.days) == 1 else "days"
+    title = f"{table.scenario}: {len(table.days)} {table.split} {noun}, {what}"
     best = {figure: _best(table, figure) for figure in names}
     shown: list[tuple[Cell, ...]] = []
     for controller, *cells in rows:

@@ -66,12 +66,12 @@ def _parts(needed: Sequence[int], width: int) -> list[list[int]]:
 
 
 def _widths(columns: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """Widths of one table's columns: at least the longest word; what is left goes to whoever lacks least."""
-    widths = [_longest_word(column) for column in columns]
-    left = width - _EDGES - sum(low + _GAP for low in widths)
-    lacks = [max(_longest_line(column) - low, 0) for column, low in zip(columns, widths, strict=True)]
-    for i in sorted(range(len(lacks)), key=lacks.__getitem__):
-        given = min(lacks[i], max(left, 0))
-        widths[i] += given
-        left -= given
+    """Widths of one table's columns: at least the longest word; what is left goes to whoever needs most lines."""
+    widths = [max(_longest_word(column), 1) for column in columns]
+    longest = [_longest_line(column) for column in columns]
+    for _ in range(width - _EDGES - sum(low + _GAP for low in widths)):
+        lines = [long / own for long, own in zip(longest, widths, strict=True)]
+        if max(lines) <= 1:
+            break
+        widths[lines.index(max(lines))] += 1
     return widths

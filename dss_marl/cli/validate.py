@@ -83,9 +83,9 @@ def _keep(proof: Proof, folder: Path | None, pictures: Path | None) -> None:
         save(proof, folder)
         saved(folder)
     if pictures is not None:
-        from dss_marl.experiments.validation.day_figure import picture
+        from dss_marl.experiments.day_picture import picture
 
-        saved(picture(proof.scenario, None, pictures / f"{proof.scenario.name}.png"))
+        saved(picture(proof.scenario, pictures / f"{proof.scenario.name}.png"))
 
 
 def _exit_if(failed: Sequence[str]) -> None:

@@ -58,6 +58,14 @@ def quality_rows(found: Mapping[str, Mapping[str, float]]) -> tuple[tuple[str, .
     return heads, rows
 
 
+def quality_meanings(figures: Mapping[str, float]) -> Rows:
+    """A row for each quality figure of one partition: heading, value, meaning."""
+    return [
+        (heading, _number(figures[figure], figure in WHOLE), meaning)
+        for figure, (heading, meaning, _) in QUALITY.items()
+    ]
+
+
 def _number(value: float, whole: bool) -> str:
     if math.isnan(value):
         return "-"

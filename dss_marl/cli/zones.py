@@ -11,9 +11,9 @@ import typer
 from rich.text import Text
 
 from dss_marl.cli.console import saved, say
-from dss_marl.cli.outputs import GRAPH, PNG, ZONES, output_file
+from dss_marl.cli.outputs import GRAPH, PICTURE, ZONES, output_file
 from dss_marl.cli.tables import Cell, print_table
-from dss_marl.cli.zone_tables import Rows, quality_rows, zone_rows
+from dss_marl.cli.zone_tables import Rows, quality_meanings, quality_rows, zone_rows
 from dss_marl.engines import read_feeder
 from dss_marl.grid.export import write_geojson, write_graphml
 from dss_marl.grid.feeder import Feeder
@@ -39,7 +39,9 @@ def zones(
         list[str] | None, typer.Option(help="For method cut: a kind of branch, or a branch's name; may be repeated.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="For method mapping: the YAML file of the zones.")] = None,
-    out: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg.")
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(callback=output_file(ZONES), help="YAML to write, for a scenario's method mapping.")
     ] = None,
@@ -73,8 +75,7 @@ def _print_zones(title: str, feeder: Feeder, graph: nx.Graph, found: Sequence[Zo
     """Print the zones, their quality, and those without anything to control."""
     print_table(title, *zone_rows(feeder, graph, found), left=("next to",))
     figures = partition_quality(graph, [set(zone.buses) for zone in found])
-    for figure, (heading, meaning, _) in QUALITY.items():
-        say(f"{heading:18s} {figures[figure]:7.3f}   {meaning}")
+    print_table("", ("quality", "value", "meaning"), quality_meanings(figures), left=("meaning",))
     idle = [zone.name for zone in found if not len(zone.units) + len(zone.taps) + len(zone.switches)]
     if idle:
         more = ", ..." if len(idle) > 8 else ""
@@ -90,8 +91,8 @@ def _compare_methods(
     heads, rows = quality_rows(figures)
     title = f"{feeder.name}: methods side by side, best in bold"
     print_table(title, heads, _best_in_bold(rows, figures))
-    for heading, meaning, _ in QUALITY.values():
-        say(f"{heading:18s} {meaning}")
+    meanings = [(heading, meaning) for heading, meaning, _ in QUALITY.values()]
+    print_table("", ("quality", "meaning"), meanings, left=("meaning",))
     for method, reason in refused.items():
         say(f"no {method}: {reason}")
     if out is not None:

@@ -20,7 +20,8 @@ from dss_marl.experiments.evaluation import (
     run_day,
 )
 from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.recording import Recording, record
+from dss_marl.experiments.recording import Recording
+from dss_marl.experiments.recording.record import record_controller
 from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
 from dss_marl.grid.state import Array, GridState
@@ -117,9 +118,7 @@ def record_day(
     """
     recordings = {}
     for name in progress(controllers):
-        env = environment_for(controllers[name], scenario, split)
-        recordings[name] = record(env, controllers[name], day, name)
-        env.close()
+        recordings[name] = record_controller(scenario, controllers[name], split, [day], name)
     figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
     return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
 
@@ -178,7 +177,7 @@ def draw(
     title = f"{scenario.name}, learned policy, test day {day}, noon"
     plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
-    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title), folder / "voltages.png")
+    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title, scenario.start_hour), folder / "voltages.png")
     if not run.history:  # stopped before the first evaluation
         return
     steps = np.array([row["agent_steps"] for row in run.history])
@@ -188,7 +187,10 @@ def draw(
         for name, one in shown.items()
         if name != "learned" and not isinstance(one, PlanReplay)  # plans exist for test days only
     }
-    plots.save(plots.learning_curve_figure(steps, scores, levels), folder / "learning.png")
+    plots.save(
+        plots.learning_curve_figure(steps, scores, levels, title=f"{scenario.name}, seed {run.seed}"),
+        folder / "learning.png",
+    )
 
 
 def _validation(run: RunRecord, scenario: Scenario, name: str, controller: Controller) -> list[float]:

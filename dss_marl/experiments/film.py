@@ -7,17 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import Controller, reference
-from dss_marl.envs.scenario import Scenario, scenario_from
-from dss_marl.envs.task import Task, build_task
+from dss_marl.controllers import Controller
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import environment_for
-from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.run_record import load_run
-from dss_marl.experiments.validation.budget import frozen_days
+from dss_marl.experiments.one_day import LEARNED, middle_day, named_controller, scenario_of
 from dss_marl.profiles.splits import seed_of
-
-LEARNED = "learned"  # name of a run's policy among controllers
 
 
 def record_film(
@@ -45,15 +40,10 @@ def record_film(
     from dss_marl.plots.film import check_film, write_film
 
     check_film(path)
-    if isinstance(run_or_scenario, Path):
-        folder: Path | None = run_or_scenario
-        scenario = scenario_from(load_run(run_or_scenario).scenario)
-    else:
-        folder, scenario = None, run_or_scenario
-    if day is None:
-        day = _middle_day(build_task(scenario))
+    scenario, folder = scenario_of(run_or_scenario)
+    day = middle_day(scenario) if day is None else day
     names = names or ([LEARNED] if folder else ["no_control"])
-    controllers = [_controller(name, scenario, folder) for name in names]
+    controllers = [named_controller(name, scenario, folder) for name in names]
     frames = film_frames(scenario, dict(zip(names, controllers, strict=True)), day)
     return write_film(progress(frames, scenario.steps + 1), path, fps)
 
@@ -92,20 +82,3 @@ def _played(scenario: Scenario, name: str, controller: Controller, day: int) -> 
             yield env.renderer.frame(env)
     finally:
         env.close()
-
-
-def _middle_day(task: Task) -> int:
-    """The middle one of the frozen test days; of all test days where the scenario has no plans yet."""
-    try:
-        days = frozen_days(task)
-    except ValueError:
-        days = task.profiles.days("test")
-    return int(days[len(days) // 2])
-
-
-def _controller(name: str, scenario: Scenario, folder: Path | None) -> Controller:
-    if name != LEARNED:
-        return reference(name, scenario)
-    if folder is None:
-        raise ValueError(f"{LEARNED!r} is the policy of a run; give a run's folder in place of {scenario.name!r}")
-    return load_policy(folder)

@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray
+from dss_marl.plots.colours import zone_colours
 from dss_marl.plots.label_placement import OccupancyGrid
 from dss_marl.plots.map_geometry import MapGeometry, sheet_of
-from dss_marl.plots.style import INK, fit_width, new_figure, zone_colours
+from dss_marl.plots.style import INK, fit_width, new_figure
 from dss_marl.zones import Zone
 
 BAR, TITLE = 80.0, 22.0  # next to the map and above it [pt]

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
+from dss_marl.plots.colours import zone_colours
 from dss_marl.plots.map_geometry import MapGeometry, sheet_of
-from dss_marl.plots.style import GREY, INK, fit_width, mixed, new_figure, zone_colours
+from dss_marl.plots.style import GREY, INK, fit_width, mixed, new_figure
 
 WIDTH, HEAD = 230.0, 34.0  # of a map and of the text above it [pt]
 

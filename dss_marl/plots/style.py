@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from dss_marl._assets import replacing
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray
@@ -20,8 +24,13 @@ INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
 # Okabe and Ito's palette without black and yellow, with two of Paul Tol's; all safe for colour-blind readers
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#999933", "#D55E00")
 
-# the palette in pairs that look alike as tints
-FAMILIES = tuple((PALETTE[a], PALETTE[b]) for a, b in ((0, 4), (1, 7), (2, 6), (3, 5)))
+COLUMN_IN, PAGE_IN = 3.5, 7.16  # widths of one and of two columns of a paper [inch], as IEEE and most others have them
+FORMATS = (".png", ".pdf", ".svg")
+_FORMAT: Any = {  # text as TrueType in PDF, which publishers ask for; as outlines in SVG, which look alike everywhere
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "dss_marl",  # equal figures give equal files
+}
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -31,11 +40,26 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write the figure as a PNG of 160 dpi without empty margins; makes the folders; returns the path."""
+def save(figure: Figure, path: str | Path, dpi: float = 160) -> Path:
+    """Write the figure without empty margins; makes the folders; returns the path.
+
+    Fonts are embedded in a PDF as TrueType, and are outlines in an SVG.
+
+    Args:
+        figure: any of this package.
+        path: ends in .png, .pdf or .svg.
+        dpi: of a PNG, and of what a vector file holds as an image; 300 or more for print.
+
+    Raises:
+        ValueError: another ending.
+    """
     path = Path(path)
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=160, bbox_inches="tight", pad_inches=0.05)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"a figure ends in {', '.join(FORMATS)}; got {str(path)!r}")
+    kind = path.suffix.lower()[1:]
+    stamp = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    with replacing(path) as part, rc_context(_FORMAT):
+        figure.savefig(part, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.05, metadata=stamp)
     return path
 
 
@@ -53,38 +77,6 @@ def mixed(colour: str, other: str, share: float) -> str:
 def minus_signs(text: str) -> str:
     """The text of a number with real minus signs in place of hyphens."""
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def zone_colours(count: int, borders: Iterable[tuple[int, int]] = ()) -> list[str]:
-    """A different colour for each zone, of unlike hues for neighbours: the palette, then its darker and lighter shades.
-
-    Args:
-        count: number of zones.
-        borders: pairs of neighbouring zones.
-    """
-    families = _families(count, set(borders))
-    turns = -(-max(families.count(f) for f in set(families) or {0}) // 2)
-    shades = [("black", 0.0), ("black", 0.4), ("white", 0.4), ("black", 0.65), ("white", 0.65)]
-    while len(shades) < turns:
-        shades.append((("black", "white")[len(shades) % 2], 0.75 * len(shades) / turns))
-    colours = []
-    for zone, family in enumerate(families):
-        earlier = families[:zone].count(family)
-        colours.append(mixed(FAMILIES[family][earlier % 2], *shades[earlier // 2]))
-    return colours
-
-
-def _families(count: int, borders: set[tuple[int, int]]) -> list[int]:
-    """Family of each zone: not that of a neighbour, if one is left, and as evenly as possible."""
-    beside: list[set[int]] = [set() for _ in range(count)]
-    for a, b in borders:
-        beside[a].add(b)
-        beside[b].add(a)
-    chosen: list[int] = []
-    for zone in range(count):
-        near = [chosen[other] for other in beside[zone] if other < zone]
-        chosen.append(min(range(len(FAMILIES)), key=lambda f: (near.count(f), chosen.count(f), f)))
-    return chosen
 
 
 def drawn_size(artist: Text | Legend) -> tuple[float, float]:
@@ -114,3 +106,44 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> Arra
     moved = np.empty(len(order))
     moved[order] = np.clip(means, low, room) + gap * np.arange(len(order))
     return moved
+
+
+# --- axes -----------------------------------------------------------------------------------------------------------
+
+
+def plain_axes(axes: Axes) -> None:
+    """Small grey ticks, and no frame at the top and on the right."""
+    axes.tick_params(labelsize=7, colors=INK, length=2.5, width=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_linewidth(0.6)
+
+
+def integer_axis(axes: Axes) -> None:
+    """Whole numbers on the vertical axis, also where values hardly vary."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, np.floor(low + 0.5) - 0.5), max(high, np.ceil(high - 0.5) + 0.5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def clock_axis(axes: Axes, start: float, end: float) -> None:
+    """A horizontal axis of hours that reads as a clock, past midnight too."""
+    span = end - start
+    step = next(step for step in (0.25, 0.5, 1, 2, 3, 6, 12, 24) if span / step <= 5 or step == 24)
+    ticks = step * np.arange(np.ceil(start / step - 1e-9), np.floor(end / step + 1e-9) + 1)
+    axes.set_xlim(start, end)
+    axes.set_xticks(ticks.tolist(), [clock(tick, step, whole_day=start == 0) for tick in ticks])
+
+
+def clock(hour: float, step: float = 1.0, whole_day: bool = False) -> str:
+    """An hour as a clock shows it; at the end of a whole day 24, not 0."""
+    if not (whole_day and hour == 24):
+        hour %= 24
+    minutes = round(60 * hour)
+    return f"{minutes // 60}" if step >= 1 and minutes % 60 == 0 else f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def figure_title(figure: Figure, title: str) -> None:
+    """A title above everything, as wide as the figure at most; none where the text is empty."""
+    if title:
+        text = figure.suptitle(title, fontsize=9.5, color=INK)
+        fit_width(text, 72 * figure.get_size_inches()[0] - 10)

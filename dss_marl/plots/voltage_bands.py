@@ -13,14 +13,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, mixed, new_figure, outside
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, clock_axis, fit_width, mixed, new_figure, outside
 
 COLUMNS = 3
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
 SHADE = mixed(ALARM, "white", 0.86)
 
 
-def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str = "") -> Figure:
+def voltage_band_figure(
+    bands: Mapping[str, np.ndarray], dt_h: float, title: str = "", start_hour: float = 0.0
+) -> Figure:
     """Range of the feeder's voltages over the day, one panel per controller.
 
     Args:
@@ -28,6 +30,7 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
             interval [pu]; NaN leaves a gap. Three panels per row; six fit well.
         dt_h: length of an interval [h].
         title: of the figure.
+        start_hour: time of day at which the first interval begins [h].
 
     Raises:
         ValueError: no controller, or an array of another shape.
@@ -46,13 +49,13 @@ def voltage_band_figure(bands: Mapping[str, np.ndarray], dt_h: float, title: str
         hspace=0.36, wspace=0.1,
     )  # fmt: skip
     for panel, (name, band) in zip(axes, arrays.items(), strict=False):
-        _draw_panel(panel, band, dt_h)
+        _draw_panel(panel, band, np.asarray(start_hour + np.arange(len(band) + 1) * dt_h, float))
         _head(panel, name, hours_outside(band, dt_h), float(np.isnan(band).any(1).sum() * dt_h))
     for panel in axes[len(arrays) :]:
         panel.axis("off")
     for panel in axes[max(0, len(arrays) - columns) : len(arrays)]:
         panel.tick_params(labelbottom=True)
-    _frame(figure, axes[0], list(arrays.values()), dt_h)
+    _frame(figure, axes[0], list(arrays.values()), start_hour, dt_h)
     if title:
         text = figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=11, color=INK)
         fit_width(text, 72 * width - 10)
@@ -72,9 +75,8 @@ def hours_outside(band: Array, dt_h: float) -> float:
     return float(outside(band).any(1).sum() * dt_h)
 
 
-def _draw_panel(axes: Axes, band: Array, dt_h: float) -> None:
-    """Step lines: values hold over their interval."""
-    hour = np.arange(len(band) + 1) * dt_h
+def _draw_panel(axes: Axes, band: Array, hour: Array) -> None:
+    """Step lines: values hold over their interval, from one of the hours (T + 1) to the next."""
     low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
     for start, end in _runs(np.asarray(outside(band).any(1))):
         axes.axvspan(hour[start], hour[end], color=SHADE, linewidth=0, zorder=0)
@@ -106,16 +108,15 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in change.reshape(-1, 2)]
 
 
-def _frame(figure: Figure, axes: Axes, bands: list[Array], dt_h: float) -> None:
+def _frame(figure: Figure, axes: Axes, bands: list[Array], start_hour: float, dt_h: float) -> None:
     """Limits, ticks and labels common to all panels."""
     values = np.concatenate([band.ravel() for band in bands])
     low, high = min(np.nanmin(values), 0.945), max(np.nanmax(values), 1.055)
     pad = 0.05 * (high - low)
-    end = max(len(band) for band in bands) * dt_h
-    axes.set(ylim=(low - pad, high + pad), xlim=(0, end))
+    axes.set(ylim=(low - pad, high + pad))
+    clock_axis(axes, start_hour, start_hour + max(len(band) for band in bands) * dt_h)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%.2f" if high - low > 0.04 else "%.3f"))
-    axes.set_xticks(np.arange(0, end + 1e-9, 6 if end > 6 else 1))
     for panel in figure.axes:
         panel.tick_params(labelsize=8, colors=INK, length=2.5)
         panel.spines[["top", "right"]].set_visible(False)

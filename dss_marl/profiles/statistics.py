@@ -27,6 +27,7 @@ class Statistics:
         price: (D, T) [currency/kWh].
         temperature_c: (D, T) [degree C].
         outages: number of outages that began on these days.
+        load_names: (L), unit_names: (U) names of loads and inverters; () where they are unknown.
     """
 
     days: tuple[int, ...]
@@ -38,6 +39,8 @@ class Statistics:
     price: Array
     temperature_c: Array
     outages: int
+    load_names: tuple[str, ...] = ()
+    unit_names: tuple[str, ...] = ()
 
     @property
     def total_kw(self) -> Array:
@@ -108,6 +111,8 @@ def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
         price=np.array([day.price for day in made]),
         temperature_c=np.array([day.temperature_c for day in made]),
         outages=sum(len(profiles.outages(day)) for day in days),
+        load_names=tuple(feeder.injections[j].name for j in loads),
+        unit_names=tuple(feeder.injections[j].name for j in units),
     )
 
 

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from dss_marl.cli import result_table
 from dss_marl.cli.app import app
+from dss_marl.cli.console import PlainConsole, say
 from dss_marl.cli.tables import print_table
 from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.metrics import FIGURES
@@ -50,6 +51,27 @@ def test_no_word_of_the_results_is_broken(monkeypatch, capsys, width):
     words = capsys.readouterr().out.split()
     heads = [word for head in table.rows("best_known")[0] for word in head.split()]
     assert not [word for word in [*heads, *rows] if word not in words]
+
+
+def test_room_goes_to_whichever_column_needs_most_lines(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table("", ("a", "b", "c"), [("one", "word " * 12, "longer " * 20)], left=("b", "c"))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "word" in line or "longer" in line]
+    assert len(lines) <= 4 and max(map(len, lines)) <= 60
+
+
+def test_sentences_break_between_words_in_a_terminal_and_nowhere_in_a_pipe(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/a/long/path/" + "x" * 50 + "/file.png"
+    sentence = f"a sentence of more than forty letters names {path} and goes on"
+    for terminal in (True, False):
+        console = PlainConsole()
+        console._force_terminal = terminal
+        monkeypatch.setattr("dss_marl.cli.console.console", console)
+        with console.capture() as said:
+            say(sentence)
+        lines = said.get().splitlines()
+        assert len(lines) == (4 if terminal else 1) and [*" ".join(lines).split()] == sentence.split()
 
 
 def test_columns_that_do_not_fit_continue_below(monkeypatch, capsys):

@@ -8,9 +8,8 @@ from common import load_cached, task_of
 from typer.testing import CliRunner
 from validation_cases import named, noon
 
-from dss_marl import ZoneEnv, load_scenario
+from dss_marl import load_scenario
 from dss_marl.cli.app import app
-from dss_marl.devices import OpenPoints
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.reports.suite_table import figures_table, provenance
 from dss_marl.experiments.validation import prove
@@ -66,33 +65,3 @@ def test_validate_wants_a_scenario_or_all():
     for arguments in (["validate"], ["validate", "ieee13_volt_var", "--all"], ["validate", "--all", "--out", "x"]):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2 and "Traceback" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [("case33_reconfiguration", "open point [index]"), ("ieee123_state_estimation", "estimation error [pu]")],
-)
-def test_pictures_show_what_the_task_is_about(name, label):
-    from dss_marl.experiments.validation.day_figure import panels_of
-
-    env, states = ZoneEnv(task_of(name), "test"), []
-    env.reset(seed=1, options={"day": 4})
-    for _ in range(3):
-        env.step({agent: env.action_space(agent).sample() for agent in env.agents})
-        states.append((env.before, env.after))
-    shown = panels_of(env.task, states)[label]
-    if name == "case33_reconfiguration":
-        places = next(group for group in env.task.device_groups if isinstance(group, OpenPoints)).places
-        for k, (_, after) in enumerate(states):
-            assert not any(after.setpoints.closed[places[int(line[k])]] for line in shown.values())
-    else:
-        assert (shown["worst"] > 1.5 * shown["mean"]).all() and (shown["mean"] > 0.003).all()
-    env.close()
-
-
-def test_a_picture_of_a_day_is_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
-    from dss_marl.experiments.validation.day_figure import picture
-
-    path = picture(noon(), 175, tmp_path / "day.png")
-    assert path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 20_000

@@ -19,7 +19,7 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.plots.bus_layout import completed, tree_layout
 from dss_marl.plots.label_placement import OccupancyGrid
 from dss_marl.plots.map_geometry import MANY, MARGIN, sheet_of
-from dss_marl.plots.style import FAMILIES, spread
+from dss_marl.plots.style import spread
 
 NAME = "ieee34_volt_var"
 
@@ -120,19 +120,6 @@ def test_each_zone_has_its_own_colour():
     found = {zone.name: {colours[task.feeder.bus_index[bus]] for bus in zone.buses} for zone in task.zones}
     assert all(len(colour) == 1 for colour in found.values())
     assert len(set.union(*found.values())) == len(task.zones)
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_neighbouring_zones_have_unlike_hues(name):
-    task = task_of(name)
-    zone = np.zeros(len(task.feeder.buses), int)
-    for z, part in enumerate(task.zones):
-        zone[[task.feeder.bus_index[bus] for bus in part.buses]] = z
-    borders = sheet_of(task.feeder).borders(zone)
-    colours = plots.zone_colours(len(task.zones), borders)
-    family = {colour.lower(): f for f, pair in enumerate(FAMILIES) for colour in pair}
-    for a, b in borders:
-        assert family[colours[a]] != family[colours[b]], (a, b)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

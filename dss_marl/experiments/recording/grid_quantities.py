@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.devices import DeviceGroup
+from dss_marl.envs.faults import fault_branches
 from dss_marl.envs.task import Task
 from dss_marl.experiments.recording.quantity import Places, Quantity, Step, labelled
 from dss_marl.experiments.recording.table import Column
-from dss_marl.grid.state import IntArray
+from dss_marl.grid.feeder import find
+from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import estimate_off
 
 _SYSTEM = (
@@ -26,7 +28,8 @@ def grid_quantities(task: Task) -> list[Quantity]:
     system = Quantity(
         "system", "power from the source, losses, price of energy, return, failure", "", _SYSTEM, of_step=_system
     )
-    return [system, *_nodes_and_branches(task), *_injections(task), *_positions(task), *_grid_forming(task)]
+    grid = [*_nodes_and_branches(task), *_injections(task), *_positions(task), *_grid_forming(task)]
+    return [system, *grid, _faults(task)]
 
 
 def _system(step: Step) -> list[float]:
@@ -125,6 +128,22 @@ def _grid_forming(task: Task) -> list[Quantity]:
     ]
 
 
+def _faults(task: Task) -> Quantity:
+    """Branches that can be faulted; no columns where the scenario has no faults."""
+    feeder, drawn, places = task.feeder, task.scenario.faults, Places(task)
+    lines = [row for row in feeder.branches if row.kind == "line"] if drawn == "outages" else []
+    named = [name for fault in ([] if drawn == "outages" else drawn) for name in fault_branches(fault)]
+    lines += [feeder.branches[find(feeder.branches, name, "branch", feeder.name)] for name in dict.fromkeys(named)]
+    ends = [np.array([*row.nodes1, *row.nodes2]) for row in lines]
+
+    def broken(step: Step) -> list[int]:
+        faulted = step.present.faulted
+        return [0 if faulted is None else int(faulted[nodes].all()) for nodes in ends]
+
+    columns = tuple(places.at(row.bus1, row.name, "", row.kind) for row in lines)
+    return Quantity("faults", "1 where a branch is faulted at both its ends", "faulted_branch", columns, of_step=broken)
+
+
 def device_quantities(task: Task) -> list[Quantity]:
     """Tables of what devices store, owe, report and estimate; those that would have no column included."""
     stores, stored = _devices(task, "kWh", "stored_kwh")
@@ -183,19 +202,13 @@ def _estimates(task: Task) -> list[Quantity]:
     nodes = [names[n] for zone in task.zones for n in zone.estimated]
     held = np.concatenate([zone.estimates for zone in task.zones])  # where in the devices' state
     columns = tuple(places.at(node.rsplit(".", 1)[0], node, "pu") for node in nodes)
+
+    def errors(before: GridState, after: GridState) -> Array:
+        return np.concatenate([estimate_off(zone, before, after) for zone in task.zones])
+
+    meaning, axis = "node voltage as estimated, of the interval as agents saw it", "estimated_node"
+    wrong = "estimate minus the true voltage of that interval; 0 where de-energised"
     return [
-        Quantity(
-            "estimates",
-            "node voltage as estimated, of the interval as agents saw it",
-            "estimated_node",
-            columns,
-            of_states=lambda _, after: after.device_state[held],
-        ),
-        Quantity(
-            "estimate_errors",
-            "estimate minus voltage, both of the interval as agents saw it; 0 where de-energised",
-            "estimated_node",
-            columns,
-            of_states=lambda before, after: np.concatenate([estimate_off(z, before, after) for z in task.zones]),
-        ),
+        Quantity("estimates", meaning, axis, columns, of_states=lambda _, after: after.device_state[held]),
+        Quantity("estimate_errors", wrong, axis, columns, of_states=errors),
     ]

@@ -67,6 +67,17 @@ def record(
             played.close()
 
 
+def record_controller(
+    scenario: Scenario, controller: Controller, split: str, days: Sequence[int] | None, name: str
+) -> Recording:
+    """As ``record``, in an environment of the scenario as the controller uses it."""
+    env = environment_for(controller, scenario, split)
+    try:
+        return record(env, controller, days, name)
+    finally:
+        env.close()
+
+
 def _zone_env(env: Any) -> ZoneEnv:
     inner = getattr(env, "unwrapped", env)
     inner = inner.env if isinstance(inner, CentralEnv) else inner

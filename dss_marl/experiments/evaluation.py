@@ -190,6 +190,10 @@ class ComparisonTable:
             rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
         return "\n".join(rows) + "\n"
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.markdown()
+
     def save(self, folder: Path, compared: str | None = None) -> None:
         """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
         write_text(folder / "table.md", self.markdown(compared))

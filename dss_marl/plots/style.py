@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,18 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#882255", "#9
 FAMILIES = tuple((PALETTE[a], PALETTE[b]) for a, b in ((0, 4), (1, 7), (2, 6), (3, 5)))
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself; matplotlib's own is shown there only once pyplot is imported."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=120, bbox_inches="tight", pad_inches=0.05)
+        return picture.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of this size [inch] that draws to memory, independent of pyplot's global state."""
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    figure = NotebookFigure(figsize=(width, height), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -265,10 +265,13 @@ def test_table_pairs_by_day():
 
 
 def test_a_notebook_shows_a_comparison_as_a_table():
-    table = ComparisonTable("s", "test", (1, 2), {"droop": [dict.fromkeys(FIGURES, 1.5)] * 2})
-    heads, _, row = table._repr_markdown_().splitlines()
-    assert heads.startswith("| controller | team return |")
-    assert row.startswith("| droop | 1.50 |")
+    figures = {"droop": [dict.fromkeys(FIGURES, 1.5)] * 2}
+    table = ComparisonTable("s", "test", (1, 2), figures, left_out={"<mine>": "no"})
+    assert repr(table) == "ComparisonTable('s', test: 2 days under droop)"
+    page = table._repr_html_()
+    assert "<tr><th>controller</th><th>team return</th>" in page
+    assert "<tr><td>droop</td><td>1.50</td>" in page
+    assert "&lt;mine&gt; left out: no" in page
 
 
 def test_a_table_with_the_best_known_scores_all_controllers():

@@ -212,7 +212,7 @@ class ComparisonTable:
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{escape(cell).replace(' (', '<br>(')}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _cell(mean: float, low: float, high: float) -> str:

@@ -44,8 +44,10 @@ def _whole_words(where: Console, text: str) -> str:
     """The text as it is for files and pipes, where some search for sentences; else in lines of the terminal's width."""
     if not where.is_terminal:
         return text
-    style = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
-    return "\n".join(textwrap.fill(line, where.width, **style) if line.strip() else line for line in text.split("\n"))
+    wrapper = textwrap.TextWrapper(
+        where.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return "\n".join(wrapper.fill(line) if line.strip() else line for line in text.split("\n"))
 
 
 def saved(path: Path) -> None:

@@ -24,6 +24,10 @@ class TurnEnv(parallel_to_aec_wrapper):  # type: ignore[misc]  # untyped there
     def __init__(self, env: ZoneEnv) -> None:
         super().__init__(env)
 
+    def labels(self, agent: str) -> dict[str, list[str]]:
+        """See ``ZoneEnv.labels``."""
+        return self.env.labels(agent)
+
     def step(self, action: Any) -> None:
         """Take the action of the agent whose turn it is; None of one that has ended.
 

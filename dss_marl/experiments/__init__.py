@@ -6,6 +6,7 @@ Training and loading of policies need Stable-Baselines3; importing this package 
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day
+from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.training import train
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate_all",
     "load_policy",
     "load_run",
+    "mean_interval",
     "new_record",
     "run_day",
     "train",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,11 @@ class ComparisonTable:
     reference_controller: str = "best_known"
     left_out: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"ComparisonTable({self.scenario!r}, {self.split}: {len(self.days)} days under {', '.join(self.figures)})"
+        )
+
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure on each day."""
         return np.array([row[figure] for row in self.figures[controller]])
@@ -190,12 +196,23 @@ class ComparisonTable:
             rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
         return "\n".join(rows) + "\n"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        heads, cells = self.rows()
+        lines = [_html_row("th", heads), *(_html_row("td", row) for row in cells)]
+        left_out = [f"<p>{escape(f'{name} left out: {reason}')}</p>" for name, reason in self.left_out.items()]
+        return "\n".join(["<table>", *lines, "</table>", *left_out])
+
     def save(self, folder: Path, compared: str | None = None) -> None:
         """Write ``table.md`` and, day by day, ``table.json`` into a folder."""
         write_text(folder / "table.md", self.markdown(compared))
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
         data["left_out"] = dict(self.left_out)
         write_text(folder / "table.json", json.dumps(data, indent=1))
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell).replace(' (', '<br>(')}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _cell(mean: float, low: float, high: float) -> str:

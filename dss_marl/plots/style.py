@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,18 @@ _FORMAT: Any = {  # text as TrueType in PDF, which publishers ask for; as outlin
 }
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows by itself; matplotlib's own is shown there only once pyplot is imported."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=120, bbox_inches="tight", pad_inches=0.05)
+        return picture.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of this size [inch] that draws to memory, independent of pyplot's global state."""
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
+    figure = NotebookFigure(figsize=(width, height), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

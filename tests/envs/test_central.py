@@ -49,6 +49,31 @@ def test_it_is_paid_what_the_team_is_paid(agents, actions):
     assert truncated and total < 0
 
 
+@every_case
+def test_labels_name_every_entry(agents, actions):
+    env = gym_env("ieee13_volt_var", agents=agents, actions=actions, **SHORT)
+    labels = env.labels()
+    assert len(labels["observation"]) == env.observation_space.shape[0]
+    assert len(set(labels["action"])) == len(labels["action"]) == env.action_space.shape[0]
+    seen, _ = env.reset(seed=0)
+    zone = env.env.task.zones[2]
+    v = (env.env.now.solution.v_pu[zone.scored_nodes] - 1) * 20
+    assert seen[labels["observation"].index("zone_3/highest voltage [(v_pu - 1) * 20]")] == pytest.approx(v.max())
+    choices = actions == "multidiscrete"
+    action = env.action_space.nvec // 2 if choices else np.zeros(env.action_space.shape, np.float32)  # all neutral
+    mine = next(k for k, label in enumerate(labels["action"]) if "inverter_675: share" in label)
+    action[mine] = 0 if choices else -1
+    env.step(action)
+    kvar = {row.name: q for row, q in zip(env.env.task.feeder.injections, env.env.after.setpoints.kvar, strict=True)}
+    assert kvar["generator.inverter_675"] == min(kvar.values()) < -1000
+    env.close()
+
+
+def test_agents_that_act_in_turn_have_labels_too():
+    turns, together = dss_marl.env("ieee13_volt_var"), dss_marl.make("ieee13_volt_var")
+    assert turns.labels("zone_2") == together.labels("zone_2")
+
+
 def test_zones_without_an_agent_count_too():
     """The third zone has no device, so nobody reports it; its losses are paid for all the same."""
     kept = [{"kind": "inverter", "bus": 890, "kw": 280}, {"kind": "regulator", "names": ["reg1a"], "moves": 2}]

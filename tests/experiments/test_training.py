@@ -9,7 +9,7 @@ import dss_marl
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import ComparisonTable, PolicyPerKind, SharedPolicy, evaluate, load_policy, load_run, train
 from dss_marl.experiments.evaluation import run_day
-from dss_marl.experiments.metrics import EpisodeFigures, mean_interval
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, mean_interval
 
 pytest.importorskip("stable_baselines3")
 
@@ -262,6 +262,16 @@ def test_table_pairs_by_day():
     table = ComparisonTable("s", "test", (1, 2, 3), rows)
     assert table.better_days("a", "b") == pytest.approx(2 / 3)
     assert table.better_days("b", "a") == pytest.approx(1 / 3)
+
+
+def test_a_notebook_shows_a_comparison_as_a_table():
+    figures = {"droop": [dict.fromkeys(FIGURES, 1.5)] * 2}
+    table = ComparisonTable("s", "test", (1, 2), figures, left_out={"<mine>": "no"})
+    assert repr(table) == "ComparisonTable('s', test: 2 days under droop)"
+    page = table._repr_html_()
+    assert "<tr><th>controller</th><th>team return</th>" in page
+    assert "<tr><td>droop</td><td>1.50</td>" in page
+    assert "&lt;mine&gt; left out: no" in page
 
 
 def test_a_table_with_the_best_known_scores_all_controllers():

@@ -39,6 +39,11 @@ def with_voltages(state, v_pu, energised=None):
     return state.replace(solution=type(solution)(**{k: changed[k] for k in solution.__dataclass_fields__}))
 
 
+def test_a_notebook_shows_a_figure_without_pyplot():
+    picture = plots.feeder_figure(task_of(NAME))._repr_png_()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+
+
 def rings(figure):
     found = [artist for artist in figure.axes[0].collections if artist.get_gid() == "outside"]
     return np.asarray(found[0].get_offsets())

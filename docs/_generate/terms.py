@@ -17,14 +17,14 @@ SYMBOLS = """
 | $v_n$ | voltage of node $n$ after the step; a de-energised node counts as 1 pu | pu |
 | $e_n$ | excursion, $\\max(0, v_n - 1.05, 0.95 - v_n)$ | pu |
 | $p_u$, $q_u$ | active and reactive power of unit $u$, positive into the grid | kW, kvar |
-| $\\hat p_u$ | available PV power | kW |
-| $P^{src}$, $P^{loss}$ | import from the source, losses of the feeder | kW |
+| $p_u^\\mathrm{av}$ | available PV power | kW |
+| $P^\\mathrm{src}$, $P^\\mathrm{loss}$ | import from the source, losses of the feeder | kW |
 | $k_t$, $\\sigma_s$ | position of tap $t$; whether switch or capacitor step $s$ is closed | |
 | $\\ell_b$ | loading of branch $b$, current over rating | 1 |
-| $c$, $P^{max}$ | price; import limit | 1/kWh, kW |
+| $c$, $P^\\mathrm{max}$ | price; import limit | 1/kWh, kW |
 | $E_i$, $m_i$ | energy stored in device $i$; energy that it owed and did not deliver, times its priority | kWh |
 | $d_l$, $w_l$ | power that load $l$ would draw while it is de-energised, else 0; its priority | kW, 1 |
-| $\\tilde v_m$, $M$ | estimated voltage of node $m$; number of estimated nodes of the feeder | pu |
+| $v_m^\\mathrm{est}$, $M$ | estimated voltage of node $m$; number of estimated nodes of the feeder | pu |
 | $\\Delta t$ | length of the interval, `dt_h` | h |
 | $[\\ldots]$ | 1 if true, else 0 | |
 | $x$, $x^-$ | a quantity after and before the step | |

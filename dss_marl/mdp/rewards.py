@@ -97,7 +97,7 @@ def switch_moves(zone: Zone, before: GridState, after: GridState) -> Array:
 def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Curtailed PV energy of the zone's inverters, negated [MWh].
 
-    Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} (\hat p_u - p_u)$
+    Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} (p_u^\mathrm{av} - p_u)$
     """
     lost = after.forecast[..., 0, :] - after.setpoints.kw
     return -_taken(lost, zone.pv_units, zone.pv_unit_weight) * after.dt_h / 1000
@@ -127,7 +127,7 @@ def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
 
     The remainder comes from losses, voltage dependence of loads, PV curtailment, and charging and discharging.
 
-    Formula: $r_z = -\frac{1}{Z}\, c \left(P^\mathrm{src} + \sum_j \hat p_j\right) \Delta t$
+    Formula: $r_z = -\frac{1}{Z}\, c \left(P^\mathrm{src} + \sum_j p_j^\mathrm{av}\right) \Delta t$
 
     Returns:
         (...), > 0 if control saves more than the losses cost.
@@ -192,7 +192,7 @@ def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
     An estimate refers to the observed state, ``before``: measurements and true voltages then belong to one instant,
     while the circuit's own controls may move taps until ``after``. A de-energised node does not count.
 
-    Formula: $r_z = -\frac{1}{M} \sum_{m \in z} \lvert \tilde v_m - v_m^- \rvert$
+    Formula: $r_z = -\frac{1}{M} \sum_{m \in z} \lvert v_m^\mathrm{est} - v_m^- \rvert$
     """
     return -_weighted(np.abs(estimate_off(zone, before, after)), zone) / max(zone.all_estimated, 1)
 
@@ -281,7 +281,7 @@ def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Cost: curtailed PV energy [kWh], >= 0.
 
-    Formula: $c_z = \Delta t \sum_{u \in z} (\hat p_u - p_u)$
+    Formula: $c_z = \Delta t \sum_{u \in z} (p_u^\mathrm{av} - p_u)$
     """
     return -curtailment(zone, before, after) * 1000
 
@@ -290,7 +290,7 @@ def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
 def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Cost: largest error of the zone's voltage estimates [pu], >= 0.
 
-    Formula: $c_z = \max_{m \in z} \lvert \tilde v_m - v_m^- \rvert$
+    Formula: $c_z = \max_{m \in z} \lvert v_m^\mathrm{est} - v_m^- \rvert$
     """
     return np.abs(estimate_off(zone, before, after)).max(axis=-1, initial=0.0)
 
@@ -299,7 +299,7 @@ def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
 def misclassified_nodes(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Cost: number of the zone's nodes estimated on the wrong side of 0.95 or 1.05 pu [nodes], >= 0.
 
-    Formula: $c_z = \sum_{m \in z} [\mathrm{side}(\tilde v_m) \ne \mathrm{side}(v_m^-)]$
+    Formula: $c_z = \sum_{m \in z} [\mathrm{side}(v_m^\mathrm{est}) \ne \mathrm{side}(v_m^-)]$
     """
     off = estimate_off(zone, before, after)
     if not off.any():

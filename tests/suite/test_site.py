@@ -175,7 +175,7 @@ def pages():
     [
         ("cli", ["list", *(command.__name__ for command in COMMANDS)]),
         ("scenario_file", [*Scenario.model_fields, "noise_v_pu", "load_scale", "weather", "balanced"]),
-        ("observations", KNOWN),
+        ("observations", list(KNOWN)),
         ("rewards", REWARDS),
         ("costs", COSTS),
         ("devices", KINDS),

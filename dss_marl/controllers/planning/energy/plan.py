@@ -125,8 +125,8 @@ class EnergyDay:
         The circuit's own controls move when a voltage leaves their band, which no linearisation predicts: from idle
         batteries, every step that pays may be refused for the taps that it moves.
         """
-        island = [LoadRationing()] if self._network.islands.size else []
-        return [*island, *([Greedy(), TimeOfUse()] if self.task.scenario.circuit_controls else [])]
+        rules: list[Controller] = [LoadRationing()] if self._network.islands.size else []
+        return [*rules, Greedy(), TimeOfUse()] if self.task.scenario.circuit_controls else rules
 
     @property
     def _entries(self) -> Array:

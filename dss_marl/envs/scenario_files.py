@@ -74,6 +74,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     """Keys and values of a YAML file, its modules located."""
     try:
         data = read_yaml(read_text(path, f"scenario file {str(path)!r}"))
+        data = {} if data is None else data  # an empty file: the complaint lists what a scenario needs
         if not isinstance(data, dict):
             raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
         return dict(locate_modules(data, path.parent))

@@ -28,6 +28,9 @@ def readable(
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
             message = f"must be a list, such as [{problem['input']}]; got {problem['input']!r}"
+        if problem["type"] == "missing":
+            field = model.model_fields.get(path)
+            message = f"missing: {field.description}" if field and field.description else "missing"
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, problem["loc"][:-1], chosen or {})
             close = difflib.get_close_matches(str(problem["loc"][-1]), known, 1)

@@ -9,12 +9,15 @@ from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
+from dss_marl.experiments.solve_days import solve
 from dss_marl.experiments.training import train
+from dss_marl.experiments.validation import Proof, prove
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 __all__ = [
     "ComparisonTable",
     "PolicyPerKind",
+    "Proof",
     "RunRecord",
     "SharedPolicy",
     "TrainingSettings",
@@ -25,6 +28,8 @@ __all__ = [
     "load_run",
     "mean_interval",
     "new_record",
+    "prove",
     "run_day",
+    "solve",
     "train",
 ]

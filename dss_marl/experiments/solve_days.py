@@ -12,6 +12,26 @@ from dss_marl.envs.task import build_task
 from dss_marl.profiles.splits import spread_days
 
 
+def solve(scenario: Scenario, days: int = 10, thorough: bool = False) -> dict[int, float]:
+    """Plans with full foresight for test days, kept for ``best_known`` in ``results/NAME`` of the working directory.
+
+    Args:
+        scenario: to solve.
+        days: number of days that should have a plan, spread over the test split; those that have one are not solved.
+        thorough: search longer.
+
+    Returns:
+        the team return of the plan of each day.
+
+    Raises:
+        ValueError: no planner supports the scenario.
+    """
+    plans, path, todo = days_to_solve(scenario, days)
+    for _ in solved(scenario, plans, path, todo, thorough):
+        pass
+    return dict(plans.returns)
+
+
 def days_to_solve(
     scenario: Scenario, count: int, recompute: bool = False, path: Path | None = None
 ) -> tuple[Plans, Path, list[int]]:

@@ -187,6 +187,26 @@ def hybrid(**changes):
     return small(devices, rewards=rewards, feeder=feeder, steps=12, start_hour=15, dt_h=0.5, **changes)
 
 
+def test_beside_autonomous_regulators_a_plan_is_at_least_the_timetable_of_prices():
+    pytest.importorskip("clarabel")
+    scenario = dss_marl.Scenario.model_validate(
+        {
+            "name": "priced",
+            "feeder": {"name": "ieee13", "load_v_pu": [0.8, 1.2]},
+            "circuit_controls": True,
+            "devices": [{"kind": "battery", "bus": bus, "kw": 400, "kwh": 1600} for bus in (675, 671)],
+            "zones": {"method": "balanced", "count": 1},
+            "profiles": {"kind": "synthetic", "seed": 13, "load_scale": [0.5, 0.9]},
+            "steps": 24,
+            "dt_h": 1.0,
+            "observations": ["telemetry"],
+            "rewards": {"energy_cost": 0.1, "stored_energy": 8, "battery_use": 1},
+        }
+    )
+    planned = solve_day(build_task(scenario), 4)[1]
+    assert planned > evaluate(TimeOfUse(), scenario, [4])[0]["team_return"] > idle(scenario, 4)
+
+
 def test_a_hybrid_day_beats_the_rules_and_replays():
     pytest.importorskip("clarabel")
     scenario = hybrid()

@@ -11,7 +11,7 @@ from dss_marl.experiments.evaluation import ComparisonTable, available_controlle
 from dss_marl.experiments.run_record import git_commit
 from dss_marl.experiments.validation.ablations import constants
 from dss_marl.experiments.validation.budget import ValidationBudget
-from dss_marl.experiments.validation.check import CheckResult, failures
+from dss_marl.experiments.validation.check import CHECKS, CheckResult, failures
 from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.physics import physical
 from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, reference_wins
@@ -48,6 +48,17 @@ class Proof:
     def passed(self) -> bool:
         """Whether no check failed."""
         return not failures(self.rows)
+
+    def __str__(self) -> str:
+        """The verdict of each check, with the measured and demanded values of what failed."""
+        lines = [f"{self.scenario.name}: {'passed' if self.passed else 'failed'}, on {len(self.budget.days)} test days"]
+        for key, question in CHECKS.items():
+            own = [row for row in self.rows if row.check == key]
+            failed = failures(own)
+            asked = any(row.passed is not None for row in own)
+            lines.append(f"{key}  {'FAIL' if failed else 'pass' if asked else '-   '}  {question}")
+            lines += [f"         {row.what}: {row.measured}; demanded {row.demanded}" for row in failed]
+        return "\n".join(lines)
 
     @property
     def table(self) -> ComparisonTable:

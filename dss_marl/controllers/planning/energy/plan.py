@@ -17,6 +17,7 @@ from dss_marl.controllers.planning.volt_var.day_search import DaySearch
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.controllers.rules.load_rationing import LoadRationing
+from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
@@ -119,12 +120,13 @@ class EnergyDay:
         self._network.measure_curvature(self._afters[heaviest])
 
     def _rules(self) -> list[Controller]:
-        """Controllers for initial plans: load rationing for islands, and myopic ones where linearisation fails.
+        """Controllers for initial plans: load rationing for islands, and rules where linearisation fails.
 
-        The circuit's own controls move when a voltage leaves their band, which no linearisation predicts.
+        The circuit's own controls move when a voltage leaves their band, which no linearisation predicts: from idle
+        batteries, every step that pays may be refused for the taps that it moves.
         """
-        island = [LoadRationing()] if self._network.islands.size else []
-        return [*island, *([Greedy()] if self.task.scenario.circuit_controls else [])]
+        rules: list[Controller] = [LoadRationing()] if self._network.islands.size else []
+        return [*rules, Greedy(), TimeOfUse()] if self.task.scenario.circuit_controls else rules
 
     @property
     def _entries(self) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -44,7 +45,7 @@ def _whole_words(where: Console, text: str) -> str:
     """The text as it is for files and pipes, where some search for sentences; else in lines of the terminal's width."""
     if not where.is_terminal:
         return text
-    style = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
+    style: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
     return "\n".join(textwrap.fill(line, where.width, **style) if line.strip() else line for line in text.split("\n"))
 
 

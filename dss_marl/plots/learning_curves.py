@@ -120,7 +120,7 @@ def _draw_references(axes: Axes, references: Mapping[str, float], shown: tuple[f
     places = spread_out(heights, gap, 0.0, 1.0)
     for i, (name, value) in enumerate(references.items()):
         ink = mixed(PALETTE[1:][i % (len(PALETTE) - 1)], "black", 0.25)
-        label = minus_signs(f"{name}  {value:.3g}") if inside[i] else _off_axis(name, value, shown)
+        label = minus_signs(f"{name}  {_three_digits(value)}") if inside[i] else _off_axis(name, value, shown)
         if inside[i]:
             axes.axhline(value, color=ink, linewidth=1.0, linestyle=(0, (5, 2)), zorder=2.5)
             lead = axes.plot([1.0, 1.03], [heights[i], places[i]], transform=axes.transAxes, color=ink, linewidth=0.8)
@@ -131,10 +131,15 @@ def _draw_references(axes: Axes, references: Mapping[str, float], shown: tuple[f
 
 def _off_axis(name: str, value: float, shown: tuple[float, float]) -> str:
     arrow, where = ("\N{DOWNWARDS ARROW}", "below") if value < shown[0] else ("\N{UPWARDS ARROW}", "above")
-    return minus_signs(f"{arrow} {name}  {value:.3g} ({where} the axis)")
+    return minus_signs(f"{arrow} {name}  {_three_digits(value)} ({where} the axis)")
 
 
 def _height(axes: Axes, value: float) -> float:
     """Height of a value on the axis, 0 to 1."""
     display = axes.transData.transform((0.0, value))
     return float(axes.transAxes.inverted().transform(display)[1])
+
+
+def _three_digits(value: float) -> str:
+    """Three digits, the last one also where it is 0: -7.50 without it looks cut off."""
+    return f"{value:#.3g}".rstrip(".")

@@ -222,7 +222,7 @@ def _draw_states(axes: Axes, panel: Panel, hours: Array) -> None:
         spans = [(hours[a], hours[b] - hours[a]) for a, b, value in _runs(values) if value == 1]
         axes.broken_barh(spans, (row - 0.36, 0.72), facecolors=CLOSED, linewidth=0)
         for a, _, _ in _runs(values)[0 if name in panel.closed_at_once else 1 :]:
-            mark = axes.plot([hours[a]] * 2, [row - 0.46, row + 0.46], color=INK, linewidth=0.9 if a else 3.0)
+            mark = axes.plot([hours[a]] * 2, [row - 0.46, row + 0.46], color=INK, linewidth=0.9 if a else 2.2)
             mark[0].set_clip_on(False)  # at the start it lies on the axis
     _name_rows(axes, list(panel.lines))
 

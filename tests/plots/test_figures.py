@@ -176,10 +176,12 @@ def test_one_run_has_neither_interval_nor_mean_in_its_legend():
 
 @pytest.mark.parametrize("dpi", [80, 100, 160, 300])
 def test_names_of_references_are_whole_at_every_resolution(dpi):
-    references = {"opendss_controls": -7.53, "droop": -5.97, "tuned_droop": -3.77, "no_control": -226.0}
+    references = {"opendss_controls": -7.498, "droop": -5.97, "tuned_droop": -3.77, "no_control": -226.0}
     figure = plots.learning_curve_figure(np.arange(9) * 1e4, np.linspace(-8, -3, 9), references, title="a scenario")
     figure.set_dpi(dpi)
     in_view(figure)
+    names = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in figure.axes[0].texts]
+    assert names[:2] == ["opendss_controls  -7.50", "droop  -5.97"] and "no_control  -226 (below the axis)" in names[3]
 
 
 # --- comparisons

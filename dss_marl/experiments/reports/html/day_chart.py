@@ -53,16 +53,7 @@ def day_figure(task: Task, day: Mapping[str, Recording], colours: Mapping[str, s
         rows.append(_Row(k + 1, top, top - height / plot))
         top -= (height + _GAP) / plot
     styled(figure, plot + _HEAD + _GAP + _FOOT, margin={"l": 10, "r": 74, "t": _HEAD + _GAP / 2, "b": _FOOT})
-    figure.update_layout(
-        legend={
-            "bgcolor": "rgba(255,255,255,0)",
-            "orientation": "h",
-            "y": rows[1].top,
-            "x": 1,
-            "xanchor": "right",
-            "yanchor": "bottom",
-        }
-    )
+    figure.update_layout(legend={"y": rows[1].top, "x": 1, "xanchor": "right", "yanchor": "bottom"})
     _add_heads(figure, day, colours, plot)
     _add_bands(figure, task, day, colours, rows[0])
     for row, panel in zip(rows[1:], found, strict=True):
@@ -82,8 +73,8 @@ def _add_heads(figure: go.Figure, day: Mapping[str, Recording], colours: Mapping
     for column, (name, recording) in enumerate(day.items(), start=1):
         failed = ", failed" if recording.figures[0]["failed"] else ""
         figure.add_annotation(
-            text=f'<span style="color:{colours[name]}">\N{BLACK SQUARE}</span> <b>{safe(shortened(name, 18))}</b>{failed}',
-            showarrow=False, x=0,
+            text=f'<span style="color:{colours[name]}">\N{BLACK SQUARE}</span> <b>{safe(shortened(name, 18))}</b>'
+            f"{failed}", showarrow=False, x=0,
             xanchor="left", xref=_domain("x", column), y=1 + (_GAP / 2 - 2) / plot, yref="paper", yanchor="bottom",
             font={"size": 14, "color": INK},
         )  # fmt: skip
@@ -109,13 +100,13 @@ def _add_bands(
         x = edges[: len(lines["mean"]) + 1]
         lines = {key: np.append(line, line[-1:]) for key, line in lines.items()}
         common: dict[str, Any] = {"row": row.number, "col": column}
-        plain = {"width": 0.8, "color": colours[name], "shape": "hv"}
+        plain, thick = ({"width": width, "color": colours[name], "shape": "hv"} for width in (0.8, 2))
         figure.add_scatter(x=x, y=_short(lines["lowest"]), line=plain, mode="lines", name="lowest", showlegend=False,
                            hovertemplate="lowest %{y:.4f} pu<extra></extra>", **common)  # fmt: skip
         figure.add_scatter(x=x, y=_short(lines["highest"]), line=plain, mode="lines", name="highest", showlegend=False,
                            fill="tonexty", fillcolor=_tint(colours[name]),
                            hovertemplate="highest %{y:.4f} pu<extra></extra>", **common)  # fmt: skip
-        figure.add_scatter(x=x, y=_short(lines["mean"]), line={"width": 2, "color": colours[name], "shape": "hv"}, mode="lines",
+        figure.add_scatter(x=x, y=_short(lines["mean"]), line=thick, mode="lines",
                            showlegend=False, name="mean", hovertemplate="mean %{y:.4f} pu<extra></extra>",
                            **common)  # fmt: skip
         for limit in (V_LOW, V_HIGH):

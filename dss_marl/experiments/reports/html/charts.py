@@ -36,7 +36,7 @@ def styled(figure: go.Figure, height: float, **layout: Any) -> go.Figure:
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
         hoverlabel={"font": {"family": FONT, "size": 12}},
         separators=".,",
-        legend={"orientation": "h", "y": -0.15, "x": 0, "yanchor": "top"},
+        legend={"bgcolor": "rgba(255,255,255,0)", "orientation": "h", "y": -0.15, "x": 0, "yanchor": "top"},
     )
     figure.update_layout(**layout)
     axis = {"gridcolor": LINE, "zeroline": False, "automargin": True, "linecolor": GREY, "ticks": "outside"}
@@ -47,7 +47,13 @@ def styled(figure: go.Figure, height: float, **layout: Any) -> go.Figure:
 
 def below(height: float, offset: float, left: float = 0.0) -> dict[str, Any]:
     """A legend this far below the plot [px], of a figure of this height with the usual margins."""
-    return {"orientation": "h", "y": -offset / max(height - 40 - offset, 1.0), "x": left, "yanchor": "top"}
+    return {
+        "bgcolor": "rgba(255,255,255,0)",
+        "orientation": "h",
+        "y": -offset / max(height - 40 - offset, 1.0),
+        "x": left,
+        "yanchor": "top",
+    }
 
 
 # --- learning -------------------------------------------------------------------------------------------------------

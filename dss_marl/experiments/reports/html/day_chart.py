@@ -53,7 +53,7 @@ def day_figure(task: Task, day: Mapping[str, Recording], colours: Mapping[str, s
         rows.append(_Row(k + 1, top, top - height / plot))
         top -= (height + _GAP) / plot
     styled(figure, plot + _HEAD + _GAP + _FOOT, margin={"l": 10, "r": 74, "t": _HEAD + _GAP / 2, "b": _FOOT})
-    figure.update_layout(legend={"orientation": "h", "y": rows[1].top, "x": 1, "xanchor": "right", "yanchor": "bottom"})
+    figure.update_layout(legend={"y": rows[1].top, "x": 1, "xanchor": "right", "yanchor": "bottom"})
     _add_heads(figure, day, colours, plot)
     _add_bands(figure, task, day, colours, rows[0])
     for row, panel in zip(rows[1:], found, strict=True):
@@ -71,11 +71,10 @@ def _edges(task: Task) -> Array:
 
 def _add_heads(figure: go.Figure, day: Mapping[str, Recording], colours: Mapping[str, str], plot: float) -> None:
     for column, (name, recording) in enumerate(day.items(), start=1):
-        earned = recording.figures[0]["team_return"]
-        failed = ", power flow failed" if recording.figures[0]["failed"] else ""
+        failed = ", failed" if recording.figures[0]["failed"] else ""
         figure.add_annotation(
-            text=f'<span style="color:{colours[name]}">\N{BLACK SQUARE}</span> <b>{safe(shortened(name, 24))}</b>  '
-            f"return {number(earned)}{failed}", showarrow=False, x=0,
+            text=f'<span style="color:{colours[name]}">\N{BLACK SQUARE}</span> <b>{safe(shortened(name, 18))}</b>'
+            f"{failed}", showarrow=False, x=0,
             xanchor="left", xref=_domain("x", column), y=1 + (_GAP / 2 - 2) / plot, yref="paper", yanchor="bottom",
             font={"size": 14, "color": INK},
         )  # fmt: skip
@@ -98,15 +97,16 @@ def _add_bands(
     edges = _edges(task)
     for column, (name, recording) in enumerate(day.items(), start=1):
         lines = band(task, recording)
-        x = edges[: len(lines["mean"])]
+        x = edges[: len(lines["mean"]) + 1]
+        lines = {key: np.append(line, line[-1:]) for key, line in lines.items()}
         common: dict[str, Any] = {"row": row.number, "col": column}
-        plain = {"width": 0.8, "color": colours[name]}
+        plain, thick = ({"width": width, "color": colours[name], "shape": "hv"} for width in (0.8, 2))
         figure.add_scatter(x=x, y=_short(lines["lowest"]), line=plain, mode="lines", name="lowest", showlegend=False,
                            hovertemplate="lowest %{y:.4f} pu<extra></extra>", **common)  # fmt: skip
         figure.add_scatter(x=x, y=_short(lines["highest"]), line=plain, mode="lines", name="highest", showlegend=False,
                            fill="tonexty", fillcolor=_tint(colours[name]),
                            hovertemplate="highest %{y:.4f} pu<extra></extra>", **common)  # fmt: skip
-        figure.add_scatter(x=x, y=_short(lines["mean"]), line={"width": 2, "color": colours[name]}, mode="lines",
+        figure.add_scatter(x=x, y=_short(lines["mean"]), line=thick, mode="lines",
                            showlegend=False, name="mean", hovertemplate="mean %{y:.4f} pu<extra></extra>",
                            **common)  # fmt: skip
         for limit in (V_LOW, V_HIGH):
@@ -166,7 +166,7 @@ def _labels(names: Sequence[str]) -> list[str]:
     """Short names of rows: the device alone where that tells rows apart."""
     devices = [name.split(": ")[0] for name in names]
     chosen = devices if len(set(devices)) == len(devices) else list(names)
-    return [safe(shortened(name, 28)) for name in chosen]
+    return [safe(name if len(name) <= 28 else f"{name[:27]}\N{HORIZONTAL ELLIPSIS}") for name in chosen]
 
 
 def _set_range(figure: go.Figure, row: _Row, values: Sequence[Array]) -> None:
@@ -195,7 +195,7 @@ def _scale(panel: Panel, row: _Row) -> dict[str, Any]:
         return {"colorscale": _BINARY, "cmin": 0, "cmax": 1, "colorbar": bar}
     low = -largest if panel.look == "diverging" else 0.0
     ticks = [low, 0.0, largest] if low else [0.0, largest]
-    bar |= {"tickvals": ticks, "ticktext": [number(tick) if tick else "0" for tick in ticks]}
+    bar |= {"tickvals": ticks, "ticktext": [number(tick, 0 if tick == round(tick) else None) for tick in ticks]}
     colours = _DIVERGING if panel.look == "diverging" else _RISING
     return {"colorscale": colours, "cmin": low, "cmax": largest, "colorbar": bar}
 

@@ -26,6 +26,7 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Figure], data: Mappin
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_unbroken,
     )
     stored = {f"figure-{name}": figure.to_json() for name, figure in figures.items()}
     stored |= {f"data-{name}": json.dumps(value, allow_nan=False) for name, value in data.items()}
@@ -36,6 +37,11 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Figure], data: Mappin
         stored={name: _in_script(text) for name, text in stored.items()},
         plotly=Markup(get_plotlyjs().replace("</script", r"<\/script")),  # noqa: S704  # the library's own code
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """A text in which a number and its percent sign stay on one line."""
+    return value.replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value
 
 
 def _in_script(text: str) -> Markup:

@@ -189,8 +189,8 @@ def _of_versions(runs: Sequence[ReportRun], results: Results) -> list[str]:
     return found
 
 
-def key_figures(results: Results, runs: Sequence[ReportRun]) -> list[tuple[str, str, str]]:
-    """Heading, value and interval of the figures that a reader looks for first.
+def key_figures(results: Results, runs: Sequence[ReportRun]) -> list[tuple[str, str, str, str]]:
+    """Heading, value, unit and interval of the figures that a reader looks for first.
 
     Of one run: over days. Of several seeds: interquartile means over seeds. None of variants.
     """
@@ -208,7 +208,7 @@ def key_figures(results: Results, runs: Sequence[ReportRun]) -> list[tuple[str, 
         whole = scores[0] if len(runs) == 1 else interquartile_mean([score for score, _, _ in scores])
         found = [*found[:4], ("score", "", whole)]
     texts = [(title, unit, *with_interval(*whole).partition(" (")) for title, unit, whole in found[:5]]
-    return [(title, value + unit, ends.rstrip(")")) for title, unit, value, _, ends in texts]
+    return [(title, value, unit.strip(), ends.rstrip(")")) for title, unit, value, _, ends in texts]
 
 
 _KEY = (

@@ -18,6 +18,7 @@ from dss_marl.cli.list import list_
 from dss_marl.cli.picture import picture
 from dss_marl.cli.profiles import profiles
 from dss_marl.cli.record import record
+from dss_marl.cli.schema import schema
 from dss_marl.cli.show import show
 from dss_marl.cli.solve import solve
 from dss_marl.cli.suite import suite
@@ -26,7 +27,7 @@ from dss_marl.cli.tune import tune
 from dss_marl.cli.validate import validate
 from dss_marl.cli.zones import zones
 
-COMMANDS = (show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, record, suite)
+COMMANDS = (show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, record, suite, schema)
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",

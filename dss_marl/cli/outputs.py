@@ -33,7 +33,8 @@ GRAPH = FileKind("graph", {".graphml": rb"<\?xml", ".geojson": rb'\{"type": "Fea
 ZONES = FileKind("zones file", {".yaml": _ZONES, ".yml": _ZONES})
 CARD = FileKind("card", {".md": rb"# .*\n\n.*\. Version \d"})
 PLANS = FileKind("plan file", {".npz": rb"PK"})
-_KINDS = (PNG, GRAPH, ZONES, CARD, PLANS)
+SCHEMA = FileKind("schema", {".json": rb'\{\s*"\$schema"'})
+_KINDS = (PNG, GRAPH, ZONES, CARD, PLANS, SCHEMA)
 _FILES = {suffix for kind in _KINDS for suffix in kind.starts} | {".json", ".csv", ".dss", ".zip"}
 _HEAD = 4096  # bytes read to recognise a file
 

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
+from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import saved
 from dss_marl.cli.outputs import PNG, checked_file, output_file
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def picture(
@@ -21,11 +20,12 @@ def picture(
     out: Annotated[
         Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png); default NAME.png.")
     ] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Draw a test day under no control, a rule or droop, and the reference controller."""
     from dss_marl.experiments.validation import day_figure
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     path = out or checked_file(Path(f"{scenario.name}.png"), PNG)
     saved(day_figure.picture(scenario, day, path))

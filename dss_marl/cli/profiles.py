@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
+from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import PNG, output_file
 from dss_marl.cli.tables import print_table
-from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.profiles import Profiles
 from dss_marl.profiles.simbench import LICENCE
@@ -28,12 +27,13 @@ def profiles(
     ] = "test",
     days: Annotated[int | None, typer.Option(min=1, help="Number of days, spread over the split.")] = None,
     plot: Annotated[Path | None, typer.Option(callback=output_file(PNG), help="Figure to write (.png).")] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
-    of_scenario = build_task(load_scenario(name, allow_code)).profiles
+    of_scenario = build_task(chosen_scenario(name, settings, allow_code)).profiles
     chosen = _chosen_days(of_scenario, split, days)
     found = statistics(of_scenario, chosen)
     title = f"{of_scenario.feeder.name}: {len(chosen)} {split} days of {60 * of_scenario.dt_h:g}-minute intervals"

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl.controllers import Controller, reference
-from dss_marl.envs.scenario import Scenario, scenario_from
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import environment_for
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import load_run
+from dss_marl.experiments.run_scenario import scenario_of_run
 from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.profiles.splits import seed_of
 
@@ -47,7 +48,7 @@ def record_film(
     check_film(path)
     if isinstance(run_or_scenario, Path):
         folder: Path | None = run_or_scenario
-        scenario = scenario_from(load_run(run_or_scenario).scenario)
+        scenario = scenario_of_run(run_or_scenario, load_run(run_or_scenario))
     else:
         folder, scenario = None, run_or_scenario
     if day is None:

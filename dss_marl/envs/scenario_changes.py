@@ -1,0 +1,104 @@
+"""Changes of a scenario as ``key=value``, with dotted keys, as a command line gives them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dss_marl._assets import read_yaml
+from dss_marl._plugins import locate_modules
+from dss_marl.envs.scenario import Scenario, merged, scenario_from
+from dss_marl.envs.scenario_files import locate_files
+
+FORM = "KEY=VALUE, such as steps=48, rewards.loss=2, training.gamma=0.95 or devices.0.kw=500"
+_OTHER = {"feeder": ("name", "synthetic"), "profiles": ("kind",)}  # with another one, the rest does not stay
+_WHOLE = ("rewards",)  # what follows is one key: package.module:name has dots too
+
+
+def changed(scenario: Scenario, settings: Sequence[str]) -> Scenario:
+    """A validated copy of a scenario with some keys set.
+
+    Args:
+        scenario: to change.
+        settings: each ``key=value``. The value is YAML; dots lead into mappings, and numbers into lists. Paths and
+            modules are relative to the working folder.
+
+    Raises:
+        ValueError: not of that form, no such key, or a wrong value.
+
+    >>> from dss_marl import load_scenario
+    >>> changed(load_scenario("ieee34_volt_var"), ["steps=48", "rewards.loss=2"]).rewards["loss"]
+    2.0
+    """
+    if not settings:
+        return scenario
+    base = scenario.model_dump()
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        _set(changes, base, setting)
+    located = locate_modules(changes, Path.cwd())
+    locate_files(located, Path.cwd())
+    return scenario_from(merged(base, located), scenario.allow_code)
+
+
+def _set(changes: dict[str, Any], base: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    first, *inner = _parts(name.strip())
+    if not equals or not first:
+        raise ValueError(f"a change is {FORM}; got {setting!r}")
+    value = _value(setting, text)
+    if not inner:
+        changes[first] = value
+        return
+    if first not in changes:
+        other = inner[0] in _OTHER.get(first, ()) and (base.get(first) or {}).get(inner[0]) != value
+        changes[first] = {} if other else copy.deepcopy(_plain(base.get(first)))
+    at, where = changes, first
+    for key in (first, *inner[:-1]):
+        at, where = _inside(at, key, name), key
+    if isinstance(at, list):
+        at[_index(at, inner[-1], name)] = value
+    elif isinstance(at, dict):
+        at[inner[-1]] = value
+    else:
+        raise ValueError(f"{name}: {where} is no mapping or list that {inner[-1]!r} could be in; set {where} itself")
+
+
+def _parts(name: str) -> list[str]:
+    first, dot, rest = name.partition(".")
+    return [first, rest] if dot and first in _WHOLE else name.split(".")
+
+
+def _value(setting: str, text: str) -> Any:
+    try:
+        return read_yaml(text)
+    except yaml.YAMLError:
+        raise ValueError(f"the value of {setting!r} is not YAML; put it in quotes if it is text") from None
+
+
+def _plain(value: Any) -> Any:
+    """Lists in place of tuples, which cannot be changed, and an empty mapping in place of nothing."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return {} if value is None else value
+
+
+def _inside(at: Any, key: str, name: str) -> Any:
+    """What is under a key; an empty mapping where there is nothing yet."""
+    if isinstance(at, list):
+        return at[_index(at, key, name)]
+    if not isinstance(at, dict):
+        raise ValueError(f"{name}: there is no mapping or list that {key!r} could be in")
+    return at.setdefault(key, {})
+
+
+def _index(at: list[Any], key: str, name: str) -> int:
+    if not key.isdigit() or int(key) >= len(at):
+        raise ValueError(f"{name}: {key!r} is no place in a list of {len(at)}; take 0 to {len(at) - 1}")
+    return int(key)

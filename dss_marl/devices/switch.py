@@ -38,7 +38,7 @@ class SwitchSpec(DeviceSpec):
         default="all", description="all includes lines and ties; circuit: its own, and this spec's lines and ties"
     )
     lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
-    ties: tuple[TieSpec, ...] = Field(default=(), description="new normally open ties")
+    ties: tuple[TieSpec, ...] = Field(default=(), description="ties to add, normally open")
     interlock: bool = Field(default=True, description="refuse loops, parallel sources and energised faults")
     lockout_h: float = Field(default=0.0, ge=0, description="minimum time between operations [h]")
 

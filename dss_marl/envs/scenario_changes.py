@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,8 @@ def _set(changes: dict[str, Any], base: dict[str, Any], setting: str) -> None:
         return
     if first not in changes:
         other = inner[0] in _OTHER.get(first, ()) and (base.get(first) or {}).get(inner[0]) != value
-        changes[first] = {} if other else copy.deepcopy(_plain(base.get(first)))
+        kept = None if other else base.get(first)
+        changes[first] = {} if kept is None else _lists(kept)
     at, where = changes, first
     for key in (first, *inner[:-1]):
         at, where = _inside(at, key, name), key
@@ -80,13 +80,11 @@ def _value(setting: str, text: str) -> Any:
         raise ValueError(f"the value of {setting!r} is not YAML; put it in quotes if it is text") from None
 
 
-def _plain(value: Any) -> Any:
-    """Lists in place of tuples, which cannot be changed, and an empty mapping in place of nothing."""
+def _lists(value: Any) -> Any:
+    """A copy with lists in place of tuples, which cannot be changed."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return {} if value is None else value
+        return {key: _lists(inner) for key, inner in value.items()}
+    return [_lists(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _inside(at: Any, key: str, name: str) -> Any:
@@ -95,7 +93,9 @@ def _inside(at: Any, key: str, name: str) -> Any:
         return at[_index(at, key, name)]
     if not isinstance(at, dict):
         raise ValueError(f"{name}: there is no mapping or list that {key!r} could be in")
-    return at.setdefault(key, {})
+    if at.get(key) is None:
+        at[key] = {}
+    return at[key]
 
 
 def _index(at: list[Any], key: str, name: str) -> int:

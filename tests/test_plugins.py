@@ -81,7 +81,7 @@ def test_an_own_planner_says_what_it_does_not_plan():
 def test_unknown_planners_name_the_known(short):
     with pytest.raises(
         ValueError,
-        match=r"unknown planner 'exact'; did you mean 'exact_dp'\? known: beam_search, .*or 'package.module:name'",
+        match=r"unknown planner 'exact'; did you mean 'exact_dp'\? .*or 'package.module:name'",
     ):
         solve_day(build_task(short), DAY, planner="exact")
     with pytest.raises(ValueError, match="planner 'own_plugins:HalfSun' has no unsupported_reason, plan_day"):
@@ -168,9 +168,7 @@ def test_an_own_encoding_decodes_and_encodes(short, rng):
 
 
 def test_what_is_no_encoding_is_refused(short):
-    with pytest.raises(
-        ValueError, match=r"unknown encoding 'boxes'; did you mean 'box'\? known: box, multidiscrete, native, or"
-    ):
+    with pytest.raises(ValueError, match=r"unknown encoding 'boxes'; did you mean 'box'\? .*multidiscrete, native, or"):
         short.replace(actions="boxes")
     with pytest.raises(ValueError, match="encoding 'own_plugins:HalfSun' is not a subclass"):
         short.replace(actions="own_plugins:HalfSun")
@@ -234,9 +232,7 @@ def test_a_module_beside_the_scenario_goes_to_other_processes(tmp_path):
 def test_a_module_that_fails_is_not_kept(tmp_path):
     (tmp_path / "broken.py").write_text("import no_such_library\n")
     for _ in range(2):
-        with pytest.raises(
-            ValueError, match="broken.py imports 'no_such_library', which is neither installed nor beside it"
-        ):
+        with pytest.raises(ValueError, match="imports 'no_such_library', which is neither installed nor beside it"):
             imported(f"{tmp_path / 'broken.py'}:term", "reward", ())
     with pytest.raises(ValueError, match="cannot be imported"):
         imported(f"{tmp_path / 'missing.py'}:term", "reward", ())

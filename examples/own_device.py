@@ -6,8 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 import dss_marl
-from dss_marl.devices import DeviceGroup, DeviceSpec
-from dss_marl.grid.feeder import find
+from dss_marl.devices import DeviceGroup, DeviceSpec, find
 
 
 class ShedSpec(DeviceSpec):

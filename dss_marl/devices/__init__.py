@@ -15,6 +15,8 @@ from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
 from dss_marl.devices.stepped_inverter import SteppedInverters
 from dss_marl.devices.switch import Switches
+from dss_marl.grid.feeder import AddedSwitch, AddedUnit, find
+from dss_marl.grid.state import Interval
 
 KINDS |= {
     "inverter": Inverters,
@@ -36,6 +38,8 @@ KINDS |= {
 __all__ = [
     "KINDS",
     "PV",
+    "AddedSwitch",
+    "AddedUnit",
     "Batteries",
     "Capacitors",
     "DeviceGroup",
@@ -45,6 +49,7 @@ __all__ = [
     "FeederTies",
     "FlexibleLoads",
     "Generators",
+    "Interval",
     "Inverters",
     "LoadShedders",
     "OpenPoints",
@@ -52,4 +57,5 @@ __all__ = [
     "SteppedInverters",
     "Switches",
     "device_kind",
+    "find",
 ]

@@ -41,6 +41,12 @@ class ObservationModel:
         own = self._task.observer.labels(agents.views[agent], feeder)
         return own + self._messages.labels(int(agents.zone[agent]), feeder)
 
+    def state_labels(self) -> list[str]:
+        """(Z n) label of each entry of ``state``, after the name of its zone."""
+        task = self._task
+        rows = ((zone.name, task.global_observer.labels(zone, task.feeder)) for zone in task.zones)
+        return [label if label == "-" else f"{name}/{label}" for name, labels in rows for label in labels]
+
     def observe(self, now: GridState) -> np.ndarray:
         """(A, n) float32, measured and received in an interval; once per interval, as noise and delays advance."""
         measured = now if self._sensing is None else self._sensing.measured(now)

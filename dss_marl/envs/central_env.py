@@ -76,7 +76,7 @@ class CentralEnv(gymnasium.Env):
         return {"observation": self.env.state_labels(), "action": entries}
 
     def __str__(self) -> str:
-        seen, moves = len(self.observation_space.low), int(self._used.sum())
+        seen, moves = self.env.state_space.shape[0], int(self._used.sum())
         return f"{self.task}\ncentral       one agent for all: it observes {seen} numbers and sets {moves}"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

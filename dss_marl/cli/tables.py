@@ -66,12 +66,17 @@ def _parts(needed: Sequence[int], width: int) -> list[list[int]]:
 
 
 def _widths(columns: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """Widths of one table's columns: at least the longest word; what is left goes to whoever lacks least."""
+    """Widths of one table's columns: at least the longest word; what is left is shared by what each lacks.
+
+    A column that lacks less than an equal share gets all of it.
+    """
     widths = [_longest_word(column) for column in columns]
-    left = width - _EDGES - sum(low + _GAP for low in widths)
+    left = max(width - _EDGES - sum(low + _GAP for low in widths), 0)
     lacks = [max(_longest_line(column) - low, 0) for column, low in zip(columns, widths, strict=True)]
-    for i in sorted(range(len(lacks)), key=lacks.__getitem__):
-        given = min(lacks[i], max(left, 0))
+    order = sorted(range(len(lacks)), key=lacks.__getitem__)
+    for k, i in enumerate(order):
+        rest = sum(lacks[j] for j in order[k:])
+        given = min(lacks[i], max(left // (len(order) - k), left * lacks[i] // max(rest, 1)))
         widths[i] += given
         left -= given
     return widths

@@ -15,6 +15,7 @@ from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
 from dss_marl.cli.evaluate import evaluate
 from dss_marl.cli.list import list_
+from dss_marl.cli.new import new
 from dss_marl.cli.picture import picture
 from dss_marl.cli.profiles import profiles
 from dss_marl.cli.record import record
@@ -27,7 +28,7 @@ from dss_marl.cli.tune import tune
 from dss_marl.cli.validate import validate
 from dss_marl.cli.zones import zones
 
-COMMANDS = (show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, record, suite, schema)
+COMMANDS = (new, show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, record, suite, schema)
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",

@@ -13,7 +13,9 @@ from dss_marl._plugins import locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 from dss_marl.envs.scenario_files import locate_files
 
-FORM = "KEY=VALUE, such as steps=48, rewards.loss=2, training.gamma=0.95 or devices.0.kw=500"
+FORM = (
+    "KEY=VALUE, such as steps=48, rewards.loss=2 or devices.0.kw=500, or KEY+=ITEM of a list, such as costs+=operations"
+)
 _OTHER = {"feeder": ("name", "synthetic"), "profiles": ("kind",)}  # with another one, the rest does not stay
 _WHOLE = ("rewards",)  # what follows is one key: package.module:name has dots too
 
@@ -23,8 +25,8 @@ def changed(scenario: Scenario, settings: Sequence[str]) -> Scenario:
 
     Args:
         scenario: to change.
-        settings: each ``key=value``. The value is YAML; dots lead into mappings, and numbers into lists. Paths and
-            modules are relative to the working folder.
+        settings: each ``key=value``, or ``key+=item`` for a list. Values are YAML; dots lead into mappings, and numbers
+            into lists. Paths and modules are relative to the working folder.
 
     Raises:
         ValueError: not of that form, no such key, or a wrong value.
@@ -46,10 +48,14 @@ def changed(scenario: Scenario, settings: Sequence[str]) -> Scenario:
 
 def _set(changes: dict[str, Any], base: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
-    first, *inner = _parts(name.strip())
+    adds = name.endswith("+")
+    name = name.removesuffix("+").strip()
+    first, *inner = _parts(name)
     if not equals or not first:
         raise ValueError(f"a change is {FORM}; got {setting!r}")
     value = _value(setting, text)
+    if adds:
+        value = [*_list_at(changes.get(first, base.get(first)), inner, name), value]
     if not inner:
         changes[first] = value
         return
@@ -96,6 +102,15 @@ def _inside(at: Any, key: str, name: str) -> Any:
     if at.get(key) is None:
         at[key] = {}
     return at[key]
+
+
+def _list_at(value: Any, keys: Sequence[str], name: str) -> list[Any]:
+    """The list that an item is added to; an empty one where there is none yet."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    if value is not None and not isinstance(value, list | tuple):
+        raise ValueError(f"{name} is no list that an item could be added to; set it with {name}=...")
+    return list(_lists(value or []))
 
 
 def _index(at: list[Any], key: str, name: str) -> int:

@@ -74,3 +74,12 @@ def test_what_was_set_for_another_circuit_does_not_follow(scenario):
 def test_a_wrong_change_is_explained(scenario, setting, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         changed(scenario, [setting])
+
+
+def test_an_item_is_added_to_a_list(scenario):
+    extra = "devices+={kind: inverter, bus: 806, kw: 10}"
+    made = changed(scenario, [extra, "devices+={kind: capacitor}", "costs+=curtailed_kwh"])
+    assert len(made.devices) == len(scenario.devices) + 2 and made.devices[-2]["bus"] == 806
+    assert made.costs == (*scenario.costs, "curtailed_kwh")
+    with pytest.raises(ValueError, match="steps is no list that an item could be added to"):
+        changed(scenario, ["steps+=1"])

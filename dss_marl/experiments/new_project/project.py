@@ -17,6 +17,7 @@ from dss_marl.envs.task import build_task
 from dss_marl.experiments.new_project.circuit_scenario import circuit_scenario
 from dss_marl.experiments.new_project.shipped_scenario import shipped_scenario
 from dss_marl.experiments.new_project.source import Source
+from dss_marl.grid.feeder_report import feeder_report
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _PLAIN = ("own_terms.py", "own_device.py", "own_controller.py", "train.py")
@@ -66,8 +67,9 @@ def new_project(folder: str | Path, source: str | Path = "", overwrite: bool = F
     for path_name, text in texts.items():
         write_text(folder / path_name, text)
     scenario = folder / f"{name}.yaml"
-    build_task(load_scenario(scenario))  # as written: whatever fails, fails here and not at the user's first command
-    return Project(folder, tuple(sorted(files)), scenario, tuple(made.remarks), made.report)
+    task = build_task(load_scenario(scenario))  # as written: what fails, fails here and not at the first command
+    report = "" if str(source) in known_names("scenarios") else feeder_report(task.feeder)
+    return Project(folder, tuple(sorted(files)), scenario, tuple(made.remarks), report)
 
 
 def checked_name(name: str) -> str:

@@ -12,6 +12,7 @@ from dss_marl._assets import data_folder, known_names, read_yaml
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.experiments.new_project.source import (
+    COST_REASON,
     OWN_COST,
     OWN_FEATURE,
     OWN_REASON,
@@ -135,25 +136,10 @@ def _with_master(block: str, feeder: str, master: str) -> str:
 
 
 def _add_own(blocks: Blocks, task: Task) -> None:
-    """One's own reward term, cost and observation beside those of the scenario."""
-    rewards = blocks["rewards"].rstrip()
-    inline = re.search(r"\}(\s*#[^\n]*)?$", rewards)
-    own = f'"{OWN_REWARD}": {OWN_WEIGHT}'
-    if inline:
-        blocks["rewards"] = f"{rewards[: inline.start()]},\n          {own}}}{inline[1] or ''}  # {OWN_REASON}\n"
-        if "#" in rewards.splitlines()[-1]:
-            blocks["rewards"] = _in_lines(blocks["rewards"], task)
-    else:
-        blocks["rewards"] = f"{rewards}\n  {own}  # {OWN_REASON}\n"
-    costs = [*task.scenario.costs, OWN_COST]
-    blocks["costs"] = _listed("costs", costs)
-    blocks["observations"] = _listed("observations", [*task.scenario.observations, OWN_FEATURE])
-
-
-def _in_lines(block: str, task: Task) -> str:
-    return block
-
-
-def _listed(key: str, names: list[str]) -> str:
-    lines = yaml.safe_dump(names, default_flow_style=True, width=100).rstrip().splitlines()
-    return f"{key}: " + f"\n{' ' * (len(key) + 3)}".join(line.strip() for line in lines) + "\n"
+    """One's own reward term, cost and observation after those of the scenario."""
+    own = {"rewards": f'  "{OWN_REWARD}": {OWN_WEIGHT}  # {OWN_REASON}', "costs": f'  - "{OWN_COST}"  # {COST_REASON}'}
+    for key, line in own.items():
+        blocks[key] = f"{blocks[key].rstrip()}\n{line}\n"
+    names = [*task.scenario.observations, OWN_FEATURE]
+    lines = yaml.safe_dump(names, default_flow_style=True, width=100).split("\n")
+    blocks["observations"] = "observations: " + "\n               ".join(line.strip() for line in lines if line) + "\n"

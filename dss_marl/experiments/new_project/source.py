@@ -9,7 +9,8 @@ from pathlib import Path
 SCHEMA_LINE = "# yaml-language-server: $schema=scenario.schema.json\n"
 OWN_REWARD, OWN_COST, OWN_FEATURE = "own_terms:voltage_steps", "own_terms:voltage_spread", "own_terms:feeder_load"
 OWN_WEIGHT = 10
-OWN_REASON = "your own term: actions that move the mean voltage by 0.01 pu cost as much as 0.001 pu outside the band"
+OWN_REASON = "your own term: moving all voltages by 0.01 pu costs as much as 0.001 pu outside the band"
+COST_REASON = "your own cost, in the infos only"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Source:
         zones: their number.
         controllers: reference controllers that fit and are quick.
         remarks: choices made for the user.
-        report: of the feeder.
     """
 
     about: str
@@ -40,4 +40,3 @@ class Source:
     zones: int
     controllers: Sequence[str]
     remarks: Sequence[str] = ()
-    report: str = ""

@@ -64,7 +64,7 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
 def locate_files(data: dict[str, Any], folder: Path) -> None:
     """Make the paths of circuit, zones and profiles, which are relative to the scenario's folder, whole; in place."""
     feeder, zones, profiles = (data.get(key) for key in ("feeder", "zones", "profiles"))
-    if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):
+    if isinstance(feeder, dict) and str(feeder.get("name", "")).lower().endswith(".dss"):
         feeder["name"] = str((folder / Path(feeder["name"]).expanduser()).resolve())
     if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # or else relative to the working folder
         beside = (folder / Path(zones["file"]).expanduser()).resolve()

@@ -52,14 +52,21 @@ _NAMES = {"pvsystem": "PVSystem(s)", "storage": "Storage element(s)", "generator
 
 
 def _added_inverters(feeder: Feeder) -> Chosen:
-    """PV at the three buses with most load, as much in total as the load."""
+    """PV at the three buses with most load, of one or three phases, half as much again as the load there."""
     load: dict[str, float] = defaultdict(float)
     for j in feeder.loads:
         row = feeder.injections[int(j)]
         load[row.bus] += -row.kw
-    total, top = sum(load.values()), sorted(load.items(), key=lambda item: -item[1])[:3]
-    kw = max(float(f"{total / len(top):.2g}"), 0.1)
-    return [({"kind": "inverter", "bus": bus, "kw": kw}, "not in the circuit: added") for bus, _ in top]
+    phases = Counter(feeder.buses[bus].name for bus in feeder.node_bus)
+    usable = {bus: kw for bus, kw in load.items() if kw > 0 and phases[bus] != 2}
+    top = sorted(usable.items(), key=lambda item: -item[1])[:3]
+    if not top:
+        raise ValueError(
+            f"circuit {feeder.name!r} has nothing to control, and no load at a bus of one or three phases where an "
+            "inverter could be added; add a PVSystem, a Storage, a RegControl or a Capacitor to it"
+        )
+    added = [{"kind": "inverter", "bus": bus, "kw": max(float(f"{1.5 * kw:.2g}"), 0.1)} for bus, kw in top]
+    return [(device, "not in the circuit: added") for device in added]
 
 
 @dataclass(frozen=True)

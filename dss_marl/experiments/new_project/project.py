@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import keyword
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,17 +60,23 @@ def new_project(folder: str | Path, source: str | Path = "", overwrite: bool = F
     name = checked_name(folder.resolve().name)
     made = _source(name, source)
     texts = {**_texts(name, made), **made.texts}
-    files = {**made.copies, **dict.fromkeys(map(Path, texts))}
+    files = tuple(sorted([*made.copies, *map(Path, texts)]))
     _check_free(folder, files, overwrite)
-    for path, origin in made.copies.items():
-        with replacing(folder / path) as part:
-            shutil.copyfile(origin, part)
-    for path_name, text in texts.items():
-        write_text(folder / path_name, text)
+    with tempfile.TemporaryDirectory() as place:  # built before anything is written: what fails, fails here
+        draft = Path(place) / name
+        for path, origin in made.copies.items():
+            (draft / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(origin, draft / path)
+        for path_name, text in texts.items():
+            write_text(draft / path_name, text)
+        build_task(load_scenario(draft / f"{name}.yaml"))
+        for path in files:
+            with replacing(folder / path) as part:
+                shutil.copyfile(draft / path, part)
     scenario = folder / f"{name}.yaml"
-    task = build_task(load_scenario(scenario))  # as written: what fails, fails here and not at the first command
-    report = "" if str(source) in known_names("scenarios") else feeder_report(task.feeder)
-    return Project(folder, tuple(sorted(files)), scenario, tuple(made.remarks), report)
+    shipped = str(source) in known_names("scenarios")
+    report = "" if shipped else feeder_report(build_task(load_scenario(scenario)).feeder)
+    return Project(folder, files, scenario, tuple(made.remarks), report)
 
 
 def checked_name(name: str) -> str:
@@ -136,7 +143,7 @@ def _template(name: str) -> str:
     return (_TEMPLATES / f"{name}.txt").read_text(encoding="utf-8")
 
 
-def _check_free(folder: Path, files: Mapping[Path, object], overwrite: bool) -> None:
+def _check_free(folder: Path, files: Iterable[Path], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{str(folder)!r} is a file; name a folder")
     there = sorted(str(path) for path in files if (folder / path).exists())

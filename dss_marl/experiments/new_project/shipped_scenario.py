@@ -45,10 +45,10 @@ def shipped_scenario(name: str, shipped: str) -> Source:
     head = (
         f"{SCHEMA_LINE}# From the shipped scenario {shipped}, version {scenario.version}, which is not changed by it.\n"
     )
-    text = head + "".join(f"{block.strip()}\n\n" for key, block in blocks.items() if key not in _DROPPED)
+    text = head + _joined([block.strip() for key, block in blocks.items() if key not in _DROPPED])
     return Source(
         about=f"A copy of the scenario `{shipped}`: {scenario.title}.",
-        texts={f"{name}.yaml": text.rstrip() + "\n"},
+        texts={f"{name}.yaml": text},
         copies=copies,
         master=master,
         feeder=f"the feeder `{scenario.feeder.name}`, with its source and licence in `SOURCE.md`" if master else "",
@@ -133,6 +133,14 @@ def _with_master(block: str, feeder: str, master: str) -> str:
     changed, count = re.subn(rf"(\bname:\s*){re.escape(feeder)}\b", rf"\g<1>{master}", block, count=1)
     assert count == 1, f"the feeder's name in {block!r}"
     return changed
+
+
+def _joined(blocks: list[str]) -> str:
+    """The blocks with an empty line around each that has several lines."""
+    text = ""
+    for before, block in zip(["", *blocks], blocks, strict=False):
+        text += ("\n" if before and "\n" in before + block else "") + block + "\n"
+    return text
 
 
 def _add_own(blocks: Blocks, task: Task) -> None:

@@ -128,6 +128,7 @@ def gym_env(
     scenario: str | Path | Scenario,
     split: str = "train",
     render_mode: str | None = None,
+    engine: str | Engine | None = None,
     allow_code: bool = False,
     **changes: Any,
 ) -> CentralEnv:
@@ -136,7 +137,7 @@ def gym_env(
     Args:
         scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
         split: from which days are drawn: train, validation or test.
-        render_mode: see ZoneEnv.
+        render_mode, engine: see ZoneEnv.
         allow_code: see load_scenario.
         changes: fields of the scenario to change.
 
@@ -144,7 +145,8 @@ def gym_env(
         ValueError: something named does not exist or is incompatible, or ``actions`` are native.
     """
     loaded = load_scenario(scenario, allow_code)
-    return CentralEnv(loaded.replace(**changes) if changes else loaded, split, render_mode, _renderer(render_mode))
+    scenario = loaded.replace(**changes) if changes else loaded
+    return CentralEnv(scenario, split, engine, render_mode, _renderer(render_mode))
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,9 @@ from sklearn.neural_network import MLPRegressor
 
 from dss_marl import load_scenario
 from dss_marl.controllers import NoControl, reference
-from dss_marl.experiments import evaluate_all
-from dss_marl.experiments.evaluation import environment_for
+from dss_marl.experiments import environment_for, evaluate_all
 from dss_marl.integrations.minari_datasets import write_datasets
-from dss_marl.profiles.splits import spread_days
+from dss_marl.profiles import spread_days
 
 
 class Clone:

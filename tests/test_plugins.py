@@ -79,7 +79,10 @@ def test_an_own_planner_says_what_it_does_not_plan():
 
 
 def test_unknown_planners_name_the_known(short):
-    with pytest.raises(ValueError, match=r"unknown planner 'exact'; known: beam_search, .*or 'package.module:name'"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown planner 'exact'; did you mean 'exact_dp'\? .*or 'package.module:name'",
+    ):
         solve_day(build_task(short), DAY, planner="exact")
     with pytest.raises(ValueError, match="planner 'own_plugins:HalfSun' has no unsupported_reason, plan_day"):
         solve_day(build_task(short), DAY, planner="own_plugins:HalfSun")
@@ -165,7 +168,7 @@ def test_an_own_encoding_decodes_and_encodes(short, rng):
 
 
 def test_what_is_no_encoding_is_refused(short):
-    with pytest.raises(ValueError, match=r"unknown encoding 'boxes'; known: box, multidiscrete, native, or"):
+    with pytest.raises(ValueError, match=r"unknown encoding 'boxes'; did you mean 'box'\? .*multidiscrete, native, or"):
         short.replace(actions="boxes")
     with pytest.raises(ValueError, match="encoding 'own_plugins:HalfSun' is not a subclass"):
         short.replace(actions="own_plugins:HalfSun")
@@ -196,7 +199,7 @@ def beside(tmp_path):
 def test_a_module_in_the_scenarios_folder_is_found(beside):
     searched = list(sys.path)
     env = dss_marl.make(beside)
-    assert sys.path == searched
+    assert [path for path in sys.path if path not in searched] in ([], sys.path[-1:])  # after all others
     assert "beside_terms" not in sys.modules
     assert set(env.task.rewards) == {"loss", "quiet"}
     env.reset(seed=0)
@@ -229,7 +232,7 @@ def test_a_module_beside_the_scenario_goes_to_other_processes(tmp_path):
 def test_a_module_that_fails_is_not_kept(tmp_path):
     (tmp_path / "broken.py").write_text("import no_such_library\n")
     for _ in range(2):
-        with pytest.raises(ValueError, match="cannot be imported: No module named 'no_such_library'"):
+        with pytest.raises(ValueError, match="imports 'no_such_library', which is neither installed nor beside it"):
             imported(f"{tmp_path / 'broken.py'}:term", "reward", ())
     with pytest.raises(ValueError, match="cannot be imported"):
         imported(f"{tmp_path / 'missing.py'}:term", "reward", ())
@@ -240,3 +243,78 @@ def test_the_working_folder_is_searched_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert imported("in_the_working_folder:VALUE", "value", ()) == 3
     assert "in_the_working_folder" not in sys.modules
+
+
+TERM = """
+import own_factors
+
+
+def quiet(zone, before, after):
+    import own_offset
+
+    return -own_factors.TIMES * abs(after.setpoints.kvar[..., zone.units]).sum(-1) - own_offset.OFFSET
+
+
+class Holding:
+    circuit_controls = False
+
+    def reset(self, env):
+        pass
+
+    def act(self, env, observations):
+        return env.task.encoding.encode(env.task.default_action)
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A scenario with a package beside it, whose modules import others: at once, when called, and from the package."""
+    folder = tmp_path / "project"
+    (folder / "terms").mkdir(parents=True)
+    (folder / "own_factors.py").write_text("TIMES = 0.001\n")
+    (folder / "own_offset.py").write_text("OFFSET = 0.0\n")
+    (folder / "terms" / "__init__.py").write_text("")
+    (folder / "terms" / "inner.py").write_text("NAME = 'inner'\n")
+    (folder / "terms" / "own.py").write_text("from .inner import NAME\n" + TERM)
+    data = {"base": NAME, "steps": 4, "rewards": {"voltage_violation": 100, "terms.own:quiet": 0.5}}
+    data["training"] = {"n_envs": 2, "evaluations": 1, "evaluation_days": 1}
+    (folder / "mine.yaml").write_text(yaml.safe_dump(data))
+    return folder
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_a_package_beside_the_scenario_trains_in_workers_and_is_found_after_a_move(project, tmp_path, monkeypatch):
+    pytest.importorskip("stable_baselines3")
+    monkeypatch.chdir(tmp_path)
+    trained = ("train", project / "mine.yaml", "--agent-steps", 100, "--num-cpus", 2, "--out", project / "runs" / "a")
+    assert run(*trained)[0] == 0
+    compared = ("--days", 1, "--controllers", "no_control,terms.own:Holding")
+    code, text = run("evaluate", project / "mine.yaml", *compared)
+    assert code == 0 and "terms.own:Holding" in text
+    moved = project.rename(tmp_path / "moved")
+    code, text = run("evaluate", moved / "runs" / "a", "--days", 1, "--controllers", "no_control")
+    assert code == 0 and "learned" in text
+    (moved / "terms" / "own.py").unlink()
+    code, text = run("evaluate", moved / "runs" / "a", "--days", 1)
+    assert code == 2 and "put own.py there, or, for a run whose project moved, into the working folder" in text
+
+
+def test_a_missing_module_says_where_it_was_looked_for(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (project / "mine.yaml").write_text(yaml.safe_dump({"base": NAME, "rewards": {"own_factor:quiet": 1}}))
+    code, text = run("train", project / "mine.yaml")
+    assert code == 2 and "Traceback" not in text
+    for part in ("no module 'own_factor'", str(tmp_path), str(project), "did you mean 'own_factors'", "own_factor.py"):
+        assert part in text, part
+
+
+def test_an_error_of_the_scenario_comes_before_training_starts(project, tmp_path):
+    (project / "mine.yaml").write_text(
+        yaml.safe_dump({"base": NAME, "devices": [{"kind": "no_device:Mine", "bus": 634}]})
+    )
+    code, text = run("train", project / "mine.yaml", "--out", tmp_path / "run")
+    assert code == 2 and "there is no module 'no_device'" in text and not (tmp_path / "run").exists()

@@ -15,10 +15,12 @@ from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
 from dss_marl.cli.evaluate import evaluate
 from dss_marl.cli.list import list_
+from dss_marl.cli.new import new
 from dss_marl.cli.picture import picture
 from dss_marl.cli.profiles import profiles
 from dss_marl.cli.record import record
 from dss_marl.cli.report import report
+from dss_marl.cli.schema import schema
 from dss_marl.cli.show import show
 from dss_marl.cli.solve import solve
 from dss_marl.cli.suite import suite
@@ -27,7 +29,23 @@ from dss_marl.cli.tune import tune
 from dss_marl.cli.validate import validate
 from dss_marl.cli.zones import zones
 
-COMMANDS = (show, zones, profiles, train, evaluate, dataset, tune, solve, validate, picture, record, report, suite)
+COMMANDS = (
+    new,
+    show,
+    zones,
+    profiles,
+    train,
+    evaluate,
+    dataset,
+    tune,
+    solve,
+    validate,
+    picture,
+    record,
+    report,
+    suite,
+    schema,
+)
 
 app = typer.Typer(
     help="Multi-agent environments on OpenDSS: zones of a distribution feeder as agents.",

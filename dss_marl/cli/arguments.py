@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_changes import changed
+from dss_marl.envs.scenario_files import load_scenario
 
 Name = Annotated[str, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")]
 Split = Annotated[str, typer.Option(help="Which days: train, validation, test, or a stress split that the card names.")]
@@ -15,3 +20,29 @@ AllowCode = Annotated[
         "--allow-code", help="Run the scenario's OpenDSS commands even if they may touch files; if you trust it."
     ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the scenario; may be repeated: steps=48, rewards.my_module:quiet=0.5, devices.0.kw=500.",
+    ),
+]
+
+
+def chosen_scenario(name: str, settings: Sequence[str] | None = None, allow_code: bool = False) -> Scenario:
+    """The scenario that a command's arguments mean: by name or file, with the changes of ``--set``."""
+    return changed(load_scenario(name, allow_code), settings or ())
+
+
+def own_results(scenario: Scenario, name: str, settings: Sequence[str] | None) -> None:
+    """Refuse to write the results of a changed scenario to where those of the unchanged one are.
+
+    Raises:
+        ValueError: it has still the name of the other.
+    """
+    if settings and scenario.name == load_scenario(name, True).name:
+        raise ValueError(
+            f"results of a changed {scenario.name!r} would replace its own; name it with --set name=my_task, or give "
+            "--out"
+        )

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name, Split
+from dss_marl.cli.arguments import AllowCode, Name, Set, Split, chosen_scenario
 from dss_marl.cli.console import progress_bar, say
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def dataset(
@@ -20,6 +19,7 @@ def dataset(
     days: Annotated[int, typer.Option(help="So many days of the split, spread over the year.")] = 40,
     split: Split = "train",
     out: Annotated[str, typer.Option(help="Name of the datasets; default SCENARIO/CONTROLLER.")] = "",
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Write days under a controller for offline learning: a Minari dataset for the central view and for each agent.
@@ -31,7 +31,7 @@ def dataset(
     from dss_marl.integrations.minari_datasets import write_datasets
     from dss_marl.profiles.splits import spread_days
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     player = find_controller(controller, scenario)
     env = environment_for(player, scenario, split)
     chosen = spread_days(days_of(env, player), days)

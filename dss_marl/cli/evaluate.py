@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Split
+from dss_marl.cli.arguments import AllowCode, Set, Split, chosen_scenario
 from dss_marl.cli.console import progress_bar, saved, say
 from dss_marl.cli.outputs import checked_folder
 from dss_marl.cli.result_table import print_result_table
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def evaluate(
@@ -32,6 +31,7 @@ def evaluate(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
     ] = False,
+    settings: Set = None,
     allow_code: AllowCode = False,
     day: Annotated[int | None, typer.Option(help="Only the day of this number; a run's table stays as it is.")] = None,
     series: Annotated[
@@ -48,8 +48,10 @@ def evaluate(
         raise ValueError("--series writes one day; give its number, as in --day 4")
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
+    if is_run and settings:
+        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name, or train again")
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    run = checked_folder(folder) if is_run else load_scenario(run_or_name, allow_code)
+    run = checked_folder(folder) if is_run else chosen_scenario(run_or_name, settings, allow_code)
     with progress_bar() as progress:
 
         def track(items: Iterable[str]) -> Iterable[str]:

@@ -35,7 +35,8 @@ ZONES = FileKind("zones file", {".yaml": _ZONES, ".yml": _ZONES})
 CARD = FileKind("card", {".md": rb"# .*\n\n.*\. Version \d"})
 PLANS = FileKind("plan file", {".npz": rb"PK"})
 HTML = FileKind("page", {".html": rb"<!DOCTYPE html>"})
-_KINDS = (PICTURE, GRAPH, ZONES, CARD, PLANS, HTML)
+SCHEMA = FileKind("schema", {".json": rb'\{\s*"\$schema"'})
+_KINDS = (PICTURE, GRAPH, ZONES, CARD, PLANS, HTML, SCHEMA)
 _FILES = {suffix for kind in _KINDS for suffix in kind.starts} | {".json", ".csv", ".dss", ".zip"}
 _HEAD = 4096  # bytes read to recognise a file
 

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode
+from dss_marl.cli.arguments import AllowCode, Set, chosen_scenario
 from dss_marl.cli.console import progress_bar, saved
 from dss_marl.cli.outputs import PICTURE, checked_file, output_file
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def picture(
@@ -34,12 +33,15 @@ def picture(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
     ] = False,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Draw a test day under several controllers: voltages, power, devices, switches, faults."""
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    source = folder if is_run else load_scenario(run_or_name, allow_code)
+    source = folder if is_run else chosen_scenario(run_or_name, settings, allow_code)
+    if is_run and settings:
+        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name")
     path = out or checked_file(Path(f"{folder.stem}.png"), PICTURE)
     from dss_marl.experiments.day_picture import picture as draw
 

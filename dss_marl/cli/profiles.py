@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
+from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import PICTURE, output_file
 from dss_marl.cli.tables import print_table
-from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.profiles import Profiles
 from dss_marl.profiles.simbench import LICENCE
@@ -30,12 +29,13 @@ def profiles(
     plot: Annotated[
         Path | None, typer.Option(callback=output_file(PICTURE), help="Figure to write: .png, .pdf or .svg.")
     ] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
     from dss_marl.profiles.statistics import statistics
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     of_scenario = build_task(scenario).profiles
     chosen = _chosen_days(of_scenario, split, days)
     found = statistics(of_scenario, chosen)

@@ -10,8 +10,8 @@ import typer
 from rich.progress import track
 
 from dss_marl._assets import known_names
+from dss_marl.cli.arguments import Set, chosen_scenario
 from dss_marl.cli.console import console, saved
-from dss_marl.envs.scenario_files import load_scenario
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +29,16 @@ def record(
         ),
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=60.0, help="Intervals per second.")] = 8.0,
+    settings: Set = None,
 ) -> None:
     """Film a day: map, voltages, devices and agents, interval by interval."""
     from dss_marl.experiments.film import record_film
 
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    source = folder if is_run else load_scenario(run_or_name)
+    source = folder if is_run else chosen_scenario(run_or_name, settings)
+    if is_run and settings:
+        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name")
     path = out or Path(f"{folder.stem}.gif")
     saved(record_film(source, path, controller or (), day, fps, _tracked))
 

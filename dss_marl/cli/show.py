@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
+from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import saved, say
 from dss_marl.cli.outputs import CARD, output_file
 from dss_marl.cli.tables import print_table
-from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import Task, build_task
 
 
@@ -20,12 +19,13 @@ def show(
     markdown: Annotated[
         Path | None, typer.Option(callback=output_file(CARD), help="Write the card into this file (.md) instead.")
     ] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Show the card of a decision process: agents, observations, actions, rewards, costs, horizon, references."""
     from dss_marl.experiments.reports.scenario_card import markdown_card
 
-    task = build_task(load_scenario(name, allow_code))
+    task = build_task(chosen_scenario(name, settings, allow_code))
     if markdown is None:
         print_card(task, name)
         return

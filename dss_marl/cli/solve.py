@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode, Name
+from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario, own_results
 from dss_marl.cli.console import progress_bar, say
 from dss_marl.cli.outputs import PLANS, checked_file, output_file
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def solve(
@@ -22,14 +21,17 @@ def solve(
     out: Annotated[
         Path | None, typer.Option(callback=output_file(PLANS), help="File (.npz); default results/NAME/plans.npz.")
     ] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Solve test days with full foresight, for the reference controller best_known. Needs the extra 'optimum'."""
     from dss_marl.controllers.planning.plan_files import plans_path
     from dss_marl.experiments.solve_days import days_to_solve, solved
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     scenario = scenario.replace(planner=planner) if planner else scenario
+    if out is None:
+        own_results(scenario, name, settings)
     path = out or checked_file(plans_path(scenario), PLANS)
     plans, path, todo = days_to_solve(scenario, days, recompute, path)
     with progress_bar() as progress:

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name
+from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import plain_column, progress_bar, say
 from dss_marl.cli.outputs import checked_folder, output_folder
-from dss_marl.envs.scenario_files import load_scenario
 
 _COLUMNS = (
     BarColumn(),
@@ -38,12 +37,13 @@ def train(
     with_sb3: Annotated[
         bool, typer.Option("--with-sb3", help="Keep SB3's own model.zip too, from which SB3 can go on learning.")
     ] = False,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Train a scenario's policies; writes policies, run record and TensorBoard logs into the folder."""
     from dss_marl import experiments
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     if agent_steps is not None:
         scenario = scenario.replace(training={"agent_steps": agent_steps})
     folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")

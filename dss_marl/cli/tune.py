@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name
+from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name, Set, chosen_scenario
 from dss_marl.cli.console import progress_bar, say
-from dss_marl.envs.scenario_files import load_scenario
 
 
 def tune(
@@ -16,13 +15,14 @@ def tune(
     tries: Annotated[int, typer.Option(min=1, help="Number of random curves before the refinement.")] = 48,
     days: Annotated[int, typer.Option(min=1, help="Number of training days, spread over the year.")] = 9,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the search.")] = 0,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Find the droop curve with the best return on training days, for 'tuned_droop' and 'tuned_on' in the YAML file."""
     from dss_marl.controllers.rules.droop import tuning_key
     from dss_marl.experiments.comparison import tuned_droop
 
-    scenario = load_scenario(name, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code)
     with progress_bar() as progress:
         bar = progress.add_task("tuning", total=tries + tries // 3)
         curve, score = tuned_droop(scenario, tries, days, seed, lambda: progress.advance(bar))

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode
+from dss_marl.cli.arguments import AllowCode, Set, chosen_scenario, own_results
 from dss_marl.cli.console import complain, console, saved
 from dss_marl.cli.errors import EXPECTED, message_of
 from dss_marl.cli.outputs import checked_folder, output_folder
@@ -18,7 +18,6 @@ from dss_marl.cli.proof_table import print_proof
 from dss_marl.cli.result_table import print_result_table
 from dss_marl.cli.suite import suite
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.scenario_files import load_scenario
 
 if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
     from dss_marl.experiments.validation import Proof
@@ -35,6 +34,7 @@ def validate(
     pictures: Annotated[
         Path | None, typer.Option(callback=output_folder, help="Folder for a figure of a test day.")
     ] = None,
+    settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Check that a task is worth learning; saves validation.json and table.json, exits with 1 if a check fails."""
@@ -49,7 +49,9 @@ def validate(
     failed = []
     for one in known_names("scenarios") if every else [str(name)]:
         try:
-            scenario = load_scenario(one, allow_code)
+            scenario = chosen_scenario(one, settings, allow_code)
+            if out is None and not quick:
+                own_results(scenario, one, settings)
             folder = None if quick and out is None else out or checked_folder(Path("results") / scenario.name)
             proof = _prove(scenario, days, quick)
         except EXPECTED as error:

@@ -20,7 +20,7 @@ class DeviceSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: str
+    kind: str = Field(description="kind of device, or your own as package.module:Class")
     act_every: int = Field(default=1, ge=1, description="acts only at every n-th step, starting with the first")
 
 

@@ -8,10 +8,18 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
-from dss_marl.devices.unit_specs import UnitSpec, new_units, placed_in_circuit, replacing, taken_over, unserved
+from dss_marl.devices.unit_specs import (
+    UnitSpec,
+    named_or_placed,
+    new_units,
+    placed_in_circuit,
+    replacing,
+    taken_over,
+    unserved,
+)
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
@@ -28,6 +36,8 @@ class BatterySpec(UnitSpec):
     ``names: circuit`` instead controls every Storage of the circuit, and a list the named ones, each with its own bus,
     phases, ratings, efficiencies, idling losses, reserve and state of charge.
     """
+
+    model_config = ConfigDict(json_schema_extra=named_or_placed)
 
     kwh: float = Field(gt=0, description="capacity [kWh]")
     kva: float = Field(default=0.0, ge=0, description="rating of the inverter [kVA]; 0 means kw")

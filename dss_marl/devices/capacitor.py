@@ -18,7 +18,9 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 class CapacitorSpec(DeviceSpec):
     """Capacitor banks of the circuit by name, or all of them (``circuit`` says the same); each step is a device."""
 
-    names: tuple[str, ...] | Literal["all", "circuit"] = "all"
+    names: tuple[str, ...] | Literal["all", "circuit"] = Field(
+        default="all", description="names of banks, or all; circuit says the same"
+    )
     discharge_h: float = Field(default=0.0, ge=0, description="minimum time from opening to reclosing [h]")
 
 

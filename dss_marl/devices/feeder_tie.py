@@ -24,9 +24,9 @@ class FeederTieSpec(DeviceSpec):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    bus: str
+    bus: str = Field(description="bus of the feeder that it is connected to")
     kva: float = Field(gt=0, description="spare capacity of the other feeder [kVA]")
-    name: str = ""
+    name: str = Field(default="", description="of the device; empty: derived from its bus")
     restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
 
     @property

@@ -22,7 +22,7 @@ _NOTHING = 1e-9  # [kWh] rounding tolerance
 class FlexibleLoadSpec(DeviceSpec):
     """Loads of the circuit by name, or all of them, each a device."""
 
-    names: tuple[str, ...] | Literal["all"]
+    names: tuple[str, ...] | Literal["all"] = Field(description="names of loads of the circuit, or all")
     most: float = Field(default=1.0, gt=0, le=1, description="maximum share of the load to shed")
     mode: Literal["shed", "shift"] = Field(default="shed", description="shift recovers the energy later")
     payback_h: float = Field(default=2.0, gt=0, description="duration of the payback of shifted energy [h]")

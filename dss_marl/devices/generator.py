@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
-from dss_marl.devices.unit_specs import placed_in_circuit, replacing, taken_over
+from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import FED, Topology
@@ -40,16 +40,16 @@ class GeneratorSpec(DeviceSpec):
     bus, phases and ratings.
     """
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True, json_schema_extra=named_or_placed)
 
-    bus: str
+    bus: str = Field(coerce_numbers_to_str=True, description="bus of the feeder that it is connected to")
     kw: float = Field(gt=0, description="rating [kW]")
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.25 kw")
     kw_min: float = Field(default=0.0, ge=0, description="minimum power while running [kW]")
     power_factor_min: float = Field(default=0.0, ge=0, le=1, description="0: limited by kva only")
     ramp_kw_per_h: float = Field(default=0.0, ge=0, description="ramp limit [kW/h]; 0: none")
-    phases: tuple[int, ...] = ()
-    name: str = ""
+    phases: tuple[int, ...] = Field(default=(), description="phases of the bus, such as [1, 3]; empty: all of them")
+    name: str = Field(default="", description="of the device; empty: derived from kind, bus and phases")
     forming: bool = Field(default=False, description="can form an island; needs three phases")
     restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
     running: bool = Field(default=False, description="runs at half power at reset and when uncontrolled")

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
-from dss_marl.devices.unit_specs import placed_in_circuit, replacing, taken_over
+from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
@@ -24,11 +24,13 @@ class InverterSpec(DeviceSpec):
     phases, peak power and rating.
     """
 
-    bus: str
+    model_config = ConfigDict(json_schema_extra=named_or_placed)
+
+    bus: str = Field(coerce_numbers_to_str=True, description="bus of the feeder that it is connected to")
     kw: float = Field(gt=0, description="PV peak power [kW]")
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
-    phases: tuple[int, ...] = ()
-    name: str = ""
+    phases: tuple[int, ...] = Field(default=(), description="phases of the bus, such as [1, 3]; empty: all of them")
+    name: str = Field(default="", description="of the device; empty: derived from kind, bus and phases")
     curtail: bool = Field(default=False, description="allow active-power curtailment")
     mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="meaning of the entries")
     priority: Literal["watt", "var"] = Field(default="watt", description="power with precedence within the rating")
@@ -42,8 +44,7 @@ class InverterSpec(DeviceSpec):
     def _place(cls, data: dict[str, object]) -> dict[str, object]:
         if not isinstance(data, dict):
             return data
-        data = placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
-        return {**data, "bus": str(data["bus"])} if "bus" in data else data
+        return placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
 
     @property
     def label(self) -> str:

@@ -27,7 +27,7 @@ class OpenPointSpec(DeviceSpec):
 
     names: tuple[str, ...] | Literal["all"] = Field(default="all", description="all includes lines and ties")
     lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
-    ties: tuple[TieSpec, ...] = ()
+    ties: tuple[TieSpec, ...] = Field(default=(), description="ties to add, normally open")
 
     @property
     def added(self) -> list[AddedSwitch]:

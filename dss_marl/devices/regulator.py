@@ -18,7 +18,7 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 class RegulatorSpec(DeviceSpec):
     """Regulators of the circuit by the names of their transformers, or all of them."""
 
-    names: tuple[str, ...] | Literal["all"] = "all"
+    names: tuple[str, ...] | Literal["all"] = Field(default="all", description="names of their transformers, or all")
     moves: int = Field(default=2, ge=1, le=32, description="maximum tap moves per step")
     absolute: bool = Field(default=False, description="the action is a tap position, from lowest to highest")
     ganged: bool = Field(default=False, description="the named regulators form one device with common moves")

@@ -22,10 +22,10 @@ class TieSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    name: str
-    bus1: str
-    bus2: str
-    phases: tuple[int, ...] = ()
+    name: str = Field(description="of the new switch")
+    bus1: str = Field(description="one end")
+    bus2: str = Field(description="the other end")
+    phases: tuple[int, ...] = Field(default=(), description="phases that it connects; empty: all that both buses have")
     amps: float = Field(default=600.0, gt=0, description="rating [A]")
 
 
@@ -38,7 +38,7 @@ class SwitchSpec(DeviceSpec):
         default="all", description="all includes lines and ties; circuit: its own, and this spec's lines and ties"
     )
     lines: tuple[str, ...] = Field(default=(), description="lines made switchable, with their impedance")
-    ties: tuple[TieSpec, ...] = ()
+    ties: tuple[TieSpec, ...] = Field(default=(), description="ties to add, normally open")
     interlock: bool = Field(default=True, description="refuse loops, parallel sources and energised faults")
     lockout_h: float = Field(default=0.0, ge=0, description="minimum time between operations [h]")
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from dss_marl.devices.base import DeviceSpec, unique_names
 from dss_marl.grid.elements import PROFILE_DRIVEN
@@ -17,15 +17,10 @@ from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
 class UnitSpec(DeviceSpec):
     """A one- or three-phase unit at a bus. ``phases`` empty means all phases of the bus."""
 
-    bus: str
+    bus: str = Field(coerce_numbers_to_str=True, description="bus of the feeder that it is connected to")
     kw: float = Field(gt=0, description="rated power [kW]")
-    phases: tuple[int, ...] = ()
-    name: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bus_as_text(cls, data: Any) -> Any:
-        return {**data, "bus": str(data["bus"])} if isinstance(data, dict) and "bus" in data else data
+    phases: tuple[int, ...] = Field(default=(), description="phases of the bus, such as [1, 3]; empty: all of them")
+    name: str = Field(default="", description="of the device; empty: derived from kind, bus and phases")
 
     @property
     def label(self) -> str:
@@ -37,6 +32,15 @@ Spec = TypeVar("Spec", bound=UnitSpec)
 IN_CIRCUIT = "(of the circuit)"
 _CLASS = {"pvsystem": "PVSystem", "storage": "Storage", "generator": "Generator"}
 Names = tuple[str, ...] | Literal["circuit"] | None
+
+
+def named_or_placed(schema: dict[str, Any]) -> None:
+    """Change a spec's JSON Schema: ``names`` stands in for its place and ratings, see ``placed_in_circuit``."""
+    required = [key for key in schema.pop("required") if key != "kind"]
+    schema["required"] = ["kind"]
+    schema["if"] = {"required": ["names"]}
+    schema["then"] = {"properties": dict.fromkeys(required, False)}
+    schema["else"] = {"required": required}
 
 
 def placed_in_circuit(data: Any, own: Sequence[str], unused: Mapping[str, float]) -> Any:

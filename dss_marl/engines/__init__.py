@@ -7,6 +7,7 @@ from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.circuit_edits import circuit_edits
+from dss_marl.engines.opendss.circuit_files import circuit_files
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
@@ -21,6 +22,7 @@ __all__ = [
     "SyntheticSpec",
     "check_command",
     "circuit_edits",
+    "circuit_files",
     "open_engine",
     "read_feeder",
     "read_load_shapes",

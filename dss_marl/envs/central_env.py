@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dss_marl.engines.base import Engine
 from dss_marl.envs.flattening import split_mask
 from dss_marl.envs.rendering import EnvRenderer
 from dss_marl.envs.scenario import Scenario
@@ -35,7 +36,7 @@ class CentralEnv(gymnasium.Env):
     Args:
         scenario: the task as data.
         split: from which days are drawn.
-        render_mode, renderer: see ZoneEnv.
+        engine, render_mode, renderer: see ZoneEnv.
 
     Attributes:
         env: the underlying multi-agent environment.
@@ -47,11 +48,12 @@ class CentralEnv(gymnasium.Env):
         self,
         scenario: Scenario,
         split: str = "train",
+        engine: Engine | str | None = None,
         render_mode: str | None = None,
         renderer: EnvRenderer | None = None,
     ) -> None:
         check_one_array(scenario)
-        self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, render_mode=render_mode, renderer=renderer)
+        self.env = ZoneEnv(scenario.replace(reward_sharing="team"), split, engine, render_mode, renderer)
         task = self.env.task
         self.render_mode = render_mode
         self._used = task.agents.action_layout.used  # (A, W)
@@ -61,6 +63,21 @@ class CentralEnv(gymnasium.Env):
         self._one_per_zone = [self.env.possible_agents[zones.index(z)] for z in sorted(set(zones))]
         self._empty = [z for z in range(len(task.zones)) if z not in zones]  # zones that are no agent's view
         self._mask: NDArray[np.bool_] | None = None
+
+    @property
+    def task(self) -> Task:
+        """The task, see Task."""
+        return self.env.task
+
+    def labels(self) -> dict[str, list[str]]:
+        """Labels of the entries of ``observation`` and ``action``, after their zone's or agent's name."""
+        layout = self.task.agents.action_layout
+        entries = [f"{layout.agents[a]}/{layout.labels[a][w]}" for a, w in np.argwhere(self._used)]
+        return {"observation": self.env.state_labels(), "action": entries}
+
+    def __str__(self) -> str:
+        seen, moves = self.env.state_space.shape[0], int(self._used.sum())
+        return f"{self.task}\ncentral       one agent for all: it observes {seen} numbers and sets {moves}"
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a day; seed and options as for ZoneEnv."""

@@ -79,35 +79,43 @@ class FeederSpec(_Data):
 class Scenario(_Data):
     """A task as data: feeder, devices, zones, profiles, agents, observations, rewards and horizon."""
 
-    name: str
-    title: str = ""
-    version: int = Field(default=0, ge=0)
-    feeder: FeederSpec
-    devices: tuple[dict[str, Any], ...] = Field(min_length=1)
-    zones: dict[str, Any] = Field(description="method and its options")
-    profiles: ProfilesSpec
+    name: str = Field(description="names runs and results; of a file, by default the file's own name")
+    title: str = Field(default="", description="one line that says what is controlled, and why it is hard")
+    version: int = Field(default=0, ge=0, description="raised with every change that affects returns")
+    feeder: FeederSpec = Field(description="the circuit, and changes to its file")
+    devices: tuple[dict[str, Any], ...] = Field(
+        min_length=1, description="devices that agents control, each with its kind and that kind's fields"
+    )
+    zones: dict[str, Any] = Field(description="partition of the buses into zones: a method and its options")
+    profiles: ProfilesSpec = Field(description="days of load, PV, price and outages: a kind and its fields")
     agents: Literal["zone", "kind", "device"] = Field(
         default="zone", description="one per zone, per kind of device in a zone, or per device"
     )
     actions: str = Field(default="box", description="box, multidiscrete, native, or package.module:Class")
     levels: int = Field(default=11, ge=3, le=201, description="of a continuous entry if actions are discrete")
-    steps: int = Field(default=96, ge=1, description="horizon")
-    dt_h: float = Field(default=0.25, gt=0, le=24)
+    steps: int = Field(default=96, ge=1, description="number of steps of an episode")
+    dt_h: float = Field(default=0.25, gt=0, le=24, description="length of a step [h]; divides the day into whole ones")
     start_hour: float = Field(default=0.0, ge=0, lt=24, description="time of day at which an episode starts")
     horizon: int = Field(default=1, ge=1, description="number of intervals in a forecast, including the coming one")
-    observations: tuple[str, ...] = Field(min_length=1)
-    observed_voltages: Literal["coming", "last"] = "coming"
-    sensing: SensingSpec = SensingSpec()
-    messages: MessageSpec = MessageSpec()
-    attack: AttackSpec | None = None
-    rewards: dict[str, float] = Field(min_length=1)
-    reward_sharing: Literal["team", "zone", "agent", "difference"] = "team"
-    costs: tuple[str, ...] = (
-        "voltage_violation_sum",
-        "thermal_overload",
-        "unserved_kwh",
-        "operations",
-        "curtailed_kwh",
+    observations: tuple[str, ...] = Field(
+        min_length=1, description="features that each agent observes of its zone, in this order"
+    )
+    observed_voltages: Literal["coming", "last"] = Field(
+        default="coming",
+        description="voltages of the coming interval with the devices held, or those of the last interval",
+    )
+    sensing: SensingSpec = Field(default=SensingSpec(), description="noise, gaps and delay of measurements")
+    messages: MessageSpec = Field(default=MessageSpec(), description="what zones receive from each other")
+    attack: AttackSpec | None = Field(default=None, description="compromised agents; None: none")
+    rewards: dict[str, float] = Field(min_length=1, description="reward terms and their weights")
+    reward_sharing: Literal["team", "zone", "agent", "difference"] = Field(
+        default="team",
+        description="what an agent receives: the sum over all zones, over its zone, over its own view, or the team "
+        "reward minus the team reward had it held",
+    )
+    costs: tuple[str, ...] = Field(
+        default=("voltage_violation_sum", "thermal_overload", "unserved_kwh", "operations", "curtailed_kwh"),
+        description="quantities reported in the infos and not in the reward",
     )
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),

@@ -9,18 +9,18 @@ import yaml
 
 from dss_marl._assets import data_folder, known_names
 
-_ENTRY = re.compile(r"^(\s+)(\"?)([A-Za-z_][\w.:]*)\2:\s*[^#]*?(?:#\s*(.*))?$")
+_ENTRY = re.compile(r"^(\s+)(?:- )?(\"?)([A-Za-z_][\w.:]*)\2(?::\s[^#]*|\s*)(?:#\s*(.*))?$")  # key: value, or - item
 
 
 def reasons(name_or_path: str | Path, section: str) -> dict[str, str]:
-    """Comment of each key, next to it or above it, in a section of a scenario's file or else of its base.
+    """Comment of each entry, next to it or above it, in a section of a scenario's file or else of its base.
 
     Args:
         name_or_path: a shipped scenario's name, or the path of a YAML file.
-        section: a top-level key whose value is a mapping, one line per key.
+        section: a top-level key whose value is a mapping or a list, one line per entry.
 
     Returns:
-        key to comment, "" if there is none; {} if there is no such file or section.
+        entry to comment, "" if there is none; {} if there is no such file or section.
     """
     path: Path | None = _file(name_or_path)
     seen: set[Path] = set()

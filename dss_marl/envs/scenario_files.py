@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dss_marl._assets import data_folder, known_names, read_text, read_yaml
-from dss_marl._plugins import locate_modules
+from dss_marl._plugins import also_look_in, locate_modules
 from dss_marl.envs.scenario import Scenario, merged, scenario_from
 
 
@@ -52,22 +52,25 @@ def _read_yaml(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> dict[s
         raise ValueError(f"scenario {path.stem!r} is its own base: {chain}")
     data = _parsed(path)
     data.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem).lstrip(".-") or "scenario")
-    feeder = data.get("feeder")
-    if isinstance(feeder, dict) and str(feeder.get("name", "")).endswith(".dss"):  # relative to the YAML file
-        feeder["name"] = str((path.parent / Path(feeder["name"]).expanduser()).resolve())
-    zones = data.get("zones")
-    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # likewise, else relative to the working folder
-        beside = (path.parent / Path(zones["file"]).expanduser()).resolve()
-        zones["file"] = str(beside) if beside.is_file() else zones["file"]
-    profiles = data.get("profiles")
-    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
-        profiles["path"] = str((path.parent / Path(profiles["path"]).expanduser()).resolve())
+    locate_files(data, path.parent)
     if "base" in data:
         base = str(data.pop("base"))
         beside = path.parent / Path(base).expanduser()  # a file's path is relative to the file that names it
         base = str(beside) if base not in known and beside.is_file() else base
         return merged(_read_yaml(base, (*above, path)), data)
     return data
+
+
+def locate_files(data: dict[str, Any], folder: Path) -> None:
+    """Make the paths of circuit, zones and profiles, which are relative to the scenario's folder, whole; in place."""
+    feeder, zones, profiles = (data.get(key) for key in ("feeder", "zones", "profiles"))
+    if isinstance(feeder, dict) and str(feeder.get("name", "")).lower().endswith(".dss"):
+        feeder["name"] = str((folder / Path(feeder["name"]).expanduser()).resolve())
+    if isinstance(zones, dict) and isinstance(zones.get("file"), str):  # or else relative to the working folder
+        beside = (folder / Path(zones["file"]).expanduser()).resolve()
+        zones["file"] = str(beside) if beside.is_file() else zones["file"]
+    if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
+        profiles["path"] = str((folder / Path(profiles["path"]).expanduser()).resolve())
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -77,6 +80,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         data = {} if data is None else data  # an empty file: the complaint lists what a scenario needs
         if not isinstance(data, dict):
             raise ValueError(f"{str(path)!r} must be a mapping of keys to values, as in the shipped scenarios")
+        if path.parent != data_folder("scenarios").resolve():
+            also_look_in(path.parent)
         return dict(locate_modules(data, path.parent))
     except yaml.YAMLError as error:
         raise ValueError(f"{str(path)!r} is not YAML: {error}") from None

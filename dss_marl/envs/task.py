@@ -15,6 +15,7 @@ from dss_marl.devices import DeviceGroup, DeviceSpec, device_kind
 from dss_marl.engines import circuit_edits, read_feeder, synthetic_path
 from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
+from dss_marl.envs.task_summary import task_summary
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
@@ -33,7 +34,7 @@ from dss_marl.profiles import Profiles
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """The parts of an environment, resolved from a scenario and checked.
 
@@ -67,6 +68,12 @@ class Task:
     start: Setpoints
     sample: GridState
     priorities: Priorities | None = None
+
+    def __repr__(self) -> str:
+        return f"Task({self.scenario.name!r}: {len(self.agents.names)} agents on {self.feeder.name})"
+
+    def __str__(self) -> str:
+        return task_summary(self)
 
     def attack(self) -> Attack | None:
         """A new attack, None if the scenario has none; its random stream is set by its reset."""

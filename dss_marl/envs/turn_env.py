@@ -6,6 +6,7 @@ from typing import Any
 
 from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
+from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 
 
@@ -24,9 +25,17 @@ class TurnEnv(parallel_to_aec_wrapper):  # type: ignore[misc]  # untyped there
     def __init__(self, env: ZoneEnv) -> None:
         super().__init__(env)
 
+    @property
+    def task(self) -> Task:
+        """The task, see Task."""
+        return self.env.task
+
     def labels(self, agent: str) -> dict[str, list[str]]:
-        """See ``ZoneEnv.labels``."""
+        """As ``ZoneEnv.labels``."""
         return self.env.labels(agent)
+
+    def __str__(self) -> str:
+        return str(self.env)
 
     def step(self, action: Any) -> None:
         """Take the action of the agent whose turn it is; None of one that has ended.

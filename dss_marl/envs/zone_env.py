@@ -113,6 +113,9 @@ class ZoneEnv(ParallelEnv):
         shape = (len(numbered), *self.observation_model.box().shape)
         self.episode = EpisodeState(np.random.default_rng(), np.zeros(shape, np.float32))
 
+    def __str__(self) -> str:
+        return str(self.task)
+
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Space of the agent's observation; always the same object."""
         return self.observation_spaces[agent]
@@ -126,6 +129,10 @@ class ZoneEnv(ParallelEnv):
         a = self.possible_agents.index(agent)
         action = self.task.agents.action_layout.labels[a]
         return {"observation": self.observation_model.labels(a), "action": list(action)}
+
+    def state_labels(self) -> list[str]:
+        """(Z n) labels of the entries of ``state``; "-" is padding."""
+        return self.observation_model.state_labels()
 
     # --- the running episode -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Training and loading of policies need Stable-Baselines3; importing this package 
 
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.comparison import compare
-from dss_marl.experiments.evaluation import ComparisonTable, evaluate, evaluate_all, run_day
+from dss_marl.experiments.evaluation import ComparisonTable, environment_for, evaluate, evaluate_all, run_day
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import RunRecord, load_run, new_record
@@ -22,6 +22,7 @@ __all__ = [
     "SharedPolicy",
     "TrainingSettings",
     "compare",
+    "environment_for",
     "evaluate",
     "evaluate_all",
     "load_policy",

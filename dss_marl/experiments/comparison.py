@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
-from dss_marl.envs.scenario import Scenario, scenario_from
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.evaluation import (
@@ -24,6 +24,7 @@ from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.recording.record import record_controller
 from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import RunRecord, load_run
+from dss_marl.experiments.run_scenario import scenario_of_run
 from dss_marl.grid.state import Array, GridState
 
 
@@ -86,7 +87,7 @@ def compared_controllers(
     learned: dict[str, Controller] = {}
     if isinstance(run_or_scenario, Path):
         run = load_run(run_or_scenario)
-        scenario = scenario_from(run.scenario, allow_code)
+        scenario = scenario_of_run(run_or_scenario, run, allow_code)
         learned["learned"] = load_policy(run_or_scenario, trust)  # first, as it is quick to refuse
         check_days(run, scenario)
     else:

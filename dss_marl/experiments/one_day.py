@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dss_marl.controllers import Controller, reference
-from dss_marl.envs.scenario import Scenario, scenario_from
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_record import load_run
+from dss_marl.experiments.run_scenario import scenario_of_run
 from dss_marl.experiments.validation.budget import frozen_days
 
 LEARNED = "learned"  # name of a run's policy among controllers
@@ -21,7 +22,7 @@ def scenario_of(run_or_scenario: Path | Scenario) -> tuple[Scenario, Path | None
         ValueError: no run there.
     """
     if isinstance(run_or_scenario, Path):
-        return scenario_from(load_run(run_or_scenario).scenario), run_or_scenario
+        return scenario_of_run(run_or_scenario, load_run(run_or_scenario)), run_or_scenario
     return run_or_scenario, None
 
 

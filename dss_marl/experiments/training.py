@@ -48,14 +48,14 @@ def train(
         ValueError: unknown or incompatible settings, or the folder holds a run.
         ImportError: the ``train`` extra is not installed.
     """
-    from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # first, as its ImportError names the cure
+    check_free(folder, overwrite)
+    settings = TrainingSettings.model_validate(scenario.training)
+    task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
+    from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
     from dss_marl.integrations.sb3.padded_policy import used_columns
 
     import torch  # isort: skip
 
-    check_free(folder, overwrite)
-    settings = TrainingSettings.model_validate(scenario.training)
-    task = build_task(scenario)
     if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
         raise ValueError(
             f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, but these are "

@@ -10,6 +10,8 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+__all__ = ["write_geojson", "write_graphml"]
+
 
 def write_graphml(graph: nx.Graph, path: str | Path) -> Path:
     """Write a feeder graph or a zone graph as GraphML, for Gephi, yEd, igraph and networkx; returns the path.

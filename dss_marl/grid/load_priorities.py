@@ -23,15 +23,15 @@ class ClassSpec(_Data):
 
     weight: float = Field(gt=0, description="weight of unserved energy, relative to a normal load")
     share: float = Field(default=0.0, ge=0, le=1, description="share of the nominal load [1]")
-    loads: tuple[str, ...] = ()
+    loads: tuple[str, ...] = Field(default=(), description="names of loads in the class")
 
 
 class PrioritySpec(_Data):
     """Critical and important loads; all others are normal and weigh 1."""
 
     seed: int = Field(default=0, description="of the random assignment, the same on all days")
-    critical: ClassSpec = ClassSpec(weight=10, share=0.15)
-    important: ClassSpec = ClassSpec(weight=3, share=0.25)
+    critical: ClassSpec = Field(default=ClassSpec(weight=10, share=0.15), description="the highest class")
+    important: ClassSpec = Field(default=ClassSpec(weight=3, share=0.25), description="the class between")
 
     @model_validator(mode="after")
     def _consistent(self) -> PrioritySpec:

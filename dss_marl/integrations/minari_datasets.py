@@ -20,6 +20,8 @@ from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.profiles.splits import seed_of
 
+__all__ = ["write_datasets"]
+
 CENTRAL = "central"
 _CODE = "https://github.com/dss-marl/dss_marl"
 

@@ -39,13 +39,15 @@ class Feature:
 
 
 KNOWN: dict[str, Feature] = {}
+_OF_FUNCTION: dict[Function, Feature] = {}  # those of two modules may have one name
 
 
 def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str = "") -> Callable[[Function], Function]:
     """Register a function as a feature under its name; see Feature. Also for user code, imported before use."""
 
     def register(function: Function) -> Function:
-        KNOWN[function.__name__] = Feature(function, tuple(labels), unit, low, high, per)
+        KNOWN[function.__name__] = made = Feature(function, tuple(labels), unit, low, high, per)
+        _OF_FUNCTION[function] = made
         return function
 
     return register
@@ -263,9 +265,8 @@ def named_feature(name: str) -> Feature:
     if name in KNOWN:
         return KNOWN[name]
     function = imported_function(name, "observation", KNOWN, ("zone", "state"))
-    known = KNOWN.get(getattr(function, "__name__", ""))
-    if known is not None and known.function is function:
-        return known
+    if function in _OF_FUNCTION:
+        return _OF_FUNCTION[function]
     return Feature(function, (), "as given", -10.0, 10.0)
 
 

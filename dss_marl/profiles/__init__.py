@@ -11,7 +11,7 @@ from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec, profile_kind, profile_kind_of
-from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS
+from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS, spread_days
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.table_profiles import CsvProfiles
 from dss_marl.profiles.weather import CLIMATES, DAYS
@@ -37,4 +37,5 @@ __all__ = [
     "ev_sessions",
     "profile_kind",
     "profile_kind_of",
+    "spread_days",
 ]

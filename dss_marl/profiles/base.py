@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array
@@ -52,7 +52,7 @@ class ProfileSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kind: str
+    kind: str = Field(description="kind of profiles, or your own as package.module:Class")
 
     def open(self, feeder: Feeder, minutes: int) -> Source:
         """Open the days of a feeder at intervals of ``minutes``.

@@ -21,7 +21,7 @@ from dss_marl.profiles.synthetic import Synthetic
 class LoadshapeProfiles(MeasuredData):
     """The circuit's own shapes: each load's ``daily``, ``yearly`` or ``duty``; loads without one stay at nominal."""
 
-    kind: Literal["loadshapes"]
+    kind: Literal["loadshapes"] = Field(description="kind of profiles")
     which: Literal["daily", "yearly", "duty"] = Field(
         default="daily", description="property that names the shape; daily stands in for yearly and duty"
     )

@@ -33,7 +33,7 @@ _MINUTES = 15
 class SimbenchProfiles(MeasuredData):
     """Load and PV of SimBench: each load gets the profile of a home, business or farm, each inverter a PV profile."""
 
-    kind: Literal["simbench"]
+    kind: Literal["simbench"] = Field(description="kind of profiles")
     seed: int = Field(default=0, ge=0, description="of the assignment of profiles to loads")
     study: Literal[0, 1, 2] = Field(default=0, description="SimBench's scenario: 0 today, 1 and 2 the future")
     load_scale: float = Field(default=0.8, gt=0, description="a profile of 1 over nominal load")

@@ -14,7 +14,7 @@ class SyntheticProfiles(ProfileSpec):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # buses may be numbers
 
-    kind: Literal["synthetic"] = "synthetic"
+    kind: Literal["synthetic"] = Field(default="synthetic", description="kind of profiles")
     seed: int = Field(ge=0, lt=2**32, description="of the year; another seed is another year")
     load_scale: tuple[float, float] = Field(
         default=(0.5, 0.9),
@@ -34,13 +34,17 @@ class SyntheticProfiles(ProfileSpec):
     noise: float = Field(default=1.0, ge=0, le=2, description="of the loads' fluctuation; 0: smooth class shapes")
     latitude: float = Field(default=34.0, ge=-66, le=66, description="degrees north")
     longitude: float = Field(default=0.0, ge=-30, le=30, description="degrees east of the time zone's meridian")
-    climate: Literal["temperate", "maritime", "cold", "dry", "tropical"] = "temperate"
+    climate: Literal["temperate", "maritime", "cold", "dry", "tropical"] = Field(
+        default="temperate", description="clouds and temperature over the year"
+    )
     heat_pump_share: float = Field(default=0.1, ge=0, le=1, description="share of homes")
     air_conditioning: float = Field(default=0.2, ge=0, le=1, description="share of homes and shops")
     pv_scale: float = Field(
         default=1.0, ge=0, le=3, description="PV modules relative to those that give an inverter its peak power"
     )
-    tariff: Literal["day_ahead", "time_of_use", "flat"] = "day_ahead"
+    tariff: Literal["day_ahead", "time_of_use", "flat"] = Field(
+        default="day_ahead", description="how the price varies: hourly with the market, by blocks of hours, or not"
+    )
     mean_price: float = Field(default=0.1, ge=0, description="mean, before the effect of PV [currency/kWh]")
     outages_per_km: float = Field(default=0.1, ge=0, description="failures per kilometre of line and year")
 

@@ -22,9 +22,9 @@ _KW = {"W": 1e-3, "kW": 1.0, "MW": 1e3}
 class CsvProfiles(MeasuredData):
     """A table with a time, a column for each load (positive), and optionally units, ``price``, ``temperature_c``."""
 
-    kind: Literal["csv"]
+    kind: Literal["csv"] = Field(description="kind of profiles")
     path: str = Field(description=".csv or .parquet; relative to the scenario's YAML file")
-    unit: Literal["W", "kW", "MW"] = "kW"
+    unit: Literal["W", "kW", "MW"] = Field(default="kW", description="of the columns of loads and units")
     columns: dict[str, str] = Field(default={}, description="name of a load or unit to its column; others are ignored")
     dt_h: float | None = Field(default=None, gt=0, description="interval of a table without times [h]")
     fill_h: float = Field(default=0.0, ge=0, description="gaps up to this length are interpolated linearly [h]")

@@ -17,6 +17,11 @@ def cut(graph: nx.Graph, kinds: Sequence[str] = ("regulator", "switch"), branche
     Zones are numbered from the source outward. A source bus cut off alone joins the next zone; buses connected to
     the rest by open branches only belong to the zone across one of these.
 
+    Args:
+        graph: the feeder's.
+        kinds: kinds of branches to cut: line, switch, transformer, regulator, reactor.
+        branches: names of further branches to cut.
+
     Raises:
         ValueError: a kind or a named branch does not exist, or a lone string where a list is meant.
     """
@@ -48,6 +53,10 @@ def balanced(graph: nx.Graph, count: int) -> Partition:
 
     Each cut splits the zone with the highest load into its two most equal parts. Every bus adds a hundredth of the mean
     bus load, so that parts without load are not preferred. Deterministic.
+
+    Args:
+        graph: the feeder's.
+        count: number of zones.
 
     Raises:
         ValueError: ``count`` is not between 1 and the number of buses connected to the source.

@@ -70,7 +70,7 @@ BAD = {
     "show bracket_bus.yaml": "b[/x]",
     "show no_battery.yaml": "kwh: Input should be greater than 0",
     "show raises.yaml": "raises.py:term' cannot be imported: KeyError: 'import[/x]'",
-    "show no_syntax.yaml": "no_syntax.py:term' cannot be imported: SyntaxError",
+    "show no_syntax.yaml": "no_syntax.py, line 1: invalid syntax",
     "show ieee13_volt_var --markdown card.txt": "'card.txt'",
     "zones nope[/x]": "'nope[/x]'",
     "zones no_circuit.dss": "no_circuit.dss",

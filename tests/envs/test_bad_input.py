@@ -42,7 +42,7 @@ CASES = {
     "feeder file": ({"feeder": {"name": "/nowhere/master.dss"}}, "'/nowhere/master.dss'.*known:.*ieee34"),
     "reward": (
         {"rewards": {"voltage_violations": 1}},
-        "unknown reward 'voltage_violations'; known:.*voltage_violation",
+        "unknown reward 'voltage_violations'; did you mean 'voltage_violation'\\? known:.*loss",
     ),
     "reward of one's own": (
         {"rewards": {"test_bad_input:nothing": 1}},

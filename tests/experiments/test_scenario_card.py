@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from common import ROOT, task_of
+from common import EVERY, ROOT, task_of
 
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.scenario_files import load_scenario
@@ -24,6 +24,22 @@ def test_reasons_are_the_comments_beside_the_keys_and_of_the_base_where_it_has_t
     assert reasons(tmp_path / "three.yaml", "rewards") == {"loss": "dear"}
     assert reasons(tmp_path / "three.yaml", "costs") == {} == reasons("no such thing", "rewards")
     assert "40 $/MWh" in reasons("ieee34_var", "rewards")["loss"]  # which its base says
+    (tmp_path / "four.yaml").write_text(
+        'costs:  # not this\n  - operations   # wear\n  - "my.module:cost" # own\n  - unserved_kwh\nsteps: 3\n'
+    )
+    assert reasons(tmp_path / "four.yaml", "costs") == {
+        "operations": "wear",
+        "my.module:cost": "own",
+        "unserved_kwh": "",
+    }
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_weight_and_every_cost_of_a_shipped_scenario_has_its_reason(name):
+    scenario = load_scenario(name)
+    for section, terms in (("rewards", scenario.rewards), ("costs", scenario.costs)):
+        why = reasons(name, section)
+        assert {term: why.get(term, "") for term in terms if len(why.get(term, "").split()) < 2} == {}, section
 
 
 def test_a_page_says_what_the_screen_says(task):

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 
 import make_api
 import pytest
@@ -37,3 +38,40 @@ def test_the_page_of_public_names_is_up_to_date():
     for needed in NEEDS.values():
         pytest.importorskip(needed)
     assert make_api.PAGE.read_text(encoding="utf-8") == make_api.page(), "run 'python docs/make_api.py'"
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+IMPORT = re.compile(r"^ *from (dss_marl[\w.]*) import (\((?:[^)]*)\)|[^\n#(]+)", re.MULTILINE)
+DOTTED = re.compile(r"(?<![\w./])dss_marl((?:\.[A-Za-z_]\w*)+)(?![\w/])")
+
+
+def private(text):
+    """What a text takes from the package that the page of public names does not list."""
+    found = {
+        f"{module}.{name}" for module, names in IMPORT.findall(text) for name in re.findall(r"(\w+)(?: as \w+)?", names)
+    }
+    found |= {f"dss_marl{rest}" for rest in DOTTED.findall(IMPORT.sub("", text))}
+    return sorted(path for path in found if not is_public(path.split(".")))
+
+
+def is_public(parts):
+    """Whether the page lists the name or its module; what follows a listed name is that object's own."""
+    for k in range(len(parts), 0, -1):
+        package = ".".join(parts[:k])
+        if package in make_api.PACKAGES:
+            return k == len(parts) or parts[k] in importlib.import_module(package).__all__
+    return False
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *EXAMPLES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_documents_and_examples_use_is_public(path):
+    for needed in NEEDS.values():
+        pytest.importorskip(needed)
+    assert private(path.read_text(encoding="utf-8")) == []
+
+
+def test_what_is_not_public_is_noticed():
+    assert private("from dss_marl.grid.feeder import find\nimport dss_marl\n") == ["dss_marl.grid.feeder.find"]
+    assert private("`dss_marl.makes(...)` and dss_marl.make(x).reset") == ["dss_marl.makes"]
+    assert private("from dss_marl.devices import (\n    DeviceGroup,\n    find,\n)") == []

@@ -47,12 +47,14 @@ class Script:
         lines: what OpenDSS is given.
         left_out: how often each command that writes or steps through time stands in the file.
         notes: settings that are not followed, and why.
+        files: that were read, the master first, and those of coordinates.
         folder: that the file names of the next command start from.
     """
 
     lines: list[Line] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     notes: dict[str, None] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
     folder: Path = field(default_factory=Path)
     _mode: str = "snapshot"  # no other begins with an s
     _open: list[tuple[Path, str]] = field(default_factory=list)  # files being read, and where each was named
@@ -81,6 +83,7 @@ class Script:
                 "take one of these lines out"
             )
         self._open.append((real, place))
+        self.files.append(path)
         self.folder = path.parent
         in_comment = False
         for number, text in enumerate(_text_of(path).splitlines(), start=1):
@@ -194,6 +197,7 @@ class Script:
         return name if os.sep == "\\" else name.replace("\\", "/")
 
     def _coordinates(self, path: Path, command: str, text: str, place: str) -> None:
+        self.files.append(path)
         raw = path.read_bytes()
         try:
             raw.decode("utf-8")

@@ -75,7 +75,8 @@ def card(task: Task, source: str | Path | None = None) -> Card:
         rows = [(row.name, row.kind, row.does) for row in own[:_MOST_OWN]]
         more = f"; {len(own) - _MOST_OWN} more are in the feeder's report" if len(own) > _MOST_OWN else ""
         parts.append(CardTable(f"what the circuit brings{more}", ("element", "class", "what it does"), rows))
-    why = reasons(scenario.name if source is None else source, "rewards")
+    file = scenario.name if source is None else source
+    why, why_cost = reasons(file, "rewards"), reasons(file, "costs")
     parts += [
         _agents(task),
         _observation(task),
@@ -89,8 +90,11 @@ def card(task: Task, source: str | Path | None = None) -> Card:
         ),
         CardTable(
             "costs, in infos only",
-            ("cost", "meaning"),
-            [(name, _summary(function).removeprefix("Cost: ")) for name, function in task.costs.items()],
+            ("cost", "meaning", "why"),
+            [
+                (name, _summary(function).removeprefix("Cost: "), _why(why_cost, name))
+                for name, function in task.costs.items()
+            ],
         ),
     ]
     return parts + _references(scenario)

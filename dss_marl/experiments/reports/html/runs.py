@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dss_marl.controllers import Controller
-from dss_marl.envs.scenario import Scenario, scenario_from
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.run_folder import check_days
 from dss_marl.experiments.run_record import RunRecord, load_run
+from dss_marl.experiments.run_scenario import scenario_of_run
 
 LEARNED = "learned"  # the policy of a report's only run
 
@@ -76,7 +77,7 @@ def seeds_of(runs: Sequence[ReportRun]) -> list[list[ReportRun]]:
 
 
 def _load(folder: Path, label: str, record: RunRecord, trust: bool, allow_code: bool) -> ReportRun:
-    scenario = scenario_from(record.scenario, allow_code)
+    scenario = scenario_of_run(folder, record, allow_code)
     policy = load_policy(folder, trust)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

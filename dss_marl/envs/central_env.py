@@ -70,7 +70,7 @@ class CentralEnv(gymnasium.Env):
         return self.env.task
 
     def labels(self) -> dict[str, list[str]]:
-        """Labels of the entries of ``observation`` and ``action``, after their zone's or agent's name."""
+        """Labels of the entries of ``observation`` and ``action``, after their zone's or agent's name; "-" is padding."""
         layout = self.task.agents.action_layout
         entries = [f"{layout.agents[a]}/{layout.labels[a][w]}" for a, w in np.argwhere(self._used)]
         return {"observation": self.env.state_labels(), "action": entries}
@@ -113,13 +113,6 @@ class CentralEnv(gymnasium.Env):
         rows[self._used] = given
         shape = self.env.action_space(self.env.possible_agents[0]).shape
         return {agent: row.reshape(shape) for agent, row in zip(self.env.possible_agents, rows, strict=True)}
-
-    def labels(self) -> dict[str, list[str]]:
-        """Labels of the entries of ``observation`` and ``action``, each behind its zone's or agent's name; "-" is
-        padding, which only observations have."""
-        layout = self.env.task.agents.action_layout
-        entries = [f"{layout.agents[a]}/{layout.labels[a][w]}" for a, w in np.argwhere(self._used)]
-        return {"observation": self.env.observation_model.state_labels(), "action": entries}
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(choices,) mask of the coming interval, entry by entry.

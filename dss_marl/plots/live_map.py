@@ -26,10 +26,11 @@ from dss_marl.plots.feeder_map import (
 )
 from dss_marl.plots.live_readings import DeviceReadings, TapReadings, place_of
 from dss_marl.plots.map_canvas import MapCanvas, empty_chart
-from dss_marl.plots.map_devices import OFF, draw_series, draw_shunts
+from dss_marl.plots.map_devices import OFF, SAMPLE, draw_series, draw_shunts
 from dss_marl.plots.map_geometry import sheet_of
 from dss_marl.plots.map_labels import label_zones, name_buses
 from dss_marl.plots.style import ALARM, GREY, INK, outside
+from dss_marl.plots.symbols import shunt_symbol
 
 MOVED, LIVE, DEAD = "#ffd84d", "#444444", "#b4b4b4"
 THIN, FULL, MOST = 0.6, 3.6, 1.25  # line widths at no load and at the rating [pt]; loading drawn as widest [1]
@@ -215,6 +216,8 @@ class _Banks:
                 rows.setdefault(row.bus, []).append(s)
         self._banks = [(shunts[bus, "capacitor"], own) for bus, own in rows.items() if (bus, "capacitor") in shunts]
         self.artists: Sequence[Artist] = tuple(marker for marker, _ in self._banks)
+        for name, ink in (("capacitor", INK), ("capacitor, off", OFF)) if self._banks else ():
+            chart.legend[name] = shunt_symbol("capacitor").marker(0, 0, SAMPLE, ink=ink)  # a later frame may have both
 
     def update(self, closed: BoolArray, switched: BoolArray) -> list[Array]:
         """States (S) and which of them have changed; returns where."""

@@ -69,9 +69,7 @@ def draw_shunts(chart: MapCanvas) -> dict[tuple[str, str], Line2D]:
         chart.axes.add_line(drawn[bus, kind]).set_zorder(6)
         chart.room.take_lines(place[None], spot[None])
         chart.room.take_boxes(spot[None], chart.sheet.symbol * symbol.scale, chart.sheet.symbol * symbol.scale)
-        chart.legend[symbol.label] = symbol.marker(0, 0, SAMPLE)
-        if kind == "capacitor":
-            chart.legend["capacitor, off"] = symbol.marker(0, 0, SAMPLE, ink=OFF)
+        chart.legend[symbol.label if on else f"{symbol.label}, off"] = symbol.marker(0, 0, SAMPLE, ink=ink)
     for kind in count:
         if count[kind] > FEW:
             chart.legend[f"{count[kind]:,} {shunt_symbol(kind).label}s not drawn"] = Line2D([], [], alpha=0)

@@ -1,5 +1,6 @@
 """Pictures show what is there: every bus, each zone in its colour, voltages outside the band ringed, labels in view."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -234,3 +235,12 @@ def test_pictures_leave_pyplot_alone():
     sources = list(Path(plots.__file__).parent.glob("*.py"))
     assert len(sources) > 5
     assert not any("matplotlib.pyplot" in source.read_text(encoding="utf-8") for source in sources)
+
+
+@pytest.mark.parametrize(("closed", "listed"), [(True, {"capacitor"}), (False, {"capacitor, off"})])
+def test_the_legend_lists_only_the_banks_that_are_drawn(closed, listed):
+    state = noon()
+    banks = np.full(len(state.solution.closed), closed)  # both of this feeder's switches are banks
+    figure = plots.feeder_figure(task_of(NAME), replace(state, solution=replace(state.solution, closed=banks)))
+    names = {text.get_text() for text in figure.findobj(Text)}
+    assert {name for name in names if name.startswith("capacitor")} == listed

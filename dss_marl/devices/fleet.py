@@ -97,10 +97,9 @@ class DeviceFleet:
             the new state, and (..., D) 1 where a limit of the device cut the request.
         """
         after, limited = device_state.copy(), []
-        for group, action, state, new in zip(
-            self.groups, self.actions(joint_action), self.states(device_state), self.states(after), strict=True
-        ):
-            new[...], cut = group.act(action, state, setpoints, interval)
+        both = zip(self.groups, self.actions(joint_action), self.states(after), strict=True)
+        for group, action, state in both:
+            state[...], cut = group.act(action, state, setpoints, interval)
             limited.append(cut)
         return after, np.concatenate(limited, axis=-1)
 

@@ -48,6 +48,7 @@ class Flows:
     ) -> None:
         taps, switches, count = sizes
         self._first_row, self._per_rating = first_row, row_per_rating
+        self._squared = bool((entry_tap > taps).any())  # as for autotransformers alone
         seen = (entry_tap != taps) & (y != 0)
         pairs, place = np.unique(np.stack([columns[seen], entry_tap[seen]]), axis=1, return_inverse=True)
         self._seen_nodes, self._seen_taps = pairs
@@ -69,8 +70,10 @@ class Flows:
             boost: (R) tap ratios minus one [1].
             closed: (S) states.
         """
-        if boost.size:
-            ratio = np.concatenate([1.0 + boost, [1.0], (1.0 + boost) ** 2])
+        ratio = 1.0 + boost
+        if self._squared:
+            ratio = np.concatenate([ratio, [1.0], ratio**2])
+        if ratio.size:
             v = np.concatenate([v, v.take(self._seen_nodes) / ratio.take(self._seen_taps)])
         current = self._product(v)
         if self._tapped.size:

@@ -39,9 +39,9 @@ class StepInfo:
     def __init__(self, task: Task, coupled: BoolArray) -> None:
         self._agents, self._coupled = task.agents, coupled
         terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
-        self._keys = (*terms, *_COUNTS, "day")
+        self._keys = (*terms, *_COUNTS, "day", "TimeLimit.truncated")
         self._terms = slice(0, len(terms))
-        self._row = {name: row for row, name in enumerate(self._keys)}
+        self._row = {name: row for row, name in enumerate(self._keys[:-1])}
 
     def at_reset(self, day: int, attacked: BoolArray) -> dict[str, dict[str, Any]]:
         """Infos of a new episode; ``attacked`` (A) are the agents compromised in its first step."""
@@ -59,18 +59,20 @@ class StepInfo:
             limited: (D) 1 where a device's limit cut the request.
             truncated: whether the episode is over.
         """
-        values, count = self._blank(), len(self._agents.names)
-        home = self._agents.action_layout.device_agent
-        values[self._terms] = terms[:, self._agents.zone]
+        values, cut = self._blank(), {}
+        values[self._terms] = terms.take(self._agents.zone, axis=-1)
+        if np.count_nonzero(limited):
+            home, count = self._agents.action_layout.device_agent, len(self._agents.names)
+            cut["limited"] = np.bincount(home, limited * ~self._coupled, count)
+            cut["refused"] = np.bincount(home, limited * self._coupled, count)
         return self._by_agent(
             values,
             truncated,
             day=day,
             clipped=request.clipped,
-            limited=np.bincount(home, limited * ~self._coupled, count),
-            refused=np.bincount(home, limited * self._coupled, count),
             illegal=request.illegal,
             attacked=request.attacked,
+            **cut,
         )
 
     def of_failure(self, day: int, request: Request) -> dict[str, dict[str, Any]]:
@@ -87,13 +89,13 @@ class StepInfo:
 
     def _blank(self) -> Array:
         """(keys, A) zeros."""
-        return np.zeros((len(self._keys), len(self._agents.names)))
+        return np.zeros((len(self._row), len(self._agents.names)))
 
     def _by_agent(self, values: Array, truncated: bool, **counts: Any) -> dict[str, dict[str, Any]]:
         """One dict per agent from (keys, A) values, after writing these counts, (A) or scalar, into them."""
         for name, count in counts.items():
             values[self._row[name]] = count
         return {
-            agent: {**dict(zip(self._keys, column, strict=True)), "TimeLimit.truncated": truncated}
+            agent: dict(zip(self._keys, (*column, truncated), strict=True))
             for agent, column in zip(self._agents.names, values.T.tolist(), strict=True)
         }

@@ -76,6 +76,13 @@ class ActionLayout:
         return self.place >= 0
 
     @cached_property
+    def source(self) -> IntArray:
+        """(F) position of each entry of the joint action in the agents' actions (A, W) as one row."""
+        source = np.empty(self.size, np.int64)
+        source[self.place[self.used]] = np.flatnonzero(self.used)
+        return source
+
+    @cached_property
     def entry_agent(self) -> IntArray:
         """(F) agent of each entry of the joint action."""
         agent = np.zeros(self.size, np.int64)

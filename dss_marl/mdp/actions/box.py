@@ -42,18 +42,21 @@ class BoxEncoding(Encoding):
             rows = np.empty(0)
         if rows.shape != action_layout.place.shape or len(actions) != len(action_layout.agents):
             raise ValueError(self._what_is_wrong(actions))
-        used = action_layout.used
-        joint_action = np.empty(action_layout.size)
-        clipped = np.zeros(len(action_layout.agents), dtype=np.int64)
-        if not np.abs(rows).max() <= 1.0:  # false for NaN too
+        clipped = self._no_clips
+        if not np.maximum.reduce(np.abs(rows), axis=None) <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
                 agent = action_layout.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
                 raise ValueError(f"action of {agent!r} contains NaN: {actions[agent]!r}; check the policy")
             inside = np.clip(rows, -1.0, 1.0)
-            clipped = ((inside != rows) & used).sum(-1)
+            clipped = ((inside != rows) & action_layout.used).sum(-1)
             rows = inside
-        joint_action[action_layout.place[used]] = rows[used]
-        return DecodedActions(joint_action, self._no_levels, clipped)
+        return DecodedActions(rows.take(action_layout.source), self._no_levels, clipped)
+
+    @cached_property
+    def _no_clips(self) -> IntArray:
+        none = np.zeros(len(self.action_layout.agents), np.int64)
+        none.flags.writeable = False  # shared by the steps
+        return none
 
     @cached_property
     def _no_levels(self) -> IntArray:

@@ -79,8 +79,7 @@ class MultiDiscreteEncoding(Encoding):
                 f"action of {action_layout.agents[a]!r}: entry {w} is {rows[a, w]}; "
                 f"it must be from 0 to {self.choices[w] - 1}"
             )
-        level = np.empty(action_layout.size, np.int64)
-        level[action_layout.place[action_layout.used]] = rows[action_layout.used]
+        level = rows.take(action_layout.source).astype(np.int64)
         # A level that this device lacks becomes NaN; it is never allowed, so the device holds.
         joint_action = self.values[np.arange(action_layout.size), level]
         return DecodedActions(joint_action, level, np.zeros(len(action_layout.agents), np.int64))

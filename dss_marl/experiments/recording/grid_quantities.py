@@ -11,7 +11,7 @@ from dss_marl.experiments.recording.quantity import Places, Quantity, Step, labe
 from dss_marl.experiments.recording.table import Column
 from dss_marl.grid.feeder import find
 from dss_marl.grid.state import Array, GridState, IntArray
-from dss_marl.mdp.rewards import estimate_off
+from dss_marl.mdp.quantities import estimate_off
 
 _SYSTEM = (
     Column("source_kw", "kW"),

@@ -37,7 +37,7 @@ def train(
     with_sb3: Annotated[
         bool,
         typer.Option(
-            "--with-sb3", help="SB3's own model.zip of the policy kept too, from which it can go on learning."
+            "--with-sb3", help="Keep the best policy as SB3's own model.zip too, from which SB3 can go on learning."
         ),
     ] = False,
     settings: Set = None,

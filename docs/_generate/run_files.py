@@ -19,7 +19,7 @@ _FILES = {
     FILE: "the record: scenario, settings, seed, versions, hashes, learning curve; written first and kept up to date",
     "policy.safetensors": "the shared policy that was best on validation days: weights, and its layout as JSON",
     "policy-KIND.safetensors": "with `policies: per_kind`, that of each kind of agent",
-    "model.zip, model-KIND.zip": "with `--with-sb3`, SB3's own model, from which SB3 goes on learning; loaded only with `--trust`",
+    "model.zip, model-KIND.zip": "with `--with-sb3`, SB3's own model of the same policy, from which SB3 goes on learning; loaded only with `--trust`",
     f"{LOGS}/": "TensorBoard's events: `tensorboard --logdir runs`",
 }
 _DERIVED = {

@@ -36,8 +36,9 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         bold = [Text(cell, style) for cell, style in zip(short, styles, strict=False)]
         shown.append((controller, *bold, *short[len(names) :]))
     print_table(title, heads, shown)
-    for name, reason in table.left_out.items():
-        say(f"left out: {name}: {reason}")
+    for reason in dict.fromkeys(table.left_out.values()):  # several are often left out for the same reason
+        names_left_out = [name for name, other in table.left_out.items() if other == reason]
+        say(f"left out: {', '.join(names_left_out)}: {reason}")
     if not wide:
         say(f"a terminal at least {_WIDE} columns wide also shows the 95 % intervals")
 

@@ -35,7 +35,10 @@ def train(
     route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
     with_sb3: Annotated[
-        bool, typer.Option("--with-sb3", help="Keep SB3's own model.zip too, from which SB3 can go on learning.")
+        bool,
+        typer.Option(
+            "--with-sb3", help="Keep the best policy as SB3's own model.zip too, from which SB3 can go on learning."
+        ),
     ] = False,
     settings: Set = None,
     allow_code: AllowCode = False,

@@ -53,6 +53,15 @@ def test_no_word_of_the_results_is_broken(monkeypatch, capsys, width):
     assert not [word for word in [*heads, *rows] if word not in words]
 
 
+def test_controllers_left_out_for_one_reason_share_a_line(capsys):
+    rows = {"no_control": [dict.fromkeys(FIGURES, 1.0)]}
+    left_out = {"greedy": "takes seconds", "wls": "needs estimators", "linear": "takes seconds"}
+    table = ComparisonTable("case", "test", (1,), rows, "best_known", left_out=left_out)
+    result_table.print_result_table(table, None)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    assert lines == ["left out: greedy, linear: takes seconds", "left out: wls: needs estimators"]
+
+
 def test_room_goes_to_whichever_column_needs_most_lines(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "60")
     print_table("", ("a", "b", "c"), [("one", "word " * 12, "longer " * 20)], left=("b", "c"))

@@ -1,8 +1,10 @@
 """Reports: their numbers are those of the evaluation, names are data, and the page holds all that it shows."""
 
+import importlib.util
 import json
 import re
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from dss_marl.experiments.reports.html.text import number, shortened, with_inter
 from dss_marl.experiments.reports.html.verdict import remarks
 from dss_marl.experiments.reports.html.where import quantities, slots_of, worst_buses
 
+HTML = "dss_marl.experiments.reports.html"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -299,6 +302,15 @@ def test_names_are_data(tmp_path):
     assert "<b>run" not in raw and HOSTILE not in raw
     drawn = json.dumps([figure(page, key[7:]) for key in page.scripts if key.startswith("figure-")], default=str)
     assert "pv&lt;b&gt;x&lt;/b&gt;&amp;lt;" in drawn and "pv<b>" not in drawn
+
+
+def test_a_missing_library_is_named_with_its_cure(run, tmp_path, monkeypatch):
+    for module in [name for name in sys.modules if name.startswith(HTML)]:
+        monkeypatch.delitem(sys.modules, module)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "plotly" else found(name))
+    result = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "page.html")])
+    assert result.exit_code == 2 and "a report needs plotly: pip install 'dss_marl[report]'" in result.output
 
 
 def test_the_command_writes_the_page_and_replaces_no_other_file(run, tmp_path):

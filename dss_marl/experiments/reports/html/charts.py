@@ -119,13 +119,14 @@ def _add_references(figure: go.Figure, references: Mapping[str, float], last: fl
 
 
 def _add_zoom(figure: go.Figure, close: list[float], whole: list[float]) -> None:
+    """Buttons at the left: plotly's own are at the right."""
     buttons = [
         {"label": label, "method": "relayout", "args": [{"yaxis.range": limits}]}
         for label, limits in (("later evaluations", close), ("all evaluations", whole))
     ]
     figure.update_layout(
         updatemenus=[
-            {"type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom",
+            {"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom",
              "buttons": buttons, "bgcolor": "white", "bordercolor": "#bbbbbb", "font": {"size": 12}, "pad": {"b": 4}}
         ]
     )  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from dss_marl.experiments.run_record import git_commit
 DAYS, STRESS_DAYS = 10, 5  # played by default: of the test split, and of each stress split
 MOST_NAMED = 3  # references beside the policy in a day's picture
 _MOST_ZONES = 40  # zones with a bar
-_NEEDS = ("plotly", "jinja2", "matplotlib")
 _SECTIONS = ("Verdict", "Comparison", "Learning", "Days", "Where", "Rewards and costs", "Stress", "Reproduce")
 
 
@@ -75,7 +73,6 @@ def write_report(
         the path of the file.
 
     Raises:
-        ImportError: plotly, jinja2 or matplotlib is missing.
         ValueError: as load_runs, or days or controllers are out of range.
     """
     _check(days, controllers)
@@ -92,9 +89,6 @@ def write_report(
 
 
 def _check(days: int, controllers: Sequence[str] | None) -> None:
-    missing = [name for name in _NEEDS if find_spec(name) is None]
-    if missing:
-        raise ImportError(f"a report needs {listed(missing)}: pip install 'dss_marl[report]'")
     if days < 1:
         raise ValueError(f"a report needs at least one day to play; got days={days}")
     if isinstance(controllers, str):

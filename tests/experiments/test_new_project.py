@@ -15,6 +15,7 @@ from dss_marl._assets import read_yaml
 from dss_marl.cli.app import app
 from dss_marl.controllers import reference
 from dss_marl.experiments.new_project import new_project
+from dss_marl.experiments.new_project.circuit_choices import chosen_devices
 from dss_marl.experiments.new_project.project import checked_name
 
 CIRCUITS = ROOT / "tests" / "circuits"
@@ -158,6 +159,23 @@ def test_the_own_controller_settles_with_large_inverters_at_the_end_of_a_line(tm
     env.close()
     late = day["kvar_set"].at_bus("end").values[8:20]  # before sunrise the voltages hardly move
     assert np.abs(np.diff(late, axis=0)).max() < 400
+
+
+BANKS = """
+New Capacitor.Fixed bus1=middle phases=3 kv=12.47 kvar=300
+New Capacitor.Switched bus1=end phases=3 kv=12.47 kvar=300
+"""
+CAP_CONTROL = "New CapControl.own element=line.l2 capacitor=Switched type=kvar onsetting=200 offsetting=-200\n"
+
+
+@pytest.mark.parametrize(("control", "names"), [(CAP_CONTROL, ["switched"]), ("", "all")])
+def test_a_bank_without_a_control_beside_one_that_has_it_is_no_device(control, names, tmp_path):
+    text = MASTER.replace("Redirect ../common/codes.dss", "").replace("linecode=own", "r1=0.3 x1=0.4")
+    text = text.replace("BusCoords places.csv", BANKS + control).replace("(file=year.csv)", "(1 1)")
+    (tmp_path / "Master.dss").write_text(text.format(points=2))
+    devices, remarks = chosen_devices(dss_marl.read_feeder(tmp_path / "Master.dss"))
+    assert [device["names"] for device, _ in devices if device["kind"] == "capacitor"] == [names]
+    assert any("stay as they are: fixed;" in remark for remark in remarks) == bool(control)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

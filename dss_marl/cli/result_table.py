@@ -45,7 +45,7 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
 
 def _best(table: ComparisonTable, figure: str) -> str:
     """The controller with the best mean."""
-    from dss_marl.experiments.metrics import FIGURES
+    from dss_marl.experiments.metrics import about_figure
 
-    choose = max if FIGURES[figure][2] else min
+    choose = max if about_figure(figure)[2] else min
     return choose((float(table.column(name, figure).mean()), name) for name in table.figures)[1]

@@ -6,6 +6,7 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
+from dss_marl.engines.opendss.bank_controls import read_controlled_banks
 from dss_marl.engines.opendss.circuit_edits import circuit_edits
 from dss_marl.engines.opendss.circuit_files import circuit_files
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
@@ -24,6 +25,7 @@ __all__ = [
     "circuit_edits",
     "circuit_files",
     "open_engine",
+    "read_controlled_banks",
     "read_feeder",
     "read_load_shapes",
     "read_own_power",

@@ -14,7 +14,7 @@ from dss_marl._assets import write_text
 from dss_marl.controllers import Controller, PlanReplay, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, mean_interval, normalised_score
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, about_figure, mean_interval, normalised_score
 from dss_marl.grid.state import Array, GridState
 from dss_marl.profiles.splits import seed_of
 
@@ -163,8 +163,10 @@ class ComparisonTable:
         return normalised_score(self.column(controller, "team_return"), zero, one)
 
     def shown(self) -> list[str]:
-        """Figures that get a column: those that are not zero everywhere."""
-        return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)]
+        """Figures that get a column: those that are not zero everywhere, and the scenario's own costs."""
+        days = [row for rows in self.figures.values() for row in rows]
+        own = [f for f in days[0] if f not in FIGURES and all(f in row for row in days)] if days else []
+        return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)] + own
 
     def rows(self, compared: str | None = None) -> tuple[list[str], list[list[str]]]:
         """Headings and cells: the mean over days and its 95 % bootstrap interval.
@@ -173,7 +175,10 @@ class ComparisonTable:
             compared: a controller; the last column then counts the days on which it has the higher team return.
         """
         names = self.shown()
-        heads = ["controller", *(FIGURES[f][1] + (f" [{FIGURES[f][0]}]" if FIGURES[f][0] else "") for f in names)]
+        heads = [
+            "controller",
+            *(heading + (f" [{unit}]" if unit else "") for unit, heading, _ in map(about_figure, names)),
+        ]
         if self.zero is not None:
             heads.append(f"score (0 {self.zero}, 1 {self.reference_controller})")
         cells = []

@@ -13,7 +13,8 @@ from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.quantities import estimate_off
-from dss_marl.mdp.rewards import unserved_kwh
+from dss_marl.mdp.rewards import COSTS, unserved_kwh
+from dss_marl.mdp.scaled_terms import Term
 from dss_marl.zones import over_zones
 
 # name: (unit, heading, True if more is better)
@@ -40,6 +41,12 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "flexible_unmet_kwh": ("kWh", "load shed", False),
     "failed": ("", "failed days", False),
 }
+OWN_COST = "cost/"  # begins the figure of a cost that is not one of the package's
+
+
+def about_figure(name: str) -> tuple[str, str, bool]:
+    """Unit, heading and whether more is better, of a key figure or of a scenario's own cost."""
+    return FIGURES.get(name) or ("", f"cost {name.removeprefix(OWN_COST)}", False)
 
 
 @dataclass
@@ -51,6 +58,7 @@ class EpisodeFigures:
     times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
+    Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
     """
 
     task: Task
@@ -64,7 +72,8 @@ class EpisodeFigures:
         self._unmet = _unmet_weights(self.task)
         self._rated = any(row.normal_amps > 0 for row in feeder.branches)
         self._dark = _Darkness(self.task) if self.task.priorities is not None or self.task.scenario.faults else None
-        self._sums = dict.fromkeys(FIGURES, 0.0)
+        self._own = {f"{OWN_COST}{name}": cost for name, cost in self.task.costs.items() if name not in COSTS}
+        self._sums = dict.fromkeys([*FIGURES, *self._own], 0.0)
         self._steps = 0
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
@@ -94,6 +103,8 @@ class EpisodeFigures:
         sums["energy_cost"] += float(after.solution.source_kw * after.price[0]) * dt_h
         for name, weight in self._unmet.items():
             sums[name] += float(after.unmet_kwh @ weight)
+        for name, cost in self._own.items():
+            sums[name] += _over_all_zones(self.task, cost, before, after)
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -165,8 +176,13 @@ class TermSums:
         terms = [(f"reward/{name}", weight, term) for name, (weight, term) in task.rewards.items()]
         terms += [(f"cost/{name}", 1.0, term) for name, term in task.costs.items()]
         for name, weight, term in terms:
-            values = over_zones(term, task.zones, task.all_zones, before, after)
-            self.sums[name] += weight * float(np.broadcast_to(values, len(task.zones)).sum())
+            self.sums[name] += weight * _over_all_zones(task, term, before, after)
+
+
+def _over_all_zones(task: Task, term: Term, before: GridState, after: GridState) -> float:
+    """Sum of a term over the task's zones."""
+    values = over_zones(term, task.zones, task.all_zones, before, after)
+    return float(np.broadcast_to(values, len(task.zones)).sum())
 
 
 class _Darkness:

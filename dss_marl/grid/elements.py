@@ -184,6 +184,7 @@ class Switch:
     kvar: float = 0.0
 
 
+_NAMING = {"regulator": "; a regulator has the name of its transformer, not of its RegControl or Bank"}
 _Row = TypeVar("_Row", Branch, Injection, TapChanger, Switch, Bus)
 
 
@@ -200,4 +201,6 @@ def find(rows: Iterable[_Row], name: str, what: str, feeder: str) -> int:
             return index
     names = [row.name for row in rows]
     shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
-    raise ValueError(f"{what} {name!r} does not exist on feeder {feeder!r}; known: {shown or 'none'}")
+    raise ValueError(
+        f"{what} {name!r} does not exist on feeder {feeder!r}; known: {shown or 'none'}{_NAMING.get(what, '')}"
+    )

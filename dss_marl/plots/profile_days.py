@@ -40,7 +40,7 @@ def days_figure(of: Statistics, title: str = "") -> Figure:
         for row, (draw_row, _) in zip(rows, kinds, strict=False):
             draw_row(row[c], of, int(d))
         _draw_market(rows[-1][c], of, int(d), c == len(columns) - 1)
-        rows[0][c].set_title(_name(of.days[d]), fontsize=9, color=INK, loc="left", pad=15)
+        rows[0][c].set_title(_name(of, d), fontsize=9, color=INK, loc="left", pad=15)
     for row, label in zip(rows, [*(label for _, label in kinds), "price [per kWh]"], strict=True):
         row[0].set_ylabel(label, fontsize=8.5, color=INK)
         _align(row, of.dt_h, last=row is rows[-1])
@@ -72,10 +72,19 @@ def _legend(axes: Axes) -> None:
 
 def _line_name(names: tuple[str, ...], k: int, kw: float) -> str:
     """An element and its nominal power, for a legend."""
-    return f"{plain_name(names[k])}, {kw:.3g} kW" if names else f"{kw:.3g} kW"
+    return f"{plain_name(names[k])}, {_kw(kw)} kW" if names else f"{_kw(kw)} kW"
 
 
-def _name(number: int) -> str:
+def _kw(kw: float) -> str:
+    """Three significant digits, never as a power of ten."""
+    return f"{kw:.0f}" if kw >= 100 else f"{kw:.3g}"
+
+
+def _name(of: Statistics, d: int) -> str:
+    """A measured day by its date, another by its number; with the day of the week."""
+    number, at = of.days[d], of.dates[d] if of.dates else None
+    if at is not None:
+        return f"day {number}, {_WEEK[at.weekday()]} {at}"
     day = number % 1000
     return f"day {number}, {_WEEK[day % 7]}"
 
@@ -203,7 +212,7 @@ def _draw_energies(axes: Axes, of: Statistics) -> None:
         _say(axes, "daily energy", "mean temperature [\N{DEGREE SIGN}C]", "load [MWh]")
         return
     dots = axes.scatter(load, sun, c=warm, cmap="coolwarm", s=13, linewidths=0.3, edgecolors=GREY)
-    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.set(xlim=(0, 1.06 * load.max() or 1.0), ylim=(0, 1.06 * sun.max()))
     _say(axes, "daily energy", "load [MWh]", "PV [MWh]")
     figure = axes.get_figure(root=True)
     assert figure is not None

@@ -21,7 +21,7 @@ from dss_marl.plots.style import ALARM, INK, PAGE_IN, PALETTE, clock_axis, figur
 
 PHASES = {"1": PALETTE[0], "2": PALETTE[7], "3": PALETTE[2]}
 DEAD = "#c8c8c8"
-NAMES = 28  # buses named beside the heat map
+NAMES = 28  # buses named beside the heat map, at most
 
 
 def distances_km(feeder: Feeder, closed: BoolArray | None = None) -> Array:
@@ -153,7 +153,7 @@ def voltage_heat_map_figure(recording: RecordedDays, day: int | None = None, tit
     edges = np.arange(len(order) + 1)
     mesh = axes.pcolormesh(own.hours, edges, values, cmap=colours, norm=Normalize(LOWEST, HIGHEST), rasterized=True)
     axes.set_ylim(len(order), 0)
-    shown = np.unique(np.linspace(0, len(order) - 1, min(NAMES, len(order))).round().astype(int))
+    shown = np.arange(0, len(order), -(-len(order) // NAMES))  # evenly, so that no two names overlap
     axes.set_yticks((shown + 0.5).tolist(), [feeder.buses[order[k]].name for k in shown])
     plain_axes(axes)
     axes.tick_params(axis="y", labelsize=6)

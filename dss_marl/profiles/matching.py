@@ -29,7 +29,9 @@ class Place(NamedTuple):
     reactive: bool
 
 
-def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weather: Synthetic, kw: float) -> Measured:
+def matched(
+    table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weather: Synthetic, kw: float, total: str = ""
+) -> Measured:
     """The days of a table for a feeder, with columns matched by the names of loads and units.
 
     Args:
@@ -39,6 +41,7 @@ def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weath
             reactive power of the injection ``name``.
         weather: generates what was not measured.
         kw: the data's unit in kW, and of reactive power in kvar.
+        total: name of the column of the consumption of all loads, which loads without a column share; "" for none.
 
     Raises:
         ValueError: a load without a column, an unknown column, negative consumption, impossible values, or the wrong
@@ -46,9 +49,11 @@ def matched(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], weath
     """
     check_minutes(table.where, table.minutes, weather.minutes)
     powers = {reactive: np.full((len(table.values), len(feeder.injections)), np.nan) for reactive in (False, True)}
-    for place, column in _places(table, feeder, columns).items():
+    for place, column in _places(table, feeder, columns, total).items():
         sign = -1.0 if feeder.injections[place.row].kind == "load" else 1.0
         powers[place.reactive][:, place.row] = sign * kw * table.values[:, column]
+    if total:
+        _share_out(table, feeder, powers[False], kw, total)
     _check_powers(table, feeder, powers[False])
     _check_units(table, feeder, powers)
     named = {name.lower(): k for k, name in enumerate(table.names)}
@@ -71,10 +76,14 @@ def _rows(feeder: Feeder) -> dict[str, Place]:
     return found
 
 
-def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> dict[Place, int]:
+def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str], total: str) -> dict[Place, int]:
     """What each column is."""
     rows = _rows(feeder)
     named: dict[str, int] = {name.lower(): k for k, name in enumerate(table.names)}
+    if total and total.lower() not in named:
+        raise ValueError(f"{table.where} has no column {total!r} for 'total'; it has {_few(table.names)}")
+    if not columns:
+        named.pop(total.lower(), None)
     _refuse_near_names(table, rows)
     if columns:
         for name, wanted in columns.items():
@@ -97,11 +106,31 @@ def _places(table: TimeSeries, feeder: Feeder, columns: Mapping[str, str]) -> di
         places[rows[name]] = column
     needed = [int(j) for j in feeder.loads if not feeds_in(feeder.injections[j])]  # else the sun moves it
     missing = [feeder.injections[j].name for j in needed if Place(j, False) not in places]
-    if missing:
+    if missing and not total:
         raise ValueError(
-            f"{table.where} has no column for {len(missing)} of {len(feeder.loads)} loads: {_few(missing)}"
+            f"{table.where} has no column for {len(missing)} of {len(feeder.loads)} loads: {_few(missing)}; add them, "
+            "or name the column of the feeder's whole consumption under 'total', for these loads to share"
         )
     return places
+
+
+def _share_out(table: TimeSeries, feeder: Feeder, kw: Array, unit_kw: float, total: str) -> None:
+    """Fill the loads without a column: what the other loads leave of the total, in proportion to nominal power."""
+    loads = np.array([int(j) for j in feeder.loads if not feeds_in(feeder.injections[j])], int)
+    measured = np.isfinite(kw[:, loads]).any(axis=0)
+    own, rest = loads[measured], loads[~measured]
+    nominal_kw = feeder.nominal_kw[rest]
+    if not nominal_kw.sum() < 0:
+        raise ValueError(f"{table.where}: no load is left to share column {total!r}; remove 'total'")
+    column = [name.lower() for name in table.names].index(total.lower())
+    left = unit_kw * table.values[:, column] + kw[:, own].sum(axis=1)
+    wrong = np.flatnonzero(left < -1e-9)
+    if len(wrong):
+        raise ValueError(
+            f"{table.where}: column {total!r} is {-left[wrong[0]]:g} kW less than the loads that have a column, in row "
+            f"{wrong[0] + 1} after midnight; it must be consumption: add to a meter's power what PV fed in"
+        )
+    kw[:, rest] = -left[:, None] * nominal_kw / nominal_kw.sum()
 
 
 def _refuse_near_names(table: TimeSeries, rows: Mapping[str, Place]) -> None:

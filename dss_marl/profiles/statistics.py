@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
@@ -28,6 +29,7 @@ class Statistics:
         temperature_c: (D, T) [degree C].
         outages: number of outages that began on these days.
         load_names: (L), unit_names: (U) names of loads and inverters; () where they are unknown.
+        dates: (D) date of each day; () or None where the days have none, and day 0 is a Monday.
     """
 
     days: tuple[int, ...]
@@ -41,6 +43,7 @@ class Statistics:
     outages: int
     load_names: tuple[str, ...] = ()
     unit_names: tuple[str, ...] = ()
+    dates: tuple[date | None, ...] = ()
 
     @property
     def total_kw(self) -> Array:
@@ -113,6 +116,7 @@ def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
         outages=sum(len(profiles.outages(day)) for day in days),
         load_names=tuple(feeder.injections[j].name for j in loads),
         unit_names=tuple(feeder.injections[j].name for j in units),
+        dates=tuple(profiles.calendar.date(day) for day in days),
     )
 
 

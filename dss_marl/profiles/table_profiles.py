@@ -26,6 +26,11 @@ class CsvProfiles(MeasuredData):
     path: str = Field(description=".csv or .parquet; relative to the scenario's YAML file")
     unit: Literal["W", "kW", "MW"] = Field(default="kW", description="of the columns of loads and units")
     columns: dict[str, str] = Field(default={}, description="name of a load or unit to its column; others are ignored")
+    total: str = Field(
+        default="",
+        description="column of the feeder's consumption (a meter at its head, plus what PV fed in); loads without a "
+        "column of their own share what the others leave of it, by nominal power",
+    )
     dt_h: float | None = Field(default=None, gt=0, description="interval of a table without times [h]")
     fill_h: float = Field(default=0.0, ge=0, description="gaps up to this length are interpolated linearly [h]")
     stamp: Literal["start", "end"] = Field(default="start", description="what a row's time is of its interval")
@@ -44,7 +49,7 @@ class CsvProfiles(MeasuredData):
         changed = path.stat().st_mtime_ns if path.is_file() else 0
         table = _read(path, Clock(self.stamp, self.time_zone, native), self.fill_h, changed)
         weather = Synthetic(self.weather, feeder, minutes)
-        found = matched(table, feeder, self.columns, weather, _KW[self.unit])
+        found = matched(table, feeder, self.columns, weather, _KW[self.unit], self.total)
         return replace(found, calendar=self.dated(table.where, table.calendar))
 
 

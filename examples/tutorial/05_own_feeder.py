@@ -134,12 +134,11 @@ print(dss_marl.feeder_report(env.task.feeder))
 import csv
 
 recording = dss_marl.record(env, "opendss_controls", days=139)
-voltages = recording["voltages"]
-nodes = [node for node in voltages.names if node.startswith("s8_4.")]
+house = recording["voltages"].at_bus("S8_4")
 with open("s8_4.csv", "w", newline="") as file:
     writer = csv.writer(file)
-    writer.writerow(["hour [h]", *(f"{node} [pu]" for node in nodes)])
-    writer.writerows(zip(recording.hour, *(voltages[node].round(5) for node in nodes)))
+    writer.writerow(["hour [h]", *(column.heading for column in house.columns)])
+    writer.writerows(zip(recording.hour, *house.values.T.round(5)))
 print("\n".join(Path("s8_4.csv").read_text().splitlines()[:4]))
 
 for name in ("no_control", "opendss_controls", "droop"):

@@ -66,7 +66,7 @@ CASES = {
     ),
     "starting tap": (
         {"feeder": {"taps": {"reg9": 1}}},
-        "regulator 'reg9' does not exist on feeder 'ieee34'; known:.*reg1a",
+        "regulator 'reg9' does not exist on feeder 'ieee34'; known:.*reg1a.*; a regulator has the name of its transf",
     ),
     "starting switch": ({"feeder": {"closed": {"sw9": True}}}, "'sw9' does not exist on feeder 'ieee34'; known:.*c844"),
     "excluded_buses bus": ({"excluded_buses": ["999"]}, "bus '999' does not exist on feeder 'ieee34'; known:.*800"),

@@ -5,8 +5,9 @@ import pytest
 from common import load_cached, task_of
 from states import with_voltages
 
-from dss_marl import ZoneEnv
+from dss_marl import ZoneEnv, record
 from dss_marl.envs.task import build_task
+from dss_marl.experiments import compare
 from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.mdp.rewards import unserved_kwh
@@ -70,6 +71,26 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert found["energy_cost"] == pytest.approx(sum(bills))
     whole = sum(value for name, value in terms.sums.items() if name.startswith("reward/"))
     assert whole == pytest.approx(sum(rewards)) and list(terms.sums)[-1].startswith("cost/")
+    env.close()
+
+
+def import_above_500_kw(zone, before, after):
+    """Cost: energy through the substation above 500 kW, split over zones [kWh], >= 0."""
+    return np.maximum(after.solution.source_kw - 500, 0) * after.dt_h / zone.count
+
+
+def test_a_cost_of_your_own_is_a_figure_of_the_day():
+    own = f"{__name__}:import_above_500_kw"
+    scenario = load_cached("ieee13_volt_var").scenario.replace(costs=["operations", own])
+    table = compare(scenario, ["no_control", "opendss_controls"], most_days=1)
+    assert list(table.figures["no_control"][0]) == [*FIGURES, "cost/import_above_500_kw"]
+    env = ZoneEnv(scenario, "test")
+    recording = record(env, "no_control", days=env.days[0])
+    source_kw, dt_h = recording["system"]["source_kw"], scenario.dt_h
+    expected = np.maximum(source_kw - 500, 0).sum() * dt_h
+    assert expected > 0 and table.column("no_control", "cost/import_above_500_kw") == pytest.approx([expected])
+    assert recording.figures[0]["cost/import_above_500_kw"] == pytest.approx(expected)
+    assert "cost import_above_500_kw" in table.rows()[0]
     env.close()
 
 

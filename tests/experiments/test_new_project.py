@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import dss_marl
 from dss_marl._assets import read_yaml
 from dss_marl.cli.app import app
+from dss_marl.controllers import reference
 from dss_marl.experiments.new_project import new_project
+from dss_marl.experiments.new_project.circuit_choices import chosen_devices
 from dss_marl.experiments.new_project.project import checked_name
 
 CIRCUITS = ROOT / "tests" / "circuits"
@@ -132,6 +134,48 @@ def test_all_files_of_a_circuit_come_along_and_its_own_days_where_they_suffice(p
     assert (scenario.steps, scenario.dt_h) == ((24, 1.0) if kind == "loadshapes" else (96, 0.25))
     assert any("1 day(s), too few" in remark for remark in project.remarks) == (kind == "synthetic")
     play(scenario)
+
+
+LARGE_PV = (
+    MASTER
+    + """
+Edit PVSystem.roof kva=4000 pmpp=3500
+New PVSystem.field bus1=end phases=3 kv=12.47 kva=4000 pmpp=3500 irradiance=1
+"""
+)
+
+
+def test_the_own_controller_settles_with_large_inverters_at_the_end_of_a_line(tmp_path):
+    (tmp_path / "common").mkdir()
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "Master.dss").write_text(LARGE_PV.format(points=24).replace("(file=year.csv)", "(1 1)"))
+    (tmp_path / "grid" / "places.csv").write_text("head, 0, 0\nmiddle, 1, 0\nend, 2, 0\n")
+    codes = "New LineCode.own nphases=3 r1=0.3 x1=0.4 r0=0.9 x0=1.2 c1=0 c0=0 units=km normamps=300\n"
+    (tmp_path / "common" / "codes.dss").write_text(codes)
+    project = new_project(tmp_path / "mine", tmp_path / "grid" / "Master.dss")
+    scenario = dss_marl.load_scenario(project.scenario)
+    env = dss_marl.make(scenario, split="test", steps=24)
+    day = dss_marl.record(env, reference("own_controller:VoltageSupport", scenario), days=env.days[0])
+    env.close()
+    late = day["kvar_set"].at_bus("end").values[8:20]  # before sunrise the voltages hardly move
+    assert np.abs(np.diff(late, axis=0)).max() < 400
+
+
+BANKS = """
+New Capacitor.Fixed bus1=middle phases=3 kv=12.47 kvar=300
+New Capacitor.Switched bus1=end phases=3 kv=12.47 kvar=300
+"""
+CAP_CONTROL = "New CapControl.own element=line.l2 capacitor=Switched type=kvar onsetting=200 offsetting=-200\n"
+
+
+@pytest.mark.parametrize(("control", "names"), [(CAP_CONTROL, ["switched"]), ("", "all")])
+def test_a_bank_without_a_control_beside_one_that_has_it_is_no_device(control, names, tmp_path):
+    text = MASTER.replace("Redirect ../common/codes.dss", "").replace("linecode=own", "r1=0.3 x1=0.4")
+    text = text.replace("BusCoords places.csv", BANKS + control).replace("(file=year.csv)", "(1 1)")
+    (tmp_path / "Master.dss").write_text(text.format(points=2))
+    devices, remarks = chosen_devices(dss_marl.read_feeder(tmp_path / "Master.dss"))
+    assert [device["names"] for device, _ in devices if device["kind"] == "capacitor"] == [names]
+    assert any("stay as they are: fixed;" in remark for remark in remarks) == bool(control)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_every_value_is_the_environments_own_to_the_bit(scenario):
 
 def test_every_table_is_explained(scenario):
     env = ZoneEnv(load_cached(scenario, steps=1), "test")
-    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guide" / "data.md").read_text(encoding="utf-8")
     for name, table in dss_marl.record(env, NoControl(), days=20).tables.items():
         assert f"`{name}`" in page and len(set(table.names)) == len(table.names), name
 
@@ -175,6 +175,18 @@ def test_csv_reads_back_exactly(recording, tmp_path):
     assert len(figures[0]) == 1 + len(FIGURES)
     about = json.loads((tmp_path / "day" / "recording.json").read_text(encoding="utf-8"))
     assert about["controller"] == "random" and about["scenario"] == recording.scenario.model_dump(mode="json")
+
+
+def test_a_bus_is_asked_for_in_capitals_or_not(recording):
+    voltages = recording["voltages"]
+    own = voltages.at_bus("671")
+    assert own.names == ("671.1", "671.2", "671.3") and (own.values[:, 1] == voltages["671.2"]).all()
+    named = next(name for name in recording["kw_served"].names if name.startswith("load."))
+    assert (recording["kw_served"][named.upper()] == recording["kw_served"][named]).all()
+    with pytest.raises(ValueError, match=r"table 'voltages' has nothing at bus 'B9'; it has .*671"):
+        voltages.at_bus("B9")
+    with pytest.raises(ValueError, match="has nothing at bus '671'; it has no buses"):
+        recording["system"].at_bus("671")
 
 
 def test_an_unknown_value_is_an_empty_cell(tmp_path):

@@ -92,6 +92,7 @@ def test_the_heat_map_shows_the_worst_phase_of_each_bus_along_the_feeder():
         worst = own[np.arange(len(own)), np.abs(own - 1).argmax(1)]
         np.testing.assert_allclose(drawn[row], worst)
     assert figure.get_suptitle() == "ieee34_volt_var, no_control, test day 184"
+    assert len(np.unique(np.diff(figure.axes[0].get_yticks()))) == 1, "names at equal distances do not overlap"
     in_view(figure)
 
 

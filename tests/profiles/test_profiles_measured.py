@@ -35,6 +35,17 @@ def test_what_is_not_measured_is_generated(tmp_path):
     assert np.ptp(day.temperature_c) > 1
 
 
+def test_loads_without_a_column_share_the_feeders_total(tmp_path):
+    table = rows(two=lambda d, h: 100, Feeder=lambda d, h: 155 + h)
+    day = profiles(tmp_path, table, total="Feeder").day(3, 0)
+    assert day.kw[:, 1] == pytest.approx([-100.0] * 24)
+    assert day.kw[:, 0] == pytest.approx([-(55 + h) * 100 / 110 for h in range(24)]), "of 100 and 10 kW nominal"
+    assert -day.kw[:, :3].sum(1) == pytest.approx([155.0 + h for h in range(24)])
+    assert day.kvar[:, 0] == pytest.approx(day.kw[:, 0] / 2), "at nominal power factor"
+    scaled = profiles(tmp_path, [[table[0][0], table[0][2]], *([row[0], row[2]] for row in table[1:])], total="feeder")
+    assert scaled.day(3, 0).kw[0, :3] == pytest.approx([-50.0, -100.0, -5.0])
+
+
 def test_measured_suns_prices_and_temperatures_are_taken(tmp_path):
     table = rows(
         one=lambda d, h: 50, two=lambda d, h: 100, three=lambda d, h: 5,
@@ -174,7 +185,18 @@ WRONG = {
         r"column 'thre' is not a load or unit of feeder 'small'; did you mean 'three'",
     ),
     "a double column": (rename("three", "two"), {}, r"several columns called 'two'; give each its own name"),
-    "a load without column": (rename("three", "price"), {}, r"has no column for 1 of 3 loads: load\.three"),
+    "a load without column": (rename("three", "price"), {}, r"has no column for 1 of 3 loads: load\.three; add"),
+    "no such total": (rename("three", "price"), {"total": "feeder"}, r"has no column 'feeder' for 'total'; it has one"),
+    "a total without a load left": (
+        drop(0, 0),
+        {"total": "three", "columns": {"one": "one", "two": "two", "three": "three"}},
+        r"no load is left to share column 'three'; remove 'total'",
+    ),
+    "a total below its parts": (
+        rename("three", "feeder"),
+        {"total": "feeder"},
+        r"column 'feeder' is 145 kW less than the loads that have a column, in row 1 after midnight; it must be",
+    ),
     "a column that is not there": (
         drop(0, 0),
         {"columns": {"one": "A"}},

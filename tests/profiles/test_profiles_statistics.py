@@ -1,6 +1,8 @@
 """Statistics and the picture of days, and the command that shows both."""
 
 import re
+from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -74,6 +76,17 @@ def test_days_are_drawn(feeder, dt_h, count):
     assert titles[: min(count, 4)] == [f"day {d}, {name}" for d, name in _named(of.days("test")[:count])]
     figure.canvas.draw()
     assert (np.asarray(figure.canvas.buffer_rgba())[..., :3] < 128).mean() > 0.005, "something was drawn"
+
+
+def test_measured_days_are_named_by_date_and_every_energy_is_in_view():
+    plots = pytest.importorskip("dss_marl.plots")
+    of = replace(steady(load=(1000.0, 2000.0), sun=(2200.0,)), dates=(date(2025, 6, 4), date(2025, 6, 5)))
+    figure = plots.days_figure(of, "two days")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:2] == ["day 0, Wednesday 2025-06-04", "day 1, Thursday 2025-06-05"]
+    energies = figure.axes[titles.index("daily energy")]
+    x, y = energies.collections[0].get_offsets().T
+    assert x.max() < 0.99 * energies.get_xlim()[1] and y.max() < 0.99 * energies.get_ylim()[1]
 
 
 def _named(days):

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from dss_marl.engines import read_load_shapes
+from dss_marl.engines import read_controlled_banks, read_load_shapes
 from dss_marl.envs.task import Task
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.circuit_loadshapes import common_minutes
@@ -24,8 +24,8 @@ Chosen = list[tuple[dict[str, Any], str]]
 def chosen_devices(feeder: Feeder) -> tuple[Chosen, list[str]]:
     """Devices with the reason why each is there, and remarks.
 
-    All PVSystems, Storage, Generators, regulators and capacitor banks of the circuit; where it has none of these,
-    inverters are added.
+    All PVSystems, Storage, Generators, regulators and capacitor banks of the circuit; where some banks have a
+    CapControl, the others are fixed and no devices. Where it has none of these, inverters are added.
     """
     own = Counter(unit.kind for unit in feeder.units)
     devices: Chosen = []
@@ -35,17 +35,34 @@ def chosen_devices(feeder: Feeder) -> tuple[Chosen, list[str]]:
             devices.append(({"kind": device, "names": "circuit", **extra}, f"the circuit's {own[kind]} {_NAMES[kind]}"))
     if feeder.taps:
         devices.append(({"kind": "regulator", "names": "all", "moves": 2}, f"{len(feeder.taps)} tap changer(s)"))
-    steps = sum(row.kind == "capacitor" for row in feeder.switches)
-    if steps:
-        devices.append(({"kind": "capacitor", "names": "all"}, f"{steps} step(s) of capacitor banks"))
+    banks, remarks = _banks(feeder)
+    devices += banks
     if devices:
-        return devices, []
+        return devices, remarks
     added = _added_inverters(feeder)
     remark = (
         "the circuit has no PVSystem, Storage, Generator, regulator or capacitor bank, so that inverters are added at "
         f"{', '.join(str(device['bus']) for device, _ in added)}, where most load is; move them in the scenario's file"
     )
     return added, [remark]
+
+
+def _banks(feeder: Feeder) -> tuple[Chosen, list[str]]:
+    """The capacitor banks that can be switched."""
+    steps = Counter(row.element for row in feeder.switches if row.kind == "capacitor")
+    if not steps:
+        return [], []
+    moved = [bank for bank in steps if bank in read_controlled_banks(feeder)]
+    if not moved or len(moved) == len(steps):
+        return [({"kind": "capacitor", "names": "all"}, f"{steps.total()} step(s) of capacitor banks")], []
+    names = [bank.split(".", 1)[1] for bank in moved]
+    fixed = [bank.split(".", 1)[1] for bank in steps if bank not in moved]
+    remark = (
+        f"capacitor banks without a CapControl stay as they are: {', '.join(fixed)}; with 'names: all' agents switch "
+        "them too"
+    )
+    reason = f"{sum(steps[bank] for bank in moved)} step(s) of banks that have a CapControl"
+    return [({"kind": "capacitor", "names": names}, reason)], [remark]
 
 
 _NAMES = {"pvsystem": "PVSystem(s)", "storage": "Storage element(s)", "generator": "Generator(s)"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.experiments.metrics import FIGURES
+from dss_marl.experiments.metrics import FIGURES, about_figure
 from dss_marl.experiments.recording.recorded_days import RecordedDays
 from dss_marl.experiments.recording.table import Column, Table
 
@@ -54,8 +54,9 @@ def _describe(recording: RecordedDays, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     legend = ([table.name, table.meaning, *column] for table, column in _every_column(recording))
     _write_rows(folder / "columns.csv", ["table", "meaning", *Column._fields], legend)
+    names = recording.figures[0] if recording.figures else FIGURES
     figures = ([day, *own.values()] for day, own in zip(recording.days, recording.figures, strict=True))
-    _write_rows(folder / "figures.csv", ["day", *map(_figure_heading, FIGURES)], figures)
+    _write_rows(folder / "figures.csv", ["day", *map(_figure_heading, names)], figures)
     about = {
         "scenario": recording.scenario.model_dump(mode="json"),
         "controller": recording.controller,
@@ -83,7 +84,7 @@ def _headings(times: Mapping[str, np.ndarray], table: Table) -> list[str]:
 
 
 def _figure_heading(name: str) -> str:
-    unit = FIGURES[name][0]
+    unit = about_figure(name)[0]
     return f"{name} [{unit}]" if unit else name
 
 

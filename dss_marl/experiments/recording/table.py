@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,12 +55,28 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     def __getitem__(self, name: str) -> Any:
-        """(T,) the values of one column.
+        """(T,) the values of one column; names of the circuit are in lower case, as OpenDSS keeps them, but ask in any.
 
         Raises:
             ValueError: no such column; the message lists some that exist.
         """
-        if name not in self.names:
-            shown = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
-            raise ValueError(f"table {self.name!r} has no column {name!r}; it has {shown}")
-        return self.values[:, self.names.index(name)]
+        found = name if name in self.names else str(name).lower()
+        if found not in self.names:
+            raise ValueError(f"table {self.name!r} has no column {name!r}; it has {_some(self.names)}")
+        return self.values[:, self.names.index(found)]
+
+    def at_bus(self, bus: str) -> Table:
+        """The columns of one bus, in capitals or not: of ``voltages`` its phases, of ``kw_served`` its loads and units.
+
+        Raises:
+            ValueError: no column lies there; the message lists some buses.
+        """
+        rows = [k for k, column in enumerate(self.columns) if column.bus == str(bus).lower()]
+        if not rows:
+            buses = list(dict.fromkeys(column.bus for column in self.columns if column.bus))
+            raise ValueError(f"table {self.name!r} has nothing at bus {bus!r}; it has {_some(buses) or 'no buses'}")
+        return replace(self, columns=tuple(self.columns[k] for k in rows), values=self.values[:, rows])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -1,6 +1,6 @@
 """Reference controllers: baselines for trained policies."""
 
-from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local
+from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local, uses_circuit_controls
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.solve import Planner, solve_day
@@ -36,4 +36,5 @@ __all__ = [
     "reference",
     "solve_day",
     "tune_droop",
+    "uses_circuit_controls",
 ]

@@ -15,17 +15,13 @@ from dss_marl.grid.state import Array
 class Controller(Protocol):
     """Chooses the actions of all agents. May access the environment, unlike a learned policy.
 
-    Your own controller needs no base class, only ``circuit_controls``, ``reset`` and ``act``. It is named as
+    Your own controller needs no base class, only ``reset`` and ``act``. It is named as
     ``package.module:name`` wherever controllers are named, see ``controllers.reference``.
 
     A controller that uses for each zone only information of that zone, and no common plan, sets ``local = True``; see
-    ``is_local``.
-
-    Attributes:
-        circuit_controls: True if the circuit's own regulator and capacitor controls run as well.
+    ``is_local``. One that relies on the circuit's own regulator and capacitor controls sets
+    ``circuit_controls = True``; see ``uses_circuit_controls``.
     """
-
-    circuit_controls: bool
 
     def reset(self, env: ZoneEnv) -> None:
         """Called after each reset.
@@ -41,6 +37,11 @@ class Controller(Protocol):
 def is_local(controller: Controller) -> bool:
     """Whether the controller uses only each zone's own information."""
     return bool(getattr(controller, "local", False))
+
+
+def uses_circuit_controls(controller: Controller) -> bool:
+    """Whether the circuit's own regulator and capacitor controls run as well; not, where it does not say so."""
+    return bool(getattr(controller, "circuit_controls", False))
 
 
 def record_requests(task: Task, day: int, controller: Controller) -> Array | None:

@@ -73,7 +73,7 @@ def reference(name: str, scenario: Scenario) -> Controller:
         raise ValueError(f"controller {name!r} is neither a class nor a function that returns a controller")
     needed = [p for p in signature(factory).parameters.values() if p.default is p.empty and p.kind in _POSITIONAL]
     controller: Controller = factory(*[scenario][: len(needed)])
-    missing = [part for part in ("circuit_controls", "reset", "act") if not hasattr(controller, part)]
+    missing = [part for part in ("reset", "act") if not hasattr(controller, part)]
     if missing:
         raise ValueError(f"controller {name!r} has no {', '.join(missing)}; see dss_marl.controllers.Controller")
     return controller

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl._assets import write_text
-from dss_marl.controllers import Controller, PlanReplay, reference
+from dss_marl.controllers import Controller, PlanReplay, reference, uses_circuit_controls
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, about_figure, mean_interval, normalised_score
@@ -26,7 +26,7 @@ def environment_for(controller: Controller, scenario: Scenario, split: str) -> Z
 
     If these leave a zone without devices, there is one agent per remaining device instead of one per zone.
     """
-    if not controller.circuit_controls:
+    if not uses_circuit_controls(controller):
         return ZoneEnv(scenario, split)
     changed = scenario.under_circuit_controls()
     try:
@@ -56,7 +56,7 @@ def available_controllers(
     for name in names:
         try:
             controller = reference(name, scenario)
-            kind = bool(controller.circuit_controls)
+            kind = uses_circuit_controls(controller)
             if kind not in envs:
                 env = environment_for(controller, scenario, "test")
                 first = env.days[0] if day is None else day

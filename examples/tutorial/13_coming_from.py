@@ -34,7 +34,8 @@ import numpy as np
 
 import dss_marl
 
-BUS_OF = dss_marl.read_feeder("ieee13").node_bus  # (N) index of each node's bus
+FEEDER = "ieee13"  # that of the scenario: the rows below are those of its nodes
+BUS_OF = dss_marl.read_feeder(FEEDER).node_bus  # (N) index of each node's bus
 
 
 def worst_phases(zone, before, after):
@@ -57,10 +58,10 @@ def discharging(zone, before, after):
     return -float(np.maximum(after.setpoints.kw[zone.units] / zone.unit_kw, 0.0).sum())
 ''')
 legacy = dss_marl.load_scenario("ieee13_legacy")
-taps, banks, battery = legacy.devices
+taps, *others = legacy.devices
 powergym = legacy.replace(
     name="as_powergym_13",
-    devices=[{**taps, "absolute": True, "moves": 32}, banks, battery],
+    devices=[{**taps, "absolute": True, "moves": 32}, *others],
     actions="multidiscrete",
     levels=33,
     rewards={"powergym_terms:worst_phases": 1, "powergym_terms:loss_ratio": 10, "tap_moves": 1 / 33,
@@ -71,6 +72,15 @@ env = dss_marl.gym_env(powergym, split="test")
 print(env.action_space)
 env.close()
 compared(powergym, ["no_control", "random", "opendss_controls"])
+
+env = dss_marl.gym_env(powergym, split="test", render_mode="rgb_array")
+observation, info = env.reset(seed=0)
+total, ended = 0.0, False
+while not ended:
+    observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    total, ended = total + reward, terminated or truncated
+print(f"return {total:.1f}, masks for {info['action_mask'].shape[0]} choices, a frame of {env.render().shape}")
+env.close()
 
 # MAPDN
 

@@ -258,3 +258,17 @@ def test_days_of_a_table_have_dates(recording, tmp_path):
     assert dated.times()["date"].tolist() == ["2024-01-05"] * 6 + ["2024-01-14"] * 6
     dated.to_csv(tmp_path)
     assert (tmp_path / "taps.csv").read_text().startswith("day,date,step,hour [h],transformer.reg1,")
+
+
+def test_a_controller_that_does_not_mention_the_circuits_controls_plays_without_them():
+    class Idle:
+        def reset(self, env):
+            self.action = env.task.encoding.encode(env.task.default_action)
+
+        def act(self, env, observations):
+            return self.action
+
+    env = short_env()
+    own, none = (dss_marl.record(env, controller, days=4).figures[0] for controller in (Idle(), "no_control"))
+    env.close()
+    assert own == none

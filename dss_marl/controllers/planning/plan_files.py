@@ -168,4 +168,7 @@ def load_plans(scenario: Scenario) -> Plans:
     for path in (plans_path(scenario), data_folder("results") / scenario.name / _FILE):
         if path.is_file():
             return Plans.load(path)
-    raise ValueError(f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them")
+    raise ValueError(
+        f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them, or the key "
+        "reference_controller names a controller in their place, such as linear"
+    )

@@ -75,7 +75,10 @@ def choose_planner(task: Task, name: str = "") -> Planner:
     fitting = [planner for name, planner in planners.items() if not reasons[name]]
     if not fitting:
         details = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise ValueError(f"scenario {task.scenario.name!r} is supported by no planner: {details}")
+        raise ValueError(
+            f"scenario {task.scenario.name!r} is supported by no planner: {details}. To validate it "
+            "without plans, name the strongest controller as its reference: 'reference_controller: linear' (or greedy)"
+        )
     return fitting[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers import REFERENCES, Controller, PlanReplay, reference
+from dss_marl.controllers import REFERENCES, Controller, PlanReplay, reference, uses_circuit_controls
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
@@ -39,7 +39,7 @@ def record(
     Args:
         env: from ``make`` or ``gym_env``.
         controller: a reference's name, ``package.module:name``, a run's folder, or an object with
-            ``circuit_controls``, ``reset`` and ``act`` (see ``controllers.Controller``).
+            ``reset`` and ``act`` (see ``controllers.Controller``).
         days: a day's number or several; None: all days of the environment's split, or those of them with a plan.
         name: what the recording calls the controller; None takes the name given, or the object's class.
 
@@ -58,7 +58,7 @@ def record(
     player = find_controller(controller, scenario)
     if name is None:
         name = str(controller) if isinstance(controller, str | Path) else type(controller).__name__
-    needs_own = bool(player.circuit_controls) and not scenario.circuit_controls
+    needs_own = uses_circuit_controls(player) and not scenario.circuit_controls
     played = environment_for(player, scenario, inner.split) if needs_own else inner
     try:
         return _recorded(played, player, name, _chosen(played, player, days))

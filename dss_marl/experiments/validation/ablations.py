@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers import Controller
+from dss_marl.controllers import Controller, uses_circuit_controls
 from dss_marl.devices import DeviceGroup
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -51,7 +51,7 @@ class PartialController:
         self.whole = whole
         self.devices = frozenset(devices)
         self.without = without
-        self.circuit_controls = whole.circuit_controls
+        self.circuit_controls = uses_circuit_controls(whole)
 
     def reset(self, env: ZoneEnv) -> None:
         """Find the devices' entries.
@@ -83,7 +83,7 @@ class ReplayController:
 
     def __init__(self, whole: Controller) -> None:
         self.whole = whole
-        self.circuit_controls = whole.circuit_controls
+        self.circuit_controls = uses_circuit_controls(whole)
         self._requests: dict[tuple[int, int], Array] = {}  # by day and step
 
     def reset(self, env: ZoneEnv) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers import Controller
+from dss_marl.controllers import Controller, uses_circuit_controls
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -87,7 +87,7 @@ class EpisodeCache:
 
     def environment(self, controller: Controller) -> ZoneEnv:
         """The environment shared by controllers of this type."""
-        kind = bool(controller.circuit_controls)
+        kind = uses_circuit_controls(controller)
         if kind not in self._envs:
             self._envs[kind] = (
                 environment_for(controller, self.scenario, "test") if kind else ZoneEnv(self.task, "test")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dss_marl.controllers import Controller
+from dss_marl.controllers import Controller, uses_circuit_controls
 from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.ablations import (
     ConstantController,
@@ -131,7 +131,7 @@ def _way(
 ) -> str | None:
     """How a device was found to affect the return; None if it was not. ``name``: of its runs alone."""
     nothing, device = "no_control", devices_of(episodes.task)[d]
-    alone = [] if controller.circuit_controls else list(episodes.results.get(name, {}))
+    alone = [] if uses_circuit_controls(controller) else list(episodes.results.get(name, {}))
     if alone and _differs(episodes.returns(name, alone), episodes.returns(nothing, alone)):
         return "alone"
     for day in budget.few:

@@ -47,8 +47,8 @@ class Engine(Protocol):
 class BatchEngine(Protocol):
     """Solves the power flows of several copies of one feeder at once.
 
-    The set points of all copies arrive as arrays with a leading axis B, and the solution leaves as such; nothing is asked
-    for copy by copy. Your own is a class or a function that is called with the feeder and ``copies``;
+    The set points of all copies arrive as arrays with a leading axis B, and the solution leaves as such; nothing is
+    asked for copy by copy. Your own is a class or a function that is called with the feeder and ``copies``;
     ``open_batch_engine`` and ``make_batch(engine=...)`` accept it as ``package.module:name``.
 
     Each copy is independent of the others. As for ``Engine``, equal set points give equal solutions within the stated
@@ -57,12 +57,14 @@ class BatchEngine(Protocol):
     Attributes:
         feeder: of every copy.
         copies: their number B.
-        reasons: what was wrong with the copies that failed in the last solve, by number; may be empty.
     """
 
     feeder: Feeder
     copies: int
-    reasons: Mapping[int, str]
+
+    @property
+    def reasons(self) -> Mapping[int, str]:
+        """What was wrong with the copies that failed in the last solve, by number; may be empty."""
 
     def solve(
         self, setpoints: Setpoints, controls: bool = False, wanted: BoolArray | None = None

@@ -50,18 +50,13 @@ def open_batch_engine(feeder: Feeder, copies: int, name: str = "opendss", **opti
     """
     if copies < 1:
         raise ValueError(f"copies must be at least 1; got {copies}")
-    batch = BATCH_ENGINES.get(name)
-    if batch is None:
-        engine = ENGINES.get(name) or imported(name, "engine", ENGINES)
-        if "copies" not in inspect.signature(engine).parameters:
-            return EngineLoop([open_engine(feeder, name, **options) for _ in range(copies)])
-        batch = engine
+    engine: Any = BATCH_ENGINES.get(name) or ENGINES.get(name) or imported(name, "engine", ENGINES)
+    if "copies" not in inspect.signature(engine).parameters:
+        return EngineLoop([open_engine(feeder, name, **options) for _ in range(copies)])
     try:
-        return batch(feeder, copies=copies, **options)
+        return engine(feeder, copies=copies, **options)
     except TypeError as error:
-        raise ValueError(
-            f"engine {name!r} cannot be called with a feeder, copies and {options}: {error}"
-        ) from error
+        raise ValueError(f"engine {name!r} cannot be called with a feeder, copies and {options}: {error}") from error
 
 
 def batch_of(engines: Sequence[Engine]) -> BatchEngine:

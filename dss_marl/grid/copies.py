@@ -32,20 +32,24 @@ def with_rows(state: T, other: T, rows: BoolArray) -> T:
     if rows.all() or not rows.any():
         return other if rows.any() else state
     changes = {
-        f.name: _put(getattr(state, f.name), getattr(other, f.name), rows) for f in fields(state) if f.name != "currents"
+        f.name: _put(getattr(state, f.name), getattr(other, f.name), rows)
+        for f in fields(state)
+        if f.name != "currents"
     }
     if isinstance(state, Solution) and isinstance(other, Solution):
         changes["currents"] = partial(_mixed_currents, state, other, rows)
     return type(state)(**changes)
 
 
-def put_rows(target: np.ndarray, values: np.ndarray, rows: BoolArray) -> np.ndarray:
+def put_rows(target: np.ndarray, values: np.ndarray | float, rows: BoolArray) -> np.ndarray:
     """(B, ...) target with some rows, (B) True, taken from the values; a new array."""
     return np.where(rows.reshape(-1, *(1 for _ in target.shape[1:])), values, target)
 
 
 def _taken(value: Any, rows: Rows) -> Any:
-    if isinstance(value, Setpoints | Solution):
+    if isinstance(value, Setpoints):
+        return rows_of(value, rows)
+    if isinstance(value, Solution):
         return rows_of(value, rows)
     return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
 
@@ -53,13 +57,11 @@ def _taken(value: Any, rows: Rows) -> Any:
 def _put(value: Any, other: Any, rows: BoolArray) -> Any:
     if isinstance(value, Setpoints | Solution):
         return with_rows(value, other, rows)
-    if isinstance(value, np.ndarray) and value.ndim and isinstance(other, np.ndarray):
-        return put_rows(value, other, rows)
-    if value is None or other is None:  # no fault in any copy of the one, some in the other
-        present = other if value is None else value
-        nothing = np.zeros_like(present) if present is not None else None
-        return present if nothing is None else _put(*(nothing if x is None else x for x in (value, other)), rows)
-    return value
+    if value is None and other is not None:  # no fault in any copy of the one, some in the other
+        value = np.zeros_like(other)
+    if other is None and value is not None:
+        other = np.zeros_like(value)
+    return put_rows(value, other, rows) if isinstance(value, np.ndarray) and value.ndim else value
 
 
 def _currents_of(solution: Solution, rows: Rows, by_conductor: bool = False) -> Array:

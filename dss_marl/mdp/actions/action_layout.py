@@ -76,6 +76,13 @@ class ActionLayout:
         return self.place >= 0
 
     @cached_property
+    def source(self) -> IntArray:
+        """(F) position of each entry of the joint action in the agents' (A, W) actions, flattened."""
+        source = np.zeros(self.size, np.int64)
+        source[self.place[self.used]] = np.flatnonzero(self.used)
+        return source
+
+    @cached_property
     def entry_agent(self) -> IntArray:
         """(F) agent of each entry of the joint action."""
         agent = np.zeros(self.size, np.int64)
@@ -91,6 +98,10 @@ class ActionLayout:
     def by_group(self, joint_action: Array) -> list[Array]:
         """Per kind, its (..., D, A) entries of a joint action (..., F); views."""
         return split_groups(joint_action, self.parts, self.shapes)
+
+    def joint_action(self, rows: np.ndarray) -> np.ndarray:
+        """(..., F) entries of all devices, from the agents' actions (..., A, W)."""
+        return rows.reshape(*rows.shape[:-2], -1).take(self.source, axis=-1)
 
     def rows(self, joint_action: Array, fill: float = 0.0) -> Array:
         """(..., A, W) the agents' actions of a joint action (..., F), ``fill`` where ignored."""

@@ -42,18 +42,29 @@ class BoxEncoding(Encoding):
             rows = np.empty(0)
         if rows.shape != action_layout.place.shape or len(actions) != len(action_layout.agents):
             raise ValueError(self._what_is_wrong(actions))
-        used = action_layout.used
-        joint_action = np.empty(action_layout.size)
-        clipped = np.zeros(len(action_layout.agents), dtype=np.int64)
+        return self._decoded(rows)
+
+    def decode_rows(self, rows: np.ndarray) -> DecodedActions:
+        """See Encoding.decode_rows; entries outside [-1, 1] are clipped and counted."""
+        self._check_rows(rows, "iuf")
+        return self._decoded(rows.astype(float))
+
+    def _decoded(self, rows: Array) -> DecodedActions:
+        """Of rows (..., A, W)."""
+        action_layout = self.action_layout
+        clipped = np.zeros(rows.shape[:-1], dtype=np.int64)
         if not np.abs(rows).max() <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
-                agent = action_layout.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
-                raise ValueError(f"action of {agent!r} contains NaN: {actions[agent]!r}; check the policy")
+                *copy, a = np.argwhere(np.isnan(rows).any(-1))[0].tolist()
+                where = f" of copy {copy[0]}" if copy else ""
+                raise ValueError(
+                    f"action of {action_layout.agents[a]!r}{where} contains NaN: {rows[(*copy, a)]!r}; check the policy"
+                )
             inside = np.clip(rows, -1.0, 1.0)
-            clipped = ((inside != rows) & used).sum(-1)
+            clipped = ((inside != rows) & action_layout.used).sum(-1)
             rows = inside
-        joint_action[action_layout.place[used]] = rows[used]
-        return DecodedActions(joint_action, self._no_levels, clipped)
+        joint_action = action_layout.joint_action(rows)
+        return DecodedActions(joint_action, np.broadcast_to(self._no_levels, joint_action.shape), clipped)
 
     @cached_property
     def _no_levels(self) -> IntArray:

@@ -47,7 +47,7 @@ def at(feeder, case):
 def solved(feeder, setpoints, tolerance=1e-8):
     engine = OpenDSSEngine(feeder, tolerance=tolerance)
     solution = engine.solve(setpoints)
-    v = engine._voltages()[1:].copy()
+    v = engine._calls.voltages()[1:].copy()
     engine.close()
     return solution, v
 

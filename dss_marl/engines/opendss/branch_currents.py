@@ -11,50 +11,105 @@ from numpy.typing import NDArray
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Branch, Feeder
+from dss_marl.grid.sparse_product import SparseProduct
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 _SAMPLES = (0.9, 1.0, 1.1)
 
 
-@dataclass(frozen=True)
 class Flows:
-    """Currents I = Yprim V at the first terminal of every branch.
+    """Currents I = Yprim V at the first terminal of every branch, as one sparse product.
 
-    A row is a conductor of that terminal. ``columns`` (rows, P) are positions in the engine's voltage vector, whose
-    entry 0 is ground; ``y`` (rows, P) [S] is zero where padded. Yprim of a tapped winding is that at neutral with its
-    rows and columns divided by the tap ratio. That of an autotransformer is y0 + y1 / ratio + y2 / ratio**2, so each
-    of its columns stands there three times. ``row_tap`` and ``entry_tap`` tell what divides: a ratio (R), nothing, or
-    the square of a ratio (R), in this order.
+    A row is a conductor of that terminal. Yprim of a tapped winding is that at neutral with its rows and columns
+    divided by the tap ratio. That of an autotransformer is y0 + y1 / ratio + y2 / ratio**2, so each of its columns
+    stands there three times. Voltages seen through a tap are appended to the voltage vector.
+
+    Args:
+        columns: (rows, P) positions in the engine's voltage vector, whose entry 0 is ground.
+        y: (rows, P) admittances [S]; zero where padded.
+        first_row: (M) first row of each branch.
+        row_per_rating: (rows) 1 over the branch's rating [1/A]; 0 without one.
+        row_tap, entry_tap: (rows), (rows, P) what divides: a ratio (R), nothing, or the square of a ratio (R), in this
+            order.
+        row_switch: (rows) the switch that the branch is; S if none.
+        sizes: number of taps R, switches S, and entries of the voltage vector.
     """
 
-    columns: IntArray
-    y: NDArray[np.complex128]
-    first_row: IntArray
-    row_per_rating: Array
-    row_tap: IntArray
-    entry_tap: IntArray
-    row_switch: IntArray
+    def __init__(
+        self,
+        columns: IntArray,
+        y: NDArray[np.complex128],
+        first_row: IntArray,
+        row_per_rating: Array,
+        row_tap: IntArray,
+        entry_tap: IntArray,
+        row_switch: IntArray,
+        sizes: tuple[int, int, int],
+    ) -> None:
+        taps, switches, count = sizes
+        self._first_row, self._per_rating = first_row, row_per_rating
+        seen = (entry_tap != taps) & (y != 0)
+        pairs, place = np.unique(np.stack([columns[seen], entry_tap[seen]]), axis=1, return_inverse=True)
+        self._seen_nodes, self._seen_taps = pairs
+        columns = columns.copy()
+        columns[seen] = count + place.reshape(-1)
+        rows, entries = np.nonzero(y)
+        shape = len(y), count + pairs.shape[1]
+        self._product = SparseProduct(rows, columns[rows, entries], y[rows, entries], shape)
+        self._tapped = np.flatnonzero(row_tap != taps)
+        self._row_taps = row_tap[self._tapped]
+        self._switched = np.flatnonzero(row_switch < switches)
+        self._row_switches = row_switch[self._switched]
 
-    def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray, by_conductor: bool = False) -> Array:
-        """Branch loading.
+    def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray) -> Array:
+        """(C) loading of every conductor at the first terminals, branch after branch [1].
 
         Args:
             v: (1 + N) node voltages, ground first [V].
             boost: (R) tap ratios minus one [1].
             closed: (S) states.
-            by_conductor: return all conductors, branch after branch, which vary smoothly with the injections.
-
-        Returns:
-            (M) highest conductor current at the first terminal divided by the branch rating [1]; or (C) all of them.
         """
-        if not self.first_row.size:
-            return np.zeros(0)
-        ratio = np.concatenate([1.0 + boost, [1.0], (1.0 + boost) ** 2])
-        current = np.einsum("rp,rp->r", self.y, v[self.columns] / ratio[self.entry_tap])
-        current /= ratio[self.row_tap]
-        current *= np.append(closed, True)[self.row_switch]
-        loading = np.abs(current) * self.row_per_rating
-        return loading if by_conductor else np.maximum.reduceat(loading, self.first_row)
+        if boost.size:
+            ratio = np.concatenate([1.0 + boost, [1.0], (1.0 + boost) ** 2])
+            v = np.concatenate([v, v.take(self._seen_nodes) / ratio.take(self._seen_taps)])
+        current = self._product(v)
+        if self._tapped.size:
+            current[self._tapped] /= ratio.take(self._row_taps)
+        if self._switched.size:
+            current[self._switched] *= closed.take(self._row_switches)
+        loading = np.abs(current)
+        loading *= self._per_rating
+        return loading
+
+    def by_branch(self, loading: Array) -> Array:
+        """(M) the highest of each branch's conductors (C)."""
+        return np.maximum.reduceat(loading, self._first_row) if self._first_row.size else np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Currents:
+    """The branch loading of one solution, computed when it is asked for; see Solution.currents.
+
+    Attributes:
+        flows: of the circuit.
+        v: (1 + N) node voltages, ground first [V].
+        boost: (R) tap ratios minus one [1].
+        closed: (S) states of the switches.
+    """
+
+    flows: Flows
+    v: NDArray[np.complex128]
+    boost: Array
+    closed: BoolArray
+
+    def __call__(self, by_conductor: bool = False) -> Array:
+        """(M) highest loading of each branch [1]; or (C) of all conductors, which varies smoothly with injections."""
+        loading = self.flows.loading(self.v, self.boost, self.closed)
+        return loading if by_conductor else self.flows.by_branch(loading)
+
+    def highest(self) -> float:
+        """Highest loading of any branch [1]; 0 on a feeder without branches."""
+        return float(np.maximum.reduce(self.flows.loading(self.v, self.boost, self.closed), initial=0.0))
 
 
 class _Block(NamedTuple):
@@ -95,7 +150,8 @@ def read_flows(context: Any, feeder: Feeder) -> Flows:
         row_per_rating=np.array(per_rating),
         row_tap=np.array(row_tap, np.int64),
         entry_tap=_padded(entry_tap, width, len(feeder.taps)),
-        row_switch=np.array(row_switch),
+        row_switch=np.array(row_switch, np.int64),
+        sizes=(len(feeder.taps), len(feeder.switches), len(context.Circuit.YNodeOrder()) + 1),
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.engines.opendss.branch_currents import read_flows
+from dss_marl.engines.opendss.branch_currents import Currents, read_flows
 from dss_marl.engines.opendss.commands import FOLLOW_SHAPES, engine_settings
 from dss_marl.engines.opendss.context import acquire, check_thread, compile_circuit, release
 from dss_marl.engines.opendss.element_sums import WHY_SINGULAR, ElementSums, has_solution, stiff_branches
@@ -18,15 +17,20 @@ from dss_marl.engines.opendss.grid_forming import grid_forming_powers
 from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidden_states
 from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.load_jumps import LoadJumps
-from dss_marl.engines.opendss.switchgear import close_all
+from dss_marl.engines.opendss.solver_calls import FULL_REBUILD, REUSE_FACTORS, SolverCalls
+from dss_marl.engines.opendss.supply import Supply
+from dss_marl.engines.opendss.switchgear import SwitchWriter, close_all
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution
+from dss_marl.grid.indexing import contiguous
+from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution, assembled
 
 _FLOOR_PU, _CEILING_PU = 0.4, 1.6  # between which the units that a scenario adds deliver what is asked
 # Current sources count as sources; faults and converters between two buses dissipate, which is loss.
 _OWN_POWER = ("pvsystem.", "storage.", "generator.", "vccs.", "indmach", "windgen.", "generic5.")
+_NO_UNITS = np.zeros((0, 3))
+_NO_UNITS.flags.writeable = False  # shared by the solutions
 
 
 class OpenDSSEngine:
@@ -70,7 +74,7 @@ class OpenDSSEngine:
         self._turned = False
         self._fresh = True
         self._regular: set[bytes] = set()  # switch states whose matrix has an inverse
-        self._energised: dict[bytes, tuple[BoolArray | None, IntArray]] = {}
+        self._supply = Supply(feeder)
         powers = (len(feeder.injections),)
         self._shapes = powers, powers, (len(feeder.taps),), (len(feeder.switches),)
 
@@ -92,7 +96,7 @@ class OpenDSSEngine:
         was_fresh = self._fresh
         try:
             solution = self._attempt(setpoints, controls)
-            if was_fresh or self._jumps is None or not self._jumps.are_near(self._voltages()):
+            if was_fresh or self._jumps is None or not self._jumps.are_near(self._calls.voltages()):
                 return solution
             self._fresh = True  # the one that a new engine finds
         except PowerFlowError:
@@ -148,7 +152,7 @@ class OpenDSSEngine:
                 context.Text.Command(command)
             context.Solution.Solve()
             self._several = bool(self._hidden) or has_floating_loads(context)  # of nodes that a solve has numbered
-            self._ends = close_all(context, feeder.switches)
+            ends = close_all(context, feeder.switches)
             self._bind_nodes(context)
             self._flows = read_flows(context, feeder)
             context.Text.Command(FOLLOW_SHAPES)  # not before: each solve in it would take an hour out of batteries
@@ -160,13 +164,13 @@ class OpenDSSEngine:
         except BaseException:
             release(context)
             raise
-        self._context, self._lib, self._ffi = context, context.dss_lib, context.dss_ffi
+        self._context, self._lib = context, context.dss_lib
         self._tap = np.array([row.initial for row in feeder.taps], dtype=np.int64)
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._closed = np.array([row.closed or row.kind == "switch" for row in feeder.switches], bool)
-        self._banks = list(dict.fromkeys(row.element for row in feeder.switches if row.kind == "capacitor"))
-        self._ends |= {feeder.switches[s].element: [1] for s in feeder.grid_forming_units}
+        ends |= {feeder.switches[s].element: [1] for s in feeder.grid_forming_units}
+        self._switches = SwitchWriter(context, feeder.switches, ends)
         self._grid_forming_rows = [
             [row.grid_forming_switch for row in feeder.injections].index(s) for s in feeder.grid_forming_units
         ]
@@ -183,18 +187,18 @@ class OpenDSSEngine:
     def _bind_nodes(self, context: Any) -> None:
         """Positions of the Feeder's nodes in OpenDSS's voltage vector; usually its beginning."""
         place = {name.lower(): i + 1 for i, name in enumerate(context.Circuit.YNodeOrder())}
-        self._bytes = 16 * (len(place) + 1)
+        self._calls = SolverCalls(context, len(place))
         places = np.array([place[node] for node in self.feeder.nodes])
         # Position of the neutral conductors; 0 is earth. None where there are none, which saves the subtraction.
         neutrals = np.array([place.get(node, 0) for node in self.feeder.neutrals], dtype=np.int64)
         self._neutrals = neutrals if neutrals.any() else None
-        in_order = np.array_equal(places, np.arange(1, len(places) + 1))
-        self._places: Any = slice(1, len(places) + 1) if in_order else places
+        self._places = contiguous(places)
 
     def _bind_shapes(self, context: Any) -> None:
         """Give every load and unit a one-point shape in our memory: kW in row 0, kvar in row 1 of ``_power``."""
         rows = self.feeder.injections
         self._power = np.zeros((2, len(rows)))  # must outlive the circuit: OpenDSS reads it in place
+        self._kw, self._kvar = self._power
         self._sign = np.array([-1.0 if row.kind == "load" else 1.0 for row in rows])
         address, cast = self._power.ctypes.data, context.dss_ffi.cast
         size = self._power.itemsize
@@ -209,34 +213,32 @@ class OpenDSSEngine:
     # --- one solve -----------------------------------------------------------------------------------------------
 
     def _attempt(self, setpoints: Setpoints, controls: bool) -> Solution:
-        context, lib = self._context, self._lib
+        context = self._context
         self._fresh = self._fresh or self._several  # of several solutions, that of a new engine
-        energised, dead = self._energise(setpoints.closed)
-        # 3: after a tap change reuse the structure and values of the factorisation. A fresh start must not: with reuse
+        energised, dead = self._supply.of(setpoints.closed)
+        # After a tap change reuse the structure and values of the factorisation. A fresh start must not: with reuse
         # the matrix, and so the last bits of the voltages, would depend on earlier solves.
         # Set before writing: a tap written under one option is lost in a rebuild under the other.
-        context.YMatrix.SolverOptions(0 if self._fresh else 3)
+        self._calls.set_options(FULL_REBUILD if self._fresh else REUSE_FACTORS)
         self._write(setpoints, dead)
         tap = self._tap
         if self._fresh:
             # Both are needed: a flat start alone keeps the loads' admittances of the last rebuild.
             for command in self._hidden:
                 context.Text.Command(command)
-            for bank in self._banks:
-                _close_terminal(activate(context, bank))
+            self._switches.close_terminals()
             context.YMatrix.SystemYChanged(True)
             context.YMatrix.SolutionInitialized(False)
         try:
             if controls:
                 self._turned = self._reversible
                 context.Solution.ControlMode(0)  # static: controls act until they are content
-                lib.Solution_SolveSnap()
+                self._lib.Solution_SolveSnap()
                 context.Solution.ControlMode(-1)
+                converged = context.Solution.Converged()  # a checked call: raises an error of the two calls before
                 tap = self._read_controls()
             else:
-                lib.Solution_InitSnap()  # reads the shapes
-                lib.Solution_SolveNoControl()
-            converged = context.Solution.Converged()  # the checked call: raises errors of the two calls before
+                converged = self._calls.solve()
         except Exception as error:
             self.close()  # the circuit's state is unknown, so the next solve compiles it again
             raise PowerFlowError(f"OpenDSS on feeder {self.feeder.name!r}: {error.args[-1]}") from error
@@ -244,92 +246,64 @@ class OpenDSSEngine:
         return self._solution(converged, tap, energised)
 
     def _solution(self, converged: bool, tap: IntArray, energised: BoolArray | None) -> Solution:
-        v = self._voltages()
-        at_nodes = v[self._places] if self._neutrals is None else v[self._places] - v[self._neutrals]
-        v_pu = np.abs(at_nodes) * self._per_volt
+        v = self._calls.voltages()
+        v_pu = np.abs(v[self._places] if self._neutrals is None else v[self._places] - v[self._neutrals])
+        v_pu *= self._per_volt
         self._check(converged, v_pu, energised)
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        served = self._power[0].copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
+        served = self._kw.copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
         self._draws.write(served)
-        formed = {}
-        lost = None
-        if self._sums is None:
-            total = self._context.Circuit.TotalPower()
-            source_kw, source_kvar = np.float64(-total[0]), np.float64(-total[1])
-        else:
-            given, lost = self._sums.powers()
-            source_kw, source_kvar = np.float64(given.real), np.float64(given.imag)
+        source_kw, source_kvar, lost = self._balance()
+        kw, kvar = _NO_UNITS, _NO_UNITS
         if self._grid_forming_rows:
             kw, kvar = grid_forming_powers(self._context, self.feeder, self._closed)
-            formed = {"grid_forming_kw": kw, "grid_forming_kvar": kvar}
             served[self._grid_forming_rows] += kw.sum(axis=-1)
             source_kw, source_kvar = source_kw - kw.sum(), source_kvar - kvar.sum()  # OpenDSS adds up all sources
         # The balance is cheaper than summing the branches, and as exact as the solve.
-        loss_kw = served.sum() + source_kw if lost is None else np.float64(lost)
+        loss_kw = np.add.reduce(served) + source_kw if lost is None else np.float64(lost)
         if self._own and lost is None:
             loss_kw += self._own_kw()
-        return Solution(
+        return assembled(
+            Solution,
             v_pu=v_pu,
             loss_kw=loss_kw,
             source_kw=source_kw,
             source_kvar=source_kvar,
             served_kw=served,
             energised=self._all if energised is None else energised,
+            all_energised=energised is None,
             tap=tap,
             closed=self._closed,
-            currents=partial(self._flows.loading, v.copy(), tap * self._step + self._offset, self._closed),
-            **formed,
+            currents=Currents(self._flows, v.copy(), tap * self._step + self._offset, self._closed),
+            grid_forming_kw=kw,
+            grid_forming_kvar=kvar,
         )
 
-    def _energise(self, closed: BoolArray) -> tuple[BoolArray | None, IntArray]:
-        """(N) which nodes are energised, or None if all are, and the de-energised injections; cached per switch state.
-
-        An injection with any de-energised phase counts as de-energised: units are grid-following, and a three-phase
-        load drawing from floating phases would keep the power flow from converging.
-        """
-        key = closed.tobytes()
-        if key not in self._energised:
-            if len(self._energised) > 10_000:
-                self._energised.clear()
-            try:
-                alive = self.feeder.energised(closed)
-            except ValueError as error:
-                raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {error}") from error
-            rows = enumerate(self.feeder.injections)
-            dead = np.array([j for j, row in rows if not alive[list(row.nodes)].all()], dtype=np.int64)
-            self._energised[key] = None if alive.all() else alive, dead
-        return self._energised[key]
+    def _balance(self) -> tuple[np.float64, np.float64, float | None]:
+        """Power of all sources [kW, kvar], and the losses [kW] where they cannot be had from the power balance."""
+        if self._sums is None:
+            source_kw, source_kvar = self._calls.source_power()
+            return np.float64(source_kw), np.float64(source_kvar), None
+        given, lost = self._sums.powers()
+        return np.float64(given.real), np.float64(given.imag), lost
 
     def _write(self, setpoints: Setpoints, dead: IntArray) -> None:
-        np.multiply(setpoints.kw, self._sign, out=self._power[0])
-        np.multiply(setpoints.kvar, self._sign, out=self._power[1])
+        np.multiply(setpoints.kw, self._sign, out=self._kw)
+        np.multiply(setpoints.kvar, self._sign, out=self._kvar)
         if dead.size:
             self._power[:, dead] = 0.0
         if self._fresh or setpoints.tap.tobytes() != self._tap.tobytes():
             # Writing an unchanged tap would rebuild Y too; a fresh start does that anyway, and the circuit's own
             # controls leave taps that differ in the last bit.
-            for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh):
-                self._taps.write(int(r), float(1.0 + float(setpoints.tap[r]) * self._step[r] + self._offset[r]))
+            ratio = (1.0 + setpoints.tap * self._step + self._offset).tolist()
+            for r in np.flatnonzero((setpoints.tap != self._tap) | self._fresh).tolist():
+                self._taps.write(r, ratio[r])
             self._tap = setpoints.tap.astype(np.int64)  # a copy, never changed in place: solutions share it
         if setpoints.closed.tobytes() != self._closed.tobytes():
-            changed = np.flatnonzero(setpoints.closed != self._closed)
-            self._closed = setpoints.closed.copy()
-            for element in dict.fromkeys(self.feeder.switches[s].element for s in changed):
-                self._write_switch(element)
-
-    def _write_switch(self, element: str) -> None:
-        steps = [s for s, row in enumerate(self.feeder.switches) if row.element == element]
-        if element.startswith("capacitor."):
-            self._context.Capacitors.Name(element.split(".", 1)[1])
-            self._context.Capacitors.States([int(self._closed[s]) for s in steps])
-            _close_terminal(self._context.CktElement)
-            return
-        line = activate(self._context, element)
-        move = line.Close if self._closed[steps[0]] else line.Open
-        for end in self._ends.get(element, (1, 2)):
-            move(end, 0)  # all phases
+            before, self._closed = self._closed, setpoints.closed.copy()
+            self._switches.write(self._closed, before)
 
     def _read_controls(self) -> IntArray:
         """(R) taps after the circuit's own controls; capacitor states are stored."""
@@ -345,14 +319,9 @@ class OpenDSSEngine:
         self._tap, self._closed = tap, closed
         return tap
 
-    def _voltages(self) -> Any:
-        """(1 + Y) complex, ground first [V]; a view that the next rebuild of Y invalidates, so fetched every time."""
-        pointer = self._context.YMatrix.VVector()
-        return np.frombuffer(self._ffi.buffer(pointer, self._bytes), complex)
-
     def _check(self, converged: bool, v_pu: Any, energised: BoolArray | None) -> None:
         alive = v_pu if energised is None else v_pu[energised]
-        lowest, highest = alive.min(), alive.max()
+        lowest, highest = np.minimum.reduce(alive), np.maximum.reduce(alive)
         if converged and lowest >= self.floor_pu and highest <= self.ceiling_pu:  # false for NaN too
             return
         self._fresh = True
@@ -373,7 +342,7 @@ class OpenDSSEngine:
         key = closed.tobytes()
         if key in self._regular:
             return
-        if not has_solution(self._context, np.zeros(self._bytes // 16, complex)):
+        if not has_solution(self._context, np.zeros(len(self._calls.voltages()), complex)):
             self._fresh = True
             raise PowerFlowError(f"power flow of feeder {self.feeder.name!r} failed: {WHY_SINGULAR}")
         if len(self._regular) > 10_000:
@@ -386,9 +355,3 @@ class OpenDSSEngine:
         for name in self._own:
             total -= activate(self._context, name).TotalPowers()[0]  # of every terminal
         return total
-
-
-def _close_terminal(bank: Any) -> None:
-    """A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again."""
-    if bank.IsOpen(1, 0):
-        bank.Close(1, 0)

@@ -27,14 +27,17 @@ class Draws:
         contiguous = len(rows) > 0 and bool((np.diff(rows) == 2).all())
         self._keep: Any = slice(int(rows[0]), int(rows[-1]) + 1, 2) if contiguous else rows
         self._result, self._dims = self._ffi.new("double**"), self._ffi.new("int32_t[4]")
+        self._address = None  # of the result, which OpenDSS may move
 
     def write(self, served: Array) -> None:
         """Injections of the loads, as delivered [kW], into the first entries of ``served`` (J)."""
         if not self.count:
             return
         self._lib.Alt_CEBatch_Get_TotalPowers(self._result, self._dims, self._pointer[0], self._size)
-        power = np.frombuffer(self._ffi.buffer(self._result[0], 16 * self._size), float)
-        np.negative(power[self._keep], out=served[: self.count])  # OpenDSS counts power into the element
+        address = self._result[0]
+        if address != self._address:
+            self._address, self._power = address, np.frombuffer(self._ffi.buffer(address, 16 * self._size), float)
+        np.negative(self._power[self._keep], out=served[: self.count])  # OpenDSS counts power into the element
 
 
 def _enabled(context: Any, feeder: Feeder, total: int) -> Any:

@@ -35,16 +35,17 @@ class LoadJumps:
                 ends = [*refs[1:phases], refs[0] if phases > 2 else refs[-1]] if delta else [refs[-1]] * phases
                 rows += [(one, other, per_volt, *limits) for one, other in zip(refs[:phases], ends, strict=True)]
         table = np.array(rows, float).reshape(-1, 5)
-        self._one, self._other = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
-        self._per_volt, self._limits = table[:, 2], table[:, 3:].T
+        self._ends = table[:, :2].astype(np.int64).T.copy()  # (2, phases)
+        self._per_volt, self._limits = table[:, 2].copy(), table[:, 3:].T.copy()
 
     def __len__(self) -> int:
-        return len(self._one)
+        return len(self._per_volt)
 
     def are_near(self, v: Array) -> bool:
         """Whether the voltages (1 + Y), ground first [V], bring a load near a jump."""
-        v_pu = np.abs(v[self._one] - v[self._other]) * self._per_volt
-        return bool((np.abs(v_pu - self._limits) < _BAND_PU).any())
+        one, other = v.take(self._ends)
+        v_pu = np.abs(one - other) * self._per_volt
+        return bool(np.minimum.reduce(np.abs(v_pu - self._limits), axis=None) < _BAND_PU)
 
 
 def _limits(loads: Any) -> tuple[float, float]:

@@ -1,13 +1,17 @@
-"""Reads what has states: lines that open, and capacitor steps; and what protects a branch."""
+"""Reads and moves what has states: lines that open, and capacitor steps; and reads what protects a branch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from dss_marl.engines.opendss.terminals import activate, elements, openness
 from dss_marl.grid.elements import Switch
+from dss_marl.grid.state import BoolArray
 
+_BANK = "capacitor."
 _OPERABLE = ("recloser", "relay", "swtcontrol")  # a fuse is not switchable
 
 
@@ -94,3 +98,59 @@ def close_all(context: Any, switches: Iterable[Switch]) -> dict[str, list[int]]:
             element.Close(2, 0)
     context.Solution.Solve()
     return ends
+
+
+class SwitchWriter:
+    """Moves the lines and banks of a compiled circuit.
+
+    Args:
+        context: with the circuit.
+        switches: the Feeder's.
+        ends: of lines that open at one end alone, see ``close_all``.
+    """
+
+    def __init__(self, context: Any, switches: Sequence[Switch], ends: Mapping[str, list[int]]) -> None:
+        self._context, self._lib, self._ends = context, context.dss_lib, ends
+        self._elements = [row.element for row in switches]
+        self._rows: dict[str, list[int]] = {}
+        for s, row in enumerate(switches):
+            self._rows.setdefault(row.element, []).append(s)
+        self._banks = {
+            name: (name.split(".", 1)[1].encode(), context.dss_ffi.new("int32_t[]", len(rows)))
+            for name, rows in self._rows.items()
+            if name.startswith(_BANK)
+        }
+
+    def write(self, closed: BoolArray, before: BoolArray) -> None:
+        """Set the states (S) that differ from those before (S); errors show in the next checked call."""
+        changed = np.flatnonzero(closed != before).tolist()
+        for element in dict.fromkeys([self._elements[s] for s in changed]):
+            rows = self._rows[element]
+            if element in self._banks:
+                self._write_bank(element, closed[rows].tolist())
+            else:
+                self._move_line(element, bool(closed[rows[0]]))
+
+    def close_terminals(self) -> None:
+        """Close the terminals of all banks, see ``_close_terminal``."""
+        for name, _ in self._banks.values():
+            self._lib.Capacitors_Set_Name(name)
+            self._close_terminal()
+
+    def _write_bank(self, element: str, steps: list[bool]) -> None:
+        name, states = self._banks[element]
+        states[0 : len(steps)] = steps
+        self._lib.Capacitors_Set_Name(name)
+        self._lib.Capacitors_Set_States(states, len(steps))
+        self._close_terminal()
+
+    def _close_terminal(self) -> None:
+        """A CapControl opens the terminal with the last step, looks at it alone, and no state closes it again."""
+        if self._lib.CktElement_IsOpen(1, 0):
+            self._lib.CktElement_Close(1, 0)
+
+    def _move_line(self, element: str, close: bool) -> None:
+        line = activate(self._context, element)
+        move = line.Close if close else line.Open
+        for end in self._ends.get(element, (1, 2)):
+            move(end, 0)  # all phases

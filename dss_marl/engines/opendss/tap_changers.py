@@ -105,30 +105,29 @@ class TapWriter:
     """Reads and writes the ratios of the Feeder's taps in a compiled circuit."""
 
     def __init__(self, context: Any, taps: Sequence[TapChanger]) -> None:
-        self._context = context
+        self._context, self._lib = context, context.dss_lib
         place = {f"{_TRANSFORMER}{own.lower()}": i + 1 for i, own in enumerate(context.Transformers.AllNames())}
         self._windings = [_Winding(row.element, row.winding) for row in taps]
         self._index = [place.get(row.element, 0) for row in taps]  # 0: an autotransformer
 
     def write(self, row: int, ratio: float) -> None:
-        """Set the ratio of a tap."""
-        if not self._index[row]:
+        """Set the ratio of a tap; an error shows in the next checked call."""
+        index = self._index[row]
+        if not index:
             _select(self._context, self._windings[row])
             self._context.Text.Command(f"edit {quoted(self._windings[row].element)} tap={ratio!r}")
             self._context.YMatrix.SystemYChanged(True)
             return
-        transformers = self._activated(row)
-        transformers.Tap(ratio)
+        self._lib.Transformers_Set_idx(index)
+        self._lib.Transformers_Set_Wdg(self._windings[row].number)
+        self._lib.Transformers_Set_Tap(ratio)
 
     def read(self, row: int) -> float:
         """The ratio of a tap."""
         if not self._index[row]:
             _select(self._context, self._windings[row])
             return float(self._context.Properties.Value("tap"))
-        return float(self._activated(row).Tap())
-
-    def _activated(self, row: int) -> Any:
         transformers = self._context.Transformers
         transformers.Idx(self._index[row])
         transformers.Wdg(self._windings[row].number)
-        return transformers
+        return float(transformers.Tap())

@@ -38,7 +38,7 @@ class BatchStep(NamedTuple):
         rewards: (B, A).
         terminated: (B) True where a power flow failed.
         truncated: (B) True where the horizon was reached.
-        infos: (B, A) by name, as in the infos of ZoneEnv.
+        values: (B, keys, A) the numbers of the infos, in the order of ``StepInfo.keys``.
         final_observations: (B, A, n) the last observations of the copies that ended; None if none did.
     """
 
@@ -46,8 +46,15 @@ class BatchStep(NamedTuple):
     rewards: Array
     terminated: BoolArray
     truncated: BoolArray
-    infos: dict[str, Array]
+    values: Array
     final_observations: np.ndarray | None
+    keys: tuple[str, ...]
+
+    @property
+    def infos(self) -> dict[str, Array]:
+        """(B, A) by name, as in the infos of ZoneEnv; views."""
+        named = {name: self.values[:, k] for k, name in enumerate(self.keys)}
+        return {**named, "TimeLimit.truncated": np.repeat(self.truncated[:, None], self.rewards.shape[1], axis=1)}
 
 
 class BatchZoneEnv:
@@ -71,7 +78,7 @@ class BatchZoneEnv:
         masks: (B, A, M) bool, the choices that are allowed in it; None if no action is a choice.
         day: (B) their numbers.
         team_reward: (B) of the last step, whatever the ``reward_sharing``.
-        reset_infos: (B, A) by name, of each copy's last reset.
+        reset_values: (B, keys, A) the infos of each copy's last reset, in the order of ``StepInfo.keys``.
 
     Args:
         scenario: the task as data, or a Task already built.
@@ -123,13 +130,13 @@ class BatchZoneEnv:
         shape = (copies, len(self.agents), *self.observation_space.shape)
         self.observations = np.zeros(shape, np.float32)
         self.day, self.team_reward = np.full(copies, -1), np.zeros(copies)
-        self._reset_values = np.zeros((copies, len(self.step_info.keys), len(self.agents)))
+        self.reset_values = np.zeros((copies, len(self.step_info.keys), len(self.agents)))
         self.interrupted = ""
 
     @property
     def reset_infos(self) -> dict[str, Array]:
         """(B, A) by name, of each copy's last reset."""
-        return self._by_name(self._reset_values)
+        return self._by_name(self.reset_values)
 
     def state(self) -> np.ndarray:
         """(B, Z n) float32: the observations of all zones under perfect sensing, for a central critic.
@@ -213,7 +220,7 @@ class BatchZoneEnv:
             self.observations[rows] = self.observation_model.observe(rows_of(fresh, rows), rows)
         self._set_levels()
         values = self.step_info.values_at_reset(self.day, self.attack.compromised(self.now.step))
-        self._reset_values = put_rows(self._reset_values, values, which)
+        self.reset_values = put_rows(self.reset_values, values, which)
 
     def _set_levels(self) -> None:
         assert self.now is not None
@@ -278,10 +285,8 @@ class BatchZoneEnv:
             self._begin(self._drawn_next(ended))
         else:
             self._set_levels()
-        infos = self._by_name(values)
-        infos["TimeLimit.truncated"] = np.repeat(truncated[:, None], len(self.agents), axis=1)
-        final = observations if ended.any() else None
-        return BatchStep(self.observations.copy(), rewards, failed, truncated, infos, final)
+        final, keys = observations if ended.any() else None, self.step_info.keys
+        return BatchStep(self.observations.copy(), rewards, failed, truncated, values, final, keys)
 
     def _drawn_next(self, ended: BoolArray) -> dict[int, DrawnEpisode]:
         """The next episodes of the copies that ended, from their own streams."""

@@ -57,7 +57,7 @@ class Twins:
                 given = zip(self.batch.agents, self.spaces, rows[b], strict=True)
                 own = env.env.step({agent: action_in(space, row[: width(space)]) for agent, space, row in given})
                 self.compare_step(b, result, own)
-                seen = env._seen(own[0])
+                seen = env.see(own[0])
                 if own[2][self.batch.agents[0]] or own[3][self.batch.agents[0]]:
                     assert np.array_equal(result.final_observations[b], np.stack(list(seen.values())))
                     seen, infos = env.reset()

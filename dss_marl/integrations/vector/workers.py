@@ -18,7 +18,8 @@ import cloudpickle
 import numpy as np
 
 from dss_marl._plugins import file_modules
-from dss_marl.integrations.vector.copies import Block, Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
+from dss_marl.integrations.vector.batched import build_block
+from dss_marl.integrations.vector.copies import Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
 
 
 class WorkerError(RuntimeError):
@@ -75,7 +76,7 @@ def _serve(pipe: Connection, factory: bytes, n: int) -> None:
         command, args = request
         try:
             if block is None:
-                block = Block(cloudpickle.loads(factory), n)
+                block = build_block(cloudpickle.loads(factory), n)
             answer = pickle.dumps(getattr(block, command)(*args), protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             answer = pickle.dumps(Failure(error))
@@ -159,7 +160,7 @@ class _Here:
 
     def __init__(self, make_env: MakeEnv, copies: range) -> None:
         self.copies = copies
-        self._block = Block(make_env, len(copies))
+        self._block = build_block(make_env, len(copies))
 
     def send(self, command: str, *args: Any) -> None:
         self._call = (command, args)

@@ -51,10 +51,9 @@ class BatchStep(NamedTuple):
     keys: tuple[str, ...]
 
     @property
-    def infos(self) -> dict[str, Array]:
+    def infos(self) -> dict[str, np.ndarray]:
         """(B, A) by name, as in the infos of ZoneEnv; views."""
-        named = {name: self.values[:, k] for k, name in enumerate(self.keys)}
-        return {**named, "TimeLimit.truncated": np.repeat(self.truncated[:, None], self.rewards.shape[1], axis=1)}
+        return named(self.keys, self.values, self.truncated)
 
 
 class BatchZoneEnv:
@@ -74,6 +73,8 @@ class BatchZoneEnv:
         now: (B, ...) the coming interval with the devices held; None before the first reset.
         before, after: (B, ...) the states around the last step; None after a reset of all. Rows of copies that ended in
             the last step are without meaning.
+        reached: (B, ...) the interval after the last step, of the old episode where a copy ended; None before a step.
+        terms: (B, K, Z) weighted reward terms, then costs, of all zones in the last step; 0 where a power flow failed.
         observations: (B, A, n) of the coming interval.
         masks: (B, A, M) bool, the choices that are allowed in it; None if no action is a choice.
         day: (B) their numbers.
@@ -125,6 +126,8 @@ class BatchZoneEnv:
         self.now: GridState | None = None
         self.before: GridState | None = None
         self.after: GridState | None = None
+        self.reached: GridState | None = None
+        self.terms = np.zeros((copies, len(task.rewards) + len(task.costs), len(task.zones)))
         self.levels: Levels | None = None
         self.masks: BoolArray | None = None
         shape = (copies, len(self.agents), *self.observation_space.shape)
@@ -134,9 +137,9 @@ class BatchZoneEnv:
         self.interrupted = ""
 
     @property
-    def reset_infos(self) -> dict[str, Array]:
+    def reset_infos(self) -> dict[str, np.ndarray]:
         """(B, A) by name, of each copy's last reset."""
-        return self._by_name(self.reset_values)
+        return named(self.step_info.keys, self.reset_values, np.zeros(self.copies, bool))
 
     def state(self) -> np.ndarray:
         """(B, Z n) float32: the observations of all zones under perfect sensing, for a central critic.
@@ -152,7 +155,7 @@ class BatchZoneEnv:
 
     def reset(
         self, seed: int | Sequence[int | None] | None = None, options: Options | Sequence[Options] = None
-    ) -> tuple[np.ndarray, dict[str, Array]]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Start an episode in every copy: observations (B, A, n), and infos (B, A) by name.
 
         Args:
@@ -276,9 +279,11 @@ class BatchZoneEnv:
                 np.where(failed, -scenario.failure_penalty, team),
             )
             values = put_rows(values, self.step_info.values_of_failure(self.day, request), failed)
+            terms = put_rows(terms, 0.0, failed)
             observations = put_rows(observations, self.observations, failed)
         truncated = simulator.running & (coming.step >= scenario.steps)
         self.before, self.after, self.now = now, after, coming
+        self.reached, self.terms = coming, terms
         self.observations, self.team_reward = observations, team
         ended = failed | truncated
         if ended.any():
@@ -292,10 +297,6 @@ class BatchZoneEnv:
         """The next episodes of the copies that ended, from their own streams."""
         rows = np.flatnonzero(ended).tolist()
         return {b: draw_episode(self.task, self.days, self.rngs[b], None) for b in rows}
-
-    def _by_name(self, values: Array) -> dict[str, Array]:
-        """(B, A) by name, of (B, keys, A)."""
-        return {name: values[:, k] for k, name in enumerate(self.step_info.keys)}
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -325,3 +326,9 @@ class BatchZoneEnv:
 def copy_seeds(seed: int | None, n: int) -> list[int]:
     """Seeds of n independent random streams; the seed of copy k does not depend on their number."""
     return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
+
+
+def named(keys: Sequence[str], values: Array, truncated: BoolArray) -> dict[str, np.ndarray]:
+    """(B, A) by name, views of (B, keys, A); and whether the time limit was reached, (B)."""
+    flags = np.repeat(truncated[:, None], values.shape[-1], axis=1)
+    return {**{name: values[:, k] for k, name in enumerate(keys)}, "TimeLimit.truncated": flags}

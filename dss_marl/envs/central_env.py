@@ -16,7 +16,7 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.mdp.actions import BoxEncoding, MultiDiscreteEncoding, encoding_kind
-from dss_marl.mdp.rewards import Term
+from dss_marl.mdp.scaled_terms import Term
 from dss_marl.zones import over_zones
 
 _NOT_SUMMED = ("failed", "day", "TimeLimit.truncated")  # alike for all agents

@@ -28,7 +28,8 @@ from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.observations import Observer
 from dss_marl.mdp.reward_model import RewardModel
-from dss_marl.mdp.rewards import Term, cost_channel, reward_term
+from dss_marl.mdp.rewards import cost_channel, reward_term
+from dss_marl.mdp.scaled_terms import Term
 from dss_marl.profiles import Profiles
 from dss_marl.zones import Zone, build_zones, feeder_graph, partition, stack
 

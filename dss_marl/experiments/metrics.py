@@ -12,7 +12,8 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
-from dss_marl.mdp.rewards import estimate_off, unserved_kwh
+from dss_marl.mdp.quantities import estimate_off
+from dss_marl.mdp.rewards import unserved_kwh
 from dss_marl.zones import over_zones
 
 # name: (unit, heading, True if more is better)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ class SparseProduct:
         start = np.zeros(m, self._values.dtype) if onto is None else onto
         if csr_matvec is None:
             matrix = csr_array((self._values, self._indices, self._indptr), shape=self.shape)
-            return start + (matrix @ x.reshape(-1, n).T).T.reshape(*x.shape[:-1], m)
+            return start + (matrix @ x.reshape(math.prod(x.shape[:-1]), n).T).T.reshape(*x.shape[:-1], m)
         if x.ndim == 1:
             y = start if onto is None else start.copy()
             csr_matvec(m, n, self._indptr, self._indices, self._values, x, y)
             return y
-        columns = np.ascontiguousarray(x.reshape(-1, n).T)
+        columns = np.ascontiguousarray(x.reshape(math.prod(x.shape[:-1]), n).T)
         sums = np.repeat(start[:, None], columns.shape[1], axis=1)
         csr_matvecs(m, n, columns.shape[1], self._indptr, self._indices, self._values, columns.ravel(), sums.ravel())
         return sums.T.reshape(*x.shape[:-1], m)

@@ -87,6 +87,13 @@ class Solution:
         return self.v_pu if self.all_energised else np.where(self.energised, self.v_pu, 1.0)
 
     @cached_property
+    def v_scaled(self) -> Array:
+        """(..., N) ``v_alive`` as observed: 0 at 1 pu, -1 and 1 at V_LOW and V_HIGH."""
+        scaled = self.v_alive - 1
+        scaled *= 20
+        return scaled
+
+    @cached_property
     def excursion(self) -> Array:
         """(..., N) how far each energised voltage lies outside V_LOW to V_HIGH [pu], >= 0."""
         v = self.v_alive

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dss_marl._plugins import imported_function
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, GridState, IntArray
+from dss_marl.mdp.linear_features import Function, LinearColumns, Rows, each, linear, total
 from dss_marl.zones import ROW_KINDS, Zone, zone_batched
-
-Function = Callable[[Zone, GridState], Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Feature:
         low, high: range that the numbers are clipped to.
         per: "", or what has one entry each: a kind of zones.ROW_KINDS, kinds (of device), names (of the
             agents) or hours (of the forecast).
+        constant: True if the numbers depend on the zone alone; they are then computed once.
     """
 
     function: Function
@@ -36,16 +37,19 @@ class Feature:
     low: float
     high: float
     per: str = ""
+    constant: bool = False
 
 
 KNOWN: dict[str, Feature] = {}
 
 
-def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str = "") -> Callable[[Function], Function]:
+def feature(
+    labels: Sequence[str], unit: str, low: float, high: float, per: str = "", constant: bool = False
+) -> Callable[[Function], Function]:
     """Register a function as a feature under its name; see Feature. Also for user code, imported before use."""
 
     def register(function: Function) -> Function:
-        KNOWN[function.__name__] = Feature(function, tuple(labels), unit, low, high, per)
+        KNOWN[function.__name__] = Feature(function, tuple(labels), unit, low, high, per, constant)
         return function
 
     return register
@@ -55,92 +59,92 @@ def feature(labels: Sequence[str], unit: str, low: float, high: float, per: str 
 @zone_batched
 def zone_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 3) lowest, mean and highest voltage of the zone's scored nodes; a de-energised one counts as 1 pu."""
-    v = (state.solution.v_alive - 1) * 20
-    low, mean, high = zone.lowest(v), zone.mean(v), zone.highest(v)
+    v = zone.scored(state.solution.v_scaled)
+    low = zone.reduced(np.minimum, v)
     columns = np.empty((*low.shape, 3))
-    columns[..., 0], columns[..., 1], columns[..., 2] = low, mean, high
+    columns[..., 0], columns[..., 2] = low, zone.reduced(np.maximum, v)
+    columns[..., 1] = zone.reduced(np.add, v) / zone.sizes
     return columns
 
 
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
-@zone_batched
-def unit_voltage(zone: Zone, state: GridState) -> Array:
+@linear("v_scaled")
+def unit_voltage(zone: Zone, state: GridState) -> Rows:
     """(..., u) mean voltage of the phases that each unit connects to; a de-energised one counts as 1 pu."""
-    off = (state.solution.v_alive - 1) * 20
-    return np.add.reduce(off[..., zone.unit_nodes] * zone.unit_node_weight, axis=-1)
+    return Rows(zone.unit_nodes, zone.unit_node_weight)
 
 
 @feature(["metered voltage at"], "(v_pu - 1) * 20", -5, 5, per="meters")
-@zone_batched
-def meters(zone: Zone, state: GridState) -> Array:
+@linear("v_scaled")
+def meters(zone: Zone, state: GridState) -> Rows:
     """(..., v) voltage of the zone's metered nodes (see device kind estimator); 1 pu if de-energised."""
-    return _rows((state.solution.v_alive - 1) * 20, zone.meters, zone.meter_weight)
+    return each(zone.meters, zone.meter_weight)
 
 
 @feature(["available PV power at"], "kW available / kW rated", 0, 1.2, per="pv_units")
-@zone_batched
-def pv_available(zone: Zone, state: GridState) -> Array:
+@linear("available")
+def pv_available(zone: Zone, state: GridState) -> Rows:
     """(..., p) available power of each PV unit over its rating."""
-    return _rows(state.forecast[..., 0, :], zone.pv_units, zone.pv_unit_weight / zone.pv_unit_kw)
+    return each(zone.pv_units, zone.pv_unit_weight / zone.pv_unit_kw)
 
 
 @feature(["power of"], "kW / kW rated", -1.5, 1.5, per="units")
-@zone_batched
-def unit_power(zone: Zone, state: GridState) -> Array:
+@linear("kw")
+def unit_power(zone: Zone, state: GridState) -> Rows:
     """(..., u) active power injected by each unit over its rating."""
-    return _rows(state.setpoints.kw, zone.units, zone.unit_weight / zone.unit_kw)
+    return each(zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["reactive power of"], "kvar / kW rated", -2, 2, per="units")
-@zone_batched
-def unit_kvar(zone: Zone, state: GridState) -> Array:
+@linear("kvar")
+def unit_kvar(zone: Zone, state: GridState) -> Rows:
     """(..., u) reactive power injected by each unit over its rated active power."""
-    return _rows(state.setpoints.kvar, zone.units, zone.unit_weight / zone.unit_kw)
+    return each(zone.units, zone.unit_weight / zone.unit_kw)
 
 
 @feature(["load of the zone"], "kW / 100", 0, 50)
-@zone_batched
-def load(zone: Zone, state: GridState) -> Array:
+@linear("available")
+def load(zone: Zone, state: GridState) -> Rows:
     """(..., 1) uncontrolled load of the zone."""
-    return -_rows(state.forecast[..., 0, :], zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
+    return total(zone.loads, -zone.load_weight / 100)
 
 
 @feature(["net power of the zone"], "kW / 100", -50, 50)
-@zone_batched
-def zone_power(zone: Zone, state: GridState) -> Array:
+@linear("served_kw")
+def zone_power(zone: Zone, state: GridState) -> Rows:
     """(..., 1) net injection of the zone's loads and units, as delivered; negative when drawing."""
-    served = state.solution.served_kw
-    loads = _rows(served, zone.loads, zone.load_weight / 100).sum(-1, keepdims=True)
-    return loads + _rows(served, zone.units, zone.unit_weight / 100).sum(-1, keepdims=True)
+    injections = np.concatenate([zone.loads, zone.units], axis=-1)
+    return total(injections, np.concatenate([zone.load_weight, zone.unit_weight], axis=-1) / 100)
 
 
 @feature(["loading of"], "current / rated", 0, 5, per="borders")
-@zone_batched
-def border_loading(zone: Zone, state: GridState) -> Array:
+@linear("loading")
+def border_loading(zone: Zone, state: GridState) -> Rows:
     """(..., b) loading of the branches to other zones; 0 if a branch has no rating."""
-    return _rows(state.solution.loading, zone.borders, zone.border_weight)
+    return each(zone.borders, zone.border_weight)
 
 
 @feature(["load forecast of the zone"], "kW / 100", 0, 50, per="hours")
-@zone_batched
-def load_forecast(zone: Zone, state: GridState) -> Array:
+@linear("forecast")
+def load_forecast(zone: Zone, state: GridState) -> Rows:
     """(..., H) forecast of the uncontrolled load of the zone, starting with this interval."""
-    return -_summed(state.forecast, zone.loads, zone.load_weight / 100)
+    return _hourly(zone.loads, -zone.load_weight / 100, state)
 
 
 @feature(["PV forecast of the zone"], "kW available / kW rated", 0, 1.2, per="hours")
-@zone_batched
-def pv_forecast(zone: Zone, state: GridState) -> Array:
+@linear("forecast")
+def pv_forecast(zone: Zone, state: GridState) -> Rows:
     """(..., H) forecast of the zone's available PV power over its PV rating, starting with this interval."""
     rated = (zone.pv_unit_weight * zone.pv_unit_kw).sum(-1, keepdims=True)
-    return _summed(state.forecast, zone.pv_units, zone.pv_unit_weight / np.maximum(rated, 1e-9))
+    return _hourly(zone.pv_units, zone.pv_unit_weight / np.maximum(rated, 1e-9), state)
 
 
 @feature(["price forecast"], "10 / kWh", 0, 20, per="hours")
-@zone_batched
-def price_forecast(zone: Zone, state: GridState) -> Array:
+@linear("price")
+def price_forecast(zone: Zone, state: GridState) -> Rows:
     """(..., H) price of energy in the coming intervals, starting with this one; equal for all zones."""
-    return _for_each(zone, state.price * 10)
+    hours = np.arange(state.price.shape[-1])
+    return each(np.broadcast_to(hours, (*zone.index.shape, len(hours))), np.array(10.0))
 
 
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
@@ -156,31 +160,31 @@ def time_of_day(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["tap of"], "positions / 8", -4, 4, per="taps")
-@zone_batched
-def tap_position(zone: Zone, state: GridState) -> Array:
+@linear("tap")
+def tap_position(zone: Zone, state: GridState) -> Rows:
     """(..., r) tap positions."""
-    return _rows(state.setpoints.tap, zone.taps, zone.tap_weight / 8)
+    return each(zone.taps, zone.tap_weight / 8)
 
 
 @feature(["voltage regulated by"], "(v_pu - 1) * 20", -5, 5, per="taps")
-@zone_batched
-def tap_voltage(zone: Zone, state: GridState) -> Array:
+@linear("v_scaled")
+def tap_voltage(zone: Zone, state: GridState) -> Rows:
     """(..., r) regulated voltage of each regulator, at its first phase."""
-    return _rows((state.solution.v_alive - 1) * 20, zone.tap_nodes, zone.tap_weight)
+    return each(zone.tap_nodes, zone.tap_weight)
 
 
 @feature(["in service:"], "0 or 1", 0, 1, per="capacitors")
-@zone_batched
-def capacitor_closed(zone: Zone, state: GridState) -> Array:
+@linear("closed")
+def capacitor_closed(zone: Zone, state: GridState) -> Rows:
     """(..., c) which capacitor steps are in service."""
-    return _rows(state.setpoints.closed, zone.capacitors, zone.capacitor_weight)
+    return each(zone.capacitors, zone.capacitor_weight)
 
 
 @feature(["closed:"], "0 or 1", 0, 1, per="switches")
-@zone_batched
-def switch_closed(zone: Zone, state: GridState) -> Array:
+@linear("closed")
+def switch_closed(zone: Zone, state: GridState) -> Rows:
     """(..., s) which of the zone's switches are closed."""
-    return _rows(state.setpoints.closed, zone.switches, zone.switch_weight)
+    return each(zone.switches, zone.switch_weight)
 
 
 @feature(["share of nodes energised"], "1", 0, 1)
@@ -194,7 +198,7 @@ def energised_share(zone: Zone, state: GridState) -> Array:
 @zone_batched
 def feeder_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 2) lowest and highest energised voltage of the whole feeder; requires communication."""
-    v = (state.solution.v_alive - 1) * 20
+    v = state.solution.v_scaled
     return _for_each(zone, np.stack([v.min(-1), v.max(-1)], axis=-1))
 
 
@@ -206,34 +210,34 @@ def feeder_import(zone: Zone, state: GridState) -> Array:
 
 
 @feature(["telemetry of"], "as the device reports it", -2, 2, per="telemetry")
-@zone_batched
-def telemetry(zone: Zone, state: GridState) -> Array:
+@linear("telemetry")
+def telemetry(zone: Zone, state: GridState) -> Rows:
     """(..., m) telemetry of the agent's devices, for example state of charge or time until departure."""
-    return _rows(state.telemetry, zone.telemetry, zone.telemetry_weight)
+    return each(zone.telemetry, zone.telemetry_weight)
 
 
 @feature(["last action of"], "1", -1, 1, per="actions")
-@zone_batched
-def last_action(zone: Zone, state: GridState) -> Array:
+@linear("action")
+def last_action(zone: Zone, state: GridState) -> Rows:
     """(..., w) the agent's action in the previous interval."""
-    return _rows(state.action, zone.actions, zone.action_weight)
+    return each(zone.actions, zone.action_weight)
 
 
-@feature(["has action"], "0 or 1", 0, 1, per="actions")
+@feature(["has action"], "0 or 1", 0, 1, per="actions", constant=True)
 @zone_batched
 def has_action(zone: Zone, state: GridState) -> Array:
     """(..., w) 1 for action entries that control a device, 0 for padding."""
     return zone.action_weight
 
 
-@feature(["has kind"], "0 or 1", 0, 1, per="kinds")
+@feature(["has kind"], "0 or 1", 0, 1, per="kinds", constant=True)
 @zone_batched
 def device_kind(zone: Zone, state: GridState) -> Array:
     """(..., k) which kinds of device the agent has: one, or several for the agent of a whole zone."""
     return zone.kinds
 
 
-@feature(["is"], "0 or 1", 0, 1, per="names")
+@feature(["is"], "0 or 1", 0, 1, per="names", constant=True)
 @zone_batched
 def identity(zone: Zone, state: GridState) -> Array:
     """(..., A) one-hot agent identity, which lets a shared policy distinguish agents."""
@@ -245,17 +249,10 @@ def _for_each(zone: Zone, x: Array) -> Array:
     return x[..., None, :] if zone.index.ndim else x
 
 
-def _rows(x: Any, index: Any, weight: Array) -> Array:
-    if not x.shape[-1]:
-        return np.zeros((*x.shape[:-1], *index.shape))
-    return x[..., index] * weight
-
-
-def _summed(x: Array, index: Any, weight: Array) -> Array:
-    """(..., H) or (..., Z, H) weighted sums over the rows of (..., H, J)."""
-    if not index.shape[-1]:
-        return np.zeros((*x.shape[:-2], *index.shape[:-1], x.shape[-2]))
-    return np.moveaxis((x[..., index] * weight).sum(-1), x.ndim - 2, -1)
+def _hourly(index: IntArray, weight: Array, state: GridState) -> Rows:
+    """Sums over rows (..., n) of the injections, in each interval of the forecast; see ARRAYS."""
+    hours, width = state.forecast.shape[-2:]
+    return Rows(index[..., None, :] + width * np.arange(hours)[:, None], weight[..., None, :])
 
 
 def named_feature(name: str) -> Feature:
@@ -284,6 +281,7 @@ class Observer:
         zones, stacked: the zones individually and all as one.
         widths: columns of each feature.
         low, high: (n) ranges.
+        sample: a state of the right shapes.
     """
 
     features: tuple[Feature, ...]
@@ -292,6 +290,7 @@ class Observer:
     widths: tuple[int, ...]
     low: Array
     high: Array
+    sample: GridState
 
     @classmethod
     def build(cls, names: Sequence[str], zones: tuple[Zone, ...], stacked: Zone, sample: GridState) -> Observer:
@@ -313,21 +312,29 @@ class Observer:
             widths.append(max(len(v) for v in values))
         low = np.concatenate([np.full(w, min(f.low, 0.0)) for f, w in zip(features, widths, strict=True)])
         high = np.concatenate([np.full(w, max(f.high, 0.0)) for f, w in zip(features, widths, strict=True)])
-        return cls(features, zones, stacked, tuple(widths), low, high)
+        return cls(features, zones, stacked, tuple(widths), low, high, sample)
+
+    @cached_property
+    def _linear_columns(self) -> LinearColumns:
+        functions, constant = [one.function for one in self.features], [one.constant for one in self.features]
+        return LinearColumns(functions, constant, self.widths, self.stacked, self.sample)
+
+    @cached_property
+    def _others(self) -> list[tuple[Function, slice]]:
+        """The features that are functions of the state, with their columns."""
+        ends = np.cumsum(self.widths).tolist()
+        others = self._linear_columns.others
+        return [(self.features[k].function, slice(ends[k] - self.widths[k], ends[k])) for k in others]
 
     def observe(self, state: GridState) -> np.ndarray:
         """(..., Z, n) float32, inside the range."""
-        rows = np.empty((*state.solution.v_pu.shape[:-1], len(self.zones), len(self.low)))
-        start = 0
-        for one, width in zip(self.features, self.widths, strict=True):
-            if getattr(one.function, "zone_batched", False):
-                rows[..., start : start + width] = one.function(self.stacked, state)
+        rows = self._linear_columns(state)
+        for function, columns in self._others:
+            if getattr(function, "zone_batched", False):
+                rows[..., columns] = function(self.stacked, state)
             else:
-                own = rows[..., start : start + width]
-                own[...] = 0.0
                 for z, zone in enumerate(self.zones):
-                    _write(own[..., z, :], one.function(zone, state), one.function.__name__)
-            start += width
+                    _write(rows[..., z, columns], function(zone, state), function.__name__)
         np.maximum(rows, self.low, out=rows)
         np.minimum(rows, self.high, out=rows)
         return rows.astype(np.float32)

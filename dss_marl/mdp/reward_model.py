@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
-from dss_marl.mdp.rewards import Term, violating_share, voltage_violation
+from dss_marl.mdp.rewards import violating_share, voltage_violation
+from dss_marl.mdp.scaled_terms import ScaledTerms, Term
 from dss_marl.zones import Zone, over_zones
 
 NEAR = 0.002  # excursion over which a planner spreads the price of leaving the band [pu]
@@ -35,13 +36,19 @@ class RewardModel:
 
     def zone_terms(self, before: GridState, after: GridState) -> Array:
         """(..., K, Z) weighted reward terms, then costs, of all zones."""
+        scaled, others = self._evaluators
+        values = scaled(before, after)
+        for row, weight, term in others:
+            values[..., row, :] = over_zones(term, self.zones, self.all_zones, before, after)
+            values[..., row, :] *= weight
+        return values
+
+    @cached_property
+    def _evaluators(self) -> tuple[ScaledTerms, list[tuple[int, float, Term]]]:
+        """The terms and costs that are scaled quantities, and the others: row, weight, function."""
         weighted = [*self.rewards.values(), *((1.0, cost) for cost in self.costs.values())]
-        batch = after.solution.v_pu.shape[:-1]
-        values = np.zeros((len(weighted), *batch, len(self.zones)))
-        for row, (weight, term) in enumerate(weighted):
-            values[row] = over_zones(term, self.zones, self.all_zones, before, after)
-            values[row] *= weight
-        return np.moveaxis(values, 0, -2) if batch else values
+        scaled = ScaledTerms(weighted, self.all_zones)
+        return scaled, [(row, *weighted[row]) for row in scaled.others]
 
     def rewards_of(self, zones: Sequence[Zone], stacked: Zone, before: GridState, after: GridState) -> Array:
         """(..., Z) sum of the weighted reward terms of each of some zones, which need not be the task's.

@@ -6,22 +6,21 @@ A term is the contribution (...) of one zone: the team reward is the weighted su
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from dss_marl._plugins import imported_function
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.mdp import quantities
+from dss_marl.mdp.quantities import estimate_off
+from dss_marl.mdp.scaled_terms import Scale, Term, scaled
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.zones import Zone, zone_batched
 
-Term = Callable[[Zone, GridState, GridState], Any]
 _ARGUMENTS = ("zone", "before", "after")
 
 
-@zone_batched
-def voltage_violation(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.excursion_pu)
+def voltage_violation(zone: Zone) -> Scale:
     """Excursion outside 0.95 to 1.05 pu, negated: the zone's share of the mean over the feeder's scored nodes [pu].
 
     The band is ANSI C84.1 range A. A de-energised node does not count.
@@ -33,67 +32,65 @@ def voltage_violation(zone: Zone, before: GridState, after: GridState) -> Array:
     Returns:
         (...), <= 0.
     """
-    return -zone.total(after.solution.excursion) / zone.n_scored_nodes
+    return Scale(over=zone.n_scored_nodes, times=-1)
 
 
-@zone_batched
-def voltage_deviation(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.squared_deviation_pu2)
+def voltage_deviation(zone: Zone) -> Scale:
     """Squared distance from 1 pu, negated: the zone's share of the mean over the scored nodes [pu^2]."""
-    return -zone.total((after.solution.v_alive - 1) ** 2) / zone.n_scored_nodes
+    return Scale(over=zone.n_scored_nodes, times=-1)
 
 
-@zone_batched
-def violating_share(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.nodes_outside)
+def violating_share(zone: Zone) -> Scale:
     """Share of the feeder's scored nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1]."""
-    return -zone.total((after.solution.excursion > 0).astype(float)) / zone.n_scored_nodes
+    return Scale(over=zone.n_scored_nodes, times=-1)
 
 
-@zone_batched
-def loss(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.loss_kw)
+def loss(zone: Zone) -> Scale:
     """The feeder's losses, negated and split evenly, since a current causes losses outside its zone [MW]."""
-    return -_same_for_all(zone, after.solution.loss_kw) / (1000 * zone.count)
+    return Scale(over=1000 * zone.count, times=-1)
 
 
-@zone_batched
-def tap_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.taps_moved)
+def tap_moves(zone: Zone) -> Scale:
     """Tap moves of the zone's regulators, negated [moves]."""
-    moves = np.abs(after.setpoints.tap - before.setpoints.tap)
-    return -_taken(moves, zone.taps, zone.tap_weight)
+    return Scale(times=-1)
 
 
-@zone_batched
-def capacitor_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.banks_moved)
+def capacitor_moves(zone: Zone) -> Scale:
     """Switching operations of the zone's capacitor steps, negated [operations]."""
-    return -_taken(after.setpoints.closed != before.setpoints.closed, zone.capacitors, zone.capacitor_weight)
+    return Scale(times=-1)
 
 
-@zone_batched
-def switch_moves(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.switches_moved)
+def switch_moves(zone: Zone) -> Scale:
     """Operations of the zone's switches, negated [operations]."""
-    return -_taken(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
+    return Scale(times=-1)
 
 
-@zone_batched
-def curtailment(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.curtailed_kwh)
+def curtailment(zone: Zone) -> Scale:
     """Curtailed PV energy of the zone's inverters, negated [MWh]."""
-    lost = after.forecast[..., 0, :] - after.setpoints.kw
-    return -_taken(lost, zone.pv_units, zone.pv_unit_weight) * after.dt_h / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def reactive_power(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.kvar_magnitude)
+def reactive_power(zone: Zone) -> Scale:
     """Absolute reactive power of the zone's inverters, negated [Mvar]; a simple proxy for losses."""
-    return -_taken(np.abs(after.setpoints.kvar), zone.pv_units, zone.pv_unit_weight) / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def energy_cost(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.import_price)
+def energy_cost(zone: Zone) -> Scale:
     """Cost of the feeder's import, negated and split evenly over zones [currency]; export earns the same price."""
-    return -_same_for_all(zone, after.solution.source_kw * after.price[..., 0]) * after.dt_h / zone.count
+    return Scale(over=zone.count, times=-1)
 
 
-@zone_batched
-def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.price_beyond_load)
+def excess_cost(zone: Zone) -> Scale:
     """``energy_cost`` minus the cost of loads at 1 pu and full PV power, which no control can change [currency].
 
     The remainder comes from losses, voltage dependence of loads, PV curtailment, and charging and discharging.
@@ -101,124 +98,103 @@ def excess_cost(zone: Zone, before: GridState, after: GridState) -> Array:
     Returns:
         (...), > 0 if control saves more than the losses cost.
     """
-    beyond_kw = after.solution.source_kw + after.forecast[..., 0, :].sum(-1)
-    return -_same_for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h / zone.count
+    return Scale(over=zone.count, times=-1)
 
 
-@zone_batched
-def unserved(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.unserved_kwh)
+def unserved(zone: Zone) -> Scale:
     """Unserved energy of the zone's loads and devices, weighted by priority, negated [MWh].
 
     A load is unserved while it is de-energised; its priority is 1 unless the scenario has ``priorities``. A device (EV,
     flexible load) counts with the energy that it owed and did not deliver, see DeviceGroup.unmet_kwh.
     """
-    if after.solution.energised.all():
-        return unserved_device_energy(zone, before, after)
-    unserved_kw = _unserved_kw(after)
-    weight = zone.load_weight * zone.load_priority
-    return -(_taken(unserved_kw, zone.loads, weight) * after.dt_h + _owed(zone, after)) / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def unserved_device_energy(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.owed_kwh)
+def unserved_device_energy(zone: Zone) -> Scale:
     """Energy that the zone's devices owed and did not deliver, weighted by priority, negated [MWh]."""
-    return -_owed(zone, after) / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def battery_use(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.throughput_kwh)
+def battery_use(zone: Zone) -> Scale:
     """Energy throughput of the zone's units other than PV units, in both directions, negated: battery wear [MWh]."""
-    through = np.abs(after.setpoints.kw)
-    pv_kw = _taken(through, zone.pv_units, zone.pv_unit_weight)
-    return -(_taken(through, zone.units, zone.unit_weight) - pv_kw) * after.dt_h / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def generation(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.generated_kwh)
+def generation(zone: Zone) -> Scale:
     """Energy fed in by the zone's units other than PV units, negated: fuel, or import from other feeders [MWh].
 
     A grid-forming unit counts with the power that its island draws.
     """
-    given = np.maximum(after.solution.served_kw, 0.0)
-    pv_kw = _taken(given, zone.pv_units, zone.pv_unit_weight)
-    return -(_taken(given, zone.units, zone.unit_weight) - pv_kw) * after.dt_h / 1000
+    return Scale(over=1000, times=-1)
 
 
-@zone_batched
-def estimation_error(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.estimate_error_pu)
+def estimation_error(zone: Zone) -> Scale:
     """Absolute error of the zone's voltage estimates, negated: its share of the mean over estimated nodes [pu].
 
     An estimate refers to the observed state, ``before``: measurements and true voltages then belong to one instant,
     while the circuit's own controls may move taps until ``after``. A de-energised node does not count.
     """
-    return -_weighted(np.abs(estimate_off(zone, before, after)), zone) / max(zone.all_estimated, 1)
+    return Scale(over=max(zone.all_estimated, 1), times=-1)
 
 
-def estimate_off(zone: Zone, before: GridState, after: GridState) -> Array:
-    """(..., e) estimated minus true voltage at the zone's estimated nodes [pu]; 0 where padded or de-energised."""
-    if not zone.estimated.shape[-1]:
-        return np.zeros((*before.solution.v_pu.shape[:-1], *zone.estimated.shape))
-    alive = before.solution.energised[..., zone.estimated] * zone.estimate_weight
-    return (after.device_state[..., zone.estimates] - before.solution.v_pu[..., zone.estimated]) * alive
-
-
-@zone_batched
-def stored_energy(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.stored_change_kwh)
+def stored_energy(zone: Zone) -> Scale:
     """Change of the energy stored in the zone [MWh]; deferred energy of flexible loads counts as discharged.
 
     Its sum over an episode is the change until the end, so that emptying the storage before midnight earns nothing.
     """
-    if not after.stored_kwh.shape[-1]:
-        return _taken(after.stored_kwh, zone.devices, zone.device_weight)
-    return _taken(after.stored_kwh - before.stored_kwh, zone.devices, zone.device_weight) / 1000
+    return Scale(over=1000)
 
 
-@zone_batched
-def import_excess(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.import_above_limit_kwh)
+def import_excess(zone: Zone) -> Scale:
     """Energy drawn above the feeder's import limit, negated and split evenly over zones [MWh].
 
     Each excess is priced, rather than the highest quarter of an hour of a month, so that the reward of a step depends
     neither on the peak so far nor on earlier actions.
     """
-    beyond = np.maximum(after.solution.source_kw - after.import_limit_kw, 0.0)
-    return -_same_for_all(zone, beyond) * after.dt_h / (1000 * zone.count)
+    return Scale(over=1000 * zone.count, times=-1)
 
 
-@zone_batched
-def overload(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.highest_overload)
+def overload(zone: Zone) -> Scale:
     """Highest overload of a line or transformer of the feeder, negated and split evenly over zones [1]."""
-    return -thermal_overload(zone, before, after) / zone.count
+    return Scale(over=zone.count, times=-1)
 
 
-@zone_batched
-def voltage_violation_sum(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.excursion_pu)
+def voltage_violation_sum(zone: Zone) -> Scale:
     """Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's scored nodes [pu], >= 0."""
-    return zone.total(after.solution.excursion)
+    return Scale()
 
 
-@zone_batched
-def thermal_overload(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.highest_overload)
+def thermal_overload(zone: Zone) -> Scale:
     """Cost: highest loading in excess of 1 on the feeder [1], >= 0; equal for all zones."""
-    return _same_for_all(zone, np.maximum(after.solution.loading.max(-1) - 1.0, 0.0))
+    return Scale()
 
 
-@zone_batched
-def operations(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.taps_moved, quantities.banks_moved, quantities.switches_moved)
+def operations(zone: Zone) -> Scale:
     """Cost: tap moves and switching operations in the zone, >= 0."""
-    moves = tap_moves(zone, before, after) + capacitor_moves(zone, before, after)
-    return -moves - switch_moves(zone, before, after)
+    return Scale()
 
 
-@zone_batched
-def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.unserved_kwh)
+def unserved_kwh(zone: Zone) -> Scale:
     """Cost: unserved energy of the zone's loads and devices, weighted by priority [kWh], >= 0."""
-    return -unserved(zone, before, after) * 1000
+    return Scale(over=1000, times=1000)
 
 
-@zone_batched
-def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+@scaled(quantities.curtailed_kwh)
+def curtailed_kwh(zone: Zone) -> Scale:
     """Cost: curtailed PV energy [kWh], >= 0."""
-    return -curtailment(zone, before, after) * 1000
+    return Scale(over=1000, times=1000)
 
 
 @zone_batched
@@ -291,28 +267,6 @@ def cost_channel(name: str) -> Term:
     return COSTS.get(name) or imported_function(name, "cost", COSTS, _ARGUMENTS)
 
 
-def _same_for_all(zone: Zone, x: Any) -> Any:
-    """A value of the whole feeder, with a zone axis to broadcast along for all zones as one."""
-    return np.asarray(x)[..., None] if zone.index.ndim else x
-
-
-def _unserved_kw(after: GridState) -> Array:
-    """(..., J) power that de-energised loads would draw [kW]; shedding by a device is counted by that device."""
-    wanted, served = np.minimum(after.setpoints.kw, 0.0), after.solution.served_kw
-    return np.where(served > 1e-3 * wanted, -wanted, 0.0)  # both are negative: the load draws practically nothing
-
-
-def _owed(zone: Zone, after: GridState) -> Array:
-    return _taken(after.unmet_kwh, zone.devices, zone.device_weight)
-
-
 def _weighted(x: Array, zone: Zone) -> Array:
     """(...) or (..., Z) sum of (..., e) over the zone's estimated nodes."""
     return np.add.reduce(x * zone.estimate_weight, axis=-1)
-
-
-def _taken(x: Array, index: Any, weight: Array) -> Array:
-    """(...) or (..., Z) weighted sum of the entries; zero if the feeder has none."""
-    if not x.any():  # as for most taps and switches in most steps, or without any entries
-        return np.zeros((*x.shape[:-1], *index.shape[:-1]))
-    return np.add.reduce(x[..., index] * weight, axis=-1)

@@ -107,29 +107,34 @@ class Zone:
 
     def lowest(self, x: Array) -> Array:
         """Lowest of (..., N) node values over the scored nodes."""
-        return self._reduced(np.minimum, x)
+        return self.reduced(np.minimum, self.scored(x))
 
     def highest(self, x: Array) -> Array:
         """Highest of (..., N) node values over the scored nodes."""
-        return self._reduced(np.maximum, x)
+        return self.reduced(np.maximum, self.scored(x))
 
     def total(self, x: Array) -> Array:
         """Sum of (..., N) node values over the scored nodes."""
-        return self._reduced(np.add, x)
+        return self.reduced(np.add, self.scored(x))
 
     def mean(self, x: Array) -> Array:
         """Mean of (..., N) node values over the scored nodes."""
-        return self._reduced(np.add, x) / self.sizes
+        return self.total(x) / self.sizes
 
     @cached_property
     def sizes(self) -> Any:
         """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
 
-    def _reduced(self, ufunc: np.ufunc, x: Array) -> Array:
+    def scored(self, x: Array) -> Array:
+        """(..., n) the values (..., N) at the scored nodes."""
+        return x.take(self.scored_nodes, axis=-1)
+
+    def reduced(self, ufunc: np.ufunc, scored: Array) -> Array:
+        """A reduction of values (..., n) at the scored nodes, such as their sum; see ``scored``."""
         if self.starts is None:
-            return np.asarray(ufunc.reduce(x[..., self.scored_nodes], axis=-1))
-        return np.asarray(ufunc.reduceat(x[..., self.scored_nodes], self.starts, axis=-1))
+            return np.asarray(ufunc.reduce(scored, axis=-1))
+        return np.asarray(ufunc.reduceat(scored, self.starts, axis=-1))
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -50,7 +50,7 @@ def test_an_error_of_opendss_within_a_solve_is_a_failed_power_flow_and_the_next_
     assert np.abs(again.v_pu - moved.v_pu).max() < 1e-8
     broken(monkeypatch, times=1)
     engine.restart()
-    with pytest.raises(PowerFlowError, match="OpenDSS on feeder 'ieee13': .*nothing"):
+    with pytest.raises(PowerFlowError, match=r"OpenDSS on feeder 'ieee13': .*nothing"):
         engine.solve(other)
     assert engine._context is None, "what was half done is given back"
     assert np.array_equal(engine.solve(setpoints).v_pu, expected.v_pu)

@@ -15,7 +15,8 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import available_controllers, environment_for, run_day
 from dss_marl.experiments.validation.budget import frozen_days
 from dss_marl.grid.state import Array, BoolArray, GridState
-from dss_marl.mdp.rewards import estimate_off, unserved_kwh
+from dss_marl.mdp.quantities import estimate_off
+from dss_marl.mdp.rewards import unserved_kwh
 
 _PLAIN = ("tuned_droop", "droop", "opendss_controls")  # if no rule-based controller supports the task
 _STILL = 1e-5  # in any unit drawn: smaller changes are rounding errors

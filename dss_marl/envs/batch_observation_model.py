@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dss_marl.envs.by_copy import observer_by_copy
 from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.task import Task
 from dss_marl.grid.copies import rows_of
@@ -36,6 +37,7 @@ class BatchObservationModel:
         self._all = np.arange(copies)
         self.sensing = [] if spec.perfect else [Sensing(spec) for _ in range(copies)]
         one = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
+        one.observer = observer_by_copy(one.observer)
         self.messages = [copy.copy(one) for _ in range(copies)]  # which share all but the state
         self.reset(self._all, [np.random.default_rng(0)] * copies, [np.random.default_rng(0)] * copies)
         self.alone = ObservationModel(task, self.sensing[0] if self.sensing else None, one)

@@ -209,6 +209,7 @@ def test_terms_and_features_of_ones_own_see_one_copy_at_a_time():
         rewards={"voltage_violation": 100, "test_batch_env:peak": 1},
         costs=["test_batch_env:peak"],
         observations=["zone_voltage", "test_batch_env:of_ones_own"],
+        messages={"hops": 1, "share": ["test_batch_env:of_ones_own"]},
     )
     Twins(build_task(task)).play(5)
 

@@ -43,6 +43,10 @@ class OneOfMany:
     def tolerance(self):
         return self.batch.engines[1].tolerance
 
+    @property
+    def _context(self):
+        return self.batch.engines[1]._context
+
 
 def looped(feeder, tolerance=1e-5):
     return OneOfMany(EngineLoop([OpenDSSEngine(feeder, tolerance=tolerance) for _ in range(2)]))

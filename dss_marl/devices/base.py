@@ -66,6 +66,11 @@ class DeviceGroup:
     Spec: ClassVar[type[DeviceSpec]] = DeviceSpec
 
     @property
+    def has_check(self) -> bool:
+        """Whether ``check`` has anything to do; calls are saved where it has not."""
+        return type(self).check is not DeviceGroup.check
+
+    @property
     def size(self) -> int:
         """Number of devices D."""
         return len(self.names)
@@ -196,6 +201,19 @@ class DeviceGroup:
             ValueError: a device does not exist on the feeder; the message lists the known ones.
         """
         raise TypeError(f"{cls.__name__} must define build(specs, feeder)")
+
+
+def clipped(x: Array, low: Array | float, high: Array | float) -> Array:
+    """As ``np.clip``, at half the cost for small arrays."""
+    return np.minimum(np.maximum(x, low), high)
+
+
+def columns(*parts: Array) -> Array:
+    """(..., D, n) from n arrays (..., D); as ``np.stack`` along the last axis, at half the cost for small arrays."""
+    result = np.empty((*parts[0].shape, len(parts)))
+    for k, part in enumerate(parts):
+        result[..., k] = part
+    return result
 
 
 KINDS: dict[str, type[DeviceGroup]] = {}

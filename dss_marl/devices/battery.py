@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, columns, unique_names
 from dss_marl.devices.unit_specs import UnitSpec, new_units, placed_in_circuit, replacing, taken_over, unserved
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SOC, _SOC_BEFORE = 2, 3  # columns of the device state
@@ -119,8 +120,8 @@ class Batteries(DeviceGroup):
             cut |= kvar_share != action[..., 1]
         self._write(share, kvar_share, setpoints)
         soc = state[..., _SOC]
-        after = np.clip(soc - self._drained(share, interval) / self.kwh, self.minimum, self.maximum)
-        return np.stack([share, kvar_share, after, soc], -1), cut.astype(np.int64)
+        after = clipped(soc - self._drained(share, interval) / self.kwh, self.minimum, self.maximum)
+        return columns(share, kvar_share, after, soc), cut.astype(np.int64)
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; power continues within the limits of the storage."""
@@ -128,11 +129,11 @@ class Batteries(DeviceGroup):
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
-        return np.stack(self._within(state, state, interval), -1)[..., : len(self.action_labels)]
+        return columns(*self._within(state, state, interval))[..., : len(self.action_labels)]
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.feasible."""
-        possible = np.stack(self._within(action, state, interval), -1)
+        possible = columns(*self._within(action, state, interval))
         allowed: BoolArray = possible[..., : action.shape[-1]] == action
         return allowed
 
@@ -142,10 +143,18 @@ class Batteries(DeviceGroup):
         most_kwh = self.kw * interval.dt_h
         give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
         take = (self.maximum - soc) * self.kwh / self.charging / most_kwh
-        share = np.clip(entries[..., 0], -np.maximum(take, 0), np.maximum(give, 0))
-        if entries.shape[-1] == 1:
+        share = clipped(entries[..., 0], -np.maximum(take, 0), np.maximum(give, 0))
+        if entries.shape[-1] == 1 or not self._any_reactive:
             return share, np.zeros(share.shape)
         return share, np.where(self.reactive, np.broadcast_to(entries[..., 1], share.shape), 0.0)
+
+    @cached_property
+    def _any_reactive(self) -> bool:
+        return bool(self.reactive.any())
+
+    @cached_property
+    def _rows(self) -> Any:
+        return contiguous(self.injections)
 
     def _drained(self, share: Array, interval: Interval) -> Array:
         """(..., D) energy taken out of the storage [kWh]."""
@@ -154,8 +163,9 @@ class Batteries(DeviceGroup):
 
     def _write(self, share: Array, kvar_share: Array, setpoints: Setpoints) -> None:
         kw = share * self.kw
-        setpoints.kw[..., self.injections] = kw - self.standby_kw
-        setpoints.kvar[..., self.injections] = kvar_share * np.sqrt(self.kva**2 - kw * kw)
+        setpoints.kw[..., self._rows] = kw - self.standby_kw
+        kvar = kvar_share * np.sqrt(self.kva**2 - kw * kw) if self._any_reactive else 0.0
+        setpoints.kvar[..., self._rows] = kvar
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a de-energised bus no power flows, so the charge is unchanged."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
@@ -42,14 +43,22 @@ class Capacitors(DeviceGroup):
     circuit_controls: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = CapacitorSpec
 
-    @property
+    @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The remaining discharge time, if there is one."""
-        return ("time until reclosing is allowed [discharge_h]",) if self._wait.any() else ()
+        return ("time until reclosing is allowed [discharge_h]",) if self._waits else ()
 
     @cached_property
     def _wait(self) -> Array:
         return np.zeros(self.size) if self.discharge_h is None else self.discharge_h
+
+    @cached_property
+    def _waits(self) -> bool:
+        return bool(self._wait.any())
+
+    @cached_property
+    def _rows(self) -> Any:
+        return contiguous(self.switches)
 
     def n_levels(self) -> IntArray:
         """See DeviceGroup.n_levels: open, hold, close."""
@@ -61,11 +70,14 @@ class Capacitors(DeviceGroup):
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; closing before discharge is refused."""
-        before = setpoints.closed[..., self.switches]
-        allowed = self._allowed(action[..., 0], state, before)
-        requested = np.where(allowed, action[..., 0], 0.0)
+        before, requested = setpoints.closed[..., self._rows].copy(), action[..., 0]
+        if not self._waits:
+            setpoints.closed[..., self._rows] = np.where(np.abs(requested) > 1 / 3, requested > 0, before)
+            return np.zeros((*requested.shape, 1)), np.zeros(requested.shape, np.int64)
+        allowed = self._allowed(requested, state, before)
+        requested = np.where(allowed, requested, 0.0)
         after = np.where(np.abs(requested) > 1 / 3, requested > 0, before)
-        setpoints.closed[..., self.switches] = after
+        setpoints.closed[..., self._rows] = after
         since = np.where(before & ~after, 0.0, state[..., 0]) + interval.dt_h
         return np.minimum(since, self._wait)[..., None], (~allowed).astype(np.int64)
 

@@ -41,15 +41,17 @@ class DeviceFleet:
         self._rows = _slices([group.size for group in groups])
         self.size, self.state_size = self._rows[-1].stop, self._state_parts[-1].stop
         self.coupled: BoolArray = np.concatenate([np.full(group.size, group.coupled) for group in groups])
-        self._periods = np.concatenate([_act_periods(group) for group in groups])  # (F)
-        self._always = bool((self._periods == 1).all())
+        periods = [_act_periods(group) for group in groups]
+        self._periods = np.concatenate(periods)  # (F)
+        self._waiting = [(k, sorted(set(own.tolist()) - {1})) for k, own in enumerate(periods) if (own != 1).any()]
         # Most kinds have nothing to check, to owe, to store or to report; calling them costs more than these lists.
         self._responding = [k for k, group in enumerate(groups) if group.voltage_dependent]
         self._tripping = [k for k, group in enumerate(groups) if group.trips]
-        self._checking = [k for k, g in enumerate(groups) if type(g).check is not DeviceGroup.check and not g.trips]
+        self._holding = [k for k, g in enumerate(groups) if type(g).hold is not DeviceGroup.hold]
+        self._checking = [k for k, g in enumerate(groups) if g.has_check and not g.trips]
         self._owing = [k for k, g in enumerate(groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
-        self._telling = any(len(group.telemetry_labels) for group in groups)
+        self._telling = [k for k, group in enumerate(groups) if len(group.telemetry_labels)]
         self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
         self._nothing = np.zeros(self.size)
         self._nothing.flags.writeable = False  # shared by the states
@@ -62,7 +64,10 @@ class DeviceFleet:
 
     def _state(self, k: int, device_state: Array) -> Array:
         """(..., D, K) state of one group; a view."""
-        return device_state[..., self._state_parts[k]].reshape(*device_state.shape[:-1], *self._state_shapes[k])
+        part, shape = self._state_parts[k], self._state_shapes[k]
+        if device_state.ndim == 1:  # the same in half the time
+            return device_state[part].reshape(shape)
+        return device_state[..., part].reshape(*device_state.shape[:-1], *shape)
 
     def actions(self, joint_action: Array) -> list[Array]:
         """Per group, its (..., D, A) entries of a joint action (..., F); views."""
@@ -92,17 +97,16 @@ class DeviceFleet:
             the new state, and (..., D) 1 where a limit of the device cut the request.
         """
         after, limited = device_state.copy(), []
-        for group, action, state, new in zip(
-            self.groups, self.actions(joint_action), self.states(device_state), self.states(after), strict=True
-        ):
-            new[...], cut = group.act(action, state, setpoints, interval)
+        both = zip(self.groups, self.actions(joint_action), self.states(after), strict=True)
+        for group, action, state in both:
+            state[...], cut = group.act(action, state, setpoints, interval)
             limited.append(cut)
         return after, np.concatenate(limited, axis=-1)
 
     def hold(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """Write the set points of held devices; see DeviceGroup.hold."""
-        for group, state in zip(self.groups, self.states(device_state), strict=True):
-            group.hold(state, setpoints, interval)
+        for k in self._holding:
+            self.groups[k].hold(self._state(k, device_state), setpoints, interval)
 
     def hold_action(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action that keeps every device at its set point."""
@@ -119,10 +123,17 @@ class DeviceFleet:
 
     def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action, with devices held that cannot act in this step."""
-        if self._always:
+        steps = set(interval.step.ravel().tolist()) if isinstance(interval.step, np.ndarray) else (interval.step,)
+        waiting = [k for k, periods in self._waiting if any(step % period for step in steps for period in periods)]
+        if not waiting:
             return joint_action
-        held = self.hold_action(device_state, setpoints, interval)
-        return np.where(self.can_act(interval.step), joint_action, held)
+        can_act, action = self.can_act(interval.step), joint_action.copy()
+        for k in waiting:
+            own = self._action_parts[k]
+            held = self.groups[k].hold_action(self._state(k, device_state), setpoints, interval)
+            held = held.reshape(*held.shape[:-2], held.shape[-2] * held.shape[-1])
+            action[..., own] = np.where(can_act[..., own], action[..., own], held)
+        return action
 
     def feasible(self, values: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """(..., F, L) True where the devices would execute the value without limiting it.
@@ -199,12 +210,8 @@ class DeviceFleet:
         """(..., M) telemetry of all devices, of order 1."""
         if not self._telling:
             return self.zeros(device_state)[..., :0]
-        return _joined(
-            [
-                group.telemetry(state, setpoints, interval)
-                for group, state in zip(self.groups, self.states(device_state), strict=True)
-            ]
-        )
+        told = [self.groups[k].telemetry(self._state(k, device_state), setpoints, interval) for k in self._telling]
+        return _joined(told)
 
     def unmet_kwh(self, before: Array, after: Array, interval: Interval) -> Array:
         """(..., D) energy owed and not delivered in an interval [kWh]; may be read-only.

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, unique_names
 from dss_marl.devices.unit_specs import placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
 
@@ -107,29 +108,38 @@ class Inverters(DeviceGroup):
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
-    @property
+    @cached_property
     def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """Those of the mode, and one more if any inverter may curtail."""
         entries = _ENTRIES[self.mode]
         return (*entries, "PV curtailed where negative") if self.may_curtail.any() else entries
 
-    @property
+    @cached_property
     def state_size(self) -> int:  # type: ignore[override]
         """Entries, curtailment, and the kvar in volt_var."""
         return self._held + (2 if self.voltage_dependent else 1)
 
-    @property
+    @cached_property
     def voltage_dependent(self) -> bool:  # type: ignore[override]
         """Whether kvar follows the voltage."""
         return self.mode == "volt_var"
 
     @property
+    def has_check(self) -> bool:
+        """Only a curve has a kvar to continue from."""
+        return self.voltage_dependent
+
+    @cached_property
     def _held(self) -> int:
         return len(_ENTRIES[self.mode])
 
     @cached_property
     def _kva_squared(self) -> Array:
         return self.kva**2
+
+    @cached_property
+    def _rows(self) -> Any:
+        return contiguous(self.injections)
 
     # Steps that no inverter of the group needs are skipped, since an environment acts and holds in every step.
     @cached_property
@@ -141,19 +151,24 @@ class Inverters(DeviceGroup):
         return bool(np.isfinite(self.given).any() or np.isfinite(self.taken).any())
 
     @cached_property
+    def _any_curtailment(self) -> bool:
+        return bool(self.may_curtail.any())
+
+    @cached_property
     def _all_nights(self) -> bool:
         return bool(np.all(self.night))
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; curtailment requests without ``curtail`` are refused."""
-        kept = state.copy()
-        kept[..., : self._held] = action[..., : self._held]
-        kept[..., self._held] = 0.0
-        limited = np.zeros(kept.shape[:-1], dtype=np.int64)
-        if action.shape[-1] > self._held:
-            held_back = np.minimum(action[..., self._held], 0)
-            kept[..., self._held] = held_back * self.may_curtail
+        kept, held = state.copy(), self._held
+        kept[..., :held] = action[..., :held]
+        if action.shape[-1] > held:
+            held_back = np.minimum(action[..., held], 0)
+            kept[..., held] = held_back * self.may_curtail
             limited = (~self._can_curtail(held_back)).astype(np.int64)
+        else:
+            kept[..., held] = 0.0
+            limited = np.zeros(kept.shape[:-1], dtype=np.int64)
         self.hold(kept, setpoints, interval)
         return kept, limited
 
@@ -162,8 +177,11 @@ class Inverters(DeviceGroup):
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        sun = np.minimum(setpoints.kw[..., self.injections] * (1 + state[..., self._held]), self.kva)
-        setpoints.kw[..., self.injections], setpoints.kvar[..., self.injections] = self._power(sun, state)
+        sun = setpoints.kw[..., self._rows]
+        if self._any_curtailment:
+            sun = sun * (1 + state[..., self._held])
+        sun = np.minimum(sun, self.kva)
+        setpoints.kw[..., self._rows], setpoints.kvar[..., self._rows] = self._power(sun, state)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
@@ -212,7 +230,7 @@ class Inverters(DeviceGroup):
     def _within(self, kvar: Array, kw: Array) -> Array:
         """(..., D) the nearest feasible kvar for these kW [kvar]."""
         reach = self._reach(kvar, self._beside(kw))
-        return self._lit(kw, np.clip(kvar, -reach, reach))
+        return self._lit(kw, clipped(kvar, -reach, reach))
 
     def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """See DeviceGroup.respond; each moves part of the way, less for steeper curves."""

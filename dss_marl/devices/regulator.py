@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 
@@ -71,10 +72,10 @@ class Regulators(DeviceGroup):
             return ("tap position",)
         return ("tap moves, or position",) if self._absolute.any() else ("tap moves",)
 
-    @property
+    @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The remaining time until a move is allowed, if limited."""
-        return ("time until the next move is allowed [min_time_h]",) if self._wait.any() else ()
+        return ("time until the next move is allowed [min_time_h]",) if self._waits else ()
 
     @cached_property
     def leading(self) -> IntArray:
@@ -93,6 +94,23 @@ class Regulators(DeviceGroup):
     @cached_property
     def _wait(self) -> Array:
         return np.zeros(self.size) if self.min_time_h is None else self.min_time_h
+
+    # Steps that no regulator of the group needs are skipped, since an environment acts in every step.
+    @cached_property
+    def _waits(self) -> bool:
+        return bool(self._wait.any())
+
+    @cached_property
+    def _any_absolute(self) -> bool:
+        return bool(self._absolute.any())
+
+    @cached_property
+    def _one_each(self) -> bool:
+        return len(self.taps) == self.size
+
+    @cached_property
+    def _rows(self) -> Any:
+        return contiguous(self.taps)
 
     @cached_property
     def _span(self) -> IntArray:
@@ -116,13 +134,18 @@ class Regulators(DeviceGroup):
         """See DeviceGroup.act; limited by end positions, moves per step and the time between moves."""
         wanted = self._wanted(action[..., 0], setpoints)
         low, high = self.room(state, setpoints)
-        moved = np.clip(wanted, low, high)
-        setpoints.tap[..., self.taps] += moved[..., self.owner]
+        moved = np.minimum(np.maximum(wanted, low), high)
+        setpoints.tap[..., self._rows] += moved if self._one_each else moved[..., self.owner]
+        limited = (moved != wanted).astype(np.int64)
+        if not self._waits:
+            return np.zeros((*moved.shape, 1)), limited
         since = np.where(moved != 0, 0.0, state[..., 0]) + interval.dt_h
-        return np.minimum(since, self._wait)[..., None], (moved != wanted).astype(np.int64)
+        return np.minimum(since, self._wait)[..., None], limited
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action: no move, or the position."""
+        if not self._any_absolute:
+            return np.zeros((*setpoints.tap.shape[:-1], self.size, 1))
         there = _entry(setpoints.tap[..., self.taps][..., self.leading], self.lowest[self.leading], self._span)
         return np.where(self._absolute, there, 0.0)[..., None]
 
@@ -141,7 +164,7 @@ class Regulators(DeviceGroup):
     def _wanted(self, entry: Array, setpoints: Setpoints) -> IntArray:
         """(..., D) moves requested by the entry (..., D)."""
         moves = np.rint(entry * self.moves).astype(np.int64)
-        if not self._absolute.any():
+        if not self._any_absolute:
             return moves
         place = (setpoints.tap[..., self.taps] - self.lowest)[..., self.leading]
         goal = np.rint((entry + 1) / 2 * self._span).astype(np.int64)
@@ -149,11 +172,14 @@ class Regulators(DeviceGroup):
 
     def room(self, state: Array, setpoints: Setpoints) -> tuple[IntArray, IntArray]:
         """(..., D) lowest and highest feasible number of moves; 0 always is feasible."""
-        tap = setpoints.tap[..., self.taps]
-        low = np.maximum.reduceat(self.lowest - tap, self.leading, axis=-1)
-        high = np.minimum.reduceat(self.highest - tap, self.leading, axis=-1)
-        most = np.where(state[..., 0] < self._wait - 1e-9, 0, self.moves)  # hours accumulate rounding errors
-        return np.clip(low, -most, 0), np.clip(high, 0, most)
+        tap = setpoints.tap[..., self._rows]
+        low, high, most = self.lowest - tap, self.highest - tap, self.moves
+        if not self._one_each:
+            low = np.maximum.reduceat(low, self.leading, axis=-1)
+            high = np.minimum.reduceat(high, self.leading, axis=-1)
+        if self._waits:
+            most = np.where(state[..., 0] < self._wait - 1e-9, 0, most)  # hours accumulate rounding errors
+        return np.minimum(np.maximum(low, -most), 0), np.minimum(np.maximum(high, 0), most)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -73,7 +74,7 @@ class Switches(DeviceGroup):
     coupled: ClassVar[bool] = True
     Spec: ClassVar[type[DeviceSpec]] = SwitchSpec
 
-    @property
+    @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
         """The remaining lockout, if there is one."""
         return ("lockout left [share]",) if self.lockout_h.any() else ()

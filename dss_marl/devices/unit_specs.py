@@ -100,5 +100,6 @@ def unit_rows(specs: Sequence[UnitSpec], feeder: Feeder, kind: str) -> IntArray:
 
 def unserved(injections: IntArray, setpoints: Setpoints, solution: Solution) -> BoolArray:
     """(..., D) True where a non-zero set point delivers nothing because the bus is de-energised."""
-    dead: BoolArray = (setpoints.kw[..., injections] != 0) & (solution.served_kw[..., injections] == 0)
+    wanted, served = setpoints.kw.take(injections, axis=-1), solution.served_kw.take(injections, axis=-1)
+    dead: BoolArray = (wanted != 0) & (served == 0)
     return dead

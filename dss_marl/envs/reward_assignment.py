@@ -31,9 +31,8 @@ class RewardAssignment:
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
-            rewards = np.empty((*terms.shape[:-2], len(agents.names)))
-            rewards[...] = np.add.reduce(terms, axis=(-2, -1))[..., None]
-            return rewards
+            team = np.add.reduce(terms, axis=(-2, -1))
+            return np.repeat(team[..., None], len(agents.names), axis=-1)
         if sharing == "zone" or (sharing == "agent" and agents.how == "zone"):
             return np.asarray(terms.sum(-2)[..., agents.zone])
         if sharing == "agent":

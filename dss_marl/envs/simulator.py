@@ -15,8 +15,9 @@ from dss_marl.envs.cold_load_pickup import ColdLoad
 from dss_marl.envs.conditions import EpisodeConditions
 from dss_marl.envs.task import Task
 from dss_marl.grid.regulator_direction import RegulatorDirection
-from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution, assembled
 
+_NO_LOADS = np.zeros(0, bool)
 SETTLED = 0.005  # largest deviation of a voltage-dependent device from its curve, reactive power over rating
 MOST_SOLVES = 60  # power flows until voltage-dependent devices have settled
 
@@ -166,7 +167,8 @@ class Simulator:
         self.fleet.hold(device_state, setpoints, interval)
         self._pick_up(step, setpoints, device_state)
         if solution is None:
-            solution = self._solve(setpoints, device_state.copy(), False)
+            settling = device_state.copy() if self.fleet.voltage_dependent else device_state
+            solution = self._solve(setpoints, settling, False)
         nothing_yet = self.fleet.zeros(device_state)
         return self._state(interval, setpoints, solution, device_state, action=action, unmet_kwh=nothing_yet)
 
@@ -192,7 +194,7 @@ class Simulator:
     def _pick_up(self, step: Any, setpoints: Setpoints, device_state: Array) -> BoolArray:
         """Apply cold-load pickup; returns (L) which loads are supplied, (0) without cold-load pickup."""
         if self.cold_load is None:
-            return np.zeros(0, bool)
+            return _NO_LOADS
         supplied = self.cold_load.supplied(setpoints, self.conditions.injections_kw(step))
         self.cold_load.raise_loads(device_state[..., self.cold_load_rows], setpoints, supplied)
         return supplied
@@ -264,11 +266,12 @@ class Simulator:
     ) -> GridState:
         """The grid state of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
         fleet, today = self.fleet, self.conditions
-        return GridState(
-            interval.step,
-            interval.hour,
-            interval.dt_h,
-            interval.faulted,
+        return assembled(
+            GridState,
+            step=interval.step,
+            hour=interval.hour,
+            dt_h=interval.dt_h,
+            faulted=interval.faulted,
             setpoints=setpoints,
             solution=solution,
             device_state=device_state,

@@ -71,8 +71,9 @@ class StepInfo:
 
     def _by_agent(self, values: Array, truncated: bool) -> dict[str, dict[str, Any]]:
         """One dict per agent from (keys, A) values."""
+        names = (*self.keys, "TimeLimit.truncated")
         return {
-            agent: {**dict(zip(self.keys, column, strict=True)), "TimeLimit.truncated": truncated}
+            agent: dict(zip(names, (*column, truncated), strict=True))
             for agent, column in zip(self._agents.names, values.T.tolist(), strict=True)
         }
 
@@ -84,17 +85,19 @@ class StepInfo:
 
     def values_of_step(self, day: Any, request: Request, terms: Array, limited: IntArray) -> Array:
         """(..., keys, A) of intervals as operated; arguments as of ``of_step``, with leading axes."""
-        values, count = self._blank(terms.shape[:-2]), len(self._agents.names)
-        home = self._agents.action_layout.device_agent
-        values[..., self._terms, :] = terms[..., self._agents.zone]
+        values, cut = self._blank(terms.shape[:-2]), {}
+        values[..., self._terms, :] = terms.take(self._agents.zone, axis=-1)
+        if np.count_nonzero(limited):
+            home, count = self._agents.action_layout.device_agent, len(self._agents.names)
+            cut["limited"] = counted(home, limited * ~self._coupled, count)
+            cut["refused"] = counted(home, limited * self._coupled, count)
         return self._with_counts(
             values,
             day=day,
             clipped=request.clipped,
-            limited=counted(home, limited * ~self._coupled, count),
-            refused=counted(home, limited * self._coupled, count),
             illegal=request.illegal,
             attacked=request.attacked,
+            **cut,
         )
 
     def values_of_failure(self, day: Any, request: Request) -> Array:
@@ -110,6 +113,8 @@ class StepInfo:
     def _with_counts(self, values: Array, **counts: Any) -> Array:
         """The values (..., keys, A) after writing counts into them: (..., A), or (...) for all agents."""
         for name, count in counts.items():
-            row = values[..., self._row[name], :]
-            row[...] = count[..., None] if np.ndim(count) == row.ndim - 1 and row.ndim > 1 else count
+            if values.ndim == 2:
+                values[self._row[name]] = count
+            else:
+                values[..., self._row[name], :] = count[..., None] if np.ndim(count) == values.ndim - 2 else count
         return values

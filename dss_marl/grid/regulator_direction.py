@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.feeder import Branch, Feeder, TapChanger, components
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import BoolArray
 
 _MOST_KEPT = 10_000
@@ -71,6 +74,12 @@ class RegulatorDirection:
             switches=count,
         )
 
+    @cached_property
+    def _deciding(self) -> Any:
+        """The switches that decide; steps of capacitor banks do not."""
+        rows = {mover for _, _, mover in self.joints if mover < self.switches} | set(self.grid_forming_units)
+        return contiguous(np.array(sorted(rows), np.int64))
+
     def fed_forward(self, closed: BoolArray) -> BoolArray:
         """(..., R) True for taps supplied from their intended side; read-only for one state.
 
@@ -86,7 +95,7 @@ class RegulatorDirection:
 
     def _forward_in_one(self, closed: BoolArray) -> BoolArray:
         check_one_state(closed, (self.switches,), "RegulatorDirection: closed")
-        key = closed.tobytes()
+        key = closed[self._deciding].tobytes()
         if key not in self._kept:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dss_marl.grid.batch_axes import by_state, check_one_state
 from dss_marl.grid.feeder import Feeder, components
+from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import BoolArray, IntArray
 
 Pairs = tuple[tuple[int, int], ...]
@@ -82,6 +83,12 @@ class Topology:
         return int(self.block.max()) + 1
 
     @cached_property
+    def _deciding(self) -> Any:
+        """The rows that decide which parts are connected and supplied; steps of capacitor banks do not."""
+        rows = {s for s, _ in self._lines} | set(self.grid_forming_units)
+        return contiguous(np.array(sorted(rows), np.int64))
+
+    @cached_property
     def _lines(self) -> list[tuple[int, Pairs]]:
         """The rows that connect blocks, with their pairs."""
         return [(s, pairs) for s, pairs in enumerate(self.pairs) if pairs]
@@ -146,7 +153,7 @@ class Topology:
             ValueError: several states, or those of other switches.
         """
         check_one_state(closed, (len(self.pairs),), "Topology: closed")
-        key = closed.tobytes()
+        key = closed[self._deciding].tobytes()
         if key not in self._parts:
             if len(self._parts) >= _MOST_KEPT:
                 self._parts.clear()
@@ -206,7 +213,7 @@ class Topology:
 
     def _mask(self, closed: BoolArray, faulted: BoolArray | None) -> BoolArray:
         """(S) of one state; remembered."""
-        key = closed.tobytes(), b"" if faulted is None else faulted.tobytes()
+        key = closed[self._deciding].tobytes(), b"" if faulted is None else faulted.tobytes()
         if key not in self._masks:
             if len(self._masks) >= _MOST_KEPT:
                 self._masks.clear()

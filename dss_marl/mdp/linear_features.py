@@ -13,6 +13,7 @@ import numpy as np
 
 from dss_marl.grid.sparse_product import SparseProduct
 from dss_marl.grid.state import Array, GridState, IntArray
+from dss_marl.mdp.declarations import take_identity
 from dss_marl.zones import Zone, zone_batched
 
 Function = Callable[[Zone, GridState], Any]
@@ -63,7 +64,7 @@ def linear(of: str) -> Callable[[Callable[[Zone, GridState], Rows]], Function]:
                 return np.zeros((*x.shape[:-1], *at.shape[:-1]))
             return np.add.reduce(x[..., at] * weight, axis=-1)
 
-        feature.__name__, feature.__doc__, feature.__module__ = rows.__name__, rows.__doc__, rows.__module__
+        take_identity(feature, rows)
         feature.linear = of, rows  # type: ignore[attr-defined]
         return zone_batched(feature)
 
@@ -102,9 +103,8 @@ class LinearColumns:
         count, width = len(stacked.index), sum(widths)
         self._base, self.others = np.zeros((count, width)), []
         names = [function.linear[0] if hasattr(function, "linear") else "" for function in functions]
-        used = [name for name in ARRAYS if name in names]
-        self._arrays = [ARRAYS[name] for name in used]
-        sizes = [np.shape(array(sample))[-1] for array in self._arrays]
+        used = self._arrays = [name for name in ARRAYS if name in names]
+        sizes = [np.shape(ARRAYS[name](sample))[-1] for name in used]
         first = dict(zip(used, np.cumsum([0, *sizes]).tolist(), strict=False))
         entries: list[tuple[IntArray, IntArray, Array]] = []
         start = 0
@@ -127,7 +127,7 @@ class LinearColumns:
         batch, shape = state.solution.v_pu.shape[:-1], self._base.shape
         if not self._arrays:
             return np.broadcast_to(self._base, (*batch, *shape)).copy()
-        x = np.concatenate([array(state) for array in self._arrays], axis=-1, dtype=float)
+        x = np.concatenate([ARRAYS[name](state) for name in self._arrays], axis=-1, dtype=float)
         return self._product(x, onto=self._base.reshape(-1)).reshape(*batch, *shape)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dss_marl.grid.state import Array, GridState
+from dss_marl.mdp.declarations import take_identity
 from dss_marl.mdp.quantities import Quantity
 from dss_marl.zones import Zone, zone_batched
 
@@ -39,7 +40,7 @@ def scaled(*quantities: Quantity) -> Callable[[Callable[[Zone], Scale]], Term]:
             over, times = scale(zone)
             return reduce(add, (quantity(zone, before, after) for quantity in quantities)) / over * times
 
-        term.__name__, term.__doc__, term.__module__ = scale.__name__, scale.__doc__, scale.__module__
+        take_identity(term, scale)
         term.scaled = quantities, scale  # type: ignore[attr-defined]
         return zone_batched(term)
 

@@ -168,8 +168,8 @@ def test_memories_of_answers_are_of_one_state_each(rng):
         first = ask(closed)
         assert np.array_equal(ask(closed.reshape(1, 2, -1))[0], first)
         assert np.array_equal(ask(closed[::-1])[::-1], first)
-    assert all(len(key) == len(feeder.switches) for key in topology._parts)
-    assert all(len(key) == len(feeder.switches) for key in direction._kept)
+    for memory, deciding in ((topology._parts, topology._deciding), (direction._kept, direction._deciding)):
+        assert {len(key) for key in memory} == {closed[0][deciding].size}
 
 
 @every_scenario

@@ -48,6 +48,7 @@ class Flows:
     ) -> None:
         taps, switches, count = sizes
         self._first_row, self._per_rating = first_row, row_per_rating
+        self._squared = bool((entry_tap > taps).any())  # as for autotransformers alone
         seen = (entry_tap != taps) & (y != 0)
         pairs, place = np.unique(np.stack([columns[seen], entry_tap[seen]]), axis=1, return_inverse=True)
         self._seen_nodes, self._seen_taps = pairs
@@ -69,9 +70,10 @@ class Flows:
             boost: (..., R) tap ratios minus one [1].
             closed: (..., S) states.
         """
-        if boost.size:
-            none = np.ones((*boost.shape[:-1], 1))
-            ratio = np.concatenate([1.0 + boost, none, (1.0 + boost) ** 2], axis=-1)
+        ratio = 1.0 + boost
+        if self._squared:
+            ratio = np.concatenate([ratio, np.ones((*boost.shape[:-1], 1)), ratio**2], axis=-1)
+        if ratio.size:
             seen = v.take(self._seen_nodes, axis=-1) / ratio.take(self._seen_taps, axis=-1)
             v = np.concatenate([v, seen], axis=-1)
         current = self._product(v)

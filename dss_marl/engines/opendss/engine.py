@@ -272,6 +272,7 @@ class OpenDSSEngine:
             source_kw=source_kw,
             source_kvar=source_kvar,
             served_kw=served,
+            v_alive=v_pu if energised is None else np.where(energised, v_pu, 1.0),
             energised=self._all if energised is None else energised,
             all_energised=energised is None,
             tap=tap,

@@ -77,8 +77,8 @@ class ActionLayout:
 
     @cached_property
     def source(self) -> IntArray:
-        """(F) position of each entry of the joint action in the agents' (A, W) actions, flattened."""
-        source = np.zeros(self.size, np.int64)
+        """(F) position of each entry of the joint action in the agents' actions (A, W) as one row."""
+        source = np.empty(self.size, np.int64)
         source[self.place[self.used]] = np.flatnonzero(self.used)
         return source
 
@@ -101,6 +101,8 @@ class ActionLayout:
 
     def joint_action(self, rows: np.ndarray) -> np.ndarray:
         """(..., F) entries of all devices, from the agents' actions (..., A, W)."""
+        if rows.ndim == 2:
+            return rows.take(self.source)
         return rows.reshape(*rows.shape[:-2], -1).take(self.source, axis=-1)
 
     def rows(self, joint_action: Array, fill: float = 0.0) -> Array:

@@ -52,8 +52,8 @@ class BoxEncoding(Encoding):
     def _decoded(self, rows: Array) -> DecodedActions:
         """Of rows (..., A, W)."""
         action_layout = self.action_layout
-        clipped = np.zeros(rows.shape[:-1], dtype=np.int64)
-        if not np.abs(rows).max() <= 1.0:  # false for NaN too
+        clipped = self._no_clips if rows.ndim == 2 else np.zeros(rows.shape[:-1], np.int64)
+        if not np.maximum.reduce(np.abs(rows), axis=None) <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
                 *copy, a = np.argwhere(np.isnan(rows).any(-1))[0].tolist()
                 where = f" of copy {copy[0]}" if copy else ""
@@ -63,8 +63,15 @@ class BoxEncoding(Encoding):
             inside = np.clip(rows, -1.0, 1.0)
             clipped = ((inside != rows) & action_layout.used).sum(-1)
             rows = inside
-        joint_action = action_layout.joint_action(rows)
-        return DecodedActions(joint_action, np.broadcast_to(self._no_levels, joint_action.shape), clipped)
+        joint_action, none = action_layout.joint_action(rows), self._no_levels
+        levels = none if rows.ndim == 2 else np.broadcast_to(none, joint_action.shape)
+        return DecodedActions(joint_action, levels, clipped)
+
+    @cached_property
+    def _no_clips(self) -> IntArray:
+        none = np.zeros(len(self.action_layout.agents), np.int64)
+        none.flags.writeable = False  # shared by the steps
+        return none
 
     @cached_property
     def _no_levels(self) -> IntArray:

@@ -10,7 +10,17 @@ from stub_engines import Failing
 from dss_marl import OpenDSSEngine, ZoneEnv, build_task
 from dss_marl.engines import open_engine
 from dss_marl.envs.flattening import FlattenedEnv, n_choices
-from dss_marl.integrations.vector import BatchBlock, Block, UniformSpaces, build_block
+from dss_marl.integrations.vector import (
+    BatchBlock,
+    Block,
+    ParallelCopies,
+    UniformSpaces,
+    build_block,
+    shared_arrays,
+    workers,
+)
+from dss_marl.integrations.vector.batched import RowInfos
+from dss_marl.integrations.vector.shared_arrays import SharedArrays
 
 SENSED = {"sensing": {"noise_v_pu": 0.01, "missing": 0.2, "delay": 1}, "messages": {"hops": 1, "loss": 0.3}}
 CASES = {
@@ -34,6 +44,8 @@ def starts(seed, n=3, **options):
 
 def alike(one, two):
     """Two answers of a block, numbers to the last digits."""
+    if isinstance(two, RowInfos):
+        two = list(two)
     if isinstance(one, dict):
         assert list(one) == list(two)
         for key in one:
@@ -175,3 +187,66 @@ def test_what_is_not_of_one_scenario_is_stepped_one_by_one():
     block = build_block(lambda: ZoneEnv(task, engine=engines.pop(0)), 2)
     assert isinstance(block, BatchBlock)
     assert [engine.tolerance for engine in block._batch.engine.engines] == [1e-5, 1e-7]
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def test_batches_in_processes_give_the_rows_of_one_batch(rng):
+    task = build_task(task_of("ieee13_volt_var").scenario.replace(steps=3, actions="multidiscrete", **SENSED))
+    here, spread = (ParallelCopies(partial(ZoneEnv, task), 4, cpus) for cpus in (0, 2))
+    alike(here.reset(starts(3, 4)), spread.reset(starts(3, 4)))
+    for _ in range(4):
+        actions = random_rows(here._blocks[0]._block, rng, 4)
+        for copies in (here, spread):
+            copies.step_async(actions)
+        alike(here.step_wait(), spread.step_wait())
+        assert np.array_equal(here.masks, spread.masks)
+        alike(here.reset_infos, spread.reset_infos)
+    here.close()
+    spread.close()
+
+
+class Memory:
+    """Of one process, as RawArray."""
+
+    def RawArray(self, kind, size):  # noqa: N802
+        return np.zeros(size, np.int8)
+
+
+@pytest.mark.parametrize("size", [0, 10, shared_arrays._SIZE // 8 - 8, shared_arrays._SIZE])
+def test_arrays_pass_through_shared_memory_or_the_pipe(size, rng):
+    shelf = SharedArrays(Memory())
+    message = {
+        "large": rng.random(size),
+        "small": [np.arange(3), "text", None],
+        "fortran": np.asfortranarray(rng.random((4, 5))),
+    }
+    packed = shelf.put(message)
+    taken = shelf.take(packed)
+    assert (len(packed) < 8 * size) == (10 < size < shared_arrays._SIZE)
+    again = shelf.take(shelf.put([np.full(size, 7.0)]))
+    assert np.array_equal(taken["large"], message["large"]), "not what came after it"
+    assert np.array_equal(again[0], np.full(size, 7.0))
+    assert np.array_equal(taken["fortran"], message["fortran"])
+    taken["large"][...] = 0.0
+    alike(message["small"], taken["small"])
+
+
+@pytest.mark.parametrize(("worth_s", "cores", "expected"), [(0.0, 4, 3), (0.0, 1, 0), (60.0, 4, 0)])
+def test_workers_are_taken_where_a_step_takes_longer_than_handing_it_over(worth_s, cores, expected, monkeypatch):
+    monkeypatch.setattr(workers, "_WORTH_S", worth_s)
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: range(cores), raising=False)
+    make = partial(ZoneEnv, task_of("ieee13_volt_var"))
+    block = build_block(make, 3)
+    assert workers.worthwhile_workers(make, block) == expected
+    unpicklable = partial(ZoneEnv, task_of("ieee13_volt_var"), renderer=(x for x in ()))
+    assert workers.worthwhile_workers(unpicklable, block) == 0
+    block.close()
+
+
+def test_left_open_a_quick_step_stays_in_this_process():
+    copies = ParallelCopies(partial(ZoneEnv, task_of("ieee13_volt_var")), 2, None)
+    assert [type(block) for block in copies._blocks] == [workers._Here]
+    assert np.isfinite(copies.reset(starts(1, 2))).all()
+    copies.close()

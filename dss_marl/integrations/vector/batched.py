@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,35 @@ def _alike(env: ZoneEnv, other: ZoneEnv | None) -> bool:
     return env.task is other.task or env.task.scenario == other.task.scenario
 
 
+@dataclass(frozen=True)
+class RowInfos:
+    """Infos of all rows as arrays, which become a dict for each row where they are iterated.
+
+    Attributes:
+        keys: of the numbers.
+        values: (B, keys, A).
+        truncated: (B) whether the time limit was reached.
+        ended: copies that ended.
+        final: (b, A, n) their last observations.
+    """
+
+    keys: tuple[str, ...]
+    values: np.ndarray
+    truncated: np.ndarray
+    ended: tuple[int, ...] = ()
+    final: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        keys, team = (*self.keys, "TimeLimit.truncated"), self.values.shape[-1]
+        both = zip(self.values.swapaxes(1, 2).tolist(), self.truncated.tolist(), strict=True)
+        infos = [dict(zip(keys, (*row, end), strict=True)) for rows, end in both for row in rows]
+        if self.final is not None:
+            for b, last in zip(self.ended, self.final, strict=True):
+                for a in range(team):
+                    infos[b * team + a]["terminal_observation"] = last[a].copy()
+        return iter(infos)
+
+
 class BatchBlock(Block):
     """A Block whose copies are stepped by a BatchZoneEnv on the copies' own engines and random streams.
 
@@ -81,27 +111,19 @@ class BatchBlock(Block):
         self._batch.reset(list(seeds), list(options))
         return self._rows(self._batch.observations), self.masks(), self._reset_infos(range(len(self._envs)))
 
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Infos, dict[int, Infos]]:
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
         """See Block.step."""
         batch = self._batch
         if batch is None:
             return super().step(actions)
         done = batch.step(actions.reshape(*batch.action_rows.shape[:2], -1).astype(self._dtype))
-        team, agents = len(batch.agents), range(len(batch.agents))
+        team = len(batch.agents)
         numbers = np.stack([done.rewards.ravel(), np.repeat(done.terminated, team), np.repeat(done.truncated, team)])
-        infos = self._dicts(done.values, done.truncated)
         ended = np.flatnonzero(done.terminated | done.truncated).tolist()
-        if done.final_observations is not None:
-            for b in ended:
-                for a in agents:
-                    infos[b * team + a]["terminal_observation"] = done.final_observations[b, a].copy()
-        return (
-            self._rows(done.observations),
-            self.masks(),
-            numbers,
-            infos,
-            dict(zip(ended, self._reset_infos(ended), strict=True)),
-        )
+        final = None if done.final_observations is None else done.final_observations[ended]
+        infos = RowInfos(batch.step_info.keys, done.values, done.truncated, tuple(ended), final)
+        fresh = dict(zip(ended, self._reset_infos(ended), strict=True))
+        return self._rows(done.observations), self.masks(), numbers, infos, fresh
 
     def ask(self, copies: Iterable[int], question: str, *args: Any) -> list[Any]:
         """See Block.ask; what may change an environment ends the batch."""
@@ -135,17 +157,10 @@ class BatchBlock(Block):
         assert batch is not None
         found = []
         for k in copies:
-            self.copies[k].reset_infos = self._dicts(batch.reset_values[k : k + 1], np.zeros(1, bool))
+            values = batch.reset_values[k : k + 1]
+            self.copies[k].reset_infos = list(RowInfos(batch.step_info.keys, values, np.zeros(1, bool)))
             found.append(self.copies[k].reset_infos)
         return found
-
-    def _dicts(self, values: np.ndarray, truncated: np.ndarray) -> Infos:
-        """A dict per row, from (B, keys, A) values."""
-        assert self._batch is not None
-        keys = (*self._batch.step_info.keys, "TimeLimit.truncated")
-        rows = values.swapaxes(1, 2).tolist()
-        ends = truncated.tolist()
-        return [dict(zip(keys, (*row, end), strict=True)) for own, end in zip(rows, ends, strict=True) for row in own]
 
     # --- the environments one by one ---------------------------------------------------------------------------------
 

@@ -246,7 +246,7 @@ class Block:
             rows += [seen[agent] for agent in agents]
         return gather(space, rows, np.stack), self.masks(), [copy.reset_infos for copy in self.copies]
 
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Infos, dict[int, Infos]]:
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
         """Step each copy, and immediately reset those that ended.
 
         Args:

@@ -61,7 +61,8 @@ class OpenDSSBatch(EngineLoop):
             engine._supply = shared  # what it remembers of one copy's switches holds for all
         self._floor = np.array([engine.floor_pu for engine in engines])
         self._ceiling = np.array([engine.ceiling_pu for engine in engines])
-        self._tap, self._closed = _Rows(), _Rows()
+        self.tap, self.closed = _Rows(), _Rows()
+        self.all_alive = False  # whether all nodes of all copies were energised in the last solve
 
     def solve(
         self, setpoints: Setpoints, controls: bool = False, wanted: BoolArray | None = None
@@ -71,6 +72,7 @@ class OpenDSSBatch(EngineLoop):
         if controls or not all(_goes_on(self.engines[b]) for b in rows):
             found = super().solve(setpoints, controls, wanted)
             self._share()
+            self.all_alive = False
             return found
         check_batch(setpoints, self.feeder, self.copies)
         check_thread()
@@ -83,13 +85,17 @@ class OpenDSSBatch(EngineLoop):
         for engine in opened[1:]:
             engine._flows, engine._jumps = opened[0]._flows, opened[0]._jumps
 
-    def moved(self, setpoints: Setpoints) -> tuple[BoolArray, BoolArray]:
-        """(B) which copies' taps differ from what is in their circuits, and which copies' switches."""
-        tap, closed = setpoints.tap, setpoints.closed
-        return (
-            (tap != self._tap.of([engine._tap for engine in self.engines])).any(axis=-1),
-            (closed != self._closed.of([engine._closed for engine in self.engines])).any(axis=-1),
-        )
+    def moves(self, setpoints: Setpoints) -> tuple[dict[int, list[int]], list[int]]:
+        """The taps to move, by copy, and the copies whose switches differ from what is in their circuits."""
+        taps: dict[int, list[int]] = {}
+        if setpoints.tap.size:
+            copies, rows = np.nonzero(setpoints.tap != self.tap.of([engine._tap for engine in self.engines]))
+            for b, r in zip(copies.tolist(), rows.tolist(), strict=True):
+                taps.setdefault(b, []).append(r)
+        if not setpoints.closed.size:
+            return taps, []
+        closed = self.closed.of([engine._closed for engine in self.engines])
+        return taps, np.flatnonzero((setpoints.closed != closed).any(axis=-1)).tolist()
 
 
 def _goes_on(engine: OpenDSSEngine) -> bool:
@@ -100,19 +106,25 @@ def _goes_on(engine: OpenDSSEngine) -> bool:
 
 
 class _Rows:
-    """Rows of all engines as one array, stacked again only where an engine has replaced its own."""
+    """Rows of all engines as one array, filled again only where an engine has replaced its own.
+
+    Attributes:
+        replaced: whether any had, when it was asked for last.
+    """
 
     def __init__(self) -> None:
         self._rows: list[np.ndarray] = []
         self._stacked = np.zeros((0, 0))
+        self.replaced = True
 
     def of(self, rows: list[np.ndarray]) -> np.ndarray:
-        if len(rows) != len(self._rows):
+        self.replaced = len(rows) != len(self._rows)
+        if self.replaced:
             self._rows, self._stacked = rows, np.stack(rows)
-            return self._stacked
         for b, row in enumerate(rows):
             if row is not self._rows[b]:
                 self._stacked[b] = self._rows[b] = row
+                self.replaced = True
         return self._stacked
 
 
@@ -127,12 +139,14 @@ class _Step:
         np.multiply(setpoints.kvar, first._sign, out=self.power[:, 1])
         self.tap, self.closed = setpoints.tap.astype(np.int64), setpoints.closed.copy()
         self.setpoints = setpoints
-        self.tap_moves, self.switch_moves = batch.moved(setpoints)
+        self.tap_moves, self.switched = batch.moves(setpoints)
+        self.ratio: list[list[float]] = []
+        if self.tap_moves:
+            self.ratio = (1.0 + self.tap * first._step + first._offset).tolist()
         self.energised = self._energise()
         self.v = np.ones((copies, len(first._calls.voltages())), complex)
         self.served = self.power[:, 0].copy()
-        self.source = np.zeros((copies, 2))
-        self.converged = np.zeros(copies, bool)
+        self.source, self.converged = np.zeros((copies, 2)), np.zeros(copies, bool)
 
     def solved(self) -> tuple[Solution, BoolArray]:
         """The solution (B, ...), and (B) which copies have none."""
@@ -149,47 +163,51 @@ class _Step:
 
     def _energise(self) -> BoolArray | None:
         """(B, N) which nodes are energised, None if all are; injections of dead ones get no power."""
+        batch = self.batch
+        if self.closed.size == 0 or (batch.all_alive and not self.switched and not batch.closed.replaced):
+            return None
         found = [self.first._supply.of(row) for row in self.closed]
+        whole = all(alive is None for alive, _ in found)
+        batch.all_alive = whole and len(self.rows) == batch.copies
         for b, (_, dead) in enumerate(found):
             if dead.size:
                 self.power[b, :, dead] = 0.0
-        if all(alive is None for alive, _ in found):
+        if whole:
             return None
         everything = np.ones(len(self.batch.feeder.nodes), bool)
         return np.array([everything if alive is None else alive for alive, _ in found])
 
     def _solve_all(self) -> None:
-        engines, source = self.batch.engines, self.source
-        moves = (self.tap_moves | self.switch_moves).tolist()
-        for b in self.rows:
+        engines, v, served, source = self.batch.engines, self.v, self.served, self.source
+        taps, switched = self.tap_moves, set(self.switched)
+        for b, power in zip(
+            self.rows, self.power if len(self.rows) == len(self.power) else self.power[self.rows], strict=True
+        ):
             engine = engines[b]
             calls = engine._calls
-            engine._power[...] = self.power[b]
+            engine._power[...] = power
             calls.set_options(REUSE_FACTORS)
-            if moves[b]:
-                self._move(engine, b)
+            if b in taps:
+                self._move_taps(engine, b)
+            if b in switched:
+                before, engine._closed = engine._closed, self.closed[b].copy()
+                engine._switches.write(engine._closed, before)
             try:
                 self.converged[b] = calls.solve()
             except Exception:
                 engine.close()  # the circuit's state is unknown; it is compiled again, see OpenDSSEngine
                 continue
-            self.v[b] = calls.voltages()
+            v[b] = calls.voltages()
             source[b] = calls.source_power()
-            engine._draws.write(self.served[b])
-            if moves[b]:
+            engine._draws.write(served[b])
+            if b in switched:
                 self._check_regular(engine, b)
 
-    def _move(self, engine: OpenDSSEngine, b: int) -> None:
-        """Write the taps and switches of one copy; as OpenDSSEngine does."""
-        if self.tap_moves[b]:
-            tap = self.tap[b].copy()  # never changed in place
-            ratio = (1.0 + tap * engine._step + engine._offset).tolist()
-            for r in np.flatnonzero(tap != engine._tap).tolist():
-                engine._taps.write(r, ratio[r])
-            engine._tap = tap
-        if self.switch_moves[b]:
-            before, engine._closed = engine._closed, self.closed[b].copy()
-            engine._switches.write(engine._closed, before)
+    def _move_taps(self, engine: OpenDSSEngine, b: int) -> None:
+        write, ratio = engine._taps.write, self.ratio[b]
+        for r in self.tap_moves[b]:
+            write(r, ratio[r])
+        engine._tap = self.tap[b].copy()  # never changed in place
 
     def _check_regular(self, engine: OpenDSSEngine, b: int) -> None:
         try:

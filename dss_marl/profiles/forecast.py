@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -44,15 +43,9 @@ class Forecast:
 
     def kw(self, step: int) -> Array:
         """(horizon, J) injections expected in this and the following intervals [kW]; a new array."""
-        return self._table[step].copy()
-
-    @cached_property
-    def _table(self) -> Array:
-        """(T, horizon, J) the forecasts of the whole day: a step of an environment then costs one copy."""
-        target = np.arange(len(self.factors))[:, None] + np.arange(self.horizon)
-        table: Array = self.day.kw[target]
-        table *= self.factors.take(self.group, 2)
-        return table
+        if not 0 <= step < len(self.factors):
+            raise IndexError(f"no forecast is issued in interval {step} of {len(self.factors)}")
+        return self.day.kw[step : step + self.horizon] * self.factors[step].take(self.group, 1)
 
     def temperature_c(self, step: int) -> Array:
         """(horizon) temperature expected [degree C]."""

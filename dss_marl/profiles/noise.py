@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dss_marl.grid.state import Array
 
@@ -55,9 +56,14 @@ def series(rng: np.random.Generator, days: int, rho: float) -> Array:
     return ar1(rng.standard_normal(days), 1.0, -1 / float(np.log(rho)))
 
 
-def stored(x: Array, low: float, high: float) -> Array:
+def to_bits(x: Array, low: float, high: float) -> NDArray[np.uint16]:
     """Rounded to 16 bits of the range low to high, so that results do not depend on a platform's last bit."""
-    return low + np.rint((np.clip(x, low, high) - low) * (65535 / (high - low))) * ((high - low) / 65535)
+    return np.rint((np.clip(x, low, high) - low) * (65535 / (high - low))).astype(np.uint16)
+
+
+def from_bits(bits: NDArray[np.uint16], low: float, high: float) -> Array:
+    """The values that ``to_bits`` rounded."""
+    return low + bits.astype(np.float64) * ((high - low) / 65535)
 
 
 def block_means(x: Array, size: int) -> Array:

@@ -11,9 +11,10 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, IntArray
 from dss_marl.profiles.clouds import Clouds, draw_clouds, places_km
 from dss_marl.profiles.day import Day
+from dss_marl.profiles.kept_days import Bits, KeptDays
 from dss_marl.profiles.load_model import HIGHEST, Loads
 from dss_marl.profiles.load_shapes import is_weekend
-from dss_marl.profiles.noise import block_means, stored, stream
+from dss_marl.profiles.noise import block_means, from_bits, stream, to_bits
 from dss_marl.profiles.outages import Outage, draw_outages, season_factor
 from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.prices import day_ahead, time_of_use
@@ -23,6 +24,8 @@ from dss_marl.profiles.weather import DAYS, sky_classes, temperature
 
 VERSION = 1  # of the generator: the same version produces the same 16-bit values
 _MOST_SUN = 1.2  # over the peak PV power that a scenario states
+# Of consumption over nominal, PV over peak power, price over the mean, and temperature [degree C], in 16 bits each.
+_RANGES = ((0.0, HIGHEST), (0.0, _MOST_SUN), (-5.0, 10.0), (-60.0, 60.0))
 _HOURLY_INDEX = np.array([0.97, 0.68, 0.28])  # regional share of the clear-sky irradiance, by the sky class of the day
 
 
@@ -114,23 +117,33 @@ class Synthetic:
             intervals: how many.
             free: whether prices are those of a weekend; None: as the year's weekday says, day 0 a Monday.
         """
-        quarters = -(-intervals * self.minutes // 15)
-        hour = (np.arange(quarters) + 0.5) / 4
-        spec, loads = self.spec, self.feeder.loads
-        temperature_c = temperature(spec.seed, spec.climate, spec.southern, day, hour)
-        use = self._use(day, temperature_c, intervals)
+        loads, free = self.feeder.loads, is_weekend(day) if free is None else free
+        bits = self._kept.get((day, intervals, free), lambda: self._bits(day, intervals, free))
+        use, sun, price, temperature_c = (from_bits(own, *of) for own, of in zip(bits, _RANGES, strict=True))
         kw, kvar = (np.zeros((intervals, len(self.feeder.injections))) for _ in range(2))
         kw[:, loads], kvar[:, loads] = use * self._nominal[0], use * self._nominal[1]
-        kw[:, self._units] = self._sun(day, intervals) * self.feeder.nominal_kw[self._units]
+        kw[:, self._units] = sun * self.feeder.nominal_kw[self._units]
         for j in self._negative:
             kvar[:, j] = kw[:, j] * self.feeder.nominal_kvar[j] / self.feeder.nominal_kw[j]
-        price = np.repeat(self._hourly_price(day, is_weekend(day) if free is None else free), 4)[:quarters]
-        return Day(
-            kw=kw,
-            kvar=kvar,
-            price=stored(self._means(price, intervals), -5.0, 10.0) * spec.mean_price,
-            temperature_c=stored(self._means(temperature_c, intervals), -60.0, 60.0),
+        return Day(kw=kw, kvar=kvar, price=price * self.spec.mean_price, temperature_c=temperature_c)
+
+    @cached_property
+    def _kept(self) -> KeptDays:
+        return KeptDays()
+
+    def _bits(self, day: int, intervals: int, free: bool) -> Bits:
+        """What a day is made of, in 16 bits of _RANGES: loads, PV, price and temperature."""
+        quarters = -(-intervals * self.minutes // 15)
+        spec, hour = self.spec, (np.arange(quarters) + 0.5) / 4
+        temperature_c = temperature(spec.seed, spec.climate, spec.southern, day, hour)
+        price = np.repeat(self._hourly_price(day, free), 4)[:quarters]
+        made = (
+            self._use(day, temperature_c, intervals),
+            self._sun(day, intervals),
+            self._means(price, intervals),
+            self._means(temperature_c, intervals),
         )
+        return tuple(to_bits(values, *of) for values, of in zip(made, _RANGES, strict=True))
 
     def outages(self, day: int) -> tuple[Outage, ...]:
         """The outages that begin on a day."""
@@ -147,9 +160,9 @@ class Synthetic:
         """(intervals, L) consumption of each load over nominal."""
         quarters = self.loads.quarters(day, temperature_c)
         if self.minutes % 15 == 0:
-            return stored(block_means(quarters, self.minutes // 15), 0.0, HIGHEST)
+            return block_means(quarters, self.minutes // 15)
         fine = self.loads.minutes(day, quarters)[: intervals * self.minutes]
-        return stored(block_means(fine, self.minutes), 0.0, HIGHEST)
+        return block_means(fine, self.minutes)
 
     def _clouds(self, day: int) -> Clouds:
         sky = sky_classes(self.spec.seed, self.spec.climate)[day]
@@ -166,7 +179,7 @@ class Synthetic:
         light = np.flatnonzero(clear)
         if len(light) and len(self._units):
             power[light] = self.spec.pv_scale * clear[light, None] * self._clouds(day).share(light)
-        return stored(block_means(np.minimum(power, _MOST_SUN), self.minutes), 0.0, _MOST_SUN)
+        return block_means(np.minimum(power, _MOST_SUN), self.minutes)
 
     def _hourly_price(self, day: int, free: bool) -> Array:
         """(24) hourly price over the mean."""

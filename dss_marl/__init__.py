@@ -6,13 +6,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pettingzoo.utils import wrappers
 
 from dss_marl import _assets
-from dss_marl.engines import Engine, OpenDSSEngine, PowerFlowError, open_engine, read_feeder, synthetic_feeder
+from dss_marl.engines import (
+    BatchEngine,
+    Engine,
+    OpenDSSEngine,
+    PowerFlowError,
+    open_batch_engine,
+    open_engine,
+    read_feeder,
+    synthetic_feeder,
+)
 from dss_marl.envs import registration, turn_env
+from dss_marl.envs.batch_env import BatchZoneEnv
+from dss_marl.envs.batch_vector_env import BatchVectorEnv
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
@@ -29,6 +40,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchEngine",
+    "BatchVectorEnv",
+    "BatchZoneEnv",
     "CentralEnv",
     "Engine",
     "Feeder",
@@ -50,6 +64,9 @@ __all__ = [
     "list_scenarios",
     "load_scenario",
     "make",
+    "make_batch",
+    "make_vec",
+    "open_batch_engine",
     "open_engine",
     "parallel_env",
     "read_feeder",
@@ -95,6 +112,66 @@ def make(
     """
     loaded = load_scenario(scenario, allow_code)
     return ZoneEnv(loaded.replace(**changes) if changes else loaded, split, engine, render_mode, _renderer(render_mode))
+
+
+def make_batch(
+    scenario: str | Path | Scenario,
+    copies: int = 64,
+    split: str = "train",
+    engine: str | BatchEngine | None = None,
+    allow_code: bool = False,
+    **changes: Any,
+) -> BatchZoneEnv:
+    """Several copies of a scenario stepped at once as arrays, ready to reset.
+
+    Args:
+        scenario: a shipped scenario's name, a YAML file's path, or a Scenario.
+        copies: their number B, each on days of its own.
+        split: from which days are drawn: train, validation or test.
+        engine: see BatchZoneEnv.
+        allow_code: see load_scenario.
+        changes: fields of the scenario to change.
+
+    Raises:
+        ValueError: something named does not exist or is incompatible; the message says where, and what is known.
+
+    >>> batch = make_batch("ieee13_volt_var", copies=4, steps=2)
+    >>> observations, infos = batch.reset(seed=0)
+    >>> observations.shape  # copies, agents, entries
+    (4, 3, 43)
+    >>> import numpy as np
+    >>> step = batch.step(np.zeros(batch.action_rows.shape, np.float32))
+    >>> step.rewards.shape, step.truncated.any(), sorted(step.infos)[:2]
+    ((4, 3), np.False_, ['TimeLimit.truncated', 'attacked'])
+    >>> batch.close()
+    """
+    loaded = load_scenario(scenario, allow_code)
+    return BatchZoneEnv(loaded.replace(**changes) if changes else loaded, copies, split, engine)
+
+
+def make_vec(
+    scenario: str | Path | Scenario, num_envs: int = 64, view: Literal["central", "agents"] = "central", **options: Any
+) -> BatchVectorEnv:
+    """``make_batch`` as a Gymnasium VectorEnv.
+
+    Args:
+        scenario: see make_batch.
+        num_envs: number of copies; in the view of agents, each holds a sub-environment per agent.
+        view: "central": one agent controls every device of a copy, as with gym_env; "agents": one sub-environment for
+            each agent of each copy, for a shared policy.
+        options: the other arguments of make_batch.
+
+    Raises:
+        ValueError: as make_batch; or the actions do not form one array.
+
+    >>> envs = make_vec("ieee13_volt_var", num_envs=4)
+    >>> observations, infos = envs.reset(seed=0)
+    >>> observations, rewards, terminated, truncated, infos = envs.step(envs.action_space.sample())
+    >>> rewards.shape
+    (4,)
+    >>> envs.close()
+    """
+    return BatchVectorEnv(make_batch(scenario, num_envs, **options), view)
 
 
 def _renderer(render_mode: str | None) -> Any:

@@ -6,9 +6,59 @@ from dataclasses import fields
 import numpy as np
 from common import feeder_with_units, random_setpoints
 
-from dss_marl import OpenDSSEngine
+from dss_marl import OpenDSSEngine, PowerFlowError
+from dss_marl.engines import BATCH_ENGINES
+from dss_marl.engines.engine_loop import EngineLoop
+from dss_marl.grid.copies import rows_of
+from dss_marl.grid.state import Setpoints
 
-ENGINES = {"opendss": OpenDSSEngine}  # name: feeder, tolerance -> engine
+
+class OneOfMany:
+    """A batch engine as one for one state: that of its second copy, while the first solves something else."""
+
+    def __init__(self, batch):
+        self.batch, self.feeder, self.turn = batch, batch.feeder, 0
+
+    def solve(self, setpoints, controls=False):
+        self.turn += 1
+        other = self.feeder.setpoints()
+        other.kw = other.kw * (0.5 + 0.1 * (self.turn % 5))
+        same = all(getattr(other, name).shape == getattr(setpoints, name).shape for name in POINTS)
+        pair = (other, setpoints) if same else (setpoints, setpoints)
+        both = Setpoints(*(np.stack([getattr(x, name) for x in pair]) for name in POINTS))
+        solution, failed = self.batch.solve(both, controls)
+        assert failed.shape == (2,)
+        assert not failed[0]
+        if failed[1]:
+            raise PowerFlowError(self.batch.reasons[1])
+        return rows_of(solution, 1)
+
+    def restart(self):
+        self.batch.restart(np.array([False, True]))
+
+    def close(self):
+        self.batch.close()
+
+    @property
+    def tolerance(self):
+        return self.batch.engines[1].tolerance
+
+    @property
+    def _context(self):
+        return self.batch.engines[1]._context
+
+
+def looped(feeder, tolerance=1e-5):
+    return OneOfMany(EngineLoop([OpenDSSEngine(feeder, tolerance=tolerance) for _ in range(2)]))
+
+
+def opendss_batch(feeder, tolerance=1e-5):
+    return OneOfMany(BATCH_ENGINES["opendss"](feeder, copies=2, tolerance=tolerance))
+
+
+POINTS = ("kw", "kvar", "tap", "closed")
+# name: feeder, tolerance -> engine; an engine for batches as one for one state
+ENGINES = {"opendss": OpenDSSEngine, "loop": looped, "opendss batch": opendss_batch}
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]
 SWITCHED = ["ieee13", "case33", "ieee123"]
 TIGHT = 1e-9

@@ -79,7 +79,7 @@ class FeederTies(DeviceGroup):
         locked = state[..., 0] > _ABOUT_0
         for row in np.ndindex(requests.shape[:-1]):
             closed, faulted = setpoints.closed[row], interval.faulted_in(row)
-            for d in np.roll(np.arange(self.size), -(interval.step % self.size)):
+            for d in np.roll(np.arange(self.size), -(interval.step_in(row) % self.size)):
                 if requests[row][d] > 0 and (
                     locked[row][d] or not self.topology.may_supply(closed, int(self.grid_forming_units[d]), faulted)
                 ):

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dss_marl.devices.base import DeviceGroup
-from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
+from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
-Number = TypeVar("Number", bound=np.generic)
+Entry = TypeVar("Entry", bound=np.generic)
 
 
 class DeviceFleet:
@@ -117,13 +117,14 @@ class DeviceFleet:
             ]
         )
 
-    def can_act(self, step: int) -> BoolArray:
-        """(F) False where the entry's device cannot act in this step."""
-        return step % self._periods == 0
+    def can_act(self, step: int | IntArray) -> BoolArray:
+        """(..., F) False where the entry's device cannot act in this step (...)."""
+        return (step[..., None] if isinstance(step, np.ndarray) else step) % self._periods == 0
 
     def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action, with devices held that cannot act in this step."""
-        waiting = [k for k, periods in self._waiting if any(interval.step % period for period in periods)]
+        steps = set(interval.step.ravel().tolist()) if isinstance(interval.step, np.ndarray) else (interval.step,)
+        waiting = [k for k, periods in self._waiting if any(step % period for step in steps for period in periods)]
         if not waiting:
             return joint_action
         can_act, action = self.can_act(interval.step), joint_action.copy()
@@ -131,7 +132,7 @@ class DeviceFleet:
             own = self._action_parts[k]
             held = self.groups[k].hold_action(self._state(k, device_state), setpoints, interval)
             held = held.reshape(*held.shape[:-2], held.shape[-2] * held.shape[-1])
-            action[..., own] = np.where(can_act[own], action[..., own], held)
+            action[..., own] = np.where(can_act[..., own], action[..., own], held)
         return action
 
     def feasible(self, values: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
@@ -154,7 +155,7 @@ class DeviceFleet:
 
     # --- after a power flow ------------------------------------------------------------------------------------------
 
-    def respond(self, device_state: Array, setpoints: Setpoints, solution: Solution) -> float:
+    def respond(self, device_state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """Move voltage-dependent devices; see DeviceGroup.respond.
 
         Args:
@@ -162,18 +163,15 @@ class DeviceFleet:
             solution: of these set points.
 
         Returns:
-            largest deviation of the set points from what the voltages require, over rating [1].
+            (...) largest deviation of the set points from what the voltages require, over rating [1].
         """
-        return max(
-            (
-                float(np.max(self.groups[k].respond(self._state(k, device_state), setpoints, solution)))
-                for k in self._responding
-            ),
-            default=0.0,
-        )
+        off: Number = np.zeros(device_state.shape[:-1])
+        for k in self._responding:
+            off = np.maximum(off, self.groups[k].respond(self._state(k, device_state), setpoints, solution))
+        return off
 
-    def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> bool:
-        """Trip devices that are overloaded in a power flow; returns whether there were any.
+    def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> BoolArray:
+        """Trip devices that are overloaded in a power flow; returns (...) whether there were any.
 
         Args:
             device_state: (..., K); changed in place.
@@ -193,9 +191,9 @@ class DeviceFleet:
 
     def _check(
         self, which: Sequence[int], device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray
-    ) -> bool:
-        """Check some groups; returns whether a rating was exceeded."""
-        found = False
+    ) -> BoolArray:
+        """Check some groups; returns (...) whether a rating was exceeded."""
+        found = np.zeros(device_state.shape[:-1], bool)
         for k in which:
             state = self._state(k, device_state)
             checked, exceeded = self.groups[k].check(state, setpoints, solution)
@@ -203,7 +201,7 @@ class DeviceFleet:
                 state[...] = checked
             own = limited[..., self._rows[k]]  # a view
             np.maximum(own, exceeded, out=own)
-            found |= bool(exceeded.any())
+            found = found | exceeded.any(axis=-1)
         return found
 
     # --- telemetry -------------------------------------------------------------------------------------------------
@@ -262,7 +260,7 @@ def split_groups(values: Array, parts: Sequence[slice], shapes: Sequence[tuple[i
     return [values[..., part].reshape(*batch, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _joined(parts: Sequence[NDArray[Number]]) -> NDArray[Number]:
+def _joined(parts: Sequence[NDArray[Entry]]) -> NDArray[Entry]:
     """(..., n) the (..., D, A) parts of all groups, one after the other."""
     return np.concatenate([x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1]) for x in parts], axis=-1)
 

@@ -67,7 +67,8 @@ class LoadShedders(DeviceGroup):
         shed_kw = self._write(position, setpoints)
         kwh = np.zeros(position.shape)
         for d in range(self.size):
-            kwh[..., d] = (shed_kw * self.weight)[..., self.owner == d].sum(axis=-1) * interval.dt_h
+            own = np.ascontiguousarray((shed_kw * self.weight)[..., self.owner == d])  # so that a batch adds up alike
+            kwh[..., d] = own.sum(axis=-1) * interval.dt_h
         return np.stack([position, kwh], axis=-1), np.zeros(position.shape, np.int64)
 
     def _write(self, position: Array, setpoints: Setpoints) -> Array:

@@ -124,7 +124,7 @@ class OpenPoints(DeviceGroup):
             refused[row][[d for d in requested if d not in able]] = 1
             if not able:
                 continue
-            first = int(np.searchsorted(able, interval.step % self.size)) % len(able)
+            first = int(np.searchsorted(able, interval.step_in(row) % self.size)) % len(able)
             closing, opening = self.places[here[row][able]], self.places[goal[row][able]]
             after, failed = self.exchanges.together(setpoints.closed[row], closing.tolist(), opening.tolist(), first)
             setpoints.closed[row] = after

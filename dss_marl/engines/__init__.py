@@ -3,7 +3,7 @@
 OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of the package imports from here.
 """
 
-from dss_marl.engines.base import Engine, PowerFlowError
+from dss_marl.engines.base import BatchEngine, Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
@@ -12,18 +12,22 @@ from dss_marl.engines.opendss.circuit_files import circuit_files
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
-from dss_marl.engines.registry import ENGINES, open_engine
+from dss_marl.engines.registry import BATCH_ENGINES, ENGINES, batch_of, open_batch_engine, open_engine
 
 __all__ = [
+    "BATCH_ENGINES",
     "ENGINES",
+    "BatchEngine",
     "Engine",
     "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
     "SyntheticSpec",
+    "batch_of",
     "check_command",
     "circuit_edits",
     "circuit_files",
+    "open_batch_engine",
     "open_engine",
     "read_controlled_banks",
     "read_feeder",

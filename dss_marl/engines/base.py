@@ -1,11 +1,12 @@
-"""The interface of a power-flow engine, and the error of a failed power flow."""
+"""The interfaces of power-flow engines, for one state and for many, and the error of a failed power flow."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import Setpoints, Solution
+from dss_marl.grid.state import BoolArray, Setpoints, Solution
 
 
 class PowerFlowError(RuntimeError):
@@ -38,6 +39,53 @@ class Engine(Protocol):
 
     def restart(self) -> None:
         """Discard all history: subsequent solves are bitwise those of a new engine."""
+
+    def close(self) -> None:
+        """Release the engine's resources; it reopens by itself on the next use."""
+
+
+class BatchEngine(Protocol):
+    """Solves the power flows of several copies of one feeder at once.
+
+    The set points of all copies arrive as arrays with a leading axis B, and the solution leaves as such; nothing is
+    asked for copy by copy. Your own is a class or a function that is called with the feeder and ``copies``;
+    ``open_batch_engine`` and ``make_batch(engine=...)`` accept it as ``package.module:name``.
+
+    Each copy is independent of the others. As for ``Engine``, equal set points give equal solutions within the stated
+    tolerance; a copy that has been restarted repeats its solutions bitwise.
+
+    Attributes:
+        feeder: of every copy.
+        copies: their number B.
+    """
+
+    feeder: Feeder
+    copies: int
+
+    @property
+    def reasons(self) -> Mapping[int, str]:
+        """What was wrong with the copies that failed in the last solve, by number; may be empty."""
+
+    def solve(
+        self, setpoints: Setpoints, controls: bool = False, wanted: BoolArray | None = None
+    ) -> tuple[Solution, BoolArray]:
+        """Steady states of the copies.
+
+        Args:
+            setpoints: (B, ...), in the Feeder's order.
+            controls: see Engine.solve.
+            wanted: (B) True for the copies to solve; None: all.
+
+        Returns:
+            the solution, (B, ...), and (B) True where a copy that was wanted has no usable one. Rows of copies that
+            failed or were not wanted hold finite numbers without meaning.
+
+        Raises:
+            ValueError: the set points are not of these copies.
+        """
+
+    def restart(self, which: BoolArray | None = None) -> None:
+        """Discard the history of some copies, (B) True, or of all."""
 
     def close(self) -> None:
         """Release the engine's resources; it reopens by itself on the next use."""

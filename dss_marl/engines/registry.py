@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dss_marl._plugins import imported
-from dss_marl.engines.base import Engine
+from dss_marl.engines.base import BatchEngine, Engine
+from dss_marl.engines.engine_loop import EngineLoop
+from dss_marl.engines.opendss.batch import OpenDSSBatch
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.feeder import Feeder
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
+BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch}
 
 
 def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine:
@@ -29,3 +33,34 @@ def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine
         return engine(feeder, **options)
     except TypeError as error:
         raise ValueError(f"engine {name!r} cannot be called with a feeder and {options}: {error}") from error
+
+
+def open_batch_engine(feeder: Feeder, copies: int, name: str = "opendss", **options: Any) -> BatchEngine:
+    """A solver for several copies of a feeder.
+
+    Args:
+        feeder: the circuit to solve.
+        copies: their number.
+        name: a known engine, or your own as ``package.module:name``. One that has a parameter ``copies`` solves
+            batches; of any other, each copy gets one.
+        options: of the engine.
+
+    Raises:
+        ValueError: unknown engine, no copies, or options that it does not take.
+    """
+    if copies < 1:
+        raise ValueError(f"copies must be at least 1; got {copies}")
+    engine: Any = BATCH_ENGINES.get(name) or ENGINES.get(name) or imported(name, "engine", ENGINES)
+    if "copies" not in inspect.signature(engine).parameters:
+        return EngineLoop([open_engine(feeder, name, **options) for _ in range(copies)])
+    try:
+        return engine(feeder, copies=copies, **options)
+    except TypeError as error:
+        raise ValueError(f"engine {name!r} cannot be called with a feeder, copies and {options}: {error}") from error
+
+
+def batch_of(engines: Sequence[Engine]) -> BatchEngine:
+    """A batch engine over engines that exist, one for each copy, all of the same feeder."""
+    if all(type(engine) is OpenDSSEngine for engine in engines):
+        return OpenDSSBatch.of(engines)  # type: ignore[arg-type]
+    return EngineLoop(engines)

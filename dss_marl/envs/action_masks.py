@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl.envs.simulator import Simulator
+from dss_marl.grid.batch_axes import counted
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.actions import DecodedActions
 
@@ -19,8 +20,8 @@ class Levels(NamedTuple):
     present set point is then allowed and means hold.
 
     Attributes:
-        possible: (F, L) True where the device would execute the level.
-        allowed: (F, L) True where the mask allows the level.
+        possible: (..., F, L) True where the device would execute the level.
+        allowed: (..., F, L) True where the mask allows the level.
     """
 
     possible: BoolArray
@@ -67,22 +68,23 @@ class ActionMasks:
         if not encoding.discrete:
             return None
         possible = simulator.feasible(now, encoding.values) & ~np.isnan(encoding.values)
-        possible &= simulator.fleet.can_act(now.step)[:, None]
+        possible &= simulator.fleet.can_act(now.step)[..., None]
         allowed = possible.copy()
         held = encoding.nearest(simulator.hold_action(now))
-        stuck = np.flatnonzero(~allowed.any(-1) & (held >= 0))
-        allowed[stuck, held[stuck]] = True
+        stuck = np.nonzero(~allowed.any(-1) & (held >= 0))
+        allowed[(*stuck, held[stuck])] = True
         return Levels(possible, allowed)
 
     def enforce(self, decoded: DecodedActions, levels: Levels | None, now: GridState) -> tuple[Array, IntArray]:
-        """(F) the joint action with masked choices replaced by holding; and (A) the number of illegal choices."""
-        count = len(self._agents.names)
+        """(..., F) the joint action with masked choices replaced by holding; (..., A) the number of illegal choices."""
+        count, chosen = len(self._agents.names), decoded.level
+        none = np.zeros((*chosen.shape[:-1], count), np.int64)
         if levels is None:
-            return decoded.joint_action, np.zeros(count, np.int64)
-        entries, chosen = np.arange(len(decoded.level)), decoded.level
-        impossible = (chosen >= 0) & ~levels.possible[entries, chosen]
+            return decoded.joint_action, none
+        place = (*np.indices(chosen.shape, sparse=True), chosen)
+        impossible = (chosen >= 0) & ~levels.possible[place]
         if not impossible.any():
-            return decoded.joint_action, np.zeros(count, np.int64)
-        illegal = impossible & ~levels.allowed[entries, chosen]
+            return decoded.joint_action, none
+        illegal = impossible & ~levels.allowed[place]
         joint_action = np.where(impossible, self._simulator.hold_action(now), decoded.joint_action)
-        return joint_action, np.bincount(self._agents.action_layout.entry_agent[illegal], minlength=count)
+        return joint_action, counted(self._agents.action_layout.entry_agent, illegal, count).astype(np.int64)

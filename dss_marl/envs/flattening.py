@@ -105,7 +105,7 @@ class FlattenedEnv(BaseParallelWrapper):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ByAgent, ByAgent]:
         """Reset the environment and keep its masks."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        return self._seen(observations), infos
+        return self.see(observations), infos
 
     def step(self, actions: Mapping[str, Any]) -> tuple[ByAgent, ByAgent, ByAgent, ByAgent, ByAgent]:
         """Step the environment and keep its masks."""
@@ -113,7 +113,7 @@ class FlattenedEnv(BaseParallelWrapper):
             nested = {a: action_in(self.env.action_space(a), actions[a]) for a in self._nested if a in actions}
             actions = {**actions, **nested}
         observations, *rest = self.env.step(actions)
-        return self._seen(observations), *rest
+        return self.see(observations), *rest
 
     def masks(self) -> NDArray[np.bool_] | None:
         """(agents, choices) masks of the coming interval; None if no agent has one.
@@ -132,7 +132,8 @@ class FlattenedEnv(BaseParallelWrapper):
                 row[: len(own)] = own
         return rows
 
-    def _seen(self, observations: Mapping[str, Any]) -> dict[str, Any]:
+    def see(self, observations: Mapping[str, Any]) -> dict[str, Any]:
+        """The observations without their masks, which are kept as the latest."""
         if not self._masked:
             return {agent: split_mask(observation)[0] for agent, observation in observations.items()}
         seen = {}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
-from dss_marl.grid.batch_axes import check_one_state
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, GridState, Number
 
 
 class RewardAssignment:
@@ -29,10 +27,7 @@ class RewardAssignment:
         Args:
             terms: (..., K, Z) weighted reward terms of the zones.
             before, after: states around the step.
-            joint_action: (F) as requested.
-
-        Raises:
-            ValueError: difference rewards of a batch of states; counterfactuals are solved one state at a time.
+            joint_action: (..., F) as requested.
         """
         sharing, agents = self.task.scenario.reward_sharing, self.task.agents
         if sharing == "team":
@@ -42,17 +37,18 @@ class RewardAssignment:
             return np.asarray(terms.sum(-2)[..., agents.zone])
         if sharing == "agent":
             return self.task.reward_model.rewards_of(agents.views, agents.all_views, before, after)
-        check_one_state(joint_action, self.task.default_action.shape, "difference rewards: the joint action")
-        return np.array([terms.sum() - self._without(a, before, joint_action) for a in range(len(agents.names))])
+        team = np.add.reduce(terms, axis=(-2, -1))
+        rows = [team - self._without(a, before, joint_action) for a in range(len(agents.names))]
+        return np.stack(rows, axis=-1)
 
-    def _without(self, agent: int, before: GridState, joint_action: Array) -> float:
-        """Team reward if this agent had held."""
+    def _without(self, agent: int, before: GridState, joint_action: Array) -> Number:
+        """(...) team reward if this agent had held."""
         held = np.where(
             self.task.agents.action_layout.entry_agent == agent, self.simulator.hold_action(before), joint_action
         )
-        try:
-            other = self.simulator.operate(before, held)[0]
-        except PowerFlowError:
-            return -self.task.scenario.failure_penalty
-        model = self.task.reward_model
-        return float(model.zone_terms(before, other)[: len(model.rewards)].sum())
+        other, failed = self.simulator.attempt(before, held)
+        penalty, model = -self.task.scenario.failure_penalty, self.task.reward_model
+        if other is None:
+            return np.float64(penalty)
+        worth = np.add.reduce(model.zone_terms(before, other)[..., : len(model.rewards), :], axis=(-2, -1))
+        return np.where(failed, penalty, worth) if np.ndim(failed) else worth

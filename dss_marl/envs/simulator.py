@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from dss_marl.devices import FeederTies, Switches
 from dss_marl.devices.fleet import DeviceFleet
-from dss_marl.engines.base import Engine
+from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.cold_load_pickup import ColdLoad
 from dss_marl.envs.conditions import EpisodeConditions
 from dss_marl.envs.task import Task
@@ -17,8 +18,8 @@ from dss_marl.grid.regulator_direction import RegulatorDirection
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution, assembled
 
 _NO_LOADS = np.zeros(0, bool)
-_SETTLED = 0.005  # largest deviation of a voltage-dependent device from its curve, reactive power over rating
-_MOST_SOLVES = 60  # power flows until voltage-dependent devices have settled
+SETTLED = 0.005  # largest deviation of a voltage-dependent device from its curve, reactive power over rating
+MOST_SOLVES = 60  # power flows until voltage-dependent devices have settled
 
 
 class Simulator:
@@ -85,12 +86,18 @@ class Simulator:
         task, self._conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
-        if self.cold_load is not None:
-            first = today.setpoints(0, today.protected(0, start))
-            cold = self.cold_load.start(self.cold_load.supplied(first, today.injections_kw(0)))
-            device_state = np.concatenate([device_state, cold])
+        device_state = self._with_cold_load(0, device_state, start)
         self.engine.restart()
         return self.observe(0, start, device_state, task.default_action.copy(), None)
+
+    def _with_cold_load(self, step: Any, device_state: Array, start: Setpoints) -> Array:
+        """(..., K) the devices' state at the start, with that of cold-load pickup after it."""
+        if self.cold_load is None:
+            return device_state
+        today = self.conditions
+        first = today.setpoints(step, today.protected(step, start))
+        cold = self.cold_load.start(self.cold_load.supplied(first, today.injections_kw(step)))
+        return np.concatenate([device_state, cold], axis=-1)
 
     # --- one interval ------------------------------------------------------------------------------------------------
 
@@ -111,13 +118,7 @@ class Simulator:
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
-        while True:
-            operated = setpoints.copy() if fleet.trips else setpoints
-            supplied = self._pick_up(now.step, operated, device_state)
-            solution = self._solve_operated(operated, device_state)
-            if not (fleet.trips and fleet.trip(device_state, operated, solution, limited)):
-                break
-            fleet.hold_tripping(device_state, setpoints, interval)
+        operated, supplied, solution = self._run(interval, setpoints, device_state, limited)
         fleet.check(device_state, operated, solution, limited)
         if self.cold_load is not None:
             cold = device_state[..., self.cold_load_rows]
@@ -126,8 +127,15 @@ class Simulator:
         after = self._state(interval, operated, solution, device_state, action=joint_action, unmet_kwh=unmet_kwh)
         return after, limited
 
+    def attempt(self, now: GridState, joint_action: Array) -> tuple[GridState | None, bool | BoolArray]:
+        """The interval as it would be with a joint action, None if its power flow fails; and whether it fails."""
+        try:
+            return self.operate(now, joint_action)[0], False
+        except PowerFlowError:
+            return None, True
+
     def observe(
-        self, step: int, present: Setpoints, device_state: Array, action: Array, last: GridState | None
+        self, step: Any, present: Setpoints, device_state: Array, action: Array, last: GridState | None
     ) -> GridState:
         """Interval ``step`` as observed: its load and PV with all devices held.
 
@@ -146,7 +154,7 @@ class Simulator:
         return self.observe(after.step + 1, after.setpoints, after.device_state, after.action, after)
 
     def hold(
-        self, step: int, present: Setpoints, device_state: Array, action: Array, solution: Solution | None
+        self, step: Any, present: Setpoints, device_state: Array, action: Array, solution: Solution | None
     ) -> GridState:
         """Interval ``step`` with all devices held.
 
@@ -183,13 +191,36 @@ class Simulator:
 
     # --- the power flow ----------------------------------------------------------------------------------------------
 
-    def _pick_up(self, step: int, setpoints: Setpoints, device_state: Array) -> BoolArray:
+    def _pick_up(self, step: Any, setpoints: Setpoints, device_state: Array) -> BoolArray:
         """Apply cold-load pickup; returns (L) which loads are supplied, (0) without cold-load pickup."""
         if self.cold_load is None:
             return _NO_LOADS
         supplied = self.cold_load.supplied(setpoints, self.conditions.injections_kw(step))
         self.cold_load.raise_loads(device_state[..., self.cold_load_rows], setpoints, supplied)
         return supplied
+
+    def _run(
+        self, interval: Interval, setpoints: Setpoints, device_state: Array, limited: IntArray
+    ) -> tuple[Setpoints, BoolArray, Solution]:
+        """Solve an interval in which the devices have acted, again without those that trip, until none does.
+
+        Args:
+            interval: the time step.
+            setpoints: as the devices wrote them; changed in place, as are device_state and limited.
+            device_state: (K)
+            limited: (D)
+
+        Returns:
+            the set points as operated, (L) which loads were supplied, and the solution.
+        """
+        fleet = self.fleet
+        while True:
+            operated = setpoints.copy() if fleet.trips else setpoints
+            supplied = self._pick_up(interval.step, operated, device_state)
+            solution = self._solve_operated(operated, device_state)
+            if not (fleet.trips and fleet.trip(device_state, operated, solution, limited)):
+                return operated, supplied, solution
+            fleet.hold_tripping(device_state, setpoints, interval)
 
     def _solve_operated(self, setpoints: Setpoints, device_state: Array) -> Solution:
         """As ``_solve``, with the circuit's own controls if the scenario has them; these change taps and switches."""
@@ -204,13 +235,19 @@ class Simulator:
         """The power flow with voltage-dependent devices settled; their state changes in place."""
         if self._direction is not None and not controls:
             setpoints = self._bypass(setpoints)  # shares all arrays but the taps, so that responses below change both
-        solution = self.engine.solve(setpoints, controls)
-        if not self.fleet.voltage_dependent:
-            return solution
-        for _ in range(_MOST_SOLVES):
-            if self.fleet.respond(device_state, setpoints, solution) < _SETTLED:
+        solution = self._flow(setpoints, controls)
+        return self._settled(setpoints, device_state, solution, controls) if self.fleet.voltage_dependent else solution
+
+    def _flow(self, setpoints: Setpoints, controls: bool) -> Solution:
+        """One power flow."""
+        return self.engine.solve(setpoints, controls)
+
+    def _settled(self, setpoints: Setpoints, device_state: Array, solution: Solution, controls: bool) -> Solution:
+        """The power flow after voltage-dependent devices have settled, from a first one."""
+        for _ in range(MOST_SOLVES):
+            if self.fleet.respond(device_state, setpoints, solution) < SETTLED:
                 break
-            solution = self.engine.solve(setpoints, controls)
+            solution = self._flow(setpoints, controls)
         return solution
 
     def _bypass(self, setpoints: Setpoints) -> Setpoints:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import get_ident
@@ -16,8 +15,7 @@ from pettingzoo import ParallelEnv
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.action_masks import ActionMasks
-from dss_marl.envs.conditions import EpisodeConditions
-from dss_marl.envs.faults import checked_faults, draw_faults
+from dss_marl.envs.episode_draw import DrawnEpisode, draw_episode
 from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.rendering import EnvRenderer, check_render_mode, zone_table
 from dss_marl.envs.reward_assignment import RewardAssignment
@@ -26,7 +24,7 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EpisodeState, Snapshot
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
-from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 
@@ -191,17 +189,10 @@ class ZoneEnv(ParallelEnv):
         """
         self._check_thread()
         rng = copy.deepcopy(self.episode.rng) if seed is None else np.random.default_rng(seed)
-        options = dict(options or {})
-        drawn = int(rng.choice(self.days))  # drawn always, so that an option does not shift the stream
-        streams = rng.integers(2**63, size=3)
-        day = options.pop("day", drawn)
-        faults = checked_faults(options.pop("faults", draw_faults(self.task.scenario.faults, day, rng)))
-        if options:  # an error would fail PettingZoo's own test, which passes an option of its own
-            warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=2)
-        conditions = EpisodeConditions.of_day(self.task, day, faults)
+        drawn = draw_episode(self.task, self.days, rng, options)
         self.episode = replace(self.episode, rng=rng)  # from here on an error ends the running episode
         try:
-            self._begin(int(day), conditions, streams)
+            self._begin(drawn)
         except BaseException as error:
             self._interrupt(error)
             raise
@@ -210,15 +201,15 @@ class ZoneEnv(ParallelEnv):
             self.renderer.watch(self, {}, infos)
         return self._observations(), infos
 
-    def _begin(self, day: int, conditions: EpisodeConditions, streams: IntArray) -> None:
-        """Start the episode of a day whose conditions are known; ``streams`` seed noise, lost messages and attacks."""
-        now = self.simulator.enter(day, self.task.start, conditions)
-        for part, stream in zip((self.sensing, self.messages, self.attack), streams, strict=True):
+    def _begin(self, drawn: DrawnEpisode) -> None:
+        """Start an episode that has been drawn."""
+        now = self.simulator.enter(drawn.day, self.task.start, drawn.conditions)
+        for part, stream in zip((self.sensing, self.messages, self.attack), drawn.streams, strict=True):
             if part is not None:
                 part.reset(np.random.default_rng(stream))
         observations, levels = self.observation_model.observe(now), self.masks.levels(now)
         self.episode = EpisodeState(
-            self.episode.rng, observations, self.possible_agents[:], day, now=now, levels=levels
+            self.episode.rng, observations, self.possible_agents[:], drawn.day, now=now, levels=levels
         )
 
     def _interrupt(self, error: BaseException) -> None:

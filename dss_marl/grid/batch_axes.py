@@ -30,6 +30,21 @@ def by_state(of_one: Callable[..., np.ndarray], *arrays: np.ndarray | None) -> n
     return np.array(answers).reshape(*batch, *answers[0].shape)
 
 
+def counted(owner: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """(..., count) sums of the entries (..., n) of each owner.
+
+    Args:
+        owner: (n) from 0 to ``count`` - 1.
+        weights: (..., n), numbers or flags.
+        count: number of owners.
+    """
+    if weights.ndim == 1:
+        return np.bincount(owner, weights, count)
+    rows = weights.reshape(-1, weights.shape[-1])
+    place = owner + count * np.arange(len(rows))[:, None]
+    return np.bincount(place.ravel(), rows.ravel(), count * len(rows)).reshape(*weights.shape[:-1], count)
+
+
 def check_one_state(x: np.ndarray, shape: Sequence[int], what: str) -> None:
     """Refuse batch axes, for functions whose result is not an array or that use one solver.
 

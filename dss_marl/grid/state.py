@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,20 +114,24 @@ class Solution:
 
 @dataclass(frozen=True)
 class Interval:
-    """Time step of an episode, and the faults present in it. Step and hour are the same for all states of a batch.
+    """Time step of an episode, and the faults present in it.
 
     Attributes:
-        step: number of the interval within the episode, from 0.
-        hour: time of day at the start of the interval [h], 0 to 24.
+        step: number of the interval within the episode, from 0; (...) where the states of a batch are at several.
+        hour: time of day at the start of the interval [h], 0 to 24; likewise.
         dt_h: length of the interval [h].
         faulted: (..., N) True at nodes that must not be energised; (N) where it is the same in all states of a batch,
             None without faults.
     """
 
-    step: int
-    hour: float
+    step: Any  # an int, or integers (...)
+    hour: Any  # a float, or floats (...)
     dt_h: float
     faulted: BoolArray | None = None
+
+    def step_in(self, state: tuple[int, ...]) -> int:
+        """The step of one state of a batch, by its position."""
+        return int(self.step[state]) if isinstance(self.step, np.ndarray) else self.step
 
     def faulted_in(self, state: tuple[int, ...]) -> BoolArray | None:
         """(N) what is broken in one state of a batch, by its position."""

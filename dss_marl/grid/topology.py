@@ -273,7 +273,7 @@ class Topology:
         switches: Sequence[int] | IntArray,
         requests: IntArray,
         faulted: BoolArray | None = None,
-        first: int = 0,
+        first: int | IntArray = 0,
     ) -> tuple[BoolArray, BoolArray]:
         """Apply requests one at a time, each checked against the state left by those before it; openings come first.
 
@@ -285,17 +285,20 @@ class Topology:
             switches: (D) rows of Feeder.switches that the requests refer to.
             requests: (..., D) above 0 to close, below 0 to open, 0 for no change.
             faulted: (..., N) as in Interval.faulted.
-            first: index of the closing that comes first; the others follow in cyclic order.
+            first: (...) index of the closing that comes first; the others follow in cyclic order.
 
         Returns:
             the new states (..., S), and (..., D) which requests were refused.
         """
         rows = np.asarray(switches, np.int64)
         both = by_state(
-            lambda states, wanted, bad: np.concatenate(self._resolve_in_one(states, rows, wanted, bad, first)),
+            lambda states, wanted, bad, turn: np.concatenate(
+                self._resolve_in_one(states, rows, wanted, bad, int(turn[0]))
+            ),
             closed,
             requests,
             faulted,
+            np.asarray(first)[..., None],
         )
         return both[..., : len(self.pairs)], both[..., len(self.pairs) :]
 

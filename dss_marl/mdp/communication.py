@@ -94,8 +94,22 @@ class Messages:
 
     def received(self, state: GridState) -> Array:
         """(..., Z, n) received by each zone from the others up to this interval; call it once per interval."""
+        return self.exchanged(self.observer.observe(state))
+
+    @property
+    def reliable(self) -> bool:
+        """Whether every message arrives in the interval in which it is sent."""
+        return not self._flagged
+
+    def at_once(self, sent: Array) -> Array:
+        """(..., Z, n) received where messages are reliable, from (..., Z, n) sent; nothing is remembered."""
+        heard = np.where(self.present[..., None], sent[..., self.senders, :], 0.0)
+        return heard.reshape(*sent.shape[:-2], len(self.zones), -1)
+
+    def exchanged(self, sent: Array) -> Array:
+        """(..., Z, n) received after the zones have sent (..., Z, n)."""
         own, delay = self.state, self.spec.delay
-        own.sent = (*own.sent, self.observer.observe(state))[-1 - delay :]
+        own.sent = (*own.sent, sent)[-1 - delay :]
         arriving = len(own.sent) > delay
         batch = own.sent[0].shape[:-2]
         came = self.present & (own.rng.random((*batch, *self.senders.shape)) >= self.spec.loss) & arriving

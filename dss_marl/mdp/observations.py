@@ -152,9 +152,13 @@ def price_forecast(zone: Zone, state: GridState) -> Rows:
 @feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
 @zone_batched
 def time_of_day(zone: Zone, state: GridState) -> Array:
-    """(2) time of day on the unit circle, equal for all zones."""
-    angle = 2 * math.pi * state.hour / 24
-    return np.array([math.sin(angle), math.cos(angle)])
+    """(..., 2) time of day on the unit circle, equal for all zones."""
+    if not isinstance(state.hour, np.ndarray):
+        angle = 2 * math.pi * state.hour / 24
+        return np.array([math.sin(angle), math.cos(angle)])
+    angles = (2 * math.pi * state.hour / 24).ravel().tolist()  # numpy's own sine may differ in the last bit
+    rows = np.array([[math.sin(angle), math.cos(angle)] for angle in angles])
+    return _for_each(zone, rows.reshape(*state.hour.shape, 2))
 
 
 @feature(["tap of"], "positions / 8", -4, 4, per="taps")

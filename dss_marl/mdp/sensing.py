@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState
 
 
 class SensingSpec(BaseModel):
@@ -73,26 +73,29 @@ class Sensing:
 
     def measured(self, state: GridState) -> GridState:
         """The state as measured; call once per interval."""
-        spec, solution = self.spec, state.solution
-        v_pu = solution.v_pu + spec.noise_v_pu * self._noise(solution.v_pu) * solution.energised
-        power = state.forecast[..., 0, :] * (1 + spec.noise_power * self._noise(state.forecast[..., 0, :]))
-        served = solution.served_kw * (1 + spec.noise_power * self._noise(solution.served_kw))
+        solution = state.solution
+        seen = self.read(solution.v_pu, state.forecast[..., 0, :], solution.served_kw, solution.energised)
+        return as_read(state, seen)
+
+    def read(self, v_pu: Array, power: Array, served: Array, energised: BoolArray) -> Readings:
+        """The readings of an interval as they arrive.
+
+        Args:
+            v_pu: (N) true voltages [pu].
+            power: (J) true load or available PV [kW].
+            served: (J) true power as delivered [kW].
+            energised: (N) which nodes are.
+        """
+        spec = self.spec
+        v_pu = v_pu + spec.noise_v_pu * self._noise(v_pu) * energised
+        power = power * (1 + spec.noise_power * self._noise(power))
+        served = served * (1 + spec.noise_power * self._noise(served))
         taken = tuple(
             self._received(k, x, blank) for k, (x, blank) in enumerate(((v_pu, 1.0), (power, 0.0), (served, 0.0)))
         )
         self.state.last = (taken[0], taken[1], taken[2])
         self.state.arriving = (*self.state.arriving, self.state.last)[-1 - spec.delay :]
-        seen_v, seen_power, seen_served = self.state.arriving[0]  # until the first arrives late, it is all there is
-        forecast = state.forecast.copy()
-        forecast[..., 0, :] = seen_power
-        return state.replace(
-            forecast=forecast,
-            solution=replace(
-                solution,
-                v_pu=np.where(solution.energised, seen_v, 0.0),
-                served_kw=seen_served,
-            ),
-        )
+        return self.state.arriving[0]  # until the first arrives late, it is all there is
 
     def _noise(self, x: Array) -> Array:
         return self.state.rng.standard_normal(x.shape)
@@ -102,3 +105,18 @@ class Sensing:
         lost = self.state.rng.random(x.shape) < self.spec.missing
         before = np.full_like(x, blank) if self.state.last is None else self.state.last[which]
         return np.where(lost, before, x)
+
+
+def as_read(state: GridState, seen: Readings) -> GridState:
+    """The state with the readings (..., N), (..., J) and (..., J) in place of the true values."""
+    seen_v, seen_power, seen_served = seen
+    forecast = state.forecast.copy()
+    forecast[..., 0, :] = seen_power
+    return state.replace(
+        forecast=forecast,
+        solution=replace(
+            state.solution,
+            v_pu=np.where(state.solution.energised, seen_v, 0.0),
+            served_kw=seen_served,
+        ),
+    )

@@ -174,5 +174,5 @@ def test_set_points_of_another_shape_are_refused(build, name, shape):
     feeder = read_feeder("ieee13")
     setpoints = feeder.setpoints()
     setattr(setpoints, name, getattr(setpoints, name)[:-1])
-    with pytest.raises(ValueError, match=rf"'ieee13' must be.*\({shape},\).*got.*\({shape - 1},\)"):
+    with pytest.raises(ValueError, match=rf"'ieee13' must .*\b{shape},?\).*got.*\b{shape - 1},?\)"):
         build(feeder).solve(setpoints)

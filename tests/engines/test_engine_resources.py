@@ -38,7 +38,7 @@ def test_contexts_are_pooled(kind, monkeypatch):
         engine.close()
     for _ in range(30):
         ENGINES[kind](feeder).solve(feeder.setpoints())  # dropped without close
-    assert 1 <= len(made) <= 2
+    assert 1 <= len(made) <= (2 if kind == "opendss" else 4)  # of a batch, two copies each
 
 
 def test_closing_twice_or_unopened_is_harmless(build):

@@ -30,13 +30,6 @@ def test_rewards_of_many_states(name, batch, agents, sharing):
         assert shared[at] == pytest.approx(own, rel=1e-12, abs=1e-15)
 
 
-def test_a_difference_reward_is_of_one_state():
-    task = load_cached("ieee13_volt_var", reward_sharing="difference")
-    terms = np.zeros((2, len(task.rewards), len(task.zones)))
-    with pytest.raises(ValueError, match=r"difference rewards.*one state, shape .*got \(2, "):
-        RewardAssignment(task, None).agent_rewards(terms, None, None, np.stack([task.default_action] * 2))
-
-
 @every_batch
 def test_cold_load_of_many_states(batch, rng):
     feeder = task_of("ieee123_restoration").feeder

@@ -12,7 +12,7 @@ from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.grid.feeder import Branch, Feeder
 from dss_marl.grid.sparse_product import SparseProduct
-from dss_marl.grid.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray, Number
 
 _SAMPLES = (0.9, 1.0, 1.1)
 
@@ -63,41 +63,44 @@ class Flows:
         self._row_switches = row_switch[self._switched]
 
     def loading(self, v: NDArray[np.complex128], boost: Array, closed: BoolArray) -> Array:
-        """(C) loading of every conductor at the first terminals, branch after branch [1].
+        """(..., C) loading of every conductor at the first terminals, branch after branch [1].
 
         Args:
-            v: (1 + N) node voltages, ground first [V].
-            boost: (R) tap ratios minus one [1].
-            closed: (S) states.
+            v: (..., 1 + N) node voltages, ground first [V].
+            boost: (..., R) tap ratios minus one [1].
+            closed: (..., S) states.
         """
         ratio = 1.0 + boost
         if self._squared:
-            ratio = np.concatenate([ratio, [1.0], ratio**2])
+            ratio = np.concatenate([ratio, np.ones((*boost.shape[:-1], 1)), ratio**2], axis=-1)
         if ratio.size:
-            v = np.concatenate([v, v.take(self._seen_nodes) / ratio.take(self._seen_taps)])
+            seen = v.take(self._seen_nodes, axis=-1) / ratio.take(self._seen_taps, axis=-1)
+            v = np.concatenate([v, seen], axis=-1)
         current = self._product(v)
-        if self._tapped.size:
-            current[self._tapped] /= ratio.take(self._row_taps)
+        if self._tapped.size:  # transposed, as a state alone is indexed twice as fast so as with an ellipsis
+            current.T[self._tapped] /= ratio.T[self._row_taps]
         if self._switched.size:
-            current[self._switched] *= closed.take(self._row_switches)
+            current.T[self._switched] *= closed.T[self._row_switches]
         loading = np.abs(current)
         loading *= self._per_rating
         return loading
 
     def by_branch(self, loading: Array) -> Array:
-        """(M) the highest of each branch's conductors (C)."""
-        return np.maximum.reduceat(loading, self._first_row) if self._first_row.size else np.zeros(0)
+        """(..., M) the highest of each branch's conductors (..., C)."""
+        if not self._first_row.size:
+            return np.zeros((*loading.shape[:-1], 0))
+        return np.maximum.reduceat(loading, self._first_row, axis=-1)
 
 
 @dataclass(frozen=True)
 class Currents:
-    """The branch loading of one solution, computed when it is asked for; see Solution.currents.
+    """The branch loading of a solution, computed when it is asked for; see Solution.currents.
 
     Attributes:
         flows: of the circuit.
-        v: (1 + N) node voltages, ground first [V].
-        boost: (R) tap ratios minus one [1].
-        closed: (S) states of the switches.
+        v: (..., 1 + N) node voltages, ground first [V].
+        boost: (..., R) tap ratios minus one [1].
+        closed: (..., S) states of the switches.
     """
 
     flows: Flows
@@ -106,13 +109,14 @@ class Currents:
     closed: BoolArray
 
     def __call__(self, by_conductor: bool = False) -> Array:
-        """(M) highest loading of each branch [1]; or (C) of all conductors, which varies smoothly with injections."""
+        """(..., M) highest loading of each branch [1]; or (..., C) of conductors, smooth functions of injections."""
         loading = self.flows.loading(self.v, self.boost, self.closed)
         return loading if by_conductor else self.flows.by_branch(loading)
 
-    def highest(self) -> float:
-        """Highest loading of any branch [1]; 0 on a feeder without branches."""
-        return float(np.maximum.reduce(self.flows.loading(self.v, self.boost, self.closed), initial=0.0))
+    def highest(self) -> Number:
+        """(...) highest loading of any branch [1]; 0 on a feeder without branches."""
+        loading = self.flows.loading(self.v, self.boost, self.closed)
+        return np.maximum.reduce(loading, axis=-1, initial=0.0)
 
 
 class _Block(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.opendss.terminals import elements
-from dss_marl.grid.state import Array
+from dss_marl.grid.state import Array, BoolArray
 
 # Beyond vminpu and vmaxpu a load is the impedance that draws its nominal power at the limit. With these models it draws
 # another power just inside, as the limit to this power; with constant power or impedance it does not jump.
@@ -41,11 +41,12 @@ class LoadJumps:
     def __len__(self) -> int:
         return len(self._per_volt)
 
-    def are_near(self, v: Array) -> bool:
-        """Whether the voltages (1 + Y), ground first [V], bring a load near a jump."""
-        one, other = v.take(self._ends)
+    def are_near(self, v: Array) -> BoolArray:
+        """(...) whether the voltages (..., 1 + Y), ground first [V], bring a load near a jump."""
+        one, other = v.take(self._ends) if v.ndim == 1 else np.moveaxis(v.take(self._ends, axis=-1), -2, 0)
         v_pu = np.abs(one - other) * self._per_volt
-        return bool(np.minimum.reduce(np.abs(v_pu - self._limits), axis=None) < _BAND_PU)
+        gaps = np.abs(v_pu[..., None, :] - self._limits)
+        return np.asarray(np.minimum.reduce(gaps, axis=(-2, -1)) < _BAND_PU)
 
 
 def _limits(loads: Any) -> tuple[float, float]:

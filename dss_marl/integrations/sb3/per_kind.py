@@ -41,7 +41,7 @@ class PerKindGame:
         self,
         make_env: MakeEnv,
         n_envs: int = 1,
-        num_cpus: int = 0,
+        num_cpus: int | None = 0,
         route: str = "native",
         seed: int | None = None,
         kinds: Mapping[str, str] | None = None,

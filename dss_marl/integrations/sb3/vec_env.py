@@ -33,7 +33,7 @@ MASKS = "action_masks"  # name used by sb3_contrib
 
 
 def to_sb3(
-    make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0, route: str = "native", seed: int | None = None
+    make_env: MakeEnv, n_envs: int = 1, num_cpus: int | None = 0, route: str = "native", seed: int | None = None
 ) -> RowVecEnv:
     """A Stable-Baselines3 VecEnv with one row per agent of each copy.
 
@@ -41,8 +41,8 @@ def to_sb3(
         make_env: returns a new ParallelEnv at each call; its agents share one observation space and one action space,
             apart from masks, and all end at the same step.
         n_envs: copies of the environment, each with a random stream of its own.
-        num_cpus: worker processes over which the copies are distributed; 0 steps them in this process, which is faster
-            for environments whose step takes less than a few ms.
+        num_cpus: worker processes over which the copies are distributed; 0 steps them in this process; None measures a
+            few steps and takes workers where they pay (route "native"; the other takes none).
         route: "native" or "supersuit".
         seed: for all copies; None draws one from the operating system. An algorithm with a seed sets its own.
 
@@ -65,7 +65,7 @@ def to_sb3(
     routes: dict[str, Callable[..., RowVecEnv]] = {"native": NativeVecEnv, "supersuit": SuperSuitVecEnv}
     if route not in routes:
         raise ValueError(f"unknown route {route!r}; known: {', '.join(sorted(routes))}")
-    if n_envs < 1 or num_cpus < 0:
+    if n_envs < 1 or (num_cpus or 0) < 0:
         raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
     return routes[route](make_env, n_envs, num_cpus, seed)
 
@@ -172,7 +172,7 @@ class RowVecEnv(VecEnv):
 class NativeVecEnv(RowVecEnv):
     """Rows over dss_marl.integrations.vector."""
 
-    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None) -> None:
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int | None, seed: int | None) -> None:
         self.copies = ParallelCopies(make_env, n_envs, num_cpus)
         super().__init__(self.copies.layout, n_envs, seed)
 
@@ -210,7 +210,8 @@ class SuperSuitVecEnv(RowVecEnv):
     process, and returns a list. `SuperSuitCopy.answer` is the other end.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int, seed: int | None) -> None:
+    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int | None, seed: int | None) -> None:
+        num_cpus = num_cpus or 0
         try:
             import supersuit
         except ImportError as error:

@@ -5,13 +5,16 @@ k * A + A - 1, in the order of `possible_agents`. Masks are separate from the ob
 processes import this package, so it imports neither torch nor a learning library.
 """
 
+from dss_marl.envs.batch_env import copy_seeds
 from dss_marl.envs.flattening import FlattenedEnv
-from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, copy_seeds, shared_layout
+from dss_marl.integrations.vector.batched import BatchBlock, build_block
+from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, shared_layout
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
 from dss_marl.integrations.vector.supersuit_copies import SuperSuitCopy
 from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
+    "BatchBlock",
     "Block",
     "Copy",
     "Failure",
@@ -23,6 +26,7 @@ __all__ = [
     "SuperSuitCopy",
     "UniformSpaces",
     "WorkerError",
+    "build_block",
     "copy_seeds",
     "pickled",
     "shared_layout",

@@ -28,11 +28,6 @@ class Layout(NamedTuple):
     mask_width: int = 0
 
 
-def copy_seeds(seed: int | None, n: int) -> list[int]:
-    """Seeds of n independent random streams; the seed of copy k does not depend on their number."""
-    return [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(n)]
-
-
 def shared_layout(env: ParallelEnv) -> Layout:
     """The agents and their common observation and action spaces.
 
@@ -111,6 +106,10 @@ class Copy(BaseParallelWrapper):
     def masks(self) -> Any:
         """(agents, choices) bool current masks; None without masks."""
         return self._plain.masks()
+
+    def see(self, observations: ByAgent) -> None:
+        """Take the masks off observations that the environment made outside of a step, as its latest ones."""
+        self._plain.see(observations)
 
     def ask(self, question: str, *args: Any) -> Any:
         """Answer one of QUESTIONS about the environment."""
@@ -247,7 +246,7 @@ class Block:
             rows += [seen[agent] for agent in agents]
         return gather(space, rows, np.stack), self.masks(), [copy.reset_infos for copy in self.copies]
 
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Infos, dict[int, Infos]]:
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
         """Step each copy, and immediately reset those that ended.
 
         Args:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +20,11 @@ import cloudpickle
 import numpy as np
 
 from dss_marl._plugins import file_modules
+from dss_marl.integrations.vector.batched import build_block
 from dss_marl.integrations.vector.copies import Block, Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
+from dss_marl.integrations.vector.shared_arrays import SharedArrays
+
+_WORTH_S = 4e-3  # a step of all copies that takes longer is worth handing over
 
 
 class WorkerError(RuntimeError):
@@ -61,7 +67,7 @@ def pickled(make_env: MakeEnv) -> bytes:
         ) from error
 
 
-def _serve(pipe: Connection, factory: bytes, n: int) -> None:
+def _serve(pipe: Connection, shelf: SharedArrays, factory: bytes, n: int) -> None:
     """Worker main loop: build the block at the first command, answer commands until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     block = None
@@ -75,10 +81,10 @@ def _serve(pipe: Connection, factory: bytes, n: int) -> None:
         command, args = request
         try:
             if block is None:
-                block = Block(cloudpickle.loads(factory), n)
-            answer = pickle.dumps(getattr(block, command)(*args), protocol=pickle.HIGHEST_PROTOCOL)
+                block = build_block(cloudpickle.loads(factory), n)
+            answer = shelf.put(getattr(block, command)(*args))
         except Exception as error:
-            answer = pickle.dumps(Failure(error))
+            answer = shelf.put(Failure(error))
         try:
             pipe.send_bytes(answer)
         except OSError:
@@ -110,8 +116,9 @@ class _Worker:
         context = multiprocessing.get_context(method)
         self.copies = copies
         self._pipe, theirs = context.Pipe()
+        self._shelf = SharedArrays(context)
         self._process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(theirs, factory, len(copies)), daemon=True
+            target=_serve, args=(theirs, self._shelf, factory, len(copies)), daemon=True
         )
         with _script_hidden():
             self._process.start()
@@ -151,15 +158,15 @@ class _Worker:
                 f"code {self._process.exitcode}. Its output may show why; num_cpus=0 runs the same in this process"
             ) from error
         self._waiting = False  # before unpickling, which may fail on a class that only the worker knows
-        return pickle.loads(answer)
+        return self._shelf.take(answer)
 
 
 class _Here:
     """A block in this process, with the same interface."""
 
-    def __init__(self, make_env: MakeEnv, copies: range) -> None:
+    def __init__(self, block: Block, copies: range) -> None:
         self.copies = copies
-        self._block = Block(make_env, len(copies))
+        self._block = block
 
     def send(self, command: str, *args: Any) -> None:
         self._call = (command, args)
@@ -170,6 +177,35 @@ class _Here:
 
     def close(self) -> None:
         self._block.close()
+
+
+def worthwhile_workers(make_env: MakeEnv, block: Block) -> int:
+    """How many worker processes would step a block's copies faster than this one; 0 if none.
+
+    Args:
+        make_env: what built the copies, and would build them in the workers.
+        block: the copies; reset, and stepped by a few random actions.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(block.copies))
+    if workers < 2:
+        return 0
+    layout = block.layouts()[0]
+    rows = len(block.copies) * len(layout.agents)
+    block.reset([(None, None)] * len(block.copies))
+    times = []
+    for _ in range(3):
+        actions = np.array([layout.action_space.sample() for _ in range(rows)])
+        start = time.perf_counter()
+        block.step(actions)
+        times.append(time.perf_counter() - start)
+    if min(times) < _WORTH_S:
+        return 0
+    try:
+        pickled(make_env)
+    except ValueError:
+        return 0
+    return workers
 
 
 class ParallelCopies:
@@ -184,26 +220,36 @@ class ParallelCopies:
         reset_infos: per row, the infos of its copy's last reset.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int = 0) -> None:
+    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int | None = 0) -> None:
         """Build the copies.
 
         Args:
             make_env: returns a new ParallelEnv at each call.
             n_envs: number of copies.
-            num_cpus: worker processes; 0 uses this process.
+            num_cpus: worker processes; 0 uses this process; None measures a few steps here, and takes a worker for each
+                core if a step of all copies takes more than 4 ms and the factory can be pickled.
 
         Raises:
             ValueError: invalid counts, agents or copies with different spaces, or a factory that cannot be pickled.
         """
-        if n_envs < 1 or num_cpus < 0:
+        if n_envs < 1 or (num_cpus or 0) < 0:
             raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
+        built = None
+        if num_cpus is None:
+            built = build_block(make_env, n_envs)
+            num_cpus = worthwhile_workers(make_env, built)
+            if num_cpus:
+                built.close()
         parts = max(1, min(num_cpus, n_envs))
         shares = [range(n_envs * i // parts, n_envs * (i + 1) // parts) for i in range(parts)]
         self._blocks: list[_Here | _Worker] = []
         try:
             factory = pickled(make_env) if num_cpus else b""
             for share in shares:
-                self._blocks.append(_Worker(factory, share) if num_cpus else _Here(make_env, share))
+                if num_cpus:
+                    self._blocks.append(_Worker(factory, share))
+                else:
+                    self._blocks.append(_Here(built or build_block(make_env, len(share)), share))
             layouts: list[Layout] = list(chain(*self._exchange("layouts", [()] * parts)))
             if any(layout != layouts[0] for layout in layouts):
                 raise ValueError(f"make_env built environments with different agents or spaces: {layouts}")

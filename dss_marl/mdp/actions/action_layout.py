@@ -99,6 +99,12 @@ class ActionLayout:
         """Per kind, its (..., D, A) entries of a joint action (..., F); views."""
         return split_groups(joint_action, self.parts, self.shapes)
 
+    def joint_action(self, rows: np.ndarray) -> np.ndarray:
+        """(..., F) entries of all devices, from the agents' actions (..., A, W)."""
+        if rows.ndim == 2:
+            return rows.take(self.source)
+        return rows.reshape(*rows.shape[:-2], -1).take(self.source, axis=-1)
+
     def rows(self, joint_action: Array, fill: float = 0.0) -> Array:
         """(..., A, W) the agents' actions of a joint action (..., F), ``fill`` where ignored."""
         return np.where(self.used, joint_action[..., self.place], fill)

@@ -42,15 +42,30 @@ class BoxEncoding(Encoding):
             rows = np.empty(0)
         if rows.shape != action_layout.place.shape or len(actions) != len(action_layout.agents):
             raise ValueError(self._what_is_wrong(actions))
-        clipped = self._no_clips
+        return self._decoded(rows)
+
+    def decode_rows(self, rows: np.ndarray) -> DecodedActions:
+        """See Encoding.decode_rows; entries outside [-1, 1] are clipped and counted."""
+        self._check_rows(rows, "iuf")
+        return self._decoded(rows.astype(float))
+
+    def _decoded(self, rows: Array) -> DecodedActions:
+        """Of rows (..., A, W)."""
+        action_layout = self.action_layout
+        clipped = self._no_clips if rows.ndim == 2 else np.zeros(rows.shape[:-1], np.int64)
         if not np.maximum.reduce(np.abs(rows), axis=None) <= 1.0:  # false for NaN too
             if np.isnan(rows).any():
-                agent = action_layout.agents[int(np.flatnonzero(np.isnan(rows).any(-1))[0])]
-                raise ValueError(f"action of {agent!r} contains NaN: {actions[agent]!r}; check the policy")
+                *copy, a = np.argwhere(np.isnan(rows).any(-1))[0].tolist()
+                where = f" of copy {copy[0]}" if copy else ""
+                raise ValueError(
+                    f"action of {action_layout.agents[a]!r}{where} contains NaN: {rows[(*copy, a)]!r}; check the policy"
+                )
             inside = np.clip(rows, -1.0, 1.0)
             clipped = ((inside != rows) & action_layout.used).sum(-1)
             rows = inside
-        return DecodedActions(rows.take(action_layout.source), self._no_levels, clipped)
+        joint_action, none = action_layout.joint_action(rows), self._no_levels
+        levels = none if rows.ndim == 2 else np.broadcast_to(none, joint_action.shape)
+        return DecodedActions(joint_action, levels, clipped)
 
     @cached_property
     def _no_clips(self) -> IntArray:

@@ -21,9 +21,9 @@ class DecodedActions:
     """Decoded requests of all agents.
 
     Attributes:
-        joint_action: (F) in [-1, 1], all entries of all devices.
-        level: (F) the level chosen, -1 where the entry is a number.
-        clipped: (A) how many of an agent's numbers were out of range.
+        joint_action: (..., F) in [-1, 1], all entries of all devices.
+        level: (..., F) the level chosen, -1 where the entry is a number.
+        clipped: (..., A) how many of an agent's numbers were out of range.
     """
 
     joint_action: Array
@@ -78,6 +78,32 @@ class Encoding(ABC):
         Raises:
             ValueError: a missing or unknown agent, a wrong shape or type, NaN, or an invalid level; names the agent.
         """
+
+    @cached_property
+    def by_rows(self) -> bool:
+        """Whether ``decode_rows`` can be used: one class defines it together with ``decode``."""
+        first, second = (
+            next(cls for cls in type(self).__mro__ if name in vars(cls)) for name in ("decode", "decode_rows")
+        )
+        return first is second
+
+    def decode_rows(self, rows: np.ndarray) -> DecodedActions:
+        """Convert actions of all agents as rows, (..., A, W) in the order of the layout, to joint actions (..., F).
+
+        Raises:
+            ValueError: a wrong shape or type, NaN, or an invalid level; names the agent and the copy.
+            TypeError: the encoding has no rows, as its agents' spaces differ.
+        """
+        raise TypeError(f"actions {type(self).__name__} have no common rows; give a dict of actions for each copy")
+
+    def _check_rows(self, rows: np.ndarray, kinds: str) -> None:
+        shape = self.action_layout.place.shape
+        if rows.shape[-2:] != shape or rows.dtype.kind not in kinds:
+            numbers = "numbers" if "f" in kinds else "integers"
+            raise ValueError(
+                f"actions must be {numbers} of shape (..., {shape[0]}, {shape[1]}), agents and entries; got "
+                f"{rows.dtype} of shape {rows.shape}"
+            )
 
     @abstractmethod
     def encode(self, joint_action: Array) -> dict[str, Any]:

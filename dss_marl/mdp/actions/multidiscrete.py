@@ -73,16 +73,27 @@ class MultiDiscreteEncoding(Encoding):
             or rows.dtype.kind not in "iu"
         ):
             raise ValueError(self._what_is_wrong(actions))
+        return self._decoded(rows)
+
+    def decode_rows(self, rows: np.ndarray) -> DecodedActions:
+        """See Encoding.decode_rows."""
+        self._check_rows(rows, "iu")
+        return self._decoded(rows)
+
+    def _decoded(self, rows: np.ndarray) -> DecodedActions:
+        """Of rows (..., A, W)."""
+        action_layout = self.action_layout
         if (rows < 0).any() or (rows >= self.choices).any():
-            a, w = np.argwhere((rows < 0) | (rows >= self.choices))[0]
+            *copy, a, w = np.argwhere((rows < 0) | (rows >= self.choices))[0].tolist()
+            where = f" of copy {copy[0]}" if copy else ""
             raise ValueError(
-                f"action of {action_layout.agents[a]!r}: entry {w} is {rows[a, w]}; "
+                f"action of {action_layout.agents[a]!r}{where}: entry {w} is {rows[(*copy, a, w)]}; "
                 f"it must be from 0 to {self.choices[w] - 1}"
             )
-        level = rows.take(action_layout.source).astype(np.int64)
+        level = action_layout.joint_action(rows).astype(np.int64)
         # A level that this device lacks becomes NaN; it is never allowed, so the device holds.
         joint_action = self.values[np.arange(action_layout.size), level]
-        return DecodedActions(joint_action, level, np.zeros(len(action_layout.agents), np.int64))
+        return DecodedActions(joint_action, level, np.zeros(rows.shape[:-1], np.int64))
 
     def _what_is_wrong(self, actions: Mapping[str, Any]) -> str:
         self._refuse_strangers(actions)

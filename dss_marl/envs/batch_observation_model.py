@@ -1,0 +1,127 @@
+"""BatchObservationModel: observations of several copies of a task, whose meters and messages fail independently."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+
+from dss_marl.envs.by_copy import observer_by_copy
+from dss_marl.envs.observation_model import ObservationModel
+from dss_marl.envs.task import Task
+from dss_marl.grid.copies import rows_of
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
+from dss_marl.mdp.adversary import Attack
+from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.sensing import Sensing, as_read
+
+
+class BatchObservationModel:
+    """As ObservationModel, of B copies at once.
+
+    Features are computed for all copies together. What is random is drawn copy by copy, from streams of their own.
+
+    Args:
+        task: defines features and agents.
+        copies: their number B.
+
+    Attributes:
+        sensing: of each copy; empty if it is perfect.
+        messages: of each copy.
+    """
+
+    def __init__(self, task: Task, copies: int) -> None:
+        spec = task.scenario.sensing
+        self._task = task
+        self._all = np.arange(copies)
+        self.sensing = [] if spec.perfect else [Sensing(spec) for _ in range(copies)]
+        one = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
+        one.observer = observer_by_copy(one.observer)
+        self.messages = [copy.copy(one) for _ in range(copies)]  # which share all but the state
+        self.reset(self._all, [np.random.default_rng(0)] * copies, [np.random.default_rng(0)] * copies)
+        self.alone = ObservationModel(task, self.sensing[0] if self.sensing else None, one)
+
+    def reset(
+        self,
+        copies: Sequence[int] | IntArray,
+        noise: Sequence[np.random.Generator],
+        loss: Sequence[np.random.Generator],
+    ) -> None:
+        """Forget all measurements and messages of some copies, which draw from these streams from now on."""
+        for b, own_noise, own_loss in zip(copies, noise, loss, strict=True):
+            if self.sensing:
+                self.sensing[b].reset(own_noise)
+            self.messages[b].reset(own_loss)
+
+    def observe(self, now: GridState, which: IntArray | None = None) -> np.ndarray:
+        """(b, A, n) float32 as ObservationModel.observe, of the copies ``which`` (b), whose states are in ``now``."""
+        copies = self._all if which is None else which
+        measured = self._measured(now, copies) if self.sensing else now
+        rows = self._task.observer.observe(measured)
+        if not self.messages[0].width:
+            return rows
+        received = self._received(measured, copies)[:, self._task.agents.zone]
+        return np.concatenate([rows, received.astype(np.float32)], axis=-1)
+
+    def _measured(self, now: GridState, copies: IntArray) -> GridState:
+        solution, power = now.solution, now.forecast[:, 0]
+        seen = [
+            self.sensing[b].read(solution.v_pu[k], power[k], solution.served_kw[k], solution.energised[k])
+            for k, b in enumerate(copies.tolist())
+        ]
+        v_pu, known, served = (np.stack(rows) for rows in zip(*seen, strict=True))
+        return as_read(now, (v_pu, known, served))
+
+    def _received(self, measured: GridState, copies: IntArray) -> Array:
+        first = self.messages[0]
+        sent = first.observer.observe(measured)
+        if first.reliable:
+            return first.at_once(sent)
+        return np.stack([self.messages[b].exchanged(sent[k]) for k, b in enumerate(copies.tolist())])
+
+    def state(self, now: GridState, observations: np.ndarray) -> np.ndarray:
+        """(B, Z n) float32: the observations of all zones under perfect sensing; see ObservationModel.state."""
+        task = self._task
+        if task.global_observer is task.observer and not self.sensing:
+            rows = observations[..., : len(task.observer.low)]
+            return rows.reshape(len(rows), -1).copy()
+        rows = task.global_observer.observe(now)
+        return rows.reshape(len(rows), -1)
+
+
+class BatchAttack:
+    """The attacks on the copies of a task; see mdp.adversary.
+
+    Args:
+        attacks: one for each copy, none if the scenario has no attack.
+        entry_agent: (F) agent of each entry.
+        agents: number of agents.
+    """
+
+    def __init__(self, attacks: Sequence[Attack], entry_agent: IntArray, agents: int, copies: int) -> None:
+        self.attacks = tuple(attacks)
+        self._entry_agent, self._shape = entry_agent, (copies, agents)
+
+    def reset(self, copies: Sequence[int] | IntArray, streams: Sequence[np.random.Generator]) -> None:
+        """Draw the compromised agents of some copies."""
+        for b, own in zip(copies, streams, strict=True):
+            if self.attacks:
+                self.attacks[b].reset(own)
+
+    def compromised(self, step: IntArray) -> BoolArray:
+        """(B, A) which agents are compromised in these steps (B)."""
+        if not self.attacks:
+            return np.zeros(self._shape, bool)
+        return np.array([one.compromised(own) for one, own in zip(self.attacks, step.tolist(), strict=True)])
+
+    def act(self, joint_action: Array, attacked: BoolArray, now: GridState) -> Array:
+        """(B, F) the joint actions with those of compromised agents replaced."""
+        if not attacked.any():
+            return joint_action
+        joint_action = joint_action.copy()
+        for b in np.flatnonzero(attacked.any(axis=-1)).tolist():
+            state = rows_of(now, b)
+            state = state.replace(step=int(state.step), hour=float(state.hour))
+            joint_action[b] = self.attacks[b].act(joint_action[b], self._entry_agent, state)
+        return joint_action

@@ -1,0 +1,160 @@
+"""BatchSimulator: several copies of a feeder with its devices, operated interval by interval at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.base import BatchEngine
+from dss_marl.envs.batch_conditions import BatchConditions
+from dss_marl.envs.conditions import EpisodeConditions
+from dss_marl.envs.simulator import MOST_SOLVES, SETTLED, Simulator
+from dss_marl.envs.task import Task
+from dss_marl.grid.copies import put_rows, with_rows
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
+
+
+class BatchSimulator(Simulator):
+    """As Simulator, with a leading axis B on all states; a failed power flow stops its own copy only.
+
+    What differs from one copy to the next is how often it is solved: until its devices have settled, until none trips,
+    or not at all after a failure. Each copy is solved exactly as often, and in the same order, as alone.
+
+    Args:
+        task: defines feeder, devices and profiles.
+        engine: solves the power flows of all copies.
+
+    Attributes:
+        running: (B) False for copies that are not solved: those whose power flow has failed since ``resume``.
+    """
+
+    def __init__(self, task: Task, engine: BatchEngine) -> None:
+        super().__init__(task, engine)  # type: ignore[arg-type]  # used in _flow alone
+        self.copies = engine.copies
+        self.batch_engine = engine
+        self.running = np.ones(engine.copies, bool)
+        self._steps = np.zeros(engine.copies, np.int64)
+
+    @property
+    def many(self) -> BatchConditions:
+        """The conditions of all copies."""
+        conditions: Any = self.conditions
+        return conditions
+
+    def resume(self, which: BoolArray | None = None) -> None:
+        """Solve all copies again, or those (B) alone."""
+        self.running = np.ones(self.copies, bool) if which is None else which.copy()
+
+    def enter_all(self, days: Mapping[int, tuple[int, EpisodeConditions]], start: Setpoints) -> GridState:
+        """Start a day in some copies; see Simulator.enter.
+
+        Args:
+            days: number and conditions of the day of each copy that starts one; all, the first time.
+            start: initial taps and switches of one copy.
+
+        Returns:
+            (B, ...) the state of the first interval; of the other copies without meaning.
+        """
+        task, which = self.task, np.zeros(self.copies, bool)
+        which[list(days)] = True
+        if self._conditions is None:
+            found: Any = BatchConditions([days[b][1] for b in range(self.copies)])
+            self._conditions = found
+        else:
+            for b, (_, today) in days.items():
+                self.many.begin(b, today)
+        device_state = np.zeros((self.copies, self.fleet.state_size))
+        for b, (number, _) in days.items():
+            rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
+            device_state[b] = self.fleet.start(rng, weekend, task.scenario.start_hour)
+        points = self._repeated(start)
+        device_state = self._with_cold_load(self._steps, device_state, points)
+        self.batch_engine.restart(which)
+        self.resume(which)
+        action = np.repeat(task.default_action[None], self.copies, 0)
+        return self.observe(self._steps, points, device_state, action, None)
+
+    def _repeated(self, one: Setpoints) -> Setpoints:
+        """The set points of one copy for all, (B, ...)."""
+        n = self.copies
+        return Setpoints(
+            np.tile(one.kw, (n, 1)), np.tile(one.kvar, (n, 1)), np.tile(one.tap, (n, 1)), np.tile(one.closed, (n, 1))
+        )
+
+    def operate(self, now: GridState, joint_action: Array) -> tuple[GridState, IntArray]:
+        """See Simulator.operate; ``running`` becomes False for the copies whose power flow fails."""
+        return super().operate(now, joint_action)
+
+    def attempt(self, now: GridState, joint_action: Array) -> tuple[GridState, BoolArray]:
+        """See Simulator.attempt, of the copies that run; (B) True where it fails, and ``running`` stays as it is."""
+        before = self.running
+        self.resume(before)
+        tried = self.operate(now, joint_action)[0]
+        failed, self.running = before & ~self.running, before
+        return tried, failed
+
+    # --- copies that need more power flows than others ---------------------------------------------------------------
+
+    def _flow(self, setpoints: Setpoints, controls: bool, wanted: BoolArray | None = None) -> Solution:
+        """One power flow of the running copies, or of some of them."""
+        which = self.running if wanted is None else wanted & self.running
+        solution, failed = self.batch_engine.solve(setpoints, controls, None if which.all() else which)
+        if failed.any():
+            self.running = self.running & ~failed
+        return solution
+
+    def _run(
+        self, interval: Interval, setpoints: Setpoints, device_state: Array, limited: IntArray
+    ) -> tuple[Setpoints, BoolArray, Solution]:
+        """See Simulator._run; copies in which nothing trips any more stay as they are."""
+        if not self.fleet.trips:
+            return super()._run(interval, setpoints, device_state, limited)
+        everyone, pending = self.running, self.running.copy()
+        operated, supplied, solution = None, np.zeros((self.copies, 0), bool), None
+        while True:
+            self.running = pending
+            trial = setpoints.copy()
+            fed = self._pick_up(interval.step, trial, device_state)
+            flow = self._solve_operated(trial, device_state)
+            everyone = everyone & (self.running | ~pending)
+            solution = flow if solution is None else with_rows(solution, flow, pending)
+            operated = trial if operated is None else with_rows(operated, trial, pending)
+            supplied = fed if not supplied.size else put_rows(supplied, fed, pending)
+            kept, cut = device_state.copy(), limited.copy()
+            tripped = self.fleet.trip(device_state, trial, flow, limited) & self.running
+            device_state[~pending], limited[~pending] = kept[~pending], cut[~pending]
+            pending = tripped
+            if not pending.any():
+                self.running = everyone
+                return operated, supplied, solution
+            held = setpoints.copy()
+            self.fleet.hold_tripping(device_state, held, interval)
+            _overwrite(setpoints, held, pending)
+
+    def _settled(self, setpoints: Setpoints, device_state: Array, solution: Solution, controls: bool) -> Solution:
+        """See Simulator._settled; copies that have settled stay as they are."""
+        moving = self.running.copy()
+        for _ in range(MOST_SOLVES):
+            points, state = setpoints.copy(), device_state.copy()
+            off = self.fleet.respond(state, points, solution)
+            _overwrite(setpoints, points, moving)
+            device_state[moving] = state[moving]
+            moving &= ~(off < SETTLED)
+            if not moving.any():
+                break
+            solution = with_rows(solution, self._flow(setpoints, controls, moving), moving)
+            moving &= self.running
+        return solution
+
+
+def _overwrite(setpoints: Setpoints, values: Setpoints, rows: BoolArray) -> None:
+    """Replace the set points of some copies, in place."""
+    for target, value in (
+        (setpoints.kw, values.kw),
+        (setpoints.kvar, values.kvar),
+        (setpoints.tap, values.tap),
+        (setpoints.closed, values.closed),
+    ):
+        target[rows] = value[rows]

@@ -48,6 +48,7 @@ class Simulator:
         self._direction = RegulatorDirection.build(task.feeder) if switched and len(task.feeder.taps) else None
         self._import_limit_kw = scenario.feeder.import_limit_kw or math.inf
         self._conditions: EpisodeConditions | None = None
+        self._intervals: dict[int, Interval] = {}  # of the running episode; each is asked for several times
 
     @property
     def conditions(self) -> EpisodeConditions:
@@ -62,7 +63,7 @@ class Simulator:
 
     @conditions.setter
     def conditions(self, conditions: EpisodeConditions) -> None:
-        self._conditions = conditions
+        self._conditions, self._intervals = conditions, {}
 
     def begin(self, number: int, start: Setpoints, faults: Sequence[str] | None = ()) -> GridState:
         """Start a day: the state of its first interval, with devices in their initial state.
@@ -82,7 +83,7 @@ class Simulator:
 
     def enter(self, number: int, start: Setpoints, today: EpisodeConditions) -> GridState:
         """As ``begin``, on a day whose conditions are known."""
-        task, self._conditions = self.task, today
+        task, self.conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
         if self.cold_load is not None:
@@ -91,6 +92,11 @@ class Simulator:
             device_state = np.concatenate([device_state, cold])
         self.engine.restart()
         return self.observe(0, start, device_state, task.default_action.copy(), None)
+
+    def _interval(self, step: int) -> Interval:
+        if step not in self._intervals:
+            self._intervals[step] = self.conditions.interval(step)
+        return self._intervals[step]
 
     # --- one interval ------------------------------------------------------------------------------------------------
 
@@ -107,7 +113,7 @@ class Simulator:
         Raises:
             PowerFlowError: the power flow fails.
         """
-        fleet, interval = self.fleet, self.conditions.interval(now.step)
+        fleet, interval = self.fleet, self._interval(now.step)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
@@ -154,7 +160,7 @@ class Simulator:
             step, present, device_state, action: as in ``observe``.
             solution: used instead of a power flow; None: the interval is solved.
         """
-        interval = self.conditions.interval(step)
+        interval = self._interval(step)
         setpoints = self.conditions.setpoints(step, self.conditions.protected(step, present))
         self.fleet.hold(device_state, setpoints, interval)
         self._pick_up(step, setpoints, device_state)
@@ -169,7 +175,7 @@ class Simulator:
     def hold_action(self, now: GridState) -> Array:
         """(F) the joint action that keeps every device at its set point."""
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.hold_action(now.device_state, setpoints, self.conditions.interval(now.step))
+        return self.fleet.hold_action(now.device_state, setpoints, self._interval(now.step))
 
     def feasible(self, now: GridState, values: Array) -> BoolArray:
         """(F, L) True where the devices would execute the value without limiting it.
@@ -179,7 +185,7 @@ class Simulator:
             values: (F, L) values to try in each entry, level by level.
         """
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.feasible(values, now.device_state, setpoints, self.conditions.interval(now.step))
+        return self.fleet.feasible(values, now.device_state, setpoints, self._interval(now.step))
 
     # --- the power flow ----------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,8 +88,7 @@ class Flows:
         return np.maximum.reduceat(loading, self._first_row) if self._first_row.size else np.zeros(0)
 
 
-@dataclass(frozen=True)
-class Currents:
+class Currents(NamedTuple):
     """The branch loading of one solution, computed when it is asked for; see Solution.currents.
 
     Attributes:

@@ -95,6 +95,10 @@ class BatchSimulator(Simulator):
         failed, self.running = before & ~self.running, before
         return tried, failed
 
+    def _interval(self, step: Any) -> Interval:
+        """See Simulator; copies that are out of step seldom ask for the same intervals again."""
+        return self.conditions.interval(step)
+
     # --- copies that need more power flows than others ---------------------------------------------------------------
 
     def _flow(self, setpoints: Setpoints, controls: bool, wanted: BoolArray | None = None) -> Solution:

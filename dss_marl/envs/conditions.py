@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,6 @@ class EpisodeConditions:
     day: Day
     forecast: Forecast | None
     faults: tuple[Fault, ...]
-    _intervals: dict[int, Interval] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of_day(cls, task: Task, number: int, faults: Sequence[str] | None) -> EpisodeConditions:
@@ -55,12 +54,7 @@ class EpisodeConditions:
         return cls(scenario, first_row, day, forecast, _faults(task, number, faults))
 
     def interval(self, step: int) -> Interval:
-        """Time of an interval, and the nodes faulted in it; the same object whenever it is asked for."""
-        if step not in self._intervals:
-            self._intervals[step] = self._interval(step)
-        return self._intervals[step]
-
-    def _interval(self, step: int) -> Interval:
+        """Time of an interval, and the nodes faulted in it."""
         scenario = self.scenario
         hour = (scenario.start_hour + step * scenario.dt_h) % 24
         faulted = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]

@@ -49,6 +49,7 @@ class Simulator:
         self._direction = RegulatorDirection.build(task.feeder) if switched and len(task.feeder.taps) else None
         self._import_limit_kw = scenario.feeder.import_limit_kw or math.inf
         self._conditions: EpisodeConditions | None = None
+        self._intervals: dict[int, Interval] = {}  # of the running episode; each is asked for several times
 
     @property
     def conditions(self) -> EpisodeConditions:
@@ -63,7 +64,7 @@ class Simulator:
 
     @conditions.setter
     def conditions(self, conditions: EpisodeConditions) -> None:
-        self._conditions = conditions
+        self._conditions, self._intervals = conditions, {}
 
     def begin(self, number: int, start: Setpoints, faults: Sequence[str] | None = ()) -> GridState:
         """Start a day: the state of its first interval, with devices in their initial state.
@@ -83,7 +84,7 @@ class Simulator:
 
     def enter(self, number: int, start: Setpoints, today: EpisodeConditions) -> GridState:
         """As ``begin``, on a day whose conditions are known."""
-        task, self._conditions = self.task, today
+        task, self.conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
         device_state = self._with_cold_load(0, device_state, start)
@@ -98,6 +99,12 @@ class Simulator:
         first = today.setpoints(step, today.protected(step, start))
         cold = self.cold_load.start(self.cold_load.supplied(first, today.injections_kw(step)))
         return np.concatenate([device_state, cold], axis=-1)
+
+    def _interval(self, step: Any) -> Interval:
+        """Time step of the running episode."""
+        if step not in self._intervals:
+            self._intervals[step] = self.conditions.interval(step)
+        return self._intervals[step]
 
     # --- one interval ------------------------------------------------------------------------------------------------
 
@@ -114,7 +121,7 @@ class Simulator:
         Raises:
             PowerFlowError: the power flow fails.
         """
-        fleet, interval = self.fleet, self.conditions.interval(now.step)
+        fleet, interval = self.fleet, self._interval(now.step)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
@@ -162,7 +169,7 @@ class Simulator:
             step, present, device_state, action: as in ``observe``.
             solution: used instead of a power flow; None: the interval is solved.
         """
-        interval = self.conditions.interval(step)
+        interval = self._interval(step)
         setpoints = self.conditions.setpoints(step, self.conditions.protected(step, present))
         self.fleet.hold(device_state, setpoints, interval)
         self._pick_up(step, setpoints, device_state)
@@ -177,7 +184,7 @@ class Simulator:
     def hold_action(self, now: GridState) -> Array:
         """(F) the joint action that keeps every device at its set point."""
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.hold_action(now.device_state, setpoints, self.conditions.interval(now.step))
+        return self.fleet.hold_action(now.device_state, setpoints, self._interval(now.step))
 
     def feasible(self, now: GridState, values: Array) -> BoolArray:
         """(F, L) True where the devices would execute the value without limiting it.
@@ -187,7 +194,7 @@ class Simulator:
             values: (F, L) values to try in each entry, level by level.
         """
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.feasible(values, now.device_state, setpoints, self.conditions.interval(now.step))
+        return self.fleet.feasible(values, now.device_state, setpoints, self._interval(now.step))
 
     # --- the power flow ----------------------------------------------------------------------------------------------
 

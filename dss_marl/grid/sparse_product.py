@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from dss_marl.grid.state import IntArray
 
-try:  # ``csr_array @ x`` takes three times as long for small matrices; these kernels are not SciPy's public interface
-    from scipy.sparse._sparsetools import csr_matvec, csr_matvecs
-except ImportError:  # pragma: no cover  # another SciPy
-    csr_matvec = csr_matvecs = None
+
+@cache
+def _kernels() -> tuple[Any, Any] | None:
+    """SciPy's products with one vector and with several, which add to their last argument; None in another SciPy.
+
+    They are not its public interface, but ``csr_array @ x`` takes three times as long for small matrices. Imported at
+    the first product, because importing the package would take twice as long.
+    """
+    try:
+        from scipy.sparse._sparsetools import csr_matvec, csr_matvecs
+    except ImportError:  # pragma: no cover
+        return None
+    return csr_matvec, csr_matvecs
 
 
 class SparseProduct:
@@ -44,14 +53,17 @@ class SparseProduct:
         """
         m, n = self.shape
         start = np.zeros(m, self._values.dtype) if onto is None else onto
-        if csr_matvec is None:
+        kernels = _kernels()
+        if kernels is None:
+            from scipy.sparse import csr_array
+
             matrix = csr_array((self._values, self._indices, self._indptr), shape=self.shape)
             return start + (matrix @ x.reshape(math.prod(x.shape[:-1]), n).T).T.reshape(*x.shape[:-1], m)
         if x.ndim == 1:
             y = start if onto is None else start.copy()
-            csr_matvec(m, n, self._indptr, self._indices, self._values, x, y)
+            kernels[0](m, n, self._indptr, self._indices, self._values, x, y)
             return y
         columns = np.ascontiguousarray(x.reshape(math.prod(x.shape[:-1]), n).T)
         sums = np.repeat(start[:, None], columns.shape[1], axis=1)
-        csr_matvecs(m, n, columns.shape[1], self._indptr, self._indices, self._values, columns.ravel(), sums.ravel())
+        kernels[1](m, n, columns.shape[1], self._indptr, self._indices, self._values, columns.ravel(), sums.ravel())
         return sums.T.reshape(*x.shape[:-1], m)

@@ -112,9 +112,12 @@ class Messages:
         own.sent = (*own.sent, sent)[-1 - delay :]
         arriving = len(own.sent) > delay
         batch = own.sent[0].shape[:-2]
+        if not self._flagged:  # all that is sent is heard at once
+            own.heard = np.where(self.present[..., None], own.sent[0].take(self.senders, axis=-2), 0.0)
+            return own.heard.reshape(*batch, len(self.zones), -1)
         came = self.present & (own.rng.random((*batch, *self.senders.shape)) >= self.spec.loss) & arriving
         own.heard = np.where(came[..., None], own.sent[0][..., self.senders, :], own.heard)
-        both = np.concatenate([own.heard, came[..., None]], axis=-1) if self._flagged else own.heard
+        both = np.concatenate([own.heard, came[..., None]], axis=-1)
         return both.reshape(*batch, len(self.zones), -1)
 
     def labels(self, zone: int, feeder: Feeder) -> list[str]:

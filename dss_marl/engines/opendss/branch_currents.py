@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,8 +91,7 @@ class Flows:
         return np.maximum.reduceat(loading, self._first_row, axis=-1)
 
 
-@dataclass(frozen=True)
-class Currents:
+class Currents(NamedTuple):
     """The branch loading of a solution, computed when it is asked for; see Solution.currents.
 
     Attributes:

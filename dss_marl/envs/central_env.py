@@ -70,7 +70,7 @@ class CentralEnv(gymnasium.Env):
         return self.env.task
 
     def labels(self) -> dict[str, list[str]]:
-        """Labels of the entries of ``observation`` and ``action``, after their zone's or agent's name; "-" is padding."""
+        """Labels of the entries of ``observation`` and ``action``, after the zone's or agent's name; "-" is padding."""
         layout = self.task.agents.action_layout
         entries = [f"{layout.agents[a]}/{layout.labels[a][w]}" for a, w in np.argwhere(self._used)]
         return {"observation": self.env.state_labels(), "action": entries}

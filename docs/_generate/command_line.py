@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ from dss_marl.cli.app import app
 
 HEAD = """# Command line
 
-`dss-marl COMMAND --help` prints the same. Errors name the item, its place and the remedy, and end with exit code 1 or 2 and
-no traceback; each command checks its arguments and outputs before any long work.
+`dss-marl COMMAND --help` prints the same. Errors name the item, its place and the remedy, and end with
+exit status 2; 1 is a proof that fails, 130 an interruption, and 70 a defect of the package, whose message names the file
+with the traceback. Each command checks its arguments and outputs before any long work.
 
 """
 
@@ -45,9 +47,14 @@ def _command(name: str, command: Any) -> str:
     parts = [f"({anchor(name)})=\n## {name}\n\n{code(command.help or '')}\n", f"```\n{usage}\n```\n"]
     for head, rows in (("argument", arguments), ("option", options)):
         if rows:
-            cells = [(_flags(one, context), _default(one), code(one.help or "")) for one in rows]
+            cells = [(_flags(one, context), _default(one), _option_names(code(one.help or ""))) for one in rows]
             parts.append(table((head, "default", "meaning"), cells))
     return "\n".join(parts)
+
+
+def _option_names(text: str) -> str:
+    """Names of options as code, whose hyphens stay two."""
+    return re.sub(r"(?<![`\w-])(--[a-z][a-z-]*)", r"`\1`", text)
 
 
 def _first(text: str | None) -> str:

@@ -11,7 +11,7 @@ import typer
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import AllowCode, Set, Split, chosen_scenario
 from dss_marl.cli.console import progress_bar, saved, say
-from dss_marl.cli.outputs import checked_folder
+from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.result_table import print_result_table
 
 
@@ -36,9 +36,14 @@ def evaluate(
     day: Annotated[int | None, typer.Option(help="Only the day of this number; a run's table stays as it is.")] = None,
     series: Annotated[
         Path | None,
-        typer.Option(help="With --day: folder for its voltages, powers, positions, actions and rewards as CSV."),
+        typer.Option(
+            callback=output_folder,
+            help="With --day: folder for its voltages, powers, positions, actions and rewards as CSV.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the table, as table.md and table.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder for the table, as table.md and table.json.")
+    ] = None,
 ) -> None:
     """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
     from dss_marl.experiments.comparison import compare, compared_controllers, record_day
@@ -46,6 +51,8 @@ def evaluate(
 
     if series is not None and day is None:
         raise ValueError("--series writes one day; give its number, as in --day 4")
+    if day is not None and days is not None:
+        raise ValueError("--day takes one day by its number, --days so many of the split; give one of them")
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
     if is_run and settings:

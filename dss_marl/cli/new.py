@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,14 +10,14 @@ from dss_marl.cli.console import say
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; its last part names the project.")],
+    folder: Annotated[str, typer.Argument(help="Folder to write; its last part names the project.")],
     source: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--from",
             help="A shipped scenario's name, or the path of an OpenDSS master file; default: a village feeder.",
         ),
-    ] = "",
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of an earlier project; others in the folder stay.")
     ] = False,
@@ -26,7 +25,9 @@ def new(
     """Write a project to build on: circuit, scenario, reward, observation, cost, device, controller, test, training."""
     from dss_marl.experiments.new_project import new_project
 
-    project = new_project(folder, source, overwrite)
+    if source is not None and not source.strip():
+        raise ValueError("--from is empty; name a scenario or a master file, or leave it out for a village feeder")
+    project = new_project(folder, source or "", overwrite)
     if project.report:
         typer.echo(project.report)
     for remark in project.remarks:

@@ -26,8 +26,8 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
     heads, rows = table.rows(compared)
     wide = console.width >= _WIDE
     what = "mean (95 % interval over days)" if wide else "mean"
-    noun = "day" if len(table.days) == 1 else "days"
-    title = f"{table.scenario}: {len(table.days)} {table.split} {noun}, {what}"
+    one = len(table.days) == 1  # named by its number, as it need not belong to the split
+    title = f"{table.scenario}: {f'day {table.days[0]}' if one else f'{len(table.days)} {table.split} days'}, {what}"
     best = {figure: _best(table, figure) for figure in names}
     shown: list[tuple[Cell, ...]] = []
     for controller, *cells in rows:

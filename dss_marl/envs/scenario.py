@@ -42,7 +42,7 @@ class FeederSpec(_Data):
     name: str = Field(default="", description="a shipped feeder, or the path of a .dss file")
     synthetic: SyntheticSpec | None = Field(default=None, description="or a generated feeder of any size")
     source_pu: float | None = Field(
-        default=None, gt=0.5, lt=1.5, description="source voltage [pu]; None: as in the file"
+        default=None, gt=0.5, lt=1.5, description="source voltage [pu]; null: as in the file"
     )
     load_v_pu: tuple[float, float] | None = Field(
         default=(0.8, 1.2), description="voltage range of the loads' model [pu]; outside it they become impedances"
@@ -50,7 +50,7 @@ class FeederSpec(_Data):
     taps: dict[str, int] = Field(default={}, description="tap positions at reset; others as in the file")
     closed: dict[str, bool] = Field(default={}, description="initial switch and capacitor states")
     import_limit_kw: float | None = Field(
-        default=None, gt=0, description="limit of the import from the source [kW]; None: no limit"
+        default=None, gt=0, description="limit of the import from the source [kW]; null: no limit"
     )
     commands: tuple[str, ...] = Field(default=(), description="OpenDSS commands to run after the file")
 
@@ -106,7 +106,7 @@ class Scenario(_Data):
     )
     sensing: SensingSpec = Field(default=SensingSpec(), description="noise, gaps and delay of measurements")
     messages: MessageSpec = Field(default=MessageSpec(), description="what zones receive from each other")
-    attack: AttackSpec | None = Field(default=None, description="compromised agents; None: none")
+    attack: AttackSpec | None = Field(default=None, description="compromised agents; null: none")
     rewards: dict[str, float] = Field(min_length=1, description="reward terms and their weights")
     reward_sharing: Literal["team", "zone", "agent", "difference"] = Field(
         default="team",

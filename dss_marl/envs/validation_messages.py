@@ -7,6 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
+_SHAPES = {  # pydantic names Python's types; a file has lists and mappings
+    "tuple_type": "a list, such as [a, b]",
+    "list_type": "a list, such as [a, b]",
+    "dict_type": "a mapping, such as {key: value}",
+    "model_type": "a mapping, such as {key: value}",
+    "model_attributes_type": "a mapping, such as {key: value}",
+    "mapping_type": "a mapping, such as {key: value}",
+}
+
 
 def readable(
     error: ValidationError, model: type[BaseModel], where: str, chosen: Mapping[str, type[BaseModel]] | None = None
@@ -28,6 +37,11 @@ def readable(
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "tuple_type" and isinstance(problem["input"], str):
             message = f"must be a list, such as [{problem['input']}]; got {problem['input']!r}"
+        elif problem["type"] in _SHAPES:
+            message = f"must be {_SHAPES[problem['type']]}; got {problem['input']!r}"
+        if problem["type"] == "too_short":
+            least, count = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
+            message = f"needs at least {least} item{'s' * (least != 1)}; got {count}"
         if problem["type"] == "missing":
             field = model.model_fields.get(path)
             message = f"missing: {field.description}" if field and field.description else "missing"

@@ -52,7 +52,13 @@ def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -
 
 
 def zones_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") -> Figure:
-    """The map of a feeder with zones but without a task; switches and capacitors as in the circuit's file."""
+    """The map of a feeder with zones but without a task; switches and capacitors as in the circuit's file.
+
+    Raises:
+        ValueError: no zone.
+    """
+    if not zones:
+        raise ValueError("a map of zones needs at least one zone; got none")
     return _drawn(new_chart(feeder, tuple(zones), feeder.setpoints().closed, False, title), None)
 
 

@@ -72,6 +72,7 @@ def operation_figure(
         for label in dict.fromkeys(name for own in every for name in own)
         if worth_drawing([own[label] for own in every if label in own])
     ]
+    labels = labels or list(every[0])[:1]  # the voltages, of a day of one interval
     rows = [Row.of([own.get(label) for own in every], len(labels)) for label in labels]
     figure = new_figure(max(PAGE_IN, 2.0 + 1.6 * len(days)), 1.0 + sum(row.height + 0.08 for row in rows))
     figure.set_layout_engine("constrained", h_pad=0.02, w_pad=0.05, hspace=0.0, wspace=0.0)

@@ -33,7 +33,7 @@ def voltage_band_figure(
         start_hour: time of day at which the first interval begins [h].
 
     Raises:
-        ValueError: no controller, or an array of another shape.
+        ValueError: no controller, or an array of another shape or without a value.
     """
     arrays = {name: _checked(name, band) for name, band in bands.items()}
     if not arrays:
@@ -66,7 +66,9 @@ def voltage_band_figure(
 def _checked(name: str, band: np.ndarray) -> Array:
     band = np.asarray(band, float)
     if band.ndim != 2 or band.shape[1] not in (2, 3) or not len(band):
-        raise ValueError(f"the band of {name!r} must be (T, 2) or (T, 3); got {band.shape}")
+        raise ValueError(f"the band of {name!r} must be (T, 2) or (T, 3), T >= 1; got {band.shape}")
+    if not np.isfinite(band).any():
+        raise ValueError(f"the band of {name!r} has no value; leave the controller out")
     return band
 
 

@@ -37,10 +37,13 @@ def zone_graph_figure(feeder: Feeder, zones: Sequence[Zone], title: str = "") ->
         title: of the figure.
 
     Raises:
-        ValueError: no zone.
+        ValueError: no zone, or a bus in none.
     """
     if not zones:
         raise ValueError("a graph of zones needs at least one zone; got none")
+    missing = {bus.name for bus in feeder.buses}.difference(*(zone.buses for zone in zones))
+    if missing:
+        raise ValueError(f"every bus must be in a zone; {len(missing)} of {feeder.name!r} are in none: {min(missing)}")
     graph = zone_graph(feeder.graph(), zones)
     names = list(graph)
     borders = [(names.index(a), names.index(b)) for a, b in graph.edges]

@@ -29,7 +29,7 @@ class SyntheticProfiles(ProfileSpec):
     kw_per_load: float | None = Field(
         default=None,
         gt=0,
-        description="nominal power of every load [kW], where the circuit's is a snapshot; None: its own",
+        description="nominal power of every load [kW], where the circuit's is a snapshot; null: its own",
     )
     noise: float = Field(default=1.0, ge=0, le=2, description="of the loads' fluctuation; 0: smooth class shapes")
     latitude: float = Field(default=34.0, ge=-66, le=66, description="degrees north")

@@ -98,7 +98,7 @@ def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):
     chosen = ("evaluate", "ieee13_volt_var", "--controllers", "no_control,opendss_controls,own_plugins:HalfSun")
     code, text = output(*chosen, "--day", "4", "--series", str(tmp_path / "series"), "--out", str(tmp_path / "table"))
     assert code == 0, text
-    assert "1 test day" in text and "own_plugins:HalfSun" in text
+    assert "ieee13_volt_var: day 4, mean" in text and "own_plugins:HalfSun" in text
     assert sorted(path.name for path in (tmp_path / "series").iterdir()) == [
         "no_control", "opendss_controls", "own_plugins.HalfSun",
     ]  # fmt: skip

@@ -85,7 +85,7 @@ CASES = {
     "option of the zones": ({"zones": {"method": "balanced", "counts": 3}}, "'balanced' does not take.*counts"),
     # missing
     "no kind": ({"devices": [{"bus": 848}]}, f"'{BASE}': device 1 .*848.* has no kind"),
-    "no bus": ({"devices": [{"kind": "inverter", "kw": 1}]}, "device 1: bus: .*required"),
+    "no bus": ({"devices": [{"kind": "inverter", "kw": 1}]}, "device 1: bus: missing: bus of the feeder"),
     "no method": ({"zones": {"count": 3}}, f"'{BASE}': zones needs a method, such as"),
     "no devices": ({"devices": []}, "devices: .*at least 1"),
     "no rewards": ({"rewards": {}}, "rewards: .*at least 1"),

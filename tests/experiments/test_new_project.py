@@ -196,6 +196,13 @@ def test_an_installed_modules_name_is_refused(tmp_path):
         new_project(tmp_path / "numpy")
 
 
+@pytest.mark.parametrize(("name", "says"), [("", "got an empty name"), ("a" * 41, "has at most 40 letters")])
+def test_a_name_that_cannot_be_is_refused(name, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = output("new", name)
+    assert code == 2 and says in text and not list(tmp_path.iterdir())
+
+
 def test_files_are_replaced_on_request_alone(tmp_path):
     code, text = output("new", tmp_path / "mine")
     assert code == 0 and "wrote 11 files" in text
@@ -213,7 +220,8 @@ def test_files_are_replaced_on_request_alone(tmp_path):
     ("source", "message"),
     [
         ("ieee13_volt_vat", "did you mean 'ieee13_volt_var'"),
-        ("nowhere/Master.dss", "unknown feeder"),
+        ("nowhere/Master.dss", "there is no file"),
+        ("", "--from is empty"),
         (CIRCUITS / "no_loads.dss", "has no load"),
         (ROOT / "scenarios" / "ieee13_volt_var.yaml", "is already a scenario's file"),
     ],

@@ -198,3 +198,8 @@ def test_recordings_of_two_scenarios_are_refused_and_an_unknown_day_too():
         plots.operation_figure([one, other])
     with pytest.raises(ValueError, match="no day 3; it has 184"):
         plots.operation_figure(one, day=3)
+
+
+def test_a_day_of_one_interval_shows_its_voltages():
+    figure = plots.operation_figure(recorded("ieee13_volt_var", "no_control", day=4, steps=1, start_hour=10))
+    assert list(rows_of(figure)) == ["voltage [pu]"]

@@ -270,3 +270,13 @@ def test_figures_for_print_are_as_wide_as_a_page_of_two_columns():
         plots.voltage_heat_map_figure(recorded("ieee13_legacy", "no_control")),
     ]
     assert {figure.get_size_inches()[0] for figure in figures} == {plots.PAGE_IN}
+
+
+def test_figures_of_nothing_are_refused():
+    task = task_of("ieee13_volt_var")
+    with pytest.raises(ValueError, match="'blank' has no value"):
+        plots.voltage_band_figure({"blank": np.full((4, 2), np.nan)}, 0.25)
+    with pytest.raises(ValueError, match="needs at least one zone"):
+        plots.zones_figure(task.feeder, [])
+    with pytest.raises(ValueError, match="of 'ieee13' are in none"):
+        plots.zone_graph_figure(task.feeder, task.zones[:1])

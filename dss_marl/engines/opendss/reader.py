@@ -64,6 +64,16 @@ def feeder_path(path_or_name: str | Path) -> tuple[str, Path]:
         masters = sorted(p for p in path.iterdir() if p.name.lower() in ("master.dss", "feeder.dss"))
         if len(masters) == 1:
             return path.resolve().name.lower(), masters[0].resolve()
+        raise ValueError(
+            f"{str(path_or_name)!r} is a folder with {len(masters)} files named master.dss or feeder.dss; name the "
+            "circuit's master file in it"
+        )
+    if path.suffix.lower() == ".dss":
+        where = "" if path.is_absolute() else f" in {str(Path.cwd())!r}"
+        raise ValueError(
+            f"there is no file {str(path_or_name)!r}{where}; name a .dss file, or a shipped feeder; known: "
+            f"{', '.join(known)}"
+        )
     raise ValueError(f"unknown feeder {str(path_or_name)!r}; known: {', '.join(known)}, or the path of a .dss file")
 
 

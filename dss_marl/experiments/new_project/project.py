@@ -22,6 +22,7 @@ from dss_marl.grid.feeder_report import feeder_report
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _PLAIN = ("own_terms.py", "own_device.py", "own_controller.py", "train.py")
+_LONGEST = 40  # letters of a name; files and runs are named by it
 _BRIEF, _QUICK, _WHOLE = 500, 2000, "300000"  # agent-steps of a first try on a large and on a small circuit
 
 
@@ -56,6 +57,8 @@ def new_project(folder: str | Path, source: str | Path = "", overwrite: bool = F
         ValueError: the name is no module's, a file is there, there is no such source, or its circuit cannot be used;
             nothing is written.
     """
+    if not str(folder).strip():
+        raise ValueError("a project needs a folder; got an empty name; try 'my_project'")
     folder = Path(folder)
     name = checked_name(folder.resolve().name)
     made = _source(name, source)
@@ -93,6 +96,8 @@ def checked_name(name: str) -> str:
             f"{name!r} is no name of a project: as that of a Python module, it has letters, digits and '_', does not "
             f"begin with a digit and is no word of Python's; try {usable!r}"
         )
+    if len(name) > _LONGEST:
+        raise ValueError(f"the name of a project has at most {_LONGEST} letters; {name[:20]!r}... has {len(name)}")
     if find_spec(name) is not None and not (Path.cwd() / name).is_dir():
         raise ValueError(f"a Python module {name!r} is installed, which the project would hide; try 'my_{name}'")
     return name

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from dss_marl._assets import write_text
-from dss_marl.controllers import Controller, PlanReplay
+from dss_marl._plugins import imported
+from dss_marl.controllers import REFERENCES, Controller, PlanReplay
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.evaluation import environment_for, run_day
 from dss_marl.experiments.reports.html import reproduce, sections, verdict
@@ -95,6 +96,9 @@ def _check(days: int, controllers: Sequence[str] | None) -> None:
         raise ValueError(f"controllers must be a list of references, such as [{controllers!r}]")
     if controllers is not None and len(controllers) > MOST_NAMED:
         raise ValueError(f"a report shows at most {MOST_NAMED} references beside the policy; got {listed(controllers)}")
+    for name in controllers or ():
+        if name not in REFERENCES:
+            imported(name, "controller", REFERENCES)  # a slip shows before anything is played
 
 
 def _play(

@@ -20,6 +20,9 @@ AllowCode = Annotated[
         "--allow-code", help="Run the scenario's OpenDSS commands even if they may touch files; if you trust it."
     ),
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

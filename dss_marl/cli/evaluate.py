@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Set, Split, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Split, Trust, chosen_scenario
 from dss_marl.cli.console import progress_bar, saved, say
 from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.result_table import print_result_table
@@ -28,9 +28,7 @@ def evaluate(
             "fit the scenario and are quick."
         ),
     ] = "all",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
-    ] = False,
+    trust: Trust = False,
     settings: Set = None,
     allow_code: AllowCode = False,
     day: Annotated[int | None, typer.Option(help="Only the day of this number; a run's table stays as it is.")] = None,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Set, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Trust, chosen_scenario
 from dss_marl.cli.console import progress_bar, saved
 from dss_marl.cli.outputs import PICTURE, checked_file, output_file
 
@@ -30,9 +30,7 @@ def picture(
             "side by side. Default: a run's policy, or no_control; a rule or droop; the reference controller."
         ),
     ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
-    ] = False,
+    trust: Trust = False,
     settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 
 from dss_marl._assets import known_names
-from dss_marl.cli.arguments import Set, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Trust, chosen_scenario
 from dss_marl.cli.console import console, saved
 
 if TYPE_CHECKING:
@@ -24,23 +24,25 @@ def record(
     controller: Annotated[
         list[str] | None,
         typer.Option(
-            help="A reference controller, package.module:name, or 'learned' for a run's policy; give it twice for two "
+            help="A reference controller, package.module:name, or 'learned' for a run's policy; repeat it for several "
             "side by side. Default: the run's policy, or no_control."
         ),
     ] = None,
     fps: Annotated[float, typer.Option(min=0.1, max=60.0, help="Intervals per second.")] = 8.0,
     settings: Set = None,
+    trust: Trust = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Film a day: map, voltages, devices and agents, interval by interval."""
     from dss_marl.experiments.film import record_film
 
     folder = Path(run_or_name)
     is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    source = folder if is_run else chosen_scenario(run_or_name, settings)
+    source = folder if is_run else chosen_scenario(run_or_name, settings, allow_code)
     if is_run and settings:
         raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name")
     path = out or Path(f"{folder.stem}.gif")
-    saved(record_film(source, path, controller or (), day, fps, _tracked))
+    saved(record_film(source, path, controller or (), day, fps, _tracked, trust))
 
 
 def _tracked(frames: Iterable[np.ndarray], count: int) -> Iterable[np.ndarray]:

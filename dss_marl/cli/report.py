@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dss_marl.cli.arguments import AllowCode
+from dss_marl.cli.arguments import AllowCode, Trust
 from dss_marl.cli.console import progress_bar, saved
 from dss_marl.cli.outputs import HTML, output_file
 
@@ -30,9 +30,7 @@ def report(
         ),
     ] = "auto",
     stress: Annotated[bool, typer.Option("--stress/--no-stress", help="Play days of the stress splits too.")] = True,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load SB3's own model.zip, which can run any code; if you trust its author.")
-    ] = False,
+    trust: Trust = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Write one self-contained HTML page: verdict, table, curves, days, map, rewards, stress, how to repeat it."""

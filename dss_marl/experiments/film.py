@@ -22,6 +22,7 @@ def record_film(
     day: int | None = None,
     fps: float = 8.0,
     progress: Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]] = lambda frames, count: frames,
+    trust: bool = False,
 ) -> Path:
     """Play a day and write its film: a frame at reset and one for each interval.
 
@@ -32,6 +33,7 @@ def record_film(
         day: number; None takes a middle one of the frozen test days.
         fps: frames per second.
         progress: wraps the frames, of which it is told the number.
+        trust: see load_policy.
 
     Raises:
         ValueError: no run there, an unknown controller, or one that cannot play the scenario; another ending.
@@ -43,7 +45,7 @@ def record_film(
     scenario, folder = scenario_of(run_or_scenario)
     day = middle_day(scenario) if day is None else day
     names = names or ([LEARNED] if folder else ["no_control"])
-    controllers = [named_controller(name, scenario, folder) for name in names]
+    controllers = [named_controller(name, scenario, folder, trust) for name in names]
     frames = film_frames(scenario, dict(zip(names, controllers, strict=True)), day)
     return write_film(progress(frames, scenario.steps + 1), path, fps)
 

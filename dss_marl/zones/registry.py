@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -40,4 +41,7 @@ def partition(graph: nx.Graph, method: str, **options: Any) -> Partition:
     try:
         return function(graph, **options)
     except TypeError as error:
-        raise ValueError(f"zones: method {method!r} does not take {options}: {error}") from error
+        takes = list(inspect.signature(function).parameters)[1:]  # after the graph
+        unknown = [repr(name) for name in options if name not in takes]
+        why = f"it has no {', '.join(unknown)}, but takes {', '.join(takes) or 'no options'}" if unknown else error
+        raise ValueError(f"zones: method {method!r} does not take {options}: {why}") from error

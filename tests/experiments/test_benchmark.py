@@ -12,7 +12,7 @@ from dss_marl import load_scenario
 from dss_marl.cli.app import app
 from dss_marl.experiments.benchmark import PARTS, SCENARIOS, Benchmark, Ratios, benchmark, moved, read_ratios
 from dss_marl.experiments.benchmark.figures import RATIO_NAMES, Measured
-from dss_marl.experiments.benchmark.memory import grown_mb
+from dss_marl.experiments.benchmark.memory import memory_of
 from dss_marl.experiments.benchmark.part_times import PartTimes
 from dss_marl.experiments.benchmark.subjects import Batch, OneCopy
 
@@ -169,9 +169,20 @@ def test_measuring_the_parts_changes_nothing_and_leaves_nothing(subject):
     own.close()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is known on Linux alone")
-def test_a_further_copy_takes_some_memory():
-    assert -5 < grown_mb(load_scenario("ieee13_volt_var"), 2) < 50
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is known on Linux alone")
+
+
+@on_linux
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_further_copy_takes_some_megabytes(copies):
+    assert 0.5 < memory_of(load_scenario("ieee13_volt_var"), copies) < 15
+
+
+@on_linux
+def test_a_scenario_that_cannot_be_opened_ends_the_measuring_of_memory():
+    broken = load_scenario("ieee13_volt_var").replace(feeder={"name": "nowhere"})
+    with pytest.raises(RuntimeError, match=r"memory of 'ieee13_volt_var' could not be measured.*nowhere"):
+        memory_of(broken, 1)
 
 
 # --- PowerGym ---------------------------------------------------------------------------------------------------------

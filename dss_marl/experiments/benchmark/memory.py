@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from dss_marl.envs.batch_env import BatchZoneEnv
 from dss_marl.envs.flattening import random_rows
 from dss_marl.envs.scenario import Scenario
@@ -26,10 +24,12 @@ def memory_of(scenario: Scenario, copies: int) -> float | None:
     """
     if not _STATM.exists():
         return None
-    command = [sys.executable, "-m", __name__, str(copies)]
+    command = [sys.executable, "-c", f"from {__name__} import main; main({copies})"]
     done = subprocess.run(command, input=scenario.model_dump_json(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"the memory of {scenario.name!r} could not be measured: {done.stderr.strip()[-400:]}")
+        raise RuntimeError(
+            f"the memory of {scenario.name!r} could not be measured: {done.stderr.strip().splitlines()[-1]}"
+        )
     return float(done.stdout.splitlines()[-1])
 
 
@@ -65,6 +65,7 @@ def _resident_mb() -> float:
     return int(_STATM.read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
 
 
-if __name__ == "__main__":
-    read = Scenario.model_validate_json(sys.stdin.read())
-    sys.stdout.write(f"{np.round(grown_mb(read, int(sys.argv[1])), 1)}\n")
+def main(copies: int) -> None:
+    """The process that measures: reads the scenario as JSON, and prints the growth [MB]."""
+    grown = grown_mb(Scenario.model_validate_json(sys.stdin.read()), copies)
+    sys.stdout.write(f"{grown:.1f}\n")

@@ -17,13 +17,15 @@ demo: .venv/ready
 	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo --overwrite
 	$(BIN)/dss-marl evaluate runs/demo
 
-# Lint, types, directions of imports, the site with the code in it, and tests on all cores.
+# Lint, types, directions of imports, the site with the code in it, a short benchmark that is printed and never fails,
+# and tests on all cores.
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(MAKE) docs
+	-$(BIN)/dss-marl bench ieee13_volt_var --days 3 --steps 16 --no-memory --against benchmarks/baseline.json
 	$(BIN)/python -m pytest -n auto
 
 # The site, in docs/_build/html; runs the tutorial. A warning, a broken link or an error in a chapter fails.
@@ -33,7 +35,7 @@ docs: .venv/ready
 	else echo "the site needs Python 3.11 or later: not built"; fi
 
 bench: .venv/ready
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/dss-marl bench --batch 16 --against benchmarks/baseline.json
 	$(BIN)/python benchmarks/feeders.py
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 

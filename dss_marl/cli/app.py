@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from dss_marl.cli.bench import bench
 from dss_marl.cli.console import say
 from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
@@ -45,6 +46,7 @@ COMMANDS = (
     report,
     suite,
     schema,
+    bench,
 )
 
 app = typer.Typer(

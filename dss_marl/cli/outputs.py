@@ -36,7 +36,8 @@ CARD = FileKind("card", {".md": rb"# .*\n\n.*\. Version \d"})
 PLANS = FileKind("plan file", {".npz": rb"PK"})
 HTML = FileKind("page", {".html": rb"<!DOCTYPE html>"})
 SCHEMA = FileKind("schema", {".json": rb'\{\s*"\$schema"'})
-_KINDS = (PICTURE, GRAPH, ZONES, CARD, PLANS, HTML, SCHEMA)
+BENCHMARK = FileKind("benchmark", {".json": rb'\{\s*"format": ?"dss_marl benchmark 1"'})
+_KINDS = (PICTURE, GRAPH, ZONES, CARD, PLANS, HTML, SCHEMA, BENCHMARK)
 _FILES = {suffix for kind in _KINDS for suffix in kind.starts} | {".json", ".csv", ".dss", ".zip"}
 _HEAD = 4096  # bytes read to recognise a file
 

@@ -9,6 +9,7 @@ from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
 from dss_marl.engines.opendss.circuit_edits import circuit_edits
 from dss_marl.engines.opendss.circuit_files import circuit_files
+from dss_marl.engines.opendss.floor import Floor
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
@@ -19,6 +20,7 @@ __all__ = [
     "ENGINES",
     "BatchEngine",
     "Engine",
+    "Floor",
     "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",

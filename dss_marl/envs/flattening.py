@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,6 +66,29 @@ def action_in(space: spaces.Space[Any], numbers: Any) -> Any:
         own = [action_in(part, piece) for part, piece in zip(parts, cut, strict=True)]
         return dict(zip(space.keys(), own, strict=True)) if isinstance(space, spaces.Dict) else tuple(own)
     return row.reshape(space.shape).astype(space.dtype)
+
+
+def action_row(space: spaces.Space[Any], action: Any) -> np.ndarray:
+    """(``width(space)``) the values of an action, from which ``action_in`` makes it again."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        own = [action[key] for key in space] if isinstance(space, spaces.Dict) else action
+        return np.concatenate([action_row(part, piece) for part, piece in zip(_parts(space), own, strict=True)])
+    return np.ravel(action)
+
+
+def random_rows(given: Sequence[spaces.Space[Any]], shape: tuple[int, ...]) -> np.ndarray:
+    """(B, A, W) a random action of each copy and agent; see ``ActionRows``.
+
+    Args:
+        given: the agents' spaces.
+        shape: (B, A, W).
+    """
+    numbers = [[action_row(space, space.sample()) for space in given] for _ in range(shape[0])]
+    rows = np.zeros(shape, np.result_type(*(row for own in numbers for row in own)))
+    for b, own in enumerate(numbers):
+        for a, row in enumerate(own):
+            rows[b, a, : len(row)] = row
+    return rows
 
 
 def flat_mask(space: spaces.Space[Any], mask: Any) -> NDArray[np.bool_]:

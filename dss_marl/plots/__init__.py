@@ -15,6 +15,7 @@ from dss_marl.plots.operation_day import operation_figure
 from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
 from dss_marl.plots.renderer import Renderer
+from dss_marl.plots.step_costs import step_cost_figure
 from dss_marl.plots.style import COLUMN_IN, PAGE_IN, PALETTE, save
 from dss_marl.plots.tradeoffs import pareto_figure, performance_profile_figure
 from dss_marl.plots.voltage_bands import voltage_band_figure
@@ -37,6 +38,7 @@ __all__ = [
     "pareto_figure",
     "performance_profile_figure",
     "save",
+    "step_cost_figure",
     "voltage_band_figure",
     "voltage_heat_map_figure",
     "voltage_profile_figure",

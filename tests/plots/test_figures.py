@@ -280,3 +280,22 @@ def test_figures_of_nothing_are_refused():
         plots.zones_figure(task.feeder, [])
     with pytest.raises(ValueError, match="of 'ieee13' are in none"):
         plots.zone_graph_figure(task.feeder, task.zones[:1])
+
+
+# --- costs of a step --------------------------------------------------------------------------------------------------
+
+
+def test_bars_of_a_step_end_at_its_cost_and_begin_with_the_floor():
+    costs = {"a": {"decode": 0.5, "engine": 1.5, "rest": 1.0}, "b x 16": {"decode": 0.1, "engine": 1.25, "rest": 0.15}}
+    axes = plots.step_cost_figure(costs, "costs").axes[0]
+    first, *_, last = axes.containers
+    assert [bar.get_width() for bar in first] == [1.0, 1.0]
+    assert [bar.get_x() + bar.get_width() for bar in last] == pytest.approx([3.0, 1.5])
+    assert [text.get_text() for text in axes.texts] == ["3.00", "1.50"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b x 16"]
+
+
+@pytest.mark.parametrize(("costs", "wrong"), [({}, "at least one"), ({"a": {"rest": 1.0}}, "'a' must have the parts")])
+def test_costs_without_the_engine_are_an_error(costs, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        plots.step_cost_figure(costs)

@@ -1,0 +1,18 @@
+"""What a step costs beside the bare power flows: measured in one process, in alternating blocks of CPU time."""
+
+from dss_marl.experiments.benchmark.figures import Benchmark, Moved, Ratios, measured_key, moved, read_ratios
+from dss_marl.experiments.benchmark.measure import SCENARIOS, benchmark, measure
+from dss_marl.experiments.benchmark.part_times import PARTS
+
+__all__ = [
+    "PARTS",
+    "SCENARIOS",
+    "Benchmark",
+    "Moved",
+    "Ratios",
+    "benchmark",
+    "measure",
+    "measured_key",
+    "moved",
+    "read_ratios",
+]

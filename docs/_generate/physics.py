@@ -121,7 +121,7 @@ def voltages(name: str, case: dict[str, Any]) -> Comparison:
     if not case["line_to_line"]:
         engine.close()
         return Comparison(case["v_pu"], {key: float(solution.v_pu[index[key]]) for key in case["v_pu"]})
-    complex_volts = engine._voltages()[1:].copy()  # noqa: SLF001 - phasors are not part of a solution
+    complex_volts = engine._calls.voltages()[1:].copy()  # noqa: SLF001 - phasors are not part of a solution
     engine.close()
     ours = {}
     for key in case["v_pu"]:

@@ -17,6 +17,7 @@ PACKAGES = (
     "dss_marl.devices",
     "dss_marl.engines",
     "dss_marl.experiments",
+    "dss_marl.experiments.reports.html",
     "dss_marl.grid.export",
     "dss_marl.integrations.minari_datasets",
     "dss_marl.integrations.sb3",

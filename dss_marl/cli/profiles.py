@@ -33,12 +33,12 @@ def profiles(
     allow_code: AllowCode = False,
 ) -> None:
     """Show a scenario's days: statistics of load, PV, price and outages, and a figure."""
-    from dss_marl.profiles.statistics import statistics
+    from dss_marl.profiles.statistics import day_statistics
 
     scenario = chosen_scenario(name, settings, allow_code)
     of_scenario = build_task(scenario).profiles
     chosen = _chosen_days(of_scenario, split, days)
-    found = statistics(of_scenario, chosen)
+    found = day_statistics(of_scenario, chosen)
     noun = "day" if len(chosen) == 1 else "days"
     title = f"{scenario.name}: {len(chosen)} {split} {noun} of {60 * of_scenario.dt_h:g}-minute intervals"
     _print_figures(title, found.figures())

@@ -12,6 +12,7 @@ from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec, profile_kind, profile_kind_of
 from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS, spread_days
+from dss_marl.profiles.statistics import Statistics, day_statistics
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.table_profiles import CsvProfiles
 from dss_marl.profiles.weather import CLIMATES, DAYS
@@ -33,7 +34,9 @@ __all__ = [
     "ProfilesSpec",
     "SimbenchProfiles",
     "Source",
+    "Statistics",
     "SyntheticProfiles",
+    "day_statistics",
     "ev_sessions",
     "profile_kind",
     "profile_kind_of",

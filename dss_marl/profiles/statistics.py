@@ -98,7 +98,7 @@ class Statistics:
         return HOME_KW * float(self.total_kw.max()) / max(float(self.nominal_kw.sum()), 1e-9)
 
 
-def statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
+def day_statistics(profiles: Profiles, days: Sequence[int]) -> Statistics:
     """Generate these days and stack them."""
     feeder = profiles.feeder
     loads = feeder.loads

@@ -18,10 +18,10 @@ print(
 )
 
 from dss_marl.plots import days_figure
-from dss_marl.profiles.statistics import statistics
+from dss_marl.profiles import day_statistics
 
 days_figure(
-    statistics(profiles, [10, 190, 100, 280]),
+    day_statistics(profiles, [10, 190, 100, 280]),
     "ieee13_volt_var: four days, and statistics over them",
 )
 
@@ -86,7 +86,7 @@ for name in ("no_control", "droop"):
     days = dss_marl.record(env, name, days=env.days).figures
     print(f"{name:12s}", [round(day["team_return"], 2) for day in days])
 
-found = statistics(env.task.profiles, env.days)
+found = day_statistics(env.task.profiles, env.days)
 for figure in (
     "peak load",
     "peak load over nominal",

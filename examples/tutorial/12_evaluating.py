@@ -37,7 +37,7 @@ returns = {name: table.column(name, "team_return") for name in names}
 for name in names:
     print(f"{name:11} mean {returns[name].mean():7.2f}, standard deviation over days {returns[name].std():6.2f}")
 
-from dss_marl.experiments.metrics import mean_interval
+from dss_marl.experiments import mean_interval
 
 few = np.arange(2, 41, 5)
 for name in names:

@@ -193,7 +193,7 @@ def test_the_known_names_are_those_of_the_registries():
         ({"tuned_droop": {"v_ref_pu": 1}}, "tuned_droop: dead_band_pu is missing"),
         ({"reference_controller": "nobody"}, "reference_controller: unknown controller 'nobody'; known: best_known, "),
         ({"reference_controller": "os:sep"}, "controller 'os:sep' is neither"),
-        ({"planner": "exact"}, "planner: unknown planner 'exact'; known: beam_search, "),
+        ({"planner": "exact"}, "planner: unknown planner 'exact'; did you mean 'exact_dp'"),
         (
             {"rewards": {"os:sep": 1}},
             r"rewards: reward 'os:sep' must be a function \(zone, before, after\), but is str",
@@ -201,7 +201,7 @@ def test_the_known_names_are_those_of_the_registries():
         ({"rewards": {"os:getcwdb": 1, "os.path:join": 1}}, r"reward 'os:getcwdb' must be a function \(zone, before"),
         ({"rewards": {"voltage": 1}}, "rewards: unknown reward 'voltage'; known: "),
         ({"costs": ["os.path:basename"]}, r"costs: cost 'os.path:basename' must be a function \(zone, before, after\)"),
-        ({"observations": ["voltages"]}, "observations: unknown observation 'voltages'; known: "),
+        ({"observations": ["voltages"]}, "observations: unknown observation 'voltages'; did you mean "),
         ({"observations": ["os:curdir"]}, r"observation 'os:curdir' must be a function \(zone, state\)"),
         ({"observations": "load"}, r"observations: must be a list, such as \[load\]; got 'load'"),
         ({"costs": "loss"}, "costs: must be a list"),

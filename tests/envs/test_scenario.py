@@ -136,7 +136,7 @@ def test_a_base_may_be_a_file_beside_it(folder, monkeypatch):
         ("base: ieee35_volt_var\n", "unknown scenario 'ieee35_volt_var'.*did you mean 'ieee34_volt_var'"),
         ("a: [1, 2\n", "wrong.yaml' is not YAML"),
         ("- a\n- b\n", "wrong.yaml' must be a mapping"),
-        ("", r"zones: missing: method and its options\n[\s\S]*observations: missing"),
+        ("", r"zones: missing: [\s\S]*observations: missing"),
     ],
 )
 def test_a_file_that_is_no_scenario_is_explained(tmp_path, text, message):

@@ -307,7 +307,7 @@ def test_features_of_ones_own(scenario):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("voltages", "unknown observation 'voltages'; known: .*voltage.*'package.module:name'"),
+        ("voltages", "unknown observation 'voltages'; did you mean .* known: .*voltage.*'package.module:name'"),
         ("test_observations:nothing", "observation 'test_observations:nothing' cannot be imported"),
         (
             "test_observations:never_finite",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dss_marl.cli.app import app
 from dss_marl.profiles import DAYS, Profiles, SyntheticProfiles
-from dss_marl.profiles.statistics import Statistics, statistics
+from dss_marl.profiles.statistics import Statistics, day_statistics
 
 
 def steady(load=(1.0, 2.0), sun=()):
@@ -56,7 +56,7 @@ def test_a_feeder_without_sun_has_no_capacity_factor():
 def test_ieee34s_year_is_within_the_bands_that_planners_know():
     """The numbers of the note: load factor 0.4 to 0.6, a home's after-diversity peak 1 to 2 kW, PV 14 to 20 %."""
     of = task_of("ieee34_volt_var").profiles
-    figures = {name: value for name, (value, _) in statistics(of, range(0, DAYS, 4)).figures().items()}
+    figures = {name: value for name, (value, _) in day_statistics(of, range(0, DAYS, 4)).figures().items()}
     assert 0.4 < figures["load factor"] < 0.6
     assert 1.0 < figures["after-diversity peak of a home (1.5 kW nominal)"] < 2.0
     assert 0.14 < figures["PV capacity factor"] < 0.20
@@ -71,7 +71,7 @@ def test_ieee34s_year_is_within_the_bands_that_planners_know():
 def test_days_are_drawn(feeder, dt_h, count):
     plots = pytest.importorskip("dss_marl.plots")
     of = Profiles(SyntheticProfiles(seed=1), feeder_with_units(feeder), dt_h)
-    figure = plots.days_figure(statistics(of, of.days("test")[:count]), "days")
+    figure = plots.days_figure(day_statistics(of, of.days("test")[:count]), "days")
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[: min(count, 4)] == [f"day {d}, {name}" for d, name in _named(of.days("test")[:count])]
     figure.canvas.draw()

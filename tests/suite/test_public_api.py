@@ -8,7 +8,11 @@ import make_api
 import pytest
 from common import ROOT
 
-NEEDS = {"dss_marl.plots": "matplotlib", "dss_marl.integrations.sb3": "stable_baselines3"}
+NEEDS = {
+    "dss_marl.plots": "matplotlib",
+    "dss_marl.integrations.sb3": "stable_baselines3",
+    "dss_marl.experiments.reports.html": "plotly",
+}
 
 
 PACKAGES = sorted(".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "dss_marl").rglob("__init__.py"))

@@ -175,7 +175,7 @@ def pages():
     [
         ("cli", ["list", *(command.__name__ for command in COMMANDS)]),
         ("scenario_file", [*Scenario.model_fields, "noise_v_pu", "load_scale", "weather", "balanced"]),
-        ("observations", list(KNOWN)),
+        ("observations", [name for name, one in KNOWN.items() if one.function.__module__.startswith("dss_marl.")]),
         ("rewards", REWARDS),
         ("costs", COSTS),
         ("devices", KINDS),

@@ -162,8 +162,7 @@ def test_measuring_the_parts_changes_nothing_and_leaves_nothing(subject):
         own.replay()
     assert (own.env.now.solution.v_pu == before).all()
     shares = times.shares()
-    assert sum(shares.values()) == pytest.approx(1) and all(share > 0 for share in shares.values())
-    assert shares["engine"] == max(shares.values())
+    assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
     own.replay()
     assert times.shares() == shares
     own.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dss_marl._assets import known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_changes import changed
 from dss_marl.envs.scenario_files import load_scenario
@@ -36,6 +38,22 @@ Set = Annotated[
 def chosen_scenario(name: str, settings: Sequence[str] | None = None, allow_code: bool = False) -> Scenario:
     """The scenario that a command's arguments mean: by name or file, with the changes of ``--set``."""
     return changed(load_scenario(name, allow_code), settings or ())
+
+
+def run_or_scenario(
+    run_or_name: str, settings: Sequence[str] | None = None, allow_code: bool = False
+) -> Path | Scenario:
+    """The folder of a run, or the scenario that a command's arguments mean; a shipped name goes before a folder.
+
+    Raises:
+        ValueError: no such scenario, or changes to that of a run.
+    """
+    folder = Path(run_or_name)
+    if not folder.is_dir() or run_or_name in known_names("scenarios"):
+        return chosen_scenario(run_or_name, settings, allow_code)
+    if settings:
+        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name, or train again")
+    return folder
 
 
 def own_results(scenario: Scenario, name: str, settings: Sequence[str] | None) -> None:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Set, Split, Trust, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Split, Trust, run_or_scenario
 from dss_marl.cli.console import progress_bar, saved, say
 from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.result_table import print_result_table
@@ -51,12 +50,9 @@ def evaluate(
         raise ValueError("--series writes one day; give its number, as in --day 4")
     if day is not None and days is not None:
         raise ValueError("--day takes one day by its number, --days so many of the split; give one of them")
-    folder = Path(run_or_name)
-    is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    if is_run and settings:
-        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name, or train again")
+    run = run_or_scenario(run_or_name, settings, allow_code)
+    folder = checked_folder(run) if isinstance(run, Path) else None
     names = None if controllers == "all" else [name.strip() for name in controllers.split(",")]
-    run = checked_folder(folder) if is_run else chosen_scenario(run_or_name, settings, allow_code)
     with progress_bar() as progress:
 
         def track(items: Iterable[str]) -> Iterable[str]:
@@ -67,14 +63,14 @@ def evaluate(
         else:
             scenario, found, _ = compared_controllers(run, names, trust, allow_code)
             table, recordings = record_day(scenario, found, split, day, track)
-    print_result_table(table, "learned" if is_run else None)
+    print_result_table(table, "learned" if folder else None)
     if series is not None:
         for name, recording in recordings.items():
             saved(recording.to_csv(series / name.replace(":", ".")))
     if out is not None:
-        table.save(out, "learned" if is_run else None)
+        table.save(out, "learned" if folder else None)
         saved(out / "table.md")
-    if is_run and day is None:
+    if folder and day is None:
         for remark in load_run(folder).remarks():
             say(f"note: {remark}")
         say(f"saved in {folder}")

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Set, Trust, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Trust, run_or_scenario
 from dss_marl.cli.console import progress_bar, saved
 from dss_marl.cli.outputs import PICTURE, checked_file, output_file
 
@@ -35,12 +34,8 @@ def picture(
     allow_code: AllowCode = False,
 ) -> None:
     """Draw a test day under several controllers: voltages, power, devices, switches, faults."""
-    folder = Path(run_or_name)
-    is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    source = folder if is_run else chosen_scenario(run_or_name, settings, allow_code)
-    if is_run and settings:
-        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name")
-    path = out or checked_file(Path(f"{folder.stem}.png"), PICTURE)
+    source = run_or_scenario(run_or_name, settings, allow_code)
+    path = out or checked_file(Path(f"{Path(run_or_name).stem}.png"), PICTURE)
     from dss_marl.experiments.day_picture import picture as draw
 
     with progress_bar() as progress:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import track
 
-from dss_marl._assets import known_names
-from dss_marl.cli.arguments import AllowCode, Set, Trust, chosen_scenario
+from dss_marl.cli.arguments import AllowCode, Set, Trust, run_or_scenario
 from dss_marl.cli.console import console, saved
 
 if TYPE_CHECKING:
@@ -36,12 +35,8 @@ def record(
     """Film a day: map, voltages, devices and agents, interval by interval."""
     from dss_marl.experiments.film import record_film
 
-    folder = Path(run_or_name)
-    is_run = folder.is_dir() and run_or_name not in known_names("scenarios")
-    source = folder if is_run else chosen_scenario(run_or_name, settings, allow_code)
-    if is_run and settings:
-        raise ValueError("--set changes a scenario, and a run has its own; give the scenario's name")
-    path = out or Path(f"{folder.stem}.gif")
+    source = run_or_scenario(run_or_name, settings, allow_code)
+    path = out or Path(f"{Path(run_or_name).stem}.gif")
     saved(record_film(source, path, controller or (), day, fps, _tracked, trust))
 
 

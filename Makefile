@@ -12,7 +12,7 @@ BIN := .venv/bin
 
 install: .venv/ready
 
-# Train a shared policy for about two minutes on two cores, then compare it on the test days: runs/demo.
+# Train a shared policy for about 75 seconds on two cores, then compare it on the test days: runs/demo.
 demo: .venv/ready
 	$(BIN)/dss-marl train ieee34_volt_var --out runs/demo --overwrite
 	$(BIN)/dss-marl evaluate runs/demo

@@ -172,14 +172,14 @@ def _draw_voltages(chart: MapCanvas, state: GridState) -> None:
     points = axes.scatter(x, y, c=v[order], cmap=COLOURS, norm=Normalize(LOWEST, HIGHEST), **style)
     if dead.any():
         axes.scatter(sheet.xy[dead, 0], sheet.xy[dead, 1], c="white", marker="X", **style)
-    if dead.any() or any(edge.can_open for edge in sheet.edges):
         chart.legend["de-energised"] = legend_sample("X", "white", INK, 6)
     beyond = np.flatnonzero(outside(v))
     size, line = 1.55 * sheet.dot + 1, float(np.clip(0.24 * sheet.dot, 0.5, 1.5))
     x, y = sheet.xy[beyond].T
     rings = axes.scatter(x, y, s=size**2, facecolors="none", edgecolors=ALARM, linewidths=line, zorder=3.5)
     rings.set_gid("outside")
-    chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
+    if beyond.size:
+        chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
     draw_voltage_bar(chart, points, v[~dead])
     note = f"{len(beyond):,} of {len(v):,}\nbuses outside"
     chart.figure.axes[-1].set_title(note, fontsize=7.5, color=ALARM if len(beyond) else INK, pad=10, loc="left")

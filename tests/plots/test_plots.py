@@ -244,3 +244,14 @@ def test_the_legend_lists_only_the_banks_that_are_drawn(closed, listed):
     figure = plots.feeder_figure(task_of(NAME), replace(state, solution=replace(state.solution, closed=banks)))
     names = {text.get_text() for text in figure.findobj(Text)}
     assert {name for name in names if name.startswith("capacitor")} == listed
+
+
+@pytest.mark.parametrize("v_pu", [1.0, 1.1, 0.0])
+def test_the_legend_lists_bad_voltages_only_where_there_are_some(v_pu):
+    state = noon()
+    v = np.full_like(state.solution.v_pu, v_pu)
+    solution = replace(state.solution, v_pu=v, energised=v > 0)
+    names = {
+        text.get_text() for text in plots.feeder_figure(task_of(NAME), replace(state, solution=solution)).findobj(Text)
+    }
+    assert ("outside 0.95 to 1.05 pu" in names, "de-energised" in names) == (v_pu == 1.1, v_pu == 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.copies import put_rows, rows_of, with_rows
 from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.mdp.random_streams import copied
 
 Options = Mapping[str, Any] | None
 MOST_COPIES = 100_000
@@ -171,10 +171,7 @@ class BatchZoneEnv:
         self._check_thread()
         seeds = copy_seeds(seed, self.copies) if isinstance(seed, int | np.integer) else self._one_each("seed", seed)
         chosen = self._one_each("option", options)
-        rngs = [
-            copy.deepcopy(own) if s is None else np.random.default_rng(s)
-            for own, s in zip(self.rngs, seeds, strict=True)
-        ]
+        rngs = [copied(own) if s is None else np.random.default_rng(s) for own, s in zip(self.rngs, seeds, strict=True)]
         drawn = {
             b: draw_episode(self.task, self.days, rng, own)
             for b, (rng, own) in enumerate(zip(rngs, chosen, strict=True))

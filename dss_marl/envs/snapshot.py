@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.grid.state import GridState
 from dss_marl.mdp.adversary import AttackState
 from dss_marl.mdp.communication import MessageState
+from dss_marl.mdp.random_streams import copied
 from dss_marl.mdp.sensing import SensingState
 
 
@@ -47,7 +47,7 @@ class EpisodeState:
 
     def copy(self) -> EpisodeState:
         """A copy with an independent random stream."""
-        return replace(self, rng=copy.deepcopy(self.rng), agents=list(self.agents))
+        return replace(self, rng=copied(self.rng), agents=list(self.agents))
 
 
 @dataclass(frozen=True)

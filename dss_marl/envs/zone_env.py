@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import get_ident
@@ -26,6 +25,7 @@ from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.random_streams import copied
 from dss_marl.mdp.sensing import Sensing
 
 Infos = dict[str, dict[str, Any]]
@@ -188,7 +188,7 @@ class ZoneEnv(ParallelEnv):
             RuntimeError: the environment belongs to another thread.
         """
         self._check_thread()
-        rng = copy.deepcopy(self.episode.rng) if seed is None else np.random.default_rng(seed)
+        rng = copied(self.episode.rng) if seed is None else np.random.default_rng(seed)
         drawn = draw_episode(self.task, self.days, rng, options)
         self.episode = replace(self.episode, rng=rng)  # from here on an error ends the running episode
         try:

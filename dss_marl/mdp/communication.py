@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.random_streams import copied
 from dss_marl.zones import Zone, stack, zone_graph
 
 
@@ -46,7 +46,7 @@ class MessageState:
 
     def copy(self) -> MessageState:
         """The same with a random stream of its own."""
-        return replace(self, rng=copy.deepcopy(self.rng))
+        return replace(self, rng=copied(self.rng))
 
 
 class Messages:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.mdp.random_streams import copied
 
 
 class SensingSpec(BaseModel):
@@ -46,7 +46,7 @@ class SensingState:
 
     def copy(self) -> SensingState:
         """The same with a random stream of its own."""
-        return replace(self, rng=copy.deepcopy(self.rng))
+        return replace(self, rng=copied(self.rng))
 
 
 class Sensing:

@@ -226,10 +226,8 @@ class _Step:
 
     def _to_repeat(self, v_pu: Array) -> list[int]:
         """The copies that a flat start may help: see OpenDSSEngine.solve."""
-        low, high = v_pu, v_pu
-        if self.energised is not None:
-            low, high = np.where(self.energised, v_pu, 1.0), np.where(self.energised, v_pu, 1.0)
-        fine = self.converged & (low.min(axis=-1) >= self.batch._floor) & (high.max(axis=-1) <= self.batch._ceiling)
+        alive = v_pu if self.energised is None else np.where(self.energised, v_pu, 1.0)
+        fine = self.converged & (alive.min(axis=-1) >= self.batch._floor) & (alive.max(axis=-1) <= self.batch._ceiling)
         if self.first._jumps is not None:
             fine &= ~self.first._jumps.are_near(self.v)
         if fine.all():

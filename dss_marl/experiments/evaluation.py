@@ -14,8 +14,9 @@ from dss_marl._assets import write_text
 from dss_marl.controllers import Controller, PlanReplay, reference, uses_circuit_controls
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, about_figure, mean_interval, normalised_score
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, about_figure, normalised_score
 from dss_marl.grid.state import Array, GridState
+from dss_marl.mdp.return_statistics import mean_interval
 from dss_marl.profiles.splits import seed_of
 
 Watch = Callable[[GridState], None]

@@ -229,20 +229,6 @@ class _Darkness:
         self._faulted = faulted
 
 
-def mean_interval(
-    values: Sequence[float] | Array, level: float = 0.95, draws: int = 2000
-) -> tuple[float, float, float]:
-    """Mean and its bootstrap interval over days (percentile method, fixed stream).
-
-    Returns:
-        mean, lower end, upper end.
-    """
-    x = np.asarray(values, float)
-    means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(-1)
-    tail = (1 - level) / 2
-    return float(x.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
-
-
 def normalised_score(
     returns: Sequence[float] | Array,
     zero: Sequence[float] | Array,

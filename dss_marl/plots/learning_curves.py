@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.intervals import iqm_interval
+from dss_marl.mdp.return_statistics import iqm_interval
 from dss_marl.plots.style import GREY, INK, PAGE_IN, PALETTE, figure_title, minus_signs, mixed, new_figure, plain_axes
 from dss_marl.plots.style import spread as spread_out
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dss_marl.grid.state import Array
-from dss_marl.plots.intervals import mean_interval, score_distribution
+from dss_marl.mdp.return_statistics import mean_interval, score_distribution
 from dss_marl.plots.style import GREY, INK, PAGE_IN, PALETTE, figure_title, mixed, new_figure, plain_axes
 
 Point = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean, lower and upper end, across and up

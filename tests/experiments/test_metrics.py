@@ -8,8 +8,9 @@ from states import with_voltages
 from dss_marl import ZoneEnv, record
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import compare
-from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, TermSums, mean_interval, normalised_score
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, TermSums, normalised_score
 from dss_marl.grid.load_priorities import CLASSES
+from dss_marl.mdp.return_statistics import mean_interval
 from dss_marl.mdp.rewards import unserved_kwh
 
 

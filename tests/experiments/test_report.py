@@ -22,7 +22,6 @@ from dss_marl.cli.app import app
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import compare, evaluate, load_policy, load_run
 from dss_marl.experiments.evaluation import ComparisonTable, environment_for, run_day
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.reports.html import write_report
 from dss_marl.experiments.reports.html.comparison_rows import comparison
 from dss_marl.experiments.reports.html.plays import chosen_days, play
@@ -33,6 +32,7 @@ from dss_marl.experiments.reports.html.terms import zone_terms
 from dss_marl.experiments.reports.html.text import number, shortened, with_interval
 from dss_marl.experiments.reports.html.verdict import remarks
 from dss_marl.experiments.reports.html.where import quantities, slots_of, worst_buses
+from dss_marl.mdp.return_statistics import mean_interval
 
 HTML = "dss_marl.experiments.reports.html"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -9,7 +9,8 @@ import dss_marl
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import ComparisonTable, PolicyPerKind, SharedPolicy, evaluate, load_policy, load_run, train
 from dss_marl.experiments.evaluation import run_day
-from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, mean_interval
+from dss_marl.experiments.metrics import FIGURES, EpisodeFigures
+from dss_marl.mdp.return_statistics import mean_interval
 
 pytest.importorskip("stable_baselines3")
 

@@ -13,7 +13,7 @@ from test_plots import box, texts
 pytest.importorskip("matplotlib")
 
 from dss_marl import plots
-from dss_marl.plots.intervals import interquartile_mean, iqm_interval, score_distribution
+from dss_marl.mdp.return_statistics import interquartile_mean, iqm_interval, score_distribution
 from dss_marl.plots.learning_curves import KEPT
 from dss_marl.plots.recorded_day import DayTables
 from dss_marl.plots.tradeoffs import not_surpassed

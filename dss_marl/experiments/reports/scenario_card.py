@@ -10,8 +10,8 @@ from dss_marl._assets import data_folder, known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.grid.own_elements import own_elements
+from dss_marl.mdp.return_statistics import mean_interval
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
 
 _MOST_OWN = 30  # elements of the circuit in a card's table

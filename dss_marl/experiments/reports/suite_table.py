@@ -8,9 +8,9 @@ from pathlib import Path
 from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.check import failures
 from dss_marl.experiments.validation.result_files import PROOF, Result, load, scenario_digest
+from dss_marl.mdp.return_statistics import mean_interval
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from dss_marl.controllers import Controller, ZoneGreedy, is_local
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.budget import ValidationBudget
 from dss_marl.experiments.validation.check import CheckResult, format_interval
 from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.grid.state import Array, BoolArray
+from dss_marl.mdp.return_statistics import mean_interval
 
 MARGIN = 0.02  # of the other's return: minimum gain, 40 times the numerical noise of the solver
 UNBEATEN = 0.95  # share of days

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from dss_marl.controllers import Controller, uses_circuit_controls
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.validation.ablations import (
     ConstantController,
     PartialController,
@@ -22,6 +21,7 @@ from dss_marl.experiments.validation.check import CheckResult, format_interval
 from dss_marl.experiments.validation.episodes import EpisodeCache
 from dss_marl.experiments.validation.ranking import tied
 from dss_marl.grid.state import Array
+from dss_marl.mdp.return_statistics import mean_interval
 
 CLEARLY = 0.1  # of the reference controller's gain on the controller that scores 0
 _SCREENED = 3  # single devices, the best on the first days, that run on all of the few days

@@ -10,11 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.reports.html.runs import ReportRun
 from dss_marl.experiments.reports.html.terms import ZoneTerms
 from dss_marl.experiments.reports.html.text import number, safe, shortened
 from dss_marl.grid.state import Array
+from dss_marl.mdp.return_statistics import mean_interval
 
 INK, GREY, LINE = "#222222", "#6b6b6b", "#e4e4e4"
 # Okabe and Ito's palette without black and yellow, with two of Paul Tol's; all safe for colour-blind readers

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dss_marl.experiments.evaluation import ComparisonTable
-from dss_marl.experiments.metrics import FIGURES, mean_interval
+from dss_marl.experiments.metrics import FIGURES
 from dss_marl.experiments.reports.html.results import Results
 from dss_marl.experiments.reports.html.runs import ReportRun, seeds_of
 from dss_marl.experiments.reports.html.statistics import interquartile_mean
 from dss_marl.experiments.reports.html.text import count, digits_of, interval, listed, number
+from dss_marl.mdp.return_statistics import mean_interval
 
 Interval = tuple[float, float, float]
 

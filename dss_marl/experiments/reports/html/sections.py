@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.reports.html.charts import StressRow
 from dss_marl.experiments.reports.html.comparison_rows import Cell, Heading, Row, better_days, comparison, figure_cell
@@ -18,6 +17,7 @@ from dss_marl.experiments.reports.html.runs import ReportRun
 from dss_marl.experiments.reports.html.terms import ZoneTerms
 from dss_marl.experiments.reports.html.text import clock, count, listed, number
 from dss_marl.experiments.reports.html.where import Quantity, slots_of, voltage_range, worst_buses
+from dss_marl.mdp.return_statistics import mean_interval
 
 Section = dict[str, Any]
 _MAP_LEAD = {

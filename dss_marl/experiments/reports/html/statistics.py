@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import trim_mean
 
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.grid.state import Array
+from dss_marl.mdp.return_statistics import iqm_interval, mean_interval
 
 
-def interquartile_mean(
-    values: Sequence[float] | Array, level: float = 0.95, draws: int = 2000
-) -> tuple[float, float, float]:
-    """Mean of the middle half of the seeds, with its bootstrap interval over seeds (percentile method, fixed stream).
-
-    With fewer than four seeds nothing is cut off, and it is the mean.
-
-    Args:
-        values: (seeds) a figure of each.
-        level, draws: of the interval.
-
-    Returns:
-        interquartile mean, lower end, upper end.
-    """
-    x = np.asarray(values, float)
-    drawn = trim_mean(x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))], 0.25, axis=1)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(trim_mean(x, 0.25)), float(low), float(high)
+def interquartile_mean(values: Sequence[float] | Array) -> tuple[float, float, float]:
+    """(seeds) values' interquartile mean and the ends of its 95 % bootstrap interval over seeds."""
+    mean, low, high = iqm_interval(np.asarray(values, float))
+    return float(mean), float(low), float(high)
 
 
 def paired_difference(one: Array, other: Array) -> tuple[float, float, float]:

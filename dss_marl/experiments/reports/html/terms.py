@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.recording import Recording
 from dss_marl.grid.state import Array
+from dss_marl.mdp.return_statistics import mean_interval
 
 
 @dataclass(frozen=True)

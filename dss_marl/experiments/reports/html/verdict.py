@@ -9,12 +9,12 @@ from importlib.metadata import version
 import numpy as np
 
 from dss_marl.controllers import PlanReplay
-from dss_marl.experiments.metrics import mean_interval
 from dss_marl.experiments.reports.html.results import FEW_DAYS, Results
 from dss_marl.experiments.reports.html.runs import ReportRun, seeds_of
 from dss_marl.experiments.reports.html.statistics import interquartile_mean, paired_difference, verdict_of
 from dss_marl.experiments.reports.html.text import count, listed, number, with_interval
 from dss_marl.experiments.run_record import git_commit
+from dss_marl.mdp.return_statistics import mean_interval
 
 FEW_SEEDS = 5
 

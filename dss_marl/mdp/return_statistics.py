@@ -1,6 +1,8 @@
-"""Statistics of runs: interquartile means and bootstrap intervals (Agarwal et al. 2021)."""
+"""Statistics of returns over days and runs: means, interquartile means, bootstrap intervals (Agarwal et al. 2021)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import trim_mean
@@ -30,11 +32,18 @@ def iqm_interval(runs: Array) -> tuple[Array, Array, Array]:
     return interquartile_mean(runs), low, high
 
 
-def mean_interval(values: Array) -> tuple[float, float, float]:
-    """Mean over days and its 95 % bootstrap interval (percentile method, fixed stream): mean, lower, upper end."""
-    drawn = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
-    low, high = np.quantile(values[drawn].mean(-1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(values.mean()), float(low), float(high)
+def mean_interval(
+    values: Sequence[float] | Array, level: float = LEVEL, draws: int = DRAWS
+) -> tuple[float, float, float]:
+    """Mean and its bootstrap interval over days (percentile method, fixed stream).
+
+    Returns:
+        mean, lower end, upper end.
+    """
+    x = np.asarray(values, float)
+    means = x[np.random.default_rng(0).integers(0, len(x), (draws, len(x)))].mean(-1)
+    tail = (1 - level) / 2
+    return float(x.mean()), float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail))
 
 
 def score_distribution(scores: Array, thresholds: Array) -> tuple[Array, Array, Array]:

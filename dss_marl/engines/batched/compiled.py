@@ -17,7 +17,6 @@ from dss_marl.engines.batched.solver import Demand, Flow
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
-
 class Compiled:
     """See Solver; for a number of copies that is fixed.
 

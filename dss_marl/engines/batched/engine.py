@@ -15,7 +15,7 @@ from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow, Solver
 from dss_marl.engines.batched.store import network_of
-from dss_marl.engines.batched.validation import Validation, validated
+from dss_marl.engines.batched.validation import Means, Validation, validated
 from dss_marl.engines.engine_loop import check_batch, joined
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.feeder import Feeder
@@ -49,10 +49,11 @@ class BatchedEngine:
         validate: compare random states with OpenDSS.
 
     Attributes:
+        means: precision and stop of the iteration.
         validation: what the comparison found; None without one.
 
     Raises:
-        ValueError: no copies; an element that has no model here, with its name; or solutions that differ from OpenDSS's.
+        ValueError: no copies; an element without a model here, with its name; solutions that differ from OpenDSS's.
     """
 
     def __init__(
@@ -81,12 +82,11 @@ class BatchedEngine:
         self.floor_pu, self.ceiling_pu, self.max_iterations = floor_pu, ceiling_pu, max_iterations
         self.backend, self.threads, self.moving = _backend(backend), threads, moving
         self.reasons: dict[int, str] = {}
-        self._asked = precision, validate  # for a copy of this object
-        self.precision = precision or ("single" if tolerance >= _SINGLE else "double")
+        self.means = Means(precision or ("single" if tolerance >= _SINGLE else "double"), tolerance)
         self._build()
         self.validation: Validation | None = None
         if validate:
-            self.precision, self.validation = validated(self, precision is None)
+            self.means, self.validation = validated(self, precision is None)
 
     def _build(self) -> None:
         feeder = self.feeder
@@ -101,7 +101,7 @@ class BatchedEngine:
 
     def __repr__(self) -> str:
         checked = "" if self.validation is None else f", {self.validation}"
-        how = f"{self.backend}, {self.precision} precision"
+        how = f"{self.backend}, {self.means.precision} precision"
         return f"BatchedEngine({self.feeder.name!r}: {self.copies} copies, {how}{checked})"
 
     def solve(
@@ -114,7 +114,7 @@ class BatchedEngine:
             return self._settled(setpoints, wanted)
         supplied = self._supply.of(setpoints.closed)
         demand = self._demand(setpoints, supplied, wanted)
-        flow = self._solver_for(demand.states).solve(demand, self.tolerance, self.max_iterations)
+        flow = self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
         return self._solution(setpoints, supplied, demand, flow)
 
     def restart(self, which: BoolArray | None = None) -> None:
@@ -134,12 +134,12 @@ class BatchedEngine:
         """Without tables and solvers, which the copy builds again."""
         keys = ("feeder", "copies", "tolerance", "floor_pu", "ceiling_pu", "max_iterations", "threads", "moving")
         state = {key: getattr(self, key) for key in keys}
-        return state | {"precision": self.precision, "backend": self.backend, "validation": self.validation}
+        return state | {"means": self.means, "backend": self.backend, "validation": self.validation}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        validation = state.pop("validation")
+        means, validation = state.pop("means"), state.pop("validation")
         self.__init__(**state, validate=False)  # type: ignore[misc]
-        self.validation = validation
+        self.means, self.validation = means, validation
 
     # --- one solve -----------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class BatchedEngine:
             return Reference(factors)
         from dss_marl.engines.batched.compiled import Compiled
 
-        return Compiled(factors, self.copies, self.precision == "single", self.threads)
+        return Compiled(factors, self.copies, self.means.precision == "single", self.threads)
 
     def _solution(
         self, setpoints: Setpoints, supplied: Supplied, demand: Demand, flow: Flow
@@ -221,7 +221,7 @@ class BatchedEngine:
     def _is_good(self, residual: Array, v_pu: Any, alive: BoolArray | None) -> BoolArray:
         """(B) whether the voltages are a solution, within the limits where energised."""
         seen = v_pu if alive is None else np.where(alive, v_pu, 1)
-        fine = (residual < self.tolerance) & (seen.min(axis=-1) >= self.floor_pu)
+        fine = (residual < self.means.stop) & (seen.min(axis=-1) >= self.floor_pu)
         return np.asarray(fine & (seen.max(axis=-1) <= self.ceiling_pu))
 
     # --- what the solver did not find ----------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class BatchedEngine:
             if self._reserve_solver is None:
                 self._reserve_solver = Reference(factorised(self.network))
             part = Demand(demand.kw[picked], demand.kvar[picked], demand.states[picked])
-            flow = self._reserve_solver.solve(part, min(self.tolerance, _SINGLE), self.max_iterations)
+            flow = self._reserve_solver.solve(part, min(self.means.stop, _SINGLE), self.max_iterations)
             good = self._is_good(flow.residual, flow.v_pu, alive)
             found.take(picked[good], flow, np.flatnonzero(good))
             rows = np.setdiff1d(rows, picked[good])

@@ -5,8 +5,8 @@ With s the other nodes and d these, the skeleton,
     Y(state) = [Yss Ysd; Yds Ydd] + sum of the adjustable elements' admittances, which lie within d
     Yss = L D L^T,   Ld = (D^-1 L^-1 Ysd)^T,   S(state) = Ydd - Ld D Ld^T + adjustable elements
 
-so that a change of state costs a factorisation of the small, sparse S alone. The order of elimination keeps L sparse and
-puts nodes without load or unit first: they take no part in the iteration, and get their voltages at the end.
+so that a change of state costs a factorisation of the small, sparse S alone. The order of elimination keeps L sparse,
+and puts nodes without load or unit first: they take no part in the iteration, and get their voltages at the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks and what their validation found, kept in the process and in a folder of the user's, by the circuit's content."""
+"""Networks and what their validation found, kept by the circuit's content, in the process and in a folder."""
 
 from __future__ import annotations
 

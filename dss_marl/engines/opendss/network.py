@@ -140,8 +140,8 @@ class _Reading:
         others = list(self._others())
         if others:
             raise ValueError(
-                f"feeder {self.feeder.name!r} has elements that the batched engine cannot model: {', '.join(others[:5])}"
-                "; replace them by devices, disable them, or use the engine 'opendss'"
+                f"feeder {self.feeder.name!r} has elements that the batched engine cannot model: "
+                f"{', '.join(others[:5])}; replace them by devices, disable them, or use the engine 'opendss'"
             )
         self._move_all(False)
         rows, columns, values = [], [], []
@@ -291,9 +291,9 @@ class _Reading:
         if apart.nnz and apart.data.max() > _EXACT * abs(theirs).max():
             worst = int(np.argmax(apart.data))
             raise ValueError(
-                f"the admittances read from feeder {self.feeder.name!r} differ from OpenDSS's by {apart.data[worst]:.3g} "
-                f"S between nodes {self.nodes[apart.row[worst]]} and {self.nodes[apart.col[worst]]}; use the engine "
-                "'opendss', and please report this with the circuit"
+                f"the admittances read from feeder {self.feeder.name!r} differ from OpenDSS's by "
+                f"{apart.data[worst]:.3g} S between nodes {self.nodes[apart.row[worst]]} and "
+                f"{self.nodes[apart.col[worst]]}; use the engine 'opendss', and please report this with the circuit"
             )
 
 

@@ -13,6 +13,7 @@ from dss_marl.engines.engine_loop import EngineLoop
 from dss_marl.engines.opendss.batch import OpenDSSBatch
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import BoolArray
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
 BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch, "batched": BatchedEngine}
@@ -36,7 +37,13 @@ def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine
         raise ValueError(f"engine {name!r} cannot be called with a feeder and {options}: {error}") from error
 
 
-def open_batch_engine(feeder: Feeder, copies: int, name: str = "opendss", **options: Any) -> BatchEngine:
+def open_batch_engine(
+    feeder: Feeder,
+    copies: int,
+    name: str = "opendss",
+    moving: tuple[BoolArray, BoolArray] | None = None,
+    **options: Any,
+) -> BatchEngine:
     """A solver for several copies of a feeder.
 
     Args:
@@ -44,6 +51,7 @@ def open_batch_engine(feeder: Feeder, copies: int, name: str = "opendss", **opti
         copies: their number.
         name: a known engine, or your own as ``package.module:name``. One that has a parameter ``copies`` solves
             batches; of any other, each copy gets one.
+        moving: (R) and (S) True for the taps and switches that may move, for engines with such a parameter; None: all.
         options: of the engine.
 
     Raises:
@@ -54,6 +62,8 @@ def open_batch_engine(feeder: Feeder, copies: int, name: str = "opendss", **opti
     engine: Any = BATCH_ENGINES.get(name) or ENGINES.get(name) or imported(name, "engine", ENGINES)
     if "copies" not in inspect.signature(engine).parameters:
         return EngineLoop([open_engine(feeder, name, **options) for _ in range(copies)])
+    if moving is not None and "moving" in inspect.signature(engine).parameters:
+        options["moving"] = moving
     try:
         return engine(feeder, copies=copies, **options)
     except TypeError as error:

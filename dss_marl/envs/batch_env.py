@@ -18,6 +18,7 @@ from dss_marl.envs.batch_simulator import BatchSimulator
 from dss_marl.envs.by_copy import for_batches
 from dss_marl.envs.episode_draw import DrawnEpisode, draw_episode
 from dss_marl.envs.mask_rows import MaskRows
+from dss_marl.envs.moving_rows import moving_rows
 from dss_marl.envs.reward_assignment import RewardAssignment
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.step_info import Request, StepInfo
@@ -103,7 +104,9 @@ class BatchZoneEnv:
         self.task, self.split, self.copies = task, split, copies
         self.days = task.profiles.days(split)
         named = engine is None or isinstance(engine, str)
-        opened: Any = open_batch_engine(task.feeder, copies, str(engine or "opendss")) if named else engine
+        opened: Any = engine
+        if named:
+            opened = open_batch_engine(task.feeder, copies, str(engine or "opendss"), moving_rows(task))
         self.engine: BatchEngine = opened
         if self.engine.copies != copies:
             raise ValueError(f"the engine solves {self.engine.copies} copies, not {copies}; open one for {copies}")

@@ -1,0 +1,1 @@
+"""Power flows of many copies of one feeder, computed together."""

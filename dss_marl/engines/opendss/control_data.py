@@ -1,0 +1,421 @@
+"""The circuit's own controls as data: what each RegControl and CapControl measures, compares and moves.
+
+Whatever solves a circuit can act as they do with these rows alone, see engines.batched.controls. Lengths of time are
+those of the control queue [s]; they decide which control acts first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dss_marl.engines.opendss.commands import engine_settings
+from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.measured import (
+    Conductors,
+    Winding,
+    conductors,
+    nodes_of_bus,
+    nodes_of_terminal,
+    ratio_limits,
+    winding,
+)
+from dss_marl.engines.opendss.switchgear import close_all
+from dss_marl.engines.opendss.terminals import activate, elements
+from dss_marl.grid.elements import TapChanger
+from dss_marl.grid.feeder import Feeder
+
+MAX_PHASE, MIN_PHASE, AVERAGE = -1, -2, -3  # in place of a phase
+_CHOICES = {"max": MAX_PHASE, "min": MIN_PHASE, "avg": AVERAGE}
+_KINDS = ("current", "voltage", "kvar", "time", "powerfactor")
+_ON_A_STEP = 1e-3  # of a step, for limits that are rounded in the file
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a regulator holds in one direction of power flow, on the secondary side of its transducers.
+
+    Attributes:
+        volts, band: set voltage and width of the band around it [V].
+        z: line drop compensation, R + jX [V].
+        volts_per_current: the same for compensation by magnitude alone [V]; 0 where ``z`` counts.
+    """
+
+    volts: float
+    band: float
+    z: complex
+    volts_per_current: float
+
+
+@dataclass(frozen=True, eq=False)
+class TapControl:
+    """A RegControl.
+
+    Attributes:
+        name: such as ``regcontrol.own``.
+        tap: row of Feeder.taps that it moves.
+        increment, lowest, highest: step and limits of the ratio [1].
+        opposite: whether it moves another winding than the one that it measures at.
+        plus, minus: (P) positions in the engine's voltage vector; the measured voltages are between them.
+        phase: which of the P counts, from 0, or MAX_PHASE or MIN_PHASE.
+        pt_ratio: of the measured voltages [1].
+        local: positions of the voltage that ``limit`` holds for, and the ratio of its transformer; the measured
+            one if None.
+        limit: voltage of the first customer [V]; 0 for none.
+        volts_per_ratio: measured voltage [V] by which the ratio 1 stands for all of the winding's.
+        forward, backward: what it holds while power flows forward, and while it is turned round.
+        compensated: whether the line drop counts.
+        ct: amperes in the line for one on the secondary side [A].
+        current: of the measured conductor of each phase; None where it does not count.
+        power: conductors of the terminal whose power says which way it flows; None where it cannot turn.
+        cogeneration: turned round, it goes on to regulate its own side.
+        to_neutral: turned round, it goes to neutral and stays there.
+        threshold_w: reverse power that turns it, and forward power that turns it back [W].
+        delay_s, tap_delay_s, turn_delay_s: of a tap change, of one to neutral, and of turning [s].
+        inverse_time: the delay falls with the distance from the band.
+        most: steps in one action.
+    """
+
+    name: str
+    tap: int
+    increment: float
+    lowest: float
+    highest: float
+    opposite: bool
+    plus: tuple[int, ...]
+    minus: tuple[int, ...]
+    phase: int
+    pt_ratio: float
+    local: tuple[int, int, float] | None
+    limit: float
+    volts_per_ratio: float
+    forward: Target
+    backward: Target
+    compensated: bool
+    ct: float
+    current: Conductors | None
+    power: Conductors | None
+    cogeneration: bool
+    to_neutral: bool
+    threshold_w: float
+    delay_s: float
+    tap_delay_s: float
+    turn_delay_s: float
+    inverse_time: bool
+    most: int
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A capacitor bank under control: the rows of Feeder.switches that are its steps, in OpenDSS's order."""
+
+    name: str
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BankControl:
+    """A CapControl.
+
+    Attributes:
+        name: such as ``capcontrol.own``.
+        bank: row of ControlData.banks.
+        kind: current, voltage, kvar, time or powerfactor.
+        on, off: settings: [A] or [V] on the secondary side, [kvar], [h], or for a power factor 0 to 2, where
+            above 1 is leading.
+        minimum_kvar: below which a power factor switches no bank on [kvar]; with steps in, the second.
+        plus, minus: (P) positions of the voltages that count; None of them for a kind that needs none.
+        voltage: which of the P counts, from 0, or MAX_PHASE, MIN_PHASE or AVERAGE.
+        override: voltages below which and above which the bank is switched in any case [V], or None.
+        pt_ratio, ct_ratio: of its transducers [1].
+        conductors: whose currents or power count; None where neither does.
+        current: which of their currents counts, as in ``voltage``.
+        delay_s, delay_off_s, dead_time_s: before closing, before opening, and after opening [s].
+    """
+
+    name: str
+    bank: int
+    kind: str
+    on: float
+    off: float
+    minimum_kvar: tuple[float, float]
+    plus: tuple[int, ...]
+    minus: tuple[int, ...]
+    voltage: int
+    override: tuple[float, float] | None
+    pt_ratio: float
+    ct_ratio: float
+    conductors: Conductors | None
+    current: int
+    delay_s: float
+    delay_off_s: float
+    dead_time_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class ControlData:
+    """The controls of a circuit, each kind in the order in which OpenDSS asks them.
+
+    Attributes:
+        nodes: names of the entries of the engine's voltage vector behind the first, which is ground.
+        taps, banks: the controls.
+        moved: the banks that they move.
+        step, offset: (R) as of Feeder.taps [1].
+    """
+
+    nodes: tuple[str, ...]
+    taps: tuple[TapControl, ...]
+    banks: tuple[BankControl, ...]
+    moved: tuple[Bank, ...]
+    step: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+
+def read_controls(feeder: Feeder) -> ControlData:
+    """The enabled controls of a circuit.
+
+    Raises:
+        ValueError: a control that these rows cannot describe, with the property.
+    """
+    context = acquire()
+    try:
+        compile_circuit(context, feeder.path, feeder.commands)
+        for command in engine_settings(1e-6, 100):
+            context.Text.Command(command)
+        context.Solution.Solve()
+        close_all(context, feeder.switches)
+        return _read(context, feeder)
+    finally:
+        release(context)
+
+
+def _read(context: Any, feeder: Feeder) -> ControlData:
+    known = [name.lower() for name in context.Circuit.AllElementNames()]
+    regulators = sorted((f"regcontrol.{own}" for own in elements(context.RegControls)), key=known.index)
+    switching = sorted((f"capcontrol.{own}" for own in elements(context.CapControls)), key=known.index)
+    taps = [_tap_control(context, feeder, name) for name in regulators]
+    moved: dict[str, Bank] = {}
+    return ControlData(
+        nodes=tuple(name.lower() for name in context.Circuit.YNodeOrder()),
+        taps=tuple(row for row in taps if row.most),  # the others never act
+        banks=tuple(_bank_control(context, feeder, name, moved) for name in switching),
+        moved=tuple(moved.values()),
+        step=np.array([row.step_pu for row in feeder.taps]),
+        offset=np.array([row.offset_pu for row in feeder.taps]),
+    )
+
+
+class _Properties:
+    """Those of a control, read at once, because the active element changes."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        self.name = name
+        names = activate(context, name).AllPropertyNames()
+        self._texts = {own.lower(): context.Properties.Value(own).strip() for own in names}
+
+    def text(self, own: str) -> str:
+        return self._texts[own].lower()
+
+    def number(self, own: str) -> float:
+        return float(self._texts[own])
+
+    def yes(self, own: str) -> bool:
+        return self.text(own)[:1] in ("y", "t")
+
+    def phase(self, own: str) -> int:
+        """A phase from 0, or a choice."""
+        text = self.text(own)
+        return _CHOICES[text] if text in _CHOICES else int(text) - 1
+
+    def refusal(self, own: str, why: str) -> ValueError:
+        return ValueError(
+            f"{self.name}: {own}={self._texts[own]} {why}; change it, disable the control, or solve with OpenDSS"
+        )
+
+
+# --- regulators ------------------------------------------------------------------------------------------------------
+
+
+def _tap_control(context: Any, feeder: Feeder, name: str) -> TapControl:
+    asked = _Properties(context, name)
+    number, moved = int(asked.number("winding")), int(asked.number("tapwinding"))
+    tap = _row(feeder, asked, moved)
+    row = feeder.taps[tap]
+    measured = winding(context, row.element, number, asked.name)
+    remote = bool(asked.text("bus"))
+    plus, minus = _remote(context, asked, measured) if remote else (measured.plus, measured.minus)
+    phase = asked.phase("ptphase")
+    if remote and phase > 0:
+        raise asked.refusal("ptphase", "is beyond the one phase of a regulated bus")
+    if phase >= len(plus):
+        phase = 0  # as OpenDSS does
+    drops = asked.number("r") != 0 or asked.number("x") != 0 or asked.number("ldc_z") > 0
+    compensated = drops and not remote
+    turns = not remote and (asked.yes("reversible") or asked.yes("cogen"))
+    lines = measured.conductors
+    return TapControl(
+        name=name,
+        tap=tap,
+        **_limits(context, asked, row),
+        opposite=number != moved,
+        plus=plus,
+        minus=minus,
+        phase=phase,
+        pt_ratio=asked.number("remoteptratio" if remote else "ptratio"),
+        local=(measured.plus[0], measured.minus[0], asked.number("ptratio")) if remote else None,
+        limit=asked.number("vlimit"),
+        volts_per_ratio=measured.base_volts / asked.number("ptratio"),
+        forward=_target(asked, "vreg", "band", "r", "x", "ldc_z"),
+        backward=_target(asked, "revvreg", "revband", "revr", "revx", "rev_z"),
+        compensated=compensated,
+        ct=asked.number("ctprim"),
+        current=conductors(context, feeder, row.element, lines[: len(plus)], name) if compensated else None,
+        power=conductors(context, feeder, row.element, lines, name) if turns else None,
+        cogeneration=asked.yes("cogen"),
+        to_neutral=asked.yes("revneutral"),
+        threshold_w=1000 * asked.number("revthreshold"),
+        delay_s=asked.number("delay"),
+        tap_delay_s=asked.number("tapdelay"),
+        turn_delay_s=asked.number("revdelay"),
+        inverse_time=asked.yes("inversetime"),
+        most=int(asked.number("maxtapchange")),
+    )
+
+
+def _row(feeder: Feeder, asked: _Properties, moved: int) -> int:
+    own = asked.text("transformer").split(".")
+    names = {f"transformer.{'.'.join(own)}", f"autotrans.{'.'.join(own)}", ".".join(own)}
+    found = [r for r, row in enumerate(feeder.taps) if row.element in names and row.winding == moved]
+    if not found:
+        raise asked.refusal("transformer", f"and its winding {moved} are no tap of feeder {feeder.name!r}")
+    return found[0]
+
+
+def _limits(context: Any, asked: _Properties, row: TapChanger) -> dict[str, float]:
+    """Of the ratio. They must be on its steps: a control that has run into another goes on from there."""
+    lowest, highest = ratio_limits(context, row.element, row.winding)
+    for limit in (lowest, highest):
+        position = (limit - 1 - row.offset_pu) / row.step_pu
+        if abs(position - round(position)) > _ON_A_STEP:
+            raise ValueError(
+                f"{asked.name}: {row.element} may have a ratio of {limit:g}, which is none of its steps; change mintap "
+                "and maxtap, disable the control, or solve with OpenDSS"
+            )
+    return {"increment": row.step_pu, "lowest": lowest, "highest": highest}
+
+
+def _target(asked: _Properties, *names: str) -> Target:
+    volts, band, r, x, z = map(asked.number, names)
+    return Target(volts, band, complex(r, x), z)
+
+
+def _remote(context: Any, asked: _Properties, measured: Winding) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions of the voltage at a regulated bus."""
+    activate(context, asked.name)
+    nodes = [int(n) for n in context.CktElement.NodeRef()]
+    if not measured.delta:
+        return (nodes[0],), (0,)
+    if measured.next_phase != 1 or len(nodes) < 2:
+        raise asked.refusal("bus", "has no second node to measure a voltage between phases")
+    return (nodes[0],), (nodes[1],)
+
+
+# --- banks -----------------------------------------------------------------------------------------------------------
+
+
+def _bank_control(context: Any, feeder: Feeder, name: str, moved: dict[str, Bank]) -> BankControl:
+    asked = _Properties(context, name)
+    kind = asked.text("type")
+    if kind not in _KINDS or asked.text("usermodel"):
+        raise asked.refusal("type" if kind not in _KINDS else "usermodel", "cannot be computed for many copies")
+    bank = f"capacitor.{asked.text('capacitor')}"
+    steps = tuple(s for s, row in enumerate(feeder.switches) if row.element == bank)
+    if not steps:
+        raise asked.refusal("capacitor", f"is no bank of feeder {feeder.name!r}")
+    moved.setdefault(bank, Bank(bank, steps))
+    voltage, plus, minus = _voltage(context, asked, bank)
+    lines, current = _lines(context, feeder, asked, bank)
+    total = _kvar(context, bank)
+    on, off = _settings(asked)
+    overridden = asked.yes("voltoverride") and kind != "voltage"
+    return BankControl(
+        name=name,
+        bank=list(moved).index(bank),
+        kind=kind,
+        on=on,
+        off=off,
+        minimum_kvar=(total * asked.number("pctminkvar") * 0.01, total / len(steps) * 0.5),
+        plus=plus,
+        minus=minus,
+        voltage=voltage,
+        override=(asked.number("vmin"), asked.number("vmax")) if overridden else None,
+        pt_ratio=asked.number("ptratio"),
+        ct_ratio=asked.number("ctratio"),
+        conductors=lines,
+        current=current,
+        delay_s=asked.number("delay"),
+        delay_off_s=asked.number("delayoff"),
+        dead_time_s=asked.number("deadtime"),
+    )
+
+
+def _settings(asked: _Properties) -> tuple[float, float]:
+    """When to switch on and off. A power factor is taken as given behind ``type``; outside -1 to 1 it is none."""
+    on, off = asked.number("onsetting"), asked.number("offsetting")
+    if asked.text("type") != "powerfactor":
+        return on, off
+    return _factor(on, 0.95), _factor(off, 1.05)
+
+
+def _factor(given: float, otherwise: float) -> float:
+    if abs(given) > 1:
+        return otherwise
+    return given if given >= 0 else 2 + given
+
+
+def _kvar(context: Any, bank: str) -> float:
+    context.Capacitors.Name(bank.split(".", 1)[1])
+    return float(context.Capacitors.kvar())
+
+
+def _voltage(context: Any, asked: _Properties, bank: str) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Which voltage counts, and positions of all that may."""
+    kind = asked.text("type")
+    if kind != "voltage" and not asked.yes("voltoverride"):
+        return 0, (), ()
+    phase = asked.phase("ptphase")
+    element = activate(context, bank)
+    phases = element.NumPhases()
+    context.Capacitors.Name(bank.split(".", 1)[1])
+    delta = bool(context.Capacitors.IsDelta())
+    nodes, width = nodes_of_terminal(context, asked.text("element"), int(asked.number("terminal")))
+    own_bus = "vbus" if kind != "voltage" and asked.text("vbus") else "element"
+    if own_bus == "vbus":
+        nodes = nodes_of_bus(context, asked.text("vbus"))[:phases]
+    wanted = [(phase + 1) % phases] if phase >= 0 and delta else []
+    needed = range(width) if phase < 0 else [phase, *wanted]
+    if any(k >= len(nodes) for k in needed):
+        raise asked.refusal(own_bus, f"has no voltage for ptphase={asked.text('ptphase')}")
+    if phase < 0:
+        return phase, tuple(nodes[:width]), (0,) * width
+    return 0, (nodes[phase],), (nodes[wanted[0]] if wanted else 0,)
+
+
+def _lines(context: Any, feeder: Feeder, asked: _Properties, bank: str) -> tuple[Conductors | None, int]:
+    """The conductors whose currents or power count, and which current does."""
+    kind = asked.text("type")
+    if kind in ("voltage", "time"):
+        return None, 0
+    name, terminal = asked.text("element"), int(asked.number("terminal"))
+    width = activate(context, name).NumConductors()
+    own = list(range((terminal - 1) * width, terminal * width))
+    phase = asked.phase("ctphase")
+    if kind != "current":
+        return conductors(context, feeder, name, own, asked.name), 0
+    if phase >= 0:  # counted from the first terminal, whichever is monitored
+        return conductors(context, feeder, name, [phase], asked.name), 0
+    phases = activate(context, bank).NumPhases()
+    return conductors(context, feeder, name, own[:phases], asked.name), phase

@@ -19,7 +19,6 @@ from dss_marl.grid.state import Array, BoolArray, IntArray
 
 NONE, OPEN, CLOSE = 0, 1, 2
 _HOUR = 0.0  # of the engine's clock, which set points do not move
-_SINCE_OPEN = 300.0  # seconds since a bank that never was opened was; a longer dead time is not over when it starts
 
 
 @dataclass
@@ -143,6 +142,12 @@ class BankControls:
         no = np.zeros(shape, bool)
         return BankQueue(np.zeros(shape, np.int64), no, np.full(shape, NEVER), no.copy(), np.zeros(shape, np.int64))
 
+    def is_new(self, memory: BankMemory) -> BoolArray:
+        """(n) whether it is what a new engine would remember of these states."""
+        stale = memory.terminal_open.any(axis=-1) | memory.opened.any(axis=-1)
+        fresh: BoolArray = ~stale & (memory.last == self._last(memory.closed)).all(axis=-1)
+        return fresh
+
     # --- sampling ------------------------------------------------------------------------------------------------
 
     def sample(
@@ -184,8 +189,7 @@ class BankControls:
 
     def _push(self, queue: BankQueue, memory: BankMemory, should: BoolArray, asked: int) -> None:
         pushed = should & ~queue.armed
-        wait = self._dead_time - np.where(memory.opened, 0.0, _SINCE_OPEN)
-        closing = self._delay + np.maximum(wait, 0.0)
+        closing = np.where(memory.opened, self._delay + np.maximum(self._dead_time, 0.0), self._delay)
         queue.time = np.where(pushed, np.where(queue.pending == CLOSE, closing, self._delay_off), queue.time)
         queue.serial = np.where(pushed, asked * self.count + np.arange(self.count), queue.serial)
         queue.armed |= pushed

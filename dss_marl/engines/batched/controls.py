@@ -96,21 +96,17 @@ class CircuitControls:
             memory: what is kept from solve to solve, changed in place; None for that of a new engine.
             wanted: (B) the copies; None for all.
         """
-        run = _Run(self, tap, closed, memory, _rows(len(tap), wanted))
-        asked = np.zeros(len(tap), bool)
-        for number in range(MOST_SOLVES):
-            if not len(run.rows):
-                break
-            asked[:] = False
-            asked[run.rows] = True
-            run.read(solve(run.tap, run.closed, asked))
-            if number == MOST_SOLVES - 1:
-                run.give_up()
-            else:
-                run.sample(number)
-                run.act()
+        rows = _rows(len(tap), wanted)
+        own = self.banks.remember(closed) if memory is None else memory
+        known = self.banks.observe(own.rows(rows), closed[rows])
+        run = _Run(self, tap, closed, known, rows)
+        run.go(solve)
+        again = run.unsettled[rows] & ~self.banks.is_new(known)
+        if again.any():  # OpenDSS is started anew then
+            run.repeat(tap, closed, self.banks.remember(closed[rows[again]]), again)
+            run.go(solve)
         if memory is not None:
-            memory.put(run.solved, run.memory)
+            memory.put(rows, run.memory)
         return run.settled()
 
 
@@ -119,68 +115,101 @@ def _rows(copies: int, which: BoolArray | None) -> IntArray:
 
 
 class _Run:
-    """One solve with controls. What is of copies that still move alone has their ``rows`` as its axis."""
+    """One solve with controls.
+
+    Attributes:
+        memory: of the copies that are solved.
+        unsettled: (B) copies whose controls find no rest.
+    """
 
     def __init__(
-        self, controls: CircuitControls, tap: IntArray, closed: BoolArray, memory: BankMemory | None, rows: IntArray
+        self, controls: CircuitControls, tap: IntArray, closed: BoolArray, memory: BankMemory, rows: IntArray
     ) -> None:
         self._regulators, self._banks, data = controls.regulators, controls.banks, controls.data
         self._step, self._offset = data.step, data.offset
-        self.rows = rows
-        self.tap, self.closed = tap.astype(np.int64), closed.copy()
-        self._ratio = 1.0 + tap[rows] * self._step + self._offset
-        own = self._banks.remember(closed) if memory is None else memory
-        self.memory = self._banks.observe(own.rows(rows), closed[rows])
-        self.solved, self._kept = rows, np.arange(len(rows))
-        self._taps, self._queue = self._regulators.start(len(rows)), self._banks.start(len(rows))
+        self._solved, self.memory = rows, memory
+        self._tap, self._closed = tap.astype(np.int64), closed.copy()
         copies = len(tap)
-        self.v: Complex = np.zeros((copies, 0), complex)
-        self._failed, self._unsettled = np.zeros(copies, bool), np.zeros(copies, bool)
+        self._v: Complex = np.zeros((copies, 0), complex)
+        self._failed, self.unsettled = np.zeros(copies, bool), np.zeros(copies, bool)
         self._solves, self._margin = np.zeros(copies, np.int64), np.full(copies, np.inf)
-        self._live = self.memory.rows(self._kept)
+        self._start(np.arange(len(rows)))
 
-    def read(self, v: Complex) -> None:
+    def _start(self, kept: IntArray) -> None:
+        """Put these of the solved copies on their way. What is of moving copies alone has ``_rows`` as its axis."""
+        self._kept, self._rows = kept, self._solved[kept]
+        self._ratio = 1.0 + self._tap[self._rows] * self._step + self._offset
+        self._taps, self._queue = self._regulators.start(len(kept)), self._banks.start(len(kept))
+        self._live = self.memory.rows(kept)
+
+    def repeat(self, tap: IntArray, closed: BoolArray, memory: BankMemory, again: BoolArray) -> None:
+        """Put the copies ``again`` of those that are solved on their way once more, from the beginning."""
+        rows = self._solved[again]
+        self._tap[rows], self._closed[rows] = tap[rows], closed[rows]
+        self._failed[rows] = self.unsettled[rows] = False
+        self.memory.put(np.flatnonzero(again), memory)
+        self._start(np.flatnonzero(again))
+
+    def go(self, solve: SolveCopies) -> None:
+        """Solve and let the controls act in turn, until no copy moves any more."""
+        asked = np.zeros(len(self._tap), bool)
+        for number in range(MOST_SOLVES):
+            if not len(self._rows):
+                return
+            asked[:] = False
+            asked[self._rows] = True
+            self._read(solve(self._tap, self._closed, asked))
+            if number < MOST_SOLVES - 1:
+                self._sample(number)
+                self._act()
+        self._failed[self._rows] = self.unsettled[self._rows] = True
+        self._keep(np.zeros(len(self._rows), bool))
+
+    def settled(self) -> Settled:
+        """The answer."""
+        return Settled(
+            tap=self._tap,
+            closed=self._closed,
+            v=self._v,
+            failed=self._failed,
+            unsettled=self.unsettled,
+            solves=self._solves,
+            margin=self._margin,
+        )
+
+    def _read(self, v: Complex) -> None:
         """Take the voltages of the copies that were solved; those without a solution are done."""
-        if not self.v.size:
-            self.v = np.array(v, complex)
-        self.v[self.rows] = v[self.rows]
-        self._solves[self.rows] += 1
-        solved: BoolArray = np.logical_and.reduce(np.isfinite(v[self.rows]), axis=-1)
-        self._failed[self.rows[~solved]] = True
+        if not self._v.size:
+            self._v = np.array(v, complex)
+        self._v[self._rows] = v[self._rows]
+        self._solves[self._rows] += 1
+        solved: BoolArray = np.logical_and.reduce(np.isfinite(v[self._rows]), axis=-1)
+        self._failed[self._rows[~solved]] = True
         self._keep(solved)
 
-    def sample(self, number: int) -> None:
+    def _sample(self, number: int) -> None:
         """Ask every control; copies whose controls want nothing are done."""
-        v, closed = self.v[self.rows], self.closed[self.rows]
+        v, closed = self._v[self._rows], self._closed[self._rows]
         near = self._regulators.sample(self._taps, v, self._ratio, closed, number)
         if self._banks.count:
             banks = self._banks.sample(self._queue, self._live, v, self._ratio, closed, number)
             near = np.minimum(near, banks)
-        self._margin[self.rows] = np.minimum(self._margin[self.rows], near)
+        self._margin[self._rows] = np.minimum(self._margin[self._rows], near)
         self._now = np.minimum(self._taps.next_time(), self._queue.next_time())
         moving = self._now < np.inf
         self._keep(moving)
         self._now = self._now[moving]
 
-    def act(self) -> None:
+    def _act(self) -> None:
         """Do what comes first."""
-        if not len(self.rows):
+        if not len(self._rows):
             return
         near = self._regulators.act(self._taps, self._ratio, self._now)
-        self._margin[self.rows] = np.minimum(self._margin[self.rows], near)
-        self.tap[self.rows] = np.rint((self._ratio - 1.0 - self._offset) / self._step)
+        self._margin[self._rows] = np.minimum(self._margin[self._rows], near)
+        self._tap[self._rows] = np.rint((self._ratio - 1.0 - self._offset) / self._step)
         if self._banks.count:
             self._banks.act(self._queue, self._live, self._now)
-            self.closed[np.ix_(self.rows, self._banks.steps)] = self._live.closed
-
-    def give_up(self) -> None:
-        """The controls that still move find no rest."""
-        self._failed[self.rows] = self._unsettled[self.rows] = True
-        self._keep(np.zeros(len(self.rows), bool))
-
-    def settled(self) -> Settled:
-        """The answer."""
-        return Settled(self.tap, self.closed, self.v, self._failed, self._unsettled, self._solves, self._margin)
+            self._closed[np.ix_(self._rows, self._banks.steps)] = self._live.closed
 
     def _keep(self, rows: BoolArray) -> None:
         if rows.all():
@@ -188,6 +217,6 @@ class _Run:
         done = ~rows
         self.memory.put(self._kept[done], self._live.rows(np.flatnonzero(done)))
         self._live = self._live.rows(np.flatnonzero(rows))
-        self._kept, self.rows, self._ratio = self._kept[rows], self.rows[rows], self._ratio[rows]
+        self._kept, self._rows, self._ratio = self._kept[rows], self._rows[rows], self._ratio[rows]
         self._taps.keep(rows)
         self._queue.keep(rows)

@@ -166,10 +166,16 @@ def conductors(context: Any, feeder: Feeder, name: str, rows: Sequence[int], con
 
 
 def _yprim(context: Any) -> NDArray[np.complex128]:
-    """Of the active element [S]."""
-    flat = np.asarray(context.CktElement.YPrim())
+    """Of the active element, for the currents that OpenDSS reports [S]."""
+    element = context.CktElement
+    flat = np.asarray(element.YPrim())
     order = round((len(flat) // 2) ** 0.5)
-    return (flat[::2] + 1j * flat[1::2]).reshape(order, order).T  # stored by columns
+    y = (flat[::2] + 1j * flat[1::2]).reshape(order, order).T  # stored by columns
+    if element.Name().lower().startswith("autotrans."):  # the second terminal's are of both its windings
+        phases, width = element.NumPhases(), element.NumConductors()
+        y = y.copy()
+        y[width : width + phases] += y[phases : 2 * phases]
+    return y
 
 
 def _by_ratio(context: Any, feeder: Feeder, tap: int) -> NDArray[np.complex128]:

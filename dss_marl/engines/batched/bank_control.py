@@ -80,10 +80,10 @@ class BankControls:
     Args:
         rows: the controls, in the order in which OpenDSS asks them.
         banks: what they move.
-        taps, nodes: numbers of taps R and of voltages 1 + Y.
+        taps: number of taps R.
     """
 
-    def __init__(self, rows: Sequence[BankControl], banks: Sequence[Bank], taps: int, nodes: int) -> None:
+    def __init__(self, rows: Sequence[BankControl], banks: Sequence[Bank], taps: int) -> None:
         self.count, self._banks = len(rows), len(banks)
         self._bank = np.array([row.bank for row in rows], np.int64)
         self._turns = Turns(self._bank.tolist())
@@ -101,15 +101,15 @@ class BankControls:
         self._delay = np.array([row.delay_s for row in rows])
         self._delay_off = np.array([row.delay_off_s for row in rows])
         self._dead_time = np.array([row.dead_time_s for row in rows])
-        self._measure(rows, taps, nodes)
+        self._measure(rows, taps)
 
-    def _measure(self, rows: Sequence[BankControl], taps: int, nodes: int) -> None:
+    def _measure(self, rows: Sequence[BankControl], taps: int) -> None:
         self._plus, self._minus = padded([row.plus for row in rows]), padded([row.minus for row in rows])
         self._phases = np.array([[k < len(row.plus) for k in range(self._plus.shape[1])] for row in rows], bool)
         self._voltage = _Choice([row.voltage for row in rows], self._phases)
         self._pt = np.array([row.pt_ratio for row in rows])
         self._ct = np.array([row.ct_ratio for row in rows])
-        self._lines = Currents([row.conductors for row in rows], taps, nodes)
+        self._lines = Currents([row.conductors for row in rows], taps)
         self._current = _Choice([row.current for row in rows], self._lines.rows != self._lines.zero)
 
     # --- memory --------------------------------------------------------------------------------------------------

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dss_marl.engines.batched.bank_control import BankControls, BankMemory
 from dss_marl.engines.batched.measuring import Complex
 from dss_marl.engines.batched.regulator_control import RegulatorControls
-from dss_marl.engines.opendss.control_data import ControlData
+from dss_marl.engines.opendss.control_data import BankControl, ControlData, TapControl
+from dss_marl.engines.opendss.measured import Conductors
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
-# (B, 1 + Y) voltages [V], ground first, in the order of ControlData.nodes, of the copies (B) that are True, with taps
-# (B, R) and states (B, S); not a number where a copy has no solution. Other rows may hold anything.
+# (B, Z) voltages [V] at CircuitControls.nodes, of the copies (B) that are True, with taps (B, R) and states (B, S); not
+# a number where the power flow of a copy does not converge. Rows of other copies may hold anything, but the solver
+# keeps their last solutions: a copy that is not solved any more is done.
 SolveCopies = Callable[[IntArray, BoolArray, BoolArray], Complex]
 MOST_SOLVES = 100  # OpenDSS's, in one solve with controls
 
@@ -26,7 +28,6 @@ class Settled:
     Attributes:
         tap: (B, R) positions.
         closed: (B, S) states.
-        v: (B, 1 + Y) voltages of the last power flow of each copy, ground first [V].
         failed: (B) True where a power flow has no solution, or the controls find no rest.
         unsettled: (B) True where it was the controls.
         solves: (B) power flows.
@@ -36,7 +37,6 @@ class Settled:
 
     tap: IntArray
     closed: BoolArray
-    v: Complex
     failed: BoolArray
     unsettled: BoolArray
     solves: IntArray
@@ -51,13 +51,19 @@ class CircuitControls:
 
     Args:
         data: the controls.
+
+    Attributes:
+        nodes: (Z) positions in the voltage vector, ground first, that they look at; ground is among them.
     """
 
     def __init__(self, data: ControlData) -> None:
-        nodes = len(data.nodes) + 1
         self.data = data
-        self.regulators = RegulatorControls(data.taps, len(data.step), nodes)
-        self.banks = BankControls(data.banks, data.moved, len(data.step), nodes)
+        self.nodes = _looked_at(data)
+        place = np.zeros(len(data.nodes) + 1, np.int64)
+        place[self.nodes] = np.arange(len(self.nodes))
+        taps = len(data.step)
+        self.regulators = RegulatorControls([_placed_tap(row, place) for row in data.taps], taps)
+        self.banks = BankControls([_placed_bank(row, place) for row in data.banks], data.moved, taps)
 
     def __len__(self) -> int:
         return self.regulators.count + self.banks.count
@@ -110,6 +116,34 @@ class CircuitControls:
         return run.settled()
 
 
+def _looked_at(data: ControlData) -> IntArray:
+    """Sorted positions of what the controls look at, of ground, and of one node to see whether there is a solution."""
+    found = [np.array([0, 1])]
+    for tap in data.taps:
+        found += [np.array([*tap.plus, *tap.minus, *(tap.local[:2] if tap.local else ())])]
+    found += [np.array([*row.plus, *row.minus], np.int64) for row in data.banks]
+    parts = [part for tap in data.taps for part in (tap.current, tap.power)] + [row.conductors for row in data.banks]
+    found += [nodes for part in parts if part is not None for nodes in (part.at, part.columns)]
+    return np.unique(np.concatenate(found)).astype(np.int64)
+
+
+def _placed(part: Conductors | None, place: IntArray) -> Conductors | None:
+    return None if part is None else replace(part, at=place[part.at], columns=place[part.columns])
+
+
+def _placed_tap(row: TapControl, place: IntArray) -> TapControl:
+    """With positions among the nodes that are looked at."""
+    plus, minus = (tuple(place[np.array(own, np.int64)].tolist()) for own in (row.plus, row.minus))
+    local = row.local and (int(place[row.local[0]]), int(place[row.local[1]]), row.local[2])
+    current, power = _placed(row.current, place), _placed(row.power, place)
+    return replace(row, plus=plus, minus=minus, local=local, current=current, power=power)
+
+
+def _placed_bank(row: BankControl, place: IntArray) -> BankControl:
+    plus, minus = (tuple(place[np.array(own, np.int64)].tolist()) for own in (row.plus, row.minus))
+    return replace(row, plus=plus, minus=minus, conductors=_placed(row.conductors, place))
+
+
 def _rows(copies: int, which: BoolArray | None) -> IntArray:
     return np.arange(copies) if which is None else np.flatnonzero(which)
 
@@ -130,7 +164,6 @@ class _Run:
         self._solved, self.memory = rows, memory
         self._tap, self._closed = tap.astype(np.int64), closed.copy()
         copies = len(tap)
-        self._v: Complex = np.zeros((copies, 0), complex)
         self._failed, self.unsettled = np.zeros(copies, bool), np.zeros(copies, bool)
         self._solves, self._margin = np.zeros(copies, np.int64), np.full(copies, np.inf)
         self._start(np.arange(len(rows)))
@@ -158,9 +191,9 @@ class _Run:
                 return
             asked[:] = False
             asked[self._rows] = True
-            self._read(solve(self._tap, self._closed, asked))
+            v = self._solved_now(solve(self._tap, self._closed, asked))
             if number < MOST_SOLVES - 1:
-                self._sample(number)
+                self._sample(v, number)
                 self._act()
         self._failed[self._rows] = self.unsettled[self._rows] = True
         self._keep(np.zeros(len(self._rows), bool))
@@ -170,26 +203,26 @@ class _Run:
         return Settled(
             tap=self._tap,
             closed=self._closed,
-            v=self._v,
             failed=self._failed,
             unsettled=self.unsettled,
             solves=self._solves,
             margin=self._margin,
         )
 
-    def _read(self, v: Complex) -> None:
-        """Take the voltages of the copies that were solved; those without a solution are done."""
-        if not self._v.size:
-            self._v = np.array(v, complex)
-        self._v[self._rows] = v[self._rows]
+    def _solved_now(self, v: Complex) -> Complex:
+        """The voltages of the copies that were solved and have a solution; the others are done."""
+        v = v if len(self._rows) == len(v) else v[self._rows]
+        solved: BoolArray = np.logical_and.reduce(np.isfinite(v), axis=-1)
         self._solves[self._rows] += 1
-        solved: BoolArray = np.logical_and.reduce(np.isfinite(v[self._rows]), axis=-1)
+        if solved.all():
+            return v
         self._failed[self._rows[~solved]] = True
         self._keep(solved)
+        return v[solved]
 
-    def _sample(self, number: int) -> None:
+    def _sample(self, v: Complex, number: int) -> None:
         """Ask every control; copies whose controls want nothing are done."""
-        v, closed = self._v[self._rows], self._closed[self._rows]
+        closed = self._closed[self._rows]
         near = self._regulators.sample(self._taps, v, self._ratio, closed, number)
         if self._banks.count:
             banks = self._banks.sample(self._queue, self._live, v, self._ratio, closed, number)

@@ -19,7 +19,7 @@ class Currents:
 
     Args:
         parts: the conductors, element after element; None for one that needs none.
-        taps, nodes: numbers of taps R and of voltages 1 + Y.
+        taps: number of taps R.
 
     Attributes:
         rows: (C, W) the rows of each element, ``zero`` where padded: a row whose current is 0.
@@ -27,7 +27,7 @@ class Currents:
         size: number of rows.
     """
 
-    def __init__(self, parts: Sequence[Conductors | None], taps: int, nodes: int) -> None:
+    def __init__(self, parts: Sequence[Conductors | None], taps: int) -> None:
         there = [part for part in parts if part is not None]
         self.size = sum(len(part.at) for part in there)
         self.zero = self.size
@@ -41,7 +41,6 @@ class Currents:
         self.at = _joined([*(part.at for part in there), np.zeros(1, np.int64)])
         self._row_tap = _joined([part.row_tap for part in there])
         self._switch = np.repeat([part.switch for part in there], [len(part.at) for part in there]).astype(np.int64)
-        self._taps, self._nodes = taps, nodes
         self._build(there)
 
     def _build(self, parts: Sequence[Conductors]) -> None:
@@ -64,7 +63,7 @@ class Currents:
         """(n, rows + 1) currents into the conductors [A].
 
         Args:
-            v: (n, 1 + Y) voltages, ground first [V].
+            v: (n, Z) voltages, in the order that ``columns`` and ``at`` count [V].
             ratio: (n, R) ratios of the taps [1].
             closed: (n, S) states of the switches.
         """

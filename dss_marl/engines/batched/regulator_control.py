@@ -72,10 +72,10 @@ class RegulatorControls:
 
     Args:
         rows: the controls, in the order in which OpenDSS asks them.
-        taps, nodes: numbers of taps R and of voltages 1 + Y.
+        taps: number of taps R.
     """
 
-    def __init__(self, rows: Sequence[TapControl], taps: int, nodes: int) -> None:
+    def __init__(self, rows: Sequence[TapControl], taps: int) -> None:
         self.count = len(rows)
         self.tap = np.array([row.tap for row in rows], np.int64)
         self._turns = Turns(self.tap.tolist())
@@ -83,7 +83,7 @@ class RegulatorControls:
         self._lowest = np.array([row.lowest for row in rows])
         self._highest = np.array([row.highest for row in rows])
         self._opposite = np.array([row.opposite for row in rows], bool)
-        self._measure(rows, taps, nodes)
+        self._measure(rows, taps)
         self._forward = _Targets([row.forward for row in rows])
         self._backward = _Targets([row.backward for row in rows])
         self._turns_round = np.array([row.power is not None for row in rows], bool)
@@ -97,7 +97,7 @@ class RegulatorControls:
         self._inverse = np.array([row.inverse_time for row in rows], bool)
         self._most = np.array([row.most for row in rows])
 
-    def _measure(self, rows: Sequence[TapControl], taps: int, nodes: int) -> None:
+    def _measure(self, rows: Sequence[TapControl], taps: int) -> None:
         self._plus, self._minus = padded([row.plus for row in rows]), padded([row.minus for row in rows])
         phase = np.array([row.phase for row in rows], np.int64)
         self._highest_phase, self._lowest_phase = phase == MAX_PHASE, phase == MIN_PHASE
@@ -108,8 +108,8 @@ class RegulatorControls:
         self._compensated = np.array([row.compensated for row in rows], bool)
         self._ct = np.array([row.ct for row in rows])
         self._by_magnitude = np.array([row.forward.volts_per_current != 0 for row in rows], bool)
-        self._lines = Currents([row.current for row in rows], taps, nodes)
-        self._terminals = Currents([row.power for row in rows], taps, nodes)
+        self._lines = Currents([row.current for row in rows], taps)
+        self._terminals = Currents([row.power for row in rows], taps)
         self._limit = np.array([row.limit for row in rows])
         self._limited = self._limit > 0
         local = [(0, 0, 1.0) if row.local is None else row.local for row in rows]

@@ -103,7 +103,7 @@ class CircuitControls:
             wanted: (B) the copies; None for all.
         """
         rows = _rows(len(tap), wanted)
-        own = self.banks.remember(closed) if memory is None else memory
+        own = self.banks.remember(closed) if memory is None or self.data.begins_anew else memory
         known = self.banks.observe(own.rows(rows), closed[rows])
         run = _Run(self, tap, closed, known, rows)
         run.go(solve)

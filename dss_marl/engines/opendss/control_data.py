@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dss_marl.engines.opendss.commands import engine_settings
 from dss_marl.engines.opendss.context import acquire, compile_circuit, release
+from dss_marl.engines.opendss.hidden_state import has_reversible_controls
 from dss_marl.engines.opendss.measured import (
     Conductors,
     Winding,
@@ -163,6 +164,7 @@ class ControlData:
         nodes: names of the entries of the engine's voltage vector behind the first, which is ground.
         taps, banks: the controls.
         moved: the banks that they move.
+        begins_anew: whether each solve starts as in a new engine, as OpenDSSEngine's do where a control may turn.
         step, offset: (R) as of Feeder.taps [1].
     """
 
@@ -170,6 +172,7 @@ class ControlData:
     taps: tuple[TapControl, ...]
     banks: tuple[BankControl, ...]
     moved: tuple[Bank, ...]
+    begins_anew: bool
     step: NDArray[np.float64]
     offset: NDArray[np.float64]
 
@@ -203,6 +206,7 @@ def _read(context: Any, feeder: Feeder) -> ControlData:
         taps=tuple(row for row in taps if row.most),  # the others never act
         banks=tuple(_bank_control(context, feeder, name, moved) for name in switching),
         moved=tuple(moved.values()),
+        begins_anew=has_reversible_controls(context),
         step=np.array([row.step_pu for row in feeder.taps]),
         offset=np.array([row.offset_pu for row in feeder.taps]),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from dss_marl import OpenDSSEngine
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.batched.controls import CircuitControls
-from dss_marl.engines.opendss.control_data import read_controls
+from dss_marl.engines.opendss.control_reader import read_controls
 from dss_marl.grid.state import Setpoints
 
 TIGHT = 1e-8

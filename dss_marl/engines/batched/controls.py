@@ -99,7 +99,8 @@ class CircuitControls:
         Args:
             tap, closed: (B, R) and (B, S) where they start; not changed.
             solve: the power flow, see SolveCopies.
-            memory: what is kept from solve to solve, changed in place; None for that of a new engine.
+            memory: what OpenDSS keeps from solve to solve, changed in place; None for that of a new engine, so that
+                the answer depends on the set points alone.
             wanted: (B) the copies; None for all.
         """
         rows = _rows(len(tap), wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,13 @@ def read_controls(feeder: Feeder) -> ControlData:
         for command in engine_settings(1e-6, 100):
             context.Text.Command(command)
         context.Solution.Solve()
-        close_all(context, feeder.switches)
-        return _read(context, feeder)
+        ends = close_all(context, feeder.switches)
+        return _read(context, feeder, {name for name, open_ends in ends.items() if len(open_ends) == 1})
     finally:
         release(context)
 
 
-def _read(context: Any, feeder: Feeder) -> ControlData:
+def _read(context: Any, feeder: Feeder, half_open: Set[str]) -> ControlData:
     known = [name.lower() for name in context.Circuit.AllElementNames()]
     regulators = sorted((f"regcontrol.{own}" for own in elements(context.RegControls)), key=known.index)
     switching = sorted((f"capcontrol.{own}" for own in elements(context.CapControls)), key=known.index)
@@ -65,7 +66,7 @@ def _read(context: Any, feeder: Feeder) -> ControlData:
     return ControlData(
         nodes=tuple(name.lower() for name in context.Circuit.YNodeOrder()),
         taps=tuple(row for row in taps if row.most),  # the others never act
-        banks=tuple(_bank_control(context, feeder, name, moved) for name in switching),
+        banks=tuple(_bank_control(context, feeder, name, moved, half_open) for name in switching),
         moved=tuple(moved.values()),
         begins_anew=has_reversible_controls(context),
         step=np.array([row.step_pu for row in feeder.taps]),
@@ -108,37 +109,28 @@ def _tap_control(context: Any, feeder: Feeder, name: str) -> TapControl:
     asked = _Properties(context, name)
     number, moved = int(asked.number("winding")), int(asked.number("tapwinding"))
     tap = _row(feeder, asked, moved)
-    row = feeder.taps[tap]
-    measured = winding(context, row.element, number, asked.name)
+    element = feeder.taps[tap].element
+    measured = winding(context, element, number, name)
     remote = bool(asked.text("bus"))
-    plus, minus = _remote(context, asked, measured) if remote else (measured.plus, measured.minus)
-    phase = asked.phase("ptphase")
-    if remote and phase > 0:
-        raise asked.refusal("ptphase", "is beyond the one phase of a regulated bus")
-    if phase >= len(plus):
-        phase = 0  # as OpenDSS does
     drops = asked.number("r") != 0 or asked.number("x") != 0 or asked.number("ldc_z") > 0
-    compensated = drops and not remote
-    turns = not remote and (asked.yes("reversible") or asked.yes("cogen"))
+    turns = asked.yes("reversible") or asked.yes("cogen")
     lines = measured.conductors
     return TapControl(
         name=name,
         tap=tap,
-        **_limits(context, asked, row),
+        **_limits(context, asked, feeder.taps[tap]),
+        **_voltages(context, asked, measured, remote),
         opposite=number != moved,
-        plus=plus,
-        minus=minus,
-        phase=phase,
-        pt_ratio=asked.number("remoteptratio" if remote else "ptratio"),
-        local=(measured.plus[0], measured.minus[0], asked.number("ptratio")) if remote else None,
         limit=asked.number("vlimit"),
         volts_per_ratio=measured.base_volts / asked.number("ptratio"),
         forward=_target(asked, "vreg", "band", "r", "x", "ldc_z"),
         backward=_target(asked, "revvreg", "revband", "revr", "revx", "rev_z"),
-        compensated=compensated,
+        compensated=drops and not remote,
         ct=asked.number("ctprim"),
-        current=conductors(context, feeder, row.element, lines[: len(plus)], name) if compensated else None,
-        power=conductors(context, feeder, row.element, lines, name) if turns else None,
+        current=conductors(context, feeder, element, lines[: len(measured.plus)], name)
+        if drops and not remote
+        else None,
+        power=conductors(context, feeder, element, lines, name) if turns and not remote else None,
         cogeneration=asked.yes("cogen"),
         to_neutral=asked.yes("revneutral"),
         threshold_w=1000 * asked.number("revthreshold"),
@@ -150,6 +142,21 @@ def _tap_control(context: Any, feeder: Feeder, name: str) -> TapControl:
     )
 
 
+def _voltages(context: Any, asked: _Properties, measured: Winding, remote: bool) -> dict[str, Any]:
+    """Which voltages count."""
+    plus, minus = _remote(context, asked, measured) if remote else (measured.plus, measured.minus)
+    phase = asked.phase("ptphase")
+    if remote and phase > 0:
+        raise asked.refusal("ptphase", "is beyond the one phase of a regulated bus")
+    return {
+        "plus": plus,
+        "minus": minus,
+        "phase": phase if phase < len(plus) else 0,  # as OpenDSS does
+        "pt_ratio": asked.number("remoteptratio" if remote else "ptratio"),
+        "local": (measured.plus[0], measured.minus[0], asked.number("ptratio")) if remote else None,
+    }
+
+
 def _row(feeder: Feeder, asked: _Properties, moved: int) -> int:
     own = asked.text("transformer").split(".")
     names = {f"transformer.{'.'.join(own)}", f"autotrans.{'.'.join(own)}", ".".join(own)}
@@ -159,7 +166,7 @@ def _row(feeder: Feeder, asked: _Properties, moved: int) -> int:
     return found[0]
 
 
-def _limits(context: Any, asked: _Properties, row: TapChanger) -> dict[str, float]:
+def _limits(context: Any, asked: _Properties, row: TapChanger) -> dict[str, Any]:
     """Of the ratio. They must be on its steps: a control that has run into another goes on from there."""
     lowest, highest = ratio_limits(context, row.element, row.winding)
     for limit in (lowest, highest):
@@ -191,7 +198,7 @@ def _remote(context: Any, asked: _Properties, measured: Winding) -> tuple[tuple[
 # --- banks -----------------------------------------------------------------------------------------------------------
 
 
-def _bank_control(context: Any, feeder: Feeder, name: str, moved: dict[str, Bank]) -> BankControl:
+def _bank_control(context: Any, feeder: Feeder, name: str, moved: dict[str, Bank], half_open: Set[str]) -> BankControl:
     asked = _Properties(context, name)
     kind = asked.text("type")
     if kind not in _KINDS or asked.text("usermodel"):
@@ -203,6 +210,8 @@ def _bank_control(context: Any, feeder: Feeder, name: str, moved: dict[str, Bank
     moved.setdefault(bank, Bank(bank, steps))
     voltage, plus, minus = _voltage(context, asked, bank)
     lines, current = _lines(context, feeder, asked, bank)
+    if lines is not None and asked.text("element") in half_open:
+        raise asked.refusal("element", "opens at one end alone, and stays charged from the other")
     total = _kvar(context, bank)
     on, off = _settings(asked)
     overridden = asked.yes("voltoverride") and kind != "voltage"

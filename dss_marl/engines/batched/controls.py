@@ -16,7 +16,8 @@ from dss_marl.grid.state import Array, BoolArray, IntArray
 
 # (B, Z) voltages [V] at CircuitControls.nodes, of the copies (B) that are True, with taps (B, R) and states (B, S); not
 # a number where the power flow of a copy does not converge. Limits of voltage hold for the last solution alone. Rows of
-# other copies may hold anything, but the solver keeps their solutions: a copy that is not solved any more is done.
+# other copies may hold anything, but the solver keeps their solutions: a copy that is not solved any more is done. The
+# arrays that it is given are changed afterwards; it copies what it keeps.
 SolveCopies = Callable[[IntArray, BoolArray, BoolArray], Complex]
 MOST_SOLVES = 100  # OpenDSS's, in one solve with controls
 

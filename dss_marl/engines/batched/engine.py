@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.batched.branch_loading import BatchCurrents
+from dss_marl.engines.batched.controls import CircuitControls, Settled
 from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow, Solver
-from dss_marl.engines.batched.store import network_of
+from dss_marl.engines.batched.store import controls_of, network_of
 from dss_marl.engines.batched.validation import Means, Validation, validated
 from dss_marl.engines.engine_loop import check_batch, joined
 from dss_marl.engines.opendss.engine import OpenDSSEngine
+from dss_marl.grid.copies import with_rows
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints, Solution, assembled
 
 _FLOOR_PU, _CEILING_PU = 0.4, 1.6  # as for OpenDSSEngine: between them units deliver what is asked
 _SINGLE = 2e-5  # tolerance below which float32 does not reach [pu]
+_NEAR = 0.4  # of the tolerance: decisions of controls that are nearer are made with exact voltages
+_EXACT = 1e-8  # stop of the iteration for these [pu]
 BACKENDS = ("numba", "numpy")
+_PowerFlow = Callable[[Demand], Flow]
 
 
 class BatchedEngine:
@@ -97,7 +104,6 @@ class BatchedEngine:
         self._solver: Solver | None = None
         self._fixed: dict[int, int] = {}
         self._reserve: OpenDSSEngine | None = None
-        self._reserve_solver: Reference | None = None
 
     def __repr__(self) -> str:
         checked = "" if self.validation is None else f", {self.validation}"
@@ -111,7 +117,7 @@ class BatchedEngine:
         check_batch(setpoints, self.feeder, self.copies)
         self.reasons = {}
         if controls:
-            return self._settled(setpoints, wanted)
+            return self._with_controls(setpoints, wanted)
         supplied = self._supply.of(setpoints.closed)
         demand = self._demand(setpoints, supplied, wanted)
         flow = self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
@@ -167,7 +173,8 @@ class BatchedEngine:
         if self.moving is None:
             return np.ones(len(rows), bool)
         taps, switches = self.moving
-        return np.array([bool(switches[r.switch]) if r.switch >= 0 else any(taps[t] for t, _ in r.taps) for r in rows])
+        found = [bool(switches[r.switch]) if r.switch >= 0 else any(taps[t] for t, _ in r.taps) for r in rows]
+        return np.array(found, bool)
 
     def _new_solver(self, factors: Factors) -> Solver:
         if self.backend == "numpy":
@@ -235,16 +242,19 @@ class BatchedEngine:
         alive = supplied.alive if supplied.alive is None else supplied.alive[rows[finite]]
         picked = rows[finite]
         if picked.size:
-            if self._reserve_solver is None:
-                self._reserve_solver = Reference(factorised(self.network))
             part = Demand(demand.kw[picked], demand.kvar[picked], demand.states[picked])
-            flow = self._reserve_solver.solve(part, min(self.means.stop, _SINGLE), self.max_iterations)
+            flow = self._in_reserve.solve(part, min(self.means.stop, _SINGLE), self.max_iterations)
             good = self._is_good(flow.residual, flow.v_pu, alive)
             found.take(picked[good], flow, np.flatnonzero(good))
             rows = np.setdiff1d(rows, picked[good])
         for b in rows.tolist():
             failed[b] = not self._by_opendss(b, setpoints, found)
         return failed
+
+    @cached_property
+    def _in_reserve(self) -> Reference:
+        """Slow, in float64, for whatever state."""
+        return Reference(factorised(self.network))
 
     def _by_opendss(self, b: int, setpoints: Setpoints, found: _Repeated) -> bool:
         one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
@@ -264,17 +274,69 @@ class BatchedEngine:
         self._reserve.restart()
         return self._reserve.solve(setpoints, controls)
 
-    def _settled(self, setpoints: Setpoints, wanted: BoolArray | None) -> tuple[Solution, BoolArray]:
-        """With the circuit's own controls, copy by copy in OpenDSS."""
+    # --- the circuit's own controls ------------------------------------------------------------------------------
+
+    def _with_controls(self, setpoints: Setpoints, wanted: BoolArray | None) -> tuple[Solution, BoolArray]:
+        """With the circuit's own controls, to be left where they are content."""
+        if self._controls is None:
+            return self._settled_by_opendss(setpoints, wanted)
+        which = np.ones(self.copies, bool) if wanted is None else wanted
+        supplied = self._supply.of(setpoints.closed)
+        demand = self._demand(setpoints, supplied, wanted)
+        settled = self._settled(setpoints, demand, which, self._power_flow)
+        tap, closed = settled.tap, settled.closed
+        near = which & (settled.margin < _NEAR * self.tolerance) & ~settled.failed
+        if near.any():
+            exact = self._settled(setpoints, demand, near, self._exact_power_flow)
+            tap, closed = np.where(near[:, None], exact.tap, tap), np.where(near[:, None], exact.closed, closed)
+        stuck = which & settled.failed
+        fine = which & ~stuck
+        moved = Setpoints(setpoints.kw, setpoints.kvar, tap, closed)
+        demand = Demand(demand.kw, demand.kvar, self.network.states(tap, closed), fine)
+        flow = self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
+        solution, failed = self._solution(moved, supplied, demand, flow)
+        if stuck.any():
+            rest, lost = self._settled_by_opendss(setpoints, stuck)
+            solution, failed = with_rows(solution, rest, stuck), failed | lost
+        return solution, failed
+
+    def _settled(self, setpoints: Setpoints, demand: Demand, which: BoolArray, solve: _PowerFlow) -> Settled:
+        """Let the controls act, over the engine's own solver or the exact one."""
+        assert self._controls is not None
+        nodes, network = self._controls.nodes, self.network
+
+        def volts(tap: IntArray, closed: BoolArray, now: BoolArray) -> Complex:
+            flow = solve(Demand(demand.kw, demand.kvar, network.states(tap, closed), now))
+            found: Complex = flow.volts()[:, nodes]
+            found[now & ~(flow.residual < self.means.stop)] = np.nan
+            return found
+
+        return self._controls.settle(setpoints.tap, setpoints.closed, volts, wanted=which)
+
+    def _power_flow(self, demand: Demand) -> Flow:
+        return self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
+
+    def _exact_power_flow(self, demand: Demand) -> Flow:
+        return self._in_reserve.solve(demand, min(self.means.stop, _EXACT), self.max_iterations)
+
+    @cached_property
+    def _controls(self) -> CircuitControls | None:
+        """The circuit's own controls; None where one of them has no model here, which OpenDSS then has to settle."""
+        try:
+            return CircuitControls(controls_of(self.feeder))
+        except ValueError as error:
+            warnings.warn(f"{error}; OpenDSS settles the controls of each copy, which is slow", stacklevel=5)
+            return None
+
+    def _settled_by_opendss(self, setpoints: Setpoints, wanted: BoolArray | None) -> tuple[Solution, BoolArray]:
         found: list[Solution | None] = [None] * self.copies
+        failed = np.zeros(self.copies, bool)
         for b in range(self.copies) if wanted is None else np.flatnonzero(wanted).tolist():
             one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
             try:
                 found[b] = self._opendss_solution(one, True)
             except PowerFlowError as error:
-                self.reasons[b] = str(error)
-        failed = np.zeros(self.copies, bool)
-        failed[list(self.reasons)] = True
+                self.reasons[b], failed[b] = str(error), True
         return joined(found, setpoints, self.feeder), failed
 
 

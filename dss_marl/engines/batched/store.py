@@ -14,6 +14,8 @@ from typing import Any
 
 from dss_marl.engines.batched.network import Network
 from dss_marl.engines.opendss.circuit_files import circuit_files
+from dss_marl.engines.opendss.control_data import ControlData
+from dss_marl.engines.opendss.control_reader import read_controls
 from dss_marl.engines.opendss.network import read_network
 from dss_marl.grid.feeder import Feeder
 
@@ -29,6 +31,15 @@ def network_of(feeder: Feeder) -> Network:
         ValueError: see ``read_network``.
     """
     return recalled(f"network-{digest(feeder)}", lambda: read_network(feeder))
+
+
+def controls_of(feeder: Feeder) -> ControlData:
+    """The circuit's own controls, likewise.
+
+    Raises:
+        ValueError: see ``read_controls``.
+    """
+    return recalled(f"controls-{digest(feeder)}", lambda: read_controls(feeder))
 
 
 def recalled(key: str, made: Any) -> Any:

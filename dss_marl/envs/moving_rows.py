@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl import devices
+import dss_marl.devices as devices
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray
 

@@ -52,35 +52,35 @@ class Compiled:
         self._allocate()
 
     def _allocate(self) -> None:
-        f, network, rows, real = self.factors, self.network, self._rows, self._real
-        entries, m, n, size = len(f.skeleton), f.skeleton_size, rows.iterated, network.count
-        nodes, phases = len(network.places), len(network.phases)
-        self._sources = len(self._ends.source_nodes)
-        self._injections = int(network.phases.injection.max(initial=-1)) + 1
-
-        def lanes(*shape: int, kind: Any = np.float64) -> Any:
-            return aligned((*shape, W), kind)
-
-        factor, idle = lanes(self._groups, entries, 2), lanes(self._groups, m, 2)
-        same = real is np.float64
-        states = np.full((self._groups, max(len(f.moving), 1), W), -1, np.int32)
-        low = (factor, idle) if same else (lanes(self._groups, entries, 2, kind=real), lanes(self._groups, m, 2, kind=real))
-        self._kept = Kept(states, factor, idle, *low)
-        self._volts = _Recycled(lambda: lanes(self._groups, n, 2))
+        f, rows, real, count = self.factors, self._rows, self._real, self._groups
+        m, sources = f.skeleton_size, len(self._ends.source_nodes)
+        idle = _lanes(count, m, 2, kind=real)
+        self._kept = Kept(
+            states=np.full((count, max(len(f.moving), 1), W), -1, np.int32),
+            factor=_lanes(count, len(f.skeleton), 2, kind=real),
+            idle=idle,
+            idle_exact=idle if real is np.float64 else _lanes(count, m, 2),
+            surplus=_lanes(count, sources, 2, kind=real),
+        )
+        nodes = len(self.network.places)
+        self._change = _Recycled(lambda: _lanes(count, rows.iterated, 2, kind=real))
+        self._idle = _Recycled(lambda: _lanes(count, m, 2))
         self._v_pu = _Recycled(lambda: np.zeros((self.copies, nodes), real))
-        self._row_count, self._size, self._phases = max(nodes, 1), size, phases
 
     def _scratch(self, injections: int) -> Scratch:
-        n, real = self._rows.iterated, self._real
-
-        def lanes(*shape: int, kind: Any = real) -> Any:
-            return aligned((*shape, W), kind)
-
-        iterated = (lanes(n, 2) for _ in range(4))
+        n, real, network = self._rows.iterated, self._real, self.network
         return Scratch(
-            lanes(injections, 2), *iterated, lanes(n, 2, kind=np.float64), lanes(self._phases, 2, kind=np.float64),
-            lanes(self._size, 2), lanes(max(self._row_count, injections)), lanes(1, 2, kind=np.float64),
-        )  # fmt: skip
+            powers=_lanes(injections, 2, kind=real),
+            v=_lanes(n, 2, kind=real),
+            x=_lanes(n, 2, kind=real),
+            last=_lanes(n, 2, kind=real),
+            bend=_lanes(n, 2, kind=real),
+            currents=_lanes(len(network.phases), 2, kind=real),
+            nodes=_lanes(network.count, 2, kind=real),
+            factor=_lanes(len(self.factors.skeleton), 2),
+            rows=_lanes(max(len(network.places), injections), kind=real),
+            sums=_lanes(1, 2, kind=real),
+        )
 
     def solve(self, demand: Demand, tolerance: float, iterations: int) -> Flow:
         """See Solver.solve."""
@@ -88,14 +88,21 @@ class Compiled:
         kw, kvar = _whole(demand.kw), _whole(demand.kvar)
         which = np.ones(copies, bool) if demand.which is None else np.ascontiguousarray(demand.which)
         states = np.ascontiguousarray(demand.states)
+        sources = len(self._ends.source_nodes)
         out = Results(
-            self._volts.take(), self._v_pu.take(), np.zeros((copies, injections), self._real), np.zeros(copies),
-            np.zeros((copies, self._sources, 2)), np.zeros((self._groups, W)), np.zeros((self._groups, W)),
-        )  # fmt: skip
+            change=self._change.take(),
+            idle=self._idle.take(),
+            v_pu=self._v_pu.take(),
+            served=np.zeros((copies, injections), self._real),
+            loss_kw=np.zeros(copies),
+            kva=np.zeros((copies, sources, 2)),
+            residual=np.zeros((self._groups, W)),
+            count=np.zeros((self._groups, W)),
+        )
 
         def some(first: int, last: int) -> None:
             groups.solve_groups(
-                self._active, self._exact, self._skeleton, self._ends, first, last, kw, kvar, states, which, tolerance,
+                self._active, self._skeleton, self._ends, first, last, kw, kvar, states, which, tolerance,
                 iterations, self._kept, self._scratch(injections), out,
             )  # fmt: skip
 
@@ -124,7 +131,9 @@ class Compiled:
         count = self.network.count
         found = np.zeros((self.copies, 1 + count), complex)
         lanes = np.empty((self.copies, 2 * count))
-        groups.spread_groups(self._ends_exact, out.v, aligned((count, 2, W), np.float64), lanes)
+        groups.spread_groups(
+            self._exact, self._ends_exact, out.change, out.idle, _lanes(self._rows.iterated, 2), _lanes(count, 2), lanes
+        )
         found[:, 1 + self._rows.nodes] = lanes.view(complex)
         return found
 
@@ -163,12 +172,12 @@ class _Recycled:
 _MOST_RECYCLED = 4
 
 
-def aligned(shape: tuple[int, ...], kind: Any) -> Any:
-    """Zeros that begin where a line of the cache does."""
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+def _lanes(*shape: int, kind: Any = np.float64) -> Any:
+    """Zeros (..., W) that begin where a line of the cache does."""
+    size = int(np.prod(shape)) * W * np.dtype(kind).itemsize
     room = np.zeros(size + _LINE, np.uint8)
     first = -room.ctypes.data % _LINE
-    return room[first : first + size].view(kind).reshape(shape)
+    return room[first : first + size].view(kind).reshape(*shape, W)
 
 
 def _whole(values: Any) -> Any:

@@ -96,12 +96,12 @@ def ends(rows: Rows, real: Any) -> Ends:
     """See Ends."""
     f, network = rows.factors, rows.factors.network
     starts, below, values = rows.below(rows.passive, real)
-    sizes = [len(source.nodes) for source in network.sources]
-    y = np.zeros((sum(sizes), max(sizes), 2))
-    first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    for source, k, size in zip(network.sources, first, sizes, strict=False):
-        y[k : k + size, :size, 0] = source.admittance.real
-        y[k : k + size, :size, 1] = source.admittance.imag
+    sizes = np.array([len(source.nodes) for source in network.sources])
+    first = np.cumsum(sizes) - sizes
+    y = np.zeros((int(sizes.sum()), int(sizes.max())), complex)
+    for source, k, size in zip(network.sources, first, sizes, strict=True):
+        y[k : k + size, :size] = source.admittance
+    nodes = rows.place[np.concatenate([source.nodes for source in network.sources])]
     return Ends(
         moving=f.moving.astype(np.int64),
         passive_starts=starts,
@@ -110,9 +110,13 @@ def ends(rows: Rows, real: Any) -> Ends:
         places=rows.place[network.places].astype(np.int32),
         neutrals=rows.place[network.neutrals].astype(np.int32),
         per_volt=1 / network.volts[network.places],
-        source_starts=first,
-        source_nodes=rows.place[np.concatenate([source.nodes for source in network.sources])],
-        source_y=y,
+        skeleton=f.skeleton_size,
+        source_nodes=nodes - len(rows.active),
+        source_first=np.repeat(first, sizes),
+        source_end=np.repeat(first + sizes, sizes),
+        width=y.shape[1],
+        source_y=_pairs(y.reshape(-1), np.float64),
+        source_y_low=_pairs(y.reshape(-1), real),
         amps=_pairs(np.concatenate([source.amps for source in network.sources]), np.float64),
         counted=np.concatenate([source.counted for source in network.sources]),
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dss_marl.engines.batched.lanes import (
     W, compiled, converted, entry_point, every_lane, item, like, pair, put, put_pair, root, row, scalar_pair, select, turned,
 )  # fmt: skip
-from dss_marl.engines.batched.sweeps import factor, iterate, sweep
+from dss_marl.engines.batched.sweeps import factor, iterate, last_sweep
 
 _DIVERGED = 1e3  # sum of the squared changes of all voltages [pu]
 
@@ -21,9 +21,11 @@ class Ends(NamedTuple):
         passive_starts, passive_rows, passive_values: (P + 1), (q), (q, 2) columns of L and Ld, as they are substituted.
         places, neutrals: (N) rows of the Feeder's nodes and of their neutrals, -1: earth.
         per_volt: (N) 1 / base voltage.
-        source_starts: (sources + 1) first row of each in the next four.
-        source_nodes: (K) row of each node of a source.
-        source_y: (K, k, 2) admittances between the nodes of one source.
+        skeleton: m.
+        source_nodes: (K) row of each node of a source, counted within the skeleton.
+        source_first, source_end: (K) the nodes of the same source.
+        width: k, the most nodes of a source.
+        source_y, source_y_low: (K k, 2) admittances between them, in float64 and in the precision of the iteration.
         amps: (K, 2) of the sources.
         counted: (K) True where power counts as delivered.
     """
@@ -35,42 +37,64 @@ class Ends(NamedTuple):
     places: Any
     neutrals: Any
     per_volt: Any
-    source_starts: Any
+    skeleton: Any
     source_nodes: Any
+    source_first: Any
+    source_end: Any
+    width: Any
     source_y: Any
+    source_y_low: Any
     amps: Any
     counted: Any
 
 
 class Kept(NamedTuple):
-    """What stays between solves, for each of G groups: the states and factors of skeletons, in both precisions."""
+    """What stays between solves, for each of G groups.
+
+    Attributes:
+        states: (G, U, W) of what moves the skeletons.
+        factor: (G, p, 2, W) of them.
+        idle, idle_exact: (G, m, 2, W) their voltages without loads, in the iteration's precision and in float64 [V].
+        surplus: (G, K, 2, W) currents of the sources at these voltages [A].
+    """
 
     states: Any
     factor: Any
     idle: Any
-    factor_low: Any
-    idle_low: Any
+    idle_exact: Any
+    surplus: Any
 
 
 class Scratch(NamedTuple):
-    """Working memory of a thread, (rows, 2, W) in the precision of the iteration and (.._exact) of the last sweep."""
+    """Working memory of a thread: rows of complex numbers (rows, 2, W), those of ``rows`` real (rows, W).
+
+    Attributes:
+        powers: (J) kW and kvar.
+        v, x, last, bend: (A + m) of the iteration.
+        currents: (E) of the phases.
+        nodes: (Y) all voltages.
+        factor: (p) of the skeleton, in float64.
+        rows: what goes to the results.
+        sums: (1).
+    """
 
     powers: Any
     v: Any
     x: Any
     last: Any
     bend: Any
-    v_exact: Any
     currents: Any
     nodes: Any
+    factor: Any
     rows: Any
     sums: Any
 
 
 class Results(NamedTuple):
-    """See Flow; ``v`` (G, A + m, 2, W) has the voltages from which the others follow."""
+    """See Flow; and for its ``volts`` what loads and units change (G, A + m, 2, W), and without them (G, m, 2, W) [V]."""
 
-    v: Any
+    change: Any
+    idle: Any
     v_pu: Any
     served: Any
     loss_kw: Any
@@ -130,16 +154,24 @@ def _move(states, first, moving, kept):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _refactor(skeleton, g, kept):  # type: ignore[no-untyped-def]
-    f, idle = kept.factor[g], kept.idle[g]
-    factor(skeleton, kept.states[g], f, idle)
-    low, idle_low = kept.factor_low[g], kept.idle_low[g]
+def _refactor(skeleton, ends, g, kept, f):  # type: ignore[no-untyped-def]
+    """Factors of the skeletons of a group, and what follows from them without loads; in float64 at first."""
+    exact, low, idle = kept.idle_exact[g], kept.factor[g], kept.idle[g]
+    factor(skeleton, kept.states[g], f, exact)
     for p in range(f.shape[0]):
         re, im = pair(f, p)
         put_pair(low, p, converted(re, low), converted(im, low))
     for k in range(idle.shape[0]):
-        re, im = pair(idle, k)
-        put_pair(idle_low, k, converted(re, idle_low), converted(im, idle_low))
+        re, im = pair(exact, k)
+        put_pair(idle, k, converted(re, idle), converted(im, idle))
+    surplus = kept.surplus[g]
+    for a in range(ends.source_nodes.shape[0]):
+        re, im = scalar_pair(ends.amps, a)
+        for b in range(ends.source_first[a], ends.source_end[a]):
+            y_re, y_im = scalar_pair(ends.source_y, a * ends.width + b - ends.source_first[a])
+            v_re, v_im = pair(exact, item(ends.source_nodes, b))
+            re, im = re - (y_re * v_re - y_im * v_im), im - (y_re * v_im + y_im * v_re)
+        put_pair(surplus, a, converted(re, surplus), converted(im, surplus))
 
 
 @compiled
@@ -180,75 +212,76 @@ def _magnitudes(ends, nodes, rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _serve(laws, v, currents, v_end, served):  # type: ignore[no-untyped-def]
+def _serve(laws, v, currents, after, served):  # type: ignore[no-untyped-def]
     """served (J, W) by the voltages v from which the currents follow; returns the sum by those that follow from them."""
     kilo, zero = like(v, 0.001), like(served, 0.0)
-    total = like(v, 0.0)
+    total = zero
     for j in range(served.shape[0]):
         put(served, j, zero)
     for e in range(laws.one.shape[0]):
         a, b, j = item(laws.one, e), item(laws.other, e), item(laws.injection, e)
         i_re, i_im = pair(currents, e)
         re, im = pair(v, a)
-        end_re, end_im = pair(v_end, a)
+        end_re, end_im = pair(after, a)
         if b >= 0:
             b_re, b_im = pair(v, b)
             re, im = re - b_re, im - b_im
-            b_re, b_im = pair(v_end, b)
+            b_re, b_im = pair(after, b)
             end_re, end_im = end_re - b_re, end_im - b_im
-        put(served, j, row(served, j) - converted((re * i_re + im * i_im) * kilo, served))
+        put(served, j, row(served, j) - (re * i_re + im * i_im) * kilo)
         total = total - (end_re * i_re + end_im * i_im) * kilo
     return total
 
 
 @compiled
-def _supply(ends, v, first, kva, sums):  # type: ignore[no-untyped-def]
-    """Power of the sources at voltages v to the copies from ``first`` of kva (B, K, 2); returns the sum of kW."""
-    copies, total, kilo = kva.shape[0], like(v, 0.0), like(v, 0.001)
-    for s in range(ends.source_starts.shape[0] - 1):
-        begin, end = ends.source_starts[s], ends.source_starts[s + 1]
-        for a in range(begin, end):
-            if not ends.counted[a]:
-                continue
-            a_re, a_im = scalar_pair(ends.amps, a)
-            for b in range(begin, end):
-                re, im = like(v, ends.source_y[a, b - begin, 0]), like(v, ends.source_y[a, b - begin, 1])
-                v_re, v_im = pair(v, ends.source_nodes[b])
-                a_re, a_im = a_re - (re * v_re - im * v_im), a_im - (re * v_im + im * v_re)
-            v_re, v_im = pair(v, ends.source_nodes[a])
-            kw = (v_re * a_re + v_im * a_im) * kilo
-            put_pair(sums, 0, kw, (v_im * a_re - v_re * a_im) * kilo)
-            total = total + kw
-            for lane in range(min(W, copies - first)):
-                kva[first + lane, a, 0] = sums[0, 0, lane]
-                kva[first + lane, a, 1] = sums[0, 1, lane]
+def _supply(ends, change, after, surplus, first, kva, sums):  # type: ignore[no-untyped-def]
+    """Power of the sources to the copies from ``first`` of kva (B, K, 2); returns the sum of kW.
+
+    The large currents of stiff sources cancel in ``surplus``, in float64, and not here.
+    """
+    copies, total, kilo = kva.shape[0], like(after, 0.0), like(after, 0.001)
+    skeleton = after.shape[0] - ends.skeleton
+    for a in range(ends.source_nodes.shape[0]):
+        if not ends.counted[a]:
+            continue
+        re, im = pair(surplus, a)
+        for b in range(ends.source_first[a], ends.source_end[a]):
+            y_re, y_im = scalar_pair(ends.source_y_low, a * ends.width + b - ends.source_first[a])
+            v_re, v_im = pair(change, skeleton + item(ends.source_nodes, b))
+            re, im = re - (y_re * v_re - y_im * v_im), im - (y_re * v_im + y_im * v_re)
+        v_re, v_im = pair(after, skeleton + item(ends.source_nodes, a))
+        kw = (v_re * re + v_im * im) * kilo
+        put_pair(sums, 0, kw, (v_im * re - v_re * im) * kilo)
+        total = total + kw
+        for lane in range(min(W, copies - first)):
+            kva[first + lane, a, 0] = sums[0, 0, lane]
+            kva[first + lane, a, 1] = sums[0, 1, lane]
     return total
 
 
 @compiled
-def _finish(exact, ends, g, kept, s, out):  # type: ignore[no-untyped-def]
-    """One sweep more in float64, and what a solution consists of.
-
-    Kirchhoff's law holds to the last bit between the voltages and the currents of this sweep, so that losses and the
-    currents of stiff branches are those of float64, whatever the precision of the iteration before.
-    """
-    first, copies, v, x = g * W, out.v_pu.shape[0], s.v_exact, out.v[g]
-    for i in range(x.shape[0]):
-        re, im = pair(s.v, i)
-        put_pair(v, i, converted(re, v), converted(im, v))
-    change, total = sweep(exact, kept.factor[g], kept.idle[g], s.powers, v, x, s.currents, True)
+def _finish(active, ends, g, kept, s, out):  # type: ignore[no-untyped-def]
+    """One sweep more, and what a solution consists of."""
+    first, copies, x = g * W, out.v_pu.shape[0], out.change[g]
+    after = s.x
+    change, total = last_sweep(active, kept.factor[g], kept.idle[g], s.powers, s.v, x, after, s.currents)
     fine = total < like(x, _DIVERGED)
-    put(out.residual, g, select(fine, root(change), like(x, math.inf)))
+    put(out.residual, g, converted(select(fine, root(change), like(x, math.inf)), out.residual))
     if not every_lane(fine):
-        _clean(fine, v, x.shape[0])
+        _clean(fine, s.v, x.shape[0])
+        _clean(fine, after, x.shape[0])
         _clean(fine, x, x.shape[0])
         _clean(fine, s.currents, s.currents.shape[0])
-    spread(ends, x, s.nodes)
+    idle, exact = out.idle[g], kept.idle_exact[g]
+    for k in range(idle.shape[0]):
+        re, im = pair(exact, k)
+        put_pair(idle, k, re, im)
+    spread(ends, after, s.nodes)
     _magnitudes(ends, s.nodes, s.rows)
     unpack(s.rows, first, out.v_pu)
-    balance = _serve(exact.laws, v, s.currents, x, s.rows[: out.served.shape[1]])
+    balance = _serve(active.laws, s.v, s.currents, after, s.rows[: out.served.shape[1]])
     unpack(s.rows, first, out.served)
-    balance = balance + _supply(ends, x, first, out.kva, s.sums)
+    balance = balance + _supply(ends, x, after, kept.surplus[g], first, out.kva, s.sums)
     put_pair(s.sums, 0, balance, balance)
     for lane in range(min(W, copies - first)):
         out.loss_kw[first + lane] = s.sums[0, 0, lane]
@@ -257,7 +290,8 @@ def _finish(exact, ends, g, kept, s, out):  # type: ignore[no-untyped-def]
 @compiled
 def _skip(g, out):  # type: ignore[no-untyped-def]
     """Finite numbers without meaning, for copies that nobody wants."""
-    out.v[g] = 0.0
+    out.change[g] = 0.0
+    out.idle[g] = 0.0
     out.residual[g] = 0.0
     out.count[g] = 0.0
     for b in range(g * W, min(g * W + W, out.v_pu.shape[0])):
@@ -269,13 +303,12 @@ def _skip(g, out):  # type: ignore[no-untyped-def]
 
 @entry_point
 def solve_groups(  # type: ignore[no-untyped-def]
-    active, exact, skeleton, ends, first, last, kw, kvar, states, which, tolerance, most, kept, s, out
+    active, skeleton, ends, first, last, kw, kvar, states, which, tolerance, most, kept, s, out
 ):
     """Solve groups of copies, from set points to results.
 
     Args:
-        active, exact: of the iteration, and in float64 for its last sweep.
-        skeleton, ends: what else all copies share.
+        active, skeleton, ends: what all copies share.
         first, last: groups.
         kw, kvar, states, which: (B, J), (B, J), (B, U), (B) see Demand.
         tolerance, most: of the iteration.
@@ -294,19 +327,39 @@ def solve_groups(  # type: ignore[no-untyped-def]
             continue
         open_ = row(s.sums, 0) > like(s.sums, 0.0)
         if _move(states, g * W, ends.moving, kept.states[g]):
-            _refactor(skeleton, g, kept)
+            _refactor(skeleton, ends, g, kept, s.factor)
         _pack(kw, kvar, g * W, s.powers)
-        count = iterate(
-            active, kept.factor_low[g], kept.idle_low[g], s.powers, open_, tolerance, most, s.v, s.x, s.last, s.bend
-        )
+        count = iterate(active, kept.factor[g], kept.idle[g], s.powers, open_, tolerance, most, s.v, s.x, s.last, s.bend)
         put(out.count, g, converted(count, out.count))
-        _finish(exact, ends, g, kept, s, out)
+        _finish(active, ends, g, kept, s, out)
 
 
 @entry_point
-def spread_groups(ends, v, nodes, target):  # type: ignore[no-untyped-def]
-    """Voltages of all nodes to a target (B, 2 Y), from those of the active ones; ``nodes`` (Y, 2, W) is memory."""
+def spread_groups(active, ends, change, idle, v, nodes, target):  # type: ignore[no-untyped-def]
+    """Voltages of all nodes to a target (B, 2 Y) in float64, from the results of ``solve_groups``.
+
+    Args:
+        active, ends: of the network, in float64.
+        change, idle: of Results.
+        v, nodes: (A + m, 2, W), (Y, 2, W) working memory.
+        target: (B, 2 Y) real and imaginary parts in turn.
+    """
+    n, columns, zero = v.shape[0], active.starts.shape[0] - 1, like(v, 0.0)
     rows = nodes.reshape(nodes.shape[0] * 2, W)
-    for g in range(v.shape[0]):
-        spread(ends, v[g], nodes)
+    for g in range(change.shape[0]):
+        for k in range(n - columns):
+            re, im = pair(idle[g], k)
+            put_pair(v, columns + k, re, im)
+        for k in range(columns - 1, -1, -1):
+            k_re, k_im = zero, zero
+            for q in range(item(active.starts, k), item(active.starts, k + 1)):
+                re, im = scalar_pair(active.values, q)
+                x_re, x_im = pair(v, item(active.rows, q))
+                k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
+            put_pair(v, k, k_re, k_im)
+        for i in range(n):
+            v_re, v_im = pair(v, i)
+            re, im = pair(change[g], i)
+            put_pair(v, i, v_re + converted(re, zero), v_im + converted(im, zero))
+        spread(ends, v, nodes)
         unpack(rows, g * W, target)

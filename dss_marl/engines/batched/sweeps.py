@@ -134,14 +134,10 @@ def through_skeleton(diagonal, rows, first, f, x):  # type: ignore[no-untyped-de
 
 
 @compiled
-def sweep(c, f, idle, powers, v, x, kept, keep):  # type: ignore[no-untyped-def]
-    """x becomes the voltages that follow from the currents drawn at voltages v.
-
-    Returns (largest change of a node's voltage, squared, and a sum that is not finite if a voltage is not).
-    """
+def forward(c, f, powers, v, x, kept, keep):  # type: ignore[no-untyped-def]
+    """x becomes L^-1 of the currents drawn at voltages v, and within the skeleton the change of its idle voltages."""
     zero, active = like(x, 0.0), c.starts.shape[0] - 1
-    m = c.diagonal.shape[0] - 1
-    for i in range(active + m):
+    for i in range(c.per_base2.shape[0]):
         put_pair(x, i, zero, zero)
     draw(c.laws, powers, v, x, kept, keep)
     for k in range(active):
@@ -152,16 +148,31 @@ def sweep(c, f, idle, powers, v, x, kept, keep):  # type: ignore[no-untyped-def]
             i_re, i_im = pair(x, i)
             put_pair(x, i, i_re - (re * k_re - im * k_im), i_im - (re * k_im + im * k_re))
     through_skeleton(c.diagonal, c.skeleton_rows, active, f, x)
-    change, total = zero, zero
-    for k in range(m):
-        i = active + k
-        re, im = pair(x, i)
+
+
+@compiled
+def _distance(c, i, re, im, v):  # type: ignore[no-untyped-def]
+    """Squared difference of a new voltage from that of a row of v [pu]."""
+    v_re, v_im = pair(v, i)
+    re, im = re - v_re, im - v_im
+    return (re * re + im * im) * like(v, item(c.per_base2, i))
+
+
+@compiled
+def sweep(c, f, idle, powers, v, x):  # type: ignore[no-untyped-def]
+    """x becomes the voltages that follow from the currents drawn at voltages v.
+
+    Returns (largest change of a node's voltage, squared, and a sum that is not finite if a voltage is not).
+    """
+    forward(c, f, powers, v, x, x, False)
+    active = c.starts.shape[0] - 1
+    change, total = like(x, 0.0), like(x, 0.0)
+    for k in range(c.diagonal.shape[0] - 1):
+        re, im = pair(x, active + k)
         idle_re, idle_im = pair(idle, k)
         re, im = re + idle_re, im + idle_im
-        put_pair(x, i, re, im)
-        v_re, v_im = pair(v, i)
-        re, im = re - v_re, im - v_im
-        size = (re * re + im * im) * like(x, item(c.per_base2, i))
+        put_pair(x, active + k, re, im)
+        size = _distance(c, active + k, re, im, v)
         change, total = larger(change, size), total + size
     for k in range(active - 1, -1, -1):
         x_re, x_im = pair(x, k)
@@ -172,9 +183,42 @@ def sweep(c, f, idle, powers, v, x, kept, keep):  # type: ignore[no-untyped-def]
             x_re, x_im = pair(x, item(c.rows, q))
             k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
         put_pair(x, k, k_re, k_im)
-        v_re, v_im = pair(v, k)
-        re, im = k_re - v_re, k_im - v_im
-        size = (re * re + im * im) * like(x, item(c.per_base2, k))
+        size = _distance(c, k, k_re, k_im, v)
+        change, total = larger(change, size), total + size
+    return change, total
+
+
+@compiled
+def last_sweep(c, f, idle, powers, v, x, after, currents):  # type: ignore[no-untyped-def]
+    """As ``sweep``; x becomes what loads and units change in the voltages without them, and ``after`` the voltages.
+
+    Differences of neighbouring nodes that are taken from changes are more accurate by their size.
+    """
+    forward(c, f, powers, v, x, currents, True)
+    zero, active = like(x, 0.0), c.starts.shape[0] - 1
+    change, total = zero, zero
+    for k in range(c.diagonal.shape[0] - 1):
+        re, im = pair(x, active + k)
+        idle_re, idle_im = pair(idle, k)
+        re, im = re + idle_re, im + idle_im
+        put_pair(after, active + k, re, im)
+        size = _distance(c, active + k, re, im, v)
+        change, total = larger(change, size), total + size
+    for k in range(active - 1, -1, -1):
+        x_re, x_im = pair(x, k)
+        re, im = scalar_pair(c.pivots, k)
+        k_re, k_im = re * x_re - im * x_im, re * x_im + im * x_re
+        v_re, v_im = k_re, k_im
+        for q in range(item(c.starts, k), item(c.starts, k + 1)):
+            i = item(c.rows, q)
+            re, im = scalar_pair(c.values, q)
+            x_re, x_im = pair(x, i)
+            k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
+            x_re, x_im = pair(after, i)
+            v_re, v_im = v_re - (re * x_re - im * x_im), v_im - (re * x_im + im * x_re)
+        put_pair(x, k, k_re, k_im)
+        put_pair(after, k, v_re, v_im)
+        size = _distance(c, k, v_re, v_im, v)
         change, total = larger(change, size), total + size
     return change, total
 
@@ -221,7 +265,7 @@ def iterate(c, f, idle, powers, open_, tolerance, most, v, x, last, bend):  # ty
     margin, error = like(v, _MARGIN * tolerance), like(v, _ERROR * tolerance)
     while turn < most and any_lane(open_):
         turn += 1
-        change, total = sweep(c, f, idle, powers, v, x, x, False)
+        change, total = sweep(c, f, idle, powers, v, x)
         if turn >= PLAIN:
             _accelerate(c, v, x, last, bend, turn > PLAIN)
         for i in range(n):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ class Compiled:
             some(0, self._groups)
             return
         ends = [self._groups * k // self._threads for k in range(self._threads + 1)]
-        for done in [self._pool.submit(some, a, b) for a, b in zip(ends, ends[1:], strict=False)]:
+        for done in [self._pool.submit(some, a, b) for a, b in pairwise(ends)]:
             done.result()
 
     def _in_order(self, out: Results) -> Complex:

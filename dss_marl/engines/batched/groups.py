@@ -6,15 +6,30 @@ import math
 from typing import Any, NamedTuple
 
 from dss_marl.engines.batched.lanes import (
-    W, compiled, converted, entry_point, every_lane, item, like, pair, put, put_pair, root, row, scalar_pair, select, turned,
-)  # fmt: skip
+    W,
+    borrowed,
+    compiled,
+    converted,
+    entry_point,
+    every_lane,
+    item,
+    like,
+    pair,
+    put,
+    put_pair,
+    root,
+    row,
+    scalar_pair,
+    select,
+    turned,
+)
 from dss_marl.engines.batched.sweeps import factor, iterate, last_sweep
 
 _DIVERGED = 1e3  # sum of the squared changes of all voltages [pu]
 
 
 class Ends(NamedTuple):
-    """What becomes of voltages and set points, beside Active; rows are A active nodes, m of the skeleton, P passive ones.
+    """What becomes of voltages and set points; rows are A active nodes, m of the skeleton, P passive ones.
 
     Attributes:
         moving: (U) columns of the states that move the skeleton.
@@ -91,7 +106,7 @@ class Scratch(NamedTuple):
 
 
 class Results(NamedTuple):
-    """See Flow; and for its ``volts`` what loads and units change (G, A + m, 2, W), and without them (G, m, 2, W) [V]."""
+    """See Flow; its ``volts`` are idle ones (G, m, 2, W) and what loads and units change in them (G, A + m, 2, W) [V]."""
 
     change: Any
     idle: Any
@@ -104,8 +119,9 @@ class Results(NamedTuple):
 
 
 @compiled
-def _pack(kw, kvar, first, powers):  # type: ignore[no-untyped-def]
-    """Powers (B, J) of the copies from ``first`` as rows (J, 2, W); of those beyond the last, zero."""
+def _pack(kw, kvar, first, powers):
+    """Powers (B, J) of copies from ``first`` as rows (J, 2, W); of those beyond the last, zero."""
+    kw, kvar, powers = borrowed((kw, kvar, powers))
     copies, size = kw.shape
     if first + W <= copies and size >= W:
         at = 0
@@ -123,8 +139,9 @@ def _pack(kw, kvar, first, powers):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def unpack(rows, first, target):  # type: ignore[no-untyped-def]
+def unpack(rows, first, target):
     """Rows (N, W) to the copies from ``first`` of a target (B, N)."""
+    rows, target = borrowed((rows, target))
     copies, size = target.shape
     if first + W <= copies and size >= W:
         at = 0
@@ -139,8 +156,9 @@ def unpack(rows, first, target):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _move(states, first, moving, kept):  # type: ignore[no-untyped-def]
-    """Note the states of the copies from ``first`` in kept (U, W); returns whether any differs from the one before."""
+def _move(states, first, moving, kept):
+    """Note the states of the copies from ``first`` in kept (U, W); returns whether any is another than before."""
+    states, moving, kept = borrowed((states, moving, kept))
     copies, moved = states.shape[0], moving.shape[0] == 0 and kept[0, 0] != 0
     if moved:
         kept[0, 0] = 0
@@ -154,8 +172,9 @@ def _move(states, first, moving, kept):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _refactor(skeleton, ends, g, kept, f):  # type: ignore[no-untyped-def]
+def _refactor(skeleton, ends, g, kept, f):
     """Factors of the skeletons of a group, and what follows from them without loads; in float64 at first."""
+    skeleton, ends, kept, f = borrowed((skeleton, ends, kept, f))
     exact, low, idle = kept.idle_exact[g], kept.factor[g], kept.idle[g]
     factor(skeleton, kept.states[g], f, exact)
     for p in range(f.shape[0]):
@@ -175,8 +194,9 @@ def _refactor(skeleton, ends, g, kept, f):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _clean(fine, array, rows):  # type: ignore[no-untyped-def]
+def _clean(fine, array, rows):
     """Zero the lanes that diverged, so that what follows from them is finite."""
+    array = borrowed(array)
     zero = like(array, 0.0)
     for i in range(rows):
         re, im = pair(array, i)
@@ -184,8 +204,9 @@ def _clean(fine, array, rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def spread(ends, v, nodes):  # type: ignore[no-untyped-def]
+def spread(ends, v, nodes):
     """All voltages (A + m + P, 2, W), in the precision of ``nodes``, from those (A + m, 2, W) of active nodes."""
+    ends, v, nodes = borrowed((ends, v, nodes))
     n = v.shape[0]
     for i in range(n):
         re, im = pair(v, i)
@@ -201,7 +222,8 @@ def spread(ends, v, nodes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _magnitudes(ends, nodes, rows):  # type: ignore[no-untyped-def]
+def _magnitudes(ends, nodes, rows):
+    ends, nodes, rows = borrowed((ends, nodes, rows))
     for i in range(ends.places.shape[0]):
         re, im = pair(nodes, item(ends.places, i))
         other = item(ends.neutrals, i)
@@ -212,8 +234,9 @@ def _magnitudes(ends, nodes, rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _serve(laws, v, currents, after, served):  # type: ignore[no-untyped-def]
-    """served (J, W) by the voltages v from which the currents follow; returns the sum by those that follow from them."""
+def _serve(laws, v, currents, after, served):
+    """served (J, W) by the voltages v from which the currents follow; returns the sum by those that follow."""
+    laws, v, currents, after, served = borrowed((laws, v, currents, after, served))
     kilo, zero = like(v, 0.001), like(served, 0.0)
     total = zero
     for j in range(served.shape[0]):
@@ -234,11 +257,12 @@ def _serve(laws, v, currents, after, served):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _supply(ends, change, after, surplus, first, kva, sums):  # type: ignore[no-untyped-def]
+def _supply(ends, change, after, surplus, first, kva, sums):
     """Power of the sources to the copies from ``first`` of kva (B, K, 2); returns the sum of kW.
 
     The large currents of stiff sources cancel in ``surplus``, in float64, and not here.
     """
+    ends, change, after, surplus, kva, sums = borrowed((ends, change, after, surplus, kva, sums))
     copies, total, kilo = kva.shape[0], like(after, 0.0), like(after, 0.001)
     skeleton = after.shape[0] - ends.skeleton
     for a in range(ends.source_nodes.shape[0]):
@@ -260,8 +284,9 @@ def _supply(ends, change, after, surplus, first, kva, sums):  # type: ignore[no-
 
 
 @compiled
-def _finish(active, ends, g, kept, s, out):  # type: ignore[no-untyped-def]
+def _finish(active, ends, g, kept, s, out):
     """One sweep more, and what a solution consists of."""
+    active, ends, kept, s, out = borrowed((active, ends, kept, s, out))
     first, copies, x = g * W, out.v_pu.shape[0], out.change[g]
     after = s.x
     change, total = last_sweep(active, kept.factor[g], kept.idle[g], s.powers, s.v, x, after, s.currents)
@@ -288,8 +313,9 @@ def _finish(active, ends, g, kept, s, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _skip(g, out):  # type: ignore[no-untyped-def]
+def _skip(g, out):
     """Finite numbers without meaning, for copies that nobody wants."""
+    out = borrowed(out)
     out.change[g] = 0.0
     out.idle[g] = 0.0
     out.residual[g] = 0.0
@@ -302,9 +328,7 @@ def _skip(g, out):  # type: ignore[no-untyped-def]
 
 
 @entry_point
-def solve_groups(  # type: ignore[no-untyped-def]
-    active, skeleton, ends, first, last, kw, kvar, states, which, tolerance, most, kept, s, out
-):
+def solve_groups(active, skeleton, ends, first, last, kw, kvar, states, which, tolerance, most, kept, s, out):
     """Solve groups of copies, from set points to results.
 
     Args:
@@ -314,6 +338,9 @@ def solve_groups(  # type: ignore[no-untyped-def]
         tolerance, most: of the iteration.
         kept, s, out: what stays, working memory, and results.
     """
+    active, skeleton, ends, kw, kvar, states, which, kept, s, out = borrowed(
+        (active, skeleton, ends, kw, kvar, states, which, kept, s, out)
+    )
     copies = kw.shape[0]
     for g in range(first, last):
         wanted = False
@@ -329,13 +356,15 @@ def solve_groups(  # type: ignore[no-untyped-def]
         if _move(states, g * W, ends.moving, kept.states[g]):
             _refactor(skeleton, ends, g, kept, s.factor)
         _pack(kw, kvar, g * W, s.powers)
-        count = iterate(active, kept.factor[g], kept.idle[g], s.powers, open_, tolerance, most, s.v, s.x, s.last, s.bend)
+        count = iterate(
+            active, kept.factor[g], kept.idle[g], s.powers, open_, tolerance, most, s.v, s.x, s.last, s.bend
+        )
         put(out.count, g, converted(count, out.count))
         _finish(active, ends, g, kept, s, out)
 
 
 @entry_point
-def spread_groups(active, ends, change, idle, v, nodes, target):  # type: ignore[no-untyped-def]
+def spread_groups(active, ends, change, idle, v, nodes, target):
     """Voltages of all nodes to a target (B, 2 Y) in float64, from the results of ``solve_groups``.
 
     Args:
@@ -344,6 +373,7 @@ def spread_groups(active, ends, change, idle, v, nodes, target):  # type: ignore
         v, nodes: (A + m, 2, W), (Y, 2, W) working memory.
         target: (B, 2 Y) real and imaginary parts in turn.
     """
+    active, ends, change, idle, v, nodes, target = borrowed((active, ends, change, idle, v, nodes, target))
     n, columns, zero = v.shape[0], active.starts.shape[0] - 1, like(v, 0.0)
     rows = nodes.reshape(nodes.shape[0] * 2, W)
     for g in range(change.shape[0]):

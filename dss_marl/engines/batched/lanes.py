@@ -43,11 +43,11 @@ def entry_point(function: Callable[..., Any]) -> Any:
     """A function that Python calls, compiled on its first call and kept on disk where numba finds a place to write."""
     dispatcher = nb.njit(**_OPTIONS)(function)
     with suppress(RuntimeError):  # neither the package's folder nor the user's cache can be written
-        dispatcher._cache = _Cache(function)
+        vars(dispatcher)["_cache"] = _Cache(function)
     return dispatcher
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """numba's, which looks at the file of the function alone, and not at those of the functions that it calls."""
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
@@ -61,7 +61,7 @@ def _sources() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """Type of W floats."""
 
     def __init__(self, dtype: Any) -> None:
@@ -69,7 +69,7 @@ class Lanes(types.Type):  # type: ignore[misc]
         super().__init__(name=f"Lanes({dtype})")
 
 
-class Mask(types.Type):  # type: ignore[misc]
+class Mask(types.Type):
     """Type of W truth values."""
 
     def __init__(self) -> None:
@@ -84,13 +84,13 @@ def _vector(dtype: Any) -> Any:
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _vector(kind.dtype))
 
 
 @register_model(Mask)
-class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
+class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, ir.VectorType(ir.IntType(1), W))
 
@@ -101,7 +101,7 @@ class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
 def _binary(function: Any, result: Any, emit: Callable[[Any, Any, Any], Any]) -> None:
     """Define an operator of two Lanes."""
 
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Lanes) and args[0] == args[1]:
                 return signature(result or args[0], *args)
@@ -112,7 +112,7 @@ def _binary(function: Any, result: Any, emit: Callable[[Any, Any, Any], Any]) ->
 
 
 def _mask_binary(function: Any, emit: Callable[[Any, Any, Any], Any]) -> None:
-    class Template(AbstractTemplate):  # type: ignore[misc]
+    class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             return signature(_mask, *args) if args == (_mask, _mask) else None
 
@@ -199,9 +199,7 @@ def reciprocal_root(typing: Any, x: Any) -> Any:
         single, kind = _vector(types.float32), args[0].type
         double = sig.args[0].dtype != types.float32
         value = builder.fptrunc(args[0], single) if double else args[0]
-        callee = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(single, [single]), f"llvm.sqrt.v{W}f32"
-        )
+        callee = cgutils.get_or_insert_function(builder.module, ir.FunctionType(single, [single]), f"llvm.sqrt.v{W}f32")
         fast = ("arcp", "afn", "contract", "nsz", "ninf", "nnan", "reassoc")
         one = splat(builder, ir.Constant(ir.FloatType(), 1.0))
         r = builder.fdiv(one, builder.call(callee, [value], fastmath=fast), flags=fast)
@@ -220,6 +218,7 @@ def reciprocal_root(typing: Any, x: Any) -> Any:
 
 
 def splat(builder: Any, value: Any) -> Any:
+    """For intrinsics: a number in every lane."""
     kind = ir.VectorType(value.type, W)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), W), [0] * W)
@@ -275,6 +274,25 @@ def _store(builder: Any, address: Any, dtype: Any, value: Any, offset: int = 0) 
     if offset:
         address = builder.gep(address, [ir.Constant(ir.IntType(64), offset)])
     builder.store(value, builder.bitcast(address, _vector(dtype).as_pointer()), align=size)
+
+
+def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        return array._getvalue()  # noqa: SLF001
+    if isinstance(kind, types.BaseTuple):
+        for i, part in enumerate(kind.types):
+            member = _without_owner(context, builder, part, builder.extract_value(value, i))
+            value = builder.insert_value(value, member, i)
+    return value
+
+
+@intrinsic
+def borrowed(typing: Any, arrays: Any) -> Any:
+    """An array, or a tuple of such, without its owner, whose references numba would count in the innermost loops."""
+    return arrays(arrays), lambda context, builder, sig, args: _without_owner(context, builder, sig.args[0], args[0])
 
 
 @intrinsic
@@ -354,7 +372,7 @@ def scalar_pair(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def gathered(typing: Any, table: Any, base: Any, picks: Any, index: Any) -> Any:
-    """(real, imaginary parts) of entries of a table (n, 2), lane by lane: at base + picks[index], picks being (rows, W)."""
+    """(real, imaginary parts) of entries base + picks[index] of a table (n, 2), lane by lane; picks are (rows, W)."""
     kind = types.UniTuple(Lanes(table.dtype), 2)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -7,12 +7,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba.core import types
-from numba.extending import intrinsic
 
 from dss_marl.engines.batched.lanes import (
-    Lanes, address, any_lane, compiled, converted, floor, item, larger, like, pair, power_of_two, put_pair,
-    reciprocal_root, select, splat, split,
-)  # fmt: skip
+    Lanes,
+    address,
+    any_lane,
+    borrowed,
+    compiled,
+    converted,
+    floor,
+    intrinsic,
+    item,
+    larger,
+    like,
+    pair,
+    power_of_two,
+    put_pair,
+    reciprocal_root,
+    select,
+    splat,
+    split,
+)
 from dss_marl.engines.batched.network import Phases
 from dss_marl.grid.state import Array
 
@@ -27,7 +42,8 @@ _TINY = 1e-12  # square of a voltage [pu]
 # A row of constants for each phase.
 _ENTRIES = (
     "scale", "per_volt2", "v_low", "v_low2", "v_min2", "v_max2", "low", "power_above", "power_slope", "current_above",
-    "current_slope", "kw_exponent", "kvar_exponent", "kw_z", "kw_i", "kw_p", "kvar_z", "kvar_i", "kvar_p", "drop_out", "clear2",
+    "current_slope", "kw_exponent", "kvar_exponent", "kw_z", "kw_i", "kw_p", "kvar_z", "kvar_i", "kvar_p", "drop_out",
+    "clear2",
 )  # fmt: skip
 
 
@@ -86,7 +102,7 @@ def entry(typing: Any, table: Any, phase: Any, name: Any) -> Any:
 
 
 @compiled
-def logarithm(x):  # type: ignore[no-untyped-def]
+def logarithm(x):
     """Natural logarithm of positive lanes, by the series of the area tangent."""
     one = like(x, 1.0)
     mantissa, power = split(x)
@@ -102,7 +118,7 @@ def logarithm(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def exponential(x):  # type: ignore[no-untyped-def]
+def exponential(x):
     """Exponential of lanes between -80 and 80, by its series."""
     whole = floor(x * like(x, 1.0 / _LN2) + like(x, 0.5))
     rest = x - whole * like(x, _LN2_HIGH) - whole * like(x, _LN2 - _LN2_HIGH)
@@ -113,13 +129,14 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _smaller(a, b):  # type: ignore[no-untyped-def]
+def _smaller(a, b):
     return select(a < b, a, b)
 
 
 @compiled
-def _factors(c, e, model, square):  # type: ignore[no-untyped-def]
-    """Factors of kW and kvar of a phase at squared voltages [pu]; no branches by voltage, in which lanes would differ."""
+def _factors(c, e, model, square):
+    """Factors of kW and kvar of a phase at squared voltages [pu]; no branches by voltage, in which lanes differ."""
+    c = borrowed(c)
     square = larger(square, like(square, _TINY))
     r = reciprocal_root(square)
     v_low = entry(c, e, "v_low")
@@ -148,25 +165,26 @@ def _factors(c, e, model, square):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _raised(log, exponent):  # type: ignore[no-untyped-def]
+def _raised(log, exponent):
     """A power, from the logarithm of its base."""
     far = like(log, _FAR)
     return exponential(_smaller(log * exponent, far))
 
 
 @compiled
-def _dropped(u, limit):  # type: ignore[no-untyped-def]
+def _dropped(u, limit):
     """Factor of a load that drops out below a voltage."""
     one, far, least = like(u, 1.0), like(u, _FAR), like(u, -_FAR)
     return one / (one + exponential(larger(_smaller(like(u, -_STEEP) * (u - limit), far), least)))
 
 
 @compiled
-def draw(c, powers, v, x, kept, keep):  # type: ignore[no-untyped-def]
+def draw(c, powers, v, x, kept, keep):
     """Subtract the currents that all phases draw at voltages v (rows, 2, W) from the nodes' injections x (rows, 2, W).
 
     ``powers`` are (J, 2, W) kW and kvar; the currents are written to ``kept`` (E, 2, W) if ``keep``.
     """
+    c, powers, v, x, kept = borrowed((c, powers, v, x, kept))
     zero = like(v, 0.0)
     for e in range(c.one.shape[0]):
         a, b, model = item(c.one, e), item(c.other, e), item(c.model, e)

@@ -21,7 +21,7 @@ from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.load_models import factors as load_factors
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.grid.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, IntArray
 
 _PLAIN = 8  # iterations before acceleration
 _AT_ONCE = 64  # copies, for the memory of their matrices

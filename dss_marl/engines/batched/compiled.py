@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.batched import kernels
+from dss_marl.engines.batched import constants, groups
 from dss_marl.engines.batched.factors import Factors
-from dss_marl.engines.batched.kernels import Constants, W
+from dss_marl.engines.batched.groups import Kept, Results, Scratch
+from dss_marl.engines.batched.lanes import W
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.grid.state import Array, BoolArray, IntArray
+from dss_marl.grid.state import BoolArray, IntArray
+
+_LINE = 64  # bytes of a cache line
 
 
 class Compiled:
@@ -40,118 +45,98 @@ class Compiled:
         self._threads = max(1, min(threads, self._groups))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         self.start = _unloaded(factors) if start is None else start
-        self._constants = _constants(factors, self._real, self.start)
-        self._exact = _constants(factors, np.float64, self.start)
-        self._table = _Table(factors)
-        self._ends = _Ends(factors)
+        self._rows = rows = constants.Rows(factors)
+        self._active = constants.active(rows, self._real, self.start)
+        self._exact = constants.active(rows, np.float64, self.start)
+        self._skeleton = constants.skeleton(factors)
+        self._ends, self._ends_exact = constants.ends(rows, self._real), constants.ends(rows, np.float64)
         self._allocate()
 
     def _allocate(self) -> None:
-        f, network, groups = self.factors, self.network, self._groups
+        f, rows, real, count = self.factors, self._rows, self._real, self._groups
+        m, sources = f.skeleton_size, len(self._ends.source_nodes)
+        idle = _lanes(count, m, 2, kind=real)
+        self._kept = Kept(
+            states=np.full((count, max(len(f.moving), 1), W), -1, np.int32),
+            factor=_lanes(count, len(f.skeleton), 2, kind=real),
+            idle=idle,
+            idle_exact=idle if real is np.float64 else _lanes(count, m, 2),
+            surplus=_lanes(count, sources, 2, kind=real),
+        )
+        nodes = len(self.network.places)
+        self._change = _Recycled(lambda: _lanes(count, rows.iterated, 2, kind=real))
+        self._idle = _Recycled(lambda: _lanes(count, m, 2))
+        self._v_pu = _Recycled(lambda: np.zeros((self.copies, nodes), real))
 
-        def lanes(items: int, kind: Any = np.float64) -> Any:
-            return np.zeros((groups, items, W), kind)
-
-        entries, m, e = len(f.skeleton), f.skeleton_size, len(network.phases)
-        self._states = np.full((groups, len(f.moving), W), -1, np.int64)
-        self._factor, self._idle = (lanes(entries), lanes(entries)), (lanes(m), lanes(m))
-        same = self._real is np.float64
-        self._factor_low = self._factor if same else (lanes(entries, np.float32), lanes(entries, np.float32))
-        self._idle_low = self._idle if same else (lanes(m, np.float32), lanes(m, np.float32))
-        self._y = lanes(e, self._real), lanes(e, self._real)
-        self._v = lanes(network.count, self._real), lanes(network.count, self._real)
-        self._residual, self._count = np.zeros((groups, W)), np.zeros((groups, W), np.int64)
-
-    def solve(self, demand: Demand, tolerance: float, iterations: int) -> Flow:
-        """See Solver.solve; copies that are not wanted are solved with the others of their group."""
-        network, groups = self.network, self._groups
-        which = np.ones(self.copies, bool) if demand.which is None else demand.which
-        wanted = np.flatnonzero(np.logical_or.reduceat(which, np.arange(0, self.copies, W)))
-        self._refactor(demand.states, wanted)
-        nodes, injections = len(network.places), demand.kw.shape[1]
-        v_pu = np.ones((self.copies, nodes), self._real)
-        served = np.zeros((self.copies, injections), self._real)
-        loss_kw = np.zeros(self.copies)
-        kva = np.zeros((self.copies, len(self._ends.nodes))), np.zeros((self.copies, len(self._ends.nodes)))
-        volts = np.zeros((groups, network.count, W)), np.zeros((groups, network.count, W))
-        kw, kvar = np.ascontiguousarray(demand.kw), np.ascontiguousarray(demand.kvar)
-
-        def some(first: int, last: int) -> None:
-            self._run(first, last, kw, kvar, tolerance, iterations, v_pu, served, loss_kw, kva, volts)
-
-        self._spread(wanted, some)
-        return Flow(
-            v_pu=v_pu,
-            served_kw=served,
-            loss_kw=loss_kw,
-            source_kva=kva[0] + 1j * kva[1],
-            residual=np.where(which, self._residual.reshape(-1)[: self.copies], 0.0),
-            iterations=self._count.reshape(-1)[: self.copies].copy(),
-            volts=lambda: self._in_order(volts),
+    def _scratch(self, injections: int) -> Scratch:
+        n, real, network = self._rows.iterated, self._real, self.network
+        return Scratch(
+            powers=_lanes(injections, 2, kind=real),
+            v=_lanes(n, 2, kind=real),
+            x=_lanes(n, 2, kind=real),
+            last=_lanes(n, 2, kind=real),
+            bend=_lanes(n, 2, kind=real),
+            currents=_lanes(len(network.phases), 2, kind=real),
+            nodes=_lanes(network.count, 2, kind=real),
+            factor=_lanes(len(self.factors.skeleton), 2),
+            rows=_lanes(max(len(network.places), injections), kind=real),
+            sums=_lanes(1, 2, kind=real),
         )
 
-    def _run(
-        self, first: int, last: int, kw: Array, kvar: Array, tolerance: float, most: int, v_pu: Any, served: Any,
-        loss_kw: Array, kva: Any, volts: Any,
-    ) -> None:  # fmt: skip
-        """Solve a range of groups."""
-        c, split, ends = self._constants, self.factors.eliminated, self._ends
-        kernels.pack()(kw, kvar, ends.injection, ends.scale, first, last, *self._y)
-        kernels.iterate(self._real)(
-            c, split, first, last, *self._factor_low, *self._idle_low, *self._y, tolerance, most, *self._v,
-            self._residual, self._count,
-        )  # fmt: skip
-        kernels.finish()(
-            self._exact, split, first, last, *self._factor, *self._idle, *self._y, *self._v, *volts, self._residual,
-            ends.injection, ends.places, ends.neutrals, ends.per_volt, v_pu, served, loss_kw,
-            ends.starts, ends.nodes, ends.y_re, ends.y_im, ends.amps_re, ends.amps_im, ends.counted, *kva,
-        )  # fmt: skip
+    def solve(self, demand: Demand, tolerance: float, iterations: int) -> Flow:
+        """See Solver.solve."""
+        copies, injections = demand.kw.shape
+        kw, kvar = _whole(demand.kw), _whole(demand.kvar)
+        which = np.ones(copies, bool) if demand.which is None else np.ascontiguousarray(demand.which)
+        states = np.ascontiguousarray(demand.states)
+        sources = len(self._ends.source_nodes)
+        out = Results(
+            change=self._change.take(),
+            idle=self._idle.take(),
+            v_pu=self._v_pu.take(),
+            served=np.zeros((copies, injections), self._real),
+            loss_kw=np.zeros(copies),
+            kva=np.zeros((copies, sources, 2)),
+            residual=np.zeros((self._groups, W)),
+            count=np.zeros((self._groups, W)),
+        )
 
-    def _spread(self, wanted: IntArray, some: Callable[[int, int], None]) -> None:
-        """Call ``some`` for ranges of groups that hold all wanted ones, in threads if there are several."""
-        if not wanted.size:
-            return
-        breaks = np.flatnonzero(np.diff(wanted) > 1) + 1
-        ranges = [(int(part[0]), int(part[-1]) + 1) for part in np.split(wanted, breaks)]
+        def some(first: int, last: int) -> None:
+            groups.solve_groups(
+                self._active, self._skeleton, self._ends, first, last, kw, kvar, states, which, tolerance,
+                iterations, self._kept, self._scratch(injections), out,
+            )  # fmt: skip
+
+        self._spread(some)
+        return Flow(
+            v_pu=out.v_pu,
+            served_kw=out.served,
+            loss_kw=out.loss_kw,
+            source_kva=out.kva.view(complex)[..., 0],
+            residual=np.where(which, out.residual.reshape(-1)[:copies], 0.0),
+            iterations=out.count.reshape(-1)[:copies].astype(np.int64),
+            volts=lambda: self._in_order(out),
+        )
+
+    def _spread(self, some: Callable[[int, int], None]) -> None:
+        """Call ``some`` for ranges of groups, in threads if there are several."""
         if self._pool is None:
-            for first, last in ranges:
-                some(first, last)
+            some(0, self._groups)
             return
-        size = -(-len(wanted) // self._threads)
-        pieces = [(a, min(a + size, last)) for first, last in ranges for a in range(first, last, size)]
-        for done in [self._pool.submit(some, *piece) for piece in pieces]:
+        ends = [self._groups * k // self._threads for k in range(self._threads + 1)]
+        for done in [self._pool.submit(some, a, b) for a, b in pairwise(ends)]:
             done.result()
 
-    def _refactor(self, states: IntArray, wanted: IntArray) -> None:
-        """Factor the skeletons of the groups in which a state differs from the one before."""
-        f, t = self.factors, self._table
-        padded = np.concatenate([states, np.repeat(states[-1:], self._groups * W - self.copies, axis=0)])
-        moving = padded[:, f.moving].reshape(self._groups, W, -1).transpose(0, 2, 1)
-        moved = (moving != self._states).any(axis=(1, 2)) if f.moving.size else self._states_are_new()
-        changed = np.intersect1d(wanted, np.flatnonzero(moved))
-        if not changed.size:
-            return
-        self._states[changed] = moving[changed]
-        kernels.factor()(
-            changed, t.s_re, t.s_im, f.table_starts, f.table_entries, t.at, t.re, t.im, self._states, f.updates,
-            f.update_starts, f.skeleton_starts, f.skeleton_rows, t.source_re, t.source_im, *self._factor, *self._idle,
-        )  # fmt: skip
-        if self._factor_low is not self._factor:
-            for low, high in zip(self._factor_low + self._idle_low, self._factor + self._idle, strict=True):
-                low[changed] = high[changed]
-
-    def _states_are_new(self) -> Any:
-        """Without anything that moves, one factorisation is enough."""
-        new, self._factored = not getattr(self, "_factored", False), True
-        return np.full(self._groups, new)
-
-    def _in_order(self, volts: tuple[Any, Any]) -> Complex:
+    def _in_order(self, out: Results) -> Complex:
         """(B, 1 + Y) voltages in the network's order, earth first."""
         count = self.network.count
-        found = np.zeros((self._groups * W, 1 + count), complex)
-        lanes = (volts[0] + 1j * volts[1]).transpose(0, 2, 1).reshape(-1, count)
-        found[:, 1 + self.factors.order] = lanes
-        return found[: self.copies]
+        found = np.zeros((self.copies, 1 + count), complex)
+        lanes = np.empty((self.copies, 2 * count))
+        groups.spread_groups(
+            self._exact, self._ends_exact, out.change, out.idle, _lanes(self._rows.iterated, 2), _lanes(count, 2), lanes
+        )
+        found[:, 1 + self._rows.nodes] = lanes.view(complex)
+        return found
 
     def restart(self, which: BoolArray | None = None) -> None:
         """See Solver.restart: every solve starts flat."""
@@ -162,41 +147,47 @@ class Compiled:
             self._pool.shutdown()
 
 
-class _Table:
-    """The tables of Factors as flat arrays of real and imaginary parts."""
+class _Recycled:
+    """Arrays that are used again as soon as nobody refers to them: fresh memory costs more than what is written to it.
 
-    def __init__(self, f: Factors) -> None:
-        self.s_re, self.s_im = f.skeleton.real.copy(), f.skeleton.imag.copy()
-        sizes = [len(values) for values in f.table]
-        self.at = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)[: len(sizes)]
-        flat = np.concatenate([*f.table, np.zeros(1, complex)])
-        self.re, self.im = flat.real.copy(), flat.imag.copy()
-        amps = f.network.source_amps()[f.order[f.eliminated :]]
-        self.source_re, self.source_im = amps.real.copy(), amps.imag.copy()
+    Args:
+        create: makes one.
+    """
+
+    def __init__(self, create: Callable[[], Any]) -> None:
+        self._create = create
+        self._arrays: list[Any] = [create()]
+        self._free = self._references(0)
+
+    def _references(self, k: int) -> int:
+        return sys.getrefcount(self._arrays[k])
+
+    def take(self) -> Any:
+        """An array whose content is anything."""
+        for k in range(len(self._arrays)):
+            if self._references(k) <= self._free:
+                return self._arrays[k]
+        if len(self._arrays) < _MOST_RECYCLED:
+            self._arrays.append(self._create())
+            return self._arrays[-1]
+        return self._create()
 
 
-class _Ends:
-    """What becomes of set points and voltages: indices and factors of the first and last step."""
+_MOST_RECYCLED = 4
 
-    def __init__(self, f: Factors) -> None:
-        network, place = f.network, np.append(f.place, f.network.count)  # earth last
-        phases = network.phases
-        self.injection = phases.injection
-        self.scale = 1000 * phases.share / phases.volts**2
-        self.places, self.neutrals = place[network.places], place[network.neutrals]
-        self.per_volt = 1 / network.volts[network.places]
-        sizes = [len(row.nodes) for row in network.sources]
-        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.nodes = place[np.concatenate([row.nodes for row in network.sources])]
-        self.y_re = np.zeros((len(self.nodes), max(sizes)))
-        self.y_im = np.zeros((len(self.nodes), max(sizes)))
-        for row, start in zip(network.sources, self.starts, strict=False):
-            k = len(row.nodes)
-            self.y_re[start : start + k, :k] = row.admittance.real
-            self.y_im[start : start + k, :k] = row.admittance.imag
-        amps = np.concatenate([row.amps for row in network.sources])
-        self.amps_re, self.amps_im = amps.real.copy(), amps.imag.copy()
-        self.counted = np.concatenate([row.counted for row in network.sources])
+
+def _lanes(*shape: int, kind: Any = np.float64) -> Any:
+    """Zeros (..., W) that begin where a line of the cache does."""
+    size = int(np.prod(shape)) * W * np.dtype(kind).itemsize
+    room = np.zeros(size + _LINE, np.uint8)
+    first = -room.ctypes.data % _LINE
+    return room[first : first + size].view(kind).reshape(*shape, W)
+
+
+def _whole(values: Any) -> Any:
+    """Set points as contiguous float32 or float64."""
+    kind = np.float32 if values.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(values, kind)
 
 
 def _unloaded(factors: Factors) -> Complex:
@@ -204,43 +195,7 @@ def _unloaded(factors: Factors) -> Complex:
     network = factors.network
     phases = network.phases
     injections = int(phases.injection.max(initial=-1)) + 1
-    states = np.array([[len(row.admittance) // 2 for row in network.adjustables]], np.int64)
+    states: IntArray = np.array([[len(row.admittance) // 2 for row in network.adjustables]], np.int64)
     none = np.zeros((1, injections))
     solver = Reference(factors)
     return solver.solve(Demand(none, none, states), 1e-6, 50).volts()[0, 1:]
-
-
-def _constants(f: Factors, real: Any, start: Complex) -> Constants:
-    network, phases, split = f.network, f.network.phases, f.eliminated
-    place = np.append(f.place, network.count)
-
-    def r(values: Any) -> Any:
-        return np.ascontiguousarray(values, real)
-
-    kept = f.needed
-    return Constants(
-        starts=f.starts,
-        rows=f.rows,
-        l_re=r(f.values.real),
-        l_im=r(f.values.imag),
-        d_re=r(f.pivots.real),
-        d_im=r(f.pivots.imag),
-        injected=np.flatnonzero(f.injected[:split]),
-        needed=np.flatnonzero(kept),
-        passive=np.flatnonzero(~kept),
-        diagonal=f.skeleton_starts,
-        s_rows=f.skeleton_rows,
-        one=place[phases.one],
-        other=place[phases.other],
-        model=phases.model,
-        per_volt2=r(1 / phases.volts**2),
-        v_min=r(phases.v_min),
-        v_max=r(phases.v_max),
-        v_low=r(phases.v_low),
-        low=r(phases.low),
-        exponents=r(phases.exponents),
-        zip=r(phases.zip),
-        per_base2=r(1 / network.volts[f.order] ** 2),
-        idle_re=r(start[f.order].real),
-        idle_im=r(start[f.order].imag),
-    )

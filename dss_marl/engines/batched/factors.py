@@ -24,7 +24,7 @@ from dss_marl.grid.state import BoolArray, IntArray
 
 _PASSIVE_DEGREE = 9  # a node without injection of more neighbours would fill L when it is eliminated first
 _DROPPED = 1e-15  # of what an entry lies between: rounding
-_LEAK_W = 1e-6  # at rated voltage from each node of the skeleton to earth, so that dead islands have an answer
+LEAK_W = 1e-6  # at rated voltage from each node of the skeleton to earth, so that dead islands have an answer
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def factorised(network: Network, fixed: dict[int, int] | None = None) -> Factors
     s_rows, s_columns = np.nonzero(pattern)
     by_column = np.lexsort((s_rows, s_columns))
     s_rows, s_columns = s_rows[by_column], s_columns[by_column]
-    leak = _LEAK_W / network.volts[order[split:]] ** 2
+    leak = LEAK_W / network.volts[order[split:]] ** 2
     entries = reduced[s_rows, s_columns] + np.where(s_rows == s_columns, leak[s_rows], 0.0)
     table_starts, table_entries, table = _tables(network, place, split, index, moving)
     injected = loaded[order].copy()

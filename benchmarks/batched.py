@@ -1,7 +1,7 @@
 """A batch engine beside OpenDSS: ``dss-marl bench --batched``, and the table of it in the documentation.
 
-``python benchmarks/batched.py`` measures the scenarios of the docs, or those that are named, and prints the tables; with
-``--write`` it puts the figures into ``benchmarks/batched.json`` and the table into ``docs/reference/speed.md``.
+``python benchmarks/batched.py`` measures the scenarios of the docs, or those that are named, and prints the tables;
+with ``--write`` it puts the figures into ``benchmarks/batched.json`` and the table into ``docs/reference/speed.md``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,18 @@ from dss_marl.experiments.benchmark import (
 FIGURES = Path(__file__).with_name("batched.json")
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "speed.md"
 PLACE = re.compile(r"(<!-- batched -->\n).*?(<!-- /batched -->)", re.DOTALL)
-HEADS = ("scenario", "nodes", "copies", "environment steps a CPU second", "power flows a CPU second",
-         "of it in the solver", "OpenDSS: steps", "ratio", "memory of a copy [kB]", "largest difference [pu]")  # fmt: skip
+HEADS = (
+    "scenario",
+    "nodes",
+    "copies",
+    "environment steps a CPU second",
+    "power flows a CPU second of the solver",
+    "solver's share",
+    "OpenDSS: steps",
+    "ratio",
+    "memory of a copy [kB]",
+    "largest difference [pu]",
+)
 
 
 def main() -> None:

@@ -29,6 +29,11 @@ class Failing:
         self.engine.close()
 
 
+def failing_fifth(feeder):
+    """An engine whose fifth solve after a restart fails."""
+    return Failing(dss_marl.OpenDSSEngine(feeder), 5)
+
+
 class Calm:
     """An engine that finds every voltage at 1 pu: for what should not depend on the grid."""
 

@@ -13,6 +13,7 @@ from dss_marl.experiments.metrics import EpisodeFigures
 from dss_marl.grid.copies import rows_of
 from dss_marl.grid.state import GridState
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
+from dss_marl.integrations.vector.batched import action_dtype
 from dss_marl.profiles.splits import seed_of
 
 _MOST = 64  # days at once
@@ -51,10 +52,10 @@ def evaluate_on(
 def _played(batch: BatchZoneEnv, alone: ZoneEnv, policy: PolicyPerKind, days: Sequence[int]) -> list[dict[str, float]]:
     """Figures of one day for each copy."""
     figures = [EpisodeFigures(batch.task) for _ in days]
-    going_on = np.ones(len(days), bool)
+    going_on, width, dtype = np.ones(len(days), bool), batch.action_rows.shape[-1], action_dtype(batch, alone)
     batch.reset([seed_of(day) for day in days], [{"day": day} for day in days])
     while going_on.any():
-        done = batch.step(policy.act_rows(alone, batch.observations, batch.masks, batch.action_rows.shape[-1]))
+        done = batch.step(policy.act_rows(alone, batch.observations, batch.masks, width).astype(dtype))
         before, after = batch.before, batch.after
         assert before is not None
         assert after is not None

@@ -207,8 +207,8 @@ class ComparisonTable:
             off = self.column(name, "team_return") - self.column(policy, "team_return")
             mean, low, high = mean_interval(off)
             remarks.append(
-                f"{policy} was trained on engine {engine!r}; its return there is by {mean:+.3g} ({low:+.3g} to "
-                f"{high:+.3g}) off that on OpenDSS, at most by {np.abs(off).max():.3g} on a day"
+                f"{policy} was trained on engine {engine!r}; its return there minus that on OpenDSS is {mean:+.2g} a "
+                f"day ({low:+.2g} to {high:+.2g}), at most {np.abs(off).max():.2g} on one"
             )
         return remarks
 

@@ -1,0 +1,72 @@
+"""Reads between which nodes the phases of loads and units lie, and by which law of the voltage they draw power."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.batched.network import EARTH, Phases
+from dss_marl.engines.opendss.terminals import activate
+from dss_marl.grid.elements import Injection
+from dss_marl.grid.feeder import Feeder
+
+_UNIT_LIMITS = (0.4, 1.6)  # of the units that a scenario adds, see injections
+_ZIP = 8
+_MODELS = (1, 2, 3, 4, 5, _ZIP)
+
+
+def read_phases(context: Any, feeder: Feeder) -> Phases:
+    """The phases of all injections of a compiled circuit.
+
+    Raises:
+        ValueError: a load follows another law of the voltage; says which.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for j, injection in enumerate(feeder.injections):
+        law = _load_law(context, injection, feeder.name) if injection.kind == "load" else _unit_law(injection)
+        element = activate(context, injection.name)
+        refs, phases = [ref - 1 for ref in element.NodeRef()], int(element.NumPhases())
+        volts = injection.kv * 1000 / (3**0.5 if phases in (2, 3) and not injection.delta else 1.0)
+        for p in range(phases):
+            one, other = refs[p], refs[(p + 1) % len(refs)] if injection.delta else refs[-1]
+            if len(refs) == phases and not injection.delta:
+                other = EARTH
+            if one == other:
+                continue  # shorted: it draws nothing
+            ends = (other, one) if one == EARTH else (one, other)
+            rows.append((j, *ends, volts, 1 / phases, *law))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 12
+    whole = [np.array(column, np.int64) for column in columns[:3]]
+    real = [np.array(column, float) for column in columns[3:5]]
+    limits = [np.array(column, float) for column in columns[6:10]]
+    return Phases(
+        *whole, *real, np.array(columns[5], np.int64), *limits,
+        np.array(columns[10], float).reshape(-1, 2), np.array(columns[11], float).reshape(-1, 7),
+    )  # fmt: skip
+
+
+def _unit_law(injection: Injection) -> tuple[Any, ...]:
+    """Constant power; below its limit an admittance that is continuous with it."""
+    low, high = _UNIT_LIMITS
+    return 1, low, high, low, 1 / low**2, (1.0, 1.0), (0.0,) * 7
+
+
+def _load_law(context: Any, injection: Injection, feeder: str) -> tuple[Any, ...]:
+    activate(context, injection.name)
+    loads = context.Loads
+    loads.Name(injection.name.split(".", 1)[1])
+    model, value = int(loads.Model()), context.Properties.Value
+    if model not in _MODELS:
+        raise ValueError(
+            f"{injection.name} of feeder {feeder!r} has model {model}, which the batched engine cannot model; use one of "
+            f"{', '.join(map(str, _MODELS))}, or the engine 'opendss'"
+        )
+    shares = [float(x) for x in loads.ZipV()] if model == _ZIP else []
+    if model == _ZIP and len(shares) != 7:
+        raise ValueError(f"{injection.name} of feeder {feeder!r} has model 8 and no zipv; give it seven numbers")
+    if loads.CVRCurve() not in ("", "none") and model == 4:
+        raise ValueError(f"{injection.name} of feeder {feeder!r} follows a CVR curve, which the batched engine cannot model")
+    v_low = float(value("vlowpu") or 0.5)
+    exponents = float(loads.CVRwatts()), float(loads.CVRvars())
+    return model, loads.Vminpu(), loads.Vmaxpu(), v_low, 1.0, exponents, tuple(shares) or (0.0,) * 7

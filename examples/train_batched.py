@@ -20,7 +20,7 @@ if __name__ == "__main__":
     parser.add_argument("--agent-steps", type=int, default=2_400_000)
     options = parser.parse_args()
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # networks this small are several times slower on many threads
     # spread: copies at all hours, as a rollout of eight steps would else see two hours of the day
     choice = EngineChoice(options.engine, spread=True, lean=True)
     make_env = functools.partial(dss_marl.make, options.scenario)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,6 @@ from dss_marl.experiments.run_folder import LOGS, RunFolder, check_free
 from dss_marl.experiments.run_record import OPENDSS, RunRecord, new_record
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 from dss_marl.integrations.vector import EngineChoice
-
-_LARGE_BATCH = 1024  # samples of a gradient step from which several threads are faster than one
-_MOST_THREADS = 4
 
 
 def train(
@@ -75,7 +71,7 @@ def train(
         used_columns(task)  # what it refuses is refused before an earlier run is replaced
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.profiles_sha256 = task.profiles.sha256()
-    torch.set_num_threads(torch_threads(settings.batch_size))
+    torch.set_num_threads(1)  # small networks run slower on several threads
     place = {"n_envs": settings.n_envs, "num_cpus": num_cpus, "route": route, "seed": seed}
     place["engine"] = None if engine == OPENDSS else EngineChoice(engine, spread=True, lean=True)
     learner = (_Shared if settings.policies == "shared" else _PerKind)(task, settings, place)
@@ -88,11 +84,6 @@ def train(
     record.agent_steps_per_second = record.agent_steps / (record.seconds - keeper.seconds)
     run.finish()
     return record
-
-
-def torch_threads(batch_size: int) -> int:
-    """Threads of the network: small batches take longer on several than on one."""
-    return min(_MOST_THREADS, os.cpu_count() or 1) if batch_size >= _LARGE_BATCH else 1
 
 
 class _Shared:

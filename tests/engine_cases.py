@@ -1,6 +1,7 @@
 """Engines under contract, and the set points that the contract is tested on. To add an engine, add it to ENGINES."""
 
 import hashlib
+import importlib.util
 from dataclasses import fields
 
 import numpy as np
@@ -29,6 +30,9 @@ class OneOfMany:
         solution, failed = self.batch.solve(both, controls)
         assert failed.shape == (2,)
         assert not failed[0]
+        if hasattr(self.batch, "network"):
+            volts, network = solution.currents._flow.volts()[1], self.batch.network
+            self.raw_v_pu = abs(volts[1 + network.places]) / network.volts[network.places]
         if failed[1]:
             raise PowerFlowError(self.batch.reasons[1])
         return rows_of(solution, 1)
@@ -41,7 +45,7 @@ class OneOfMany:
 
     @property
     def tolerance(self):
-        return self.batch.engines[1].tolerance
+        return getattr(self.batch, "tolerance", None) or self.batch.engines[1].tolerance
 
     @property
     def _context(self):
@@ -56,9 +60,20 @@ def opendss_batch(feeder, tolerance=1e-5):
     return OneOfMany(BATCH_ENGINES["opendss"](feeder, copies=2, tolerance=tolerance))
 
 
+def batched(feeder, tolerance=1e-5, backend=None):
+    return OneOfMany(BATCH_ENGINES["batched"](feeder, copies=2, tolerance=tolerance, backend=backend, validate=False))
+
+
+def batched_in_numpy(feeder, tolerance=1e-5):
+    return batched(feeder, tolerance, "numpy")
+
+
 POINTS = ("kw", "kvar", "tap", "closed")
 # name: feeder, tolerance -> engine; an engine for batches as one for one state
 ENGINES = {"opendss": OpenDSSEngine, "loop": looped, "opendss batch": opendss_batch}
+if importlib.util.find_spec("numba"):
+    ENGINES["batched"] = batched
+ENGINES["batched, NumPy"] = batched_in_numpy
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123"]
 SWITCHED = ["ieee13", "case33", "ieee123"]
 TIGHT = 1e-9

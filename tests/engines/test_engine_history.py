@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import raw
 from common import feeder_with_units, in_new_process
-from engine_cases import FEEDERS, TIGHT, arrays, broken, digest, overload, varied
+from engine_cases import FEEDERS, arrays, broken, digest, overload, varied
 
-from dss_marl import OpenDSSEngine, PowerFlowError, read_feeder
+from dss_marl import PowerFlowError, read_feeder
 
 
 @pytest.mark.parametrize("tolerance", [1e-5, 1e-8])
@@ -188,7 +188,7 @@ def test_a_forked_process_solves_alike(build):
     running.restart()
     with multiprocessing.get_context("fork").Pool(1) as pool:
         inherited = pool.apply_async(_solved, (running, wanted)).get(timeout=120)
-        fresh = pool.apply_async(_solved, (OpenDSSEngine(feeder, tolerance=TIGHT), wanted)).get(timeout=120)
+        fresh = pool.apply_async(_solved, (build(feeder), wanted)).get(timeout=120)
     assert inherited == fresh == expected
     assert [arrays(running.solve(setpoints)).tolist() for setpoints in wanted] == expected
 

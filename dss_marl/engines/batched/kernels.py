@@ -1,7 +1,7 @@
 """The compiled loops of the batched power flow: W copies side by side in each group, which share the constants.
 
-Arrays are (groups, items, W). The innermost loops run over the W lanes, which become vector instructions; lanes never mix,
-so that a copy's solution is the same bits whatever the others do. Complex numbers are two arrays, as numba vectorises
+Arrays are (groups, items, W). The innermost loops run over the W lanes, which become vector instructions; lanes never
+mix, so that a copy's solution is the same bits whatever the others do. Complex numbers are two arrays, as numba vectorises
 those. Nodes are numbered in the order of ``Factors``; earth is an extra node at the end. See ``reference`` for the
 arithmetic, ``load_models`` for the laws of the loads.
 """

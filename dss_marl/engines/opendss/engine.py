@@ -18,10 +18,10 @@ from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidde
 from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.load_jumps import LoadJumps
 from dss_marl.engines.opendss.solver_calls import FULL_REBUILD, REUSE_FACTORS, SolverCalls
-from dss_marl.engines.opendss.supply import Supply
 from dss_marl.engines.opendss.switchgear import SwitchWriter, close_all
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
+from dss_marl.engines.supply import Supply
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution, assembled

@@ -14,6 +14,10 @@ from dss_marl.grid.feeder import Feeder
 _UNIT_LIMITS = (0.4, 1.6)  # of the units that a scenario adds, see injections
 _ZIP = 8
 _MODELS = (1, 2, 3, 4, 5, _ZIP)
+_COLUMNS = {  # of Phases
+    "injection": np.int64, "one": np.int64, "other": np.int64, "volts": float, "share": float, "model": np.int64,
+    "v_min": float, "v_max": float, "v_low": float, "low": float, "exponents": float, "zip": float,
+}  # fmt: skip
 
 
 def read_phases(context: Any, feeder: Feeder) -> Phases:
@@ -36,14 +40,12 @@ def read_phases(context: Any, feeder: Feeder) -> Phases:
                 continue  # shorted: it draws nothing
             ends = (other, one) if one == EARTH else (one, other)
             rows.append((j, *ends, volts, 1 / phases, *law))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 12
-    whole = [np.array(column, np.int64) for column in columns[:3]]
-    real = [np.array(column, float) for column in columns[3:5]]
-    limits = [np.array(column, float) for column in columns[6:10]]
-    return Phases(
-        *whole, *real, np.array(columns[5], np.int64), *limits,
-        np.array(columns[10], float).reshape(-1, 2), np.array(columns[11], float).reshape(-1, 7),
-    )  # fmt: skip
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(_COLUMNS)
+    arrays: dict[str, Any] = {
+        name: np.array(column, kind) for (name, kind), column in zip(_COLUMNS.items(), columns, strict=True)
+    }
+    arrays["exponents"], arrays["zip"] = arrays["exponents"].reshape(-1, 2), arrays["zip"].reshape(-1, 7)
+    return Phases(**arrays)
 
 
 def _unit_law(injection: Injection) -> tuple[Any, ...]:
@@ -59,14 +61,16 @@ def _load_law(context: Any, injection: Injection, feeder: str) -> tuple[Any, ...
     model, value = int(loads.Model()), context.Properties.Value
     if model not in _MODELS:
         raise ValueError(
-            f"{injection.name} of feeder {feeder!r} has model {model}, which the batched engine cannot model; use one of "
-            f"{', '.join(map(str, _MODELS))}, or the engine 'opendss'"
+            f"{injection.name} of feeder {feeder!r} has model {model}, which the batched engine cannot model; use one "
+            f"of {', '.join(map(str, _MODELS))}, or the engine 'opendss'"
         )
     shares = [float(x) for x in loads.ZipV()] if model == _ZIP else []
     if model == _ZIP and len(shares) != 7:
         raise ValueError(f"{injection.name} of feeder {feeder!r} has model 8 and no zipv; give it seven numbers")
     if loads.CVRCurve() not in ("", "none") and model == 4:
-        raise ValueError(f"{injection.name} of feeder {feeder!r} follows a CVR curve, which the batched engine cannot model")
+        raise ValueError(
+            f"{injection.name} of feeder {feeder!r} follows a CVR curve, which the batched engine cannot model"
+        )
     v_low = float(value("vlowpu") or 0.5)
     exponents = float(loads.CVRwatts()), float(loads.CVRvars())
     return model, loads.Vminpu(), loads.Vmaxpu(), v_low, 1.0, exponents, tuple(shares) or (0.0,) * 7

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     parser.add_argument("--scenario", default="ieee34_volt_var")
     parser.add_argument("--engine", default="batched")
     parser.add_argument("--copies", type=int, default=256)
-    parser.add_argument("--agent-steps", type=int, default=2_400_000)
+    parser.add_argument("--agent-steps", type=int, default=1_200_000)
     options = parser.parse_args()
 
     torch.set_num_threads(1)  # networks this small are several times slower on many threads
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     make_env = functools.partial(dss_marl.make, options.scenario)
     venv = ValuedTimeLimits(VecMonitor(to_sb3(make_env, options.copies, engine=choice)))
     n_steps = 8
-    batch_size = max(2, options.copies * n_steps)
+    batch_size = max(2, options.copies * n_steps // 2)
     settings = {"gamma": 0.9, "gae_lambda": 0.9, "learning_rate": 1e-3, "n_epochs": 5}
     venv.model = model = PPO(
         "MlpPolicy", venv, n_steps=n_steps, batch_size=batch_size, seed=0, device="cpu", **settings

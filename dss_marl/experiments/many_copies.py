@@ -13,9 +13,11 @@ _SHORTEST = 8  # steps between updates: advantages look ahead about 1 / (1 - gam
 def with_copies(scenario: Scenario, copies: int, agent_steps: int | None = None) -> Scenario:
     """The scenario with settings for a number of copies.
 
-    As many updates of as many gradient steps as before, each from more samples: the rollout of each copy is shortened
-    as far as ``n_steps`` of the scenario times its copies allow, but not below 8 steps, and what an update then has
-    more of samples goes into larger batches, and into ``agent_steps`` in proportion.
+    As many gradient steps as before, from larger batches: the rollout of each copy is shortened as far as ``n_steps``
+    of the scenario times its copies allow, but not below 8 steps. Of the samples that an update then has more, twice
+    as many make an update of twice as many gradient steps, and the rest goes into larger batches, and into
+    ``agent_steps`` in proportion. So updates are half as many. On ieee34_volt_var this learned better than keeping
+    their number, and much better than fewer passes over the samples.
 
     Args:
         scenario: with its own ``training``.
@@ -30,11 +32,11 @@ def with_copies(scenario: Scenario, copies: int, agent_steps: int | None = None)
     before = TrainingSettings.model_validate(scenario.training)
     steps = before.n_envs * before.n_steps  # of all copies between updates
     n_steps = max(-(-steps // copies), min(_SHORTEST, before.n_steps))
-    growth = copies * n_steps / steps
+    larger = max(1.0, copies * n_steps / steps / 2)
     settings = {
         "n_envs": copies,
         "n_steps": n_steps,
-        "batch_size": max(2, round(before.batch_size * growth)),
-        "agent_steps": round(before.agent_steps * growth) if agent_steps is None else agent_steps,
+        "batch_size": round(before.batch_size * larger),
+        "agent_steps": round(before.agent_steps * larger) if agent_steps is None else agent_steps,
     }
     return scenario.replace(training={**scenario.training, **settings})

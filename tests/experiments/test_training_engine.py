@@ -43,21 +43,19 @@ def run(tmp_path_factory):
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copies", [8, 16, 64, 256, 1000])
-def test_many_copies_make_as_many_updates_and_gradient_steps_from_more_samples(copies):
+@pytest.mark.parametrize("copies", [4, 8, 16, 64, 256, 1000])
+def test_many_copies_make_as_many_gradient_steps_from_larger_batches(copies):
     scenario = dss_marl.load_scenario("ieee34_volt_var")
     few, many = (TrainingSettings.model_validate(s.training) for s in (scenario, with_copies(scenario, copies)))
 
-    def updates(one):
-        return one.agent_steps / (one.n_envs * one.n_steps)
-
-    def gradient_steps(one):
-        return one.n_envs * one.n_steps / one.batch_size
+    def samples(one):
+        return one.n_envs * one.n_steps
 
     assert many.n_envs == copies
     assert many.n_steps >= 8
-    assert updates(many) == pytest.approx(updates(few), rel=0.01)
-    assert gradient_steps(many) == pytest.approx(gradient_steps(few), rel=0.01)
+    assert many.agent_steps / many.batch_size == pytest.approx(few.agent_steps / few.batch_size, rel=0.01)
+    assert 1 <= (samples(many) / many.batch_size) / (samples(few) / few.batch_size) <= 2.01
+    assert many.batch_size >= few.batch_size
     assert (many == few) == (copies == few.n_envs)
 
 

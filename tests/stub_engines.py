@@ -1,9 +1,12 @@
-"""Engines that fail on purpose, or that find every voltage at 1 pu."""
+"""Engines that fail or refuse on purpose, that find every voltage at 1 pu, or a little off OpenDSS's."""
+
+from dataclasses import replace
 
 import numpy as np
 
 import dss_marl
 from dss_marl import PowerFlowError
+from dss_marl.engines.opendss.batch import OpenDSSBatch
 
 
 class Failing:
@@ -26,6 +29,11 @@ class Failing:
         self.engine.close()
 
 
+def failing_fifth(feeder):
+    """An engine whose fifth solve after a restart fails."""
+    return Failing(dss_marl.OpenDSSEngine(feeder), 5)
+
+
 class Calm:
     """An engine that finds every voltage at 1 pu: for what should not depend on the grid."""
 
@@ -45,3 +53,24 @@ class Calm:
 
     def close(self):
         pass
+
+
+class Nearby(OpenDSSBatch):
+    """A batch engine whose voltages are a little off OpenDSS's."""
+
+    opened = 0
+
+    def __init__(self, feeder, copies):
+        type(self).opened += 1
+        super().__init__(feeder, copies=copies)
+
+    def solve(self, setpoints, controls=False, wanted=None):
+        solution, failed = super().solve(setpoints, controls, wanted)
+        return replace(solution, v_pu=solution.v_pu * (1 + 1e-5)), failed
+
+
+class Refusing:
+    """A batch engine that cannot model the feeder."""
+
+    def __init__(self, feeder, copies):
+        raise ValueError(f"load 'load.671' of feeder {feeder.name!r} has model 7, which this engine does not know")

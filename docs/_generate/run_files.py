@@ -24,7 +24,7 @@ _FILES = {
 }
 _DERIVED = {
     "table.md": "the comparison with the reference controllers, with intervals, as Markdown",
-    "table.json": "the key figures of every controller, day by day",
+    "table.json": "the key figures of every controller, day by day, and under `trained_on` those of the policy on another engine that it was trained on",
     "feeder.png": "map of the feeder with zones and devices",
     "voltages.png": "range of voltages over a test day, by controller",
     "learning.png": "return on validation days over agent-steps",
@@ -37,6 +37,7 @@ _RECORD = {
     "settings": "all [training settings](training.md), defaults included",
     "seed": "of the run",
     "route": "`native` or `supersuit`",
+    "engine": "batch engine that solved the copies that learned; `opendss` where it is missing",
     "num_cpus": "worker processes",
     "started": "date and time, UTC",
     "git_commit": "of the checkout, with `+` if it had changes",

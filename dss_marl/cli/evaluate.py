@@ -71,6 +71,6 @@ def evaluate(
         table.save(out, "learned" if folder else None)
         saved(out / "table.md")
     if folder and day is None:
-        for remark in load_run(folder).remarks():
+        for remark in (*table.remarks(), *load_run(folder).remarks()):
             say(f"note: {remark}")
         say(f"saved in {folder}")

@@ -36,7 +36,7 @@ def register_all(parallel: Callable[..., Any], aec: Callable[..., Any]) -> None:
         register = None
     for name in known_names("scenarios"):
         full = f"dss_marl/{name}-v{shipped_version(name)}"
-        gymnasium.register(full, "dss_marl:gym_env", kwargs={"scenario": name})
+        gymnasium.register(full, "dss_marl:gym_env", vector_entry_point="dss_marl:make_vec", kwargs={"scenario": name})
         if register is not None:
             register("parallel", full, parallel, kwargs={"scenario": name})
             register("aec", full, aec, kwargs={"scenario": name})

@@ -12,7 +12,9 @@ from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCur
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.experiments.batch_evaluation import evaluate_on
 from dss_marl.experiments.evaluation import (
+    TRAINED_ON,
     ComparisonTable,
     available_controllers,
     environment_for,
@@ -23,9 +25,10 @@ from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.recording.record import record_controller
 from dss_marl.experiments.run_folder import check_days, clear_derived
-from dss_marl.experiments.run_record import RunRecord, load_run
+from dss_marl.experiments.run_record import OPENDSS, RunRecord, load_run
 from dss_marl.experiments.run_scenario import scenario_of_run
 from dss_marl.grid.state import Array, GridState
+from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 
 def fitting_references(scenario: Scenario) -> tuple[dict[str, Controller], dict[str, str]]:
@@ -62,10 +65,28 @@ def compare(
     scenario, controllers, left_out = compared_controllers(run_or_scenario, names, trust, allow_code)
     table = replace(evaluate_all(controllers, scenario, split, most_days, progress), left_out=left_out)
     if isinstance(run_or_scenario, Path):
+        table = with_training_engine(table, load_run(run_or_scenario), scenario, controllers["learned"])
         clear_derived(run_or_scenario)  # an earlier comparison's, of which some might stay
         table.save(run_or_scenario, "learned")
         draw(run_or_scenario, load_run(run_or_scenario), scenario, controllers, table)
     return table
+
+
+def with_training_engine(
+    table: ComparisonTable, run: RunRecord, scenario: Scenario, policy: Controller
+) -> ComparisonTable:
+    """The table with the run's policy on the engine that it was trained on, where that is not OpenDSS.
+
+    An engine that cannot be opened here, as one of another machine, is left out with its reason.
+    """
+    if run.engine == OPENDSS or not isinstance(policy, PolicyPerKind):
+        return table
+    name = f"learned{TRAINED_ON}{run.engine}"
+    try:
+        figures = evaluate_on(run.engine, policy, build_task(scenario), table.days, table.split)
+    except (ValueError, ImportError) as error:
+        return replace(table, left_out={**table.left_out, name: str(error)})
+    return replace(table, trained_on={name: figures})
 
 
 def compared_controllers(

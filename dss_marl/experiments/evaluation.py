@@ -20,6 +20,7 @@ from dss_marl.mdp.return_statistics import mean_interval
 from dss_marl.profiles.splits import seed_of
 
 Watch = Callable[[GridState], None]
+TRAINED_ON = ", on "  # between a policy and the engine that it was trained on, in the name of its row
 
 
 def environment_for(controller: Controller, scenario: Scenario, split: str) -> ZoneEnv:
@@ -116,6 +117,8 @@ class ComparisonTable:
         figures: controller name to one dict of key figures per day.
         reference_controller: the controller that scores 1.
         left_out: controllers that are not in the table, and why.
+        trained_on: figures of a run's policy on the engine that it was trained on, by a name such as "learned, on
+            batched"; empty if that was OpenDSS, which all other figures are of.
     """
 
     scenario: str
@@ -124,6 +127,7 @@ class ComparisonTable:
     figures: Mapping[str, list[dict[str, float]]]
     reference_controller: str = "best_known"
     left_out: Mapping[str, str] = field(default_factory=dict)
+    trained_on: Mapping[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -132,7 +136,8 @@ class ComparisonTable:
 
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure on each day."""
-        return np.array([row[figure] for row in self.figures[controller]])
+        rows = self.figures[controller] if controller in self.figures else self.trained_on[controller]
+        return np.array([row[figure] for row in rows])
 
     def better_days(self, controller: str, other: str) -> float:
         """Share of days on which ``controller`` has the higher team return."""
@@ -183,21 +188,36 @@ class ComparisonTable:
         if self.zero is not None:
             heads.append(f"score (0 {self.zero}, 1 {self.reference_controller})")
         cells = []
-        for controller in self.figures:
+        for controller in (*self.figures, *self.trained_on):
             row = [controller, *(_cell(*mean_interval(self.column(controller, f))) for f in names)]
             if self.zero is not None:
                 row.append(_cell(*self.score(controller)))
             if compared is not None and compared in self.figures:
                 won = round(self.better_days(compared, controller) * len(self.days))
-                row.append("" if controller == compared else f"{won} of {len(self.days)}")
+                same = controller == compared or controller in self.trained_on
+                row.append("" if same else f"{won} of {len(self.days)}")
             cells.append(row)
         return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
+
+    def remarks(self) -> list[str]:
+        """For each policy that was trained on another engine, how far its return there is from that on OpenDSS."""
+        remarks = []
+        for name in self.trained_on:
+            policy, _, engine = name.partition(TRAINED_ON)
+            off = self.column(name, "team_return") - self.column(policy, "team_return")
+            mean, low, high = mean_interval(off)
+            remarks.append(
+                f"{policy} was trained on engine {engine!r}; its return there minus that on OpenDSS is {mean:+.2g} a "
+                f"day ({low:+.2g} to {high:+.2g}), at most {np.abs(off).max():.2g} on one"
+            )
+        return remarks
 
     def markdown(self, compared: str | None = None) -> str:
         """The table as Markdown, one line per controller, and what is left out."""
         heads, cells = self.rows(compared)
         lines = [heads, ["---"] * len(heads), *cells]
         rows = ["| " + " | ".join(line) + " |" for line in lines]
+        rows += [text for remark in self.remarks() for text in ("", remark)]
         if self.left_out:
             rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
         return "\n".join(rows) + "\n"
@@ -214,6 +234,8 @@ class ComparisonTable:
         write_text(folder / "table.md", self.markdown(compared))
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
         data["left_out"] = dict(self.left_out)
+        if self.trained_on:
+            data["trained_on"] = dict(self.trained_on)
         write_text(folder / "table.json", json.dumps(data, indent=1))
 
 

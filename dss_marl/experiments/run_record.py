@@ -30,7 +30,9 @@ _PACKAGES = (
     "supersuit",
     "torch",
     "safetensors",
+    "numba",
 )
+OPENDSS = "opendss"  # the engine that evaluates, whatever engine a policy was trained on
 FILE = "record.json"
 FORMAT = 1  # of the record and of the files that it names
 
@@ -51,6 +53,7 @@ class RunRecord(BaseModel):
     seed: int
     route: str
     num_cpus: int
+    engine: str = OPENDSS  # that it was trained on
     started: str
     git_commit: str
     versions: dict[str, str]
@@ -86,7 +89,9 @@ class RunRecord(BaseModel):
         return path
 
 
-def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: str, num_cpus: int) -> RunRecord:
+def new_record(
+    scenario: Scenario, settings: dict[str, Any], seed: int, route: str, num_cpus: int, engine: str = OPENDSS
+) -> RunRecord:
     """A record with everything known before the run."""
     data = scenario.model_dump(mode="json")
     return RunRecord(
@@ -96,6 +101,7 @@ def new_record(scenario: Scenario, settings: dict[str, Any], seed: int, route: s
         seed=seed,
         route=route,
         num_cpus=num_cpus,
+        engine=engine,
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         git_commit=git_commit(),
         versions={"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},

@@ -13,8 +13,9 @@ from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.checkpointing import BestCheckpoint, Report
 from dss_marl.experiments.run_folder import LOGS, RunFolder, check_free
-from dss_marl.experiments.run_record import RunRecord, new_record
+from dss_marl.experiments.run_record import OPENDSS, RunRecord, new_record
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
+from dss_marl.integrations.vector import EngineChoice
 
 
 def train(
@@ -26,10 +27,12 @@ def train(
     report: Report = lambda steps, score: None,
     overwrite: bool = False,
     with_sb3: bool = False,
+    engine: str = OPENDSS,
 ) -> RunRecord:
     """Train a scenario's policy or policies; keep those with the best return on validation days.
 
-    The record is written first, with the status "running", and at every evaluation; a folder holds one run.
+    The record is written first, with the status "running", and at every evaluation; a folder holds one run. Validation
+    days are played on OpenDSS, whatever engine the policy learns on.
 
     Args:
         scenario: its ``training`` overrides TrainingSettings.
@@ -40,12 +43,15 @@ def train(
         report: called with the agent-steps done and, after an evaluation, its score, else None.
         overwrite: replace the run that the folder holds.
         with_sb3: keep SB3's own models too, from which SB3 can go on learning.
+        engine: solves the copies while they learn: ``opendss``, each copy on a circuit of its own, or the name of a
+            batch engine as in ``make_batch``. Many copies need other settings than few: see ``with_copies``.
 
     Returns:
         the record, also saved in the folder; its history has the validation score at each evaluation.
 
     Raises:
-        ValueError: unknown or incompatible settings, or the folder holds a run.
+        ValueError: unknown or incompatible settings, an engine that is unknown or refuses the feeder, or the folder
+            holds a run.
         ImportError: the ``train`` extra is not installed.
     """
     check_free(folder, overwrite)
@@ -63,70 +69,97 @@ def train(
         )
     if settings.ignore_padding and scenario.actions == "box":
         used_columns(task)  # what it refuses is refused before an earlier run is replaced
-    record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus)
+    record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.profiles_sha256 = task.profiles.sha256()
     torch.set_num_threads(1)  # small networks run slower on several threads
     place = {"n_envs": settings.n_envs, "num_cpus": num_cpus, "route": route, "seed": seed}
-    learn = _shared if settings.policies == "shared" else _per_kind
-    run = RunFolder(folder, record, with_sb3)
-    run.start(overwrite)
-    record.agent_steps, record.seconds, keeper = learn(task, settings, place, run, report)
+    place["engine"] = None if engine == OPENDSS else EngineChoice(engine, spread=True, lean=True)
+    learner = (_Shared if settings.policies == "shared" else _PerKind)(task, settings, place)
+    try:
+        run = RunFolder(folder, record, with_sb3)
+        run.start(overwrite)
+        record.agent_steps, record.seconds, keeper = learner.learn(run, report)
+    finally:
+        learner.close()
     record.agent_steps_per_second = record.agent_steps / (record.seconds - keeper.seconds)
     run.finish()
     return record
 
 
-def _shared(
-    task: Task, settings: TrainingSettings, place: dict[str, Any], run: RunFolder, report: Report
-) -> tuple[int, float, BestCheckpoint]:
-    """Agent-steps, seconds, and the checkpoint."""
-    from stable_baselines3.common.callbacks import BaseCallback
-    from stable_baselines3.common.vec_env import VecMonitor
+class _Shared:
+    """One policy for all agents; what refuses the copies does so here, before the run starts."""
 
-    from dss_marl.integrations.sb3 import to_sb3
-    from dss_marl.integrations.sb3.models import new_model
+    def __init__(self, task: Task, settings: TrainingSettings, place: dict[str, Any]) -> None:
+        from stable_baselines3.common.vec_env import VecMonitor
 
-    class Trying(BaseCallback):
-        def _on_step(self) -> bool:
-            return True
+        from dss_marl.integrations.sb3 import to_sb3
+        from dss_marl.integrations.sb3.time_limits import ValuedTimeLimits
 
-        def _on_rollout_start(self) -> None:
-            self._log(keeper.maybe_evaluate(self.num_timesteps))
+        self._task, self._settings, self._seed = task, settings, place["seed"]
+        self._venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
+        self._ends = None if place["engine"] is None else ValuedTimeLimits(self._venv)
 
-        def _on_training_end(self) -> None:
-            self._log(keeper.evaluate(self.num_timesteps))
+    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
+        """Agent-steps, seconds, and the checkpoint."""
+        from stable_baselines3.common.callbacks import BaseCallback
 
-        def _log(self, score: float | None) -> None:
-            if score is not None:
-                self.logger.record("validation/team_return", score)
+        from dss_marl.integrations.sb3.models import new_model
 
-    venv = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
-    model, _ = new_model(settings, venv, task, place["seed"], str(run.path / LOGS))
-    keeper = BestCheckpoint(task, SharedPolicy(model), settings, run, report)
-    begin = time.perf_counter()
-    try:
-        model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
-    finally:
-        keeper.close()
-        venv.close()
-    return model.num_timesteps, time.perf_counter() - begin, keeper
+        class Trying(BaseCallback):
+            def _on_step(self) -> bool:
+                return True
+
+            def _on_rollout_start(self) -> None:
+                self._log(keeper.maybe_evaluate(self.num_timesteps))
+
+            def _on_training_end(self) -> None:
+                self._log(keeper.evaluate(self.num_timesteps))
+
+            def _log(self, score: float | None) -> None:
+                if score is not None:
+                    self.logger.record("validation/team_return", score)
+
+        settings = self._settings
+        model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed, str(run.path / LOGS))
+        if self._ends is not None:
+            self._ends.model = model
+        keeper = BestCheckpoint(self._task, SharedPolicy(model), settings, run, report)
+        begin = time.perf_counter()
+        try:
+            model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
+        finally:
+            keeper.close()
+        return model.num_timesteps, time.perf_counter() - begin, keeper
+
+    def close(self) -> None:
+        """Close the copies."""
+        self._venv.close()
 
 
-def _per_kind(
-    task: Task, settings: TrainingSettings, place: dict[str, Any], run: RunFolder, report: Report
-) -> tuple[int, float, BestCheckpoint]:
-    """Agent-steps, seconds, and the checkpoint."""
-    from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
-    from dss_marl.integrations.sb3.per_kind import PerKindGame
+class _PerKind:
+    """A policy for each kind of agent; see _Shared."""
 
-    kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
-    game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
-    rates = models_per_kind(game, task, settings, place["seed"], run.path / LOGS)
-    keeper = BestCheckpoint(task, PolicyPerKind(game.models), settings, run, report)
-    begin = time.perf_counter()
-    try:
-        done = learn_in_turns(game, rates, settings, keeper)
-    finally:
-        keeper.close()
-        game.close()
-    return done, time.perf_counter() - begin, keeper
+    def __init__(self, task: Task, settings: TrainingSettings, place: dict[str, Any]) -> None:
+        from dss_marl.integrations.sb3.per_kind import PerKindGame
+
+        self._task, self._settings, self._seed = task, settings, place["seed"]
+        kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
+        self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
+
+    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
+        """Agent-steps, seconds, and the checkpoint."""
+        from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
+
+        game, settings = self._game, self._settings
+        rates = models_per_kind(game, self._task, settings, self._seed, run.path / LOGS)
+        keeper = BestCheckpoint(self._task, PolicyPerKind(game.models), settings, run, report)
+        begin = time.perf_counter()
+        try:
+            done = learn_in_turns(game, rates, settings, keeper)
+        finally:
+            keeper.close()
+        return done, time.perf_counter() - begin, keeper
+
+    def close(self) -> None:
+        """Close the copies."""
+        self._game.close()

@@ -9,9 +9,10 @@ from common import ROOT
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {
     "offline_cloning": ["--train-days", "1", "--test-days", "1"],
+    "train_batched": ["--scenario", "ieee13_volt_var", "--agent-steps", "300", "--copies", "4"],
     "train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"],
 }
-NEEDS = {"offline_cloning": "minari", "train_sb3": "stable_baselines3"}
+NEEDS = {"offline_cloning": "minari", "train_batched": "stable_baselines3", "train_sb3": "stable_baselines3"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

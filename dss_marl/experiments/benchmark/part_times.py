@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 PARTS = ("decode", "devices", "engine", "states", "terms", "observations", "infos", "rest")
@@ -27,12 +27,34 @@ _ONE = (
     ("masks", "observations", "observations"),
     ("step_info", "of_step", "infos"),
 )
-_BATCH = (
+Place = tuple[str, str, str]
+_BATCH: tuple[Place, ...] = (
     ("action_rows", "decode", "decode"),
     ("action_masks", "enforce", "decode"),
     ("action_masks", "levels", "observations"),
     ("mask_rows", "of", "observations"),
     ("step_info", "values_of_step", "infos"),
+)
+# The same with masks and the conditions of the interval by themselves, as they are where the solver is fast.
+ENGINE_PARTS = (
+    "decode",
+    "devices",
+    "conditions",
+    "solver",
+    "states",
+    "terms",
+    "observations",
+    "masks",
+    "infos",
+    "rest",
+)
+_CONDITIONS = ("interval", "injections_kw", "setpoints", "protected", "forecast_kw", "price")
+_MASKS = (("action_masks", "levels", "masks"), ("mask_rows", "of", "masks"))
+ENGINE_PLACES: tuple[Place, ...] = (
+    *(("simulator.many", method, "conditions") for method in _CONDITIONS),
+    *(place for place in (*_COMMON, *_BATCH) if place[:2] not in [own[:2] for own in _MASKS] + [("engine", "solve")]),
+    *_MASKS,
+    ("engine", "solve", "solver"),
 )
 
 
@@ -43,15 +65,20 @@ class PartTimes:
 
     Args:
         env: a ZoneEnv or BatchZoneEnv.
+        places: what is asked for it, method and part of each method that is timed; None takes those of PARTS.
+        clock: CPU time [ns]: of this thread, or of the process where others work too.
     """
 
-    def __init__(self, env: Any) -> None:
-        batch = hasattr(env, "action_rows")
-        self._ns = dict.fromkeys(PARTS, 0)
+    def __init__(
+        self, env: Any, places: Sequence[Place] | None = None, clock: Callable[[], int] = time.thread_time_ns
+    ) -> None:
+        batch, self._clock = hasattr(env, "action_rows"), clock
+        given = (*_COMMON, *(_BATCH if batch else _ONE)) if places is None else places
+        self._ns = dict.fromkeys(PARTS if places is None else dict.fromkeys([*(part for *_, part in given), "rest"]), 0)
         self._inner = [0]  # of each method that runs: what those in it took
         self._watched: list[tuple[Any, str]] = []
         self._places = [(env, "step", "rest")]
-        for path, method, part in (*_COMMON, *(_BATCH if batch else _ONE)):
+        for path, method, part in given:
             owner = env
             for name in path.split("."):
                 owner = getattr(owner, name)
@@ -74,7 +101,7 @@ class PartTimes:
         return {part: spent / total for part, spent in self._ns.items()}
 
     def _timed(self, method: Callable[..., Any], part: str) -> Callable[..., Any]:
-        clock, ns, inner = time.thread_time_ns, self._ns, self._inner
+        clock, ns, inner = self._clock, self._ns, self._inner
 
         def timed(*given: Any, **named: Any) -> Any:
             inner.append(0)

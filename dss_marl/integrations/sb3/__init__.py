@@ -14,6 +14,7 @@ from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 if TYPE_CHECKING:
     from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy
     from dss_marl.integrations.sb3.per_kind import PerKindGame
+    from dss_marl.integrations.sb3.time_limits import ValuedTimeLimits
     from dss_marl.integrations.sb3.vec_env import RowVecEnv, to_sb3
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RowVecEnv",
     "SharedPolicy",
     "TrainingSettings",
+    "ValuedTimeLimits",
     "to_sb3",
 ]
 
@@ -30,6 +32,7 @@ _NEED_SB3 = {
     "MaskedGaussianPolicy": "padded_policy",
     "PerKindGame": "per_kind",
     "RowVecEnv": "vec_env",
+    "ValuedTimeLimits": "time_limits",
     "to_sb3": "vec_env",
 }
 

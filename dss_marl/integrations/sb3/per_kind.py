@@ -14,9 +14,10 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from dss_marl.engines import BatchEngine
 from dss_marl.envs.flattening import n_choices, width
 from dss_marl.integrations.sb3.vec_env import MASKS, to_sb3
-from dss_marl.integrations.vector import MakeEnv, UniformSpaces
+from dss_marl.integrations.vector import EngineChoice, MakeEnv, UniformSpaces
 
 
 def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
@@ -45,17 +46,20 @@ class PerKindGame:
         route: str = "native",
         seed: int | None = None,
         kinds: Mapping[str, str] | None = None,
+        engine: str | BatchEngine | EngineChoice | None = None,
     ) -> None:
         """Build the copies.
 
         Args:
-            make_env, n_envs, num_cpus, route, seed: see ``to_sb3``; agents need equal spaces within a kind only.
+            make_env, n_envs, num_cpus, route, seed, engine: see ``to_sb3``; agents need equal spaces within a kind
+                only.
             kinds: agent -> kind; None uses the names without their numbers.
 
         Raises:
             ValueError: agents of one kind have different spaces, or ones that SB3 does not support.
         """
-        self.venv = VecMonitor(to_sb3(functools.partial(_numbers, make_env), n_envs, num_cpus, route, seed))
+        copies = to_sb3(functools.partial(_numbers, make_env), n_envs, num_cpus, route, seed, engine)
+        self.venv = VecMonitor(copies)
         agents: Sequence[str] = self.venv.agents
         own = self.venv.env_method("own_spaces", indices=0)[0]
         kind_of = kind_by_name(agents) if kinds is None else kinds

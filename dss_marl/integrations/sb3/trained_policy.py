@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl._assets import replacing
-from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, split_mask
+from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, n_choices, split_mask
 from dss_marl.envs.zone_env import ZoneEnv
 
 POLICY = "policy.safetensors"  # what acts; loading it runs no code
@@ -95,6 +95,29 @@ class PolicyPerKind:
         for kind in dict.fromkeys(kinds):
             mine = [agent for agent, own in zip(env.possible_agents, kinds, strict=True) if own == kind]
             actions |= _chosen(self.models[kind], env, mine, observations)
+        return actions
+
+    def act_rows(self, env: ZoneEnv, observations: np.ndarray, masks: np.ndarray | None, width: int) -> np.ndarray:
+        """(B, A, W) actions of several copies, each agent's in the first entries of its row; see ``act``.
+
+        Args:
+            env: as for ``reset``; its spaces are those of a copy.
+            observations: (B, A, n).
+            masks: (B, A, M) allowed choices, as of BatchZoneEnv; None if no action is a choice.
+            width: number of entries W.
+        """
+        from dss_marl.integrations.sb3.per_kind import predicted
+
+        kinds = np.array(self._kinds(env))
+        actions = np.zeros((*observations.shape[:2], width))
+        for kind in dict.fromkeys(kinds.tolist()):
+            mine, model = np.flatnonzero(kinds == kind), self.models[kind]
+            own = None if masks is None else masks[:, mine].reshape(-1, masks.shape[-1])
+            if own is not None:
+                own = own[:, : n_choices(model.action_space)]
+            rows = observations[:, mine].reshape(-1, observations.shape[-1])
+            chosen = predicted(model, rows, own, deterministic=True).reshape(len(observations), len(mine), -1)
+            actions[:, mine, : chosen.shape[-1]] = chosen
         return actions
 
     def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:

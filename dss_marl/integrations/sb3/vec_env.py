@@ -17,7 +17,9 @@ import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from dss_marl.engines import BatchEngine
 from dss_marl.integrations.vector import (
+    EngineChoice,
     Failure,
     Layout,
     MakeEnv,
@@ -33,7 +35,12 @@ MASKS = "action_masks"  # name used by sb3_contrib
 
 
 def to_sb3(
-    make_env: MakeEnv, n_envs: int = 1, num_cpus: int | None = 0, route: str = "native", seed: int | None = None
+    make_env: MakeEnv,
+    n_envs: int = 1,
+    num_cpus: int | None = 0,
+    route: str = "native",
+    seed: int | None = None,
+    engine: str | BatchEngine | EngineChoice | None = None,
 ) -> RowVecEnv:
     """A Stable-Baselines3 VecEnv with one row per agent of each copy.
 
@@ -45,6 +52,9 @@ def to_sb3(
             few steps and takes workers where they pay (route "native"; the other takes none).
         route: "native" or "supersuit".
         seed: for all copies; None draws one from the operating system. An algorithm with a seed sets its own.
+        engine: a batch engine that solves all copies of a process together, by name as in ``make_batch``, or an open
+            one; ``make_env`` is then called once in each process, and must return what ``dss_marl.make`` does. None:
+            each copy has its environment's engine. See ``EngineChoice`` for more.
 
     Returns:
         VecEnv with n_envs x agents rows. SB3 counts timesteps and episodes in rows: one step of the environment is
@@ -52,7 +62,7 @@ def to_sb3(
 
     Raises:
         ValueError: unknown route, bad counts, agents with different spaces, or a factory that cannot be pickled where
-            it must be.
+            it must be; an engine that is unknown, or refuses the feeder or the copies.
 
     >>> import dss_marl
     >>> venv = to_sb3(lambda: dss_marl.make("ieee13_volt_var"), n_envs=2)
@@ -67,7 +77,12 @@ def to_sb3(
         raise ValueError(f"unknown route {route!r}; known: {', '.join(sorted(routes))}")
     if n_envs < 1 or (num_cpus or 0) < 0:
         raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
-    return routes[route](make_env, n_envs, num_cpus, seed)
+    if engine is None:
+        return routes[route](make_env, n_envs, num_cpus, seed)
+    if route != "native":
+        raise ValueError(f"route {route!r} steps copies one by one, and engine= all together; use route='native'")
+    choice = engine if isinstance(engine, EngineChoice) else EngineChoice(engine)
+    return NativeVecEnv(make_env, n_envs, num_cpus, seed, choice)
 
 
 class RowVecEnv(VecEnv):
@@ -172,8 +187,15 @@ class RowVecEnv(VecEnv):
 class NativeVecEnv(RowVecEnv):
     """Rows over dss_marl.integrations.vector."""
 
-    def __init__(self, make_env: MakeEnv, n_envs: int, num_cpus: int | None, seed: int | None) -> None:
-        self.copies = ParallelCopies(make_env, n_envs, num_cpus)
+    def __init__(
+        self,
+        make_env: MakeEnv,
+        n_envs: int,
+        num_cpus: int | None,
+        seed: int | None,
+        choice: EngineChoice | None = None,
+    ) -> None:
+        self.copies = ParallelCopies(make_env, n_envs, num_cpus, choice)
         super().__init__(self.copies.layout, n_envs, seed)
 
     def step_async(self, actions: np.ndarray) -> None:

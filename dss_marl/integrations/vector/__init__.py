@@ -7,8 +7,10 @@ processes import this package, so it imports neither torch nor a learning librar
 
 from dss_marl.envs.batch_env import copy_seeds
 from dss_marl.envs.flattening import FlattenedEnv
-from dss_marl.integrations.vector.batched import BatchBlock, build_block
+from dss_marl.integrations.vector.batched import BatchBlock
+from dss_marl.integrations.vector.blocks import build_block
 from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, Start, shared_layout
+from dss_marl.integrations.vector.engine_block import EngineBlock, EngineChoice
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
 from dss_marl.integrations.vector.supersuit_copies import SuperSuitCopy
 from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
@@ -17,6 +19,8 @@ __all__ = [
     "BatchBlock",
     "Block",
     "Copy",
+    "EngineBlock",
+    "EngineChoice",
     "Failure",
     "FlattenedEnv",
     "Layout",

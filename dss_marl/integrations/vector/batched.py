@@ -15,22 +15,13 @@ from dss_marl.envs.snapshot import EpisodeState
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.copies import rows_of
 from dss_marl.grid.state import GridState
-from dss_marl.integrations.vector.copies import Block, Infos, MakeEnv, Start
+from dss_marl.integrations.vector.copies import Block, Copy, Infos, Start
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
 
 _READS = ("get_attr", "has_attr", "env_is_wrapped")  # questions that leave an environment as it is
 
 
-def build_block(make_env: MakeEnv, n: int) -> Block:
-    """The copies that one process holds, as one batch where they are copies of a scenario's environment."""
-    block = Block(make_env, n)
-    envs = [_zone_env(copy.env) for copy in block.copies]
-    if n < 2 or any(env is None or not _alike(env, envs[0]) for env in envs):
-        return block
-    return BatchBlock(block, [env for env in envs if env is not None])
-
-
-def _zone_env(env: Any) -> ZoneEnv | None:
+def plain_zone_env(env: Any) -> ZoneEnv | None:
     """The environment within wrappers that only flatten; None where there is another one."""
     while type(env) in (FlattenedEnv, UniformSpaces):
         env = env.env
@@ -38,7 +29,8 @@ def _zone_env(env: Any) -> ZoneEnv | None:
     return env if plain and env.now is None else None
 
 
-def _alike(env: ZoneEnv, other: ZoneEnv | None) -> bool:
+def alike(env: ZoneEnv, other: ZoneEnv | None) -> bool:
+    """Whether two environments are of the same scenario and days."""
     if other is None or env.days != other.days:
         return False
     return env.task is other.task or env.task.scenario == other.task.scenario
@@ -73,8 +65,74 @@ class RowInfos:
         return iter(infos)
 
 
-class BatchBlock(Block):
-    """A Block whose copies are stepped by a BatchZoneEnv on the copies' own engines and random streams.
+class RowBlock(Block):
+    """A Block whose copies are stepped by a BatchZoneEnv.
+
+    Args:
+        batch: the copies.
+        dtype: of the actions that it takes.
+    """
+
+    def __init__(self, batch: BatchZoneEnv, dtype: Any) -> None:
+        self._batch: BatchZoneEnv | None = batch
+        self._dtype = dtype
+
+    @property
+    def batch(self) -> BatchZoneEnv:
+        """The copies.
+
+        Raises:
+            RuntimeError: they are closed.
+        """
+        if self._batch is None:
+            raise RuntimeError("these copies are closed; build new ones")
+        return self._batch
+
+    def masks(self) -> Any:
+        """See Block.masks."""
+        masks = self.batch.masks
+        return None if masks is None else masks.reshape(-1, masks.shape[-1])
+
+    def reset(self, starts: Sequence[Start]) -> tuple[Any, Any, list[Infos]]:
+        """See Block.reset."""
+        batch = self.batch
+        seeds, options = zip(*starts, strict=True)
+        batch.reset(list(seeds), list(options))
+        return self._rows(batch.observations), self.masks(), self._reset_infos(range(batch.copies))
+
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
+        """See Block.step."""
+        batch = self.batch
+        done = batch.step(actions.reshape(*batch.action_rows.shape[:2], -1).astype(self._dtype))
+        team = len(batch.agents)
+        numbers = np.stack([done.rewards.ravel(), np.repeat(done.terminated, team), np.repeat(done.truncated, team)])
+        ended = np.flatnonzero(done.terminated | done.truncated).tolist()
+        final = None if done.final_observations is None else done.final_observations[ended]
+        infos = self._infos(batch.step_info.keys, done.values, done.truncated, tuple(ended), final)
+        fresh = dict(zip(ended, self._reset_infos(ended), strict=True))
+        return self._rows(done.observations), self.masks(), numbers, infos, fresh
+
+    def _infos(self, *given: Any) -> Iterable[Any]:
+        """Of a step, from the fields of RowInfos."""
+        return RowInfos(*given)
+
+    def _rows(self, observations: np.ndarray) -> np.ndarray:
+        """(rows, n) new."""
+        return observations.reshape(-1, observations.shape[-1]).copy()
+
+    def _reset_infos(self, copies: Iterable[int]) -> list[Infos]:
+        """Infos of the last reset of some copies."""
+        keys, values, going_on = self.batch.step_info.keys, self.batch.reset_values, np.zeros(1, bool)
+        return [list(RowInfos(keys, values[k : k + 1], going_on)) for k in copies]
+
+
+def action_dtype(batch: BatchZoneEnv, env: ZoneEnv) -> Any:
+    """What an action of the environment has, of which the batch takes rows."""
+    return env.action_space(env.possible_agents[0]).dtype if batch.task.encoding.by_rows else np.float64
+
+
+class BatchBlock(RowBlock):
+    """Copies stepped by a BatchZoneEnv on the copies' own engines and random streams.
 
     A copy's environment is brought up to date when somebody asks for it. Once something in one may have been changed
     from outside, all go on one by one, with the same results.
@@ -88,42 +146,22 @@ class BatchBlock(Block):
         self.copies = block.copies
         self._envs = tuple(envs)
         first = envs[0]
-        self._batch: BatchZoneEnv | None = BatchZoneEnv(
-            first.task, len(envs), first.split, batch_of([env.engine for env in envs])
-        )
-        self._batch.days = first.days
-        self._batch.rngs = [env.episode.rng for env in envs]
-        space = first.action_space(first.possible_agents[0])
-        self._dtype = space.dtype if self._batch.task.encoding.by_rows else np.float64
+        batch = BatchZoneEnv(first.task, len(envs), first.split, batch_of([env.engine for env in envs]))
+        batch.days = first.days
+        batch.rngs = [env.episode.rng for env in envs]
+        super().__init__(batch, action_dtype(batch, first))
 
     def masks(self) -> Any:
         """See Block.masks."""
-        if self._batch is None:
-            return super().masks()
-        masks = self._batch.masks
-        return None if masks is None else masks.reshape(-1, masks.shape[-1])
+        return Block.masks(self) if self._batch is None else super().masks()
 
     def reset(self, starts: Sequence[Start]) -> tuple[Any, Any, list[Infos]]:
         """See Block.reset."""
-        if self._batch is None:
-            return super().reset(starts)
-        seeds, options = zip(*starts, strict=True)
-        self._batch.reset(list(seeds), list(options))
-        return self._rows(self._batch.observations), self.masks(), self._reset_infos(range(len(self._envs)))
+        return Block.reset(self, starts) if self._batch is None else super().reset(starts)
 
     def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
         """See Block.step."""
-        batch = self._batch
-        if batch is None:
-            return super().step(actions)
-        done = batch.step(actions.reshape(*batch.action_rows.shape[:2], -1).astype(self._dtype))
-        team = len(batch.agents)
-        numbers = np.stack([done.rewards.ravel(), np.repeat(done.terminated, team), np.repeat(done.truncated, team)])
-        ended = np.flatnonzero(done.terminated | done.truncated).tolist()
-        final = None if done.final_observations is None else done.final_observations[ended]
-        infos = RowInfos(batch.step_info.keys, done.values, done.truncated, tuple(ended), final)
-        fresh = dict(zip(ended, self._reset_infos(ended), strict=True))
-        return self._rows(done.observations), self.masks(), numbers, infos, fresh
+        return Block.step(self, actions) if self._batch is None else super().step(actions)
 
     def ask(self, copies: Iterable[int], question: str, *args: Any) -> list[Any]:
         """See Block.ask; what may change an environment ends the batch."""
@@ -131,12 +169,12 @@ class BatchBlock(Block):
         if batch is None:
             return super().ask(copies, question, *args)
         for k in copies:
-            self._bring_up_to_date(k)
-        before = [_marks(self._envs[k]) for k in copies]
+            bring_up_to_date(batch, k, self.copies[k], self._envs[k])
+        before = [marks(self._envs[k]) for k in copies]
         try:
             return super().ask(copies, question, *args)
         finally:
-            changed = [_marks(self._envs[k]) for k in copies] != before
+            changed = [marks(self._envs[k]) for k in copies] != before
             if question == "set_attr" or (question not in _READS and changed):
                 self._part(set(copies))
 
@@ -145,47 +183,35 @@ class BatchBlock(Block):
         self._batch = None
         super().close()
 
-    # --- rows --------------------------------------------------------------------------------------------------------
-
-    def _rows(self, observations: np.ndarray) -> np.ndarray:
-        """(rows, n) new."""
-        return observations.reshape(-1, observations.shape[-1]).copy()
-
     def _reset_infos(self, copies: Iterable[int]) -> list[Infos]:
         """Infos of the last reset of some copies, and kept by these as their own resets do."""
-        batch = self._batch
-        assert batch is not None
-        found = []
-        for k in copies:
-            values = batch.reset_values[k : k + 1]
-            self.copies[k].reset_infos = list(RowInfos(batch.step_info.keys, values, np.zeros(1, bool)))
-            found.append(self.copies[k].reset_infos)
+        copies = list(copies)
+        found = super()._reset_infos(copies)
+        for k, infos in zip(copies, found, strict=True):
+            self.copies[k].reset_infos = infos
         return found
-
-    # --- the environments one by one ---------------------------------------------------------------------------------
 
     def _part(self, known: set[int]) -> None:
         """Go on one by one; the copies ``known`` are up to date, and may have been changed."""
-        for k in range(len(self._envs)):
+        for k, env in enumerate(self._envs):
             if k not in known:
-                self._bring_up_to_date(k)
+                bring_up_to_date(self.batch, k, self.copies[k], env)
         self._batch = None
 
-    def _bring_up_to_date(self, k: int) -> None:
-        """Put a copy of the batch into its environment."""
-        batch, env = self._batch, self._envs[k]
-        assert batch is not None
-        env.episode = _episode(batch, k)
-        if batch.interrupted or batch.now is None:
-            return
-        env.simulator.conditions = batch.simulator.many.alone(k)
-        model = batch.observation_model
-        env.messages.state = model.messages[k].state
-        if env.sensing is not None:
-            env.sensing.state = model.sensing[k].state
-        if env.attack is not None:
-            env.attack.state = batch.attack.attacks[k].state
-        self.copies[k].see(env._observations())  # noqa: SLF001  # as its own step would hand them over
+
+def bring_up_to_date(batch: BatchZoneEnv, k: int, copy: Copy, env: ZoneEnv) -> None:
+    """Put a copy of the batch into an environment, which the other ``copy`` wraps."""
+    env.episode = _episode(batch, k)
+    if batch.interrupted or batch.now is None:
+        return
+    env.simulator.conditions = batch.simulator.many.alone(k)
+    model = batch.observation_model
+    env.messages.state = model.messages[k].state
+    if env.sensing is not None:
+        env.sensing.state = model.sensing[k].state
+    if env.attack is not None:
+        env.attack.state = batch.attack.attacks[k].state
+    copy.see(env._observations())  # noqa: SLF001  # as its own step would hand them over
 
 
 def _episode(batch: BatchZoneEnv, k: int) -> EpisodeState:
@@ -207,7 +233,7 @@ def _alone(state: GridState, k: int) -> GridState:
     return own.replace(step=int(own.step), hour=float(own.hour))
 
 
-def _marks(env: ZoneEnv) -> tuple[Any, ...]:
+def marks(env: ZoneEnv) -> tuple[Any, ...]:
     """What a method of an environment replaces when it changes the episode."""
     episode = env.episode
     parts = (episode, episode.now, episode.rng, env.simulator.conditions if episode.now is not None else None)

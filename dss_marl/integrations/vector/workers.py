@@ -20,8 +20,9 @@ import cloudpickle
 import numpy as np
 
 from dss_marl._plugins import file_modules
-from dss_marl.integrations.vector.batched import build_block
+from dss_marl.integrations.vector.blocks import build_block
 from dss_marl.integrations.vector.copies import Block, Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
+from dss_marl.integrations.vector.engine_block import EngineChoice
 from dss_marl.integrations.vector.shared_arrays import SharedArrays
 
 _WORTH_S = 4e-3  # a step of all copies that takes longer is worth handing over
@@ -67,7 +68,7 @@ def pickled(make_env: MakeEnv) -> bytes:
         ) from error
 
 
-def _serve(pipe: Connection, shelf: SharedArrays, factory: bytes, n: int) -> None:
+def _serve(pipe: Connection, shelf: SharedArrays, factory: bytes, n: int, choice: EngineChoice | None) -> None:
     """Worker main loop: build the block at the first command, answer commands until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     block = None
@@ -81,7 +82,7 @@ def _serve(pipe: Connection, shelf: SharedArrays, factory: bytes, n: int) -> Non
         command, args = request
         try:
             if block is None:
-                block = build_block(cloudpickle.loads(factory), n)
+                block = build_block(cloudpickle.loads(factory), n, choice)
             answer = shelf.put(getattr(block, command)(*args))
         except Exception as error:
             answer = shelf.put(Failure(error))
@@ -110,7 +111,7 @@ def _script_hidden() -> Iterator[None]:
 class _Worker:
     """A block in a separate process: each call is one message in each direction."""
 
-    def __init__(self, factory: bytes, copies: range) -> None:
+    def __init__(self, factory: bytes, copies: range, choice: EngineChoice | None) -> None:
         # not fork: a forked child inherits threads' locks and open engines in whatever state they are
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(method)
@@ -118,7 +119,7 @@ class _Worker:
         self._pipe, theirs = context.Pipe()
         self._shelf = SharedArrays(context)
         self._process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(theirs, self._shelf, factory, len(copies)), daemon=True
+            target=_serve, args=(theirs, self._shelf, factory, len(copies), choice), daemon=True
         )
         with _script_hidden():
             self._process.start()
@@ -220,7 +221,9 @@ class ParallelCopies:
         reset_infos: per row, the infos of its copy's last reset.
     """
 
-    def __init__(self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int | None = 0) -> None:
+    def __init__(
+        self, make_env: MakeEnv, n_envs: int = 1, num_cpus: int | None = 0, choice: EngineChoice | None = None
+    ) -> None:
         """Build the copies.
 
         Args:
@@ -228,13 +231,19 @@ class ParallelCopies:
             n_envs: number of copies.
             num_cpus: worker processes; 0 uses this process; None measures a few steps here, and takes a worker for each
                 core if a step of all copies takes more than 4 ms and the factory can be pickled.
+            choice: a batch engine that solves the copies of a process together; with one, None takes no workers.
 
         Raises:
-            ValueError: invalid counts, agents or copies with different spaces, or a factory that cannot be pickled.
+            ValueError: invalid counts, agents or copies with different spaces, a factory that cannot be pickled, or an
+                engine that refuses the copies, or an open one for workers.
         """
         if n_envs < 1 or (num_cpus or 0) < 0:
             raise ValueError(f"n_envs must be at least 1 and num_cpus at least 0, not {n_envs} and {num_cpus}")
         built = None
+        if choice is not None:
+            num_cpus = num_cpus or 0
+            if num_cpus and not isinstance(choice.engine, str):
+                raise ValueError("an open engine stays in this process: give its name instead, or num_cpus=0")
         if num_cpus is None:
             built = build_block(make_env, n_envs)
             num_cpus = worthwhile_workers(make_env, built)
@@ -247,9 +256,9 @@ class ParallelCopies:
             factory = pickled(make_env) if num_cpus else b""
             for share in shares:
                 if num_cpus:
-                    self._blocks.append(_Worker(factory, share))
+                    self._blocks.append(_Worker(factory, share, choice))
                 else:
-                    self._blocks.append(_Here(built or build_block(make_env, len(share)), share))
+                    self._blocks.append(_Here(built or build_block(make_env, len(share), choice), share))
             layouts: list[Layout] = list(chain(*self._exchange("layouts", [()] * parts)))
             if any(layout != layouts[0] for layout in layouts):
                 raise ValueError(f"make_env built environments with different agents or spaces: {layouts}")

@@ -13,6 +13,7 @@ import yaml
 from dss_marl._assets import known_names
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.reports.html.runs import ReportRun
+from dss_marl.experiments.run_record import OPENDSS
 
 # OpenDSS: Dugan and McDermott, IEEE PES General Meeting 2011, doi 10.1109/PES.2011.6039829. PettingZoo: Terry et al.,
 # NeurIPS 2021. Stable-Baselines3: Raffin et al., JMLR 22(268), 2021. Interquartile means: Agarwal et al., NeurIPS 2021.
@@ -66,6 +67,7 @@ def commands(runs: Sequence[ReportRun], options: str) -> str:
         if _shipped(run) and _agent_steps(run):
             command += f" --agent-steps {_agent_steps(run)}"
         command += "" if record.route == "native" else f" --route {record.route}"
+        command += "" if record.engine == OPENDSS else f" --engine {shlex.quote(record.engine)}"
         lines.append(f"{command} --out {folder}")
     lines += [f"dss-marl evaluate {folder}" for folder in folders]
     lines.append(f"dss-marl report {' '.join(folders)} --out report.html{options}")
@@ -87,6 +89,7 @@ def facts(run: ReportRun) -> list[tuple[str, str]]:
         ("status", record.status),
         ("commit", record.git_commit or "unknown"),
         ("machine", f"{record.machine}, {record.num_cpus} worker processes, route {record.route}"),
+        ("engine", record.engine),
         ("training", f"{record.agent_steps:,} agent-steps in {record.seconds:,.0f} s"),
         ("scenario SHA-256", record.scenario_sha256),
         ("days SHA-256", record.profiles_sha256),

@@ -16,6 +16,7 @@ from dss_marl.experiments.reports.html.results import Results
 from dss_marl.experiments.reports.html.runs import ReportRun
 from dss_marl.experiments.reports.html.terms import ZoneTerms
 from dss_marl.experiments.reports.html.text import clock, count, listed, number
+from dss_marl.experiments.reports.html.training_engine import engine_note
 from dss_marl.experiments.reports.html.where import Quantity, slots_of, voltage_range, worst_buses
 from dss_marl.mdp.return_statistics import mean_interval
 
@@ -44,6 +45,7 @@ def comparison_section(results: Results, runs: Sequence[ReportRun]) -> Section:
         )
     if len(runs) > 1:
         note += f" References are played in the scenario of {runs[0].label}."
+    note += engine_note(runs)
     return {
         "lead": lead, "note": note, "heads": heads, "rows": rows, "better": better_days(results, runs),
         "left_out": results.left_out,

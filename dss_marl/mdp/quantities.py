@@ -10,25 +10,41 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, GridState, beyond_band
 from dss_marl.zones import Zone
 
 Quantity = Callable[[Zone, GridState, GridState], Any]
 
 
+def sum_of(function: Callable[[Any], Any]) -> Callable[[Quantity], Quantity]:
+    """Declare that a quantity is the sum of a function of ``v_alive`` [pu] over the scored nodes of the state after.
+
+    Sums of several functions over many states are then computed together, compiled; see ScaledTerms.
+    """
+
+    def declare(quantity: Quantity) -> Quantity:
+        quantity.sum_of = function  # type: ignore[attr-defined]
+        return quantity
+
+    return declare
+
+
 # --- voltages --------------------------------------------------------------------------------------------------------
 
 
+@sum_of(beyond_band)
 def excursion_pu(zone: Zone, before: GridState, after: GridState) -> Array:
     """Excursions outside V_LOW to V_HIGH, summed over the scored nodes [pu]."""
     return zone.total(after.solution.excursion)
 
 
+@sum_of(lambda v_pu: beyond_band(v_pu) > 0)
 def nodes_outside(zone: Zone, before: GridState, after: GridState) -> Array:
     """Scored nodes outside V_LOW to V_HIGH [nodes]."""
     return zone.reduced(np.add, (zone.scored(after.solution.excursion) > 0).astype(float))
 
 
+@sum_of(lambda v_pu: (v_pu - 1) ** 2)
 def squared_deviation_pu2(zone: Zone, before: GridState, after: GridState) -> Array:
     """Squared distances from 1 pu, summed over the scored nodes [pu^2]."""
     return zone.total((after.solution.v_alive - 1) ** 2)
@@ -80,7 +96,7 @@ def import_price(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def price_beyond_load(zone: Zone, before: GridState, after: GridState) -> Array:
     """The same minus the cost of loads at 1 pu and full PV power [currency]."""
-    beyond_kw = after.solution.source_kw + np.add.reduce(after.forecast[..., 0, :], axis=-1)
+    beyond_kw = after.solution.source_kw + np.add.reduce(after.available, axis=-1)
     return _for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h
 
 
@@ -99,7 +115,7 @@ def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Curtailed PV energy of the zone's inverters [kWh]."""
-    lost = after.forecast[..., 0, :].take(zone.pv_units, axis=-1) - after.setpoints.kw.take(zone.pv_units, axis=-1)
+    lost = after.available.take(zone.pv_units, axis=-1) - after.setpoints.kw.take(zone.pv_units, axis=-1)
     return np.add.reduce(lost * zone.pv_unit_weight, axis=-1) * after.dt_h
 
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dss_marl.grid.state import Array, IntArray
+from dss_marl.grid.compiled import kernels_for
+from dss_marl.grid.state import DEAD_V_PU, V_SCALE, Array, IntArray, Solution
 from dss_marl.zones.rows import ZoneRows, stack_rows
 
 
@@ -125,6 +127,27 @@ class Zone:
     def sizes(self) -> Any:
         """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
+
+    def voltage_spread(self, solution: Solution) -> NDArray[Any]:
+        """(..., 3) lowest, mean and highest ``v_scaled`` of the scored nodes; for all zones (..., Z, 3)."""
+        kernels = kernels_for(solution.v_pu)
+        if kernels is not None and self.starts is not None:
+            columns = np.empty((len(solution.v_pu), len(self.starts), 3), np.float32)
+            kernels.spread(solution.v_pu, DEAD_V_PU, self.scored_nodes, self.bounds, columns)
+            columns -= 1
+            columns *= V_SCALE
+            return columns
+        v = self.scored(solution.v_scaled)
+        low = self.reduced(np.minimum, v)
+        columns = np.empty((*low.shape, 3), v.dtype)
+        columns[..., 0], columns[..., 2] = low, self.reduced(np.maximum, v)
+        columns[..., 1] = self.reduced(np.add, v) / self.sizes
+        return columns
+
+    @cached_property
+    def bounds(self) -> IntArray:
+        """(Z + 1) for all zones, where the nodes of each begin in ``scored_nodes``, with the end."""
+        return np.append([] if self.starts is None else self.starts, len(self.scored_nodes)).astype(np.int64)
 
     def scored(self, x: Array) -> Array:
         """(..., n) the values (..., N) at the scored nodes."""

@@ -123,6 +123,8 @@ class DeviceFleet:
 
     def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action, with devices held that cannot act in this step."""
+        if not self._waiting:
+            return joint_action
         steps = set(interval.step.ravel().tolist()) if isinstance(interval.step, np.ndarray) else (interval.step,)
         waiting = [k for k, periods in self._waiting if any(step % period for step in steps for period in periods)]
         if not waiting:

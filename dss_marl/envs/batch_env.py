@@ -208,7 +208,7 @@ class BatchZoneEnv:
                 f"{self.task.scenario.name!r} cannot be solved; "
                 f"{self.engine.reasons.get(b, 'its power flow failed')}"
             )
-        noise, loss, attack = zip(*(one.streams for one in drawn), strict=True)
+        noise, loss, attack = np.array([one.streams for one in drawn]).T
         self.observation_model.reset(rows, noise, loss)
         self.attack.reset(rows, attack)
         self.day = self.day.copy()

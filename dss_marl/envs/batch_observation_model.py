@@ -42,14 +42,14 @@ class BatchObservationModel:
         one = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
         one.observer = observer_by_copy(one.observer)
         self.messages = [copy.copy(one) for _ in range(copies)]  # which share all but the state
-        self.reset(self._all, [0] * copies, [0] * copies)
+        self.reset(self._all, *np.zeros((2, copies), np.int64))
         self._kept = {"observations": task.observer, "messages": one.observer}
         for name, observer in self._kept.items():
             if not self.sensing and (name == "observations" or one.width):
                 table.derive(name, observer.begun)
         self.alone = ObservationModel(task, self.sensing[0] if self.sensing else None, one)
 
-    def reset(self, copies: IntArray, noise: Sequence[int], loss: Sequence[int]) -> None:
+    def reset(self, copies: IntArray, noise: IntArray, loss: IntArray) -> None:
         """Forget all measurements and messages of some copies (b), which draw from streams of these seeds (b)."""
         if self.sensing:
             for b, own in zip(copies.tolist(), noise, strict=True):
@@ -114,7 +114,7 @@ class BatchAttack:
         self.attacks = tuple(attacks)
         self._entry_agent, self._shape = entry_agent, (copies, agents)
 
-    def reset(self, copies: IntArray, streams: Sequence[int]) -> None:
+    def reset(self, copies: IntArray, streams: IntArray) -> None:
         """Draw the compromised agents of some copies (b) from streams of these seeds (b)."""
         if self.attacks:
             for b, own in zip(copies.tolist(), streams, strict=True):

@@ -67,7 +67,11 @@ class BatchSimulator(Simulator):
         Raises:
             ValueError: no such day or branch, or no switch parts a broken branch from the source.
         """
-        faults = [self.many.faults_of(one.day, None if one.faults is None else tuple(one.faults)) for one in draws]
+        known = self.many.faults_of
+        faults = [
+            () if one.faults == () else known(one.day, one.faults if one.faults is None else tuple(one.faults))
+            for one in draws
+        ]
         numbers = np.array([one.day for one in draws], np.int64)
         self.table.places(numbers)
         return numbers, faults

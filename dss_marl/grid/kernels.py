@@ -13,8 +13,9 @@ from numba.extending import register_jitable
 from dss_marl.grid import state
 from dss_marl.grid.state import Array, IntArray
 
-# Sums may be reordered, as needed for vector instructions; NaN and infinities keep their meaning.
-_FAST = {"reassoc", "contract", "nsz"}
+# Sums may be reordered, as needed for vector instructions; engines give no NaN.
+_FAST = {"reassoc", "contract", "nsz", "nnan"}
+_NODES = 64  # nodes gathered at once, so that they stay in the first cache
 register_jitable(state.beyond_band)  # so that functions to be compiled may call it
 
 
@@ -52,26 +53,47 @@ def write_columns(
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def spread(x: Any, blank: float, nodes: Any, starts: Any, out: Any) -> None:  # pragma: no cover  # compiled
+def _gather(x: Any, first: int, nodes: Any, blank: float, values: Any) -> None:  # pragma: no cover  # compiled
+    """Write the values at some nodes of some copies, from the first on, into (n, lanes)."""
+    for k in range(len(nodes)):
+        node = nodes[k]
+        for j in range(values.shape[1]):
+            values[k, j] = x[first + j, node]
+    stands_for_zero = np.float32(blank)
+    for k in range(len(nodes)):
+        for j in range(values.shape[1]):
+            values[k, j] = values[k, j] if values[k, j] != 0 else stands_for_zero
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def spread(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) -> None:  # pragma: no cover  # compiled
     """Write lowest, mean and highest of (B, N) x at the nodes of each zone into (B, Z, 3) out.
 
     Args:
         x: node values.
         blank: stands for those that are 0.
-        nodes: (n) positions, zone after zone.
+        nodes: (n) positions without sign, zone after zone.
         starts: (Z + 1) where each zone's begin, with the end.
+        lanes: how many copies to do at once, LANES.
         out: written in place.
     """
-    for b in range(x.shape[0]):
+    width = min(lanes, x.shape[0])
+    values = np.empty((_NODES, width), x.dtype)
+    low, high, total = np.empty(width, x.dtype), np.empty(width, x.dtype), np.empty(width)
+    for start in range(0, x.shape[0], width):
+        first = min(start, x.shape[0] - width)  # the last ones may be done twice
         for z in range(len(starts) - 1):
-            low, high, total = np.inf, -np.inf, 0.0
-            for k in range(starts[z], starts[z + 1]):
-                value: Any = x[b, nodes[k]]
-                value = value if value != 0 else np.float32(blank)
-                low, high = min(low, value), max(high, value)
-                total += value
-            out[b, z, 0], out[b, z, 2] = low, high
-            out[b, z, 1] = total / (starts[z + 1] - starts[z])
+            low[:], high[:], total[:] = np.inf, -np.inf, 0.0
+            for begin in range(starts[z], starts[z + 1], _NODES):
+                some = nodes[begin : min(begin + _NODES, starts[z + 1])]
+                _gather(x, first, some, blank, values)
+                for k in range(len(some)):
+                    for j in range(width):
+                        low[j], high[j] = min(low[j], values[k, j]), max(high[j], values[k, j])
+                        total[j] += values[k, j]
+            for j in range(width):
+                out[first + j, z, 0], out[first + j, z, 2] = low[j], high[j]
+                out[first + j, z, 1] = total[j] / (starts[z + 1] - starts[z])
 
 
 def sums_of(
@@ -87,9 +109,12 @@ def sums_of(
     """
     for first in range(0, len(functions), _TOGETHER):
         some = functions[first : first + _TOGETHER]
-        _summing(some)(x, blank, nodes, starts, out[:, first : first + len(some)])
+        _summing(some)(x, blank, nodes, starts, LANES, out[:, first : first + len(some)])
 
 
+# Copies whose sums run side by side in vector registers. An argument, because a loop of constant length is unrolled
+# instead of made of vector instructions.
+LANES = 32
 _TOGETHER = 3
 
 
@@ -104,20 +129,26 @@ def _summing(functions: tuple[Callable[[Any], Any], ...]) -> Callable[..., None]
     count = len(functions)
 
     @njit(nogil=True, fastmath=_FAST)
-    def summed(x: Any, blank: float, nodes: Any, starts: Any, out: Any) -> None:  # pragma: no cover  # compiled
-        for b in range(x.shape[0]):
+    def summed(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) -> None:  # pragma: no cover
+        width = min(lanes, x.shape[0])
+        values = np.empty((_NODES, width), x.dtype)
+        total = np.empty((3, width))
+        for start in range(0, x.shape[0], width):
+            first = min(start, x.shape[0] - width)
             for z in range(len(starts) - 1):
-                first = second = third = 0.0
-                for k in range(starts[z], starts[z + 1]):
-                    value = x[b, nodes[k]]
-                    value = value if value != 0 else np.float32(blank)
-                    first += one(value)
-                    second += two(value)
-                    third += three(value)
-                out[b, 0, z] = first
-                if count > 1:
-                    out[b, 1, z] = second
-                if count > 2:
-                    out[b, 2, z] = third
+                total[:] = 0.0
+                for begin in range(starts[z], starts[z + 1], _NODES):
+                    some = nodes[begin : min(begin + _NODES, starts[z + 1])]
+                    _gather(x, first, some, blank, values)
+                    for k in range(len(some)):
+                        for j in range(width):
+                            total[0, j] += one(values[k, j])
+                            if count > 1:
+                                total[1, j] += two(values[k, j])
+                            if count > 2:
+                                total[2, j] += three(values[k, j])
+                for f in range(count):
+                    for j in range(width):
+                        out[first + j, f, z] = total[f, j]
 
     return summed

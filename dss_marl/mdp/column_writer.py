@@ -63,7 +63,7 @@ class _Part:
         self._low, self._high = (own[self._columns] for own in limits)
         order = np.argsort(at, kind="stable")
         first = np.searchsorted(at[order], np.arange(len(self._columns) + 1))
-        self._sums = first, index[order], weight[order]
+        self._sums = first, index[order].astype(np.uint64), weight[order]
         self._product = SparseProduct(at, index, weight, (len(self._columns), size))
 
     def write(self, state: GridState, rows: np.ndarray) -> None:

@@ -398,12 +398,15 @@ class Observer:
         """
         writer, others = self._acted_on
         writer.write(state, rows.reshape(len(rows), -1))
-        self._write_others(rows, state, others)
-        for _, columns in others:
-            own = rows[..., columns]
-            np.maximum(own, self.low[columns].astype(np.float32), out=own)
-            np.minimum(own, self.high[columns].astype(np.float32), out=own)
+        for function, columns in others:
+            self._write_others(rows, state, [(function, columns)])
+            low, high = self._limits
+            np.clip(rows[..., columns], low[columns], high[columns], out=rows[..., columns])
         return rows
+
+    @cached_property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.low.astype(np.float32), self.high.astype(np.float32)
 
     def labels(self, zone: Zone, feeder: Feeder) -> list[str]:
         """(n) label and unit of each entry of a zone's observation; "-" for padding."""

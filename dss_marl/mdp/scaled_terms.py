@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dss_marl.grid.compiled import kernels_for
-from dss_marl.grid.state import DEAD_V_PU, Array, GridState
+from dss_marl.grid.state import Array, GridState
+from dss_marl.mdp.compiled_terms import CompiledTerms
 from dss_marl.mdp.declarations import take_identity
 from dss_marl.mdp.quantities import Quantity
 from dss_marl.zones import Zone, zone_batched
@@ -62,9 +63,8 @@ class ScaledTerms:
     def __init__(self, weighted: Sequence[tuple[float, Term]], stacked: Zone) -> None:
         self._zones = stacked
         known = [getattr(term, "scaled", ((), None)) for _, term in weighted]
-        every = list(dict.fromkeys(quantity for quantities, _ in known for quantity in quantities))
-        self._quantities = sorted(every, key=lambda quantity: not hasattr(quantity, "sum_of"))
-        self._sums = tuple(q.sum_of for q in self._quantities if hasattr(q, "sum_of"))
+        self._quantities = tuple(dict.fromkeys(quantity for quantities, _ in known for quantity in quantities))
+        self._compiled = CompiledTerms(self._quantities, stacked)
         self._which = np.zeros((len(weighted), len(self._quantities)))  # of ones, so that a product is exact
         self._over, self._times = np.ones((len(weighted), 1)), np.zeros((len(weighted), 1))
         self.others = [row for row, (quantities, _) in enumerate(known) if not quantities]
@@ -79,22 +79,15 @@ class ScaledTerms:
         """(..., K, Z) the weighted terms; a new array."""
         batch = after.solution.v_pu.shape[:-1]
         found = np.zeros((*batch, len(self._quantities), len(self._zones.index)))
-        rows, left = found, self._quantities
-        if batch:
-            done = self._sum_together(found, after)
-            rows, left = np.moveaxis(found, -2, 0)[done:], left[done:]
-        for row, quantity in zip(rows, left, strict=True):
+        kernels = kernels_for(after.solution.v_pu)
+        if kernels is not None:
+            self._compiled.write(kernels, found, before, after)
+            for k in self._compiled.others:
+                found[:, k] = self._quantities[k](self._zones, before, after)
+            return np.asarray(self._which / self._over * self._times @ found)
+        for row, quantity in zip(np.moveaxis(found, -2, 0) if batch else found, self._quantities, strict=True):
             row[...] = quantity(self._zones, before, after)
         values = np.asarray(self._which @ found)
         values /= self._over
         values *= self._times
         return values
-
-    def _sum_together(self, found: Array, after: GridState) -> int:
-        """Write those of (B, Q, Z) that are sums over voltages, which come first, if compiled; returns how many."""
-        kernels, functions = kernels_for(after.solution.v_pu), self._sums
-        if kernels is None or not functions:
-            return 0
-        zones = self._zones
-        kernels.sums_of(functions, after.solution.v_pu, DEAD_V_PU, zones.scored_nodes, zones.bounds, found)
-        return len(functions)

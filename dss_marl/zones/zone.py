@@ -133,7 +133,7 @@ class Zone:
         kernels = kernels_for(solution.v_pu)
         if kernels is not None and self.starts is not None:
             columns = np.empty((len(solution.v_pu), len(self.starts), 3), np.float32)
-            kernels.spread(solution.v_pu, DEAD_V_PU, self.scored_nodes, self.bounds, columns)
+            kernels.spread(solution.v_pu, DEAD_V_PU, *self.unsigned, kernels.LANES, columns)
             columns -= 1
             columns *= V_SCALE
             return columns
@@ -145,9 +145,10 @@ class Zone:
         return columns
 
     @cached_property
-    def bounds(self) -> IntArray:
-        """(Z + 1) for all zones, where the nodes of each begin in ``scored_nodes``, with the end."""
-        return np.append([] if self.starts is None else self.starts, len(self.scored_nodes)).astype(np.int64)
+    def unsigned(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """For all zones ``scored_nodes``, and (Z + 1) where those of each begin, with the end; as compiled sums ask."""
+        starts = np.append([] if self.starts is None else self.starts, len(self.scored_nodes))
+        return self.scored_nodes.astype(np.uint64), starts.astype(np.uint64)
 
     def scored(self, x: Array) -> Array:
         """(..., n) the values (..., N) at the scored nodes."""

@@ -28,10 +28,11 @@ class CompiledTerms:
         self._zones, self._count = stacked, len(stacked.index)
         self._functions = tuple(q.sum_of for q in quantities if hasattr(q, "sum_of"))
         self._of_voltages = [k for k, q in enumerate(quantities) if hasattr(q, "sum_of")]
-        declared = [(k, q.sum_over) for k, q in enumerate(quantities) if hasattr(q, "sum_over")]
-        self._sums = [(own, self._rows(own), k * self._count + np.arange(self._count)) for k, own in declared]
+        declared = [(k, q, q.sum_over) for k, q in enumerate(quantities) if hasattr(q, "sum_over")]
+        # Quantities can be pickled, as their names lead to them; the functions from which they are made cannot.
+        self._sums = [(q, self._rows(own), k * self._count + np.arange(self._count)) for k, q, own in declared]
         self._boundless = np.full(self._count, -np.inf), np.full(self._count, np.inf)
-        known = {*self._of_voltages, *(k for k, _ in declared)}
+        known = {*self._of_voltages, *(k for k, _, _ in declared)}
         self.others = [k for k in range(len(quantities)) if k not in known]
 
     def _rows(self, own: RowSum) -> tuple[Any, Any, Any]:
@@ -52,7 +53,8 @@ class CompiledTerms:
             kernels.sums_of(self._functions, after.solution.v_pu, DEAD_V_PU, *self._zones.unsigned, sums)
             found[:, self._of_voltages] = sums
         flat = found.reshape(len(found), -1)
-        for own, rows, columns in self._sums:
+        for quantity, rows, columns in self._sums:
+            own: RowSum = quantity.sum_over
             x = np.ascontiguousarray(own.entries(before, after))
             scale = after.dt_h if own.hourly else 1.0
             kernels.write_columns(x, rows, 0.0, 0.0, scale, columns, self._boundless, flat)

@@ -74,13 +74,21 @@ def excursion_pu(zone: Zone, before: GridState, after: GridState) -> Array:
     return zone.total(after.solution.excursion)
 
 
-@sum_of(lambda v_pu: beyond_band(v_pu) > 0)
+def _is_outside(v_pu: Any) -> Any:
+    return beyond_band(v_pu) > 0
+
+
+@sum_of(_is_outside)
 def nodes_outside(zone: Zone, before: GridState, after: GridState) -> Array:
     """Scored nodes outside V_LOW to V_HIGH [nodes]."""
     return zone.reduced(np.add, (zone.scored(after.solution.excursion) > 0).astype(float))
 
 
-@sum_of(lambda v_pu: (v_pu - 1) ** 2)
+def _squared(v_pu: Any) -> Any:
+    return (v_pu - 1) ** 2
+
+
+@sum_of(_squared)
 def squared_deviation_pu2(zone: Zone, before: GridState, after: GridState) -> Array:
     """Squared distances from 1 pu, summed over the scored nodes [pu^2]."""
     return zone.total((after.solution.v_alive - 1) ** 2)

@@ -79,7 +79,7 @@ class ScaledTerms:
         """(..., K, Z) the weighted terms; a new array."""
         batch = after.solution.v_pu.shape[:-1]
         found = np.zeros((*batch, len(self._quantities), len(self._zones.index)))
-        kernels = kernels_for(after.solution.v_pu)
+        kernels = kernels_for(after.solution.v_pu) if batch else None
         if kernels is not None:
             self._compiled.write(kernels, found, before, after)
             for k in self._compiled.others:

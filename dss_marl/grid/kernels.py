@@ -22,33 +22,30 @@ register_jitable(state.beyond_band)  # so that functions to be compiled may call
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def write_columns(
     x: Any,
-    rows: tuple[Any, Any, Any],
+    rows: tuple[Any, Any, Any, Any],
     blank: float,
-    offset: float,
-    scale: float,
     columns: Any,
     limits: tuple[Any, Any],
     out: Any,
 ) -> None:  # pragma: no cover  # compiled
-    """Write weighted sums of the entries of (B, n) x into some columns of (B, m) out, within limits.
+    """Write weighted sums of the entries of (B, n) x, from a start, into some columns of (B, m) out, within limits.
 
     Args:
         x: numbers or flags.
-        rows: first entry of each sum, with the end; positions in x; and weights.
+        rows: first entry of each sum, with the end; positions in x; weights; and the start of each sum.
         blank: stands for entries that are 0: voltages of nodes without.
-        offset, scale: (x - offset) * scale is summed.
         columns: (k) to write.
         limits: (k) lowest and (k) highest values.
         out: written in place.
     """
-    first, index, weight = rows
+    first, index, weight, base = rows
     low, high = limits
     for b in range(x.shape[0]):
         for k in range(len(columns)):
-            total = 0.0
+            total = base[k]
             for e in range(first[k], first[k + 1]):
                 value = x[b, index[e]]
-                total += weight[e] * (((value if value != 0 else blank) - offset) * scale)
+                total += weight[e] * (value if value != 0 else blank)
             out[b, columns[k]] = min(max(total, low[k]), high[k])
 
 
@@ -66,8 +63,17 @@ def _gather(x: Any, first: int, nodes: Any, blank: float, values: Any) -> None: 
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def spread(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) -> None:  # pragma: no cover  # compiled
-    """Write lowest, mean and highest of (B, N) x at the nodes of each zone into (B, Z, 3) out.
+def spread(
+    x: Any,
+    blank: float,
+    nodes: Any,
+    starts: Any,
+    lanes: int,
+    scaled: tuple[float, float],
+    limits: tuple[Any, Any],
+    out: Any,
+) -> None:  # pragma: no cover  # compiled
+    """Write lowest, mean and highest of (B, N) x at the nodes of each zone into (B, Z, 3) out, within limits.
 
     Args:
         x: node values.
@@ -75,8 +81,12 @@ def spread(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) 
         nodes: (n) positions without sign, zone after zone.
         starts: (Z + 1) where each zone's begin, with the end.
         lanes: how many copies to do at once, LANES.
-        out: written in place.
+        scaled: offset and scale: (x - offset) * scale is written.
+        limits: (3) lowest and (3) highest values.
+        out: written in place; may be a part of larger rows.
     """
+    offset, scale = scaled
+    least, most = limits
     width = min(lanes, x.shape[0])
     values = np.empty((_NODES, width), x.dtype)
     low, high, total = np.empty(width, x.dtype), np.empty(width, x.dtype), np.empty(width)
@@ -91,9 +101,11 @@ def spread(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) 
                     for j in range(width):
                         low[j], high[j] = min(low[j], values[k, j]), max(high[j], values[k, j])
                         total[j] += values[k, j]
+            size = starts[z + 1] - starts[z]
             for j in range(width):
-                out[first + j, z, 0], out[first + j, z, 2] = low[j], high[j]
-                out[first + j, z, 1] = total[j] / (starts[z + 1] - starts[z])
+                out[first + j, z, 0] = min(max((low[j] - offset) * scale, least[0]), most[0])
+                out[first + j, z, 1] = min(max((total[j] / size - offset) * scale, least[1]), most[1])
+                out[first + j, z, 2] = min(max((high[j] - offset) * scale, least[2]), most[2])
 
 
 def sums_of(

@@ -63,7 +63,11 @@ class _Part:
         self._low, self._high = (own[self._columns] for own in limits)
         order = np.argsort(at, kind="stable")
         first = np.searchsorted(at[order], np.arange(len(self._columns) + 1))
-        self._sums = first, index[order].astype(np.uint64), weight[order]
+        scaled = SCALED.get(name) or Scaled(ARRAYS[name])
+        self._of, self._blank = scaled.of, scaled.blank
+        weights, start = weight[order] * scaled.scale, np.zeros(len(self._columns))
+        np.subtract.at(start, at[order], weights * scaled.offset)
+        self._sums = first, index[order].astype(np.uint64), weights, start
         self._product = SparseProduct(at, index, weight, (len(self._columns), size))
 
     def write(self, state: GridState, rows: np.ndarray) -> None:
@@ -73,6 +77,5 @@ class _Part:
             np.maximum(values, self._low, out=values)
             rows[..., self._columns] = np.minimum(values, self._high, out=values)
             return
-        read, *scaled = SCALED.get(self._name) or Scaled(ARRAYS[self._name])
-        x = np.ascontiguousarray(read(state))
-        kernels.write_columns(x, self._sums, *scaled, self._columns, (self._low, self._high), rows)
+        x = np.ascontiguousarray(self._of(state))
+        kernels.write_columns(x, self._sums, self._blank, self._columns, (self._low, self._high), rows)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl._plugins import imported_function
+from dss_marl.grid.compiled import kernels_for
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.column_writer import ColumnWriter
@@ -398,10 +399,14 @@ class Observer:
         """
         writer, others = self._acted_on
         writer.write(state, rows.reshape(len(rows), -1))
+        kernels = kernels_for(state.solution.v_pu)
         for function, columns in others:
+            own, limits = rows[..., columns], (self._limits[0][columns], self._limits[1][columns])
+            if kernels is not None and function is zone_voltage:
+                self.stacked.write_voltage_spread(kernels, state.solution, limits, own)
+                continue
             self._write_others(rows, state, [(function, columns)])
-            low, high = self._limits
-            np.clip(rows[..., columns], low[columns], high[columns], out=rows[..., columns])
+            np.clip(own, *limits, out=own)
         return rows
 
     @cached_property

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dss_marl.grid.compiled import kernels_for
 from dss_marl.grid.state import DEAD_V_PU, V_SCALE, Array, IntArray, Solution
 from dss_marl.zones.rows import ZoneRows, stack_rows
+
+Limits = tuple[NDArray[Any], NDArray[Any]]
 
 
 def _index(kind: str) -> cached_property[IntArray]:
@@ -130,19 +131,16 @@ class Zone:
 
     def voltage_spread(self, solution: Solution) -> NDArray[Any]:
         """(..., 3) lowest, mean and highest ``v_scaled`` of the scored nodes; for all zones (..., Z, 3)."""
-        kernels = kernels_for(solution.v_pu)
-        if kernels is not None and self.starts is not None:
-            columns = np.empty((len(solution.v_pu), len(self.starts), 3), np.float32)
-            kernels.spread(solution.v_pu, DEAD_V_PU, *self.unsigned, kernels.LANES, columns)
-            columns -= 1
-            columns *= V_SCALE
-            return columns
         v = self.scored(solution.v_scaled)
         low = self.reduced(np.minimum, v)
         columns = np.empty((*low.shape, 3), v.dtype)
         columns[..., 0], columns[..., 2] = low, self.reduced(np.maximum, v)
         columns[..., 1] = self.reduced(np.add, v) / self.sizes
         return columns
+
+    def write_voltage_spread(self, kernels: Any, solution: Solution, limits: Limits, out: NDArray[Any]) -> None:
+        """For all zones, write the same into (B, Z, 3) out, within (3) lowest and (3) highest values, compiled."""
+        kernels.spread(solution.v_pu, DEAD_V_PU, *self.unsigned, kernels.LANES, (1.0, V_SCALE), limits, out)
 
     @cached_property
     def unsigned(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

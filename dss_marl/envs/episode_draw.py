@@ -45,7 +45,7 @@ class DrawnEpisode(NamedTuple):
 def draw(task: Task, days: IntArray, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Draw:
     """Draw the next episode of a stream; arguments as of ``draw_episode``, errors but for those of the day alone."""
     drawn = days[rng.integers(len(days))]  # drawn always, so that an option does not shift the stream
-    streams = rng.integers(2**63, size=3)
+    streams = _three_seeds(rng)
     if not options and not task.scenario.faults:
         return Draw(int(drawn), (), streams)
     options = dict(options or {})
@@ -54,6 +54,13 @@ def draw(task: Task, days: IntArray, rng: np.random.Generator, options: Mapping[
     if options:  # an error would fail PettingZoo's own test, which passes an option of its own
         warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=4)
     return Draw(day, faults, streams)
+
+
+def _three_seeds(rng: np.random.Generator) -> IntArray:
+    """(3) the same as ``rng.integers(2**63, size=3)``, at a tenth of its time: the upper bits of three draws."""
+    if isinstance(rng.bit_generator, np.random.PCG64):
+        return (rng.bit_generator.random_raw(3) >> np.uint64(1)).astype(np.int64)
+    return rng.integers(2**63, size=3)
 
 
 def draw_episode(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-
 _FEW = 8  # states that are answered for one by one
 
 

@@ -38,6 +38,7 @@ class DeviceFleet:
         self._action_shapes = [(group.size, len(group.action_labels)) for group in groups]
         self._state_parts = _slices([group.size * group.state_size for group in groups])
         self._state_shapes = [(group.size, group.state_size) for group in groups]
+        self._state_places = list(zip(self._state_parts, self._state_shapes, strict=True))
         self._rows = _slices([group.size for group in groups])
         self.size, self.state_size = self._rows[-1].stop, self._state_parts[-1].stop
         self.coupled: BoolArray = np.concatenate([np.full(group.size, group.coupled) for group in groups])
@@ -47,7 +48,7 @@ class DeviceFleet:
         # Most kinds have nothing to check, to owe, to store or to report; calling them costs more than these lists.
         self._responding = [k for k, group in enumerate(groups) if group.voltage_dependent]
         self._tripping = [k for k, group in enumerate(groups) if group.trips]
-        self._holding = [k for k, g in enumerate(groups) if type(g).hold is not DeviceGroup.hold]
+        self._holding = [(k, g) for k, g in enumerate(groups) if type(g).hold is not DeviceGroup.hold]
         self._checking = [k for k, g in enumerate(groups) if g.has_check and not g.trips]
         self._owing = [k for k, g in enumerate(groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
@@ -64,7 +65,7 @@ class DeviceFleet:
 
     def _state(self, k: int, device_state: Array) -> Array:
         """(..., D, K) state of one group; a view."""
-        part, shape = self._state_parts[k], self._state_shapes[k]
+        part, shape = self._state_places[k]
         if device_state.ndim == 1:  # the same in half the time
             return device_state[part].reshape(shape)
         return device_state[..., part].reshape(*device_state.shape[:-1], *shape)
@@ -105,8 +106,8 @@ class DeviceFleet:
 
     def hold(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """Write the set points of held devices; see DeviceGroup.hold."""
-        for k in self._holding:
-            self.groups[k].hold(self._state(k, device_state), setpoints, interval)
+        for k, group in self._holding:
+            group.hold(self._state(k, device_state), setpoints, interval)
 
     def hold_action(self, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action that keeps every device at its set point."""
@@ -123,6 +124,8 @@ class DeviceFleet:
 
     def hold_waiting(self, joint_action: Array, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """(..., F) the joint action, with devices held that cannot act in this step."""
+        if not self._waiting:
+            return joint_action
         steps = set(interval.step.ravel().tolist()) if isinstance(interval.step, np.ndarray) else (interval.step,)
         waiting = [k for k, periods in self._waiting if any(step % period for step in steps for period in periods)]
         if not waiting:

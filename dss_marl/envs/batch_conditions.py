@@ -3,56 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
-from dss_marl.envs.conditions import EpisodeConditions
+from dss_marl.envs.conditions import EpisodeConditions, faults_of
+from dss_marl.envs.day_table import DayTable
+from dss_marl.envs.faults import Fault
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
-from dss_marl.profiles import Day
+
+Faults = tuple[Fault, ...]
 
 
 class BatchConditions:
     """As EpisodeConditions, of B copies at once: steps are (B), everything else has a leading axis B.
 
-    The days of all copies lie in one array each, so that an interval costs one gathering; a copy that starts another
-    day overwrites its part of them.
-
     Args:
-        episodes: one for each copy.
+        task: whose days are played.
+        table: of these days.
+        copies: their number B.
+
+    Attributes:
+        table: of the days.
+        numbers: (B) of the day of each copy; replaced, never written.
+        place: (B) where the days are in the table, likewise.
+        faults: of each copy.
     """
 
-    def __init__(self, episodes: Sequence[EpisodeConditions]) -> None:
-        first = episodes[0]
-        self.scenario, self.first_row = first.scenario, first.first_row
-        self._copies = np.arange(len(episodes))
-        self._kw = np.stack([one.day.kw for one in episodes])  # (B, T, J)
-        self._kvar = np.stack([one.day.kvar for one in episodes])
-        self._price = np.stack([one.day.price for one in episodes])
-        self._columns = np.arange(first.scenario.horizon)
-        self.episodes: list[EpisodeConditions] = [self._viewed(b, one) for b, one in enumerate(episodes)]
-        self._any_fault = any(one.faults for one in episodes)
+    def __init__(self, task: Task, table: DayTable, copies: int) -> None:
+        self.task, self.table, self.scenario = task, table, task.scenario
+        self.numbers: IntArray = np.full(copies, -1)
+        self.place: IntArray = np.zeros(copies, np.int64)
+        self.faults: list[Faults] = [()] * copies
+        self._any_fault = False
+        self.faults_of = lru_cache(1024)(self._faults_of)
 
-    def begin(self, copy: int, episode: EpisodeConditions) -> None:
-        """Put a copy into another episode."""
-        self._kw[copy], self._kvar[copy], self._price[copy] = episode.day.kw, episode.day.kvar, episode.day.price
-        self.episodes[copy] = self._viewed(copy, episode)
-        self._any_fault = any(one.faults for one in self.episodes)
+    def _faults_of(self, number: int, branches: tuple[str, ...] | None) -> Faults:
+        """The faults of an episode on a day; see EpisodeConditions.of_day."""
+        return faults_of(self.task, number, branches)
 
-    def _viewed(self, copy: int, episode: EpisodeConditions) -> EpisodeConditions:
-        """The episode with its day in the arrays of all copies, so that it lies in memory once."""
-        if episode.forecast is not None:
-            return episode  # whose forecasts refer to the day as well
-        day = Day(self._kw[copy], self._kvar[copy], self._price[copy], episode.day.temperature_c)
-        return replace(episode, day=day)
+    def begin(self, copies: IntArray, numbers: IntArray, faults: Sequence[Faults]) -> None:
+        """Put some copies (b) into episodes on days (b) with faults (b)."""
+        all_numbers, place = self.numbers.copy(), self.place.copy()
+        place[copies] = self.table.places(numbers)
+        all_numbers[copies] = numbers
+        self.numbers = self.table.playing = all_numbers
+        self.place = place
+        if self._any_fault or any(faults):
+            for b, own in zip(copies.tolist(), faults, strict=True):
+                self.faults[b] = own
+            self._any_fault = any(self.faults)
 
     def alone(self, copy: int) -> EpisodeConditions:
         """The conditions of one copy, which stay as they are when it starts another day."""
-        one = self.episodes[copy]
-        if one.forecast is not None:
-            return one
-        day = Day(one.day.kw.copy(), one.day.kvar.copy(), one.day.price.copy(), one.day.temperature_c)
-        return replace(one, day=day)
+        today = EpisodeConditions.of_day(self.task, int(self.numbers[copy]), ())
+        return replace(today, faults=self.faults[copy])
 
     def interval(self, step: IntArray) -> Interval:
         """See EpisodeConditions.interval."""
@@ -62,36 +69,92 @@ class BatchConditions:
 
     def _faulted(self, step: IntArray) -> BoolArray | None:
         """(B, N); None without any fault in these intervals."""
-        rows = [one.interval(int(own)).faulted for one, own in zip(self.episodes, step, strict=True)]
-        nodes = next((len(row) for row in rows if row is not None), 0)
-        return np.array([np.zeros(nodes, bool) if row is None else row for row in rows]) if nodes else None
+        result = np.zeros((len(step), len(self.task.feeder.nodes)), bool)
+        for b, (own, now) in enumerate(zip(self.faults, step.tolist(), strict=True)):
+            for fault in own:
+                if fault.first <= now < fault.last:
+                    result[b] |= fault.nodes
+        return result if result.any() else None
 
     def injections_kw(self, step: IntArray) -> Array:
         """(B, J); see EpisodeConditions.injections_kw."""
-        return self._kw[self._copies, self.first_row + step]
+        return Ahead(self.table, self.numbers, self.place, step).available()
 
     def setpoints(self, step: IntArray, present: Setpoints) -> Setpoints:
         """See EpisodeConditions.setpoints."""
-        place = self._copies, self.first_row + step
-        return Setpoints(self._kw[place], self._kvar[place], present.tap.copy(), present.closed.copy())
+        table = self.table
+        row = self.place * table.kw.shape[1] + table.checked(step)
+        kw, kvar = (values.reshape(-1, values.shape[-1]).take(row, axis=0) for values in (table.kw, table.kvar))
+        return Setpoints(kw, kvar, present.tap.copy(), present.closed.copy())
 
     def protected(self, step: IntArray, present: Setpoints) -> Setpoints:
         """See EpisodeConditions.protected."""
         if not self._any_fault:
             return present
         after = present.closed.copy()
-        for b, (one, own) in enumerate(zip(self.episodes, step.tolist(), strict=True)):
-            for fault in one.faults:
-                if fault.first == own:
+        for b, (own, now) in enumerate(zip(self.faults, step.tolist(), strict=True)):
+            for fault in own:
+                if fault.first == now:
                     after[b] &= ~fault.opened
         return replace(present, closed=after)
 
-    def forecast_kw(self, step: IntArray) -> Array:
-        """(B, H, J); see EpisodeConditions.forecast_kw."""
-        if self.episodes[0].forecast is None:
-            return self.injections_kw(step)[:, None]
-        return np.array([one.forecast_kw(own) for one, own in zip(self.episodes, step.tolist(), strict=True)])
+    def outlook(self, step: IntArray) -> Ahead:
+        """What is known of these intervals and those after."""
+        return Ahead(self.table, self.numbers, self.place, step)
 
-    def price(self, step: IntArray) -> Array:
-        """(B, H); see EpisodeConditions.price."""
-        return self._price[self._copies[:, None], (self.first_row + step)[:, None] + self._columns]
+
+@dataclass(frozen=True)
+class Ahead:
+    """The forecasts and prices of copies in their intervals, looked up in the table of days; see grid.Outlook.
+
+    Attributes:
+        table: of the days.
+        numbers, place: (B) numbers of the days, and where they were in the table; () of a single copy.
+        step: (B) of the episode, likewise.
+    """
+
+    table: DayTable
+    numbers: IntArray
+    place: IntArray
+    step: IntArray
+
+    def taken(self, rows: int | IntArray | BoolArray) -> Ahead:
+        """See Outlook."""
+        return Ahead(self.table, *(np.asarray(values[rows]) for values in (self.numbers, self.place, self.step)))
+
+    def merged(self, other: Ahead, rows: BoolArray) -> Ahead:
+        """See Outlook."""
+        pairs = ((self.numbers, other.numbers), (self.place, other.place), (self.step, other.step))
+        return Ahead(self.table, *(np.where(rows, two, one) for one, two in pairs))
+
+    def forecast(self) -> Array:
+        """See GridState.forecast."""
+        table, place, step = self.table, self._present(), self.table.checked(self.step)
+        if not table.factors.shape[2]:
+            return table.kw[place, step][..., None, :]
+        hours = np.arange(table.factors.shape[2])
+        kw = table.kw[place[..., None], step[..., None] + hours]
+        return np.asarray(kw * table.factors[place, step].take(table.group, axis=-1))
+
+    def available(self) -> Array:
+        """See GridState.available."""
+        return self._rows(self.table.kw)
+
+    def kept(self, name: str) -> np.ndarray:
+        """See Outlook."""
+        return self._rows(self.table.derived[name])
+
+    def price(self) -> Array:
+        """See GridState.price."""
+        hours = np.arange(self.table.price.shape[1] - self.table.rows + 1)
+        return self.table.price[self._present()[..., None], self.table.checked(self.step)[..., None] + hours]
+
+    def _rows(self, values: np.ndarray) -> np.ndarray:
+        """(B, ...) the rows of an array of the table (S, R, ...)."""
+        row = self._present() * values.shape[1] + self.table.checked(self.step)
+        return values.reshape(-1, *values.shape[2:]).take(row, axis=0)
+
+    def _present(self) -> IntArray:
+        """(B) where the days are now: one that has been forgotten since is generated again."""
+        same = self.table.numbers[self.place] == self.numbers
+        return self.place if same.all() else self.table.places(self.numbers)

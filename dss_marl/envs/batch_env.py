@@ -13,10 +13,11 @@ from dss_marl.engines import open_batch_engine
 from dss_marl.engines.base import BatchEngine, PowerFlowError
 from dss_marl.envs.action_masks import ActionMasks, Levels
 from dss_marl.envs.batch_actions import ActionRows
+from dss_marl.envs.batch_conditions import Faults
 from dss_marl.envs.batch_observation_model import BatchAttack, BatchObservationModel
 from dss_marl.envs.batch_simulator import BatchSimulator
 from dss_marl.envs.by_copy import for_batches
-from dss_marl.envs.episode_draw import DrawnEpisode, draw_episode
+from dss_marl.envs.episode_draw import Draw, draw
 from dss_marl.envs.mask_rows import MaskRows
 from dss_marl.envs.moving_rows import moving_rows
 from dss_marl.envs.reward_assignment import RewardAssignment
@@ -24,7 +25,7 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.copies import put_rows, rows_of, with_rows
-from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.random_streams import copied
 
 Options = Mapping[str, Any] | None
@@ -103,6 +104,7 @@ class BatchZoneEnv:
         task = for_batches(build_task(scenario) if isinstance(scenario, Scenario) else scenario)
         self.task, self.split, self.copies = task, split, copies
         self.days = task.profiles.days(split)
+        self._days = np.asarray(self.days)
         named = engine is None or isinstance(engine, str)
         opened: Any = engine
         if named:
@@ -115,7 +117,7 @@ class BatchZoneEnv:
         self.action_masks = ActionMasks(self.simulator)
         self.mask_rows = MaskRows(task.encoding)
         self.action_rows = ActionRows(task.encoding, copies)
-        self.observation_model = BatchObservationModel(task, copies)
+        self.observation_model = BatchObservationModel(task, copies, self.simulator.table)
         self.reward_assignment = RewardAssignment(task, self.simulator)
         self.step_info = StepInfo(task, self.simulator.fleet.coupled)
         attacks = [] if task.scenario.attack is None else [task.attack() for _ in range(copies)]
@@ -175,14 +177,14 @@ class BatchZoneEnv:
         seeds = copy_seeds(seed, self.copies) if isinstance(seed, int | np.integer) else self._one_each("seed", seed)
         chosen = self._one_each("option", options)
         rngs = [copied(own) if s is None else np.random.default_rng(s) for own, s in zip(self.rngs, seeds, strict=True)]
-        drawn = {
-            b: draw_episode(self.task, self.days, rng, own)
-            for b, (rng, own) in enumerate(zip(rngs, chosen, strict=True))
-        }
+        drawn = [draw(self.task, self._days, rng, own) for rng, own in zip(rngs, chosen, strict=True)]
+        for day in {one.day for one, own in zip(drawn, chosen, strict=True) if own}:
+            self.task.profiles.day(day, 0)  # raises what is wrong with one that was not drawn
+        days = self.simulator.checked(drawn)
         self.rngs = rngs
         try:
             self.now = None
-            self._begin(drawn)
+            self._begin(np.arange(self.copies), drawn, *days)
         except BaseException as error:
             self._interrupt(error)
             raise
@@ -198,32 +200,34 @@ class BatchZoneEnv:
             raise ValueError(f"reset needs one {what} for each of {self.copies} copies; got {len(rows)}")
         return rows
 
-    def _begin(self, drawn: Mapping[int, DrawnEpisode]) -> None:
-        """Start the episodes that have been drawn, by copy; the others go on."""
-        which = np.zeros(self.copies, bool)
-        which[list(drawn)] = True
-        fresh = self.simulator.enter_all({b: (one.day, one.conditions) for b, one in drawn.items()}, self.task.start)
-        stuck = np.flatnonzero(which & ~self.simulator.running)
+    def _begin(self, rows: IntArray, drawn: Sequence[Draw], days: IntArray, faults: Sequence[Faults]) -> None:
+        """Start the episodes (b) that have been drawn, on days (b) with faults (b), in copies (b); others go on."""
+        fresh = self.simulator.enter_all(rows, days, faults)
+        stuck = rows[~self.simulator.running[rows]]
         if stuck.size:
             b = int(stuck[0])
             raise PowerFlowError(
-                f"copy {b}: the first interval of day {drawn[b].day} of scenario {self.task.scenario.name!r} cannot be "
-                f"solved; {self.engine.reasons.get(b, 'its power flow failed')}"
+                f"copy {b}: the first interval of day {drawn[rows.tolist().index(b)].day} of scenario "
+                f"{self.task.scenario.name!r} cannot be solved; "
+                f"{self.engine.reasons.get(b, 'its power flow failed')}"
             )
-        noise, loss, attack = ([np.random.default_rng(one.streams[k]) for one in drawn.values()] for k in range(3))
-        rows = np.flatnonzero(which)
+        noise, loss, attack = np.array([one.streams for one in drawn]).T
         self.observation_model.reset(rows, noise, loss)
         self.attack.reset(rows, attack)
-        self.day = put_rows(self.day, np.array([drawn[b].day if b in drawn else -1 for b in range(self.copies)]), which)
-        if self.now is None or which.all():
+        self.day = self.day.copy()
+        self.day[rows] = days
+        if self.now is None or len(rows) == self.copies:
             self.now, self.observations = fresh, self.observation_model.observe(fresh)
         else:
+            which = np.zeros(self.copies, bool)
+            which[rows] = True
             self.now = with_rows(self.now, fresh, which)
             self.observations = self.observations.copy()
             self.observations[rows] = self.observation_model.observe(rows_of(fresh, rows), rows)
         self._set_levels()
         values = self.step_info.values_at_reset(self.day, self.attack.compromised(self.now.step))
-        self.reset_values = put_rows(self.reset_values, values, which)
+        self.reset_values = self.reset_values.copy()
+        self.reset_values[rows] = values[rows]
 
     def _set_levels(self) -> None:
         assert self.now is not None
@@ -287,16 +291,16 @@ class BatchZoneEnv:
         self.observations, self.team_reward = observations, team
         ended = failed | truncated
         if ended.any():
-            self._begin(self._drawn_next(ended))
+            self._begin_next(np.flatnonzero(ended))
         else:
             self._set_levels()
         final, keys = observations if ended.any() else None, self.step_info.keys
         return BatchStep(self.observations.copy(), rewards, failed, truncated, values, final, keys)
 
-    def _drawn_next(self, ended: BoolArray) -> dict[int, DrawnEpisode]:
-        """The next episodes of the copies that ended, from their own streams."""
-        rows = np.flatnonzero(ended).tolist()
-        return {b: draw_episode(self.task, self.days, self.rngs[b], None) for b in rows}
+    def _begin_next(self, rows: IntArray) -> None:
+        """Start the next episodes of the copies (b) that ended, from their own streams."""
+        drawn = [draw(self.task, self._days, self.rngs[b], None) for b in rows.tolist()]
+        self._begin(rows, drawn, *self.simulator.checked(drawn))
 
     # --- life --------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from dss_marl.envs.by_copy import observer_by_copy
+from dss_marl.envs.day_table import DayTable
 from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.task import Task
 from dss_marl.grid.copies import rows_of
+from dss_marl.grid.deferred_state import DeferredState
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.adversary import Attack
 from dss_marl.mdp.communication import Messages
@@ -25,13 +27,14 @@ class BatchObservationModel:
     Args:
         task: defines features and agents.
         copies: their number B.
+        table: of the days that they play, which keeps what agents observe of these.
 
     Attributes:
         sensing: of each copy; empty if it is perfect.
         messages: of each copy.
     """
 
-    def __init__(self, task: Task, copies: int) -> None:
+    def __init__(self, task: Task, copies: int, table: DayTable) -> None:
         spec = task.scenario.sensing
         self._task = task
         self._all = np.arange(copies)
@@ -39,33 +42,41 @@ class BatchObservationModel:
         one = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
         one.observer = observer_by_copy(one.observer)
         self.messages = [copy.copy(one) for _ in range(copies)]  # which share all but the state
-        self.reset(self._all, [np.random.default_rng(0)] * copies, [np.random.default_rng(0)] * copies)
+        self.reset(self._all, *np.zeros((2, copies), np.int64))
+        self._kept = {"observations": task.observer, "messages": one.observer}
+        for name, observer in self._kept.items():
+            if not self.sensing and (name == "observations" or one.width):
+                table.derive(name, observer.begun)
         self.alone = ObservationModel(task, self.sensing[0] if self.sensing else None, one)
 
-    def reset(
-        self,
-        copies: Sequence[int] | IntArray,
-        noise: Sequence[np.random.Generator],
-        loss: Sequence[np.random.Generator],
-    ) -> None:
-        """Forget all measurements and messages of some copies, which draw from these streams from now on."""
-        for b, own_noise, own_loss in zip(copies, noise, loss, strict=True):
-            if self.sensing:
-                self.sensing[b].reset(own_noise)
-            self.messages[b].reset(own_loss)
+    def reset(self, copies: IntArray, noise: IntArray, loss: IntArray) -> None:
+        """Forget all measurements and messages of some copies (b), which draw from streams of these seeds (b)."""
+        if self.sensing:
+            for b, own in zip(copies.tolist(), noise, strict=True):
+                self.sensing[b].reset(np.random.default_rng(own))
+        if not self.messages[0].reliable:
+            for b, own in zip(copies.tolist(), loss, strict=True):
+                self.messages[b].reset(np.random.default_rng(own))
 
     def observe(self, now: GridState, which: IntArray | None = None) -> np.ndarray:
         """(b, A, n) float32 as ObservationModel.observe, of the copies ``which`` (b), whose states are in ``now``."""
         copies = self._all if which is None else which
         measured = self._measured(now, copies) if self.sensing else now
-        rows = self._task.observer.observe(measured)
+        rows = self._features("observations", measured)
         if not self.messages[0].width:
             return rows
         received = self._received(measured, copies)[:, self._task.agents.zone]
         return np.concatenate([rows, received.astype(np.float32)], axis=-1)
 
+    def _features(self, name: str, measured: GridState) -> np.ndarray:
+        """(b, Z, n) float32 of an observer, as of its ``observe``."""
+        observer = self._kept[name]
+        if self.sensing or not isinstance(measured, DeferredState):  # what is measured of the day is not the day's
+            return observer.observe(measured)
+        return observer.completed(measured.outlook.kept(name), measured)
+
     def _measured(self, now: GridState, copies: IntArray) -> GridState:
-        solution, power = now.solution, now.forecast[:, 0]
+        solution, power = now.solution, now.available
         seen = [
             self.sensing[b].read(solution.v_pu[k], power[k], solution.served_kw[k], solution.energised[k])
             for k, b in enumerate(copies.tolist())
@@ -75,7 +86,7 @@ class BatchObservationModel:
 
     def _received(self, measured: GridState, copies: IntArray) -> Array:
         first = self.messages[0]
-        sent = first.observer.observe(measured)
+        sent = self._features("messages", measured)
         if first.reliable:
             return first.at_once(sent)
         return np.stack([self.messages[b].exchanged(sent[k]) for k, b in enumerate(copies.tolist())])
@@ -103,11 +114,11 @@ class BatchAttack:
         self.attacks = tuple(attacks)
         self._entry_agent, self._shape = entry_agent, (copies, agents)
 
-    def reset(self, copies: Sequence[int] | IntArray, streams: Sequence[np.random.Generator]) -> None:
-        """Draw the compromised agents of some copies."""
-        for b, own in zip(copies, streams, strict=True):
-            if self.attacks:
-                self.attacks[b].reset(own)
+    def reset(self, copies: IntArray, streams: IntArray) -> None:
+        """Draw the compromised agents of some copies (b) from streams of these seeds (b)."""
+        if self.attacks:
+            for b, own in zip(copies.tolist(), streams, strict=True):
+                self.attacks[b].reset(np.random.default_rng(own))
 
     def compromised(self, step: IntArray) -> BoolArray:
         """(B, A) which agents are compromised in these steps (B)."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dss_marl.engines.base import BatchEngine
-from dss_marl.envs.batch_conditions import BatchConditions
-from dss_marl.envs.conditions import EpisodeConditions
+from dss_marl.envs.batch_conditions import BatchConditions, Faults
+from dss_marl.envs.day_table import DayTable
+from dss_marl.envs.episode_draw import Draw
 from dss_marl.envs.simulator import MOST_SOLVES, SETTLED, Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.copies import put_rows, with_rows
+from dss_marl.grid.deferred_state import DeferredState
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Interval, Setpoints, Solution
 
 
@@ -28,52 +30,70 @@ class BatchSimulator(Simulator):
 
     Attributes:
         running: (B) False for copies that are not solved: those whose power flow has failed since ``resume``.
+        many: the conditions of all copies.
+        table: of the days that they play.
+        precision: of the set points and the solutions, as the engine's attribute of this name says.
     """
+
+    state_kind = DeferredState
 
     def __init__(self, task: Task, engine: BatchEngine) -> None:
         super().__init__(task, engine)  # type: ignore[arg-type]  # used in _flow alone
         self.copies = engine.copies
         self.batch_engine = engine
+        self.precision = np.dtype(getattr(engine, "precision", np.float64))
         self.running = np.ones(engine.copies, bool)
         self._steps = np.zeros(engine.copies, np.int64)
+        self.table = DayTable(task, self._start_of_day, self.fleet.state_size, self.precision)
+        self.many = BatchConditions(task, self.table, engine.copies)
+        self.conditions = self.many  # type: ignore[assignment]  # which does all that is asked of one copy's
+        points = task.start
+        kw, kvar = (power.astype(self.precision) for power in (points.kw, points.kvar))
+        self._start = self._repeated(Setpoints(kw, kvar, points.tap, points.closed))
 
-    @property
-    def many(self) -> BatchConditions:
-        """The conditions of all copies."""
-        conditions: Any = self.conditions
-        return conditions
+    def _start_of_day(self, number: int) -> Array:
+        """(K) device state at the start of a day."""
+        profiles = self.task.profiles
+        rng, weekend = profiles.rng(number, "devices"), profiles.weekend(number)
+        return self.fleet.start(rng, weekend, self.task.scenario.start_hour)
 
     def resume(self, which: BoolArray | None = None) -> None:
         """Solve all copies again, or those (B) alone."""
         self.running = np.ones(self.copies, bool) if which is None else which.copy()
 
-    def enter_all(self, days: Mapping[int, tuple[int, EpisodeConditions]], start: Setpoints) -> GridState:
+    def checked(self, draws: Sequence[Draw]) -> tuple[IntArray, list[Faults]]:
+        """Numbers of the days that were drawn, and their faults; the days are then known.
+
+        Raises:
+            ValueError: no such day or branch, or no switch parts a broken branch from the source.
+        """
+        known = self.many.faults_of
+        faults = [
+            () if one.faults == () else known(one.day, one.faults if one.faults is None else tuple(one.faults))
+            for one in draws
+        ]
+        numbers = np.array([one.day for one in draws], np.int64)
+        self.table.places(numbers)
+        return numbers, faults
+
+    def enter_all(self, rows: IntArray, numbers: IntArray, faults: Sequence[Faults]) -> GridState:
         """Start a day in some copies; see Simulator.enter.
 
         Args:
-            days: number and conditions of the day of each copy that starts one; all, the first time.
-            start: initial taps and switches of one copy.
+            rows: (b) the copies.
+            numbers, faults: (b) of the days that they start, see ``checked``.
 
         Returns:
             (B, ...) the state of the first interval; of the other copies without meaning.
         """
-        task, which = self.task, np.zeros(self.copies, bool)
-        which[list(days)] = True
-        if self._conditions is None:
-            found: Any = BatchConditions([days[b][1] for b in range(self.copies)])
-            self._conditions = found
-        else:
-            for b, (_, today) in days.items():
-                self.many.begin(b, today)
-        device_state = np.zeros((self.copies, self.fleet.state_size))
-        for b, (number, _) in days.items():
-            rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
-            device_state[b] = self.fleet.start(rng, weekend, task.scenario.start_hour)
-        points = self._repeated(start)
-        device_state = self._with_cold_load(self._steps, device_state, points)
+        which = np.zeros(self.copies, bool)
+        which[rows] = True
+        self.many.begin(rows, numbers, faults)
+        points = self._start
+        device_state = self._with_cold_load(self._steps, self.table.start[self.many.place], points)
         self.batch_engine.restart(which)
         self.resume(which)
-        action = np.repeat(task.default_action[None], self.copies, 0)
+        action = np.repeat(self.task.default_action[None], self.copies, 0)
         return self.observe(self._steps, points, device_state, action, None)
 
     def _repeated(self, one: Setpoints) -> Setpoints:
@@ -97,7 +117,11 @@ class BatchSimulator(Simulator):
 
     def _interval(self, step: Any) -> Interval:
         """See Simulator; copies that are out of step seldom ask for the same intervals again."""
-        return self.conditions.interval(step)
+        return self.many.interval(step)
+
+    def _looked_up(self, step: Any) -> dict[str, Any]:
+        """See Simulator; of many copies it is looked up when it is asked for."""
+        return {"outlook": self.many.outlook(step)}
 
     # --- copies that need more power flows than others ---------------------------------------------------------------
 

@@ -51,7 +51,7 @@ class EpisodeConditions:
         beyond = max(0, first_row + scenario.steps + 1 - profiles.steps)
         forecast = profiles.forecast(number, scenario.horizon, beyond) if scenario.horizon > 1 else None
         day = profiles.day(number, max(1, beyond)) if forecast is None else forecast.day
-        return cls(scenario, first_row, day, forecast, _faults(task, number, faults))
+        return cls(scenario, first_row, day, forecast, faults_of(task, number, faults))
 
     def interval(self, step: int) -> Interval:
         """Time of an interval, and the nodes faulted in it."""
@@ -87,7 +87,8 @@ class EpisodeConditions:
         return self.day.price[row : row + self.scenario.horizon]
 
 
-def _faults(task: Task, number: int, branches: Sequence[str] | None) -> tuple[Fault, ...]:
+def faults_of(task: Task, number: int, branches: Sequence[str] | None) -> tuple[Fault, ...]:
+    """The faults of an episode on a day; see EpisodeConditions.of_day."""
     if branches is None:
         outages = task.profiles.outages(number)
         return outage_faults(outages, task.scenario, task.feeder, task.topology) if outages else ()

@@ -14,6 +14,20 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.state import IntArray
 
 
+class Draw(NamedTuple):
+    """What a reset draws.
+
+    Attributes:
+        day: number of the day.
+        faults: branches faulted throughout the episode; None: the day's own outages.
+        streams: (3) seeds of measurement noise, message loss and attacks.
+    """
+
+    day: int
+    faults: Sequence[str] | None
+    streams: IntArray
+
+
 class DrawnEpisode(NamedTuple):
     """An episode before its first interval.
 
@@ -28,10 +42,31 @@ class DrawnEpisode(NamedTuple):
     streams: IntArray
 
 
+def draw(task: Task, days: IntArray, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Draw:
+    """Draw the next episode of a stream; arguments as of ``draw_episode``, errors but for those of the day alone."""
+    drawn = days[rng.integers(len(days))]  # drawn always, so that an option does not shift the stream
+    streams = _three_seeds(rng)
+    if not options and not task.scenario.faults:
+        return Draw(int(drawn), (), streams)
+    options = dict(options or {})
+    day = options.pop("day", int(drawn))
+    faults = checked_faults(options.pop("faults", draw_faults(task.scenario.faults, day, rng)))
+    if options:  # an error would fail PettingZoo's own test, which passes an option of its own
+        warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=4)
+    return Draw(day, faults, streams)
+
+
+def _three_seeds(rng: np.random.Generator) -> IntArray:
+    """(3) the same as ``rng.integers(2**63, size=3)``, at a tenth of its time: the upper bits of three draws."""
+    if isinstance(rng.bit_generator, np.random.PCG64):
+        return (rng.bit_generator.random_raw(3) >> np.uint64(1)).astype(np.int64)
+    return rng.integers(2**63, size=3)
+
+
 def draw_episode(
     task: Task, days: Sequence[int], rng: np.random.Generator, options: Mapping[str, Any] | None
 ) -> DrawnEpisode:
-    """Draw the next episode of a stream.
+    """Draw the next episode of a stream, with its conditions.
 
     Args:
         task: of the episode.
@@ -42,12 +77,5 @@ def draw_episode(
     Raises:
         ValueError: no such day or branch, or no switch parts a broken branch from the source.
     """
-    options = dict(options or {})
-    drawn = int(rng.choice(days))  # drawn always, so that an option does not shift the stream
-    streams = rng.integers(2**63, size=3)
-    day = options.pop("day", drawn)
-    faults = checked_faults(options.pop("faults", draw_faults(task.scenario.faults, day, rng)))
-    if options:  # an error would fail PettingZoo's own test, which passes an option of its own
-        warnings.warn(f"reset ignores the unknown option {next(iter(options))!r}; known: day, faults", stacklevel=3)
-    conditions = EpisodeConditions.of_day(task, day, faults)
-    return DrawnEpisode(int(day), conditions, streams)
+    day, faults, streams = draw(task, np.asarray(days), rng, options)
+    return DrawnEpisode(int(day), EpisodeConditions.of_day(task, day, faults), streams)

@@ -33,7 +33,10 @@ class Simulator:
         fleet: all device groups.
         cold_load: model of cold-load pickup; None if the scenario has none.
         cold_load_rows: rows of its state in the device state, after those of the devices.
+        state_kind: class of the states that it makes.
     """
+
+    state_kind: type[GridState] = GridState
 
     def __init__(self, task: Task, engine: Engine) -> None:
         scenario = task.scenario
@@ -272,9 +275,9 @@ class Simulator:
         self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, **rest: Array
     ) -> GridState:
         """The grid state of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
-        fleet, today = self.fleet, self.conditions
+        fleet = self.fleet
         return assembled(
-            GridState,
+            self.state_kind,
             step=interval.step,
             hour=interval.hour,
             dt_h=interval.dt_h,
@@ -282,10 +285,14 @@ class Simulator:
             setpoints=setpoints,
             solution=solution,
             device_state=device_state,
-            forecast=today.forecast_kw(interval.step),
-            price=today.price(interval.step),
             telemetry=fleet.telemetry(device_state, setpoints, interval),
             stored_kwh=fleet.stored_kwh(device_state),
             import_limit_kw=self._import_limit_kw,
+            **self._looked_up(interval.step),
             **rest,
         )
+
+    def _looked_up(self, step: Any) -> dict[str, Any]:
+        """The fields of a state that follow from the day and the step alone."""
+        today = self.conditions
+        return {"forecast": today.forecast_kw(step), "price": today.price(step)}

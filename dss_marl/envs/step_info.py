@@ -41,7 +41,10 @@ class StepInfo:
     """
 
     def __init__(self, task: Task, coupled: BoolArray) -> None:
-        self._agents, self._coupled = task.agents, coupled
+        self._agents, self._coupled, self._alone = task.agents, coupled, ~coupled
+        self._any_coupled = bool(coupled.any())
+        zones = task.agents.zone
+        self._in_order = len(zones) == len(task.zones) and bool((zones == np.arange(len(zones))).all())
         terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
         self.keys = (*terms, *_COUNTS, "day")
         self._terms = slice(0, len(terms))
@@ -86,11 +89,12 @@ class StepInfo:
     def values_of_step(self, day: Any, request: Request, terms: Array, limited: IntArray) -> Array:
         """(..., keys, A) of intervals as operated; arguments as of ``of_step``, with leading axes."""
         values, cut = self._blank(terms.shape[:-2]), {}
-        values[..., self._terms, :] = terms.take(self._agents.zone, axis=-1)
+        values[..., self._terms, :] = terms if self._in_order else terms.take(self._agents.zone, axis=-1)
         if np.count_nonzero(limited):
             home, count = self._agents.action_layout.device_agent, len(self._agents.names)
-            cut["limited"] = counted(home, limited * ~self._coupled, count)
-            cut["refused"] = counted(home, limited * self._coupled, count)
+            cut["limited"] = counted(home, limited * self._alone if self._any_coupled else limited, count)
+            if self._any_coupled:
+                cut["refused"] = counted(home, limited * self._coupled, count)
         return self._with_counts(
             values,
             day=day,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+_FEW = 8  # states that are answered for one by one
+
 
 def by_state(of_one: Callable[..., np.ndarray], *arrays: np.ndarray | None) -> np.ndarray:
     """Apply ``of_one`` to each state of a batch.
@@ -24,10 +26,28 @@ def by_state(of_one: Callable[..., np.ndarray], *arrays: np.ndarray | None) -> n
         return of_one(*arrays)
     batch = np.broadcast_shapes(*(x.shape[:-1] for x in given))
     rows = [None if x is None else np.broadcast_to(x, (*batch, x.shape[-1])) for x in arrays]
-    answers = [np.asarray(of_one(*(None if x is None else x[state] for x in rows))) for state in np.ndindex(batch)]
-    if not answers:
+    states = list(np.ndindex(batch))
+    if not states:
         raise ValueError(f"a batch of shape {batch} has no state to answer for")
-    return np.array(answers).reshape(*batch, *answers[0].shape)
+    kept, which = _distinct([x for x in rows if x is not None], len(states))
+    first = [states[k] for k in kept]
+    answers = np.array([np.asarray(of_one(*(None if x is None else x[state] for x in rows))) for state in first])
+    return (answers if which is None else answers[which]).reshape(*batch, *answers[0].shape)
+
+
+def _distinct(rows: Sequence[np.ndarray], count: int) -> tuple[Sequence[int], np.ndarray | None]:
+    """Numbers of the states of which no two are equal, and (count) which of these each state equals; None: all differ.
+
+    Copies of a feeder often have their switches alike, and a comparison of bytes costs less than a graph search.
+    """
+    if count < _FEW:
+        return range(count), None
+    flat = [np.ascontiguousarray(x).reshape(count, -1) for x in rows]
+    if not any(x.size for x in flat):
+        return [0], np.zeros(count, np.int64)
+    keys = np.concatenate([x.view(np.uint8).reshape(count, -1) for x in flat if x.size], axis=1)
+    _, kept, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return kept.tolist(), which.reshape(-1)
 
 
 def counted(owner: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints, Solution
+from dss_marl.grid.deferred_state import DeferredState
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints, Solution, assembled
 
 Rows = int | IntArray | BoolArray
 T = TypeVar("T", Setpoints, Solution, GridState)
@@ -21,24 +22,34 @@ def rows_of(state: T, rows: Rows) -> T:
         state: (B, ...); numbers that it holds instead of arrays are those of every copy.
         rows: an integer, (b) integers or (B) booleans.
     """
-    changes = {f.name: _taken(getattr(state, f.name), rows) for f in fields(state) if f.name != "currents"}
+    changes = {name: _taken(value, rows) for name, value in _held(state).items()}
     if isinstance(state, Solution):
         changes["currents"] = partial(_currents_of, state, rows)
-    return type(state)(**changes)
+    made: Any = assembled(type(state), **changes)
+    single = isinstance(state, DeferredState) and isinstance(rows, int)
+    return made.complete() if single else made
+
+
+def repeat_state(state: GridState, copies: int) -> GridState:
+    """(B, ...) the state of one copy for B copies; read-only views."""
+    return assembled(GridState, **{name: _repeated(value, copies) for name, value in state.__dict__.items()})
 
 
 def with_rows(state: T, other: T, rows: BoolArray) -> T:
     """The batch with some copies, (B) True, taken from another one; new arrays, unless all or none are taken."""
     if rows.all() or not rows.any():
         return other if rows.any() else state
-    changes = {
-        f.name: _put(getattr(state, f.name), getattr(other, f.name), rows)
-        for f in fields(state)
-        if f.name != "currents"
-    }
+    one, two = _held(state), _held(other)
+    changes = {name: _put(value, two[name], rows) for name, value in one.items() if name in two}
     if isinstance(state, Solution) and isinstance(other, Solution):
         changes["currents"] = partial(_mixed_currents, state, other, rows)
-    return type(state)(**changes)
+    return assembled(type(state), **changes)
+
+
+def _held(state: Setpoints | Solution | GridState) -> dict[str, Any]:
+    """The fields that are there, without what a solution computes or a DeferredState looks up."""
+    there = state.__dict__
+    return {f.name: there[f.name] for f in fields(state) if f.name in there and f.name != "currents"}
 
 
 def put_rows(target: np.ndarray, values: np.ndarray | float, rows: BoolArray) -> np.ndarray:
@@ -51,12 +62,25 @@ def _taken(value: Any, rows: Rows) -> Any:
         return rows_of(value, rows)
     if isinstance(value, Solution):
         return rows_of(value, rows)
+    if hasattr(value, "taken"):
+        return value.taken(rows)
     return value[rows] if isinstance(value, np.ndarray) and value.ndim else value
+
+
+def _repeated(value: Any, copies: int) -> Any:
+    if isinstance(value, Setpoints):
+        return Setpoints(**{name: _repeated(own, copies) for name, own in value.__dict__.items()})
+    if isinstance(value, Solution):
+        changes = {name: _repeated(own, copies) for name, own in _held(value).items()}
+        return assembled(Solution, **changes, currents=partial(_repeated_currents, value, copies))
+    return np.broadcast_to(value, (copies, *value.shape)) if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _put(value: Any, other: Any, rows: BoolArray) -> Any:
     if isinstance(value, Setpoints | Solution):
         return with_rows(value, other, rows)
+    if hasattr(value, "merged"):
+        return value.merged(other, rows)
     if value is None and other is not None:  # no fault in any copy of the one, some in the other
         value = np.zeros_like(other)
     if other is None and value is not None:
@@ -66,6 +90,10 @@ def _put(value: Any, other: Any, rows: BoolArray) -> Any:
 
 def _currents_of(solution: Solution, rows: Rows, by_conductor: bool = False) -> Array:
     return (solution.currents(by_conductor=True) if by_conductor else solution.loading)[rows]
+
+
+def _repeated_currents(solution: Solution, copies: int, by_conductor: bool = False) -> Array:
+    return np.repeat(_currents_of(solution, slice(None), by_conductor)[None], copies, 0)  # type: ignore[arg-type]
 
 
 def _mixed_currents(solution: Solution, other: Solution, rows: BoolArray, by_conductor: bool = False) -> Array:

@@ -19,8 +19,15 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
+DEAD_V_PU = 1.0  # what a de-energised node, of 0 pu, counts as where limits are checked
+V_SCALE = 20.0  # of observed voltages: V_LOW and V_HIGH lie at -1 and 1
 Number = NDArray[np.float64] | np.float64  # a scalar, or a batch of them
 _Frozen = TypeVar("_Frozen")
+
+
+def beyond_band(v_pu: Any) -> Any:
+    """How far voltages lie outside V_LOW to V_HIGH [pu], >= 0."""
+    return np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
 
 
 @dataclass
@@ -84,21 +91,19 @@ class Solution:
     @cached_property
     def v_alive(self) -> Array:
         """(..., N) ``v_pu`` with 1 where de-energised, so that such a node violates no limit [pu]."""
-        return self.v_pu if self.all_energised else np.where(self.energised, self.v_pu, 1.0)
+        return self.v_pu if self.all_energised else np.where(self.energised, self.v_pu, self.v_pu.dtype.type(DEAD_V_PU))
 
     @cached_property
     def v_scaled(self) -> Array:
         """(..., N) ``v_alive`` as observed: 0 at 1 pu, -1 and 1 at V_LOW and V_HIGH."""
         scaled = self.v_alive - 1
-        scaled *= 20
+        scaled *= V_SCALE
         return scaled
 
     @cached_property
     def excursion(self) -> Array:
         """(..., N) how far each energised voltage lies outside V_LOW to V_HIGH [pu], >= 0."""
-        v = self.v_alive
-        beyond = np.maximum(v - V_HIGH, V_LOW - v)
-        return np.maximum(beyond, 0.0, out=beyond)
+        return beyond_band(self.v_alive)
 
     @cached_property
     def loading(self) -> Array:
@@ -168,6 +173,11 @@ class GridState(Interval):
     unmet_kwh: Array = field(kw_only=True)
     stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)
+
+    @property
+    def available(self) -> Array:
+        """(..., J) the forecast of this interval, which is exact: loads negative, available PV positive [kW]."""
+        return self.forecast[..., 0, :]
 
     def replace(self, **changes: object) -> GridState:
         """The same state with some fields changed."""

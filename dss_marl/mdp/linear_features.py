@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dss_marl.grid.sparse_product import SparseProduct
-from dss_marl.grid.state import Array, GridState, IntArray
+from dss_marl.grid.state import DEAD_V_PU, V_SCALE, Array, GridState, IntArray
 from dss_marl.mdp.declarations import take_identity
 from dss_marl.zones import Zone, zone_batched
 
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 # (..., width) arrays that linear features are sums over.
 ARRAYS: dict[str, Callable[[GridState], Any]] = {
     "v_scaled": lambda state: state.solution.v_scaled,
-    "available": lambda state: state.forecast[..., 0, :],
+    "available": lambda state: state.available,
     "forecast": lambda state: state.forecast.reshape(*state.forecast.shape[:-2], -1),
     "price": lambda state: state.price,
     "kw": lambda state: state.setpoints.kw,
@@ -46,6 +46,21 @@ ARRAYS: dict[str, Callable[[GridState], Any]] = {
     "telemetry": lambda state: state.telemetry,
     "action": lambda state: state.action,
 }
+
+
+EXOGENOUS = ("available", "forecast", "price")  # which follow from the day and the step alone
+
+
+class Scaled(NamedTuple):
+    """An array that is (x - offset) * scale, where x is another in which ``blank`` stands for 0."""
+
+    of: Callable[[GridState], Any]
+    blank: float = 0.0
+    offset: float = 0.0
+    scale: float = 1.0
+
+
+SCALED = {"v_scaled": Scaled(lambda state: state.solution.v_pu, DEAD_V_PU, 1.0, V_SCALE)}
 
 
 def linear(of: str) -> Callable[[Callable[[Zone, GridState], Rows]], Function]:
@@ -81,6 +96,11 @@ def total(index: IntArray, weight: Array) -> Rows:
     return Rows(index[..., None, :], np.broadcast_to(weight, index.shape)[..., None, :])
 
 
+def array_of(function: Function) -> str:
+    """The key of the array that a feature is a sum over; "" if it is not linear."""
+    return function.linear[0] if hasattr(function, "linear") else ""
+
+
 class LinearColumns:
     """The columns of all zones that are linear or constant, as one sparse product.
 
@@ -102,7 +122,7 @@ class LinearColumns:
     ) -> None:
         count, width = len(stacked.index), sum(widths)
         self._base, self.others = np.zeros((count, width)), []
-        names = [function.linear[0] if hasattr(function, "linear") else "" for function in functions]
+        names = [array_of(function) for function in functions]
         used = self._arrays = [name for name in ARRAYS if name in names]
         sizes = [np.shape(ARRAYS[name](sample))[-1] for name in used]
         first = dict(zip(used, np.cumsum([0, *sizes]).tolist(), strict=False))
@@ -112,7 +132,7 @@ class LinearColumns:
             if names[k]:
                 rows = function.linear[1](stacked, sample)  # type: ignore[attr-defined]
                 if sizes[used.index(names[k])]:
-                    entries.append(_entries(rows, start, width, first[names[k]]))
+                    entries.append(entries_of(rows, start, width, first[names[k]]))
             elif constant[k]:
                 self._base[:, start : start + own] = function(stacked, sample)
             else:
@@ -131,7 +151,7 @@ class LinearColumns:
         return self._product(x, onto=self._base.reshape(-1)).reshape(*batch, *shape)
 
 
-def _entries(rows: Rows, start: int, width: int, first: int) -> tuple[IntArray, IntArray, Array]:
+def entries_of(rows: Rows, start: int, width: int, first: int) -> tuple[IntArray, IntArray, Array]:
     """Row, column and value of each entry of a feature that begins at a column, of an array that begins at another."""
     zone, entry, _ = np.indices(rows.at.shape)
     row = np.asarray(zone * width + start + entry)

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dss_marl._plugins import imported_function
+from dss_marl.grid.compiled import kernels_for
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState, IntArray
-from dss_marl.mdp.linear_features import Function, LinearColumns, Rows, each, linear, total
+from dss_marl.mdp.column_writer import ColumnWriter
+from dss_marl.mdp.linear_features import (
+    EXOGENOUS,
+    Function,
+    LinearColumns,
+    Rows,
+    array_of,
+    each,
+    linear,
+    total,
+)
 from dss_marl.zones import ROW_KINDS, Zone, zone_batched
 
 
@@ -29,6 +40,8 @@ class Feature:
         per: "", or what has one entry each: a kind of zones.ROW_KINDS, kinds (of device), names (of the
             agents) or hours (of the forecast).
         constant: True if the numbers depend on the zone alone; they are then computed once.
+        exogenous: True if they depend on the zone, the day and the step alone; many copies then look them up. Linear
+            features of such arrays are so without it.
     """
 
     function: Function
@@ -38,6 +51,12 @@ class Feature:
     high: float
     per: str = ""
     constant: bool = False
+    exogenous: bool = False
+
+    @property
+    def is_exogenous(self) -> bool:
+        """Whether the numbers follow from the zone, the day and the step."""
+        return self.constant or self.exogenous or array_of(self.function) in EXOGENOUS
 
 
 KNOWN: dict[str, Feature] = {}
@@ -45,12 +64,18 @@ _OF_FUNCTION: dict[Function, Feature] = {}  # those of two modules may have one 
 
 
 def feature(
-    labels: Sequence[str], unit: str, low: float, high: float, per: str = "", constant: bool = False
+    labels: Sequence[str],
+    unit: str,
+    low: float,
+    high: float,
+    per: str = "",
+    constant: bool = False,
+    exogenous: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as a feature under its name; see Feature. Also for user code, imported before use."""
 
     def register(function: Function) -> Function:
-        KNOWN[function.__name__] = made = Feature(function, tuple(labels), unit, low, high, per, constant)
+        KNOWN[function.__name__] = made = Feature(function, tuple(labels), unit, low, high, per, constant, exogenous)
         _OF_FUNCTION[function] = made
         return function
 
@@ -61,12 +86,7 @@ def feature(
 @zone_batched
 def zone_voltage(zone: Zone, state: GridState) -> Array:
     """(..., 3) lowest, mean and highest voltage of the zone's scored nodes; a de-energised one counts as 1 pu."""
-    v = zone.scored(state.solution.v_scaled)
-    low = zone.reduced(np.minimum, v)
-    columns = np.empty((*low.shape, 3))
-    columns[..., 0], columns[..., 2] = low, zone.reduced(np.maximum, v)
-    columns[..., 1] = zone.reduced(np.add, v) / zone.sizes
-    return columns
+    return zone.voltage_spread(state.solution)
 
 
 @feature(["voltage at"], "(v_pu - 1) * 20", -5, 5, per="units")
@@ -149,7 +169,7 @@ def price_forecast(zone: Zone, state: GridState) -> Rows:
     return each(np.broadcast_to(hours, (*zone.index.shape, len(hours))), np.array(10.0))
 
 
-@feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1)
+@feature(["sin of the time of day", "cos of the time of day"], "1", -1, 1, exogenous=True)
 @zone_batched
 def time_of_day(zone: Zone, state: GridState) -> Array:
     """(..., 2) time of day on the unit circle, equal for all zones."""
@@ -246,6 +266,11 @@ def identity(zone: Zone, state: GridState) -> Array:
     return np.eye(zone.count)[zone.index]
 
 
+@zone_batched
+def _zeros(zone: Zone, state: GridState) -> float:
+    return 0.0
+
+
 def _for_each(zone: Zone, x: Array) -> Array:
     """Entries (..., n) of the whole feeder, with a zone axis to broadcast along for all zones as one."""
     return x[..., None, :] if zone.index.ndim else x
@@ -330,15 +355,63 @@ class Observer:
     def observe(self, state: GridState) -> np.ndarray:
         """(..., Z, n) float32, inside the range."""
         rows = self._linear_columns(state)
-        for function, columns in self._others:
+        self._write_others(rows, state, self._others)
+        np.maximum(rows, self.low, out=rows)
+        np.minimum(rows, self.high, out=rows)
+        return rows.astype(np.float32)
+
+    def _write_others(self, rows: np.ndarray, state: GridState, others: Sequence[tuple[Function, slice]]) -> None:
+        for function, columns in others:
             if getattr(function, "zone_batched", False):
                 rows[..., columns] = function(self.stacked, state)
             else:
                 for z, zone in enumerate(self.zones):
                     _write(rows[..., z, columns], function(zone, state), function.__name__)
-        np.maximum(rows, self.low, out=rows)
-        np.minimum(rows, self.high, out=rows)
-        return rows.astype(np.float32)
+
+    # --- in two parts: many copies look up what follows from the day and the step ------------------------------------
+
+    @cached_property
+    def _looked_up(self) -> Observer:
+        """The features that follow from the day and the step alone, or are constant; the others give zeros."""
+        features = tuple(one if one.is_exogenous else replace(one, function=_zeros) for one in self.features)
+        return replace(self, features=features)
+
+    @cached_property
+    def _acted_on(self) -> tuple[ColumnWriter, list[tuple[Function, slice]]]:
+        """The other features: linear ones, and the rest with their columns."""
+        starts = np.cumsum((0, *self.widths)).tolist()
+        own = [(one, starts[k]) for k, one in enumerate(self.features) if not one.is_exogenous]
+        sums = [(one.function, start) for one, start in own if array_of(one.function)]
+        kept = {start for one, start in own if not array_of(one.function)}
+        others = [(function, columns) for function, columns in self._others if columns.start in kept]
+        return ColumnWriter(sums, self.low, self.high, self.stacked, self.sample), others
+
+    def begun(self, states: GridState) -> np.ndarray:
+        """(..., Z, n) float32: what ``observe`` gives for exogenous and constant features, 0 for the others."""
+        return self._looked_up.observe(states)
+
+    def completed(self, rows: np.ndarray, state: GridState) -> np.ndarray:
+        """What ``observe`` gives, from what ``begun`` has given for states of the same days and steps.
+
+        Args:
+            rows: (B, Z, n) float32; written in place and returned.
+            state: (B, ...)
+        """
+        writer, others = self._acted_on
+        writer.write(state, rows.reshape(len(rows), -1))
+        kernels = kernels_for(state.solution.v_pu)
+        for function, columns in others:
+            own, limits = rows[..., columns], (self._limits[0][columns], self._limits[1][columns])
+            if kernels is not None and function is zone_voltage:
+                self.stacked.write_voltage_spread(kernels, state.solution, limits, own)
+                continue
+            self._write_others(rows, state, [(function, columns)])
+            np.clip(own, *limits, out=own)
+        return rows
+
+    @cached_property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.low.astype(np.float32), self.high.astype(np.float32)
 
     def labels(self, zone: Zone, feeder: Feeder) -> list[str]:
         """(n) label and unit of each entry of a zone's observation; "-" for padding."""

@@ -6,29 +6,89 @@ Each gives (...) for one zone and (..., Z) for all as one; a quantity of the who
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, GridState, beyond_band
+from dss_marl.mdp.declarations import take_identity
 from dss_marl.zones import Zone
 
 Quantity = Callable[[Zone, GridState, GridState], Any]
 
 
+def sum_of(function: Callable[[Any], Any]) -> Callable[[Quantity], Quantity]:
+    """Declare that a quantity is the sum of a function of ``v_alive`` [pu] over the scored nodes of the state after.
+
+    Sums of several functions over many states are then computed together, compiled; see ScaledTerms.
+    """
+
+    def declare(quantity: Quantity) -> Quantity:
+        quantity.sum_of = function  # type: ignore[attr-defined]
+        return quantity
+
+    return declare
+
+
+def sum_over(
+    kind: str, without: str = "", hourly: bool = False
+) -> Callable[[Callable[[GridState, GridState], Array]], Quantity]:
+    """Turn a function (before, after) -> (..., n) into the quantity that sums its entries over a zone's rows.
+
+    Args:
+        kind: of rows, a key of ``Zone.rows``.
+        without: a kind whose rows are left out.
+        hourly: the entries are powers, the quantity an energy: multiplied by the length of the interval.
+    """
+
+    def declare(entries: Callable[[GridState, GridState], Array]) -> Quantity:
+        def quantity(zone: Zone, before: GridState, after: GridState) -> Array:
+            x, rows = entries(before, after), zone.rows[kind]
+            total = _summed(x, rows.index, rows.weight)
+            if without:
+                total = total - _summed(x, zone.rows[without].index, zone.rows[without].weight)
+            return total * after.dt_h if hourly else total
+
+        take_identity(quantity, entries)
+        quantity.sum_over = RowSum(entries, kind, without, hourly)  # type: ignore[attr-defined]
+        return quantity
+
+    return declare
+
+
+class RowSum(NamedTuple):
+    """The arguments of ``sum_over``, and the function of the entries."""
+
+    entries: Callable[[GridState, GridState], Array]
+    kind: str
+    without: str
+    hourly: bool
+
+
 # --- voltages --------------------------------------------------------------------------------------------------------
 
 
+@sum_of(beyond_band)
 def excursion_pu(zone: Zone, before: GridState, after: GridState) -> Array:
     """Excursions outside V_LOW to V_HIGH, summed over the scored nodes [pu]."""
     return zone.total(after.solution.excursion)
 
 
+def _is_outside(v_pu: Any) -> Any:
+    return beyond_band(v_pu) > 0
+
+
+@sum_of(_is_outside)
 def nodes_outside(zone: Zone, before: GridState, after: GridState) -> Array:
     """Scored nodes outside V_LOW to V_HIGH [nodes]."""
     return zone.reduced(np.add, (zone.scored(after.solution.excursion) > 0).astype(float))
 
 
+def _squared(v_pu: Any) -> Any:
+    return (v_pu - 1) ** 2
+
+
+@sum_of(_squared)
 def squared_deviation_pu2(zone: Zone, before: GridState, after: GridState) -> Array:
     """Squared distances from 1 pu, summed over the scored nodes [pu^2]."""
     return zone.total((after.solution.v_alive - 1) ** 2)
@@ -50,19 +110,22 @@ def estimate_error_pu(zone: Zone, before: GridState, after: GridState) -> Array:
 # --- moves -----------------------------------------------------------------------------------------------------------
 
 
-def taps_moved(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("taps")
+def taps_moved(before: GridState, after: GridState) -> Array:
     """Tap moves of the zone's regulators [moves]."""
-    return _summed(np.abs(after.setpoints.tap - before.setpoints.tap), zone.taps, zone.tap_weight)
+    return np.abs(after.setpoints.tap - before.setpoints.tap)
 
 
-def banks_moved(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("capacitors")
+def banks_moved(before: GridState, after: GridState) -> Array:
     """Switching operations of the zone's capacitor steps [operations]."""
-    return _summed(after.setpoints.closed != before.setpoints.closed, zone.capacitors, zone.capacitor_weight)
+    return after.setpoints.closed != before.setpoints.closed
 
 
-def switches_moved(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("switches")
+def switches_moved(before: GridState, after: GridState) -> Array:
     """Operations of the zone's switches [operations]."""
-    return _summed(after.setpoints.closed != before.setpoints.closed, zone.switches, zone.switch_weight)
+    return after.setpoints.closed != before.setpoints.closed
 
 
 # --- the whole feeder ------------------------------------------------------------------------------------------------
@@ -80,7 +143,7 @@ def import_price(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def price_beyond_load(zone: Zone, before: GridState, after: GridState) -> Array:
     """The same minus the cost of loads at 1 pu and full PV power [currency]."""
-    beyond_kw = after.solution.source_kw + np.add.reduce(after.forecast[..., 0, :], axis=-1)
+    beyond_kw = after.solution.source_kw + np.add.reduce(after.available, axis=-1)
     return _for_all(zone, beyond_kw * after.price[..., 0]) * after.dt_h
 
 
@@ -99,28 +162,32 @@ def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Curtailed PV energy of the zone's inverters [kWh]."""
-    lost = after.forecast[..., 0, :].take(zone.pv_units, axis=-1) - after.setpoints.kw.take(zone.pv_units, axis=-1)
+    lost = after.available.take(zone.pv_units, axis=-1) - after.setpoints.kw.take(zone.pv_units, axis=-1)
     return np.add.reduce(lost * zone.pv_unit_weight, axis=-1) * after.dt_h
 
 
-def kvar_magnitude(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("pv_units")
+def kvar_magnitude(before: GridState, after: GridState) -> Array:
     """Absolute reactive power of the zone's inverters [kvar]."""
-    return _summed(np.abs(after.setpoints.kvar), zone.pv_units, zone.pv_unit_weight)
+    return np.abs(after.setpoints.kvar)
 
 
-def throughput_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("units", without="pv_units", hourly=True)
+def throughput_kwh(before: GridState, after: GridState) -> Array:
     """Energy throughput of the zone's units other than PV units, in both directions [kWh]."""
-    return _beside_pv(zone, np.abs(after.setpoints.kw)) * after.dt_h
+    return np.abs(after.setpoints.kw)
 
 
-def generated_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("units", without="pv_units", hourly=True)
+def generated_kwh(before: GridState, after: GridState) -> Array:
     """Energy fed in by the zone's units other than PV units [kWh]."""
-    return _beside_pv(zone, np.maximum(after.solution.served_kw, 0.0)) * after.dt_h
+    return np.maximum(after.solution.served_kw, 0.0)
 
 
-def owed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+@sum_over("devices")
+def owed_kwh(before: GridState, after: GridState) -> Array:
     """Energy that the zone's devices owed and did not deliver, weighted by priority [kWh]."""
-    return _summed(after.unmet_kwh, zone.devices, zone.device_weight)
+    return after.unmet_kwh
 
 
 def unserved_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
@@ -142,12 +209,6 @@ def _unserved_kw(after: GridState) -> Array:
     """(..., J) power that de-energised loads would draw [kW]; shedding by a device is counted by that device."""
     wanted, served = np.minimum(after.setpoints.kw, 0.0), after.solution.served_kw
     return np.where(served > 1e-3 * wanted, -wanted, 0.0)  # both are negative: the load draws practically nothing
-
-
-def _beside_pv(zone: Zone, x: Array) -> Array:
-    """Sum over the zone's units of (..., J), without PV units."""
-    pv_units = _summed(x, zone.pv_units, zone.pv_unit_weight)
-    return _summed(x, zone.units, zone.unit_weight) - pv_units
 
 
 def _for_all(zone: Zone, x: Any) -> Any:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dss_marl.grid.compiled import kernels_for
 from dss_marl.grid.state import Array, GridState
+from dss_marl.mdp.compiled_terms import CompiledTerms
 from dss_marl.mdp.declarations import take_identity
 from dss_marl.mdp.quantities import Quantity
 from dss_marl.zones import Zone, zone_batched
@@ -62,6 +64,7 @@ class ScaledTerms:
         self._zones = stacked
         known = [getattr(term, "scaled", ((), None)) for _, term in weighted]
         self._quantities = tuple(dict.fromkeys(quantity for quantities, _ in known for quantity in quantities))
+        self._compiled = CompiledTerms(self._quantities, stacked)
         self._which = np.zeros((len(weighted), len(self._quantities)))  # of ones, so that a product is exact
         self._over, self._times = np.ones((len(weighted), 1)), np.zeros((len(weighted), 1))
         self.others = [row for row, (quantities, _) in enumerate(known) if not quantities]
@@ -76,6 +79,12 @@ class ScaledTerms:
         """(..., K, Z) the weighted terms; a new array."""
         batch = after.solution.v_pu.shape[:-1]
         found = np.zeros((*batch, len(self._quantities), len(self._zones.index)))
+        kernels = kernels_for(after.solution.v_pu) if batch else None
+        if kernels is not None:
+            self._compiled.write(kernels, found, before, after)
+            for k in self._compiled.others:
+                found[:, k] = self._quantities[k](self._zones, before, after)
+            return np.asarray(self._which / self._over * self._times @ found)
         for row, quantity in zip(np.moveaxis(found, -2, 0) if batch else found, self._quantities, strict=True):
             row[...] = quantity(self._zones, before, after)
         values = np.asarray(self._which @ found)

@@ -74,7 +74,7 @@ class Sensing:
     def measured(self, state: GridState) -> GridState:
         """The state as measured; call once per interval."""
         solution = state.solution
-        seen = self.read(solution.v_pu, state.forecast[..., 0, :], solution.served_kw, solution.energised)
+        seen = self.read(solution.v_pu, state.available, solution.served_kw, solution.energised)
         return as_read(state, seen)
 
     def read(self, v_pu: Array, power: Array, served: Array, energised: BoolArray) -> Readings:

@@ -8,9 +8,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dss_marl.grid.state import Array, IntArray
+from dss_marl.grid.state import DEAD_V_PU, V_SCALE, Array, IntArray, Solution
 from dss_marl.zones.rows import ZoneRows, stack_rows
+
+Limits = tuple[NDArray[Any], NDArray[Any]]
 
 
 def _index(kind: str) -> cached_property[IntArray]:
@@ -125,6 +128,25 @@ class Zone:
     def sizes(self) -> Any:
         """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
+
+    def voltage_spread(self, solution: Solution) -> NDArray[Any]:
+        """(..., 3) lowest, mean and highest ``v_scaled`` of the scored nodes; for all zones (..., Z, 3)."""
+        v = self.scored(solution.v_scaled)
+        low = self.reduced(np.minimum, v)
+        columns = np.empty((*low.shape, 3), v.dtype)
+        columns[..., 0], columns[..., 2] = low, self.reduced(np.maximum, v)
+        columns[..., 1] = self.reduced(np.add, v) / self.sizes
+        return columns
+
+    def write_voltage_spread(self, kernels: Any, solution: Solution, limits: Limits, out: NDArray[Any]) -> None:
+        """For all zones, write the same into (B, Z, 3) out, within (3) lowest and (3) highest values, compiled."""
+        kernels.spread(solution.v_pu, DEAD_V_PU, *self.unsigned, kernels.LANES, (1.0, V_SCALE), limits, out)
+
+    @cached_property
+    def unsigned(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """For all zones ``scored_nodes``, and (Z + 1) where those of each begin, with the end; as compiled sums ask."""
+        starts = np.append([] if self.starts is None else self.starts, len(self.scored_nodes))
+        return self.scored_nodes.astype(np.uint64), starts.astype(np.uint64)
 
     def scored(self, x: Array) -> Array:
         """(..., n) the values (..., N) at the scored nodes."""

@@ -47,7 +47,7 @@ class BoxEncoding(Encoding):
     def decode_rows(self, rows: np.ndarray) -> DecodedActions:
         """See Encoding.decode_rows; entries outside [-1, 1] are clipped and counted."""
         self._check_rows(rows, "iuf")
-        return self._decoded(rows.astype(float))
+        return self._decoded(rows if rows.dtype.kind == "f" else rows.astype(float))
 
     def _decoded(self, rows: Array) -> DecodedActions:
         """Of rows (..., A, W)."""
@@ -63,7 +63,7 @@ class BoxEncoding(Encoding):
             inside = np.clip(rows, -1.0, 1.0)
             clipped = ((inside != rows) & action_layout.used).sum(-1)
             rows = inside
-        joint_action, none = action_layout.joint_action(rows), self._no_levels
+        joint_action, none = action_layout.joint_action(rows).astype(float, copy=False), self._no_levels
         levels = none if rows.ndim == 2 else np.broadcast_to(none, joint_action.shape)
         return DecodedActions(joint_action, levels, clipped)
 

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-import dss_marl.devices as devices
+from dss_marl.devices import (
+    PV,
+    Batteries,
+    Capacitors,
+    Estimators,
+    EVChargers,
+    FeederTies,
+    FlexibleLoads,
+    Generators,
+    Inverters,
+    LoadShedders,
+    OpenPoints,
+    Regulators,
+    SteppedInverters,
+    Switches,
+)
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import BoolArray
 
 # Kinds that set powers only, and those that move lines; kinds of a user may move anything.
 _POWERS_ONLY = (
-    devices.Inverters,
-    devices.SteppedInverters,
-    devices.Batteries,
-    devices.EVChargers,
-    devices.FlexibleLoads,
-    devices.LoadShedders,
-    devices.Estimators,
-    devices.PV,
+    Inverters,
+    SteppedInverters,
+    Batteries,
+    EVChargers,
+    FlexibleLoads,
+    LoadShedders,
+    Estimators,
+    PV,
 )
 
 
@@ -31,12 +46,12 @@ def moving_rows(task: Task) -> tuple[BoolArray, BoolArray]:
     for group in task.device_groups:
         if type(group) in _POWERS_ONLY:
             continue
-        if type(group) is devices.Regulators:
+        if type(group) is Regulators:
             taps[group.taps] = True
-        elif type(group) is devices.Capacitors:
+        elif type(group) is Capacitors:
             switches[group.switches] = True
         else:
-            lines = type(group) in (devices.Switches, devices.FeederTies, devices.OpenPoints, devices.Generators)
+            lines = type(group) in (Switches, FeederTies, OpenPoints, Generators)
             switches |= ~is_bank if lines else True
             taps |= True  # a regulator in reverse flow goes to neutral
     return taps, switches

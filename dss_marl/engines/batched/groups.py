@@ -106,7 +106,7 @@ class Scratch(NamedTuple):
 
 
 class Results(NamedTuple):
-    """See Flow; its ``volts`` are idle ones (G, m, 2, W) and what loads and units change in them (G, A + m, 2, W) [V]."""
+    """See Flow; its ``volts`` are idle ones (G, m, 2, W) and what loads and units add to them (G, A + m, 2, W) [V]."""
 
     change: Any
     idle: Any

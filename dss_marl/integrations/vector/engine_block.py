@@ -72,7 +72,7 @@ class SpreadBatch(BatchZoneEnv):
             return done
         final = done.observations if done.final_observations is None else done.final_observations
         try:
-            self._begin(self._drawn_next(early))
+            self._begin_next(np.flatnonzero(early))
         except BaseException as error:
             self._interrupt(error)
             raise

@@ -8,10 +8,12 @@ import pickle
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dss_marl.engines import opendss
 from dss_marl.engines.batched.network import Network
 from dss_marl.engines.opendss.circuit_files import circuit_files
 from dss_marl.engines.opendss.control_data import ControlData
@@ -19,7 +21,6 @@ from dss_marl.engines.opendss.control_reader import read_controls
 from dss_marl.engines.opendss.network import read_network
 from dss_marl.grid.feeder import Feeder
 
-_FORMAT = 1  # of the files; a change of what is in them needs another
 _MOST_KEPT = 32  # networks in the process
 _kept: dict[str, Any] = {}
 
@@ -54,7 +55,7 @@ def recalled(key: str, made: Any) -> Any:
 
 def digest(feeder: Feeder) -> str:
     """Fingerprint of a circuit: its files, the commands after it, and the versions that read it."""
-    total = hashlib.sha256(f"{_FORMAT} {_version('dss_marl')} {_version('opendssdirect.py')}".encode())
+    total = hashlib.sha256(f"{_own_code()} {_version('opendssdirect.py')}".encode())
     for path in circuit_files(feeder.path):
         total.update(path.read_bytes())
     rows = (feeder.name, feeder.commands, feeder.nodes, feeder.injections, feeder.taps, feeder.switches)
@@ -96,6 +97,16 @@ def _written(key: str, value: Any) -> Any:
             Path(name).unlink(missing_ok=True)
             raise
     return value
+
+
+@cache
+def _own_code() -> str:
+    """Fingerprint of what reads and solves: after a change of it, everything is made again."""
+    total = hashlib.sha256()
+    for own in (Path(__file__).parent, Path(opendss.__file__).parent):
+        for path in sorted(own.glob("*.py")):
+            total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -123,7 +123,7 @@ class _Shared:
         model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed, str(run.path / LOGS))
         if self._ends is not None:
             self._ends.model = model
-        keeper = BestCheckpoint(self._task, SharedPolicy(model), settings, run, report)
+        keeper = BestCheckpoint(self._task, SharedPolicy(model), settings, run, report, self._ends is not None)
         begin = time.perf_counter()
         try:
             model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
@@ -143,6 +143,7 @@ class _PerKind:
         from dss_marl.integrations.sb3.per_kind import PerKindGame
 
         self._task, self._settings, self._seed = task, settings, place["seed"]
+        self._together = place["engine"] is not None
         kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
         self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
 
@@ -152,7 +153,7 @@ class _PerKind:
 
         game, settings = self._game, self._settings
         rates = models_per_kind(game, self._task, settings, self._seed, run.path / LOGS)
-        keeper = BestCheckpoint(self._task, PolicyPerKind(game.models), settings, run, report)
+        keeper = BestCheckpoint(self._task, PolicyPerKind(game.models), settings, run, report, self._together)
         begin = time.perf_counter()
         try:
             done = learn_in_turns(game, rates, settings, keeper)

@@ -48,7 +48,7 @@ ENGINE_PARTS = (
     "infos",
     "rest",
 )
-_CONDITIONS = ("interval", "injections_kw", "setpoints", "protected", "forecast_kw", "price")
+_CONDITIONS = ("interval", "injections_kw", "setpoints", "protected", "outlook")
 _MASKS = (("action_masks", "levels", "masks"), ("mask_rows", "of", "masks"))
 ENGINE_PLACES: tuple[Place, ...] = (
     *(("simulator.many", method, "conditions") for method in _CONDITIONS),

@@ -8,7 +8,6 @@ from typing import Any
 
 from dss_marl._plugins import imported
 from dss_marl.engines.base import BatchEngine, Engine
-from dss_marl.engines.batched.engine import BatchedEngine
 from dss_marl.engines.engine_loop import EngineLoop
 from dss_marl.engines.opendss.batch import OpenDSSBatch
 from dss_marl.engines.opendss.engine import OpenDSSEngine
@@ -16,7 +15,18 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
-BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch, "batched": BatchedEngine}
+
+
+def _batched(
+    feeder: Feeder, copies: int, moving: tuple[BoolArray, BoolArray] | None = None, **options: Any
+) -> BatchEngine:
+    """See BatchedEngine, whose imports take as long as those of all the rest."""
+    from dss_marl.engines.batched.engine import BatchedEngine
+
+    return BatchedEngine(feeder, copies, moving=moving, **options)
+
+
+BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch, "batched": _batched}
 
 
 def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine:

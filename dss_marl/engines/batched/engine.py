@@ -105,6 +105,11 @@ class BatchedEngine:
         self._fixed: dict[int, int] = {}
         self._reserve: OpenDSSEngine | None = None
 
+    @property
+    def precision(self) -> Any:
+        """Of its solutions, and so of whatever is computed from them: numpy.float32 or float64."""
+        return np.float32 if self.means.precision == "single" and self.backend == "numba" else np.float64
+
     def __repr__(self) -> str:
         checked = "" if self.validation is None else f", {self.validation}"
         how = f"{self.backend}, {self.means.precision} precision"

@@ -54,6 +54,10 @@ class BatchEngine(Protocol):
     Each copy is independent of the others. As for ``Engine``, equal set points give equal solutions within the stated
     tolerance; a copy that has been restarted repeats its solutions bitwise.
 
+    An engine that works in single precision says so by an attribute ``precision``, ``numpy.float32``. Powers of its set
+    points are then of this type, and so are voltages, losses, powers and loadings of its solutions; features and
+    reward terms stay in it, and are compiled where Numba is installed.
+
     Attributes:
         feeder: of every copy.
         copies: their number B.

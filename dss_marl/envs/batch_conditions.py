@@ -138,20 +138,23 @@ class Ahead:
 
     def available(self) -> Array:
         """See GridState.available."""
-        return self._rows(self.table.kw)
+        place = self._present()  # first, as it may replace the arrays of the table
+        return self._rows(place, self.table.kw)
 
     def kept(self, name: str) -> np.ndarray:
         """See Outlook."""
-        return self._rows(self.table.derived[name])
+        place = self._present()
+        return self._rows(place, self.table.derived[name])
 
     def price(self) -> Array:
         """See GridState.price."""
+        place = self._present()[..., None]
         hours = np.arange(self.table.price.shape[1] - self.table.rows + 1)
-        return self.table.price[self._present()[..., None], self.table.checked(self.step)[..., None] + hours]
+        return self.table.price[place, self.table.checked(self.step)[..., None] + hours]
 
-    def _rows(self, values: np.ndarray) -> np.ndarray:
+    def _rows(self, place: IntArray, values: np.ndarray) -> np.ndarray:
         """(B, ...) the rows of an array of the table (S, R, ...)."""
-        row = self._present() * values.shape[1] + self.table.checked(self.step)
+        row = place * values.shape[1] + self.table.checked(self.step)
         return values.reshape(-1, *values.shape[2:]).take(row, axis=0)
 
     def _present(self) -> IntArray:

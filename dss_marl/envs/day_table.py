@@ -81,7 +81,7 @@ class DayTable:
         self.derived[name] = np.zeros((0, self.rows, *made.shape[1:]), made.dtype)
 
     def places(self, numbers: IntArray) -> IntArray:
-        """(...) where the days (...) are in the arrays.
+        """(...) where the days (...) are in the arrays, which are others if there was no room.
 
         Raises:
             ValueError: no such day.

@@ -32,9 +32,9 @@ def write_columns(
 
     Args:
         x: numbers or flags.
-        rows: first entry of each sum, with the end; positions in x; weights; and the start of each sum.
+        rows: first entry of each sum, with the end; positions in x without sign; weights; and the start of each sum.
         blank: stands for entries that are 0: voltages of nodes without.
-        columns: (k) to write.
+        columns: (k) to write, without sign: else each access would ask whether it counts from the end.
         limits: (k) lowest and (k) highest values.
         out: written in place.
     """
@@ -50,12 +50,12 @@ def write_columns(
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _gather(x: Any, first: int, nodes: Any, blank: float, values: Any) -> None:  # pragma: no cover  # compiled
-    """Write the values at some nodes of some copies, from the first on, into (n, lanes)."""
+def _gather(x: Any, nodes: Any, blank: float, values: Any) -> None:  # pragma: no cover  # compiled
+    """Write the values (lanes, N) at some nodes into (n, lanes)."""
     for k in range(len(nodes)):
         node = nodes[k]
         for j in range(values.shape[1]):
-            values[k, j] = x[first + j, node]
+            values[k, j] = x[j, node]
     stands_for_zero = np.float32(blank)
     for k in range(len(nodes)):
         for j in range(values.shape[1]):
@@ -96,7 +96,7 @@ def spread(
             low[:], high[:], total[:] = np.inf, -np.inf, 0.0
             for begin in range(starts[z], starts[z + 1], _NODES):
                 some = nodes[begin : min(begin + _NODES, starts[z + 1])]
-                _gather(x, first, some, blank, values)
+                _gather(x[first : first + width], some, blank, values)
                 for k in range(len(some)):
                     for j in range(width):
                         low[j], high[j] = min(low[j], values[k, j]), max(high[j], values[k, j])
@@ -151,7 +151,7 @@ def _summing(functions: tuple[Callable[[Any], Any], ...]) -> Callable[..., None]
                 total[:] = 0.0
                 for begin in range(starts[z], starts[z + 1], _NODES):
                     some = nodes[begin : min(begin + _NODES, starts[z + 1])]
-                    _gather(x, first, some, blank, values)
+                    _gather(x[first : first + width], some, blank, values)
                     for k in range(len(some)):
                         for j in range(width):
                             total[0, j] += one(values[k, j])

@@ -67,6 +67,7 @@ class _Part:
         self._of, self._blank = scaled.of, scaled.blank
         weights, start = weight[order] * scaled.scale, np.zeros(len(self._columns))
         np.subtract.at(start, at[order], weights * scaled.offset)
+        self._unsigned = self._columns.astype(np.uint64)
         self._sums = first, index[order].astype(np.uint64), weights, start
         self._product = SparseProduct(at, index, weight, (len(self._columns), size))
 
@@ -78,4 +79,4 @@ class _Part:
             rows[..., self._columns] = np.minimum(values, self._high, out=values)
             return
         x = np.ascontiguousarray(self._of(state))
-        kernels.write_columns(x, self._sums, self._blank, self._columns, (self._low, self._high), rows)
+        kernels.write_columns(x, self._sums, self._blank, self._unsigned, (self._low, self._high), rows)

@@ -32,7 +32,10 @@ class CompiledTerms:
         self._of_voltages = contiguous(np.array(of_voltages, np.int64))
         declared = [(k, q, q.sum_over) for k, q in enumerate(quantities) if hasattr(q, "sum_over")]
         # Quantities can be pickled, as their names lead to them; the functions from which they are made cannot.
-        self._sums = [(k, q, self._rows(own), k * self._count + np.arange(self._count)) for k, q, own in declared]
+        self._sums = [
+            (k, q, self._rows(own), (k * self._count + np.arange(self._count)).astype(np.uint64))
+            for k, q, own in declared
+        ]
         self._boundless = np.full(self._count, -np.inf), np.full(self._count, np.inf)
         known = {*of_voltages, *(k for k, _, _ in declared)}
         self.others = [k for k in range(len(quantities)) if k not in known]

@@ -5,6 +5,8 @@ import pytest
 from batch_engines import Recording, Single, Still
 from common import EVERY, LARGE, load_cached
 
+import dss_marl
+from dss_marl import build_task, load_scenario
 from dss_marl.envs.batch_env import BatchZoneEnv
 from dss_marl.grid import compiled
 
@@ -46,6 +48,31 @@ def test_single_precision_agrees(name):
     single, batch = played(task, Single(recording), 3)
     assert batch.now.setpoints.kw.dtype == batch.now.solution.v_pu.dtype == np.float32
     agree(single, exact)
+
+
+def worst(zone, before, after):
+    """A term that is not written for leading axes."""
+    return -max(after.solution.v_pu[zone.scored_nodes]) - float(after.forecast[0].sum()) / 1e4
+
+
+@dss_marl.feature(["hour"], "h / 24", 0, 1, exogenous=True)
+def hour(zone, state):
+    """Neither is this feature, which follows from the day and the step."""
+    return [state.hour / 24, float(state.forecast[-1].sum()) / 1e5]
+
+
+def test_terms_and_features_of_ones_own_are_the_same():
+    task = build_task(
+        load_scenario("ieee13_legacy").replace(
+            steps=2,
+            rewards={"voltage_violation": 100, "test_batch_single_precision:worst": 1},
+            observations=["zone_voltage", "test_batch_single_precision:hour", "unit_voltage"],
+            messages={"hops": 1, "share": ["zone_voltage", "test_batch_single_precision:hour"]},
+        )
+    )
+    recording = Recording(task.feeder, 3)
+    exact, _ = played(task, recording, 3)
+    agree(played(task, Single(recording), 3)[0], exact)
 
 
 class Varied(Still):

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.batched import constants, groups
-from dss_marl.engines.batched.factors import Factors
+from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.groups import Kept, Results, Scratch
 from dss_marl.engines.batched.lanes import W
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
+from dss_marl.engines.batched.symmetry import third
 from dss_marl.grid.state import IntArray
 
 _LINE = 64  # bytes of a cache line
@@ -39,21 +40,27 @@ class Compiled:
     def __init__(
         self, factors: Factors, copies: int, single: bool = True, threads: int = 1, start: Complex | None = None
     ) -> None:
-        self.factors, self.network, self.copies = factors, factors.network, copies
+        self.factors, self.copies = factors, copies
         self._real: Any = np.float32 if single else np.float64
         self._groups = -(-copies // W)
         self._threads = max(1, min(threads, self._groups))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
-        self.start = _unloaded(factors) if start is None else start
-        self._rows = rows = constants.Rows(factors)
-        self._active = constants.active(rows, self._real, self.start)
-        self._exact = constants.active(rows, np.float64, self.start)
-        self._skeleton = constants.skeleton(factors)
-        self._ends, self._ends_exact = constants.ends(rows, self._real), constants.ends(rows, np.float64)
+        self.start = unloaded(factors) if start is None else start
+        self._third = third(factors.network, self.start)
+        one_phase, times = factors, 1.0
+        if self._third is not None:
+            one_phase, times = factorised(self._third.network, factors.fixed), 3.0
+        self._solved = one_phase
+        begin = self.start if self._third is None else self.start[self._third.turn == 1]
+        self._rows = rows = constants.Rows(one_phase)
+        self._active = constants.active(rows, self._real, begin)
+        self._exact = constants.active(rows, np.float64, begin)
+        self._skeleton = constants.skeleton(one_phase)
+        self._ends, self._ends_exact = (constants.ends(rows, kind, times) for kind in (self._real, np.float64))
         self._allocate()
 
     def _allocate(self) -> None:
-        f, rows, real, count = self.factors, self._rows, self._real, self._groups
+        f, rows, real, count = self._solved, self._rows, self._real, self._groups
         m, sources = f.skeleton_size, len(self._ends.source_nodes)
         idle = _lanes(count, m, 2, kind=real)
         self._kept = Kept(
@@ -63,13 +70,15 @@ class Compiled:
             idle_exact=idle if real is np.float64 else _lanes(count, m, 2),
             surplus=_lanes(count, sources, 2, kind=real),
         )
-        nodes = len(self.network.places)
+        nodes = len(f.network.places)
         self._change = _Recycled(lambda: _lanes(count, rows.iterated, 2, kind=real))
         self._idle = _Recycled(lambda: _lanes(count, m, 2))
         self._v_pu = _Recycled(lambda: np.zeros((self.copies, nodes), real))
+        self._served: _Recycled | None = None
+        self._memory: list[Scratch] = []
 
     def _scratch(self, injections: int) -> Scratch:
-        n, real, network = self._rows.iterated, self._real, self.network
+        n, real, network = self._rows.iterated, self._real, self._solved.network
         return Scratch(
             powers=_lanes(injections, 2, kind=real),
             v=_lanes(n, 2, kind=real),
@@ -78,7 +87,7 @@ class Compiled:
             bend=_lanes(n, 2, kind=real),
             currents=_lanes(len(network.phases), 2, kind=real),
             nodes=_lanes(network.count, 2, kind=real),
-            factor=_lanes(len(self.factors.skeleton), 2),
+            factor=_lanes(len(self._solved.skeleton), 2),
             rows=_lanes(max(len(network.places), injections), kind=real),
             sums=_lanes(1, 2, kind=real),
         )
@@ -90,21 +99,24 @@ class Compiled:
         which = np.ones(copies, bool) if demand.which is None else np.ascontiguousarray(demand.which)
         states = np.ascontiguousarray(demand.states)
         sources = len(self._ends.source_nodes)
+        if self._served is None:
+            self._served = _Recycled(lambda: np.zeros((copies, injections), self._real))
+            self._memory = [self._scratch(injections) for _ in range(self._threads)]
         out = Results(
             change=self._change.take(),
             idle=self._idle.take(),
             v_pu=self._v_pu.take(),
-            served=np.zeros((copies, injections), self._real),
+            served=self._served.take(),
             loss_kw=np.zeros(copies),
             kva=np.zeros((copies, sources, 2)),
             residual=np.zeros((self._groups, W)),
             count=np.zeros((self._groups, W)),
         )
 
-        def some(first: int, last: int) -> None:
+        def some(thread: int, first: int, last: int) -> None:
             groups.solve_groups(
                 self._active, self._skeleton, self._ends, first, last, kw, kvar, states, which, tolerance,
-                iterations, self._kept, self._scratch(injections), out,
+                iterations, self._kept, self._memory[thread], out,
             )  # fmt: skip
 
         self._spread(some)
@@ -112,31 +124,37 @@ class Compiled:
             v_pu=out.v_pu,
             served_kw=out.served,
             loss_kw=out.loss_kw,
-            source_kva=out.kva.view(complex)[..., 0],
+            source_kva=self._all_sources(out.kva.view(complex)[..., 0]),
             residual=np.where(which, out.residual.reshape(-1)[:copies], 0.0),
             iterations=out.count.reshape(-1)[:copies].astype(np.int64),
             volts=lambda: self._in_order(out),
         )
 
-    def _spread(self, some: Callable[[int, int], None]) -> None:
-        """Call ``some`` for ranges of groups, in threads if there are several."""
+    def _spread(self, some: Callable[[int, int, int], None]) -> None:
+        """Call ``some`` for ranges of groups, by one thread for each."""
         if self._pool is None:
-            some(0, self._groups)
+            some(0, 0, self._groups)
             return
         ends = [self._groups * k // self._threads for k in range(self._threads + 1)]
-        for done in [self._pool.submit(some, a, b) for a, b in pairwise(ends)]:
+        for done in [self._pool.submit(some, k, *pair) for k, pair in enumerate(pairwise(ends))]:
             done.result()
+
+    def _all_sources(self, kva: Complex) -> Complex:
+        return kva if self._third is None else kva[:, self._third.source_nodes]
 
     def _in_order(self, out: Results) -> Complex:
         """(B, 1 + Y) voltages in the network's order, earth first."""
-        count = self.network.count
+        count = self._solved.network.count
         found = np.zeros((self.copies, 1 + count), complex)
         lanes = np.empty((self.copies, 2 * count))
         groups.spread_groups(
             self._exact, self._ends_exact, out.change, out.idle, _lanes(self._rows.iterated, 2), _lanes(count, 2), lanes
         )
         found[:, 1 + self._rows.nodes] = lanes.view(complex)
-        return found
+        if self._third is None:
+            return found
+        phases = found[:, 1 + self._third.node] * self._third.turn
+        return np.concatenate([found[:, :1], phases], axis=-1)
 
     def close(self) -> None:
         """End the threads."""
@@ -187,7 +205,7 @@ def _whole(values: Any) -> Any:
     return np.ascontiguousarray(values, kind)
 
 
-def _unloaded(factors: Factors) -> Complex:
+def unloaded(factors: Factors) -> Complex:
     """(Y) voltages without loads, everything that moves in its middle position [V]."""
     network = factors.network
     phases = network.phases

@@ -43,6 +43,7 @@ class Ends(NamedTuple):
         source_y, source_y_low: (K k, 2) admittances between them, in float64 and in the precision of the iteration.
         amps: (K, 2) of the sources.
         counted: (K) True where power counts as delivered.
+        times: 3.0 where one phase stands for three, else 1.0.
     """
 
     moving: Any
@@ -61,6 +62,7 @@ class Ends(NamedTuple):
     source_y_low: Any
     amps: Any
     counted: Any
+    times: Any
 
 
 class Kept(NamedTuple):
@@ -234,10 +236,10 @@ def _magnitudes(ends, nodes, rows):
 
 
 @compiled
-def _serve(laws, v, currents, after, served):
+def _serve(laws, v, currents, after, served, times):
     """served (J, W) by the voltages v from which the currents follow; returns the sum by those that follow."""
     laws, v, currents, after, served = borrowed((laws, v, currents, after, served))
-    kilo, zero = like(v, 0.001), like(served, 0.0)
+    kilo, zero = like(v, 0.001 * times), like(served, 0.0)
     total = zero
     for j in range(served.shape[0]):
         put(served, j, zero)
@@ -276,7 +278,7 @@ def _supply(ends, change, after, surplus, first, kva, sums):
         v_re, v_im = pair(after, skeleton + item(ends.source_nodes, a))
         kw = (v_re * re + v_im * im) * kilo
         put_pair(sums, 0, kw, (v_im * re - v_re * im) * kilo)
-        total = total + kw
+        total = total + kw * like(after, ends.times)
         for lane in range(min(W, copies - first)):
             kva[first + lane, a, 0] = sums[0, 0, lane]
             kva[first + lane, a, 1] = sums[0, 1, lane]
@@ -304,7 +306,7 @@ def _finish(active, ends, g, kept, s, out):
     spread(ends, after, s.nodes)
     _magnitudes(ends, s.nodes, s.rows)
     unpack(s.rows, first, out.v_pu)
-    balance = _serve(active.laws, s.v, s.currents, after, s.rows[: out.served.shape[1]])
+    balance = _serve(active.laws, s.v, s.currents, after, s.rows[: out.served.shape[1]], ends.times)
     unpack(s.rows, first, out.served)
     balance = balance + _supply(ends, x, after, kept.surplus[g], first, out.kva, s.sums)
     put_pair(s.sums, 0, balance, balance)

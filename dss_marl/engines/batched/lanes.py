@@ -20,7 +20,8 @@ from typing import Any
 
 import numba as nb
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types as numba_types
+from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -30,6 +31,8 @@ W = 16  # copies side by side: one register of AVX-512 in float32
 # Without "nnan" and "ninf": comparisons with what has diverged are defined.
 _FLAGS = {"contract", "nsz", "arcp", "afn"}
 
+
+types: Any = numba_types
 
 _OPTIONS = {"fastmath": _FLAGS, "error_model": "numpy", "nogil": True}
 
@@ -61,7 +64,7 @@ def _sources() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-class Lanes(types.Type):
+class Lanes(numba_types.Type):
     """Type of W floats."""
 
     def __init__(self, dtype: Any) -> None:
@@ -69,7 +72,7 @@ class Lanes(types.Type):
         super().__init__(name=f"Lanes({dtype})")
 
 
-class Mask(types.Type):
+class Mask(numba_types.Type):
     """Type of W truth values."""
 
     def __init__(self) -> None:

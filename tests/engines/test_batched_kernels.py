@@ -68,6 +68,8 @@ def test_compiled_agrees_with_the_reference(name, single, tolerance, error):
         (got.source_kva.T, want.source_kva.T),
     ):
         assert (np.abs(ours - theirs) / throughput).max() < 2 * error
+    np.testing.assert_allclose(got.loading(), want.loading(), atol=2 * error, rtol=2 * error)
+    np.testing.assert_array_equal(got.highest(), got.loading().max(axis=-1))
     base = np.append(1.0, factors.network.volts)
     assert (np.abs(got.volts() - want.volts()) / base).max() < 2 * error
 

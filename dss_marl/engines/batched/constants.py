@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.batched.factors import Factors
-from dss_marl.engines.batched.groups import Ends
 from dss_marl.engines.batched.laws import Laws, law_table
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.sweeps import Active, Skeleton
+from dss_marl.engines.batched.voltages import Ends
 
 
 class Rows:

@@ -9,20 +9,16 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from dss_marl.engines.batched.lane_memory import address, borrowed, item, pair, put_pair
 from dss_marl.engines.batched.lanes import (
     Lanes,
-    address,
     any_lane,
-    borrowed,
     compiled,
     converted,
     floor,
-    item,
     larger,
     like,
-    pair,
     power_of_two,
-    put_pair,
     reciprocal_root,
     select,
     splat,

@@ -66,7 +66,9 @@ def _load_law(context: Any, injection: Injection, feeder: str) -> tuple[Any, ...
     if model == _ZIP and len(shares) != 7:
         raise ValueError(f"{injection.name} of feeder {feeder!r} has model 8 and no zipv; give it seven numbers")
     if loads.CVRCurve() not in ("", "none") and model == 4:
-        raise ValueError(f"{injection.name} of feeder {feeder!r} follows a CVR curve, which the batched engine cannot model")
+        raise ValueError(
+            f"{injection.name} of feeder {feeder!r} follows a CVR curve, which the batched engine cannot model"
+        )
     v_low = float(value("vlowpu") or 0.5)
     exponents = float(loads.CVRwatts()), float(loads.CVRvars())
     return model, loads.Vminpu(), loads.Vmaxpu(), v_low, 1.0, exponents, tuple(shares) or (0.0,) * 7

@@ -57,9 +57,11 @@ class _Cache(FunctionCache):
 
 @cache
 def _sources() -> str:
-    """Hash of all compiled functions of this package."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Hash of all modules with compiled functions: of this one and of what imports it."""
+    texts = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(
+        b"".join(text for text in texts if b"batched.lane" in text or b"def _sources" in text)
+    ).hexdigest()
 
 
 class Lanes(numba_types.Type):

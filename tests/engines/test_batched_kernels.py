@@ -1,5 +1,6 @@
 """The compiled power flow against the reference; and its lanes know nothing of each other, to the bit."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,9 +14,10 @@ from dss_marl.engines.opendss.network import read_network
 
 pytest.importorskip("numba")
 
-from dss_marl.engines.batched.compiled import Compiled
+from dss_marl.engines.batched.compiled import Compiled, unloaded
 from dss_marl.engines.batched.lanes import W
 from dss_marl.engines.batched.precision import single_is_enough
+from dss_marl.engines.batched.symmetry import third
 
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33"]
 
@@ -68,8 +70,61 @@ def test_compiled_agrees_with_the_reference(name, single, tolerance, error):
         (got.source_kva.T, want.source_kva.T),
     ):
         assert (np.abs(ours - theirs) / throughput).max() < 2 * error
+    np.testing.assert_allclose(got.loading(), want.loading(), atol=2 * error, rtol=2 * error)
+    np.testing.assert_array_equal(got.highest(), got.loading().max(axis=-1))
     base = np.append(1.0, factors.network.volts)
     assert (np.abs(got.volts() - want.volts()) / base).max() < 2 * error
+
+
+def with_mixed_laws(factors, rng):
+    """The factors of a network whose phases follow laws drawn at random, with limits within reach of the voltages."""
+    phases = factors.network.phases
+    count = len(phases)
+    v_min = rng.uniform(0.85, 0.99, count)
+    shares = rng.dirichlet(np.ones(3), (count, 2)).reshape(count, 6)
+    drop_out = np.where(rng.random(count) < 0.5, rng.uniform(0.8, 0.97, count), 0.0)
+    mixed = replace(
+        phases,
+        model=rng.choice([1, 2, 3, 4, 5, 8], count),
+        v_min=v_min,
+        v_max=rng.uniform(1.0, 1.08, count),
+        v_low=v_min - rng.uniform(0.0, 0.2, count),
+        low=rng.uniform(0.8, 1.2, count),
+        exponents=rng.uniform(0.3, 2.5, (count, 2)),
+        zip=np.column_stack([shares, drop_out]),
+    )
+    return factorised(replace(factors.network, phases=mixed))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_laws_of_loads_within_and_beyond_their_limits(seed):
+    factors, demand = case("ieee13")
+    mixed = with_mixed_laws(factors, np.random.default_rng(seed))
+    reference, solver = Reference(mixed), Compiled(mixed, len(demand.kw), single=False)
+    # Loads that drop out may leave no solution: one sweep from where the compiled solver starts is compared.
+    skeleton = np.linalg.inv(reference.skeletons(demand.states))
+    idle = skeleton @ reference._source
+    v = np.tile(solver.start, (len(demand.kw), 1)) * np.random.default_rng(seed).uniform(0.99, 1.01)
+    v[:, mixed.order[mixed.eliminated :]] = idle
+    draw = reference.admittances(demand.kw, demand.kvar)
+    want = reference._flow(demand, reference._iterate(v, draw, skeleton, idle), np.zeros(len(v)), np.zeros(len(v)))
+    got = Compiled(mixed, len(v), False, start=v[0]).solve(demand, 0.0, 0)
+    np.testing.assert_allclose(got.v_pu, want.v_pu, atol=1e-9)
+    np.testing.assert_allclose(Compiled(mixed, len(v), start=v[0]).solve(demand, 0.0, 0).v_pu, want.v_pu, atol=1e-5)
+    phases = mixed.network.phases
+    taken = ((reference._across @ v.T).T * reference.currents(v, draw).conj()).real / 1000
+    by_injection = np.stack([taken[:, phases.injection == j].sum(axis=-1) for j in range(demand.kw.shape[1])], axis=-1)
+    np.testing.assert_allclose(got.served_kw, -by_injection, atol=1e-6)
+
+
+def test_the_phases_of_a_balanced_feeder_are_solved_once():
+    thirds = {name: third(case(name)[0].network, unloaded(case(name)[0])) for name in FEEDERS}
+    assert {name for name, found in thirds.items() if found is not None} == {"case33"}
+    whole, one = case("case33")[0].network, thirds["case33"].network
+    assert 3 * one.count == whole.count
+    phases = whole.phases
+    lame = replace(whole, phases=replace(phases, volts=phases.volts * (1 + 0.01 * (np.arange(len(phases)) == 0))))
+    assert third(lame, unloaded(factorised(lame))) is None
 
 
 def test_float32_is_enough_but_where_all_is_in_delta():

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.batched import constants, groups
-from dss_marl.engines.batched.factors import Factors
+from dss_marl.engines.batched import constants, groups, loading, voltages
+from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.groups import Kept, Results, Scratch
 from dss_marl.engines.batched.lanes import W
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
+from dss_marl.engines.batched.symmetry import third
 from dss_marl.grid.state import BoolArray, IntArray
 
 _LINE = 64  # bytes of a cache line
@@ -44,41 +46,48 @@ class Compiled:
         self._groups = -(-copies // W)
         self._threads = max(1, min(threads, self._groups))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
-        self.start = _unloaded(factors) if start is None else start
-        self._rows = rows = constants.Rows(factors)
-        self._active = constants.active(rows, self._real, self.start)
-        self._exact = constants.active(rows, np.float64, self.start)
-        self._skeleton = constants.skeleton(factors)
-        self._ends, self._ends_exact = constants.ends(rows, self._real), constants.ends(rows, np.float64)
+        self.start = unloaded(factors) if start is None else start
+        self._third = third(factors.network, self.start)
+        one_phase, times = factors, 1.0
+        if self._third is not None:
+            one_phase, times = factorised(self._third.network, factors.fixed), 3.0
+        self._solved = one_phase
+        begin = self.start if self._third is None else self.start[self._third.turn == 1]
+        self._rows = rows = constants.Rows(one_phase)
+        self._active = constants.active(rows, self._real, begin)
+        self._exact = constants.active(rows, np.float64, begin)
+        self._skeleton = constants.skeleton(one_phase)
+        self._ends, self._ends_exact = (constants.ends(rows, kind, times) for kind in (self._real, np.float64))
         self._allocate()
 
     def _allocate(self) -> None:
-        f, rows, real, count = self.factors, self._rows, self._real, self._groups
+        f, rows, real, count = self._solved, self._rows, self._real, self._groups
         m, sources = f.skeleton_size, len(self._ends.source_nodes)
-        idle = _lanes(count, m, 2, kind=real)
         self._kept = Kept(
             states=np.full((count, max(len(f.moving), 1), W), -1, np.int32),
             factor=_lanes(count, len(f.skeleton), 2, kind=real),
-            idle=idle,
-            idle_exact=idle if real is np.float64 else _lanes(count, m, 2),
+            idle=_lanes(count, m, 2, kind=real),
             surplus=_lanes(count, sources, 2, kind=real),
         )
-        nodes = len(self.network.places)
-        self._change = _Recycled(lambda: _lanes(count, rows.iterated, 2, kind=real))
-        self._idle = _Recycled(lambda: _lanes(count, m, 2))
+        nodes = len(f.network.places)
+        self._injected = _Recycled(lambda: _lanes(count, rows.iterated, 2, kind=real))
         self._v_pu = _Recycled(lambda: np.zeros((self.copies, nodes), real))
+        self._served: _Recycled | None = None
+        self._memory: list[Scratch] = []
 
     def _scratch(self, injections: int) -> Scratch:
-        n, real, network = self._rows.iterated, self._real, self.network
+        n, real, network = self._rows.iterated, self._real, self._solved.network
         return Scratch(
             powers=_lanes(injections, 2, kind=real),
             v=_lanes(n, 2, kind=real),
             x=_lanes(n, 2, kind=real),
             last=_lanes(n, 2, kind=real),
             bend=_lanes(n, 2, kind=real),
+            change=_lanes(self._solved.skeleton_size, 2, kind=real),
             currents=_lanes(len(network.phases), 2, kind=real),
             nodes=_lanes(network.count, 2, kind=real),
-            factor=_lanes(len(self.factors.skeleton), 2),
+            factor=_lanes(len(self._solved.skeleton), 2),
+            idle=_lanes(self._solved.skeleton_size, 2),
             rows=_lanes(max(len(network.places), injections), kind=real),
             sums=_lanes(1, 2, kind=real),
         )
@@ -88,23 +97,25 @@ class Compiled:
         copies, injections = demand.kw.shape
         kw, kvar = _whole(demand.kw), _whole(demand.kvar)
         which = np.ones(copies, bool) if demand.which is None else np.ascontiguousarray(demand.which)
-        states = np.ascontiguousarray(demand.states)
+        states = np.array(demand.states, np.int32, order="C")  # the Flow keeps them
         sources = len(self._ends.source_nodes)
+        if self._served is None:
+            self._served = _Recycled(lambda: np.zeros((copies, injections), self._real))
+            self._memory = [self._scratch(injections) for _ in range(self._threads)]
         out = Results(
-            change=self._change.take(),
-            idle=self._idle.take(),
+            injected=self._injected.take(),
             v_pu=self._v_pu.take(),
-            served=np.zeros((copies, injections), self._real),
+            served=self._served.take(),
             loss_kw=np.zeros(copies),
             kva=np.zeros((copies, sources, 2)),
             residual=np.zeros((self._groups, W)),
             count=np.zeros((self._groups, W)),
         )
 
-        def some(first: int, last: int) -> None:
+        def some(thread: int, first: int, last: int) -> None:
             groups.solve_groups(
                 self._active, self._skeleton, self._ends, first, last, kw, kvar, states, which, tolerance,
-                iterations, self._kept, self._scratch(injections), out,
+                iterations, self._kept, self._memory[thread], out,
             )  # fmt: skip
 
         self._spread(some)
@@ -112,31 +123,63 @@ class Compiled:
             v_pu=out.v_pu,
             served_kw=out.served,
             loss_kw=out.loss_kw,
-            source_kva=out.kva.view(complex)[..., 0],
+            source_kva=self._all_sources(out.kva.view(complex)[..., 0]),
             residual=np.where(which, out.residual.reshape(-1)[:copies], 0.0),
             iterations=out.count.reshape(-1)[:copies].astype(np.int64),
-            volts=lambda: self._in_order(out),
+            volts=lambda: self._in_order(out, states),
+            loading=lambda: self._loading(out, states, True),
+            highest=lambda: self._loading(out, states, False),
         )
 
-    def _spread(self, some: Callable[[int, int], None]) -> None:
-        """Call ``some`` for ranges of groups, in threads if there are several."""
+    def _spread(self, some: Callable[[int, int, int], None]) -> None:
+        """Call ``some`` for ranges of groups, by one thread for each."""
         if self._pool is None:
-            some(0, self._groups)
+            some(0, 0, self._groups)
             return
         ends = [self._groups * k // self._threads for k in range(self._threads + 1)]
-        for done in [self._pool.submit(some, a, b) for a, b in pairwise(ends)]:
+        for done in [self._pool.submit(some, k, *pair) for k, pair in enumerate(pairwise(ends))]:
             done.result()
 
-    def _in_order(self, out: Results) -> Complex:
+    def _all_sources(self, kva: Complex) -> Complex:
+        return kva if self._third is None else kva[:, self._third.source_nodes]
+
+    def _exactly(self) -> voltages.Exact:
+        f = self._solved
+        return voltages.Exact(
+            self._exact, self._skeleton, self._ends_exact, np.zeros((max(len(f.moving), 1), W), np.int32),
+            _lanes(len(f.skeleton), 2), _lanes(f.skeleton_size, 2), _lanes(self._rows.iterated, 2),
+            _lanes(f.network.count, 2),
+        )  # fmt: skip
+
+    def _in_order(self, out: Results, states: Any) -> Complex:
         """(B, 1 + Y) voltages in the network's order, earth first."""
-        count = self.network.count
+        count = self._solved.network.count
         found = np.zeros((self.copies, 1 + count), complex)
         lanes = np.empty((self.copies, 2 * count))
-        groups.spread_groups(
-            self._exact, self._ends_exact, out.change, out.idle, _lanes(self._rows.iterated, 2), _lanes(count, 2), lanes
-        )
+        voltages.spread_groups(self._exactly(), out.injected, states, lanes)
         found[:, 1 + self._rows.nodes] = lanes.view(complex)
-        return found
+        if self._third is None:
+            return found
+        phases = found[:, 1 + self._third.node] * self._third.turn
+        return np.concatenate([found[:, :1], phases], axis=-1)
+
+    @cached_property
+    def _branches(self) -> loading.Branches:
+        whole = self.network.count
+        node = np.arange(whole) if self._third is None else self._third.node
+        turn = np.ones(whole, complex) if self._third is None else self._third.turn
+        return loading.branches_of(self.network, self._rows.place, node, turn)
+
+    def _loading(self, out: Results, states: Any, each: bool) -> Any:
+        """(B, M) loading of each branch, or (B) the highest."""
+        b = self._branches
+        branches = len(b.starts) - 1
+        found = np.zeros((self.copies if each else 0, branches), self._real)
+        highest = np.zeros((self.copies, 1), self._real)
+        rows = _lanes(branches + 1, kind=self._real)
+        factors = _lanes(len(b.divisors))
+        loading.load_groups(b, self._exactly(), out.injected, states, factors, rows, found, highest)
+        return found if each else highest[:, 0]
 
     def restart(self, which: BoolArray | None = None) -> None:
         """See Solver.restart: every solve starts flat."""
@@ -190,7 +233,7 @@ def _whole(values: Any) -> Any:
     return np.ascontiguousarray(values, kind)
 
 
-def _unloaded(factors: Factors) -> Complex:
+def unloaded(factors: Factors) -> Complex:
     """(Y) voltages without loads, everything that moves in its middle position [V]."""
     network = factors.network
     phases = network.phases

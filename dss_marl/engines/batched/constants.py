@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines.batched.factors import Factors
-from dss_marl.engines.batched.groups import Ends
 from dss_marl.engines.batched.laws import Laws, law_table
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.sweeps import Active, Skeleton
+from dss_marl.engines.batched.voltages import Ends
 
 
 class Rows:
@@ -92,7 +92,7 @@ def skeleton(f: Factors) -> Skeleton:
     )
 
 
-def ends(rows: Rows, real: Any) -> Ends:
+def ends(rows: Rows, real: Any, times: float) -> Ends:
     """See Ends."""
     f, network = rows.factors, rows.factors.network
     starts, below, values = rows.below(rows.passive, real)
@@ -119,6 +119,7 @@ def ends(rows: Rows, real: Any) -> Ends:
         source_y_low=_pairs(y.reshape(-1), real),
         amps=_pairs(np.concatenate([source.amps for source in network.sources]), np.float64),
         counted=np.concatenate([source.counted for source in network.sources]),
+        times=times,
     )
 
 

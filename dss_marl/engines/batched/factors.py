@@ -45,6 +45,7 @@ class Factors:
         table_entries: (q) entry of S that it changes.
         table: list of (states) of values to add, one for each of these [S].
         moving: (U) which of the network's adjustable elements are not fixed.
+        fixed: the states of the others.
     """
 
     network: Network
@@ -66,6 +67,7 @@ class Factors:
     table_entries: IntArray
     table: tuple[Complex, ...]
     moving: IntArray
+    fixed: dict[int, int]
 
     @property
     def eliminated(self) -> int:
@@ -118,7 +120,7 @@ def factorised(network: Network, fixed: dict[int, int] | None = None) -> Factors
     return Factors(
         network, order, place, starts, rows, values, pivots, injected, needed,
         s_rows, s_columns, np.searchsorted(s_columns, np.arange(m + 1)), entries,
-        updates, update_starts, table_starts, table_entries, table, moving,
+        updates, update_starts, table_starts, table_entries, table, moving, fixed,
     )  # fmt: skip
 
 

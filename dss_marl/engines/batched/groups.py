@@ -5,62 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from dss_marl.engines.batched.lanes import (
-    W,
-    borrowed,
-    compiled,
-    converted,
-    entry_point,
-    every_lane,
-    item,
-    like,
-    pair,
-    put,
-    put_pair,
-    root,
-    row,
-    scalar_pair,
-    select,
-    turned,
-)
-from dss_marl.engines.batched.sweeps import factor, iterate, last_sweep
+from dss_marl.engines.batched.lane_memory import borrowed, item, pair, put, put_pair, row, scalar_pair, turned
+from dss_marl.engines.batched.lanes import W, compiled, converted, entry_point, every_lane, like, root, select
+from dss_marl.engines.batched.sweeps import factor, inject, iterate, last_sweep
+from dss_marl.engines.batched.voltages import spread, unpack
 
 _DIVERGED = 1e3  # sum of the squared changes of all voltages [pu]
-
-
-class Ends(NamedTuple):
-    """What becomes of voltages and set points; rows are A active nodes, m of the skeleton, P passive ones.
-
-    Attributes:
-        moving: (U) columns of the states that move the skeleton.
-        passive_starts, passive_rows, passive_values: (P + 1), (q), (q, 2) columns of L and Ld, as they are substituted.
-        places, neutrals: (N) rows of the Feeder's nodes and of their neutrals, -1: earth.
-        per_volt: (N) 1 / base voltage.
-        skeleton: m.
-        source_nodes: (K) row of each node of a source, counted within the skeleton.
-        source_first, source_end: (K) the nodes of the same source.
-        width: k, the most nodes of a source.
-        source_y, source_y_low: (K k, 2) admittances between them, in float64 and in the precision of the iteration.
-        amps: (K, 2) of the sources.
-        counted: (K) True where power counts as delivered.
-    """
-
-    moving: Any
-    passive_starts: Any
-    passive_rows: Any
-    passive_values: Any
-    places: Any
-    neutrals: Any
-    per_volt: Any
-    skeleton: Any
-    source_nodes: Any
-    source_first: Any
-    source_end: Any
-    width: Any
-    source_y: Any
-    source_y_low: Any
-    amps: Any
-    counted: Any
 
 
 class Kept(NamedTuple):
@@ -69,14 +19,13 @@ class Kept(NamedTuple):
     Attributes:
         states: (G, U, W) of what moves the skeletons.
         factor: (G, p, 2, W) of them.
-        idle, idle_exact: (G, m, 2, W) their voltages without loads, in the iteration's precision and in float64 [V].
+        idle: (G, m, 2, W) their voltages without loads [V].
         surplus: (G, K, 2, W) currents of the sources at these voltages [A].
     """
 
     states: Any
     factor: Any
     idle: Any
-    idle_exact: Any
     surplus: Any
 
 
@@ -86,9 +35,10 @@ class Scratch(NamedTuple):
     Attributes:
         powers: (J) kW and kvar.
         v, x, last, bend: (A + m) of the iteration.
+        change: (m) of the skeleton's voltages by loads.
         currents: (E) of the phases.
         nodes: (Y) all voltages.
-        factor: (p) of the skeleton, in float64.
+        factor, idle: (p), (m) of the skeleton, in float64.
         rows: what goes to the results.
         sums: (1).
     """
@@ -98,18 +48,19 @@ class Scratch(NamedTuple):
     x: Any
     last: Any
     bend: Any
+    change: Any
     currents: Any
     nodes: Any
     factor: Any
+    idle: Any
     rows: Any
     sums: Any
 
 
 class Results(NamedTuple):
-    """See Flow; its ``volts`` are idle ones (G, m, 2, W) and what loads and units add to them (G, A + m, 2, W) [V]."""
+    """See Flow; its ``volts`` follow from the currents into the nodes, (G, A + m, 2, W) [A]."""
 
-    change: Any
-    idle: Any
+    injected: Any
     v_pu: Any
     served: Any
     loss_kw: Any
@@ -139,23 +90,6 @@ def _pack(kw, kvar, first, powers):
 
 
 @compiled
-def unpack(rows, first, target):
-    """Rows (N, W) to the copies from ``first`` of a target (B, N)."""
-    rows, target = borrowed((rows, target))
-    copies, size = target.shape
-    if first + W <= copies and size >= W:
-        at = 0
-        while at < size:
-            j = min(at, size - W)
-            turned(rows, W * j, W, target, first * size + j, size)
-            at += W
-        return
-    for lane in range(min(W, copies - first)):
-        for j in range(size):
-            target[first + lane, j] = rows[j, lane]
-
-
-@compiled
 def _move(states, first, moving, kept):
     """Note the states of the copies from ``first`` in kept (U, W); returns whether any is another than before."""
     states, moving, kept = borrowed((states, moving, kept))
@@ -172,10 +106,10 @@ def _move(states, first, moving, kept):
 
 
 @compiled
-def _refactor(skeleton, ends, g, kept, f):
+def _refactor(skeleton, ends, g, kept, f, exact):
     """Factors of the skeletons of a group, and what follows from them without loads; in float64 at first."""
-    skeleton, ends, kept, f = borrowed((skeleton, ends, kept, f))
-    exact, low, idle = kept.idle_exact[g], kept.factor[g], kept.idle[g]
+    skeleton, ends, kept, f, exact = borrowed((skeleton, ends, kept, f, exact))
+    low, idle = kept.factor[g], kept.idle[g]
     factor(skeleton, kept.states[g], f, exact)
     for p in range(f.shape[0]):
         re, im = pair(f, p)
@@ -204,24 +138,6 @@ def _clean(fine, array, rows):
 
 
 @compiled
-def spread(ends, v, nodes):
-    """All voltages (A + m + P, 2, W), in the precision of ``nodes``, from those (A + m, 2, W) of active nodes."""
-    ends, v, nodes = borrowed((ends, v, nodes))
-    n = v.shape[0]
-    for i in range(n):
-        re, im = pair(v, i)
-        put_pair(nodes, i, converted(re, nodes), converted(im, nodes))
-    zero = like(nodes, 0.0)
-    for k in range(ends.passive_starts.shape[0] - 1):
-        k_re, k_im = zero, zero
-        for q in range(item(ends.passive_starts, k), item(ends.passive_starts, k + 1)):
-            re, im = scalar_pair(ends.passive_values, q)
-            x_re, x_im = pair(nodes, item(ends.passive_rows, q))
-            k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
-        put_pair(nodes, n + k, k_re, k_im)
-
-
-@compiled
 def _magnitudes(ends, nodes, rows):
     ends, nodes, rows = borrowed((ends, nodes, rows))
     for i in range(ends.places.shape[0]):
@@ -234,10 +150,10 @@ def _magnitudes(ends, nodes, rows):
 
 
 @compiled
-def _serve(laws, v, currents, after, served):
+def _serve(laws, v, currents, after, served, times):
     """served (J, W) by the voltages v from which the currents follow; returns the sum by those that follow."""
     laws, v, currents, after, served = borrowed((laws, v, currents, after, served))
-    kilo, zero = like(v, 0.001), like(served, 0.0)
+    kilo, zero = like(v, 0.001 * times), like(served, 0.0)
     total = zero
     for j in range(served.shape[0]):
         put(served, j, zero)
@@ -264,19 +180,19 @@ def _supply(ends, change, after, surplus, first, kva, sums):
     """
     ends, change, after, surplus, kva, sums = borrowed((ends, change, after, surplus, kva, sums))
     copies, total, kilo = kva.shape[0], like(after, 0.0), like(after, 0.001)
-    skeleton = after.shape[0] - ends.skeleton
+    skeleton = after.shape[0] - change.shape[0]
     for a in range(ends.source_nodes.shape[0]):
         if not ends.counted[a]:
             continue
         re, im = pair(surplus, a)
         for b in range(ends.source_first[a], ends.source_end[a]):
             y_re, y_im = scalar_pair(ends.source_y_low, a * ends.width + b - ends.source_first[a])
-            v_re, v_im = pair(change, skeleton + item(ends.source_nodes, b))
+            v_re, v_im = pair(change, item(ends.source_nodes, b))
             re, im = re - (y_re * v_re - y_im * v_im), im - (y_re * v_im + y_im * v_re)
         v_re, v_im = pair(after, skeleton + item(ends.source_nodes, a))
         kw = (v_re * re + v_im * im) * kilo
         put_pair(sums, 0, kw, (v_im * re - v_re * im) * kilo)
-        total = total + kw
+        total = total + kw * like(after, ends.times)
         for lane in range(min(W, copies - first)):
             kva[first + lane, a, 0] = sums[0, 0, lane]
             kva[first + lane, a, 1] = sums[0, 1, lane]
@@ -287,26 +203,26 @@ def _supply(ends, change, after, surplus, first, kva, sums):
 def _finish(active, ends, g, kept, s, out):
     """One sweep more, and what a solution consists of."""
     active, ends, kept, s, out = borrowed((active, ends, kept, s, out))
-    first, copies, x = g * W, out.v_pu.shape[0], out.change[g]
-    after = s.x
-    change, total = last_sweep(active, kept.factor[g], kept.idle[g], s.powers, s.v, x, after, s.currents)
-    fine = total < like(x, _DIVERGED)
-    put(out.residual, g, converted(select(fine, root(change), like(x, math.inf)), out.residual))
+    first, copies, after, injected = g * W, out.v_pu.shape[0], s.x, out.injected[g]
+    inject(active, s.powers, s.v, injected, s.currents, True)
+    for i in range(injected.shape[0]):
+        re, im = pair(injected, i)
+        put_pair(after, i, re, im)
+    change, total = last_sweep(active, kept.factor[g], kept.idle[g], s.v, after, s.change)
+    fine = total < like(total, _DIVERGED)
+    put(out.residual, g, converted(select(fine, root(change), like(total, math.inf)), out.residual))
     if not every_lane(fine):
-        _clean(fine, s.v, x.shape[0])
-        _clean(fine, after, x.shape[0])
-        _clean(fine, x, x.shape[0])
+        _clean(fine, s.v, after.shape[0])
+        _clean(fine, after, after.shape[0])
+        _clean(fine, injected, after.shape[0])
+        _clean(fine, s.change, s.change.shape[0])
         _clean(fine, s.currents, s.currents.shape[0])
-    idle, exact = out.idle[g], kept.idle_exact[g]
-    for k in range(idle.shape[0]):
-        re, im = pair(exact, k)
-        put_pair(idle, k, re, im)
     spread(ends, after, s.nodes)
     _magnitudes(ends, s.nodes, s.rows)
     unpack(s.rows, first, out.v_pu)
-    balance = _serve(active.laws, s.v, s.currents, after, s.rows[: out.served.shape[1]])
+    balance = _serve(active.laws, s.v, s.currents, after, s.rows[: out.served.shape[1]], ends.times)
     unpack(s.rows, first, out.served)
-    balance = balance + _supply(ends, x, after, kept.surplus[g], first, out.kva, s.sums)
+    balance = balance + _supply(ends, s.change, after, kept.surplus[g], first, out.kva, s.sums)
     put_pair(s.sums, 0, balance, balance)
     for lane in range(min(W, copies - first)):
         out.loss_kw[first + lane] = s.sums[0, 0, lane]
@@ -316,8 +232,7 @@ def _finish(active, ends, g, kept, s, out):
 def _skip(g, out):
     """Finite numbers without meaning, for copies that nobody wants."""
     out = borrowed(out)
-    out.change[g] = 0.0
-    out.idle[g] = 0.0
+    out.injected[g] = 0.0
     out.residual[g] = 0.0
     out.count[g] = 0.0
     for b in range(g * W, min(g * W + W, out.v_pu.shape[0])):
@@ -354,42 +269,10 @@ def solve_groups(active, skeleton, ends, first, last, kw, kvar, states, which, t
             continue
         open_ = row(s.sums, 0) > like(s.sums, 0.0)
         if _move(states, g * W, ends.moving, kept.states[g]):
-            _refactor(skeleton, ends, g, kept, s.factor)
+            _refactor(skeleton, ends, g, kept, s.factor, s.idle)
         _pack(kw, kvar, g * W, s.powers)
         count = iterate(
             active, kept.factor[g], kept.idle[g], s.powers, open_, tolerance, most, s.v, s.x, s.last, s.bend
         )
         put(out.count, g, converted(count, out.count))
         _finish(active, ends, g, kept, s, out)
-
-
-@entry_point
-def spread_groups(active, ends, change, idle, v, nodes, target):
-    """Voltages of all nodes to a target (B, 2 Y) in float64, from the results of ``solve_groups``.
-
-    Args:
-        active, ends: of the network, in float64.
-        change, idle: of Results.
-        v, nodes: (A + m, 2, W), (Y, 2, W) working memory.
-        target: (B, 2 Y) real and imaginary parts in turn.
-    """
-    active, ends, change, idle, v, nodes, target = borrowed((active, ends, change, idle, v, nodes, target))
-    n, columns, zero = v.shape[0], active.starts.shape[0] - 1, like(v, 0.0)
-    rows = nodes.reshape(nodes.shape[0] * 2, W)
-    for g in range(change.shape[0]):
-        for k in range(n - columns):
-            re, im = pair(idle[g], k)
-            put_pair(v, columns + k, re, im)
-        for k in range(columns - 1, -1, -1):
-            k_re, k_im = zero, zero
-            for q in range(item(active.starts, k), item(active.starts, k + 1)):
-                re, im = scalar_pair(active.values, q)
-                x_re, x_im = pair(v, item(active.rows, q))
-                k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
-            put_pair(v, k, k_re, k_im)
-        for i in range(n):
-            v_re, v_im = pair(v, i)
-            re, im = pair(change[g], i)
-            put_pair(v, i, v_re + converted(re, zero), v_im + converted(im, zero))
-        spread(ends, v, nodes)
-        unpack(rows, g * W, target)

@@ -3,9 +3,7 @@
 numba vectorises loops by itself, but stores every intermediate result and checks at run time whether arrays overlap,
 which costs several times the arithmetic. Here a row of W numbers is one value of LLVM's vector type, which stays in
 registers; LLVM splits it where the processor's are shorter. Lanes never mix: what a lane computes is the same bits
-whatever the others hold. Indices are not checked, so that a wrong one reads or writes memory of something else.
-
-A complex row is two rows in an array (..., rows, 2, W): real parts, imaginary parts.
+whatever the others hold. See ``lane_memory`` for their rows in arrays.
 """
 
 from __future__ import annotations
@@ -20,7 +18,8 @@ from typing import Any
 
 import numba as nb
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types as numba_types
+from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -30,6 +29,8 @@ W = 16  # copies side by side: one register of AVX-512 in float32
 # Without "nnan" and "ninf": comparisons with what has diverged are defined.
 _FLAGS = {"contract", "nsz", "arcp", "afn"}
 
+
+types: Any = numba_types
 
 _OPTIONS = {"fastmath": _FLAGS, "error_model": "numpy", "nogil": True}
 
@@ -56,12 +57,14 @@ class _Cache(FunctionCache):
 
 @cache
 def _sources() -> str:
-    """Hash of all compiled functions of this package."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Hash of all modules with compiled functions: of this one and of what imports it."""
+    texts = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(
+        b"".join(text for text in texts if b"batched.lane" in text or b"def _sources" in text)
+    ).hexdigest()
 
 
-class Lanes(types.Type):
+class Lanes(numba_types.Type):
     """Type of W floats."""
 
     def __init__(self, dtype: Any) -> None:
@@ -69,7 +72,7 @@ class Lanes(types.Type):
         super().__init__(name=f"Lanes({dtype})")
 
 
-class Mask(types.Type):
+class Mask(numba_types.Type):
     """Type of W truth values."""
 
     def __init__(self) -> None:
@@ -79,14 +82,15 @@ class Mask(types.Type):
 _mask = Mask()
 
 
-def _vector(dtype: Any) -> Any:
+def vector_type(dtype: Any) -> Any:
+    """LLVM's, of W floats."""
     return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), W)
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _vector(kind.dtype))
+        super().__init__(manager, kind, vector_type(kind.dtype))
 
 
 @register_model(Mask)
@@ -196,7 +200,7 @@ def reciprocal_root(typing: Any, x: Any) -> Any:
     """1 / sqrt(x); in float64 from float32's by two of Newton's steps, a third of what the processor takes for it."""
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        single, kind = _vector(types.float32), args[0].type
+        single, kind = vector_type(types.float32), args[0].type
         double = sig.args[0].dtype != types.float32
         value = builder.fptrunc(args[0], single) if double else args[0]
         callee = cgutils.get_or_insert_function(builder.module, ir.FunctionType(single, [single]), f"llvm.sqrt.v{W}f32")
@@ -245,196 +249,13 @@ def converted(typing: Any, x: Any, pattern: Any) -> Any:
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if same:
             return args[0]
-        return builder.fptrunc(args[0], _vector(kind.dtype)) if narrow else builder.fpext(args[0], _vector(kind.dtype))
+        return (
+            builder.fptrunc(args[0], vector_type(kind.dtype))
+            if narrow
+            else builder.fpext(args[0], vector_type(kind.dtype))
+        )
 
     return kind(x, pattern), emit
-
-
-# --- memory --------------------------------------------------------------------------------------------------------
-
-
-def address(context: Any, builder: Any, kind: Any, array: Any, index: Any, index_type: Any, scale: int) -> Any:
-    """Address of entry ``index * scale`` of a contiguous array."""
-    data = context.make_array(kind)(context, builder, array).data
-    word = context.get_value_type(types.intp)
-    if index.type != word:
-        index = builder.sext(index, word) if index_type.signed else builder.zext(index, word)
-    return builder.gep(data, [builder.mul(index, ir.Constant(word, scale)) if scale != 1 else index])
-
-
-def _load(builder: Any, address: Any, dtype: Any, offset: int = 0) -> Any:
-    size = 4 if dtype == types.float32 else 8
-    if offset:
-        address = builder.gep(address, [ir.Constant(ir.IntType(64), offset)])
-    return builder.load(builder.bitcast(address, _vector(dtype).as_pointer()), align=size)
-
-
-def _store(builder: Any, address: Any, dtype: Any, value: Any, offset: int = 0) -> None:
-    size = 4 if dtype == types.float32 else 8
-    if offset:
-        address = builder.gep(address, [ir.Constant(ir.IntType(64), offset)])
-    builder.store(value, builder.bitcast(address, _vector(dtype).as_pointer()), align=size)
-
-
-def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    if isinstance(kind, types.Array):
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
-        array.parent = cgutils.get_null_value(array.parent.type)
-        return array._getvalue()  # noqa: SLF001
-    if isinstance(kind, types.BaseTuple):
-        for i, part in enumerate(kind.types):
-            member = _without_owner(context, builder, part, builder.extract_value(value, i))
-            value = builder.insert_value(value, member, i)
-    return value
-
-
-@intrinsic
-def borrowed(typing: Any, arrays: Any) -> Any:
-    """An array, or a tuple of such, without its owner, whose references numba would count in the innermost loops."""
-    return arrays(arrays), lambda context, builder, sig, args: _without_owner(context, builder, sig.args[0], args[0])
-
-
-@intrinsic
-def item(typing: Any, array: Any, index: Any) -> Any:
-    """Entry of a contiguous array (n), by an index that is not checked."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], 1)
-        return context.unpack_value(builder, sig.args[0].dtype, at)
-
-    return array.dtype(array, index), emit
-
-
-@intrinsic
-def row(typing: Any, array: Any, index: Any) -> Any:
-    """Row of a contiguous array (rows, W)."""
-    kind = Lanes(array.dtype)
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _load(builder, address(context, builder, sig.args[0], args[0], args[1], sig.args[1], W), kind.dtype)
-
-    return kind(array, index), emit
-
-
-@intrinsic
-def put(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a row of a contiguous array (rows, W)."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], W)
-        _store(builder, at, sig.args[0].dtype, args[2])
-        return context.get_dummy_value()
-
-    return types.void(array, index, value), emit
-
-
-@intrinsic
-def pair(typing: Any, array: Any, index: Any) -> Any:
-    """(real parts, imaginary parts) of a row of a contiguous array (rows, 2, W)."""
-    kind = types.UniTuple(Lanes(array.dtype), 2)
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], 2 * W)
-        dtype = sig.args[0].dtype
-        parts = [_load(builder, at, dtype), _load(builder, at, dtype, W)]
-        return context.make_tuple(builder, sig.return_type, parts)
-
-    return kind(array, index), emit
-
-
-@intrinsic
-def put_pair(typing: Any, array: Any, index: Any, re: Any, im: Any) -> Any:
-    """Write a row of a contiguous array (rows, 2, W)."""
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], 2 * W)
-        _store(builder, at, sig.args[0].dtype, args[2])
-        _store(builder, at, sig.args[0].dtype, args[3], W)
-        return context.get_dummy_value()
-
-    return types.void(array, index, re, im), emit
-
-
-@intrinsic
-def scalar_pair(typing: Any, array: Any, index: Any) -> Any:
-    """(real part, imaginary part) of an entry of a contiguous array (n, 2), each in every lane."""
-    kind = types.UniTuple(Lanes(array.dtype), 2)
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], 2)
-        second = builder.gep(at, [ir.Constant(ir.IntType(64), 1)])
-        parts = [splat(builder, builder.load(at)), splat(builder, builder.load(second))]
-        return context.make_tuple(builder, sig.return_type, parts)
-
-    return kind(array, index), emit
-
-
-@intrinsic
-def gathered(typing: Any, table: Any, base: Any, picks: Any, index: Any) -> Any:
-    """(real, imaginary parts) of entries base + picks[index] of a table (n, 2), lane by lane; picks are (rows, W)."""
-    kind = types.UniTuple(Lanes(table.dtype), 2)
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = context.get_value_type(types.intp)
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        first = address(context, builder, sig.args[2], args[2], args[3], sig.args[3], W)
-        offset = context.cast(builder, args[1], sig.args[1], types.intp)
-        parts = [ir.Constant(_vector(table.dtype), ir.Undefined)] * 2
-        for lane in range(W):
-            place = ir.Constant(ir.IntType(32), lane)
-            pick = builder.load(builder.gep(first, [ir.Constant(word, lane)]))
-            pick = builder.add(context.cast(builder, pick, sig.args[2].dtype, types.intp), offset)
-            entry = builder.mul(pick, ir.Constant(word, 2))
-            for k in range(2):
-                value = builder.load(builder.gep(data, [builder.add(entry, ir.Constant(word, k))]))
-                parts[k] = builder.insert_element(parts[k], value, place)
-        return context.make_tuple(builder, sig.return_type, parts)
-
-    return kind(table, base, picks, index), emit
-
-
-@intrinsic
-def turned(typing: Any, source: Any, first: Any, stride: Any, target: Any, to: Any, to_stride: Any) -> Any:
-    """Transpose a block of W by W numbers between contiguous arrays, into the target's precision.
-
-    Entry c of row r, at ``first + r * stride + c`` of the source, goes to ``to + c * to_stride + r`` of the target.
-    """
-
-    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = context.get_value_type(types.intp)
-        integers = [context.cast(builder, args[i], sig.args[i], types.intp) for i in (1, 2, 4, 5)]
-        begin, step, begin_to, step_to = integers
-
-        def block_row(array: int, start: Any, by: Any, r: int) -> Any:
-            data = context.make_array(sig.args[array])(context, builder, args[array]).data
-            return builder.gep(data, [builder.add(start, builder.mul(by, ir.Constant(word, r)))])
-
-        rows = [_load(builder, block_row(0, begin, step, r), source.dtype) for r in range(W)]
-        if source.dtype != target.dtype:
-            cast = builder.fptrunc if target.dtype == types.float32 else builder.fpext
-            rows = [cast(value, _vector(target.dtype)) for value in rows]
-        for r, value in enumerate(_transposed(builder, rows)):
-            _store(builder, block_row(3, begin_to, step_to, r), target.dtype, value)
-        return context.get_dummy_value()
-
-    return types.void(source, first, stride, target, to, to_stride), emit
-
-
-def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of W vectors of W numbers: blocks of half the size change places, until they are single numbers."""
-    half = W // 2
-    while half:
-        low = ir.Constant(ir.VectorType(ir.IntType(32), W), [k if not k & half else W + k - half for k in range(W)])
-        high = ir.Constant(ir.VectorType(ir.IntType(32), W), [k + half if not k & half else W + k for k in range(W)])
-        rows = [
-            builder.shuffle_vector(rows[r], rows[r + half], low)
-            if not r & half
-            else builder.shuffle_vector(rows[r - half], rows[r], high)
-            for r in range(W)
-        ]
-        half //= 2
-    return rows
 
 
 # --- powers --------------------------------------------------------------------------------------------------------

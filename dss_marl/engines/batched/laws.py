@@ -6,23 +6,19 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core import types
+from llvmlite import ir
+from numba.extending import intrinsic
 
+from dss_marl.engines.batched.lane_memory import address, borrowed, item, pair, put_pair
 from dss_marl.engines.batched.lanes import (
     Lanes,
-    address,
     any_lane,
-    borrowed,
     compiled,
     converted,
     floor,
-    intrinsic,
-    item,
     larger,
     like,
-    pair,
     power_of_two,
-    put_pair,
     reciprocal_root,
     select,
     splat,
@@ -96,7 +92,7 @@ def entry(typing: Any, table: Any, phase: Any, name: Any) -> Any:
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = address(context, builder, sig.args[0], args[0], args[1], sig.args[1], len(_ENTRIES))
-        return splat(builder, builder.load(builder.gep(place, [context.get_constant(types.intp, column)])))
+        return splat(builder, builder.load(builder.gep(place, [ir.Constant(ir.IntType(64), column)])))
 
     return Lanes(table.dtype)(table, phase, name), emit
 

@@ -5,7 +5,7 @@ Positions count the circuit's nodes, neutral conductors among them, in OpenDSS's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Adjustable:
         taps: rows of Feeder.taps that move it, with the position of state 0 each; the last changes fastest.
         positions: number of positions of each of these taps.
         switch: row of Feeder.switches whose closing adds the second of two states; -1 for a tapped one.
+        ratios: (taps, states) tap ratios [1].
     """
 
     name: str
@@ -36,6 +37,7 @@ class Adjustable:
     taps: tuple[tuple[int, int], ...] = ()
     positions: tuple[int, ...] = ()
     switch: int = -1
+    ratios: Array = field(default_factory=lambda: np.zeros((0, 1)))
 
     def state(self, tap: IntArray, closed: BoolArray) -> IntArray:
         """(B) the state that set points (B, R) and (B, S) mean; positions outside the range count as its end."""
@@ -144,6 +146,18 @@ class Network:
         if not self.adjustables:
             return np.zeros((len(tap), 0), np.int64)
         return np.stack([row.state(tap, closed) for row in self.adjustables], axis=-1)
+
+    def ratios(self, states: IntArray) -> dict[int, Array]:
+        """(B) the tap ratios that states (B, U) mean, by row of Feeder.taps [1]."""
+        return {
+            row: adjustable.ratios[k, states[:, u]]
+            for u, adjustable in enumerate(self.adjustables)
+            for k, (row, _) in enumerate(adjustable.taps)
+        }
+
+    def closed(self, states: IntArray) -> dict[int, BoolArray]:
+        """(B) True where states (B, U) mean that a switch is closed, by row of Feeder.switches."""
+        return {row.switch: states[:, u] > 0 for u, row in enumerate(self.adjustables) if row.switch >= 0}
 
     def assembled(self, states: IntArray) -> Any:
         """The whole admittance matrix in one state (U) of the adjustable elements, scipy.sparse CSC [S]."""

@@ -10,7 +10,7 @@ acceleration of depth one, with one number for each copy, makes it converge.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -159,7 +159,24 @@ class Reference:
         earth_first = np.concatenate([padded[:, -1:], v], axis=-1)
         kva = self._source_kva(v)
         loss_kw = served.sum(axis=-1) + kva.real.sum(axis=-1)
-        return Flow(v_pu, served, loss_kw, kva, residual, count, lambda: earth_first)
+        loading = partial(self._loading, earth_first, demand.states)
+        return Flow(
+            v_pu, served, loss_kw, kva, residual, count, lambda: earth_first,
+            loading=lambda: network.flows.by_branch(loading()),
+            highest=lambda: np.max(loading(), axis=-1, initial=0.0),
+        )  # fmt: skip
+
+    def _loading(self, v: Complex, states: IntArray) -> Array:
+        """(B, C) loading of every conductor [1]."""
+        ratios, closed = self.network.ratios(states), self.network.closed(states)
+        boost = [ratios[row] - 1 for row in sorted(ratios)]
+        switches = [closed[row] for row in sorted(closed)]
+        shape = (len(v), 0)
+        return self.network.flows.loading(
+            v,
+            np.stack(boost, -1) if boost else np.zeros(shape),
+            np.stack(switches, -1) if switches else np.zeros(shape),
+        )
 
     def _source_kva(self, v: Complex) -> Complex:
         parts = [

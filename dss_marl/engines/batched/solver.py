@@ -40,6 +40,8 @@ class Flow:
         residual: (B) largest change of a phase's voltage in the last iteration [pu]; infinite where it was not finite.
         iterations: (B).
         volts: computes (B, 1 + Y) complex node voltages, earth first [V].
+        loading: computes (B, M) the highest loading of each branch's conductors [1].
+        highest: computes (B) the highest loading of any branch, 0 without branches [1].
     """
 
     v_pu: Any
@@ -49,6 +51,8 @@ class Flow:
     residual: Array
     iterations: IntArray
     volts: Callable[[], Complex]
+    loading: Callable[[], Any]
+    highest: Callable[[], Any]
 
 
 class Solver(Protocol):

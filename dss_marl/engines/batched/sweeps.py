@@ -8,21 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dss_marl.engines.batched.lanes import (
-    any_lane,
-    borrowed,
-    compiled,
-    gathered,
-    item,
-    larger,
-    like,
-    outside,
-    pair,
-    put_pair,
-    root,
-    scalar_pair,
-    select,
-)
+from dss_marl.engines.batched.lane_memory import borrowed, gathered, item, pair, put_pair, scalar_pair
+from dss_marl.engines.batched.lanes import any_lane, compiled, larger, like, outside, root, select
 from dss_marl.engines.batched.laws import Laws, draw
 
 PLAIN = 8  # iterations before acceleration
@@ -149,13 +136,20 @@ def through_skeleton(diagonal, rows, first, f, x):
 
 
 @compiled
-def forward(c, f, powers, v, x, kept, keep):
-    """x becomes L^-1 of the currents drawn at voltages v, and within the skeleton the change of its idle voltages."""
-    c, f, powers, v, x, kept = borrowed((c, f, powers, v, x, kept))
-    zero, active = like(x, 0.0), c.starts.shape[0] - 1
+def inject(c, powers, v, x, kept, keep):
+    """x becomes the currents into the nodes at voltages v; see ``draw``."""
+    c, powers, v, x, kept = borrowed((c, powers, v, x, kept))
+    zero = like(x, 0.0)
     for i in range(c.per_base2.shape[0]):
         put_pair(x, i, zero, zero)
     draw(c.laws, powers, v, x, kept, keep)
+
+
+@compiled
+def forward(c, f, x):
+    """Currents x become L^-1 x, and within the skeleton what they change in its voltages."""
+    c, f, x = borrowed((c, f, x))
+    active = c.starts.shape[0] - 1
     for k in range(active):
         k_re, k_im = pair(x, k)
         for q in range(item(c.starts, k), item(c.starts, k + 1)):
@@ -164,6 +158,26 @@ def forward(c, f, powers, v, x, kept, keep):
             i_re, i_im = pair(x, i)
             put_pair(x, i, i_re - (re * k_re - im * k_im), i_im - (re * k_im + im * k_re))
     through_skeleton(c.diagonal, c.skeleton_rows, active, f, x)
+
+
+@compiled
+def backward(c, idle, x):
+    """What ``forward`` leaves becomes voltages, those of the skeleton without loads being ``idle``."""
+    c, idle, x = borrowed((c, idle, x))
+    active = c.starts.shape[0] - 1
+    for k in range(c.diagonal.shape[0] - 1):
+        re, im = pair(x, active + k)
+        idle_re, idle_im = pair(idle, k)
+        put_pair(x, active + k, re + idle_re, im + idle_im)
+    for k in range(active - 1, -1, -1):
+        x_re, x_im = pair(x, k)
+        re, im = scalar_pair(c.pivots, k)
+        k_re, k_im = re * x_re - im * x_im, re * x_im + im * x_re
+        for q in range(item(c.starts, k), item(c.starts, k + 1)):
+            re, im = scalar_pair(c.values, q)
+            x_re, x_im = pair(x, item(c.rows, q))
+            k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
+        put_pair(x, k, k_re, k_im)
 
 
 @compiled
@@ -182,7 +196,8 @@ def sweep(c, f, idle, powers, v, x):
     Returns (largest change of a node's voltage, squared, and a sum that is not finite if a voltage is not).
     """
     c, f, idle, powers, v, x = borrowed((c, f, idle, powers, v, x))
-    forward(c, f, powers, v, x, x, False)
+    inject(c, powers, v, x, x, False)
+    forward(c, f, x)
     active = c.starts.shape[0] - 1
     change, total = like(x, 0.0), like(x, 0.0)
     for k in range(c.diagonal.shape[0] - 1):
@@ -207,39 +222,24 @@ def sweep(c, f, idle, powers, v, x):
 
 
 @compiled
-def last_sweep(c, f, idle, powers, v, x, after, currents):
-    """As ``sweep``; x becomes what loads and units change in the voltages without them, and ``after`` the voltages.
+def last_sweep(c, f, idle, v, x, change):
+    """As ``sweep``, from currents x; ``change`` (m, 2, W) becomes what they change in the skeleton's voltages.
 
-    Differences of neighbouring nodes that are taken from changes are more accurate by their size.
+    Power of stiff sources that is taken from changes is more accurate by their size.
     """
-    c, f, idle, powers, v, x, after, currents = borrowed((c, f, idle, powers, v, x, after, currents))
-    forward(c, f, powers, v, x, currents, True)
-    zero, active = like(x, 0.0), c.starts.shape[0] - 1
-    change, total = zero, zero
+    c, f, idle, v, x, change = borrowed((c, f, idle, v, x, change))
+    forward(c, f, x)
+    active = c.starts.shape[0] - 1
     for k in range(c.diagonal.shape[0] - 1):
         re, im = pair(x, active + k)
-        idle_re, idle_im = pair(idle, k)
-        re, im = re + idle_re, im + idle_im
-        put_pair(after, active + k, re, im)
-        size = _distance(c, active + k, re, im, v)
-        change, total = larger(change, size), total + size
-    for k in range(active - 1, -1, -1):
-        x_re, x_im = pair(x, k)
-        re, im = scalar_pair(c.pivots, k)
-        k_re, k_im = re * x_re - im * x_im, re * x_im + im * x_re
-        v_re, v_im = k_re, k_im
-        for q in range(item(c.starts, k), item(c.starts, k + 1)):
-            i = item(c.rows, q)
-            re, im = scalar_pair(c.values, q)
-            x_re, x_im = pair(x, i)
-            k_re, k_im = k_re - (re * x_re - im * x_im), k_im - (re * x_im + im * x_re)
-            x_re, x_im = pair(after, i)
-            v_re, v_im = v_re - (re * x_re - im * x_im), v_im - (re * x_im + im * x_re)
-        put_pair(x, k, k_re, k_im)
-        put_pair(after, k, v_re, v_im)
-        size = _distance(c, k, v_re, v_im, v)
-        change, total = larger(change, size), total + size
-    return change, total
+        put_pair(change, k, re, im)
+    backward(c, idle, x)
+    largest, total = like(x, 0.0), like(x, 0.0)
+    for i in range(c.per_base2.shape[0]):
+        re, im = pair(x, i)
+        size = _distance(c, i, re, im, v)
+        largest, total = larger(largest, size), total + size
+    return largest, total
 
 
 @compiled

@@ -16,12 +16,27 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Number
 _SAMPLES = (0.9, 1.0, 1.1)
 
 
+class FlowRows(NamedTuple):
+    """What Flows is made of, see its arguments."""
+
+    columns: IntArray
+    y: NDArray[np.complex128]
+    first_row: IntArray
+    per_rating: Array
+    row_tap: IntArray
+    entry_tap: IntArray
+    row_switch: IntArray
+
+
 class Flows:
     """Currents I = Yprim V at the first terminal of every branch, as one sparse product.
 
     A row is a conductor of that terminal. Yprim of a tapped winding is that at neutral with its rows and columns
     divided by the tap ratio. That of an autotransformer is y0 + y1 / ratio + y2 / ratio**2, so each of its columns
     stands there three times. Voltages seen through a tap are appended to the voltage vector.
+
+    Attributes:
+        rows: the arguments.
 
     Args:
         columns: (rows, P) positions in the engine's voltage vector, whose entry 0 is ground.
@@ -46,6 +61,7 @@ class Flows:
         sizes: tuple[int, int, int],
     ) -> None:
         taps, switches, count = sizes
+        self.rows = FlowRows(columns, y, first_row, row_per_rating, row_tap, entry_tap, row_switch)
         self._first_row, self._per_rating = first_row, row_per_rating
         self._squared = bool((entry_tap > taps).any())  # as for autotransformers alone
         seen = (entry_tap != taps) & (y != 0)

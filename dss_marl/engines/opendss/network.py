@@ -251,7 +251,8 @@ class _Reading:
         self._rebuild()
         assert nodes is not None
         moved_by = tuple((r, tap.minimum) for r, tap in zip(rows, taps, strict=True))
-        return Adjustable(element, nodes, table, moved_by, counts)
+        each = np.stack(np.meshgrid(*ratios, indexing="ij")).reshape(len(rows), -1)
+        return Adjustable(element, nodes, table, moved_by, counts, ratios=each)
 
     def _at(self, element: str, rows: Sequence[int], ratios: Sequence[float]) -> tuple[IntArray, Complex]:
         for r, ratio in zip(rows, ratios, strict=True):

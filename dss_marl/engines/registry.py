@@ -8,13 +8,14 @@ from typing import Any
 
 from dss_marl._plugins import imported
 from dss_marl.engines.base import BatchEngine, Engine
+from dss_marl.engines.batched.engine import BatchedEngine
 from dss_marl.engines.engine_loop import EngineLoop
 from dss_marl.engines.opendss.batch import OpenDSSBatch
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.feeder import Feeder
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
-BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch}
+BATCH_ENGINES: dict[str, Callable[..., BatchEngine]] = {"opendss": OpenDSSBatch, "batched": BatchedEngine}
 
 
 def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine:

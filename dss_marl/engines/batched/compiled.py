@@ -14,7 +14,7 @@ from dss_marl.engines.batched.kernels import Constants, W
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.grid.state import Array, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
 
@@ -154,8 +154,11 @@ class Compiled:
         found[:, 1 + self.factors.order] = lanes
         return found[: self.copies]
 
+    def restart(self, which: BoolArray | None = None) -> None:
+        """See Solver.restart: every solve starts flat."""
+
     def close(self) -> None:
-        """End the threads."""
+        """See Solver.close."""
         if self._pool is not None:
             self._pool.shutdown()
 

@@ -23,7 +23,7 @@ from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.grid.state import BoolArray, IntArray
 
 _PASSIVE_DEGREE = 9  # a node without injection of more neighbours would fill L when it is eliminated first
-_DROPPED = 1e-13  # of the largest entry: rounding
+_DROPPED = 1e-15  # of what an entry lies between: rounding
 _LEAK_W = 1e-6  # at rated voltage from each node of the skeleton to earth, so that dead islands have an answer
 
 
@@ -201,7 +201,8 @@ def _eliminated(ordered: Any, split: int, network: Network) -> tuple[IntArray, I
     side = sl.spsolve_triangular(lu.L.tocsr(), ordered[:split, split:].toarray(), lower=True, unit_diagonal=True)
     below = (side / diagonal[:, None]).T
     reduced = rest - below @ side
-    reduced[np.abs(reduced) < _DROPPED * np.abs(reduced).max()] = 0
+    size = np.sqrt(np.abs(reduced.diagonal()))
+    reduced[np.abs(reduced) < _DROPPED * size[:, None] * size] = 0
     below[np.abs(below) < _DROPPED * max(np.abs(below).max(initial=0.0), 1e-30)] = 0
     columns = sp.vstack([sp.tril(lu.L, -1), sp.csr_matrix(below)]).tocsc()
     columns.eliminate_zeros()

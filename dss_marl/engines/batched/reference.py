@@ -72,6 +72,12 @@ class Reference:
             v[rows], residual[rows], count[rows] = self._solve(demand, rows, tolerance, iterations)
         return self._flow(demand, v, residual, count)
 
+    def restart(self, which: BoolArray | None = None) -> None:
+        """See Solver.restart: every solve starts flat."""
+
+    def close(self) -> None:
+        """See Solver.close."""
+
     def _solve(
         self, demand: Demand, rows: IntArray, tolerance: float, iterations: int
     ) -> tuple[Complex, Array, IntArray]:

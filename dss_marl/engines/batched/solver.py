@@ -68,3 +68,9 @@ class Solver(Protocol):
             tolerance: stop where no phase's voltage changes by more [pu].
             iterations: give up after so many.
         """
+
+    def restart(self, which: BoolArray | None = None) -> None:
+        """Discard what copies (B) True, or all, keep of their last solve."""
+
+    def close(self) -> None:
+        """Release threads."""

@@ -18,7 +18,7 @@ from dss_marl.engines.opendss.hidden_state import has_reversible_controls, hidde
 from dss_marl.engines.opendss.load_draws import Draws
 from dss_marl.engines.opendss.load_jumps import LoadJumps
 from dss_marl.engines.opendss.solver_calls import FULL_REBUILD, REUSE_FACTORS, SolverCalls
-from dss_marl.engines.opendss.supply import Supply
+from dss_marl.engines.supply import Supply
 from dss_marl.engines.opendss.switchgear import SwitchWriter, close_all
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate

@@ -63,6 +63,7 @@ class _Reading:
 
     def network(self) -> Network:
         feeder = self.feeder
+        volts = self._volts()  # of the solution as compiled
         flows = read_flows(self.context, feeder)
         phases = read_phases(self.context, feeder)
         sources = [self._source(name) for name in self._present(_SOURCES)]  # before anything moves: from the solution
@@ -72,7 +73,7 @@ class _Reading:
         names = [source.name for source in sources]
         network = Network(
             feeder_name=feeder.name,
-            volts=self._volts(),
+            volts=volts,
             fixed=self._fixed(skipped),
             adjustables=tuple(moved),
             phases=phases,
@@ -86,12 +87,19 @@ class _Reading:
         return network
 
     def _volts(self) -> Any:
-        """(Y) base voltages, line to neutral [V]."""
+        """(Y) base voltages, line to neutral; where a bus has none, what it is at as compiled [V]."""
         bus, at, found = self.context.Bus, self.context.Circuit.SetActiveBus, {}
         for name in dict.fromkeys(node.rsplit(".", 1)[0] for node in self.nodes):
             at(name)
-            found[name] = float(bus.kVBase()) * 1000 or 1.0
-        return np.array([found[node.rsplit(".", 1)[0]] for node in self.nodes])
+            found[name] = float(bus.kVBase()) * 1000
+        base = np.array([found[node.rsplit(".", 1)[0]] for node in self.nodes])
+        return np.where(base > 0, base, np.maximum(np.abs(self._node_volts()), 1.0))
+
+    def _node_volts(self) -> Complex:
+        """(Y) voltages of the last solve [V]."""
+        pointer = self.context.YMatrix.VVector()
+        buffer = self.context.dss_ffi.buffer(pointer, 16 * (len(self.nodes) + 1))
+        return np.frombuffer(buffer, complex)[1:].copy()
 
     # --- elements ------------------------------------------------------------------------------------------------
 
@@ -168,20 +176,23 @@ class _Reading:
 
     def _source(self, name: str) -> Source:
         nodes, y = self._yprim(name)
-        refs = np.array(self.context.CktElement.NodeRef()) - 1
-        first = set(refs[: self.context.CktElement.NumConductors()].tolist())
         element = self.context.CktElement
-        volts = self._node_volts()[nodes]
-        currents = np.asarray(element.Currents(), float).view(complex)
-        taken = np.array([currents[refs == node].sum() for node in nodes])  # into the element, at the solution
+        refs = np.array(element.NodeRef()) - 1
+        first = set(refs[: element.NumConductors()].tolist())
         counted = np.array([node in first for node in nodes.tolist()], bool)
-        return Source(name, nodes, y, y @ volts - taken, counted)
+        return Source(name, nodes, y, self._amps(name)[nodes], counted)
 
-    def _node_volts(self) -> Complex:
-        """(Y) voltages of the last solve [V]."""
-        pointer = self.context.YMatrix.VVector()
-        buffer = self.context.dss_ffi.buffer(pointer, 16 * (len(self.nodes) + 1))
-        return np.frombuffer(buffer, complex)[1:].copy()
+    def _amps(self, name: str) -> Complex:
+        """(Y) current that one source injects, the others being disabled for the moment [A]."""
+        context, others = self.context, [other for other in self._present(_SOURCES) if other != name]
+        for other in others:
+            activate(context, other).Enabled(False)
+        context.YMatrix.ZeroInjCurr()
+        context.YMatrix.GetSourceInjCurrents()
+        amps = np.asarray(context.YMatrix.getI(), float).view(complex)[1:].copy()
+        for other in others:
+            activate(context, other).Enabled(True)
+        return amps
 
     # --- what moves ----------------------------------------------------------------------------------------------
 

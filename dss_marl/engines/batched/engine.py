@@ -1,0 +1,357 @@
+"""BatchedEngine: the power flow of many copies of one feeder at once, true to OpenDSS."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from dss_marl.engines.base import PowerFlowError
+from dss_marl.engines.batched.branch_loading import BatchCurrents
+from dss_marl.engines.batched.energised import BatchSupply, Supplied
+from dss_marl.engines.batched.factors import Factors, factorised
+from dss_marl.engines.batched.network import Complex, Network
+from dss_marl.engines.batched.reference import Reference
+from dss_marl.engines.batched.solver import Demand, Flow, Solver
+from dss_marl.engines.batched.store import network_of
+from dss_marl.engines.batched.validation import Validation, validated
+from dss_marl.engines.engine_loop import check_batch, joined
+from dss_marl.engines.opendss.engine import OpenDSSEngine
+from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints, Solution, assembled
+
+_FLOOR_PU, _CEILING_PU = 0.4, 1.6  # as for OpenDSSEngine: between them units deliver what is asked
+_SINGLE = 2e-5  # tolerance below which float32 does not reach [pu]
+BACKENDS = ("numba", "numpy")
+
+
+class BatchedEngine:
+    """Many copies of a circuit, solved side by side from its admittances; see BatchEngine.
+
+    OpenDSS is asked for the admittances and, at construction, for the solutions of random states, with which the
+    engine's own are compared. Copies that do not converge are solved again in float64 with acceleration, then by
+    OpenDSS; those that still have no solution have failed.
+
+    Args:
+        feeder: the circuit.
+        copies: their number B.
+        tolerance: largest change of a voltage in the last iteration [pu]; solutions are within a fifth of it, or 1e-6,
+            of OpenDSS's.
+        floor_pu, ceiling_pu: energised nodes beyond are a failed power flow [pu]; see OpenDSSEngine.
+        max_iterations: per solve.
+        precision: "single" iterates in float32, "double" in float64; None: single where the tolerance allows it and the
+            feeder stays within it.
+        backend: "numba", compiled, or "numpy"; None: numba if it is installed.
+        threads: to spread the copies over.
+        moving: (R) and (S) True for the taps and switches that may move; the others keep the state of their first
+            solve and then cost nothing. None: all may move.
+        validate: compare random states with OpenDSS.
+
+    Attributes:
+        validation: what the comparison found; None without one.
+
+    Raises:
+        ValueError: no copies; an element that has no model here, with its name; or solutions that differ from OpenDSS's.
+    """
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        copies: int,
+        tolerance: float = 1e-4,
+        floor_pu: float = _FLOOR_PU,
+        ceiling_pu: float = _CEILING_PU,
+        max_iterations: int = 100,
+        precision: str | None = None,
+        backend: str | None = None,
+        threads: int = 1,
+        moving: tuple[BoolArray, BoolArray] | None = None,
+        validate: bool = True,
+    ) -> None:
+        if copies < 1:
+            raise ValueError(f"copies must be at least 1; got {copies}")
+        if not _FLOOR_PU <= floor_pu < ceiling_pu <= _CEILING_PU:
+            raise ValueError(f"floor_pu and ceiling_pu must lie between 0.4 and 1.6; got {floor_pu} and {ceiling_pu}")
+        if precision not in (None, "single", "double"):
+            raise ValueError(f"precision must be 'single', 'double' or None; got {precision!r}")
+        if not 0 < tolerance <= 1e-2:
+            raise ValueError(f"tolerance must be above 0 and at most 0.01 pu; got {tolerance}")
+        self.feeder, self.copies, self.tolerance = feeder, copies, tolerance
+        self.floor_pu, self.ceiling_pu, self.max_iterations = floor_pu, ceiling_pu, max_iterations
+        self.backend, self.threads, self.moving = _backend(backend), threads, moving
+        self.reasons: dict[int, str] = {}
+        self._asked = precision, validate  # for a copy of this object
+        self.precision = precision or ("single" if tolerance >= _SINGLE else "double")
+        self._build()
+        self.validation: Validation | None = None
+        if validate:
+            self.precision, self.validation = validated(self, precision is None)
+
+    def _build(self) -> None:
+        feeder = self.feeder
+        self.network = network_of(feeder)
+        self._supply, self._forming = BatchSupply(feeder), _Forming(self.network, feeder)
+        self._step = np.array([row.step_pu for row in feeder.taps])
+        self._offset = np.array([row.offset_pu for row in feeder.taps])
+        self._solver: Solver | None = None
+        self._fixed: dict[int, int] = {}
+        self._reserve: OpenDSSEngine | None = None
+        self._reserve_solver: Reference | None = None
+
+    def __repr__(self) -> str:
+        checked = "" if self.validation is None else f", {self.validation}"
+        how = f"{self.backend}, {self.precision} precision"
+        return f"BatchedEngine({self.feeder.name!r}: {self.copies} copies, {how}{checked})"
+
+    def solve(
+        self, setpoints: Setpoints, controls: bool = False, wanted: BoolArray | None = None
+    ) -> tuple[Solution, BoolArray]:
+        """See BatchEngine.solve."""
+        check_batch(setpoints, self.feeder, self.copies)
+        self.reasons = {}
+        if controls:
+            return self._settled(setpoints, wanted)
+        supplied = self._supply.of(setpoints.closed)
+        demand = self._demand(setpoints, supplied, wanted)
+        flow = self._solver_for(demand.states).solve(demand, self.tolerance, self.max_iterations)
+        return self._solution(setpoints, supplied, demand, flow)
+
+    def restart(self, which: BoolArray | None = None) -> None:
+        """See BatchEngine.restart."""
+        if self._solver is not None:
+            self._solver.restart(which)
+
+    def close(self) -> None:
+        """See BatchEngine.close."""
+        if self._solver is not None:
+            self._solver.close()
+            self._solver = None
+        if self._reserve is not None:
+            self._reserve.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without tables and solvers, which the copy builds again."""
+        keys = ("feeder", "copies", "tolerance", "floor_pu", "ceiling_pu", "max_iterations", "threads", "moving")
+        state = {key: getattr(self, key) for key in keys}
+        return state | {"precision": self.precision, "backend": self.backend, "validation": self.validation}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        validation = state.pop("validation")
+        self.__init__(**state, validate=False)  # type: ignore[misc]
+        self.validation = validation
+
+    # --- one solve -----------------------------------------------------------------------------------------------
+
+    def _demand(self, setpoints: Setpoints, supplied: Supplied, wanted: BoolArray | None) -> Demand:
+        kw, kvar = setpoints.kw, setpoints.kvar
+        if supplied.dead is not None:
+            kw, kvar = np.where(supplied.dead, 0.0, kw), np.where(supplied.dead, 0.0, kvar)
+        return Demand(kw, kvar, self.network.states(setpoints.tap, setpoints.closed), wanted)
+
+    def _solver_for(self, states: IntArray) -> Solver:
+        """The solver, for which all that does not move is part of the fixed admittances."""
+        still = all((states[:, u] == state).all() for u, state in self._fixed.items())
+        if self._solver is None or not still:
+            if self._solver is not None:
+                self._solver.close()
+            may = self._may_move() if still else np.ones(states.shape[1], bool)
+            alike = (states == states[:1]).all(axis=0)
+            self._fixed = {u: int(states[0, u]) for u in np.flatnonzero(alike & ~may).tolist()}
+            self._solver = self._new_solver(factorised(self.network, self._fixed))
+        return self._solver
+
+    def _may_move(self) -> BoolArray:
+        """(U) which adjustable elements may move."""
+        rows = self.network.adjustables
+        if self.moving is None:
+            return np.ones(len(rows), bool)
+        taps, switches = self.moving
+        return np.array([bool(switches[r.switch]) if r.switch >= 0 else any(taps[t] for t, _ in r.taps) for r in rows])
+
+    def _new_solver(self, factors: Factors) -> Solver:
+        if self.backend == "numpy":
+            return Reference(factors)
+        from dss_marl.engines.batched.compiled import Compiled
+
+        return Compiled(factors, self.copies, self.precision == "single", self.threads)
+
+    def _solution(
+        self, setpoints: Setpoints, supplied: Supplied, demand: Demand, flow: Flow
+    ) -> tuple[Solution, BoolArray]:
+        wanted = np.ones(self.copies, bool) if demand.which is None else demand.which
+        v_pu, served = flow.v_pu, flow.served_kw
+        boost = setpoints.tap * self._step + self._offset
+        closed = setpoints.closed.copy()
+        currents = BatchCurrents(self.network.flows, flow, boost, closed)
+        kva, loss_kw = flow.source_kva, flow.loss_kw
+        failed = np.zeros(self.copies, bool)
+        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)
+        if supplied.refused:
+            failed[[b for b in supplied.refused if wanted[b]]] = True
+            open_ &= ~failed
+            self.reasons.update({b: why for b, why in supplied.refused.items() if wanted[b]})
+        if open_.any():
+            repeated = _Repeated(np.array(v_pu), np.array(served), kva.copy(), loss_kw.copy(), currents)
+            failed |= self._repeat(np.flatnonzero(open_), setpoints, supplied, demand, repeated)
+            v_pu, served, kva, loss_kw = repeated.v_pu, repeated.served, repeated.kva, repeated.loss_kw
+        whole = supplied.alive is None
+        if supplied.alive is not None:
+            v_pu = np.where(supplied.alive, v_pu, 0)
+        if failed.any():
+            v_pu, served = np.where(failed[:, None], 1, v_pu), np.where(failed[:, None], 0, served)
+            kva, loss_kw = np.where(failed[:, None], 0, kva), np.where(failed, 0.0, loss_kw)
+        total, forming, idle_kw = self._forming.split(kva, closed, served)
+        return assembled(
+            Solution,
+            v_pu=v_pu,
+            loss_kw=loss_kw - idle_kw,
+            source_kw=total.real,
+            source_kvar=total.imag,
+            served_kw=served,
+            energised=np.broadcast_to(_true(v_pu.shape[-1]), v_pu.shape) if whole else supplied.alive,
+            all_energised=whole,
+            tap=setpoints.tap.astype(np.int64),
+            closed=closed,
+            currents=currents,
+            grid_forming_kw=forming.real,
+            grid_forming_kvar=forming.imag,
+        ), failed
+
+    def _is_good(self, residual: Array, v_pu: Any, alive: BoolArray | None) -> BoolArray:
+        """(B) whether the voltages are a solution, within the limits where energised."""
+        seen = v_pu if alive is None else np.where(alive, v_pu, 1)
+        fine = (residual < self.tolerance) & (seen.min(axis=-1) >= self.floor_pu)
+        return np.asarray(fine & (seen.max(axis=-1) <= self.ceiling_pu))
+
+    # --- what the solver did not find ----------------------------------------------------------------------------
+
+    def _repeat(
+        self, rows: IntArray, setpoints: Setpoints, supplied: Supplied, demand: Demand, found: _Repeated
+    ) -> BoolArray:
+        """Solve some copies again, in float64 from a flat start, then by OpenDSS; (B) which have no solution."""
+        failed = np.zeros(self.copies, bool)
+        finite = np.isfinite(demand.kw[rows]).all(axis=-1) & np.isfinite(demand.kvar[rows]).all(axis=-1)
+        alive = supplied.alive if supplied.alive is None else supplied.alive[rows[finite]]
+        picked = rows[finite]
+        if picked.size:
+            if self._reserve_solver is None:
+                self._reserve_solver = Reference(factorised(self.network))
+            part = Demand(demand.kw[picked], demand.kvar[picked], demand.states[picked])
+            flow = self._reserve_solver.solve(part, min(self.tolerance, _SINGLE), self.max_iterations)
+            good = self._is_good(flow.residual, flow.v_pu, alive)
+            found.take(picked[good], flow, np.flatnonzero(good))
+            rows = np.setdiff1d(rows, picked[good])
+        for b in rows.tolist():
+            failed[b] = not self._by_opendss(b, setpoints, found)
+        return failed
+
+    def _by_opendss(self, b: int, setpoints: Setpoints, found: _Repeated) -> bool:
+        one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
+        try:
+            found.replace(b, self._opendss_solution(one), self.network)
+        except PowerFlowError as error:
+            self.reasons[b] = str(error)
+            return False
+        return True
+
+    def _opendss_solution(self, setpoints: Setpoints, controls: bool = False) -> Solution:
+        """By OpenDSS, whatever it solved before."""
+        if self._reserve is None:
+            self._reserve = OpenDSSEngine(
+                self.feeder, min(self.tolerance / 10, 1e-5), self.floor_pu, self.max_iterations, self.ceiling_pu
+            )
+        self._reserve.restart()
+        return self._reserve.solve(setpoints, controls)
+
+    def _settled(self, setpoints: Setpoints, wanted: BoolArray | None) -> tuple[Solution, BoolArray]:
+        """With the circuit's own controls, copy by copy in OpenDSS."""
+        found: list[Solution | None] = [None] * self.copies
+        for b in range(self.copies) if wanted is None else np.flatnonzero(wanted).tolist():
+            one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
+            try:
+                found[b] = self._opendss_solution(one, True)
+            except PowerFlowError as error:
+                self.reasons[b] = str(error)
+        failed = np.zeros(self.copies, bool)
+        failed[list(self.reasons)] = True
+        return joined(found, setpoints, self.feeder), failed
+
+
+class _Repeated:
+    """Results that are replaced row by row."""
+
+    def __init__(self, v_pu: Any, served: Any, kva: Complex, loss_kw: Array, currents: BatchCurrents) -> None:
+        self.v_pu, self.served, self.kva, self.loss_kw, self.currents = v_pu, served, kva, loss_kw, currents
+
+    def take(self, rows: IntArray, flow: Flow, at: IntArray) -> None:
+        """Rows of another flow, at these places of it."""
+        self.v_pu[rows], self.served[rows] = flow.v_pu[at], flow.served_kw[at]
+        self.kva[rows], self.loss_kw[rows] = flow.source_kva[at], flow.loss_kw[at]
+        volts = flow.volts()
+        for b, k in zip(rows.tolist(), at.tolist(), strict=True):
+            self.currents.replaced[b] = volts[k]
+
+    def replace(self, b: int, solution: Solution, network: Network) -> None:
+        """One row by a solution of OpenDSS."""
+        currents: Any = solution.currents
+        volts = currents.v
+        self.v_pu[b], self.served[b], self.loss_kw[b] = solution.v_pu, solution.served_kw, solution.loss_kw
+        start = 0
+        for source in network.sources:
+            v, end = volts[1 + source.nodes], start + len(source.nodes)
+            self.kva[b, start:end] = v * (source.amps - source.admittance @ v).conj() * source.counted / 1000
+            start = end
+        self.currents.replaced[b] = volts
+
+
+class _Forming:
+    """Which sources are grid-forming units, and what they deliver."""
+
+    def __init__(self, network: Network, feeder: Feeder) -> None:
+        sizes = [len(source.nodes) for source in network.sources]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._columns = [slice(int(starts[k]), int(starts[k] + 3)) for k in network.forming]
+        self._switches = feeder.grid_forming_units
+        switch = [row.grid_forming_switch for row in feeder.injections]
+        self._injections = [switch.index(s) for s in self._switches]
+        self._own = np.ones(int(starts[-1]), bool)
+        for columns in self._columns:
+            self._own[columns] = False
+
+    def split(self, kva: Complex, closed: BoolArray, served: Any) -> tuple[Complex, Complex, Any]:
+        """(B) power of the circuit's own sources, and (B, G, 3) of the units, which counts as served [kVA].
+
+        Third (B) what rounding leaves of the units that are off [kW].
+        """
+        total = kva[:, self._own].sum(axis=-1)
+        forming, idle_kw = np.zeros((len(kva), len(self._columns), 3), complex), 0.0
+        for g, columns in enumerate(self._columns):
+            forming[:, g] = kva[:, columns] * closed[:, self._switches[g], None]
+            idle_kw = idle_kw + (kva[:, columns] - forming[:, g]).real.sum(axis=-1)
+            served[:, self._injections[g]] += forming[:, g].real.sum(axis=-1)
+        return total, forming, idle_kw
+
+
+def _true(count: int) -> BoolArray:
+    return np.ones(count, bool)
+
+
+def _backend(name: str | None) -> str:
+    """The backend of that name, or the best that is installed."""
+    if name not in (None, *BACKENDS):
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, or None; got {name!r}")
+    if name == "numpy":
+        return name
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        if name == "numba":
+            raise ValueError("backend 'numba' needs numba: pip install 'dss_marl[fast]'") from None
+        warnings.warn(
+            "numba is not installed, so the batched engine runs in NumPy, many times slower; pip install "
+            "'dss_marl[fast]'",
+            stacklevel=4,
+        )
+        return "numpy"
+    return "numba"

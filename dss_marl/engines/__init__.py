@@ -4,6 +4,7 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 """
 
 from dss_marl.engines.base import BatchEngine, Engine, PowerFlowError
+from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
@@ -24,6 +25,7 @@ __all__ = [
     "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
+    "SetpointGradients",
     "SyntheticSpec",
     "batch_of",
     "check_command",

@@ -1,8 +1,8 @@
 """Slopes of reward terms: how the team's reward changes with the results of a power flow.
 
 Quantities that scale a term have a function here that adds the slopes of their sum over all zones; so have the voltage
-barriers. What steps, such as the number of nodes outside a band, has slope 0. What a term owes to set points and devices
-rather than to the power flow is left to the caller, who differentiates the term itself: ``RewardSlopes.direct``.
+barriers. What steps, such as the number of nodes outside a band, has slope 0. What a term owes to set points and
+devices rather than to the power flow is left to the caller, who differentiates the term: ``RewardSlopes.direct``.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class RewardSlopes:
                 unknown.append(name)
         if unknown:
             raise ValueError(
-                f"the reward has no slope: that of {', '.join(map(repr, unknown))} is not known; decorate the term with "
-                "@dss_marl.with_slopes(...), or leave it out of the rewards"
+                f"the reward has no slope: that of {', '.join(map(repr, unknown))} is not known; decorate the term "
+                "with @dss_marl.with_slopes(...), or leave it out of the rewards"
             )
         self.direct = replace(model, rewards=direct)
 
@@ -126,7 +126,8 @@ def _by_node(slope: Callable[[Array], Array]) -> _Adding:
 
 
 def _excursion(v_pu: Array) -> Array:
-    return (v_pu > V_HIGH) * 1.0 - (v_pu < V_LOW)
+    slope: Array = np.where(v_pu > V_HIGH, 1.0, 0.0) - np.where(v_pu < V_LOW, 1.0, 0.0)
+    return slope
 
 
 def _bowl(v_pu: Array) -> Array:

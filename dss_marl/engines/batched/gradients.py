@@ -4,14 +4,14 @@ With the equations F(V, P, Q) = Y V + C^T I(C V, P, Q) - Isrc = 0 and g = df/dRe
 
     Y mu + C^T (A C mu + conj(B) conj(C mu)) = conj(g),   df/dP = direct part - Re(mu^T C^T dI/dP)
 
-where dI = A dw + B conj(dw) are the laws of the loads at the phases' voltages w = C V. As Y is symmetric, the adjoint mu
-takes the same factors as the power flow, and its iteration contracts alike.
+where dI = A dw + B conj(dw) are the laws of the loads at the phases' voltages w = C V. As Y is symmetric, the adjoint
+mu takes the same factors as the power flow, and its iteration contracts alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -106,14 +106,14 @@ class Gradients:
     def _some(self, demand: Demand, volts: Complex, slopes: FlowSlopes) -> tuple[Array, Array]:
         reference, injection = self.reference, self.network.phases.injection
         point = self._point(demand, volts[:, 1:])
-        skeleton = np.linalg.inv(reference.skeletons(demand.states))
+        skeleton: Any = np.linalg.inv(reference.skeletons(demand.states))
         served = np.zeros(demand.kw.shape)
         if slopes.served_kw is not None:
             served = served + slopes.served_kw
         if slopes.loss_kw is not None:  # losses are what sources deliver and is not served
             served = served + slopes.loss_kw[:, None]
         by_phase = served[:, injection]
-        right = self._node_slopes(volts, point, by_phase, slopes).conj()
+        right: Complex = self._node_slopes(volts, point, by_phase, slopes).conj()
         across = (reference.across @ reference.voltages(right, skeleton).T).T
         adjoint = self._adjoint(point, skeleton, across)
         product = adjoint * point.w * self._scale

@@ -1,7 +1,7 @@
 """OpenDSS's load models as two factors of the voltage, which are all that engines need of them.
 
-A phase whose voltage is u times its rated one draws the current (g_kw Re y + j g_kvar Im y) V, where y = (P - jQ) / V0**2
-at its rated voltage V0. A constant impedance has 1, a constant current 1 / u, a constant power 1 / u**2. Beyond the
+A phase whose voltage is u times its rated one draws the current (g_kw Re y + j g_kvar Im y) V, where
+y = (P - jQ) / V0**2 at its rated voltage V0. A constant impedance has 1, a constant current 1 / u, a constant power 1 / u**2. Beyond the
 limits of its model a load is an impedance that draws its nominal power at the limit; below ``v_low`` its nominal
 impedance; between ``v_low`` and ``v_min`` its current is interpolated. Source: Load.pas of dss_capi, version 0.14.
 

@@ -28,8 +28,9 @@ class RewardSlope(NamedTuple):
 
     Attributes:
         reward: (...) team reward of the coming step with these actions; NaN where the power flow fails.
-        by_entry: (..., F) its slope with respect to each entry of the joint action; NaN in entries that are choices
-            (taps, switches, levels), and where the reward is NaN.
+        by_entry: (..., F) its slope with respect to each entry of the joint action; NaN in entries that are choices by
+            nature (taps, switches, steps), and where the reward is NaN. Where an encoding has levels of a continuous
+            entry, it is the slope at the level.
         by_agent: (..., A, W) the same in the agents' actions; 0 where an entry is ignored.
     """
 
@@ -60,7 +61,8 @@ class RewardGradient:
         self._task, self._simulator = task, simulator
         self._slopes = RewardSlopes(task.reward_model, len(task.feeder.branches))
         self._power_flow = SetpointGradients(task.feeder)
-        self._continuous: IntArray = np.flatnonzero(np.asarray(task.encoding.counts) == 0)
+        levels = np.concatenate([np.asarray(group.n_levels()).ravel() for group in task.device_groups])
+        self._continuous: IntArray = np.flatnonzero(levels == 0)
 
     def __call__(self, now: GridState, joint_action: Array, fixed: BoolArray | None = None) -> RewardSlope:
         """The slope at a joint action.

@@ -17,11 +17,13 @@ import numpy as np
 
 from dss_marl.engines.batched.load_models import factors_and_slopes
 from dss_marl.engines.batched.network import Complex
+from dss_marl.engines.batched.ports import Ports
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand
 from dss_marl.grid.state import Array
 
 _AT_ONCE = 64  # copies, for the memory of their matrices
+_MOST_DENSE = 600  # phases, to which dense matrices are faster than sparse substitutions
 _DEPTH = 5  # of Anderson's acceleration: the adjoint is linear, so that more differences of it help
 _ITERATIONS = 300
 _CLOSE = 1e-12  # of the largest entry of the adjoint, that its last change may be
@@ -83,6 +85,7 @@ class Gradients:
 
     def __init__(self, reference: Reference) -> None:
         self.reference, self.network = reference, reference.network
+        self._ports = Ports.of(reference) if len(self.network.phases) <= _MOST_DENSE else None
         self._scale = 1000 * self.network.phases.share * reference.per_volt**2
 
     def __call__(self, demand: Demand, volts: Complex, slopes: FlowSlopes) -> tuple[Array, Array]:
@@ -114,8 +117,7 @@ class Gradients:
             served = served + slopes.loss_kw[:, None]
         by_phase = served[:, injection]
         right: Complex = self._node_slopes(volts, point, by_phase, slopes).conj()
-        across = (reference.across @ reference.voltages(right, skeleton).T).T
-        adjoint = self._adjoint(point, skeleton, across)
+        adjoint = self._adjoint(point, skeleton, self._across(right, skeleton))
         product = adjoint * point.w * self._scale
         kw_e = point.kw * (product.real + by_phase * self.network.phases.share * point.u**2)
         kvar_e = point.kvar * product.imag
@@ -123,6 +125,21 @@ class Gradients:
         for sums, values in zip(found, (kw_e, kvar_e), strict=True):
             np.add.at(sums.T, injection, values.T)
         return found[0], found[1]
+
+    def _across(self, injected: Complex, skeleton: Complex) -> Complex:
+        """(b, E) voltages across the phases that currents into nodes (b, Y) cause."""
+        if self._ports is None:
+            return np.asarray((self.reference.across @ self.reference.voltages(injected, skeleton).T).T)
+        p = self._ports
+        outer = np.einsum("bij,bj->bi", skeleton, injected @ p.nodes_outer)
+        return np.asarray(injected @ p.nodes_inner + outer @ p.outer.T)
+
+    def _fall(self, drawn: Complex, skeleton: Complex) -> Complex:
+        """(b, E) fall of the voltages across the phases by currents that they draw (b, E)."""
+        if self._ports is None:
+            return self._across((self.reference.into @ drawn.T).T, skeleton)
+        p = self._ports
+        return np.asarray(drawn @ p.inner + np.einsum("bij,bj->bi", skeleton, drawn @ p.outer) @ p.outer.T)
 
     def _point(self, demand: Demand, v: Complex) -> _Point:
         reference = self.reference
@@ -175,14 +192,11 @@ class Gradients:
 
     def _adjoint(self, point: _Point, skeleton: Complex, start: Complex) -> Complex:
         """(b, E) C mu, from its value without loads; NaN where it does not converge."""
-        reference = self.reference
         x, memory = start, _Differences()
         least = np.maximum(np.abs(start).max(axis=-1, initial=0.0), _TINY)
         open_ = np.ones(len(x), bool)
         for _ in range(_ITERATIONS):
-            drawn = point.straight * x + point.crossed * x.conj()
-            into = -(reference.into @ drawn.T).T
-            new = start + (reference.across @ reference.voltages(into, skeleton).T).T
+            new = start - self._fall(point.straight * x + point.crossed * x.conj(), skeleton)
             change = np.abs(new - x).max(axis=-1, initial=0.0)
             ended = change <= _CLOSE * np.maximum(np.abs(new).max(axis=-1, initial=0.0), least)
             x = np.where(open_[:, None], np.where(ended[:, None], new, memory.accelerated(x, new)), x)

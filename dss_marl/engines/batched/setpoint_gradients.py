@@ -9,7 +9,7 @@ from dss_marl.engines.batched.factors import factorised
 from dss_marl.engines.batched.gradients import FlowSlopes, Gradients
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
-from dss_marl.engines.batched.solver import Demand
+from dss_marl.engines.batched.solver import Demand, Solver
 from dss_marl.engines.batched.store import network_of
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.solution_slopes import SolutionSlopes
@@ -43,6 +43,8 @@ class SetpointGradients:
         self._sources = starts[-1]
         self._fixed: dict[int, int] = {}
         self._gradients: Gradients | None = None
+        self._solver: Solver | None = None
+        self._key = 0, 0
 
     def __call__(self, setpoints: Setpoints, slopes: SolutionSlopes) -> tuple[Array, Array]:
         """(B, J) slopes with respect to ``setpoints.kw`` [1/kW] and ``setpoints.kvar`` [1/kvar].
@@ -60,7 +62,7 @@ class SetpointGradients:
             kw, kvar = np.where(supplied.dead, 0.0, kw), np.where(supplied.dead, 0.0, kvar)
         demand = Demand(kw, kvar, self.network.states(setpoints.tap, setpoints.closed))
         gradients = self._gradients_for(demand.states)
-        flow = gradients.reference.solve(demand, _TOLERANCE, _ITERATIONS)
+        flow = self._solver_for(len(kw), gradients).solve(demand, _TOLERANCE, _ITERATIONS)
         lost = ~(flow.residual < _TOLERANCE)
         lost[list(supplied.refused)] = True
         volts = np.where(lost[:, None], 1.0, flow.volts())
@@ -79,6 +81,15 @@ class SetpointGradients:
             self._fixed = {u: int(states[0, u]) for u in np.flatnonzero(alike).tolist()}
             self._gradients = Gradients(Reference(factorised(self.network, self._fixed)))
         return self._gradients
+
+    def _solver_for(self, copies: int, gradients: Gradients) -> Solver:
+        """For so many copies, compiled if numba is installed."""
+        key = copies, id(gradients)
+        if self._solver is None or self._key != key:
+            if self._solver is not None:
+                self._solver.close()
+            self._solver, self._key = _solver(gradients.reference, copies), key
+        return self._solver
 
     def _flow_slopes(
         self, setpoints: Setpoints, slopes: SolutionSlopes, supplied: Supplied, volts: Complex
@@ -99,3 +110,13 @@ class SetpointGradients:
             source_kva=sources,
             volts=by_volts,
         )
+
+
+def _solver(reference: Reference, copies: int) -> Solver:
+    try:
+        import numba  # noqa: F401
+    except ImportError:
+        return reference
+    from dss_marl.engines.batched.compiled import Compiled
+
+    return Compiled(reference.factors, copies, single=False)

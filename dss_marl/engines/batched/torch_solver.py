@@ -1,7 +1,7 @@
 """The power flow of many copies in PyTorch: on a GPU where there is one, and differentiable.
 
-The iteration is that of ``reference``, in the dense form of ``ports``. ``TorchSolver`` serves BatchedEngine;
-``TorchPowerFlow`` gives tensors whose gradients reach the injected powers, by the adjoint of ``gradients``.
+The iteration is that of ``reference``, in the dense form of ``ports``; gradients reach the injected powers by the
+adjoint of ``gradients``. BatchedEngine uses it as a Solver; ``torch_power_flow`` gives tensors.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dss_marl.engines.batched.energised import BatchSupply
-from dss_marl.engines.batched.factors import Factors, factorised
+from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.load_models import BETWEEN, INSIDE, LEAST_U, LOW, STEEP, Law, laws
 from dss_marl.engines.batched.ports import Ports
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.engines.batched.store import network_of
-from dss_marl.grid.feeder import Feeder
+from dss_marl.engines.batched.torch_skeletons import Inverse, Skeletons
 from dss_marl.grid.state import BoolArray
 
 _PLAIN = 8  # iterations before acceleration, as in the reference
@@ -62,8 +60,8 @@ class TorchSolver:
         reference = Reference(factors)
         ports, phases, network = Ports.of(reference), self.network.phases, self.network
         self._outer = self._tensor(factors.order[factors.eliminated :])
-        self._exact = _Sweep(self, ports, torch.complex128, compiled)
-        self._quick = _Sweep(self, ports, torch.complex64, compiled) if single else self._exact
+        self.exact = _Sweep(self, ports, torch.complex128, compiled)
+        self.quick = _Sweep(self, ports, torch.complex64, compiled) if single else self.exact
         self._source = self._tensor(network.source_amps()[factors.order[factors.eliminated :]])
         self._nodes_inner = self._tensor(np.ascontiguousarray(ports.nodes_inner.T))
         self._nodes_outer = self._tensor(np.ascontiguousarray(ports.nodes_outer.T))
@@ -71,7 +69,7 @@ class TorchSolver:
         self.scale = self._tensor(1000 * phases.share / phases.volts**2)
         self._places, self._neutrals = self._tensor(1 + network.places), self._tensor(1 + network.neutrals)
         self._per_base = self._tensor(1 / network.volts[network.places])
-        self._skeletons = _Skeletons(self, factors)
+        self._skeletons = Skeletons(factors, self.device)
         self._sources = [
             (self._tensor(row.nodes), self._tensor(row.amps), self._tensor(row.admittance), self._tensor(row.counted))
             for row in network.sources
@@ -125,9 +123,9 @@ class TorchSolver:
         """
         with _no_tf32():
             skeleton = self._skeletons.inverse(states)
-            start = skeleton @ self._source
+            start = skeleton(self._source.expand(len(states), -1))
             job = _Job(self, skeleton, start, tolerance, iterations)
-            phase_volts = _PhaseVoltages.apply(kw, kvar, job)
+            phase_volts = _PhaseVoltages.apply(kw, kvar, job)  # type: ignore[no-untyped-call]
             return self._finished(kw, kvar, job, phase_volts)
 
     def admittances(self, kw: Tensor, kvar: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,11 +139,11 @@ class TorchSolver:
 
     def _finished(self, kw: Tensor, kvar: Tensor, job: _Job, phase_volts: Tensor) -> TorchFlow:
         real, imaginary = self.admittances(kw, kvar)
-        current = self._exact.currents(phase_volts, real, imaginary)
-        skeleton_volts = job.skeleton_volts(current, self._exact)
+        current = self.exact.currents(phase_volts, real, imaginary)
+        skeleton_volts = job.skeleton_volts(current, self.exact)
         v = skeleton_volts @ self._nodes_outer - current @ self._nodes_inner
-        across = self._exact.across(skeleton_volts, current)
-        taken = (across * self._exact.currents(across, real, imaginary).conj()).real
+        across = self.exact.across(skeleton_volts, current)
+        taken = (across * self.exact.currents(across, real, imaginary).conj()).real
         served = self.by_injection(-taken / 1000, kw.shape[1])
         kva = torch.cat([self._delivered(v, *row) for row in self._sources], dim=1)
         volts = torch.cat([torch.zeros_like(v[:, :1]), v], dim=1)
@@ -162,13 +160,13 @@ class _Job:
     """One call: what is common to the forward iteration and the adjoint.
 
     Attributes:
-        skeleton: (B, m, m) inverse [ohm].
+        skeleton: of B copies.
         start: (B, m) voltages of the skeleton without loads [V].
         residual, count: (B) results of the iteration.
     """
 
     def __init__(
-        self, solver: TorchSolver, skeleton: Tensor, start: Tensor, tolerance: float, iterations: int
+        self, solver: TorchSolver, skeleton: Inverse, start: Tensor, tolerance: float, iterations: int
     ) -> None:
         self.solver, self.skeleton, self.start = solver, skeleton, start
         self.tolerance, self.iterations = tolerance, iterations
@@ -177,17 +175,16 @@ class _Job:
     def skeleton_volts(self, current: Tensor, sweep: _Sweep) -> Tensor:
         """(B, m) from the currents that the phases draw."""
         drawn = current @ sweep.outer
-        return self.start.to(drawn.dtype) - torch.einsum("bij,bj->bi", self.skeleton.to(drawn.dtype), drawn)
+        return self.start - self.skeleton(drawn)
 
     def response(self, current: Tensor, sweep: _Sweep) -> Tensor:
         """(B, E) fall of the phases' voltages by currents that they draw."""
         drawn = current @ sweep.outer
-        fall = torch.einsum("bij,bj->bi", self.skeleton.to(drawn.dtype), drawn)
-        return current @ sweep.inner + fall @ sweep.outer.T
+        return current @ sweep.inner + self.skeleton(drawn) @ sweep.outer.T
 
     def iterate(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """(B, E) phases' voltages; sets ``residual`` and ``count``."""
-        sweep = self.solver._quick
+        sweep = self.solver.quick
         real, imaginary, own = real.to(sweep.real), imaginary.to(sweep.real), _Job(
             self.solver, self.skeleton.to(sweep.kind), self.start.to(sweep.kind), 0.0, 0
         )  # fmt: skip
@@ -237,8 +234,8 @@ class _PhaseVoltages(torch.autograd.Function):
         w, real, imaginary = ctx.saved_tensors
         job, solver = ctx.job, ctx.job.solver
         with _no_tf32():
-            drawn = _adjoint_currents(job, solver._exact, w, real, imaginary, grads[0].conj())
-        kw, kvar = solver._exact.factors(w.abs() * solver._exact.per_volt)
+            drawn = _adjoint_currents(job, solver.exact, w, real, imaginary, grads[0].conj())
+        kw, kvar = solver.exact.factors(w.abs() * solver.exact.per_volt)
         product = drawn * w * solver.scale
         return (
             solver.by_injection(kw * product.real, ctx.injections),
@@ -349,41 +346,6 @@ def _picked(rows: Any, low: Tensor, minimum: Tensor, inside: Tensor) -> Tensor:
     return torch.where(low, rows[LOW], torch.where(minimum, rows[BETWEEN], above))
 
 
-class _Skeletons:
-    """Inverses of the skeleton's matrix; each state that several copies share is inverted once."""
-
-    def __init__(self, solver: TorchSolver, factors: Factors) -> None:
-        f, device = factors, solver.device
-        self._factors, self._device, self._size = f, device, f.skeleton_size
-        self._entries = torch.as_tensor(f.skeleton, device=device)
-        rows, columns = (torch.as_tensor(x, device=device) for x in (f.skeleton_rows, f.skeleton_columns))
-        self._at, self._mirror = rows * self._size + columns, columns * self._size + rows
-        self._moving = torch.as_tensor(f.moving, device=device)
-        counts = np.diff(f.table_starts)
-        self._element = torch.as_tensor(np.repeat(np.arange(len(f.moving)), counts), device=device)
-        self._target = torch.as_tensor(f.table_entries, device=device)
-        sizes = np.array([len(values) for values in f.table], np.int64)
-        self._first = torch.as_tensor(np.cumsum(sizes) - sizes, device=device)
-        self._values = torch.as_tensor(np.concatenate([*f.table, np.zeros(1, complex)]), device=device)
-
-    def inverse(self, states: Tensor) -> Tensor:
-        """(B, m, m) in states (B, U) of all adjustable elements [ohm]."""
-        moving = states[:, self._moving]
-        if not moving.shape[1]:
-            return self._inverse(moving[:1]).expand(len(states), -1, -1)
-        alike, which = torch.unique(moving, dim=0, return_inverse=True)
-        return self._inverse(alike)[which] if len(alike) < len(states) else self._inverse(moving)
-
-    def _inverse(self, moving: Tensor) -> Tensor:
-        entries = self._entries.repeat(len(moving), 1)
-        if len(self._target):
-            entries = entries.index_add(1, self._target, self._values[self._first + moving[:, self._element]])
-        full = torch.zeros((len(moving), self._size**2), dtype=torch.complex128, device=self._device)
-        full[:, self._at] = entries
-        full[:, self._mirror] = entries
-        return torch.linalg.inv(full.view(-1, self._size, self._size))
-
-
 @contextmanager
 def _no_tf32() -> Iterator[None]:
     """Products in full float32: TF32 has 10 bits, 1e-4 pu of a voltage."""
@@ -394,47 +356,3 @@ def _no_tf32() -> Iterator[None]:
         yield
     finally:
         flags.allow_tf32 = before
-
-
-class TorchPowerFlow:
-    """The power flow of a feeder as a differentiable function of tensors.
-
-    Args:
-        feeder: the circuit.
-        tolerance: largest change of a phase's voltage in the last iteration [pu].
-        iterations: at most.
-        single: iterate in float32; gradients are then good to about 1e-4.
-        device: of torch; None: a GPU if there is one.
-
-    Attributes:
-        network: of the feeder.
-
-    Raises:
-        ValueError: an element has no model in the batched engine; names it.
-    """
-
-    def __init__(
-        self, feeder: Feeder, tolerance: float = 1e-9, iterations: int = 200, single: bool = False,
-        device: str | None = None,
-    ) -> None:  # fmt: skip
-        self.network, self._supply = network_of(feeder), BatchSupply(feeder)
-        self.solver = TorchSolver(factorised(self.network), single, device)
-        self._tolerance, self._iterations = tolerance, iterations
-
-    def __call__(self, kw: Tensor, kvar: Tensor, tap: Any, closed: Any) -> TorchFlow:
-        """The power flows of B copies.
-
-        Args:
-            kw, kvar: (B, J) float64, + into the grid; gradients flow into them.
-            tap, closed: arrays (B, R) integer and (B, S) bool, as of Setpoints.
-
-        Returns:
-            see TorchFlow; v_pu is (B, N) in the Feeder's order, whatever is energised. Where ``residual`` is not below
-            the tolerance, there is no solution.
-        """
-        supplied = self._supply.of(np.asarray(closed))
-        states = torch.as_tensor(self.network.states(np.asarray(tap), np.asarray(closed)), device=self.solver.device)
-        if supplied.dead is not None:
-            alive = torch.as_tensor(~supplied.dead, device=self.solver.device)
-            kw, kvar = kw * alive, kvar * alive
-        return self.solver.flow(kw, kvar, states, self._tolerance, self._iterations)

@@ -8,6 +8,7 @@ from both, by the slopes of its terms (``mdp.term_slopes``). That costs two powe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.term_slopes import RewardSlopes
 
 _STEP = 1e-5  # of an entry, of which 2 are its range
+_STEP_KW = 1e-3
 
 
 class RewardSlope(NamedTuple):
@@ -62,6 +64,8 @@ class RewardGradient:
         self._slopes = RewardSlopes(task.reward_model, len(task.feeder.branches))
         self._power_flow = SetpointGradients(task.feeder)
         levels = np.concatenate([np.asarray(group.n_levels()).ravel() for group in task.device_groups])
+        switch = [row.grid_forming_switch for row in task.feeder.injections]
+        self._forming = [switch.index(s) for s in task.feeder.grid_forming_units]
         self._continuous: IntArray = np.flatnonzero(levels == 0)
 
     def __call__(self, now: GridState, joint_action: Array, fixed: BoolArray | None = None) -> RewardSlope:
@@ -96,6 +100,9 @@ class RewardGradient:
     def _by_setpoints(self, now: GridState, after: GridState) -> tuple[Array, Array]:
         """(..., J) slopes with respect to kW and kvar by way of the power flow; 0 where devices do not decide."""
         slopes, setpoints = self._slopes(now, after), self._simulator.solved_setpoints(after.setpoints)
+        if self._slopes.direct.rewards:
+            for unit, row in enumerate(self._forming):
+                slopes.served_kw[..., row] += self._by_forming_kw(now, after, unit)
         if setpoints.kw.ndim == 1:
             both = self._power_flow(_with_axis(setpoints), _with_axis(slopes))
             kw, kvar = both[0][0], both[1][0]
@@ -103,6 +110,16 @@ class RewardGradient:
             kw, kvar = self._power_flow(setpoints, slopes)
         asked = self._simulator.acted(now, after.action, after.solution)[0]  # from which tripped devices differ
         return np.where(asked.kw == setpoints.kw, kw, 0.0), np.where(asked.kvar == setpoints.kvar, kvar, 0.0)
+
+    def _by_forming_kw(self, now: GridState, after: GridState, unit: int) -> Array:
+        """(...) slope of the terms of devices by the output of a grid-forming unit, which takes it from its fuel."""
+        found, solution = [], after.solution
+        for change in (-_STEP_KW, _STEP_KW):
+            forming_kw = solution.grid_forming_kw.copy()
+            forming_kw[..., unit, :] += change / 3
+            moved = replace(solution, grid_forming_kw=forming_kw)
+            found.append(self._direct(now, after, self._simulator.acted(now, after.action, moved)))
+        return np.asarray((found[1] - found[0]) / (2 * _STEP_KW))
 
     def _entry(
         self, now: GridState, after: GridState, joint_action: Array, entry: int, slopes: tuple[Array, Array]

@@ -142,7 +142,7 @@ class Simulator:
             return None, True
 
     def acted(self, now: GridState, joint_action: Array, solution: Solution) -> tuple[Setpoints, Array, Array]:
-        """What the devices make of a joint action, without a power flow and without what trips.
+        """What the devices make of a joint action without a power flow, of which the solution is given.
 
         Args:
             now, joint_action: as in ``operate``.
@@ -157,6 +157,8 @@ class Simulator:
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
         self._pick_up(interval.step, setpoints, device_state)
         fleet.check(device_state, setpoints, solution, limited)
+        if fleet.trips:
+            fleet.trip(device_state, setpoints, solution, limited)
         return setpoints, device_state, fleet.unmet_kwh(now.device_state, device_state, interval)
 
     def solved_setpoints(self, operated: Setpoints) -> Setpoints:

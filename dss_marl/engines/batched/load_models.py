@@ -1,9 +1,10 @@
 """OpenDSS's load models as two factors of the voltage, which are all that engines need of them.
 
 A phase whose voltage is u times its rated one draws the current (g_kw Re y + j g_kvar Im y) V, where
-y = (P - jQ) / V0**2 at its rated voltage V0. A constant impedance has 1, a constant current 1 / u, a constant power 1 / u**2. Beyond the
-limits of its model a load is an impedance that draws its nominal power at the limit; below ``v_low`` its nominal
-impedance; between ``v_low`` and ``v_min`` its current is interpolated. Source: Load.pas of dss_capi, version 0.14.
+y = (P - jQ) / V0**2 at its rated voltage V0. A constant impedance has 1, a constant current 1 / u, a constant power
+1 / u**2. Beyond the limits of its model a load is an impedance that draws its nominal power at the limit; below
+``v_low`` its nominal impedance; between ``v_low`` and ``v_min`` its current is interpolated. Source: Load.pas of
+dss_capi, version 0.14.
 
 So each factor is c0 + c1 / u + c2 / u**2 + c3 u**power, with coefficients that depend on where u lies; those of model 8
 are multiplied by its drop-out.

@@ -1,6 +1,6 @@
-"""Reference: the power flow of many copies in NumPy, float64; the arithmetic that the compiled solvers are checked with.
+"""Reference: the power flow of many copies in NumPy, float64; what the compiled solvers are checked with.
 
-Loads and units are currents I(V) that leave the nodes where they are; with the factors of ``factors.py`` an iteration is
+Loads and units are currents I(V) that leave the nodes; with the factors of ``factors.py`` an iteration is
 
     x = -C^T I(V),  Vd = S^-1 (Isrc + xd - Yds Yss^-1 xs),  Vs = Yss^-1 (xs - Ysd Vd)
 
@@ -84,8 +84,8 @@ class Reference:
         """(b, Y) voltages of some copies, their residuals, and the iterations each took."""
         phases = self.network.phases
         draw = self.admittances(demand.kw[rows], demand.kvar[rows])
-        skeleton = np.linalg.inv(self.skeletons(demand.states[rows]))
-        idle = np.einsum("bij,j->bi", skeleton, self._source)
+        skeleton: Any = np.linalg.inv(self.skeletons(demand.states[rows]))
+        idle: Complex = np.einsum("bij,j->bi", skeleton, self._source)
         v = self._spread(np.zeros((len(rows), self.network.count), complex), idle)
         residual, count = np.full(len(rows), np.inf), np.zeros(len(rows), np.int64)
         open_ = np.ones(len(rows), bool)
@@ -102,7 +102,7 @@ class Reference:
                 open_ &= ~(residual < tolerance) & np.isfinite(residual)
                 if not open_.any():
                     break
-        return np.where(np.isfinite(v), v, 0.0), residual, count
+        return np.where(np.isfinite(v), v, 0j), residual, count
 
     def _iterate(self, v: Complex, draw: Complex, skeleton: Complex, idle: Complex) -> Complex:
         return self.voltages(-(self.into @ self.currents(v, draw).T).T, skeleton, idle)
@@ -130,7 +130,8 @@ class Reference:
         """(B, E) admittances that draw the powers (B, J) at rated voltage [S]."""
         phases = self.network.phases
         scale = 1000 * phases.share * self.per_volt**2
-        return (-kw[:, phases.injection] + 1j * kvar[:, phases.injection]) * scale
+        drawn: Complex = -kw[:, phases.injection] + 1j * kvar[:, phases.injection]
+        return drawn * scale
 
     def skeletons(self, states: IntArray) -> Complex:
         """(b, m, m) the skeleton's matrix in states (b, U) [S]."""

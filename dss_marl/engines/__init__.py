@@ -15,6 +15,7 @@ from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
 from dss_marl.engines.registry import BATCH_ENGINES, ENGINES, batch_of, open_batch_engine, open_engine
+from dss_marl.grid.solution_slopes import SolutionSlopes
 
 __all__ = [
     "BATCH_ENGINES",
@@ -26,6 +27,7 @@ __all__ = [
     "OpenDSSEngine",
     "PowerFlowError",
     "SetpointGradients",
+    "SolutionSlopes",
     "SyntheticSpec",
     "batch_of",
     "check_command",

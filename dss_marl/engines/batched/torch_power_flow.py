@@ -14,6 +14,8 @@ from dss_marl.engines.batched.store import network_of
 from dss_marl.engines.batched.torch_solver import TorchFlow, TorchSolver
 from dss_marl.grid.feeder import Feeder
 
+__all__ = ["TorchFlow", "TorchPowerFlow"]
+
 
 class TorchPowerFlow:
     """The power flow of a feeder as a differentiable function of tensors.

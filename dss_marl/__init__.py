@@ -33,6 +33,7 @@ from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.feeder_report import feeder_report
 from dss_marl.grid.state import GridState, Setpoints, Solution
 from dss_marl.mdp.observations import feature
+from dss_marl.mdp.term_slopes import with_slopes
 from dss_marl.zones import Zone
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ __all__ = [
     "read_feeder",
     "record",
     "synthetic_feeder",
+    "with_slopes",
 ]
 
 

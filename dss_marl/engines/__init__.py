@@ -4,6 +4,7 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 """
 
 from dss_marl.engines.base import BatchEngine, Engine, PowerFlowError
+from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
@@ -14,6 +15,7 @@ from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
 from dss_marl.engines.registry import BATCH_ENGINES, ENGINES, batch_of, open_batch_engine, open_engine
+from dss_marl.grid.solution_slopes import SolutionSlopes
 
 __all__ = [
     "BATCH_ENGINES",
@@ -24,6 +26,8 @@ __all__ = [
     "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
+    "SetpointGradients",
+    "SolutionSlopes",
     "SyntheticSpec",
     "batch_of",
     "check_command",

@@ -21,6 +21,7 @@ from dss_marl.envs.episode_draw import Draw, draw
 from dss_marl.envs.mask_rows import MaskRows
 from dss_marl.envs.moving_rows import moving_rows
 from dss_marl.envs.reward_assignment import RewardAssignment
+from dss_marl.envs.reward_gradient import Differentiable
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.step_info import Request, StepInfo
 from dss_marl.envs.task import Task, build_task
@@ -58,7 +59,7 @@ class BatchStep(NamedTuple):
         return named(self.keys, self.values, self.truncated)
 
 
-class BatchZoneEnv:
+class BatchZoneEnv(Differentiable):
     """B copies of a scenario, each on a day, at an hour and with faults, noise and attacks of its own.
 
     A copy seeded with s behaves as ``ZoneEnv.reset(seed=s)`` and its steps do, to the last bit of what it observes. A
@@ -250,15 +251,17 @@ class BatchZoneEnv:
         """
         self._check_running("step")
         assert self.now is not None
-        request = self._request(actions, self.now)
+        request = self._request(actions)
         try:
             return self._play(self.now, request)
         except BaseException as error:
             self._interrupt(error)
             raise
 
-    def _request(self, actions: Any, now: GridState) -> Request:
+    def _request(self, actions: Any) -> Request:
         """The requests to the devices; see ZoneEnv."""
+        assert self.now is not None
+        now = self.now
         decoded = self.action_rows.decode(actions)
         joint_action, illegal = self.action_masks.enforce(decoded, self.levels, now)
         attacked = self.attack.compromised(now.step)

@@ -112,7 +112,7 @@ class BatchAttack:
 
     def __init__(self, attacks: Sequence[Attack], entry_agent: IntArray, agents: int, copies: int) -> None:
         self.attacks = tuple(attacks)
-        self._entry_agent, self._shape = entry_agent, (copies, agents)
+        self.entry_agent, self._shape = entry_agent, (copies, agents)
 
     def reset(self, copies: IntArray, streams: IntArray) -> None:
         """Draw the compromised agents of some copies (b) from streams of these seeds (b)."""
@@ -134,5 +134,5 @@ class BatchAttack:
         for b in np.flatnonzero(attacked.any(axis=-1)).tolist():
             state = rows_of(now, b)
             state = state.replace(step=int(state.step), hour=float(state.hour))
-            joint_action[b] = self.attacks[b].act(joint_action[b], self._entry_agent, state)
+            joint_action[b] = self.attacks[b].act(joint_action[b], self.entry_agent, state)
         return joint_action

@@ -144,6 +144,32 @@ class Simulator:
         except PowerFlowError:
             return None, True
 
+    def acted(self, now: GridState, joint_action: Array, solution: Solution) -> tuple[Setpoints, Array, Array]:
+        """What the devices make of a joint action without a power flow, of which the solution is given.
+
+        Args:
+            now, joint_action: as in ``operate``.
+            solution: that the devices see afterwards.
+
+        Returns:
+            the set points, the devices' state, and (D) energy owed [kWh].
+        """
+        fleet, interval = self.fleet, self._interval(now.step)
+        setpoints = self.conditions.setpoints(now.step, now.setpoints)
+        joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
+        device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
+        self._pick_up(interval.step, setpoints, device_state)
+        fleet.check(device_state, setpoints, solution, limited)
+        if fleet.trips:
+            fleet.trip(device_state, setpoints, solution, limited)
+        return setpoints, device_state, fleet.unmet_kwh(now.device_state, device_state, interval)
+
+    def solved_setpoints(self, operated: Setpoints) -> Setpoints:
+        """The set points that the engine solves for an operated interval, with bypassed regulators at neutral."""
+        if self._direction is None or self.task.scenario.circuit_controls:
+            return operated
+        return self._bypass(operated)
+
     def observe(
         self, step: Any, present: Setpoints, device_state: Array, action: Array, last: GridState | None
     ) -> GridState:

@@ -18,6 +18,7 @@ from dss_marl.envs.episode_draw import DrawnEpisode, draw_episode
 from dss_marl.envs.observation_model import ObservationModel
 from dss_marl.envs.rendering import EnvRenderer, check_render_mode, zone_table
 from dss_marl.envs.reward_assignment import RewardAssignment
+from dss_marl.envs.reward_gradient import Differentiable
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.snapshot import EpisodeState, Snapshot
@@ -32,7 +33,7 @@ Infos = dict[str, dict[str, Any]]
 StepResult = tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], Infos]
 
 
-class ZoneEnv(ParallelEnv):
+class ZoneEnv(Differentiable, ParallelEnv):
     """A scenario as a multi-agent environment.
 
     One step is one interval of the day. Agents observe the coming interval's load and PV and the resulting voltages at

@@ -44,6 +44,11 @@ class SparseProduct:
         self._indices = columns[order].astype(np.int32)
         self._values = values[order]
 
+    def adjoint(self) -> SparseProduct:
+        """That of the conjugate transpose."""
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self._indptr))
+        return SparseProduct(self._indices.astype(np.int64), rows, self._values.conj(), self.shape[::-1])
+
     def __call__(self, x: NDArray[Any], onto: NDArray[Any] | None = None) -> NDArray[Any]:
         """(..., m) the product.
 

@@ -8,11 +8,17 @@ from common import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {
+    "analytic_policy_gradient": ["--copies", "4", "--updates", "2", "--steps-per-update", "3", "--test-days", "1"],
     "offline_cloning": ["--train-days", "1", "--test-days", "1"],
     "train_batched": ["--scenario", "ieee13_volt_var", "--agent-steps", "300", "--copies", "4"],
     "train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"],
 }
-NEEDS = {"offline_cloning": "minari", "train_batched": "stable_baselines3", "train_sb3": "stable_baselines3"}
+NEEDS = {
+    "analytic_policy_gradient": "torch",
+    "offline_cloning": "minari",
+    "train_batched": "stable_baselines3",
+    "train_sb3": "stable_baselines3",
+}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

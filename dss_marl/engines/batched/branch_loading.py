@@ -8,7 +8,7 @@ import numpy as np
 
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.solver import Flow
-from dss_marl.grid.state import Array, BoolArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
 class BatchCurrents:
@@ -30,14 +30,27 @@ class BatchCurrents:
 
     def __call__(self, by_conductor: bool = False) -> Array:
         """(B, M) highest loading of each branch, or (B, C) of its conductors [1]."""
-        volts = self._flow.volts()
+        if by_conductor:
+            volts = self._flow.volts()
+            if self.replaced:
+                volts = volts.copy()
+                rows, own = self._replaced()
+                volts[rows] = own
+            return np.asarray(self._flows.loading(volts, self._boost, self._closed))
+        loading = self._flow.loading()
         if self.replaced:
-            volts = volts.copy()
-            for b, row in self.replaced.items():
-                volts[b] = row
-        loading = self._flows.loading(volts, self._boost, self._closed)
-        return loading if by_conductor else self._flows.by_branch(loading)
+            rows, own = self._replaced()
+            loading[rows] = self._flows.by_branch(self._flows.loading(own, self._boost[rows], self._closed[rows]))
+        return np.asarray(loading)
 
     def highest(self) -> Array:
         """(B) highest loading of any branch [1]; 0 on a feeder without branches."""
-        return np.maximum.reduce(self(by_conductor=True), axis=-1, initial=0.0)
+        highest = self._flow.highest()
+        if self.replaced:
+            rows, own = self._replaced()
+            loading = self._flows.loading(own, self._boost[rows], self._closed[rows])
+            highest[rows] = np.max(loading, axis=-1, initial=0.0)
+        return np.asarray(highest)
+
+    def _replaced(self) -> tuple[IntArray, Complex]:
+        return np.array(list(self.replaced), np.int64), np.array(list(self.replaced.values()))

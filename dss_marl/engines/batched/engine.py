@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.engines.batched.reference import Reference
+from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
 from dss_marl.engines.batched.solver import Demand, Flow, Solver
 from dss_marl.engines.batched.store import controls_of, network_of
 from dss_marl.engines.batched.validation import Means, Validation, validated
@@ -23,13 +25,14 @@ from dss_marl.engines.engine_loop import check_batch, joined
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.copies import with_rows
 from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.solution_slopes import SolutionSlopes
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints, Solution, assembled
 
 _FLOOR_PU, _CEILING_PU = 0.4, 1.6  # as for OpenDSSEngine: between them units deliver what is asked
 _SINGLE = 2e-5  # tolerance below which float32 does not reach [pu]
 _NEAR = 0.4  # of the tolerance: decisions of controls that are nearer are made with exact voltages
 _EXACT = 1e-8  # stop of the iteration for these [pu]
-BACKENDS = ("numba", "numpy")
+BACKENDS = ("numba", "numpy", "torch")
 _PowerFlow = Callable[[Demand], Flow]
 
 
@@ -49,7 +52,8 @@ class BatchedEngine:
         max_iterations: per solve.
         precision: "single" iterates in float32, "double" in float64; None: single where the tolerance allows it and the
             feeder stays within it.
-        backend: "numba", compiled, or "numpy"; None: numba if it is installed.
+        backend: "numba", compiled, "numpy", or "torch", on a GPU if there is one; None: numba if
+            it is installed.
         threads: to spread the copies over.
         moving: (R) and (S) True for the taps and switches that may move; the others keep the state of their first
             solve and then cost nothing. None: all may move.
@@ -104,6 +108,7 @@ class BatchedEngine:
         self._solver: Solver | None = None
         self._fixed: dict[int, int] = {}
         self._reserve: OpenDSSEngine | None = None
+        self._differentiated: SetpointGradients | None = None
 
     @property
     def precision(self) -> Any:
@@ -127,6 +132,18 @@ class BatchedEngine:
         demand = self._demand(setpoints, supplied, wanted)
         flow = self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
         return self._solution(setpoints, supplied, demand, flow)
+
+    def gradient(self, setpoints: Setpoints, slopes: SolutionSlopes) -> tuple[Array, Array]:
+        """(B, J) slopes of a number with respect to the kW and kvar of set points; see SetpointGradients.
+
+        Args:
+            setpoints: (B, ...), in the Feeder's order.
+            slopes: (B, ...) of the number with respect to their solution.
+        """
+        check_batch(setpoints, self.feeder, self.copies)
+        if self._differentiated is None:
+            self._differentiated = SetpointGradients(self.feeder)
+        return self._differentiated(setpoints, slopes)
 
     def restart(self, which: BoolArray | None = None) -> None:
         """See BatchEngine.restart."""
@@ -184,6 +201,10 @@ class BatchedEngine:
     def _new_solver(self, factors: Factors) -> Solver:
         if self.backend == "numpy":
             return Reference(factors)
+        if self.backend == "torch":
+            from dss_marl.engines.batched.torch_solver import TorchSolver
+
+            return TorchSolver(factors, self.means.precision == "single")
         from dss_marl.engines.batched.compiled import Compiled
 
         return Compiled(factors, self.copies, self.means.precision == "single", self.threads)
@@ -408,8 +429,10 @@ def _backend(name: str | None) -> str:
     """The backend of that name, or the best that is installed."""
     if name not in (None, *BACKENDS):
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, or None; got {name!r}")
-    if name == "numpy":
-        return name
+    if name == "torch" and find_spec("torch") is None:
+        raise ValueError("backend 'torch' needs PyTorch: pip install 'dss_marl[train]'")
+    if name in ("numpy", "torch"):
+        return str(name)
     try:
         import numba  # noqa: F401
     except ImportError:

@@ -159,6 +159,22 @@ class Network:
         """(B) True where states (B, U) mean that a switch is closed, by row of Feeder.switches."""
         return {row.switch: states[:, u] > 0 for u, row in enumerate(self.adjustables) if row.switch >= 0}
 
+    def loading(self, volts: Complex, states: IntArray) -> Array:
+        """(B, C) loading of every conductor at the first terminals of the branches, branch after branch [1].
+
+        Args:
+            volts: (B, 1 + Y) node voltages, earth first [V].
+            states: (B, U) of the adjustable elements.
+        """
+        ratios, closed = self.ratios(states), self.closed(states)
+        boost = [ratios[row] - 1 for row in sorted(ratios)]
+        switches = [closed[row] for row in sorted(closed)]
+        none = np.zeros((len(volts), 0))
+        found: Array = self.flows.loading(
+            volts, np.stack(boost, -1) if boost else none, np.stack(switches, -1) if switches else none
+        )
+        return found
+
     def assembled(self, states: IntArray) -> Any:
         """The whole admittance matrix in one state (U) of the adjustable elements, scipy.sparse CSC [S]."""
         import scipy.sparse as sp

@@ -19,6 +19,7 @@ import scipy.sparse.linalg as sl
 
 from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.load_models import factors as load_factors
+from dss_marl.engines.batched.load_models import laws
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.solver import Demand, Flow
 from dss_marl.grid.state import Array, BoolArray, IntArray
@@ -32,6 +33,11 @@ class Reference:
 
     Args:
         factors: of the network.
+
+    Attributes:
+        across, into: scipy.sparse, (E, Y) from node voltages to those across the phases, and its transpose.
+        per_volt: (E) one over the phases' rated voltages [1/V].
+        laws: of the loads.
     """
 
     def __init__(self, factors: Factors) -> None:
@@ -51,9 +57,9 @@ class Reference:
         back = np.flatnonzero(phases.other >= 0)
         entries = np.concatenate([np.ones(e), -np.ones(len(back))])
         at = np.concatenate([np.arange(e), back]), np.concatenate([phases.one, phases.other[back]])
-        self._across = sp.csr_matrix((entries, at), shape=(e, count))  # C
-        self._into = self._across.T.tocsr()
-        self._per_volt = 1 / phases.volts
+        self.across = sp.csr_matrix((entries, at), shape=(e, count))  # C
+        self.into = self.across.T.tocsr()
+        self.per_volt, self.laws = 1 / phases.volts, laws(phases)
 
     def solve(self, demand: Demand, tolerance: float, iterations: int) -> Flow:
         """See Solver.solve."""
@@ -83,11 +89,11 @@ class Reference:
         v = self._spread(np.zeros((len(rows), self.network.count), complex), idle)
         residual, count = np.full(len(rows), np.inf), np.zeros(len(rows), np.int64)
         open_ = np.ones(len(rows), bool)
-        memory = _Memory(self._across, phases.volts)
+        memory = _Memory(self.across, phases.volts)
         with np.errstate(all="ignore"):  # copies that collapse are found by their residual
             for turn in range(iterations):
                 new = self._iterate(v, draw, skeleton, idle)
-                change = np.abs((self._across @ (new - v).T).T) * self._per_volt
+                change = np.abs((self.across @ (new - v).T).T) * self.per_volt
                 largest = change.max(axis=-1, initial=0.0)
                 residual = np.where(open_, np.where(np.isfinite(largest), largest, np.inf), residual)
                 count += open_
@@ -99,7 +105,16 @@ class Reference:
         return np.where(np.isfinite(v), v, 0j), residual, count
 
     def _iterate(self, v: Complex, draw: Complex, skeleton: Complex, idle: Complex) -> Complex:
-        injected = -(self._into @ self.currents(v, draw).T).T
+        return self.voltages(-(self.into @ self.currents(v, draw).T).T, skeleton, idle)
+
+    def voltages(self, injected: Complex, skeleton: Complex, idle: Complex | float = 0.0) -> Complex:
+        """(b, Y) node voltages where currents are injected [V].
+
+        Args:
+            injected: (b, Y) [A]; overwritten.
+            skeleton: (b, m, m) the inverse of its matrix [ohm].
+            idle: (b, m) its voltages without these currents [V].
+        """
         inner = self._forward(injected[:, self._inner])
         right = injected[:, self._outer] - (self._below @ inner.T).T
         injected[:, self._inner] = inner
@@ -107,14 +122,14 @@ class Reference:
 
     def currents(self, v: Complex, draw: Complex) -> Complex:
         """(b, E) currents that the phases draw at node voltages (b, Y) [A]."""
-        across = (self._across @ v.T).T
-        kw, kvar = load_factors(self.network.phases, np.abs(across) * self._per_volt)
+        across = (self.across @ v.T).T
+        kw, kvar = load_factors(self.laws, np.abs(across) * self.per_volt)
         return (kw * draw.real + 1j * kvar * draw.imag) * across
 
     def admittances(self, kw: Array, kvar: Array) -> Complex:
         """(B, E) admittances that draw the powers (B, J) at rated voltage [S]."""
         phases = self.network.phases
-        scale = 1000 * phases.share * self._per_volt**2
+        scale = 1000 * phases.share * self.per_volt**2
         drawn: Complex = -kw[:, phases.injection] + 1j * kvar[:, phases.injection]
         return drawn * scale
 
@@ -153,30 +168,18 @@ class Reference:
         network = self.network
         padded = np.concatenate([v, np.zeros((len(v), 1), complex)], axis=-1)  # earth last, at index -1
         v_pu = np.abs(padded[:, network.places] - padded[:, network.neutrals]) / network.volts[network.places]
-        taken = (self._across @ v.T).T * self.currents(v, self.admittances(demand.kw, demand.kvar)).conj()
+        taken = (self.across @ v.T).T * self.currents(v, self.admittances(demand.kw, demand.kvar)).conj()
         served = np.zeros(demand.kw.shape)
         np.add.at(served.T, network.phases.injection, -taken.real.T / 1000)
         earth_first = np.concatenate([padded[:, -1:], v], axis=-1)
         kva = self._source_kva(v)
         loss_kw = served.sum(axis=-1) + kva.real.sum(axis=-1)
-        loading = partial(self._loading, earth_first, demand.states)
+        loading = partial(network.loading, earth_first, demand.states)
         return Flow(
             v_pu, served, loss_kw, kva, residual, count, lambda: earth_first,
             loading=lambda: network.flows.by_branch(loading()),
             highest=lambda: np.max(loading(), axis=-1, initial=0.0),
         )  # fmt: skip
-
-    def _loading(self, v: Complex, states: IntArray) -> Array:
-        """(B, C) loading of every conductor [1]."""
-        ratios, closed = self.network.ratios(states), self.network.closed(states)
-        boost = [ratios[row] - 1 for row in sorted(ratios)]
-        switches = [closed[row] for row in sorted(closed)]
-        shape = (len(v), 0)
-        return self.network.flows.loading(
-            v,
-            np.stack(boost, -1) if boost else np.zeros(shape),
-            np.stack(switches, -1) if switches else np.zeros(shape),
-        )
 
     def _source_kva(self, v: Complex) -> Complex:
         parts = [

@@ -85,20 +85,61 @@ class Flows:
             boost: (..., R) tap ratios minus one [1].
             closed: (..., S) states.
         """
+        loading = np.abs(self._currents(v, self._ratios(boost), closed))
+        loading *= self._per_rating
+        return loading
+
+    def _ratios(self, boost: Array) -> Array:
+        """What divides, by its number in ``row_tap`` and ``entry_tap``."""
         ratio = 1.0 + boost
         if self._squared:
             ratio = np.concatenate([ratio, np.ones((*boost.shape[:-1], 1)), ratio**2], axis=-1)
+        return ratio
+
+    def _currents(self, v: NDArray[np.complex128], ratio: Array, closed: BoolArray) -> NDArray[np.complex128]:
+        """(..., C) [A]."""
         if ratio.size:
             seen = v.take(self._seen_nodes, axis=-1) / ratio.take(self._seen_taps, axis=-1)
             v = np.concatenate([v, seen], axis=-1)
         current = self._product(v)
+        self._scale(current, ratio, closed)
+        return current
+
+    def _scale(self, current: NDArray[np.complex128], ratio: Array, closed: BoolArray) -> None:
+        """Divide by the taps of rows and multiply by switches, in place."""
         if self._tapped.size:  # transposed, as a state alone is indexed twice as fast so as with an ellipsis
             current.T[self._tapped] /= ratio.T[self._row_taps]
         if self._switched.size:
             current.T[self._switched] *= closed.T[self._row_switches]
-        loading = np.abs(current)
-        loading *= self._per_rating
-        return loading
+
+    def voltage_slopes(
+        self, v: NDArray[np.complex128], boost: Array, closed: BoolArray, by_branch: Array
+    ) -> NDArray[np.complex128]:
+        """(B, 1 + N) slopes of a number with respect to the voltages: to real parts, plus j times to imaginary ones.
+
+        Args:
+            v, boost, closed: (B, ...), as in ``loading``.
+            by_branch: (B, M) the number's slopes with respect to the loading of each branch, which is that of its
+                highest conductors in equal shares.
+        """
+        if not self._first_row.size:
+            return np.zeros(v.shape, complex)
+        ratio = self._ratios(boost)
+        current = self._currents(v, ratio, closed)
+        size = np.abs(current)
+        loading = size * self._per_rating
+        branch = np.repeat(np.arange(len(self._first_row)), np.diff(self._first_row, append=len(self._per_rating)))
+        highest = loading == self.by_branch(loading)[:, branch]
+        share = highest / np.add.reduceat(highest, self._first_row, axis=-1)[:, branch]
+        way = np.divide(current, size, out=np.zeros_like(current), where=size > 0)
+        each = by_branch[:, branch] * share * self._per_rating * way
+        self._scale(each, ratio, closed)
+        entries = self._product.adjoint()(np.ascontiguousarray(each))
+        found = np.ascontiguousarray(entries[:, : v.shape[-1]])
+        if ratio.size:
+            through = entries[:, v.shape[-1] :] / ratio.take(self._seen_taps, axis=-1)
+            np.add.at(found.T, self._seen_nodes, through.T)
+        return found
 
     def by_branch(self, loading: Array) -> Array:
         """(..., M) the highest of each branch's conductors (..., C)."""

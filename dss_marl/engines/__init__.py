@@ -4,7 +4,6 @@ OpenDSS names, text and calls are confined to ``engines.opendss``; the rest of t
 """
 
 from dss_marl.engines.base import BatchEngine, Engine, PowerFlowError
-from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
@@ -14,7 +13,14 @@ from dss_marl.engines.opendss.floor import Floor
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
 from dss_marl.engines.opendss.own_units import read_own_power
 from dss_marl.engines.opendss.synthetic_feeder import SyntheticSpec, synthetic_feeder, synthetic_path
-from dss_marl.engines.registry import BATCH_ENGINES, ENGINES, batch_of, open_batch_engine, open_engine
+from dss_marl.engines.registry import (
+    BATCH_ENGINES,
+    ENGINES,
+    batch_of,
+    open_batch_engine,
+    open_engine,
+    setpoint_gradients,
+)
 from dss_marl.grid.solution_slopes import SolutionSlopes
 
 __all__ = [
@@ -26,7 +32,6 @@ __all__ = [
     "LoadShape",
     "OpenDSSEngine",
     "PowerFlowError",
-    "SetpointGradients",
     "SolutionSlopes",
     "SyntheticSpec",
     "batch_of",
@@ -39,6 +44,7 @@ __all__ = [
     "read_feeder",
     "read_load_shapes",
     "read_own_power",
+    "setpoint_gradients",
     "synthetic_feeder",
     "synthetic_path",
 ]

@@ -12,7 +12,8 @@ from dss_marl.engines.engine_loop import EngineLoop
 from dss_marl.engines.opendss.batch import OpenDSSBatch
 from dss_marl.engines.opendss.engine import OpenDSSEngine
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import BoolArray
+from dss_marl.grid.solution_slopes import SolutionSlopes
+from dss_marl.grid.state import Array, BoolArray, Setpoints
 
 ENGINES: dict[str, Callable[..., Engine]] = {"opendss": OpenDSSEngine}
 
@@ -85,3 +86,10 @@ def batch_of(engines: Sequence[Engine]) -> BatchEngine:
     if all(type(engine) is OpenDSSEngine for engine in engines):
         return OpenDSSBatch.of(engines)  # type: ignore[arg-type]
     return EngineLoop(engines)
+
+
+def setpoint_gradients(feeder: Feeder) -> Callable[[Setpoints, SolutionSlopes], tuple[Array, Array]]:
+    """What makes slopes with respect to set points of slopes with respect to solutions; see SetpointGradients."""
+    from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
+
+    return SetpointGradients(feeder)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dss_marl.engines import SetpointGradients
+from dss_marl.engines import setpoint_gradients
 from dss_marl.envs.batch_simulator import BatchSimulator
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.step_info import Request
@@ -62,7 +62,7 @@ class RewardGradient:
             )
         self._task, self._simulator = task, simulator
         self._slopes = RewardSlopes(task.reward_model, len(task.feeder.branches))
-        self._power_flow = SetpointGradients(task.feeder)
+        self._power_flow = setpoint_gradients(task.feeder)
         levels = np.concatenate([np.asarray(group.n_levels()).ravel() for group in task.device_groups])
         switch = [row.grid_forming_switch for row in task.feeder.injections]
         self._forming = [switch.index(s) for s in task.feeder.grid_forming_units]

@@ -1,5 +1,7 @@
 """Single precision: what is compiled, looked up in advance or rounded agrees with double precision."""
 
+import pickle
+
 import numpy as np
 import pytest
 from batch_engines import Recording, Single, Still
@@ -49,6 +51,12 @@ def test_single_precision_agrees(name):
     single, batch = played(task, Single(recording), 3)
     assert batch.now.setpoints.kw.dtype == batch.now.solution.v_pu.dtype == np.float32
     agree(single, exact)
+
+
+def test_a_task_can_be_pickled_after_its_steps():
+    task = load_cached("ieee34_volt_var", steps=2)
+    played(task, Still(task.feeder, 2, np.float32), 2)
+    assert len(pickle.loads(pickle.dumps(task)).zones) == len(task.zones)
 
 
 def worst(zone, before, after):

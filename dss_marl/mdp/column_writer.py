@@ -63,8 +63,7 @@ class _Part:
         self._low, self._high = (own[self._columns] for own in limits)
         order = np.argsort(at, kind="stable")
         first = np.searchsorted(at[order], np.arange(len(self._columns) + 1))
-        scaled = SCALED.get(name) or Scaled(ARRAYS[name])
-        self._of, self._blank = scaled.of, scaled.blank
+        scaled = _scaled(name)
         weights, start = weight[order] * scaled.scale, np.zeros(len(self._columns))
         np.subtract.at(start, at[order], weights * scaled.offset)
         self._unsigned = self._columns.astype(np.uint64)
@@ -78,5 +77,11 @@ class _Part:
             np.maximum(values, self._low, out=values)
             rows[..., self._columns] = np.minimum(values, self._high, out=values)
             return
-        x = np.ascontiguousarray(self._of(state))
-        kernels.write_columns(x, self._sums, self._blank, self._unsigned, (self._low, self._high), rows)
+        of, blank, *_ = _scaled(self._name)  # looked up, as its functions cannot be pickled
+        x = np.ascontiguousarray(of(state))
+        kernels.write_columns(x, self._sums, blank, self._unsigned, (self._low, self._high), rows)
+
+
+def _scaled(name: str) -> Scaled:
+    """The array that another is computed from, or itself."""
+    return SCALED.get(name) or Scaled(ARRAYS[name])

@@ -9,7 +9,7 @@ from common import feeder_with_units, random_setpoints
 from own_circuits import CIRCUITS
 
 from dss_marl import read_feeder
-from dss_marl.engines import SetpointGradients, open_batch_engine
+from dss_marl.engines import open_batch_engine, setpoint_gradients
 from dss_marl.engines.batched import gradients as module
 from dss_marl.engines.batched.factors import factorised
 from dss_marl.engines.batched.gradients import FlowSlopes, Gradients
@@ -128,7 +128,7 @@ def test_nan_where_there_is_no_solution():
     points = stacked([feeder.setpoints()] * 2)
     points.kw[1] *= 40
     slopes = random_slopes(feeder, np.random.default_rng(0))
-    kw, kvar = SetpointGradients(feeder)(points, slopes)
+    kw, kvar = setpoint_gradients(feeder)(points, slopes)
     assert np.isfinite(kw[0]).all() and np.isfinite(kvar[0]).all()
     assert np.isnan(kw[1]).all() and np.isnan(kvar[1]).all()
 
@@ -204,7 +204,7 @@ def test_fixed_parts_follow_when_taps_move(rng):
     """The first call takes what is alike in all copies as fixed; a later one that moves it gets other factors."""
     feeder = feeder_of("ieee13")
     points, slopes = stacked([feeder.setpoints()] * COPIES), random_slopes(feeder, rng)
-    one, fresh = SetpointGradients(feeder), SetpointGradients(feeder)
+    one, fresh = setpoint_gradients(feeder), setpoint_gradients(feeder)
     one(points, slopes)
     moved = points.copy()
     moved.tap[1, 0] += 5

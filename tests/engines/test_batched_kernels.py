@@ -112,7 +112,7 @@ def test_all_laws_of_loads_within_and_beyond_their_limits(seed):
     np.testing.assert_allclose(got.v_pu, want.v_pu, atol=1e-9)
     np.testing.assert_allclose(Compiled(mixed, len(v), start=v[0]).solve(demand, 0.0, 0).v_pu, want.v_pu, atol=1e-5)
     phases = mixed.network.phases
-    taken = ((reference._across @ v.T).T * reference.currents(v, draw).conj()).real / 1000
+    taken = ((reference.across @ v.T).T * reference.currents(v, draw).conj()).real / 1000
     by_injection = np.stack([taken[:, phases.injection == j].sum(axis=-1) for j in range(demand.kw.shape[1])], axis=-1)
     np.testing.assert_allclose(got.served_kw, -by_injection, atol=1e-6)
 

@@ -15,6 +15,7 @@ from dss_marl.engines.batched.branch_loading import BatchCurrents
 from dss_marl.engines.batched.controls import CircuitControls, Settled
 from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.factors import Factors, factorised
+from dss_marl.engines.batched.limits import limits
 from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
@@ -219,7 +220,7 @@ class BatchedEngine:
         currents = BatchCurrents(self.network.flows, flow, boost, closed)
         kva, loss_kw = flow.source_kva, flow.loss_kw
         failed = np.zeros(self.copies, bool)
-        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)
+        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)  # sets dead voltages to 0
         if supplied.refused:
             failed[[b for b in supplied.refused if wanted[b]]] = True
             open_ &= ~failed
@@ -229,8 +230,6 @@ class BatchedEngine:
             failed |= self._repeat(np.flatnonzero(open_), setpoints, supplied, demand, repeated)
             v_pu, served, kva, loss_kw = repeated.v_pu, repeated.served, repeated.kva, repeated.loss_kw
         whole = supplied.alive is None
-        if supplied.alive is not None:
-            v_pu = np.where(supplied.alive, v_pu, 0)
         if failed.any():
             v_pu, served = np.where(failed[:, None], 1, v_pu), np.where(failed[:, None], 0, served)
             kva, loss_kw = np.where(failed[:, None], 0, kva), np.where(failed, 0.0, loss_kw)
@@ -252,10 +251,9 @@ class BatchedEngine:
         ), failed
 
     def _is_good(self, residual: Array, v_pu: Any, alive: BoolArray | None) -> BoolArray:
-        """(B) whether the voltages are a solution, within the limits where energised."""
-        seen = v_pu if alive is None else np.where(alive, v_pu, 1)
-        fine = (residual < self.means.stop) & (seen.min(axis=-1) >= self.floor_pu)
-        return np.asarray(fine & (seen.max(axis=-1) <= self.ceiling_pu))
+        """(B) whether the voltages are a solution, within the limits where energised; 0 elsewhere from now on."""
+        low, high = limits(v_pu, alive)
+        return np.asarray((residual < self.means.stop) & (low >= self.floor_pu) & (high <= self.ceiling_pu))
 
     # --- what the solver did not find ----------------------------------------------------------------------------
 

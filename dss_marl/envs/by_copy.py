@@ -12,7 +12,7 @@ import numpy as np
 from dss_marl.envs.task import Task
 from dss_marl.grid.copies import rows_of
 from dss_marl.grid.state import GridState
-from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.observer import Observer
 from dss_marl.zones import Zone
 
 

@@ -27,7 +27,7 @@ from dss_marl.mdp.actions import Encoding, encoding
 from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
 from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
-from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.observer import Observer
 from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.rewards import cost_channel, reward_term
 from dss_marl.mdp.scaled_terms import Term

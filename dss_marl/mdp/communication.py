@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
-from dss_marl.mdp.observations import Observer
+from dss_marl.mdp.observer import Observer
 from dss_marl.mdp.random_streams import copied
 from dss_marl.zones import Zone, stack, zone_graph
 

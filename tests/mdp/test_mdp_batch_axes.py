@@ -11,7 +11,8 @@ from states import stacked, steps
 from dss_marl import ZoneEnv
 from dss_marl.mdp.adversary import DRIVES, Attack, AttackSpec
 from dss_marl.mdp.communication import Messages, MessageSpec
-from dss_marl.mdp.observations import KNOWN, Observer
+from dss_marl.mdp.observations import KNOWN
+from dss_marl.mdp.observer import Observer
 from dss_marl.mdp.rewards import COSTS, REWARDS
 from dss_marl.mdp.sensing import Sensing, SensingSpec
 from dss_marl.zones import over_zones

@@ -10,7 +10,8 @@ from states import stacked, steps, with_voltages
 
 from dss_marl import load_scenario
 from dss_marl.envs.task import build_task
-from dss_marl.mdp.observations import KNOWN, Observer, feature, named_feature
+from dss_marl.mdp.observations import KNOWN, feature, named_feature
+from dss_marl.mdp.observer import Observer
 
 every_feature = pytest.mark.parametrize("name", sorted(KNOWN))
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)

@@ -215,6 +215,8 @@ class BatchedEngine:
     ) -> tuple[Solution, BoolArray]:
         wanted = np.ones(self.copies, bool) if demand.which is None else demand.which
         v_pu, served = flow.v_pu, flow.served_kw
+        if demand.which is not None:
+            v_pu[~wanted] = 1  # whatever stood there
         boost = setpoints.tap * self._step + self._offset
         closed = setpoints.closed.copy()
         currents = BatchCurrents(self.network.flows, flow, boost, closed)

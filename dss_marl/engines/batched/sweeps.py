@@ -12,11 +12,11 @@ from dss_marl.engines.batched.lane_memory import borrowed, gathered, item, pair,
 from dss_marl.engines.batched.lanes import any_lane, compiled, larger, like, outside, root, select
 from dss_marl.engines.batched.laws import Laws, draw
 
-PLAIN = 8  # iterations before acceleration
+PLAIN = 4  # iterations before acceleration
 _MARGIN = 0.7  # of the tolerance, that the change in the last sweep may be
-_ERROR = 0.15  # of the tolerance, that voltages may be off
+_ERROR = 0.12  # of the tolerance, that voltages may be off
 # Of convergence, at least: as measured, after two sweeps, and where accelerated sweeps differ.
-_LEAST_RATE, _EARLY_RATE, _BENT_RATE, _MOST_RATE = 0.1, 0.2, 0.7, 0.9
+_LEAST_RATE, _EARLY_RATE, _BENT_RATE, _MOST_RATE = 0.1, 0.2, 0.5, 0.9
 _DIVERGED = 1e3  # change in an iteration [pu]
 _DEAD = 1e-60  # pivot of an island that carries nothing, squared [S**2]
 

@@ -145,7 +145,7 @@ def test_small_steps_along_the_slope_raise_the_reward():
     env.close()
 
 
-def test_a_copy_whose_power_flow_fails_has_nan():
+def test_a_copy_whose_power_flow_fails_has_nan(monkeypatch):
     env = batch(task_of("ieee13_legacy"))
     many = env.simulator.many
     many.table.kw[many.place[1]] *= 60

@@ -131,7 +131,7 @@ class Gradients:
         if self._ports is None:
             return np.asarray((self.reference.across @ self.reference.voltages(injected, skeleton).T).T)
         p = self._ports
-        outer = np.einsum("bij,bj->bi", skeleton, injected @ p.nodes_outer)
+        outer = _each(skeleton, injected @ p.nodes_outer)
         return np.asarray(injected @ p.nodes_inner + outer @ p.outer.T)
 
     def _fall(self, drawn: Complex, skeleton: Complex) -> Complex:
@@ -139,7 +139,7 @@ class Gradients:
         if self._ports is None:
             return self._across((self.reference.into @ drawn.T).T, skeleton)
         p = self._ports
-        return np.asarray(drawn @ p.inner + np.einsum("bij,bj->bi", skeleton, drawn @ p.outer) @ p.outer.T)
+        return np.asarray(drawn @ p.inner + _each(skeleton, drawn @ p.outer) @ p.outer.T)
 
     def _point(self, demand: Demand, v: Complex) -> _Point:
         reference = self.reference
@@ -223,9 +223,14 @@ class _Differences:
         self._steps = [*self._steps[1 - _DEPTH :], new - last[0]]
         self._bends = [*self._bends[1 - _DEPTH :], change - last[1]]
         bends, steps = np.stack(self._bends, axis=1), np.stack(self._steps, axis=1)
-        gram = np.einsum("bie,bje->bij", bends.conj(), bends).real
-        right = np.einsum("bie,be->bi", bends.conj(), change).real
+        gram = (bends.conj() @ bends.swapaxes(1, 2)).real
+        right = _each(bends.conj(), change).real
         trace = np.trace(gram, axis1=1, axis2=2)
         gram += (_ROUNDED * trace + _TINY**2)[:, None, None] * np.eye(gram.shape[-1])
         weights = np.linalg.solve(gram, right[..., None])[..., 0]
-        return np.asarray(new - np.einsum("bi,bie->be", weights, steps))
+        return np.asarray(new - (weights[:, None] @ steps)[:, 0])
+
+
+def _each(matrices: Complex, vectors: Complex) -> Complex:
+    """(b, m) products of matrices (b, m, n) and vectors (b, n)."""
+    return (matrices @ vectors[..., None])[..., 0]

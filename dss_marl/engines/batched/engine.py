@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +13,7 @@ from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.batched.branch_loading import BatchCurrents
 from dss_marl.engines.batched.controls import CircuitControls, Settled
 from dss_marl.engines.batched.energised import BatchSupply, Supplied
+from dss_marl.engines.batched.exact import ExactSolver
 from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.limits import limits
 from dss_marl.engines.batched.network import Complex, Network
@@ -34,7 +34,6 @@ _SINGLE = 2e-5  # tolerance below which float32 does not reach [pu]
 _NEAR = 0.4  # of the tolerance: decisions of controls that are nearer are made with exact voltages
 _EXACT = 1e-8  # stop of the iteration for these [pu]
 BACKENDS = ("numba", "numpy", "torch")
-_PowerFlow = Callable[[Demand], Flow]
 
 
 class BatchedEngine:
@@ -278,9 +277,9 @@ class BatchedEngine:
         return failed
 
     @cached_property
-    def _in_reserve(self) -> Reference:
-        """Slow, in float64, for whatever state."""
-        return Reference(factorised(self.network))
+    def _in_reserve(self) -> ExactSolver:
+        """In float64, for whatever state."""
+        return ExactSolver(factorised(self.network), self.backend == "numba")
 
     def _by_opendss(self, b: int, setpoints: Setpoints, found: _Repeated) -> bool:
         one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
@@ -309,12 +308,12 @@ class BatchedEngine:
         which = np.ones(self.copies, bool) if wanted is None else wanted
         supplied = self._supply.of(setpoints.closed)
         demand = self._demand(setpoints, supplied, wanted)
-        settled = self._settled(setpoints, demand, which, self._power_flow)
-        tap, closed = settled.tap, settled.closed
-        near = which & (settled.margin < _NEAR * self.tolerance) & ~settled.failed
-        if near.any():
-            exact = self._settled(setpoints, demand, near, self._exact_power_flow)
-            tap, closed = np.where(near[:, None], exact.tap, tap), np.where(near[:, None], exact.closed, closed)
+        settled = self._settled(setpoints, demand, which)
+        tap, closed = settled.tap.copy(), settled.closed.copy()
+        near = np.flatnonzero(which & (settled.margin < _NEAR * self.tolerance) & ~settled.failed)
+        if near.size:
+            exact = self._exactly_settled(setpoints, demand, near)
+            tap[near], closed[near] = exact.tap, exact.closed
         stuck = which & settled.failed
         fine = which & ~stuck
         moved = Setpoints(setpoints.kw, setpoints.kvar, tap, closed)
@@ -326,24 +325,32 @@ class BatchedEngine:
             solution, failed = with_rows(solution, rest, stuck), failed | lost
         return solution, failed
 
-    def _settled(self, setpoints: Setpoints, demand: Demand, which: BoolArray, solve: _PowerFlow) -> Settled:
-        """Let the controls act, over the engine's own solver or the exact one."""
+    def _settled(self, setpoints: Setpoints, demand: Demand, which: BoolArray) -> Settled:
+        """Let the controls act, over the engine's own solver."""
         assert self._controls is not None
-        nodes, network = self._controls.nodes, self.network
+        nodes, states = self._controls.nodes, self.network.states
 
         def volts(tap: IntArray, closed: BoolArray, now: BoolArray) -> Complex:
-            flow = solve(Demand(demand.kw, demand.kvar, network.states(tap, closed), now))
-            found: Complex = flow.volts()[:, nodes]
-            found[now & ~(flow.residual < self.means.stop)] = np.nan
-            return found
+            asked = Demand(demand.kw, demand.kvar, states(tap, closed), now)
+            flow = self._solver_for(asked.states).solve(asked, self.means.stop, self.max_iterations)
+            return _at(flow, nodes, now & ~(flow.residual < self.means.stop))
 
         return self._controls.settle(setpoints.tap, setpoints.closed, volts, wanted=which)
 
-    def _power_flow(self, demand: Demand) -> Flow:
-        return self._solver_for(demand.states).solve(demand, self.means.stop, self.max_iterations)
+    def _exactly_settled(self, setpoints: Setpoints, demand: Demand, rows: IntArray) -> Settled:
+        """Let the controls of some copies act, over power flows in float64."""
+        assert self._controls is not None
+        nodes, states, stop = self._controls.nodes, self.network.states, min(self.means.stop, _EXACT)
+        kw, kvar = demand.kw[rows], demand.kvar[rows]
 
-    def _exact_power_flow(self, demand: Demand) -> Flow:
-        return self._in_reserve.solve(demand, min(self.means.stop, _EXACT), self.max_iterations)
+        def volts(tap: IntArray, closed: BoolArray, now: BoolArray) -> Complex:
+            asked = Demand(kw[now], kvar[now], states(tap[now], closed[now]))
+            flow = self._in_reserve.solve(asked, stop, self.max_iterations)
+            found = np.zeros((len(rows), len(nodes)), complex)
+            found[now] = _at(flow, nodes, ~(flow.residual < stop))
+            return found
+
+        return self._controls.settle(setpoints.tap[rows], setpoints.closed[rows], volts)
 
     @cached_property
     def _controls(self) -> CircuitControls | None:
@@ -419,6 +426,13 @@ class _Forming:
             idle_kw = idle_kw + (kva[:, columns] - forming[:, g]).real.sum(axis=-1)
             served[:, self._injections[g]] += forming[:, g].real.sum(axis=-1)
         return total, forming, idle_kw
+
+
+def _at(flow: Flow, nodes: IntArray, lost: BoolArray) -> Complex:
+    """(B, Z) voltages at some nodes, not a number where there is no solution [V]."""
+    found: Complex = flow.volts()[:, nodes]
+    found[lost] = np.nan
+    return found
 
 
 def _true(count: int) -> BoolArray:

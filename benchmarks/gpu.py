@@ -17,7 +17,7 @@ from dss_marl.engines.batched.factors import factorised
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand
 from dss_marl.engines.batched.store import network_of
-from dss_marl.engines.batched.torch_solver import TorchSolver
+from dss_marl.engines.batched.torch_backend.torch_solver import TorchSolver
 from dss_marl.grid.feeder import Feeder
 
 _CHECKED = 16  # copies

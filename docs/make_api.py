@@ -16,7 +16,7 @@ PACKAGES = (
     "dss_marl.controllers",
     "dss_marl.devices",
     "dss_marl.engines",
-    "dss_marl.engines.batched.torch_power_flow",
+    "dss_marl.engines.batched.torch_backend.torch_power_flow",
     "dss_marl.experiments",
     "dss_marl.experiments.reports.html",
     "dss_marl.grid.export",

@@ -6,7 +6,7 @@ import numpy as np
 
 from dss_marl import OpenDSSEngine
 from dss_marl.engines.base import PowerFlowError
-from dss_marl.engines.batched.controls import CircuitControls
+from dss_marl.engines.batched.controls.circuit_controls import CircuitControls
 from dss_marl.engines.opendss.control_reader import read_controls
 from dss_marl.grid.state import Setpoints
 

@@ -90,6 +90,6 @@ def batch_of(engines: Sequence[Engine]) -> BatchEngine:
 
 def setpoint_gradients(feeder: Feeder) -> Callable[[Setpoints, SolutionSlopes], tuple[Array, Array]]:
     """What makes slopes with respect to set points of slopes with respect to solutions; see SetpointGradients."""
-    from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
+    from dss_marl.engines.batched.gradients.setpoint_gradients import SetpointGradients
 
     return SetpointGradients(feeder)

@@ -12,8 +12,8 @@ from dss_marl import read_feeder
 from dss_marl.engines import open_batch_engine, setpoint_gradients
 from dss_marl.engines.batched import gradients as module
 from dss_marl.engines.batched.factors import factorised
-from dss_marl.engines.batched.gradients import FlowSlopes, Gradients
-from dss_marl.engines.batched.ports import Ports
+from dss_marl.engines.batched.gradients.flow_gradients import FlowSlopes, Gradients
+from dss_marl.engines.batched.gradients.ports import Ports
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand
 from dss_marl.engines.batched.store import network_of

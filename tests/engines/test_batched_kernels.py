@@ -14,10 +14,10 @@ from dss_marl.engines.opendss.network import read_network
 
 pytest.importorskip("numba")
 
-from dss_marl.engines.batched.compiled import Compiled, unloaded
-from dss_marl.engines.batched.lanes import W
-from dss_marl.engines.batched.precision import single_is_enough
-from dss_marl.engines.batched.symmetry import third
+from dss_marl.engines.batched.compiled.compiled_solver import Compiled, unloaded
+from dss_marl.engines.batched.compiled.lanes import W
+from dss_marl.engines.batched.compiled.precision import single_is_enough
+from dss_marl.engines.batched.compiled.symmetry import third
 
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33"]
 

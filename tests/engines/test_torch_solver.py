@@ -9,16 +9,16 @@ from test_batched_gradients import feeder_of, island_points, stacked
 
 from dss_marl.engines import open_batch_engine
 from dss_marl.engines.batched.factors import factorised
-from dss_marl.engines.batched.gradients import FlowSlopes, Gradients
+from dss_marl.engines.batched.gradients.flow_gradients import FlowSlopes, Gradients
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand
 from dss_marl.engines.batched.store import network_of
 
 torch = pytest.importorskip("torch")
 
-from dss_marl.engines.batched.torch_power_flow import TorchPowerFlow  # noqa: E402
-from dss_marl.engines.batched.torch_skeletons import Skeletons  # noqa: E402
-from dss_marl.engines.batched.torch_solver import TorchSolver  # noqa: E402
+from dss_marl.engines.batched.torch_backend.torch_power_flow import TorchPowerFlow  # noqa: E402
+from dss_marl.engines.batched.torch_backend.torch_skeletons import Skeletons  # noqa: E402
+from dss_marl.engines.batched.torch_backend.torch_solver import TorchSolver  # noqa: E402
 
 COPIES = 20
 FEEDERS = ["ieee13", "ieee34", "ieee37", "ieee123", "case33", "load_models"]

@@ -9,7 +9,7 @@ import pytest
 from common import ROOT
 
 NEEDS = {
-    "dss_marl.engines.batched.torch_power_flow": "torch",
+    "dss_marl.engines.batched.torch_backend.torch_power_flow": "torch",
     "dss_marl.experiments.reports.html": "plotly",
     "dss_marl.integrations.sb3": "stable_baselines3",
     "dss_marl.plots": "matplotlib",

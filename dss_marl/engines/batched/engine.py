@@ -11,14 +11,15 @@ import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.batched.branch_loading import BatchCurrents
-from dss_marl.engines.batched.controls import CircuitControls, Settled
+from dss_marl.engines.batched.compiled.limits import limits
+from dss_marl.engines.batched.compiled.precision import single_is_enough
+from dss_marl.engines.batched.controls.circuit_controls import CircuitControls, Settled
 from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.exact import ExactSolver
 from dss_marl.engines.batched.factors import Factors, factorised
-from dss_marl.engines.batched.limits import limits
+from dss_marl.engines.batched.gradients.setpoint_gradients import SetpointGradients
 from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.engines.batched.reference import Reference
-from dss_marl.engines.batched.setpoint_gradients import SetpointGradients
 from dss_marl.engines.batched.solver import Demand, Flow, Solver
 from dss_marl.engines.batched.store import controls_of, network_of
 from dss_marl.engines.batched.validation import Means, Validation, validated
@@ -93,8 +94,8 @@ class BatchedEngine:
         self.floor_pu, self.ceiling_pu, self.max_iterations = floor_pu, ceiling_pu, max_iterations
         self.backend, self.threads, self.moving = _backend(backend), threads, moving
         self.reasons: dict[int, str] = {}
-        self.means = Means(precision or ("single" if tolerance >= _SINGLE else "double"), tolerance)
         self._build()
+        self.means = Means(precision or self._least_precision(), tolerance)
         self.validation: Validation | None = None
         if validate:
             self.means, self.validation = validated(self, precision is None)
@@ -109,6 +110,12 @@ class BatchedEngine:
         self._fixed: dict[int, int] = {}
         self._reserve: OpenDSSEngine | None = None
         self._differentiated: SetpointGradients | None = None
+
+    def _least_precision(self) -> str:
+        """That which reaches the tolerance on this feeder."""
+        kva = float(np.hypot(self.feeder.nominal_kw, self.feeder.nominal_kvar)[self.feeder.loads].sum())
+        fine = self.tolerance >= _SINGLE and single_is_enough(self.network, kva)
+        return "single" if fine else "double"
 
     @property
     def precision(self) -> Any:
@@ -202,10 +209,10 @@ class BatchedEngine:
         if self.backend == "numpy":
             return Reference(factors)
         if self.backend == "torch":
-            from dss_marl.engines.batched.torch_solver import TorchSolver
+            from dss_marl.engines.batched.torch_backend.torch_solver import TorchSolver
 
             return TorchSolver(factors, self.means.precision == "single")
-        from dss_marl.engines.batched.compiled import Compiled
+        from dss_marl.engines.batched.compiled.compiled_solver import Compiled
 
         return Compiled(factors, self.copies, self.means.precision == "single", self.threads)
 

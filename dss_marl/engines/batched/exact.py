@@ -25,7 +25,7 @@ class ExactSolver:
         self.factors = factors
         self._solver: Solver = Reference(factors)
         if compiled:
-            from dss_marl.engines.batched.compiled import Compiled
+            from dss_marl.engines.batched.compiled.compiled_solver import Compiled
 
             self._solver = Compiled(factors, _AT_ONCE, single=False)
 

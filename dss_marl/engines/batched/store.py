@@ -104,7 +104,7 @@ def _own_code() -> str:
     """Fingerprint of what reads and solves: after a change of it, everything is made again."""
     total = hashlib.sha256()
     for own in (Path(__file__).parent, Path(opendss.__file__).parent):
-        for path in sorted(own.glob("*.py")):
+        for path in sorted(own.rglob("*.py")):
             total.update(path.read_bytes())
     return total.hexdigest()
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.factors import factorised
-from dss_marl.engines.batched.gradients import FlowSlopes, Gradients
+from dss_marl.engines.batched.gradients.flow_gradients import FlowSlopes, Gradients
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Solver
@@ -117,6 +117,6 @@ def _solver(reference: Reference, copies: int) -> Solver:
         import numba  # noqa: F401
     except ImportError:
         return reference
-    from dss_marl.engines.batched.compiled import Compiled
+    from dss_marl.engines.batched.compiled.compiled_solver import Compiled
 
     return Compiled(reference.factors, copies, single=False)

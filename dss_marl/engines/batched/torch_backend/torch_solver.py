@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from dss_marl.engines.batched.factors import Factors
+from dss_marl.engines.batched.gradients.ports import Ports
 from dss_marl.engines.batched.load_models import BETWEEN, INSIDE, LEAST_U, LOW, STEEP, Law, laws
-from dss_marl.engines.batched.ports import Ports
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.engines.batched.torch_skeletons import Inverse, Skeletons
+from dss_marl.engines.batched.torch_backend.torch_skeletons import Inverse, Skeletons
 from dss_marl.grid.state import BoolArray
 
 _PLAIN = 8  # iterations before acceleration, as in the reference

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dss_marl.engines.batched.lane_memory import borrowed, gathered, item, pair, put_pair, scalar_pair
-from dss_marl.engines.batched.lanes import any_lane, compiled, larger, like, outside, root, select
-from dss_marl.engines.batched.laws import Laws, draw
+from dss_marl.engines.batched.compiled.lane_memory import borrowed, gathered, item, pair, put_pair, scalar_pair
+from dss_marl.engines.batched.compiled.lanes import any_lane, compiled, larger, like, outside, root, select
+from dss_marl.engines.batched.compiled.laws import Laws, draw
 
 PLAIN = 4  # iterations before acceleration
 _MARGIN = 0.7  # of the tolerance, that the change in the last sweep may be

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from dss_marl.engines.batched.lane_memory import borrowed, item, pair, put, put_pair, row, scalar_pair, turned
-from dss_marl.engines.batched.lanes import W, compiled, converted, entry_point, every_lane, like, root, select
-from dss_marl.engines.batched.sweeps import factor, inject, iterate, last_sweep
-from dss_marl.engines.batched.voltages import spread, unpack
+from dss_marl.engines.batched.compiled.lane_memory import borrowed, item, pair, put, put_pair, row, scalar_pair, turned
+from dss_marl.engines.batched.compiled.lanes import W, compiled, converted, entry_point, every_lane, like, root, select
+from dss_marl.engines.batched.compiled.sweeps import factor, inject, iterate, last_sweep
+from dss_marl.engines.batched.compiled.voltages import spread, unpack
 
 _DIVERGED = 1e3  # sum of the squared changes of all voltages [pu]
 

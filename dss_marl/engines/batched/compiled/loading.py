@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dss_marl.engines.batched.lane_memory import borrowed, item, pair, put, row, scalar_pair
-from dss_marl.engines.batched.lanes import W, compiled, converted, entry_point, larger, like, root
+from dss_marl.engines.batched.compiled.lane_memory import borrowed, item, pair, put, row, scalar_pair
+from dss_marl.engines.batched.compiled.lanes import W, compiled, converted, entry_point, larger, like, root
+from dss_marl.engines.batched.compiled.voltages import all_voltages, unpack
 from dss_marl.engines.batched.network import Complex, Network
-from dss_marl.engines.batched.voltages import all_voltages, unpack
 from dss_marl.grid.state import Array, IntArray
 
 _DIGITS = 9  # to which the conductors of a balanced branch are the same

@@ -11,7 +11,7 @@ from torch import Tensor
 from dss_marl.engines.batched.energised import BatchSupply
 from dss_marl.engines.batched.factors import factorised
 from dss_marl.engines.batched.store import network_of
-from dss_marl.engines.batched.torch_solver import TorchFlow, TorchSolver
+from dss_marl.engines.batched.torch_backend.torch_solver import TorchFlow, TorchSolver
 from dss_marl.grid.feeder import Feeder
 
 __all__ = ["TorchFlow", "TorchPowerFlow"]

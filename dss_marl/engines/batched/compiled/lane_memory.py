@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dss_marl.engines.batched.lanes import Lanes, W, splat, types, vector_type
+from dss_marl.engines.batched.compiled.lanes import Lanes, W, splat, types, vector_type
 
 
 def address(context: Any, builder: Any, kind: Any, array: Any, index: Any, index_type: Any, scale: int) -> Any:

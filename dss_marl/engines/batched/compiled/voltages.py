@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dss_marl.engines.batched.lane_memory import borrowed, item, pair, put_pair, scalar_pair, turned
-from dss_marl.engines.batched.lanes import W, compiled, converted, entry_point, like
-from dss_marl.engines.batched.sweeps import backward, factor, forward
+from dss_marl.engines.batched.compiled.lane_memory import borrowed, item, pair, put_pair, scalar_pair, turned
+from dss_marl.engines.batched.compiled.lanes import W, compiled, converted, entry_point, like
+from dss_marl.engines.batched.compiled.sweeps import backward, factor, forward
 
 
 class Ends(NamedTuple):

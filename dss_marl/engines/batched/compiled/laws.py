@@ -9,8 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from dss_marl.engines.batched.lane_memory import address, borrowed, item, pair, put_pair
-from dss_marl.engines.batched.lanes import (
+from dss_marl.engines.batched.compiled.lane_memory import address, borrowed, item, pair, put_pair
+from dss_marl.engines.batched.compiled.lanes import (
     Lanes,
     any_lane,
     compiled,

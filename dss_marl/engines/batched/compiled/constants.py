@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.engines.batched.compiled.laws import Laws, law_table
+from dss_marl.engines.batched.compiled.sweeps import Active, Skeleton
+from dss_marl.engines.batched.compiled.voltages import Ends
 from dss_marl.engines.batched.factors import Factors
-from dss_marl.engines.batched.laws import Laws, law_table
 from dss_marl.engines.batched.network import Complex
-from dss_marl.engines.batched.sweeps import Active, Skeleton
-from dss_marl.engines.batched.voltages import Ends
 
 
 class Rows:

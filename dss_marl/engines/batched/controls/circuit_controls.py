@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dss_marl.engines.batched.bank_control import BankControls, BankMemory
-from dss_marl.engines.batched.measuring import Complex
-from dss_marl.engines.batched.regulator_control import RegulatorControls
+from dss_marl.engines.batched.controls.bank_control import BankControls, BankMemory
+from dss_marl.engines.batched.controls.measuring import Complex
+from dss_marl.engines.batched.controls.regulator_control import RegulatorControls
 from dss_marl.engines.opendss.control_data import BankControl, ControlData, TapControl
 from dss_marl.engines.opendss.measured import Conductors
 from dss_marl.grid.state import Array, BoolArray, IntArray

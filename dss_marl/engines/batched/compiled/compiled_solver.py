@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.engines.batched import constants, groups, loading, voltages
+from dss_marl.engines.batched.compiled import constants, groups, loading, voltages
+from dss_marl.engines.batched.compiled.groups import Kept, Results, Scratch
+from dss_marl.engines.batched.compiled.lanes import W
+from dss_marl.engines.batched.compiled.symmetry import third
 from dss_marl.engines.batched.factors import Factors, factorised
-from dss_marl.engines.batched.groups import Kept, Results, Scratch
-from dss_marl.engines.batched.lanes import W
 from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand, Flow
-from dss_marl.engines.batched.symmetry import third
 from dss_marl.grid.state import BoolArray, IntArray
 
 _LINE = 64  # bytes of a cache line

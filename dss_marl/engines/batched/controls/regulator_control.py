@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from dss_marl.engines.batched.control_queue import NEVER, Turns
-from dss_marl.engines.batched.measuring import Complex, Currents, padded
+from dss_marl.engines.batched.controls.control_queue import NEVER, Turns
+from dss_marl.engines.batched.controls.measuring import Complex, Currents, padded
 from dss_marl.engines.opendss.control_data import MAX_PHASE, MIN_PHASE, TapControl, Target
 from dss_marl.grid.state import Array, BoolArray, IntArray
 

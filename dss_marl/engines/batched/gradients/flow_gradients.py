@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dss_marl.engines.batched.gradients.ports import Ports
 from dss_marl.engines.batched.load_models import factors_and_slopes
 from dss_marl.engines.batched.network import Complex
-from dss_marl.engines.batched.ports import Ports
 from dss_marl.engines.batched.reference import Reference
 from dss_marl.engines.batched.solver import Demand
 from dss_marl.grid.state import Array

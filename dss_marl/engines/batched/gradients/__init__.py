@@ -1,0 +1,1 @@
+"""Slopes of a power flow by implicit differentiation; ``flow_gradients`` first."""

@@ -321,7 +321,7 @@ def test_controls_that_find_no_rest_are_asked_of_opendss(monkeypatch):
     engine, points = BatchedEngine(feeder, 2, tolerance=1e-6), batch_of(feeder, 2)
     expected, _ = engine.solve(points, controls=True)
     assert not np.array_equal(expected.tap, points.tap)
-    monkeypatch.setattr("dss_marl.engines.batched.controls.MOST_SOLVES", 1)
+    monkeypatch.setattr("dss_marl.engines.batched.controls.circuit_controls.MOST_SOLVES", 1)
     found, failed = engine.solve(points, controls=True)
     assert not failed.any()
     assert np.array_equal(found.tap, expected.tap)

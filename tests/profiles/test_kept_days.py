@@ -37,3 +37,13 @@ def test_a_day_that_is_kept_is_bitwise_what_it_was():
         for name in ("kw", "kvar", "price", "temperature_c"):
             assert np.array_equal(getattr(one, name), getattr(other, name))
         one.kw[:] = np.nan  # what is handed out is not what is kept
+
+
+def test_a_day_on_another_weekday_has_its_own_prices():
+    """Kept under its number, length and weekday alike."""
+    task = task_of("ieee13_microgrid")
+    profiles, day = Profiles(task.scenario.profiles, task.feeder, 0.25), 17
+    synthetic = profiles._sources("")
+    working, free = synthetic.rows(day, 96, free=False), synthetic.rows(day, 96, free=True)
+    assert not np.array_equal(working.price, free.price)
+    assert np.array_equal(synthetic.rows(day, 96, free=False).price, working.price)

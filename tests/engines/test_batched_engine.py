@@ -15,7 +15,7 @@ from dss_marl.engines.batched.engine import BatchedEngine
 from dss_marl.engines.batched.validation import Means, compare, random_states
 from dss_marl.grid.copies import rows_of
 
-numba = pytest.mark.skipif(engines._backend(None) != "numba", reason="needs numba")
+numba = pytest.mark.skipif(engines.backend_of(None) != "numba", reason="needs numba")
 FEEDERS = {
     "ieee13": lambda: task_of("ieee13_volt_var").feeder,
     "ieee13, an island with its own source": lambda: task_of("ieee13_microgrid").feeder,

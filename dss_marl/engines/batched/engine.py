@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from dss_marl.engines.base import PowerFlowError
+from dss_marl.engines.batched.backends import backend_of
 from dss_marl.engines.batched.branch_loading import BatchCurrents
 from dss_marl.engines.batched.compiled.limits import limits
 from dss_marl.engines.batched.compiled.precision import single_is_enough
@@ -18,8 +18,9 @@ from dss_marl.engines.batched.energised import BatchSupply, Supplied
 from dss_marl.engines.batched.exact import ExactSolver
 from dss_marl.engines.batched.factors import Factors, factorised
 from dss_marl.engines.batched.gradients.setpoint_gradients import SetpointGradients
-from dss_marl.engines.batched.network import Complex, Network
+from dss_marl.engines.batched.network import Complex
 from dss_marl.engines.batched.reference import Reference
+from dss_marl.engines.batched.results import Forming, FoundRows
 from dss_marl.engines.batched.solver import Demand, Flow, Solver
 from dss_marl.engines.batched.store import controls_of, network_of
 from dss_marl.engines.batched.validation import Means, Validation, validated
@@ -34,7 +35,6 @@ _FLOOR_PU, _CEILING_PU = 0.4, 1.6  # as for OpenDSSEngine: between them units de
 _SINGLE = 2e-5  # tolerance below which float32 does not reach [pu]
 _NEAR = 0.4  # of the tolerance: decisions of controls that are nearer are made with exact voltages
 _EXACT = 1e-8  # stop of the iteration for these [pu]
-BACKENDS = ("numba", "numpy", "torch")
 
 
 class BatchedEngine:
@@ -92,7 +92,7 @@ class BatchedEngine:
             raise ValueError(f"tolerance must be above 0 and at most 0.01 pu; got {tolerance}")
         self.feeder, self.copies, self.tolerance = feeder, copies, tolerance
         self.floor_pu, self.ceiling_pu, self.max_iterations = floor_pu, ceiling_pu, max_iterations
-        self.backend, self.threads, self.moving = _backend(backend), threads, moving
+        self.backend, self.threads, self.moving = backend_of(backend), threads, moving
         self.reasons: dict[int, str] = {}
         self._build()
         self.means = Means(precision or self._least_precision(), tolerance)
@@ -103,7 +103,7 @@ class BatchedEngine:
     def _build(self) -> None:
         feeder = self.feeder
         self.network = network_of(feeder)
-        self._supply, self._forming = BatchSupply(feeder), _Forming(self.network, feeder)
+        self._supply, self._forming = BatchSupply(feeder), Forming(self.network, feeder)
         self._step = np.array([row.step_pu for row in feeder.taps])
         self._offset = np.array([row.offset_pu for row in feeder.taps])
         self._solver: Solver | None = None
@@ -219,29 +219,17 @@ class BatchedEngine:
     def _solution(
         self, setpoints: Setpoints, supplied: Supplied, demand: Demand, flow: Flow
     ) -> tuple[Solution, BoolArray]:
-        wanted = np.ones(self.copies, bool) if demand.which is None else demand.which
-        v_pu, served = flow.v_pu, flow.served_kw
-        if demand.which is not None:
-            v_pu[~wanted] = 1  # whatever stood there
-        boost = setpoints.tap * self._step + self._offset
+        """The solution (B, ...), and (B) which copies have none."""
         closed = setpoints.closed.copy()
+        boost = setpoints.tap * self._step + self._offset
         currents = BatchCurrents(self.network.flows, flow, boost, closed)
-        kva, loss_kw = flow.source_kva, flow.loss_kw
-        failed = np.zeros(self.copies, bool)
-        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)  # sets dead voltages to 0
-        if supplied.refused:
-            failed[[b for b in supplied.refused if wanted[b]]] = True
-            open_ &= ~failed
-            self.reasons.update({b: why for b, why in supplied.refused.items() if wanted[b]})
-        if open_.any():
-            repeated = _Repeated(np.array(v_pu), np.array(served), kva.copy(), loss_kw.copy(), currents)
-            failed |= self._repeat(np.flatnonzero(open_), setpoints, supplied, demand, repeated)
-            v_pu, served, kva, loss_kw = repeated.v_pu, repeated.served, repeated.kva, repeated.loss_kw
-        whole = supplied.alive is None
+        found, failed = self._found(setpoints, supplied, demand, flow, currents)
+        v_pu, served, kva, loss_kw = found.v_pu, found.served, found.kva, found.loss_kw
         if failed.any():
             v_pu, served = np.where(failed[:, None], 1, v_pu), np.where(failed[:, None], 0, served)
             kva, loss_kw = np.where(failed[:, None], 0, kva), np.where(failed, 0.0, loss_kw)
         total, forming, idle_kw = self._forming.split(kva, closed, served)
+        whole = supplied.alive is None
         return assembled(
             Solution,
             v_pu=v_pu,
@@ -249,7 +237,7 @@ class BatchedEngine:
             source_kw=total.real,
             source_kvar=total.imag,
             served_kw=served,
-            energised=np.broadcast_to(_true(v_pu.shape[-1]), v_pu.shape) if whole else supplied.alive,
+            energised=np.broadcast_to(np.ones(v_pu.shape[-1], bool), v_pu.shape) if whole else supplied.alive,
             all_energised=whole,
             tap=setpoints.tap.astype(np.int64),
             closed=closed,
@@ -257,6 +245,25 @@ class BatchedEngine:
             grid_forming_kw=forming.real,
             grid_forming_kvar=forming.imag,
         ), failed
+
+    def _found(
+        self, setpoints: Setpoints, supplied: Supplied, demand: Demand, flow: Flow, currents: BatchCurrents
+    ) -> tuple[FoundRows, BoolArray]:
+        """What the solver found, and what else was found where that is no solution; (B) which copies have none."""
+        v_pu, failed = flow.v_pu, np.zeros(self.copies, bool)
+        wanted = np.ones(self.copies, bool) if demand.which is None else demand.which
+        if demand.which is not None:
+            v_pu[~wanted] = 1  # whatever stood there
+        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)
+        if supplied.refused:
+            self.reasons.update({b: why for b, why in supplied.refused.items() if wanted[b]})
+            failed[list(self.reasons)] = True
+            open_ &= ~failed
+        found = FoundRows(v_pu, flow.served_kw, flow.source_kva, flow.loss_kw, currents)
+        if open_.any():
+            found = found.copy()
+            failed |= self._repeat(np.flatnonzero(open_), setpoints, supplied, demand, found)
+        return found, failed
 
     def _is_good(self, residual: Array, v_pu: Any, alive: BoolArray | None) -> BoolArray:
         """(B) whether the voltages are a solution, within the limits where energised; 0 elsewhere from now on."""
@@ -266,7 +273,7 @@ class BatchedEngine:
     # --- what the solver did not find ----------------------------------------------------------------------------
 
     def _repeat(
-        self, rows: IntArray, setpoints: Setpoints, supplied: Supplied, demand: Demand, found: _Repeated
+        self, rows: IntArray, setpoints: Setpoints, supplied: Supplied, demand: Demand, found: FoundRows
     ) -> BoolArray:
         """Solve some copies again, in float64 from a flat start, then by OpenDSS; (B) which have no solution."""
         failed = np.zeros(self.copies, bool)
@@ -288,7 +295,7 @@ class BatchedEngine:
         """In float64, for whatever state."""
         return ExactSolver(factorised(self.network), self.backend == "numba")
 
-    def _by_opendss(self, b: int, setpoints: Setpoints, found: _Repeated) -> bool:
+    def _by_opendss(self, b: int, setpoints: Setpoints, found: FoundRows) -> bool:
         one = Setpoints(setpoints.kw[b], setpoints.kvar[b], setpoints.tap[b], setpoints.closed[b])
         try:
             found.replace(b, self._opendss_solution(one), self.network)
@@ -380,89 +387,8 @@ class BatchedEngine:
         return joined(found, setpoints, self.feeder), failed
 
 
-class _Repeated:
-    """Results that are replaced row by row."""
-
-    def __init__(self, v_pu: Any, served: Any, kva: Complex, loss_kw: Array, currents: BatchCurrents) -> None:
-        self.v_pu, self.served, self.kva, self.loss_kw, self.currents = v_pu, served, kva, loss_kw, currents
-
-    def take(self, rows: IntArray, flow: Flow, at: IntArray) -> None:
-        """Rows of another flow, at these places of it."""
-        self.v_pu[rows], self.served[rows] = flow.v_pu[at], flow.served_kw[at]
-        self.kva[rows], self.loss_kw[rows] = flow.source_kva[at], flow.loss_kw[at]
-        volts = flow.volts()
-        for b, k in zip(rows.tolist(), at.tolist(), strict=True):
-            self.currents.replaced[b] = volts[k]
-
-    def replace(self, b: int, solution: Solution, network: Network) -> None:
-        """One row by a solution of OpenDSS."""
-        currents: Any = solution.currents
-        volts = currents.v
-        self.v_pu[b], self.served[b], self.loss_kw[b] = solution.v_pu, solution.served_kw, solution.loss_kw
-        start = 0
-        for source in network.sources:
-            v, end = volts[1 + source.nodes], start + len(source.nodes)
-            self.kva[b, start:end] = v * (source.amps - source.admittance @ v).conj() * source.counted / 1000
-            start = end
-        self.currents.replaced[b] = volts
-
-
-class _Forming:
-    """Which sources are grid-forming units, and what they deliver."""
-
-    def __init__(self, network: Network, feeder: Feeder) -> None:
-        sizes = [len(source.nodes) for source in network.sources]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        self._columns = [slice(int(starts[k]), int(starts[k] + 3)) for k in network.forming]
-        self._switches = feeder.grid_forming_units
-        switch = [row.grid_forming_switch for row in feeder.injections]
-        self._injections = [switch.index(s) for s in self._switches]
-        self._own = np.ones(int(starts[-1]), bool)
-        for columns in self._columns:
-            self._own[columns] = False
-
-    def split(self, kva: Complex, closed: BoolArray, served: Any) -> tuple[Complex, Complex, Any]:
-        """(B) power of the circuit's own sources, and (B, G, 3) of the units, which counts as served [kVA].
-
-        Third (B) what rounding leaves of the units that are off [kW].
-        """
-        total = kva[:, self._own].sum(axis=-1)
-        forming, idle_kw = np.zeros((len(kva), len(self._columns), 3), complex), 0.0
-        for g, columns in enumerate(self._columns):
-            forming[:, g] = kva[:, columns] * closed[:, self._switches[g], None]
-            idle_kw = idle_kw + (kva[:, columns] - forming[:, g]).real.sum(axis=-1)
-            served[:, self._injections[g]] += forming[:, g].real.sum(axis=-1)
-        return total, forming, idle_kw
-
-
 def _at(flow: Flow, nodes: IntArray, lost: BoolArray) -> Complex:
     """(B, Z) voltages at some nodes, not a number where there is no solution [V]."""
     found: Complex = flow.volts()[:, nodes]
     found[lost] = np.nan
     return found
-
-
-def _true(count: int) -> BoolArray:
-    return np.ones(count, bool)
-
-
-def _backend(name: str | None) -> str:
-    """The backend of that name, or the best that is installed."""
-    if name not in (None, *BACKENDS):
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, or None; got {name!r}")
-    if name == "torch" and find_spec("torch") is None:
-        raise ValueError("backend 'torch' needs PyTorch: pip install 'dss_marl[train]'")
-    if name in ("numpy", "torch"):
-        return str(name)
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        if name == "numba":
-            raise ValueError("backend 'numba' needs numba: pip install 'dss_marl[fast]'") from None
-        warnings.warn(
-            "numba is not installed, so the batched engine runs in NumPy, many times slower; pip install "
-            "'dss_marl[fast]'",
-            stacklevel=4,
-        )
-        return "numpy"
-    return "numba"

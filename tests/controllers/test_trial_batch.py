@@ -1,5 +1,7 @@
 """Trials on the batched engine: what OpenDSS finds, and the choices of searches that use them."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from dss_marl.controllers import Greedy
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.reconfiguration.plan import plan_day
 from dss_marl.controllers.search import trial_batch
+from dss_marl.controllers.search.branch_exchange import BranchExchange
 from dss_marl.controllers.search.radial_configurations import RadialConfigurations
 from dss_marl.controllers.search.spanning_trees import all_trees, ring_table
 from dss_marl.controllers.search.trial_batch import COPIES, TrialBatch
@@ -111,6 +114,37 @@ def test_greedy_solves_little_on_opendss(monkeypatch):
     greedy.reset(env)
     env.step(env.task.encoding.encode(greedy.best(env)))
     assert len(spent) <= 4
+
+
+@pytest.mark.parametrize("name", ["case33_reconfiguration", "ieee123_reconfiguration"])
+def test_branch_exchange_ends_where_it_does_on_opendss_alone(name, monkeypatch):
+    solves, ends = [], []
+    original = TrialSolver.reward
+    monkeypatch.setattr(TrialSolver, "reward", lambda self, *given: solves.append(1) or original(self, *given))
+    for batched in (False, True):
+        env, controller = begun(name, start_hour=9, steps=6), BranchExchange(batched=batched)
+        observations, _ = env.reset(seed=0, options={"day": SUMMER})
+        controller.reset(env)
+        closed, before = [], len(solves)
+        while env.agents:
+            observations, *_ = env.step(controller.act(env, observations))
+            closed.append(env.after.setpoints.closed)
+        ends.append((np.array(closed), len(solves) - before))
+    (one, many), (other, few) = ends
+    assert np.array_equal(one, other)
+    assert (one != env.task.start.closed).any()
+    assert few < 0.1 * many
+
+
+def test_controllers_are_copied_without_the_engine():
+    env = begun("ieee13_volt_var", 40)
+    greedy = Greedy(solves=60, batched=True)
+    greedy.reset(env)
+    chosen = greedy.best(env)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(greedy)).best(env), chosen)
+    other = begun("ieee34_volt_var", 40)  # and it opens another one for another task
+    greedy.reset(other)
+    assert greedy.best(other).shape == other.task.default_action.shape
 
 
 @pytest.mark.parametrize(("name", "most"), [("case33_reconfiguration", 0.2), ("ieee123_reconfiguration", 0.1)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.search.trial_batch import COPIES, TrialBatch
+from dss_marl.controllers.search.trial_batch import COPIES, BatchOfTask
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import (
     Capacitors,
@@ -21,7 +21,6 @@ from dss_marl.devices import (
     SteppedInverters,
     Switches,
 )
-from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
@@ -65,8 +64,7 @@ class Greedy:
         if solves < 1:
             raise ValueError(f"greedy needs at least one trial power flow per interval; got {solves}")
         self.solves, self.batched = solves, batched
-        self._batch: TrialBatch | None = None
-        self._opened_for: Task | None = None
+        self._batch = BatchOfTask()
 
     def reset(self, env: ZoneEnv) -> None:
         """Find the entries to optimise.
@@ -95,7 +93,7 @@ class Greedy:
         trials, now = TrialSolver(env.simulator, env.attack), env.now
         choices, held = self._held(env)
         entries, near = np.flatnonzero(self._moved & env.simulator.fleet.can_act(now.step)), self._near(choices)
-        exact, batch = one_by_one(partial(trials.reward, now)), self._batch_for(trials)
+        exact, batch = one_by_one(partial(trials.reward, now)), self._batch.of(trials) if self.batched else None
         if batch is None:
             return coordinate_ascent(held, entries, near, exact, self.solves)[-1]
         rewards = partial(batch.rewards, trials, now)
@@ -103,18 +101,6 @@ class Greedy:
         last = np.array([held, *points[1:][-_CONFIRMED:]])
         earned = exact(last)
         return np.asarray(last[np.flatnonzero(earned >= earned.max() - _NOISE)[-1]])
-
-    def _batch_for(self, trials: TrialSolver) -> TrialBatch | None:
-        """The batched engine for these trials; None where it is not to be used or cannot be."""
-        if self.batched and self._opened_for is not trials.task:
-            if self._batch is not None:
-                self._batch.close()
-            self._batch, self._opened_for = TrialBatch.opened(trials), trials.task
-        return self._batch
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the batched engine, which a copy opens for itself."""
-        return self.__dict__ | {"_batch": None, "_opened_for": None}
 
     def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
         """The present choices, and the joint action (F) that holds."""

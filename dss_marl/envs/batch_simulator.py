@@ -35,7 +35,7 @@ class BatchSimulator(Simulator):
         precision: of the set points and the solutions, as the engine's attribute of this name says.
     """
 
-    state_kind = DeferredState
+    state_kind: type[GridState] = DeferredState
 
     def __init__(self, task: Task, engine: BatchEngine) -> None:
         super().__init__(task, engine)  # type: ignore[arg-type]  # used in _flow alone

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from dss_marl.controllers.search.trial_batch import COPIES, BatchOfTask
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import (
     Capacitors,
@@ -36,6 +38,11 @@ _MOVED = (
 _STEPS = (0.5, 0.2, 0.08, 0.03)  # step sizes of continuous entries per sweep, in the range -1 to 1
 _NOISE = 1e-5  # relative change of a reward due to earlier solves
 
+_CONFIRMED = 3  # improvements found on the batched engine that are solved again
+
+Near = Callable[[int, float, float], list[float]]  # candidates of an entry, given its value and the step size
+Worth = Callable[[Array], Array]  # objectives (K) of candidates (K, F)
+
 
 class Greedy:
     """One step ahead: maximises the team reward of the coming interval by coordinate ascent.
@@ -46,14 +53,18 @@ class Greedy:
 
     Args:
         solves: maximum number of trial power flows per interval.
+        batched: solve them on the batched engine, several times as fast, and the last few improvements on the
+            environment's engine, which decides. Choices that differ by less than the power flow's tolerance may be
+            others than without. It changes nothing where ``TrialBatch.opened`` cannot use the batched engine.
     """
 
     circuit_controls = False
 
-    def __init__(self, solves: int = 200) -> None:
+    def __init__(self, solves: int = 200, batched: bool = False) -> None:
         if solves < 1:
             raise ValueError(f"greedy needs at least one trial power flow per interval; got {solves}")
-        self.solves = solves
+        self.solves, self.batched = solves, batched
+        self._batch = BatchOfTask()
 
     def reset(self, env: ZoneEnv) -> None:
         """Find the entries to optimise.
@@ -80,11 +91,16 @@ class Greedy:
         """(F) the best joint action found, never worse than holding."""
         assert env.now is not None
         trials, now = TrialSolver(env.simulator, env.attack), env.now
-        choices, joint_action = self._held(env)
-        entries = np.flatnonzero(self._moved & env.simulator.fleet.can_act(now.step))
-        return coordinate_ascent(
-            joint_action, entries, self._near(choices), lambda tried: trials.reward(now, tried), self.solves
-        )
+        choices, held = self._held(env)
+        entries, near = np.flatnonzero(self._moved & env.simulator.fleet.can_act(now.step)), self._near(choices)
+        exact, batch = one_by_one(partial(trials.reward, now)), self._batch.of(trials) if self.batched else None
+        if batch is None:
+            return coordinate_ascent(held, entries, near, exact, self.solves)[-1]
+        rewards = partial(batch.rewards, trials, now)
+        points = coordinate_ascent(held, entries, near, rewards, self.solves, COPIES)
+        last = np.array([held, *points[1:][-_CONFIRMED:]])
+        earned = exact(last)
+        return np.asarray(last[np.flatnonzero(earned >= earned.max() - _NOISE)[-1]])
 
     def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
         """The present choices, and the joint action (F) that holds."""
@@ -98,34 +114,66 @@ class Greedy:
         return lambda entry, value, step: choices.neighbours(entry, value, 2.0 if self._by_nature[entry] else step)
 
 
+def one_by_one(worth: Callable[[Array], float]) -> Worth:
+    """An objective of one candidate (F) as one of several (K, F)."""
+    return lambda rows: np.array([worth(row) for row in rows])
+
+
 def coordinate_ascent(
-    joint_action: Array,
-    entries: IntArray,
-    near: Callable[[int, float, float], list[float]],
-    worth: Callable[[Array], float],
-    solves: int,
-) -> Array:
-    """(F) joint action found by coordinate ascent.
+    joint_action: Array, entries: IntArray, near: Near, worth: Worth, solves: int, together: int = 1
+) -> list[Array]:
+    """The joint action and each improvement of it found by coordinate ascent, the best one last.
 
     Args:
         joint_action: (F) start.
         entries: to optimise.
         near: candidate values of an entry, given its value and the step size.
-        worth: objective, at the cost of one power flow.
-        solves: maximum number of power flows.
+        worth: objectives of candidates.
+        solves: maximum number of candidates, the start included.
+        together: number of candidates that the objective takes at once, if more than those of one entry. The result is
+            the same: those that an earlier entry's move makes obsolete are discarded, and not counted.
     """
-    best, spent = worth(joint_action), 1
-    for step in _STEPS:
-        for entry in entries:
-            for value in near(int(entry), float(joint_action[entry]), step):
-                if spent >= solves:
-                    return joint_action
-                tried = joint_action.copy()
-                tried[entry] = value
-                earned, spent = worth(tried), spent + 1
-                if earned > best + _NOISE:
-                    best, joint_action = earned, tried
-    return joint_action
+    best, points, left = float(worth(joint_action[None])[0]), [joint_action], solves - 1
+    turns = [(int(entry), step) for step in _STEPS for entry in entries]
+    while turns and left > 0:
+        ahead = _ahead(points[-1], turns, near, left, together)
+        rows = np.concatenate(ahead)
+        earned = worth(rows)
+        reached, done, before = 0, 0, best
+        while done < len(ahead) and best == before:  # a move changes what the turns after it try
+            for k in range(reached, reached + len(ahead[done])):
+                if earned[k] > best + _NOISE:
+                    best, improved = float(earned[k]), rows[k]
+            if best > before:
+                points.append(improved)
+            reached, done = reached + len(ahead[done]), done + 1
+        turns, left = turns[done:], left - reached
+    return points
+
+
+def _ahead(
+    joint_action: Array, turns: Sequence[tuple[int, float]], near: Near, left: int, together: int
+) -> list[Array]:
+    """Candidates (K, F) of each of the coming turns, if none of them moves anything.
+
+    Args:
+        joint_action: (F) the present one.
+        turns: entries and step sizes.
+        near: as for ``coordinate_ascent``.
+        left: maximum number of candidates.
+        together: number beyond which there are those of the first turn only.
+    """
+    found: list[Array] = []
+    count = 0
+    for entry, step in turns:
+        values = near(entry, float(joint_action[entry]), step)[: left - count]
+        count += len(values)
+        if found and (count > together or not values):
+            break
+        rows = np.tile(joint_action, (len(values), 1))
+        rows[:, entry] = values
+        found.append(rows)
+    return found
 
 
 class _Choices:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 
 import numpy as np
 
+from dss_marl.controllers.search.trial_batch import TrialBatch
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.task import Task
@@ -56,6 +58,11 @@ class RadialConfigurations:
         """Team reward with these (D) switches open, without switching; -inf if the power flow fails."""
         there = self.with_open(now, places)
         return self._trials.reward(there, self._trials.simulator.hold_action(there))
+
+    def bounds(self, batch: TrialBatch, now: GridState, some: Iterable[Sequence[int]]) -> Array:
+        """(K) upper bounds of ``reward`` for sets of (D) open switches."""
+        closed = np.array([self.closed(np.array(places)) for places in some])
+        return batch.bounds_of_switching(self._trials, now, closed)
 
     def prices(self, now: GridState) -> Array:
         """(W) loss of team reward per operation of each switch, determined from the reward function."""

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from dss_marl.controllers.search.greedy import Greedy, coordinate_ascent
+from dss_marl.controllers.search.greedy import Greedy, coordinate_ascent, one_by_one
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
@@ -38,6 +38,6 @@ class ZoneGreedy(Greedy):
         for z, zone in enumerate(task.zones):
             own = np.flatnonzero(free & np.isin(task.agents.action_layout.entry_device, zone.devices))
             if own.size:
-                worth = partial(trials.zone_reward, z, now)
-                result[own] = coordinate_ascent(held, own, self._near(choices), worth, self.solves)[own]
+                worth = one_by_one(partial(trials.zone_reward, z, now))
+                result[own] = coordinate_ascent(held, own, self._near(choices), worth, self.solves)[-1][own]
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from dss_marl.controllers.optimization.shortest_path import best_path
 from dss_marl.controllers.planning.reconfiguration.lindistflow_screening import LinDistFlowScreening
 from dss_marl.controllers.search.radial_configurations import RadialConfigurations
 from dss_marl.controllers.search.spanning_trees import all_trees, conductor_counts, ring_table
+from dss_marl.controllers.search.trial_batch import WORTHWHILE, TrialBatch
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import OpenPoints
 from dss_marl.engines import open_engine
@@ -30,7 +31,9 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
     With few configurations the engine evaluates all of them in every interval, and the path is optimal. Otherwise a
     linear model ranks them; the best ones of each window of the day are evaluated on the engine in every interval, and
-    configurations one exchange away from the path in neighbouring intervals.
+    configurations one exchange away from the path in neighbouring intervals. Where it can, the batched engine
+    evaluates them, and OpenDSS what a path through its upper bounds uses, until the best path uses nothing else: it is
+    then the best one by OpenDSS's values too.
 
     Args:
         task: with open points as the only controlled devices.
@@ -45,7 +48,8 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         trials.simulator.observe(t, task.start, first.device_state, task.default_action.copy(), None) for t in steps
     ]
     trees = all_trees(ring_table(group, task.start.closed))
-    search = _Search(configurations, states)
+    batch = TrialBatch.opened(trials)
+    search = _Search(configurations, states, batch)
     if len(trees) * len(states) <= _SOLVES:
         search.try_everywhere(trees)
     else:
@@ -58,6 +62,8 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
                 break
     result = _requests_along(task, configurations, states, search.path)
     trials.simulator.engine.close()
+    if batch is not None:
+        batch.close()
     return result
 
 
@@ -108,17 +114,25 @@ class _WindowScores:
 class _Search:
     """Radial configurations on offer, and the best path through them.
 
+    Args:
+        configurations: of the task.
+        states: of all intervals, as observed.
+        batch: for upper bounds; None: OpenDSS solves everything.
+
     Attributes:
         path: per interval, (D) open switches.
         total: its return.
     """
 
-    def __init__(self, configurations: RadialConfigurations, states: list[GridState]) -> None:
-        self._configurations, self._states = configurations, states
+    def __init__(
+        self, configurations: RadialConfigurations, states: list[GridState], batch: TrialBatch | None = None
+    ) -> None:
+        self._configurations, self._states, self._batch = configurations, states, batch
         self._prices = configurations.prices(states[0])
         group = configurations.group
         self._home = np.sort(group.home)
-        self._earned: dict[tuple[int, ...], Array] = {}  # (T) per interval, NaN where not evaluated
+        self._earned: dict[tuple[int, ...], Array] = {}  # (T) per interval, or a bound; NaN where not evaluated
+        self._exact: dict[tuple[int, ...], BoolArray] = {}  # (T) False where it is a bound
         every = 1 if group.act_every is None else int(group.act_every[0])
         self._limits = [np.full(len(group.places), int(t % every == 0)) for t in range(len(states))]
         self.path: list[IntArray] = []
@@ -142,15 +156,36 @@ class _Search:
         self._choose()
 
     def _try(self, where: Mapping[tuple[int, ...], BoolArray]) -> None:
-        """Evaluate on the engine in these (T) intervals, unless done before."""
+        """Evaluate in these (T) intervals, unless done before."""
         for one in where:
             self._earned.setdefault(one, np.full(len(self._states), np.nan))
+            self._exact.setdefault(one, np.zeros(len(self._states), bool))
         for t, state in enumerate(self._states):  # interval by interval, so that only switches differ between solves
-            for one, wanted in where.items():
-                if wanted[t] and np.isnan(self._earned[one][t]):
+            new = [one for one, wanted in where.items() if wanted[t] and np.isnan(self._earned[one][t])]
+            if self._batch is not None and len(new) >= WORTHWHILE:
+                for one, bound in zip(new, self._configurations.bounds(self._batch, state, new), strict=True):
+                    self._earned[one][t] = bound
+            else:
+                self._solve({one: [t] for one in new})
+
+    def _solve(self, where: Mapping[tuple[int, ...], Sequence[int]]) -> None:
+        """Evaluate on OpenDSS in these intervals."""
+        for t, state in enumerate(self._states):
+            for one, intervals in where.items():
+                if t in intervals and not self._exact[one][t]:
                     self._earned[one][t] = self._configurations.reward(state, np.array(one))
+                    self._exact[one][t] = True
 
     def _choose(self) -> None:
+        """The best path, through values from OpenDSS alone."""
+        while True:
+            self._choose_by_bounds()
+            used = [tuple(places.tolist()) for places in self.path]
+            if all(self._exact[one][t] for t, one in enumerate(used)):
+                return
+            self._solve({one: range(len(self._states)) for one in dict.fromkeys(used)})
+
+    def _choose_by_bounds(self) -> None:
         sets, table = np.array(list(self._earned), np.int64), np.array(list(self._earned.values()))
         table = np.where(np.isnan(table), -np.inf, table)
         shut = np.ones((len(sets), len(self._prices)), np.int64)

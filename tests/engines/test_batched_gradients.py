@@ -10,8 +10,8 @@ from own_circuits import CIRCUITS
 
 from dss_marl import read_feeder
 from dss_marl.engines import open_batch_engine, setpoint_gradients
-from dss_marl.engines.batched import gradients as module
 from dss_marl.engines.batched.factors import factorised
+from dss_marl.engines.batched.gradients import flow_gradients as module
 from dss_marl.engines.batched.gradients.flow_gradients import FlowSlopes, Gradients
 from dss_marl.engines.batched.gradients.ports import Ports
 from dss_marl.engines.batched.reference import Reference

@@ -9,7 +9,7 @@ import numpy as np
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.engines.supply import Supply
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import BoolArray
+from dss_marl.grid.state import BoolArray, IntArray
 
 
 class Supplied(NamedTuple):
@@ -19,11 +19,13 @@ class Supplied(NamedTuple):
         alive: (B, N) which nodes are energised; None if all are.
         dead: (B, J) which injections are not; None if all are energised.
         refused: copies whose sources stand in parallel, and why.
+        dead_nodes: the nodes that are not energised, where they are the same in all copies; None where they are not.
     """
 
     alive: BoolArray | None
     dead: BoolArray | None
     refused: dict[int, str]
+    dead_nodes: IntArray | None = None
 
 
 class BatchSupply:
@@ -60,4 +62,5 @@ class BatchSupply:
         refused = {b: reasons[k] for b, k in enumerate(which.tolist()) if k in reasons} if reasons else {}
         if alive.all():
             return Supplied(None, None, refused)
-        return Supplied(alive[which], dead[which], refused)
+        dead_nodes = np.flatnonzero(~alive[0]) if len(first) == 1 else None
+        return Supplied(alive[which], dead[which] if dead.any() else None, refused, dead_nodes)

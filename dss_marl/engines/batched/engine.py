@@ -254,7 +254,7 @@ class BatchedEngine:
         wanted = np.ones(self.copies, bool) if demand.which is None else demand.which
         if demand.which is not None:
             v_pu[~wanted] = 1  # whatever stood there
-        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive)
+        open_ = wanted & ~self._is_good(flow.residual, v_pu, supplied.alive, supplied.dead_nodes)
         if supplied.refused:
             self.reasons.update({b: why for b, why in supplied.refused.items() if wanted[b]})
             failed[list(self.reasons)] = True
@@ -265,9 +265,16 @@ class BatchedEngine:
             failed |= self._repeat(np.flatnonzero(open_), setpoints, supplied, demand, found)
         return found, failed
 
-    def _is_good(self, residual: Array, v_pu: Any, alive: BoolArray | None) -> BoolArray:
+    def _is_good(
+        self, residual: Array, v_pu: Any, alive: BoolArray | None, dead_nodes: IntArray | None = None
+    ) -> BoolArray:
         """(B) whether the voltages are a solution, within the limits where energised; 0 elsewhere from now on."""
-        low, high = limits(v_pu, alive)
+        if dead_nodes is None:
+            low, high = limits(v_pu, alive)
+        else:  # a few columns, instead of a choice at each voltage
+            v_pu[:, dead_nodes] = 1
+            low, high = limits(v_pu, None)
+            v_pu[:, dead_nodes] = 0
         return np.asarray((residual < self.means.stop) & (low >= self.floor_pu) & (high <= self.ceiling_pu))
 
     # --- what the solver did not find ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Positions count the circuit's nodes, neutral conductors among them, in OpenDSS's
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -143,9 +144,23 @@ class Network:
 
     def states(self, tap: IntArray, closed: BoolArray) -> IntArray:
         """(B, U) state of each adjustable element at set points (B, R) and (B, S)."""
-        if not self.adjustables:
-            return np.zeros((len(tap), 0), np.int64)
-        return np.stack([row.state(tap, closed) for row in self.adjustables], axis=-1)
+        found = np.empty((len(tap), len(self.adjustables)), np.int64)
+        switched, rows = self._switched
+        found[:, switched] = closed[:, rows]
+        for u in self._tapped:
+            found[:, u] = self.adjustables[u].state(tap, closed)
+        return found
+
+    @cached_property
+    def _switched(self) -> tuple[IntArray, IntArray]:
+        """The adjustable elements that are a switch or a step of a bank, and their rows in Feeder.switches."""
+        pairs = [(u, row.switch) for u, row in enumerate(self.adjustables) if row.switch >= 0]
+        both = np.array(pairs, np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+
+    @cached_property
+    def _tapped(self) -> list[int]:
+        return [u for u, row in enumerate(self.adjustables) if row.switch < 0]
 
     def ratios(self, states: IntArray) -> dict[int, Array]:
         """(B) the tap ratios that states (B, U) mean, by row of Feeder.taps [1]."""

@@ -41,6 +41,11 @@ def open_engine(feeder: Feeder, name: str = "opendss", **options: Any) -> Engine
     Raises:
         ValueError: unknown engine, or options that it does not take.
     """
+    if name in BATCH_ENGINES and name not in ENGINES:
+        raise ValueError(
+            f"engine {name!r} solves many copies at once: use it with make_batch, make_vec or to_sb3; one environment "
+            f"has {', '.join(ENGINES)}"
+        )
     engine = ENGINES.get(name) or imported(name, "engine", ENGINES)
     try:
         return engine(feeder, **options)
@@ -70,7 +75,7 @@ def open_batch_engine(
     """
     if copies < 1:
         raise ValueError(f"copies must be at least 1; got {copies}")
-    engine: Any = BATCH_ENGINES.get(name) or ENGINES.get(name) or imported(name, "engine", ENGINES)
+    engine: Any = BATCH_ENGINES.get(name) or ENGINES.get(name) or imported(name, "engine", _known())
     if "copies" not in inspect.signature(engine).parameters:
         return EngineLoop([open_engine(feeder, name, **options) for _ in range(copies)])
     if moving is not None and "moving" in inspect.signature(engine).parameters:
@@ -86,6 +91,10 @@ def batch_of(engines: Sequence[Engine]) -> BatchEngine:
     if all(type(engine) is OpenDSSEngine for engine in engines):
         return OpenDSSBatch.of(engines)  # type: ignore[arg-type]
     return EngineLoop(engines)
+
+
+def _known() -> dict[str, Any]:
+    return {**ENGINES, **BATCH_ENGINES}
 
 
 def setpoint_gradients(feeder: Feeder) -> Callable[[Setpoints, SolutionSlopes], tuple[Array, Array]]:

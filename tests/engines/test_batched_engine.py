@@ -8,7 +8,7 @@ import pytest
 from common import feeder_with_units, task_of
 
 from dss_marl import PowerFlowError, read_feeder
-from dss_marl.engines import open_batch_engine
+from dss_marl.engines import open_batch_engine, open_engine
 from dss_marl.engines.batched import engine as engines
 from dss_marl.engines.batched import store
 from dss_marl.engines.batched.engine import BatchedEngine
@@ -326,6 +326,14 @@ def test_controls_that_find_no_rest_are_asked_of_opendss(monkeypatch):
     assert not failed.any()
     assert np.array_equal(found.tap, expected.tap)
     assert np.abs(found.v_pu - expected.v_pu).max() < 1e-6
+
+
+def test_errors_name_the_engines_that_there_are():
+    feeder = feeder_with_units("ieee13")
+    with pytest.raises(ValueError, match="unknown engine 'fortran'; known: opendss, batched"):
+        open_batch_engine(feeder, 2, "fortran")
+    with pytest.raises(ValueError, match="engine 'batched' solves many copies at once: use it with make_batch"):
+        open_engine(feeder, "batched")
 
 
 def test_errors_of_opendss_are_the_reasons():

@@ -330,7 +330,7 @@ def test_controls_that_find_no_rest_are_asked_of_opendss(monkeypatch):
 
 def test_errors_name_the_engines_that_there_are():
     feeder = feeder_with_units("ieee13")
-    with pytest.raises(ValueError, match="unknown engine 'fortran'; known: opendss, batched"):
+    with pytest.raises(ValueError, match="unknown engine 'fortran'; known: batched, opendss"):
         open_batch_engine(feeder, 2, "fortran")
     with pytest.raises(ValueError, match="engine 'batched' solves many copies at once: use it with make_batch"):
         open_engine(feeder, "batched")

@@ -204,6 +204,22 @@ def test_a_copy_without_solution_has_failed_and_the_others_have_not():
     assert np.array_equal(found.loss_kw[[0, 1, 3]], np.asarray(alone.loss_kw)[[0, 1, 3]])
 
 
+@pytest.mark.parametrize(
+    ("limit", "reason"), [({"floor_pu": 0.99}, "below the floor"), ({"ceiling_pu": 1.02}, "above")]
+)
+def test_voltages_beyond_the_limits_are_a_failed_power_flow(limit, reason):
+    """Though the power flow converges."""
+    feeder = feeder_with_units("ieee13")
+    one = feeder.setpoints()
+    points = batch_of(feeder, 2)
+    points.closed[:], points.tap[:], points.kw[:], points.kvar[:] = one.closed, one.tap, one.kw, one.kvar
+    engine = BatchedEngine(feeder, 2, validate=False, **limit)
+    _, failed = engine.solve(points)
+    assert failed.all()
+    assert reason in engine.reasons[0]
+    engine.close()
+
+
 def test_sources_in_parallel_are_a_failed_power_flow():
     feeder = task_of("ieee13_microgrid").feeder
     engine, one = BatchedEngine(feeder, 2), feeder.setpoints()

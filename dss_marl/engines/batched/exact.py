@@ -8,7 +8,7 @@ import numpy as np
 
 from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.reference import Reference
-from dss_marl.engines.batched.solver import Demand, Flow, Solver
+from dss_marl.engines.batched.solver import Demand, Flow, Solver, with_volts
 
 _AT_ONCE = 64
 
@@ -46,9 +46,5 @@ def _joined(parts: list[tuple[Flow, Any]], network: Any, demand: Demand, count: 
         return np.concatenate([getattr(flow, name) for flow, _ in parts])[:count].copy()
 
     volts = np.concatenate([found for _, found in parts])[:count]
-    return Flow(
-        **{name: rows(name) for name in ("v_pu", "served_kw", "loss_kw", "source_kva", "residual", "iterations")},
-        volts=lambda: volts,
-        loading=lambda: network.flows.by_branch(network.loading(volts, demand.states)),
-        highest=lambda: np.max(network.loading(volts, demand.states), axis=-1, initial=0.0),
-    )
+    names = ("v_pu", "served_kw", "loss_kw", "source_kva", "residual", "iterations")
+    return with_volts(network, volts, demand.states, **{name: rows(name) for name in names})

@@ -10,7 +10,7 @@ acceleration of depth one, with one number for each copy, makes it converge.
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.load_models import factors as load_factors
 from dss_marl.engines.batched.load_models import laws
 from dss_marl.engines.batched.network import Complex
-from dss_marl.engines.batched.solver import Demand, Flow
+from dss_marl.engines.batched.solver import Demand, Flow, with_volts
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 _PLAIN = 8  # iterations before acceleration
@@ -174,11 +174,9 @@ class Reference:
         earth_first = np.concatenate([padded[:, -1:], v], axis=-1)
         kva = self._source_kva(v)
         loss_kw = served.sum(axis=-1) + kva.real.sum(axis=-1)
-        loading = partial(network.loading, earth_first, demand.states)
-        return Flow(
-            v_pu, served, loss_kw, kva, residual, count, lambda: earth_first,
-            loading=lambda: network.flows.by_branch(loading()),
-            highest=lambda: np.max(loading(), axis=-1, initial=0.0),
+        return with_volts(
+            network, earth_first, demand.states, v_pu=v_pu, served_kw=served, loss_kw=loss_kw, source_kva=kva,
+            residual=residual, iterations=count,
         )  # fmt: skip
 
     def _source_kva(self, v: Complex) -> Complex:

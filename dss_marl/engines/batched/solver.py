@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from dss_marl.engines.batched.factors import Factors
-from dss_marl.engines.batched.network import Complex
+from dss_marl.engines.batched.network import Complex, Network
 from dss_marl.grid.state import Array, BoolArray, IntArray
 
 
@@ -53,6 +55,20 @@ class Flow:
     volts: Callable[[], Complex]
     loading: Callable[[], Any]
     highest: Callable[[], Any]
+
+
+def with_volts(network: Network, volts: Complex, states: IntArray, **found: Any) -> Flow:
+    """A flow whose loadings follow from its voltages (B, 1 + Y) and the states (B, U); ``found`` is the rest of it."""
+
+    def conductors() -> Array:
+        return network.loading(volts, states)
+
+    return Flow(
+        **found,
+        volts=lambda: volts,
+        loading=lambda: network.flows.by_branch(conductors()),
+        highest=lambda: np.max(conductors(), axis=-1, initial=0.0),
+    )
 
 
 class Solver(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from dss_marl.engines.batched.factors import Factors
 from dss_marl.engines.batched.gradients.ports import Ports
 from dss_marl.engines.batched.load_models import BETWEEN, INSIDE, LEAST_U, LOW, STEEP, Law, laws
 from dss_marl.engines.batched.reference import Reference
-from dss_marl.engines.batched.solver import Demand, Flow
+from dss_marl.engines.batched.solver import Demand, Flow, with_volts
 from dss_marl.engines.batched.torch_backend.torch_skeletons import Inverse, Skeletons
 from dss_marl.grid.state import BoolArray
 
@@ -93,12 +92,9 @@ class TorchSolver:
                 parts.append(self.flow(kw, kvar, states, tolerance, iterations))
         found = [self._rows(copies, wanted, [part[k] for part in parts]) for k in range(len(TorchFlow._fields))]
         v_pu, served, loss_kw, kva, residual, count, volts = found
-        network = self.network
-        loading = partial(network.loading, volts, demand.states)
-        return Flow(
-            v_pu, served, loss_kw, kva, residual, count, lambda: volts,
-            loading=lambda: network.flows.by_branch(loading()),
-            highest=lambda: np.max(loading(), axis=-1, initial=0.0),
+        return with_volts(
+            self.network, volts, demand.states, v_pu=v_pu, served_kw=served, loss_kw=loss_kw, source_kva=kva,
+            residual=residual, iterations=count,
         )  # fmt: skip
 
     def _rows(self, copies: int, wanted: Any, parts: list[Tensor]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from common import feeder_with_units, task_of
 
-from dss_marl import PowerFlowError, read_feeder
+from dss_marl import OpenDSSEngine, PowerFlowError, read_feeder
 from dss_marl.engines import open_batch_engine, open_engine
 from dss_marl.engines.batched import engine as engines
 from dss_marl.engines.batched import store
@@ -218,6 +218,28 @@ def test_voltages_beyond_the_limits_are_a_failed_power_flow(limit, reason):
     assert failed.all()
     assert reason in engine.reasons[0]
     engine.close()
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_dead_parts_have_no_voltage_and_draw_nothing(alike):
+    """Whether the same part is dead in all copies or not."""
+    feeder = feeder_with_units("ieee123")
+    one = feeder.setpoints()
+    lines = [s for s, row in enumerate(feeder.switches) if row.kind == "switch" and one.closed[s]]
+    points = batch_of(feeder, 2)
+    points.closed[:], points.tap[:], points.kw[:], points.kvar[:] = one.closed, one.tap, one.kw, one.kvar
+    points.closed[:, lines[1]] = False
+    points.closed[1, lines[2]] = alike
+    engine, judge = BatchedEngine(feeder, 2, tolerance=1e-6, validate=False), OpenDSSEngine(feeder, tolerance=1e-9)
+    found, failed = engine.solve(points)
+    assert not failed.any()
+    for b in range(2):
+        truth = judge.solve(rows_of(points, b))
+        assert not truth.energised.all()
+        assert (found.v_pu[b][~truth.energised] == 0).all()
+        assert np.abs(found.v_pu[b] - truth.v_pu).max() < 1e-6
+        assert np.abs(found.served_kw[b] - truth.served_kw).max() < 1e-2
+    judge.close()
 
 
 def test_sources_in_parallel_are_a_failed_power_flow():

@@ -19,13 +19,16 @@ from dss_marl.devices import (
     SteppedInverters,
 )
 from dss_marl.devices.base import DeviceGroup
+from dss_marl.devices.converters import Converters
 from dss_marl.devices.volt_var_curve import Places
+from dss_marl.devices.volt_watt_curve import VoltWatt, VoltWattSpec
 from dss_marl.grid.state import Interval, Setpoints
 
 KVA = np.array([120.0, 60.0, 36.0, 240.0])
 KW = np.array([100.0, 60.0, 30.0, 200.0])
 CURTAIL = np.array([0.0, 1.0, 1.0, 0.0])
 PLACES = np.array([3, 1, 4, 6])  # injections of four devices, of seven
+EACH_AT_A_NODE = Places(np.arange(4)[:, None], np.ones((4, 1)), np.full(4, 0.01))
 STEP = Interval(0, 0.0, 0.25)
 
 
@@ -52,12 +55,25 @@ def category_a(mode="share"):
     """Four by IEEE 1547, category A, some of them with var priority or without kvar at night."""
     return inverters(
         mode=mode,
-        given=0.44 * KVA,
-        taken=0.25 * KVA,
+        own_converters=Converters(KVA, 0.44 * KVA, 0.25 * KVA, *np.zeros((3, 4))),
         var_first=np.array([True, True, False, False]),
         night=np.array([True, False, True, False]),
-        places=Places(np.arange(4)[:, None], np.ones((4, 1)), np.full(4, 0.01)) if mode == "volt_var" else None,
+        places=EACH_AT_A_NODE if mode == "volt_var" else None,
     )
+
+
+def lossy(**rest):
+    """Those of category B with losses of 1 %, 2 % and 3 % of the rating, the last one without."""
+    shares = np.array([1.0, 1.0, 1.0, 0.0])
+    converters = Converters(KVA, 0.44 * KVA, 0.44 * KVA, 0.01 * KVA * shares, 0.02 * shares, 0.03 / KVA * shares)
+    return inverters(own_converters=converters, **rest)
+
+
+def volt_watt(mode="share"):
+    """Lossy ones, of which the second and third have a volt-watt curve."""
+    curves = [False, VoltWattSpec(), VoltWattSpec(v1_pu=1.05, v2_pu=1.08, p2=0.0), False]
+    watt = VoltWatt.of(curves, KW, KVA, np.full(4, 0.01))
+    return lossy(mode=mode, places=EACH_AT_A_NODE, watt=watt)
 
 
 def stepped():
@@ -246,6 +262,9 @@ CASES = {
     "inverter_power_factor": Case(lambda: category_a("power_factor"), sun_asked, sun_done),
     "inverter_volt_var": Case(lambda: category_a("volt_var"), sun_asked, sun_done),
     "inverter_without_curtail": Case(lambda: inverters(np.zeros(4)), sun_asked, sun_done),
+    "inverter_lossy": Case(lossy, sun_asked, sun_done),
+    "inverter_volt_watt": Case(volt_watt, sun_asked, sun_done),
+    "inverter_volt_var_and_watt": Case(lambda: volt_watt("volt_var"), sun_asked, sun_done),
     "inverter_stepped": Case(stepped, steps_asked, steps_done),
     "regulator": Case(regulators, taps_asked, taps_done),
     "regulator_gangs": Case(gangs, taps_asked, taps_done),

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, columns, unique_names
+from dss_marl.devices.converters import Converters, ConverterSpec
 from dss_marl.devices.unit_specs import (
     UnitSpec,
     named_or_placed,
@@ -31,7 +32,7 @@ _OWN = ("bus", "kw", "kwh", "kva", "phases", "name", "charge_efficiency", "disch
         "initial", "minimum")  # fmt: skip
 
 
-class BatterySpec(UnitSpec):
+class BatterySpec(ConverterSpec, UnitSpec):
     """A battery with inverter. ``kva`` defaults to ``kw``. States of charge are relative to ``kwh``.
 
     ``names: circuit`` instead controls every Storage of the circuit, and a list the named ones, each with its own bus,
@@ -80,9 +81,9 @@ class Batteries(DeviceGroup):
 
     Requests that would empty or overfill the storage within the interval are cut to the limit. Standby power is drawn
     from the grid in addition. With ``reactive`` a second entry is a share of the reactive power available within the
-    kVA rating.
+    kVA rating and by category. What the converters lose because of it is drawn from the grid too, see ``Converters``.
 
-    Energy is conserved: drawn from the grid = stored + conversion losses + standby.
+    Energy is conserved: drawn from the grid = stored + conversion losses + standby + losses due to reactive power.
 
     Device state: both entries as applied, and the state of charge now and before the last interval.
 
@@ -93,6 +94,7 @@ class Batteries(DeviceGroup):
         standby_kw: (D) auxiliary power [kW].
         start_soc, minimum, maximum: (D) initial, minimum and maximum state of charge [1].
         reactive: (D) True where the second entry is used.
+        own_converters: capability and losses; None: lossless, limited by the rating alone.
     """
 
     injections: IntArray
@@ -106,6 +108,7 @@ class Batteries(DeviceGroup):
     minimum: Array
     maximum: Array
     reactive: BoolArray
+    own_converters: Converters | None = None
 
     state_size: ClassVar[int] = 4
     telemetry_labels: ClassVar[tuple[str, ...]] = ("state of charge [1]",)
@@ -116,6 +119,11 @@ class Batteries(DeviceGroup):
         """One entry, and a second if any of them controls reactive power."""
         entries = ("share of rated power, + discharges", "share of available reactive power")
         return entries if self.reactive.any() else entries[:1]
+
+    @cached_property
+    def converters(self) -> Converters:
+        """Capability and losses."""
+        return Converters.ideal(self.kva) if self.own_converters is None else self.own_converters
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: idle, at the initial state of charge."""
@@ -173,9 +181,18 @@ class Batteries(DeviceGroup):
 
     def _write(self, share: Array, kvar_share: Array, setpoints: Setpoints) -> None:
         kw = share * self.kw
-        setpoints.kw[..., self._rows] = kw - self.standby_kw
-        kvar = kvar_share * np.sqrt(self.kva**2 - kw * kw) if self._any_reactive else 0.0
-        setpoints.kvar[..., self._rows] = kvar
+        if self._any_reactive:
+            self.converters.write(self._rows, kw, self.kvar(kw, kvar_share), setpoints)
+            setpoints.kw[..., self._rows] -= self.standby_kw
+        else:
+            setpoints.kw[..., self._rows], setpoints.kvar[..., self._rows] = kw - self.standby_kw, 0.0
+
+    def kvar(self, kw: Array, share: Array) -> Array:
+        """(..., D) reactive power from a share of what is available beside this active power [kvar].
+
+        While charging, the losses due to the reactive power add to the active power.
+        """
+        return share * self.converters.reach(share, np.where(kw < 0, kw - self.converters.most_added_kw(kw), kw))
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; on a de-energised bus no power flows, so the charge is unchanged."""
@@ -203,13 +220,14 @@ class Batteries(DeviceGroup):
     def build(cls, specs: Sequence[BatterySpec], feeder: Feeder) -> Batteries:
         """See DeviceGroup.build."""
         rows, specs = _with_own(specs, feeder)
+        kva = np.array([spec.kva or spec.kw for spec in specs])
         return cls(
             names=unique_names([spec.label for spec in specs], "battery"),
             buses=tuple(feeder.injections[j].bus for j in rows),
             act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
             kw=np.array([spec.kw for spec in specs]),
-            kva=np.array([spec.kva or spec.kw for spec in specs]),
+            kva=kva,
             kwh=np.array([spec.kwh for spec in specs]),
             charging=np.array([spec.charge_efficiency for spec in specs]),
             discharging=np.array([spec.discharge_efficiency for spec in specs]),
@@ -218,6 +236,7 @@ class Batteries(DeviceGroup):
             minimum=np.array([spec.minimum for spec in specs]),
             maximum=np.array([spec.maximum for spec in specs]),
             reactive=np.array([spec.reactive for spec in specs]),
+            own_converters=Converters.of(specs, kva),
         )
 
 

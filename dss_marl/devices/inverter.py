@@ -12,13 +12,15 @@ from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, unique_names
+from dss_marl.devices.converters import Converters, ConverterSpec
 from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
+from dss_marl.devices.volt_watt_curve import VoltWatt, VoltWattSpec
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
 
-class InverterSpec(DeviceSpec):
+class InverterSpec(ConverterSpec):
     """A PV inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``.
 
     ``names: circuit`` instead controls every PVSystem of the circuit, and a list the named ones, each with its own bus,
@@ -35,7 +37,9 @@ class InverterSpec(DeviceSpec):
     curtail: bool = Field(default=False, description="allow active-power curtailment")
     mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="meaning of the entries")
     priority: Literal["watt", "var"] = Field(default="watt", description="power with precedence within the rating")
-    category: Literal["A", "B", "none"] = Field(default="none", description="reactive capability of IEEE 1547-2018")
+    volt_watt: bool | VoltWattSpec = Field(
+        default=False, description="autonomous reduction of active power by the voltage of the own bus; true: defaults"
+    )
     night: bool = Field(default=True, description="reactive power also without active power")
     power_factor_min: float = Field(default=0.9, gt=0, le=1, description="minimum power factor in mode power_factor")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
@@ -58,8 +62,6 @@ class InverterSpec(DeviceSpec):
         return self.kva or 1.2 * self.kw
 
 
-# IEEE 1547-2018, table 7: kvar over rating, injected and absorbed
-_CAPABILITY = {"A": (0.44, 0.25), "B": (0.44, 0.44), "none": (np.inf, np.inf)}
 _ENTRIES = {
     "share": ("share of available reactive power",),
     "power_factor": ("power factor, lower with magnitude, + injects kvar",),
@@ -71,41 +73,45 @@ _ENTRIES = {
 class Inverters(DeviceGroup):
     """PV inverters, limited by the kVA rating and by the category's reactive capability.
 
-    The priority decides which power the rating cuts: reactive power under watt priority, active power under var
+    What the converters lose because of the reactive power is taken off the active power, see ``Converters``; powers
+    below are those before. The priority decides which power the rating cuts: reactive power under watt priority, active power under var
     priority. Meaning of the first action entries by mode:
 
-    - share: kvar = a times the available kvar, q = a sqrt(S^2 - P^2) under watt priority, at night too unless
-      ``night`` is off.
+    - share: kvar = a times the available kvar, which is sqrt(S^2 - P^2) under watt priority, or less by category; at
+      night too unless ``night`` is off.
     - power_factor: kvar = +-P tan(acos(1 - abs(a) (1 - power_factor_min))), within rating and category.
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
 
     With ``curtail`` a last entry curtails active power, P = (1 + min(a, 0)) P_available, so 0 and above curtail none.
+    With volt-watt the active power also stays below a curve of the voltage at its own bus, within each interval.
     Device state: the entries as applied, so a held inverter keeps its share while its kvar follows the rating; the
-    curtailment; and, only in volt_var, kvar over rating.
+    curtailment; kvar over rating, only in volt_var; and the power before volt-watt over rating, only with it, which is
+    0 except while set points follow the voltage.
 
     Attributes:
         injections: (D) index of each in Feeder.injections.
         kva: (D) rating [kVA].
         may_curtail: (D) 1 where curtailment is allowed, else 0.
         mode: of all inverters of the group.
-        given, taken: (D) maximum injected and absorbed reactive power by category; inf: by the rating [kvar].
+        own_converters: capability and losses; None: lossless, limited by the rating alone.
         var_first: (D) True where reactive power has priority.
         night: (D) True where reactive power does not need active power.
         power_factor_min: (D) minimum power factor.
-        places: measurement points, in volt_var.
+        places: measurement points, in volt_var and with volt-watt.
+        watt: volt-watt curves; None: no inverter of the group has one.
     """
 
     injections: IntArray
     kva: Array
     may_curtail: Array
     mode: str = "share"
-    given: Array | float = np.inf
-    taken: Array | float = np.inf
+    own_converters: Converters | None = None
     var_first: BoolArray | bool = False
     night: BoolArray | bool = True
     power_factor_min: Array | float = 0.9
     places: volt_var.Places | None = None
+    watt: VoltWatt | None = None
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
@@ -117,13 +123,13 @@ class Inverters(DeviceGroup):
 
     @cached_property
     def state_size(self) -> int:  # type: ignore[override]
-        """Entries, curtailment, and the kvar in volt_var."""
-        return self._held + (2 if self.voltage_dependent else 1)
+        """Entries, curtailment, the kvar in volt_var, and the power before volt-watt."""
+        return self._held + 1 + self._by_curve + (self.watt is not None)
 
     @cached_property
     def voltage_dependent(self) -> bool:  # type: ignore[override]
-        """Whether kvar follows the voltage."""
-        return self.mode == "volt_var"
+        """Whether kvar or kW follow the voltage."""
+        return self._by_curve or self.watt is not None
 
     @property
     def has_check(self) -> bool:
@@ -131,12 +137,17 @@ class Inverters(DeviceGroup):
         return self.voltage_dependent
 
     @cached_property
-    def _held(self) -> int:
-        return len(_ENTRIES[self.mode])
+    def converters(self) -> Converters:
+        """Capability and losses."""
+        return Converters.ideal(self.kva) if self.own_converters is None else self.own_converters
 
     @cached_property
-    def _kva_squared(self) -> Array:
-        return self.kva**2
+    def _by_curve(self) -> bool:
+        return self.mode == "volt_var"
+
+    @cached_property
+    def _held(self) -> int:
+        return len(_ENTRIES[self.mode])
 
     @cached_property
     def _rows(self) -> Any:
@@ -146,10 +157,6 @@ class Inverters(DeviceGroup):
     @cached_property
     def _any_var_first(self) -> bool:
         return bool(np.any(self.var_first))
-
-    @cached_property
-    def _any_category(self) -> bool:
-        return bool(np.isfinite(self.given).any() or np.isfinite(self.taken).any())
 
     @cached_property
     def _any_curtailment(self) -> bool:
@@ -170,6 +177,8 @@ class Inverters(DeviceGroup):
         else:
             kept[..., held] = 0.0
             limited = np.zeros(kept.shape[:-1], dtype=np.int64)
+        if self.watt is not None:
+            kept[..., -1] = 0.0
         self.hold(kept, setpoints, interval)
         return kept, limited
 
@@ -182,7 +191,7 @@ class Inverters(DeviceGroup):
         if self._any_curtailment:
             sun = sun * (1 + state[..., self._held])
         sun = np.minimum(sun, self.kva)
-        setpoints.kw[..., self._rows], setpoints.kvar[..., self._rows] = self._power(sun, state)
+        self.converters.write(self._rows, *self._power(sun, state), setpoints)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
@@ -195,60 +204,67 @@ class Inverters(DeviceGroup):
             allowed[..., self._held] = self._can_curtail(action[..., self._held])
         return allowed
 
+    def reach(self, sign: Array, kw: Array) -> Array:
+        """(..., D) maximum kvar in the direction of the sign, beside this active power [kvar]."""
+        return self._lit(kw, self.converters.reach(sign, kw))
+
     def _power(self, sun: Array, state: Array) -> tuple[Array, Array]:
         """(..., D) kW and kvar from the PV power after curtailment [kW]."""
-        entry, kw = state[..., 0], sun
+        entry, kw, own = state[..., 0], sun, self.converters
         if self.mode == "power_factor":
             factor = 1 - np.abs(entry) * (1 - self.power_factor_min)
             tangent = np.sqrt(1 - factor**2) / factor
             # At constant power factor the rating is reached at factor * S, unless the category limits the kvar first.
-            most = np.maximum(factor * self.kva, self._beside(self._capability(entry)))
+            most = np.maximum(factor * self.kva, own.beside(own.capability(entry)))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
-            return kw, self._lit(kw, np.sign(entry) * np.minimum(tangent * kw, self._reach(entry, self._beside(kw))))
-        if self.voltage_dependent:
-            most = self._beside(np.minimum(np.maximum(self.given, self.taken), volt_var.MOST * self.kva))
+            return kw, self._lit(kw, np.sign(entry) * np.minimum(tangent * kw, own.reach(entry, kw)))
+        if self._by_curve:
+            most = own.beside(np.minimum(np.maximum(own.given, own.taken), volt_var.MOST * self.kva))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
-            return kw, self._within(state[..., -1] * self.kva, kw)
+            return kw, self._within(state[..., self._held + 1] * self.kva, kw)
         if not self._any_var_first:
-            return kw, self._lit(kw, entry * self._reach(entry, self._beside(kw)))
-        kvar = self._lit(kw, entry * self._reach(entry, np.where(self.var_first, self.kva, self._beside(kw))))
-        return np.where(self.var_first, np.minimum(kw, self._beside(kvar)), kw), kvar
-
-    def _beside(self, part: Array) -> Array:
-        """(..., D) the other component within the rating: kvar for given kW, or kW for given kvar."""
-        return np.sqrt(np.maximum(self._kva_squared - part * part, 0.0))
-
-    def _capability(self, sign: Array) -> Array:
-        """(..., D) maximum kvar in the direction of the sign by category, within the rating."""
-        return np.minimum(np.where(sign >= 0, self.given, self.taken), self.kva)
-
-    def _reach(self, sign: Array, room: Array) -> Array:
-        return np.minimum(room, self._capability(sign)) if self._any_category else room
+            return kw, self._lit(kw, entry * own.reach(entry, kw))
+        kvar = self._lit(kw, entry * own.within(entry, np.where(self.var_first, self.kva, own.beside(kw))))
+        return np.where(self.var_first, np.minimum(kw, own.beside(kvar)), kw), kvar
 
     def _lit(self, kw: Array, kvar: Array) -> Array:
         return kvar if self._all_nights else np.where(self.night | (kw > 0), kvar, 0.0)
 
     def _within(self, kvar: Array, kw: Array) -> Array:
         """(..., D) the nearest feasible kvar for these kW [kvar]."""
-        reach = self._reach(kvar, self._beside(kw))
+        reach = self.converters.reach(kvar, kw)
         return self._lit(kw, clipped(kvar, -reach, reach))
 
     def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """See DeviceGroup.respond; each moves part of the way, less for steeper curves."""
         if self.places is None:
             return np.zeros(state.shape[:-2])
-        entries = state[..., : self._held]
-        wanted = volt_var.kvar_share(entries, self.places.voltages(solution.v_alive)) * self.kva
-        kvar = setpoints.kvar[..., self.injections]
-        off = self._within(wanted, setpoints.kw[..., self.injections]) - kvar
-        setpoints.kvar[..., self.injections] = kvar + self.places.damping(entries) * off
-        return np.asarray(np.abs(off / self.kva).max(axis=-1))
+        v_pu, rows = self.places.voltages(solution.v_alive), self.injections
+        kw, kvar = setpoints.kw[..., rows] + setpoints.lost_kw[..., rows], setpoints.kvar[..., rows]
+        entries, gain, off_kw = state[..., : self._held], 0.0, np.zeros(kw.shape)
+        if self.watt is not None:
+            gain = self.watt.gain
+            unread = state[..., -1] == 0
+            state[..., -1] = np.where(unread, kw / self.kva, state[..., -1])
+            most = np.minimum(state[..., -1] * self.kva, self.watt.most_kw(v_pu))
+            off_kw = self._power(most, state)[0] - kw
+        if not self._by_curve:
+            self.converters.write(rows, *self._power(kw + off_kw / (1 + gain), state), setpoints)
+            return np.asarray(np.abs(off_kw / self.kva).max(axis=-1))
+        step = self.places.damping(entries, gain)
+        kw = kw + step * off_kw
+        off = self._within(volt_var.kvar_share(entries, v_pu) * self.kva, kw) - kvar
+        self.converters.write(rows, kw, kvar + step * off, setpoints)
+        return np.asarray((np.maximum(np.abs(off), np.abs(off_kw)) / self.kva).max(axis=-1))
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; a curve continues from the resulting kvar."""
+        """See DeviceGroup.check; a curve continues from the resulting kvar, volt-watt from the next PV power."""
         if self.voltage_dependent:
             state = state.copy()
-            state[..., -1] = setpoints.kvar[..., self.injections] / self.kva
+        if self._by_curve:
+            state[..., self._held + 1] = setpoints.kvar[..., self.injections] / self.kva
+        if self.watt is not None:
+            state[..., -1] = 0.0
         return state, np.zeros(state.shape[:-1], np.int64)
 
     @classmethod
@@ -284,7 +300,8 @@ class Inverters(DeviceGroup):
             index[name] if name in index else find(feeder.injections, name, "inverter", feeder.name) for name in found
         ]
         kva, said = np.array([kva for kva, _ in found.values()]), [spec for _, spec in found.values()]
-        given, taken = kva * np.array([_CAPABILITY[spec.category] for spec in said]).T
+        watts, follows = any(spec.volt_watt for spec in said), said[0].mode == "volt_var"
+        places = volt_var.places(feeder, rows_of, kva) if watts or follows else None
         return cls(
             names=tuple(name.split(".", 1)[1] for name in found),
             buses=tuple(feeder.injections[j].bus for j in rows_of),
@@ -293,10 +310,18 @@ class Inverters(DeviceGroup):
             kva=kva,
             may_curtail=np.array([float(spec.curtail) for spec in said]),
             mode=said[0].mode,
-            given=given,
-            taken=taken,
+            own_converters=Converters.of(said, kva),
             var_first=np.array([spec.priority == "var" for spec in said]),
             night=np.array([spec.night for spec in said]),
             power_factor_min=np.array([spec.power_factor_min for spec in said]),
-            places=volt_var.places(feeder, rows_of, kva) if said[0].mode == "volt_var" else None,
+            places=places,
+            watt=_volt_watt(feeder, rows_of, said, kva, places) if places is not None and watts else None,
         )
+
+
+def _volt_watt(
+    feeder: Feeder, rows: Sequence[int], specs: Sequence[InverterSpec], kva: Array, places: volt_var.Places
+) -> VoltWatt:
+    peak_kw = np.array([feeder.injections[j].kw for j in rows])
+    assert places.rise_by_kw is not None
+    return VoltWatt.of([spec.volt_watt for spec in specs], peak_kw, kva, places.rise_by_kw)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
+from dss_marl.devices.converters import Converters, ConverterSpec
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows
 from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
@@ -17,7 +19,7 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 _ABOVE = 1 / 3  # magnitude of an entry above which it requests a move
 
 
-class SteppedInverterSpec(UnitSpec):
+class SteppedInverterSpec(ConverterSpec, UnitSpec):
     """A PV inverter whose reactive power moves in steps. ``kva`` defaults to 1.2 times ``kw``."""
 
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
@@ -33,23 +35,31 @@ class SteppedInverterSpec(UnitSpec):
 class SteppedInverters(DeviceGroup):
     """Inverters without curtailment; an action above 1/3 raises the reactive power by a step, below -1/3 lowers it.
 
-    The set point is a share of the available reactive power, q = a sqrt(S^2 - P^2), from -1 to 1, 0 at reset. It holds
-    until it is moved; moves beyond its ends are refused.
+    The set point is a share of the available reactive power, which is sqrt(S^2 - P^2), or less by category, from -1 to
+    1, 0 at reset. It holds until it is moved; moves beyond its ends are refused. What the converters lose because of
+    the reactive power is taken off the active power, see ``Converters``.
     Device state: the number of steps from 0.
 
     Attributes:
         injections: (D) index of each in Feeder.injections.
         kva: (D) rating [kVA].
         most: (D) steps from 0 to either end, an integer.
+        own_converters: capability and losses; None: lossless, limited by the rating alone.
     """
 
     injections: IntArray
     kva: Array
     most: Array
+    own_converters: Converters | None = None
 
     action_labels: ClassVar[tuple[str, ...]] = ("raise reactive power above 1/3, lower below -1/3",)
     state_size: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = SteppedInverterSpec
+
+    @cached_property
+    def converters(self) -> Converters:
+        """Capability and losses."""
+        return Converters.ideal(self.kva) if self.own_converters is None else self.own_converters
 
     def n_levels(self) -> IntArray:
         """See DeviceGroup.n_levels: lower, hold, raise."""
@@ -65,9 +75,8 @@ class SteppedInverters(DeviceGroup):
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold."""
-        kw = np.minimum(setpoints.kw[..., self.injections], self.kva)
-        setpoints.kw[..., self.injections] = kw
-        setpoints.kvar[..., self.injections] = state[..., 0] / self.most * np.sqrt(self.kva**2 - kw * kw)
+        kw, entry = np.minimum(setpoints.kw[..., self.injections], self.kva), state[..., 0] / self.most
+        self.converters.write(self.injections, kw, entry * self.converters.reach(entry, kw), setpoints)
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.feasible."""
@@ -95,13 +104,15 @@ class SteppedInverters(DeviceGroup):
     def build(cls, specs: Sequence[SteppedInverterSpec], feeder: Feeder) -> SteppedInverters:
         """See DeviceGroup.build."""
         rows = unit_rows(specs, feeder, "inverter")
+        kva = np.array([spec.rating_kva for spec in specs])
         return cls(
             names=tuple(spec.label for spec in specs),
             buses=tuple(feeder.injections[j].bus for j in rows),
             act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
-            kva=np.array([spec.rating_kva for spec in specs]),
+            kva=kva,
             most=np.array([float(round(1 / spec.step)) for spec in specs]),
+            own_converters=Converters.of(specs, kva),
         )
 
 

@@ -50,24 +50,30 @@ class Places:
         nodes: (D, W) indices of the nodes of each, the first repeated where it has fewer than W.
         weights: (D, W) weights of the mean over them; rows sum to 1.
         rise: (D) approximate voltage change at each if all of them injected their rating in kvar [pu].
+        rise_by_kw: (D) the same in kW [pu]; read by volt-watt curves alone.
     """
 
     nodes: IntArray
     weights: Array
     rise: Array
+    rise_by_kw: Array | None = None
 
     def voltages(self, v_pu: Array) -> Array:
         """(..., D) mean voltage at each inverter, from (..., N)."""
         mean: Array = (v_pu[..., self.nodes] * self.weights).sum(-1)
         return mean
 
-    def damping(self, entries: Array) -> Array:
+    def damping(self, entries: Array, gain: Array | float = 0.0) -> Array:
         """(..., D) step size of the fixed-point iteration, as a share of the mismatch.
+
+        Args:
+            entries: (..., D, 3) of the curves.
+            gain: (D) loop gain of what else follows the voltage.
 
         With loop gain G, slope times sensitivity, a step of 1 / (1 + row sum of G) is a contraction: the eigenvalues of
         (1 + row sum)^-1 (1 + G) lie in (0, 1]; they stay below the limit of 2 even if the sum is off by a half.
         """
-        return 1.0 / (1.0 + slope(entries) * self.rise)
+        return 1.0 / (1.0 + slope(entries) * self.rise + gain)
 
 
 def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
@@ -76,11 +82,15 @@ def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
     width = max(map(len, rows))
     nodes = np.array([[*row, *[row[0]] * (width - len(row))] for row in rows], dtype=np.int64)
     weights = np.array([[1 / len(row) if k < len(row) else 0.0 for k in range(width)] for row in rows])
-    return Places(nodes, weights, _rises(feeder, injections, kva))
+    return Places(nodes, weights, *(_rises(feeder, injections, kva, part) for part in ("x_ohm", "r_ohm")))
 
 
-def _rises(feeder: Feeder, injections: Sequence[int], kva: Array) -> Array:
-    """(D) reactance of the path to the source, each branch weighted with all ratings behind it [pu].
+def _rises(feeder: Feeder, injections: Sequence[int], kva: Array, part: str) -> Array:
+    """(D) impedance of the path to the source, each branch weighted with all ratings behind it [pu].
+
+    Args:
+        feeder, injections, kva: as of ``places``.
+        part: of the impedance, "x_ohm" for the effect of kvar or "r_ohm" for that of kW.
 
     A one-phase unit sees the loop impedance, about 1.7 times the positive-sequence one, with a third of the base power:
     it counts five times on its own phase. The path is the shortest; open switches are crossed only if unavoidable.
@@ -88,7 +98,7 @@ def _rises(feeder: Feeder, injections: Sequence[int], kva: Array) -> Array:
     graph = feeder.graph()
     for bus1, _, facts in graph.edges(data=True):
         kv = graph.nodes[bus1]["kv_base"]
-        facts["per_kva"] = max(facts["x_ohm"], 0.0) / (3000 * kv**2) if kv > 0 else 0.0
+        facts["per_kva"] = max(facts[part], 0.0) / (3000 * kv**2) if kv > 0 else 0.0
     ways = nx.single_source_dijkstra_path(
         graph, feeder.source_bus, weight=lambda _1, _2, facts: facts["per_kva"] + (0.0 if facts["closed"] else 1e9)
     )

@@ -186,3 +186,5 @@ def _overwrite(setpoints: Setpoints, values: Setpoints, rows: BoolArray) -> None
         (setpoints.closed, values.closed),
     ):
         target[rows] = value[rows]
+    if values.converter_kw is not None:
+        setpoints.put_converter_kw(slice(None), put_rows(setpoints.lost_kw, values.converter_kw, rows))

@@ -128,7 +128,7 @@ class RewardGradient:
         low, high = joint_action.copy(), joint_action.copy()
         low[..., entry] = np.maximum(joint_action[..., entry] - _STEP, -1.0)
         high[..., entry] = np.minimum(joint_action[..., entry] + _STEP, 1.0)
-        one, two = (self._simulator.acted(now, action, after.solution) for action in (low, high))
+        one, two = (self._simulator.acted(now, action, after.solution, exact=True) for action in (low, high))
         changed = slopes[0] * (two[0].kw - one[0].kw)
         changed += slopes[1] * (two[0].kvar - one[0].kvar)
         total = np.add.reduce(changed, axis=-1)
@@ -186,4 +186,4 @@ class Differentiable:
 
 def _with_axis(bundle: Any) -> Any:
     """Arrays of one state as those of a batch of one."""
-    return type(bundle)(*(np.asarray(value)[None] for value in vars(bundle).values()))
+    return type(bundle)(*(None if value is None else np.asarray(value)[None] for value in vars(bundle).values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,18 +145,23 @@ class Simulator:
         except PowerFlowError:
             return None, True
 
-    def acted(self, now: GridState, joint_action: Array, solution: Solution) -> tuple[Setpoints, Array, Array]:
+    def acted(
+        self, now: GridState, joint_action: Array, solution: Solution, exact: bool = False
+    ) -> tuple[Setpoints, Array, Array]:
         """What the devices make of a joint action without a power flow, of which the solution is given.
 
         Args:
             now, joint_action: as in ``operate``.
             solution: that the devices see afterwards.
+            exact: set points in double precision, for differences, though the engine's may be in single precision.
 
         Returns:
             the set points, the devices' state, and (D) energy owed [kWh].
         """
         fleet, interval = self.fleet, self._interval(now.step)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
+        if exact:
+            setpoints.kw, setpoints.kvar = setpoints.kw.astype(np.float64), setpoints.kvar.astype(np.float64)
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
         self._pick_up(interval.step, setpoints, device_state)
@@ -295,7 +301,7 @@ class Simulator:
         forward = self._direction.fed_forward(setpoints.closed)
         if forward.all():
             return setpoints
-        return Setpoints(setpoints.kw, setpoints.kvar, np.where(forward, setpoints.tap, 0), setpoints.closed)
+        return replace(setpoints, tap=np.where(forward, setpoints.tap, 0))
 
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, **rest: Array

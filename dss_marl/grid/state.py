@@ -39,16 +39,31 @@ class Setpoints:
         kvar: (..., J) injected reactive power, + into the grid [kvar].
         tap: (..., R) integer tap position, 0 = neutral.
         closed: (..., S) True where a switch or a capacitor step is closed.
+        converter_kw: (..., J) what the converters of units lose because of their reactive power, already taken off
+            ``kw`` [kW]; None where no unit has such losses. Engines do not read it.
     """
 
     kw: Array
     kvar: Array
     tap: IntArray
     closed: BoolArray
+    converter_kw: Array | None = None
 
     def copy(self) -> Setpoints:
         """A deep copy."""
-        return Setpoints(self.kw.copy(), self.kvar.copy(), self.tap.copy(), self.closed.copy())
+        lost = None if self.converter_kw is None else self.converter_kw.copy()
+        return Setpoints(self.kw.copy(), self.kvar.copy(), self.tap.copy(), self.closed.copy(), lost)
+
+    @property
+    def lost_kw(self) -> Array:
+        """(..., J) ``converter_kw``, zeros where it is None; not to be changed."""
+        return np.zeros(self.kw.shape, self.kw.dtype) if self.converter_kw is None else self.converter_kw
+
+    def put_converter_kw(self, rows: Any, lost_kw: Array) -> None:
+        """Set ``converter_kw`` of some injections."""
+        if self.converter_kw is None:
+            self.converter_kw = np.zeros(self.kw.shape, self.kw.dtype)
+        self.converter_kw[..., rows] = lost_kw
 
 
 @dataclass(frozen=True)

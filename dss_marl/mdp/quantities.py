@@ -162,8 +162,20 @@ def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Curtailed PV energy of the zone's inverters [kWh]."""
-    lost = after.available.take(zone.pv_units, axis=-1) - after.setpoints.kw.take(zone.pv_units, axis=-1)
-    return np.add.reduce(lost * zone.pv_unit_weight, axis=-1) * after.dt_h
+    points = after.setpoints
+    left = after.available.take(zone.pv_units, axis=-1) - points.kw.take(zone.pv_units, axis=-1)
+    if points.converter_kw is not None:  # available, but lost in the converter rather than curtailed
+        left = np.maximum(left - points.converter_kw.take(zone.pv_units, axis=-1), 0.0)
+    return np.add.reduce(left * zone.pv_unit_weight, axis=-1) * after.dt_h
+
+
+@sum_over("units")
+def converter_kw(before: GridState, after: GridState) -> Array:
+    """Losses of the zone's converters due to reactive power [kW]; none where de-energised."""
+    points = after.setpoints
+    if after.solution.all_energised:
+        return points.lost_kw
+    return np.where((points.kw != 0) & (after.solution.served_kw == 0), 0.0, points.lost_kw)
 
 
 @sum_over("pv_units")
@@ -175,7 +187,8 @@ def kvar_magnitude(before: GridState, after: GridState) -> Array:
 @sum_over("units", without="pv_units", hourly=True)
 def throughput_kwh(before: GridState, after: GridState) -> Array:
     """Energy throughput of the zone's units other than PV units, in both directions [kWh]."""
-    return np.abs(after.setpoints.kw)
+    points = after.setpoints
+    return np.abs(points.kw if points.converter_kw is None else points.kw + points.converter_kw)
 
 
 @sum_over("units", without="pv_units", hourly=True)

@@ -95,7 +95,18 @@ def switch_moves(zone: Zone) -> Scale:
 def curtailment(zone: Zone) -> Scale:
     r"""Curtailed PV energy of the zone's inverters, negated [MWh].
 
-    Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} (p_u^\mathrm{av} - p_u)$
+    What converters lose because of reactive power, $p_u^\mathrm{conv}$, is not curtailed.
+
+    Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} (p_u^\mathrm{av} - p_u - p_u^\mathrm{conv})$
+    """
+    return Scale(over=1000, times=-1)
+
+
+@scaled(quantities.converter_kw)
+def converter_loss(zone: Zone) -> Scale:
+    r"""Losses of the zone's converters due to reactive power, negated [MW]; ``loss`` does not contain them.
+
+    Formula: $r_z = -\frac{1}{1000} \sum_{u \in z} p_u^\mathrm{conv}$
     """
     return Scale(over=1000, times=-1)
 
@@ -257,7 +268,7 @@ def unserved_kwh(zone: Zone) -> Scale:
 def curtailed_kwh(zone: Zone) -> Scale:
     r"""Cost: curtailed PV energy [kWh], >= 0.
 
-    Formula: $c_z = \Delta t \sum_{u \in z} (p_u^\mathrm{av} - p_u)$
+    Formula: $c_z = \Delta t \sum_{u \in z} (p_u^\mathrm{av} - p_u - p_u^\mathrm{conv})$
     """
     return Scale(over=1000, times=1000)
 
@@ -296,6 +307,7 @@ REWARDS: dict[str, Term] = {
         capacitor_moves,
         switch_moves,
         curtailment,
+        converter_loss,
         energy_cost,
         excess_cost,
         unserved,

@@ -200,6 +200,7 @@ _STEPS = {
 }
 _DIRECT = {
     quantities.curtailed_kwh,
+    quantities.converter_kw,
     quantities.kvar_magnitude,
     quantities.throughput_kwh,
     quantities.owed_kwh,

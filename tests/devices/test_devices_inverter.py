@@ -85,8 +85,8 @@ def test_the_initial_memory_holds_a_unit_at_unity_power_factor():
 def test_opendss_delivers_what_inverters_set():
     """From action to the grid, watts and vars, in the sign of the docs: + into the grid."""
     specs = [
-        InverterSpec(kind="inverter", bus=848, kw=100),
-        InverterSpec(kind="inverter", bus="822", kw=50, phases=(1,)),
+        InverterSpec(kind="inverter", bus=848, kw=100, category="none", losses="none"),
+        InverterSpec(kind="inverter", bus="822", kw=50, phases=(1,), category="none", losses="none"),
     ]
     feeder = read_feeder("ieee34", injections=Inverters.added_units(specs))
     group = Inverters.build(specs, feeder)
@@ -108,7 +108,8 @@ def test_opendss_delivers_what_inverters_set():
 
 
 def built(**rest):
-    """A three-phase and a one-phase inverter on ieee34, and their feeder."""
+    """A three-phase and a one-phase inverter on ieee34, lossless by default, and their feeder."""
+    rest = {"losses": "none", **rest}
     specs = [
         InverterSpec(kind="inverter", bus="848", kw=300, **rest),
         InverterSpec(kind="inverter", bus="822", kw=50, phases=(1,), **rest),
@@ -162,7 +163,7 @@ def test_no_reactive_power_at_night_where_that_is_not_allowed():
 
 def test_a_power_factor_is_what_the_entry_says():
     """Half the entry with a lowest factor of 0.8: 0.9, leading or lagging by its sign, at any sun."""
-    group, feeder = built(mode="power_factor", power_factor_min=0.8)
+    group, feeder = built(mode="power_factor", power_factor_min=0.8, category="none")
     for share in (0.1, 0.7):
         points = feeder.setpoints()
         points.kw[group.injections] = share * group.kva
@@ -173,7 +174,7 @@ def test_a_power_factor_is_what_the_entry_says():
 
 
 def test_var_priority_keeps_the_power_factor_at_the_circle():
-    group, feeder = built(mode="power_factor", power_factor_min=0.8, priority="var")
+    group, feeder = built(mode="power_factor", power_factor_min=0.8, priority="var", category="none")
     points = feeder.setpoints()
     points.kw[group.injections] = group.kva
     group.act(np.ones((2, 1)), group.initial(), points, STEP)

@@ -12,7 +12,7 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
-from dss_marl.mdp.quantities import estimate_off
+from dss_marl.mdp.quantities import converter_kw, estimate_off
 from dss_marl.mdp.rewards import COSTS, unserved_kwh
 from dss_marl.mdp.scaled_terms import Term
 from dss_marl.zones import over_zones
@@ -24,6 +24,7 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "violation_node_h": ("node h", "violation", False),
     "worst_pu": ("pu", "worst excursion", False),
     "loss_kwh": ("kWh", "losses", False),
+    "converter_kwh": ("kWh", "converter losses", False),
     "tap_moves": ("", "tap moves", False),
     "capacitor_moves": ("", "capacitor moves", False),
     "switch_moves": ("", "switch moves", False),
@@ -55,7 +56,8 @@ class EpisodeFigures:
 
     A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
-    times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
+    times its price, export counted as income; ``converter_kwh`` what converters lose because of reactive power, which is not
+    part of ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
@@ -93,8 +95,10 @@ class EpisodeFigures:
             self._dark.add(before, after, sums)
         if self.task.priorities is None:
             sums["unserved_kwh"] += float(unserved_kwh(self.task.all_zones, before, after).sum())
-        lost = after.forecast[0, self._panels] - after.setpoints.kw[self._panels]
-        sums["curtailed_kwh"] += float(lost.sum()) * dt_h
+        sums["converter_kwh"] += float(converter_kw(self.task.all_zones, before, after).sum()) * dt_h
+        points, panels = after.setpoints, self._panels
+        left = after.forecast[0, panels] - points.kw[panels] - points.lost_kw[panels]
+        sums["curtailed_kwh"] += float(np.maximum(left, 0.0).sum()) * dt_h
         off = estimate_off(self.task.all_zones, before, after)
         sums["estimation_error_pu"] += float((off**2).sum())
         sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))

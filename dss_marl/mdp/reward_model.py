@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
-from dss_marl.mdp.rewards import violating_share, voltage_violation
+from dss_marl.mdp.rewards import converter_loss, energy_cost, excess_cost, violating_share, voltage_violation
 from dss_marl.mdp.scaled_terms import ScaledTerms, Term
 from dss_marl.zones import Zone, over_zones
 
@@ -97,6 +97,14 @@ class RewardModel:
     def per_node(self) -> float:
         """Price of one node outside the band, however far, by ``violating_share``."""
         return self.weight(violating_share) / self.n_scored_nodes
+
+    def drawn_price(self, price: Array, dt_h: float) -> Array:
+        """(...) price of 1 kW more of the feeder's import over an interval, by its energy price (...) [1/kWh]."""
+        return np.asarray(self.weight(energy_cost, excess_cost) * dt_h * price)
+
+    def converter_price(self, price: Array, dt_h: float) -> Array:
+        """(...) price of 1 kW of converter losses over an interval: as such, and drawn from the grid; >= 0."""
+        return np.maximum(self.weight(converter_loss) / 1000 + self.drawn_price(price, dt_h), 0.0)
 
     def excursion_price(self, v_pu: Array) -> Array:
         """(N) price of a further excursion of 1 pu at nodes of these voltages, with ``per_node`` made a slope.

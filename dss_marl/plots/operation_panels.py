@@ -147,8 +147,8 @@ def _units(day: DayTables) -> Iterator[Panel]:
     for kind in (kind for kind in kinds if kind not in ("load", "ev_charger")):
         name = _plural(kind)
         if kind == "inverter":
-            free = day.of_kind("kw_available", kind)
-            cut = {unit: free[unit] - kw for unit, kw in day.of_kind("kw_set", kind).items()}
+            free, lost = day.of_kind("kw_available", kind), day.of_kind("kw_converter", kind)
+            cut = {unit: np.maximum(free[unit] - lost[unit] - kw, 0.0) for unit, kw in day.of_kind("kw_set", kind).items()}
             yield _devices("PV curtailed [kW]", kind, cut)
         else:
             yield _devices(f"{name} [kW]", kind, day.of_kind("kw_served", kind))

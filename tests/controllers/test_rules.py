@@ -30,7 +30,7 @@ def test_droop_is_at_its_fixed_point_after_the_step():
         observations, *_ = env.step(droop.act(env, observations))
         kw, kvar = (x[group.injections] for x in (env.after.setpoints.kw, env.after.setpoints.kvar))
         v = [env.after.solution.v_pu[list(env.task.feeder.injections[j].nodes)].mean() for j in group.injections]
-        left = np.sqrt(group.kva**2 - kw**2) / group.kva
+        left = np.minimum(np.sqrt(group.kva**2 - kw**2) / group.kva, 0.44)
         wanted = np.clip(CATEGORY_B.kvar_per_kva(np.array(v)), -left, left)
         distances.append(np.abs(kvar / group.kva - wanted).max())
     # The circuit's regulators move within the iteration, so a few intervals stop at its limit of solves.
@@ -52,7 +52,8 @@ def test_droop_holds_back_sun_where_the_standard_says_so():
         observations, *_ = env.step(droop.act(env, observations))
         nodes = [list(env.task.feeder.injections[j].nodes) for j in group.injections]
         v = np.array([env.after.solution.v_pu[own].mean() for own in nodes])
-        sun, kw = env.after.forecast[0, group.injections], env.after.setpoints.kw[group.injections]
+        sun, points = env.after.forecast[0, group.injections], env.after.setpoints
+        kw = (points.kw + points.lost_kw)[group.injections]
         wanted = np.minimum(np.interp(v, [1.06, 1.10], [1.0, 0.2]) * peak, sun)
         assert kw[0] == pytest.approx(sun[0])
         np.testing.assert_allclose(kw[1:] / peak[1:], wanted[1:] / peak[1:], atol=1e-3)

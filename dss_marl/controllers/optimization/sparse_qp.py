@@ -62,6 +62,11 @@ class SparseQP:
         a, b = variables[first], variables[second]
         self._squares.append((np.minimum(a, b), np.maximum(a, b), curvature[upper]))
 
+    def add_squares(self, variables: IntArray, curvature: Array) -> None:
+        """Add h x^2 / 2 for each variable, with h >= 0 of the same shape."""
+        own = variables.ravel()
+        self._squares.append((own, own, np.broadcast_to(curvature, variables.shape).ravel()))
+
     def solve(self) -> Array | None:
         """Optimal values of all variables; None if the solver fails."""
         n = self._variables

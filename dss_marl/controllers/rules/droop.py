@@ -25,7 +25,7 @@ class DroopCurve:
         v_ref_pu: centre [pu].
         dead_band_pu: half-width without reactive power [pu].
         slope: reactive power over rating per pu of voltage beyond the dead band [1/pu].
-        limit: maximum reactive power over rating [1]; the kVA rating limits it further.
+        limit: maximum reactive power over rating [1]; the devices' own capability limits it further.
     """
 
     v_ref_pu: float
@@ -42,6 +42,10 @@ class DroopCurve:
 
 CATEGORY_B = DroopCurve(v_ref_pu=1.0, dead_band_pu=0.02, slope=0.44 / 0.06, limit=0.44)
 """IEEE 1547-2018, default volt-var settings of category B: 0.44 at 0.92 pu, 0 from 0.98 to 1.02, -0.44 at 1.08."""
+
+
+STEEPEST = 0.44 / 0.02
+"""IEEE 1547-2018, steepest volt-var curve within its ranges of adjustment: 0.44 over 0.02 pu [1/pu]."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,8 @@ class Droop:
         sun = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
         curtails = bool(self._group.may_curtail.any())
         for _ in range(self.solves):
-            v, left = self._voltages(env.what_if(self._actions(env, q, p, sun))), self._left(sun, p)
-            q_off = np.clip(self.curve.kvar_per_kva(v), -left, left) - q
+            v = self._voltages(env.what_if(self._actions(env, q, p, sun)))
+            q_off = np.clip(self.curve.kvar_per_kva(v), -self._left(sun, p, -1.0), self._left(sun, p, 1.0)) - q
             p_off = self.watt.kw_per_kw(v) - p if curtails else np.zeros_like(p)
             error = float(np.maximum(np.abs(q_off), np.abs(p_off)).max())
             if error > residual:  # overshoot: the curves are too steep for this grid
@@ -141,15 +145,15 @@ class Droop:
         free = np.divide(p * self._peak_kw, sun, out=np.ones_like(sun), where=sun > 1e-9)
         return np.where(self._group.may_curtail > 0, np.clip(free, 0.0, 1.0), 1.0)
 
-    def _left(self, sun: Array, p: Array) -> Array:
-        """(D) available reactive power over rating [1]."""
+    def _left(self, sun: Array, p: Array, sign: Array | float) -> Array:
+        """(D) available reactive power in the direction of the sign, over rating [1]."""
         kw = sun * self._taken(sun, p)
-        return np.sqrt(self._group.kva**2 - kw**2) / self._group.kva
+        return self._group.converters.reach(np.broadcast_to(sign, kw.shape), kw) / self._group.kva
 
     def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
         action_layout = env.task.agents.action_layout
         joint_action = self._others(env)
-        left = self._left(sun, p)
+        left = self._left(sun, p, q)
         entries = joint_action[action_layout.parts[self._place]].reshape(action_layout.shapes[self._place])  # a view
         entries[:, 0] = np.divide(q, left, out=np.zeros_like(q), where=left > 1e-9)
         if self._group.may_curtail.any():
@@ -178,7 +182,11 @@ def tuning_key(scenario: Scenario) -> str:
 
 
 def tune_droop(
-    score: Callable[[DroopCurve], float], tries: int = 48, seed: int = 0, refine: int = 16
+    score: Callable[[DroopCurve], float],
+    tries: int = 48,
+    seed: int = 0,
+    refine: int = 16,
+    steepest: float = STEEPEST,
 ) -> tuple[DroopCurve, list[dict[str, float]]]:
     """Random search for the best curve, with local refinement.
 
@@ -187,12 +195,13 @@ def tune_droop(
         tries: number of random curves over the whole range.
         seed: of the search.
         refine: number of further curves around the best, with decreasing spread.
+        steepest: upper bound of the slope [1/pu].
 
     Returns:
         the best curve, and all evaluated curves with their scores.
     """
     rng = np.random.default_rng(seed)
-    low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, 60.0])
+    low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, steepest])
     tried: list[dict[str, float]] = []
     best, best_score = np.array([1.0, 0.02, 0.44 / 0.06]), -np.inf
     for k in range(tries + refine):

@@ -107,10 +107,10 @@ class LoadRationing:
         for group, entries in zip(self._task.device_groups, parts, strict=True):
             if isinstance(group, Inverters):
                 pv = np.minimum(now.forecast[0, group.injections], group.kva)
-                left.append(np.sqrt(group.kva**2 - pv**2).sum())
+                left.append(group.reach(np.ones(group.size), pv).sum())
                 able.append(entries[:, 0])
             elif isinstance(group, Batteries) and group.reactive.all():
-                left.append(np.sqrt(group.kva**2 - (entries[:, 0] * group.kw) ** 2).sum())
+                left.append(group.kvar(entries[:, 0] * group.kw, np.ones(group.size)).sum())
                 able.append(entries[:, 1])
         drawn = -float(now.setpoints.kvar[self._task.feeder.loads].sum()) * (1 - shed)
         for entry in able:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dss_marl.controllers.optimization.converter_kinks import ConverterKinks
 from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_miqp, solve_qp
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Inverters, Regulators
@@ -40,7 +41,7 @@ class SensitivityControl:
     A quadratic program per interval: voltages are linear in kvar and taps, with sensitivities measured once on the
     engine; losses are quadratic in kvar as in the linearised branch-flow equations, where the sensitivity of the
     voltage at k to the power at j is the resistance common to both paths to the source (Baran and Wu 1989,
-    10.1109/61.25627). A solution is accepted only if it improves the scenario's reward on the engine; further programs
+    10.1109/61.25627). The losses of converters are those of the devices. A solution is accepted only if it improves the scenario's reward on the engine; further programs
     start from there, and finally single taps are tried. It knows the compromised inverters, and load and PV power of
     the coming interval only.
 
@@ -84,6 +85,7 @@ class SensitivityControl:
             if nudged is here:
                 break
             here = nudged
+        here = self._switch_off(env, trials, here, reach)
         self._kvar = here.kvar
         return env.task.encoding.encode(slopes.requests(env, here.kvar, reach, here.moves))
 
@@ -135,6 +137,17 @@ class SensitivityControl:
                 here = self._try(env, trials, here, here.kvar, moves, reach) or here
         return here
 
+    def _switch_off(self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array) -> _BestSoFar:
+        """Without those converters whose standby losses at night are not worth their reactive power, if any."""
+        assert self._slopes is not None
+        running = self._slopes.kinks.at_night(here.after)
+        order = running[np.argsort(np.abs(here.kvar[running]))]
+        for off in [order, *(order[k : k + 1] for k in range(len(order)))] if running.size else []:
+            kvar = here.kvar.copy()
+            kvar[off] = 0.0
+            here = self._try(env, trials, here, kvar, here.moves, reach) or here
+        return here
+
     def _try(
         self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, kvar: Array, moves: IntArray, reach: Array
     ) -> _BestSoFar | None:
@@ -150,9 +163,8 @@ class SensitivityControl:
 
 def _reach(inverters: Inverters, now: GridState) -> Array:
     """(n) maximum kvar in either direction given the coming PV power."""
-    sun = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva)
-    left = np.minimum(np.sqrt(inverters.kva**2 - sun**2), np.minimum(inverters.given, inverters.taken))
-    return np.where(inverters.night | (sun > 0), left, 0.0)
+    sun, ones = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva), np.ones(inverters.size)
+    return np.minimum(inverters.reach(ones, sun), inverters.reach(-ones, sun))
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,7 @@ class _Slopes:
         by_move: (R) of the losses [kW/move].
         group: (J) group number: nodes on the same phase with the same most influential inverter.
         tap_price: (R) reward of one move.
+        kinks: of the losses of the inverters' converters.
     """
 
     task: Task
@@ -179,6 +192,7 @@ class _Slopes:
     by_move: Array
     group: IntArray
     tap_price: Array
+    kinks: ConverterKinks
 
     @classmethod
     def measure(cls, task: Task) -> _Slopes:
@@ -230,6 +244,7 @@ class _Slopes:
             by_move=np.array(by_move),
             group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
             tap_price=task.reward_model.weight(tap_moves) * np.array(sizes, dtype=float),
+            kinks=ConverterKinks(task),
         )
 
     def requests(self, env: ZoneEnv, kvar: Array, reach: Array, moves: IntArray) -> Array:
@@ -272,21 +287,27 @@ class _Slopes:
 
     def linearise(self, after: GridState, kvar: Array) -> LocalModel:
         """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
-        n, count = len(kvar), len(self.tap_price)
-        per_kw = self.task.reward_model.weight(loss) / 1000
+        n, count, model = len(kvar), len(self.tap_price), self.task.reward_model
+        per_kw = model.weight(loss) / 1000 + float(model.drawn_price(after.price[..., 0], after.dt_h))
+        per_kw = max(per_kw, 0.0)
         bend = 2 * self.by_kw[self.inverters.injections]
         bend = (bend + bend.T) / 2
         curvature = np.zeros((n + count, n + count))
         curvature[:n, :n] = per_kw * bend
         curvature[np.diag_indices(n + count)] += 1e-9
         gradient = per_kw * np.append(2 * self.by_kw.T @ after.setpoints.kvar + self.offset, self.by_move)
+        kinks, (slope, bent) = self.kinks.rows(after), self.kinks.smooth(after)
+        own = np.arange(len(slope))  # of all inverters, or none
+        gradient[own] += slope
+        curvature[own, own] += bent
         value, rows, price = self._worst(after)
-        moves = np.eye(n + count)[n:]
+        moves, entries = np.eye(n + count)[n:], np.eye(n + count)[own] / kinks.reach[:, None]
+        ends = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(rows))
         return LocalModel(
-            value=np.append(value, np.zeros(count)),
-            slopes=np.vstack([self.volts[rows], moves]),
-            weight=np.append(price, self.tap_price / _PATIENCE),
-            band=np.hstack([np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(rows)), np.zeros((2, count))]),
+            value=np.concatenate([value, kinks.value, np.zeros(count)]),
+            slopes=np.vstack([self.volts[rows], entries, moves]),
+            weight=np.concatenate([price, kinks.weight, self.tap_price / _PATIENCE]),
+            band=np.hstack([ends, [-kinks.width, kinks.width], np.zeros((2, count))]),
             gradient=gradient,
             curvature=curvature,
         )

@@ -83,6 +83,13 @@ def _injections(task: Task) -> list[Quantity]:
             of_states=lambda _, after: after.setpoints.kw,
         ),
         Quantity(
+            "kw_converter",
+            "converter losses due to reactive power, taken off kw_set",
+            "injection",
+            kw,
+            of_states=lambda _, after: after.setpoints.lost_kw,
+        ),
+        Quantity(
             "kw_served",
             "active power as delivered, + into the grid",
             "injection",

@@ -39,6 +39,7 @@ class DayOutlook:
         setpoints: (T, ...) of all intervals before control.
         dt_h: length of an interval [h].
         stored, unmet, through: team reward per kWh stored at the end of the day, undelivered, or of throughput.
+        converter: (T) price of 1 kW of converter losses over each interval.
     """
 
     setpoints: Setpoints
@@ -46,6 +47,7 @@ class DayOutlook:
     stored: float
     unmet: float
     through: float
+    converter: Array
 
     @property
     def steps(self) -> int:
@@ -153,6 +155,9 @@ class _PowerModel(DeviceModel):
         self._rating = rating
         super().__init__(group, device_state, outlook)
 
+    _kvar_column = 0  # of a device's entries, the share of available kvar
+    _standby_kw: Array | float = 0.0  # in ``power``, but not through the converter
+
     @property
     def _device(self) -> IntArray:
         return np.concatenate([self._kw, self._kvar])
@@ -168,12 +173,44 @@ class _PowerModel(DeviceModel):
         return np.concatenate([kw[:, self._kw], kvar[:, self._kvar]], axis=1) / self._rating[self._device]
 
     def power(self, entries: Array) -> tuple[Array, Array]:
-        """(T, D) kW and kvar, + into the grid, for entries (T, D, A), ignoring storage limits."""
+        """(T, D) kW and kvar, + into the grid, for entries (T, D, A), ignoring storage limits and converter losses."""
         raise NotImplementedError
+
+    def _add_converter_losses(self, program: SparseQP, entry: IntArray, entries: Array, which: IntArray) -> None:
+        """The losses due to reactive power as a convex cost of entries that are shares of the available kvar.
+
+        By day c1 (sqrt(P^2 + Q^2) - P) becomes c1 max(|Q| - P / 2, 0), and the standby losses of an idle converter, a
+        step at 0, the largest convex function below it; see ConverterKinks. The grid's losses that they cause are left
+        out.
+
+        Args:
+            program, entry, entries: as in ``add_coupling``.
+            which: devices whose last entry is such a share.
+        """
+        own, price = self.group.converters, self.outlook.converter[:, None]
+        if not (own.any_losses and which.size and price.any()):
+            return
+        steps, last = len(entries), entries.reshape(len(entries), self.size, self.width).copy()
+        kw = np.abs(self.power(last)[0] + self._standby_kw)
+        last[..., self._kvar_column] = 1.0
+        reach = np.abs(self.power(last)[1])[:, which]
+        kw, standby_kw = kw[:, which], own.standby_kw[which] * (kw[:, which] == 0)
+        share = entry.reshape(steps, self.size, self.width)[:, which, self._kvar_column]
+        weight = price * (own.proportional[which] * reach + standby_kw)
+        beyond = program.add_variables(np.zeros(share.shape), np.inf, weight)
+        row, ones = np.arange(share.size).reshape(share.shape), np.ones(share.shape)
+        width = kw / 2 / np.maximum(reach, 1e-9)
+        for sign in (1.0, -1.0):
+            program.add_rows(
+                np.stack([row, row]), np.stack([share, beyond]), np.stack([sign * ones, -ones]), -np.inf * ones, width
+            )
+        program.add_squares(share, 2 * price * own.quadratic[which] * reach**2)
 
 
 class InverterModel(_PowerModel):
     """Inverters: reactive power, and curtailment where allowed."""
+
+    _kvar_column = 0
 
     def __init__(self, group: Inverters, device_state: Array, outlook: DayOutlook) -> None:
         holds_back = (group.may_curtail > 0) & (len(group.action_labels) > 1)
@@ -195,15 +232,24 @@ class InverterModel(_PowerModel):
         device_state = np.zeros((len(entries), self.size, group.state_size))
         device_state[..., : self.width] = entries
         group.hold(device_state, setpoints, None)  # inverters do not depend on the interval
-        return setpoints.kw[:, group.injections], setpoints.kvar[:, group.injections]
+        kw = setpoints.kw + setpoints.lost_kw
+        return kw[:, group.injections], setpoints.kvar[:, group.injections]
+
+    def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
+        """See DeviceModel.add_coupling: and what the converters lose."""
+        super().add_coupling(program, entry, entries)
+        self._add_converter_losses(program, entry, entries, np.arange(self.size))
 
 
 class BatteryModel(_PowerModel):
     """Batteries: active power with state of charge, and reactive power."""
 
+    _kvar_column = 1
+
     def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
         super().__init__(group, device_state, outlook, np.ones(group.size, bool), reactive, group.kva)
+        self._standby_kw = group.standby_kw
         self.lift_bans()
 
     def lift_bans(self) -> None:
@@ -220,12 +266,14 @@ class BatteryModel(_PowerModel):
     def power(self, entries: Array) -> tuple[Array, Array]:
         """See _PowerModel.power."""
         group, kw = self.group, entries[..., 0] * self.group.kw
-        kvar = entries[..., -1] * np.sqrt(np.maximum(group.kva**2 - kw * kw, 0.0)) if self.width > 1 else 0 * kw
+        kvar = group.kvar(kw, entries[..., 1]) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
     def add_coupling(self, program: SparseQP, entry: IntArray, entries: Array) -> None:
         """See DeviceModel.add_coupling: the state of charge, which is worth something at the end."""
         super().add_coupling(program, entry, entries)
+        if self.width > 1:
+            self._add_converter_losses(program, entry, entries, self._kvar)
         group, outlook = self.group, self.outlook
         steps, count, hour = outlook.steps, self.size, outlook.dt_h
         share = entry.reshape(steps, count, self.width)[..., 0]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dss_marl.controllers.planning.energy.device_models import InjectionColumns
 from dss_marl.controllers.planning.energy.island_limits import IslandLimits
 from dss_marl.controllers.search.trial_solves import TrialSolver
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray, Setpoints
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
 from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 
 _STEP = 0.05  # of a column's unit, for slopes
@@ -86,7 +86,7 @@ class GridSensitivities:
     def _solve_moved(self, state: GridState, change: Array) -> GridState:
         """The interval with (m) column changes, and unchanged taps and banks."""
         step, now, columns = state.step, state.setpoints, self._columns
-        setpoints = Setpoints(now.kw.copy(), now.kvar.copy(), now.tap, now.closed)
+        setpoints = replace(now, kw=now.kw.copy(), kvar=now.kvar.copy())
         np.add.at(setpoints.kw, columns.injection, change * columns.kw[step])
         np.add.at(setpoints.kvar, columns.injection, change * columns.kvar[step])
         self._trials.solves += 1

@@ -102,4 +102,5 @@ def _outlook(task: Task, day: int) -> DayOutlook:
         stored=weight(stored_energy) / 1000,
         unmet=weight(unserved_device_energy, unserved) / 1000,
         through=weight(battery_use) / 1000,
+        converter=task.reward_model.converter_price(made.price[rows], scenario.dt_h),
     )

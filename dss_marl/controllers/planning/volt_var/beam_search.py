@@ -153,7 +153,8 @@ class BeamSearch:
         local = intervals.linearise(0, _NONE, inside, curvature)
         if local is None:
             return inside, curvature
-        return intervals.improve(0, _NONE, IntervalOptimum(-np.inf, inside), local).entries, local.curvature
+        best = intervals.improve(0, _NONE, IntervalOptimum(-np.inf, inside), local)
+        return intervals.switch_off(0, _NONE, best).entries, local.curvature
 
 
 def _with_positions(base: GridState, at: Setpoints) -> GridState:

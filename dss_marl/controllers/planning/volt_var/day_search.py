@@ -130,7 +130,7 @@ class DaySearch:
             gained, choice = better.reward - choice.reward, better
             if gained < _LITTLE:
                 break
-        return choice
+        return self._intervals.switch_off(step, position, choice)
 
     def _try(self, step: int, position: IntArray, choice: IntervalOptimum) -> None:
         known = self._offers[step].get(position.tobytes())

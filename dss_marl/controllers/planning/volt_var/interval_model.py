@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import block_diag
 
+from dss_marl.controllers.optimization.converter_kinks import ConverterKinks
 from dss_marl.controllers.optimization.interval_qp import LocalModel, solve_qp
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.controllers.search.trial_solves import TrialSolver
@@ -57,7 +58,8 @@ class IntervalModel:
     """The intervals of a day, with all inverter entries as decision variables.
 
     The reward is the scenario's own, computed on the engine. The cost of voltages out of band is derived from the terms
-    ``voltage_violation`` and ``violating_share``; all other terms are assumed smooth, with measured sensitivities.
+    ``voltage_violation`` and ``violating_share``, and what is not smooth in the losses of converters from their
+    settings, see ConverterKinks; all else is assumed smooth, with measured sensitivities.
 
     Args:
         trials: on a simulator with a started day.
@@ -84,6 +86,8 @@ class IntervalModel:
         self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._scored))
         self._rewards = trials.reward_model
         self._smooth_rewards = trials.reward_model.without(voltage_violation, violating_share)
+        self._kinks = ConverterKinks(task)
+        self._kinked = np.flatnonzero(np.isin(self.places, self._kinks.places))
         self._bend: Array | None = None  # (n, n) of the smooth cost, per kVA of each entry squared
 
     @staticmethod
@@ -123,7 +127,9 @@ class IntervalModel:
         return self._rewards.team_reward(after, after) - self._rewards.per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:
-        return np.nan if after is None else -self._smooth_rewards.team_reward(after, after)
+        if after is None:
+            return np.nan
+        return -self._smooth_rewards.team_reward(after, after) - self._kinks.cost(after)
 
     def voltages(self, after: GridState) -> Array:
         """(N) of all scored nodes, in the order of ``band`` [pu]."""
@@ -151,7 +157,18 @@ class IntervalModel:
                 self._curvature(step, position, entries, probe) if few else self._scaled_curvature(position, probe.kva)
             )
         gradient = probe.first / way - np.diag(curvature) * way / 2
-        return LocalModel(v, slopes, self._rewards.excursion_price(v), self.band, gradient, curvature)
+        slopes = np.vstack([slopes, np.eye(len(entries))[self._kinked]])
+        return self._at(probe.base, LocalModel(v, slopes, v, self.band, gradient, curvature))
+
+    def _at(self, after: GridState, local: LocalModel) -> LocalModel:
+        """A model with the rows of an interval as operated, and its own slopes."""
+        v, kinks = self.voltages(after), self._kinks.rows(after)
+        return replace(
+            local,
+            value=np.append(v, kinks.value),
+            weight=np.append(self._rewards.excursion_price(v), kinks.weight),
+            band=np.hstack([self.band, [-kinks.width, kinks.width]]),
+        )
 
     def _probe(self, step: int, position: IntArray, entries: Array) -> _Probe | None:
         """One step of each entry; None if a power flow fails."""
@@ -182,12 +199,13 @@ class IntervalModel:
             return None
         count, n = len(prices), len(entries)
         slopes = np.array([slope for slope, _ in found]).reshape(count, -1)
+        of_voltages = np.vstack([slopes[:, :-1].T, np.zeros((len(self._kinked), count))])
         moves = np.eye(n + count)[n:]
         return LocalModel(
             value=np.append(local.value, np.zeros(count)),
-            slopes=np.vstack([np.hstack([local.slopes, slopes[:, :-1].T]), moves]),
+            slopes=np.vstack([np.hstack([local.slopes, of_voltages]), moves]),
             weight=np.append(local.weight, prices),
-            band=np.hstack([self.band, np.zeros((2, count))]),
+            band=np.hstack([local.band, np.zeros((2, count))]),
             gradient=np.append(local.gradient, slopes[:, -1]),
             curvature=block_diag(local.curvature, np.diag([bend for _, bend in found])),
         )
@@ -257,8 +275,7 @@ class IntervalModel:
         for _ in range(rounds if len(x) else 0):
             if after is None:
                 break
-            v = self.voltages(after)
-            here = replace(local, value=v, gradient=gradient, weight=self._rewards.excursion_price(v))
+            here = self._at(after, replace(local, gradient=gradient))
             change = solve_qp(here, self.low - x, self.high - x)
             if change is None:
                 break
@@ -269,6 +286,27 @@ class IntervalModel:
             x, gradient = best.entries, gradient + local.curvature @ (taken * change)
             if gained < 1e-6:
                 break
+        return best
+
+    def switch_off(self, step: int, position: IntArray, best: IntervalOptimum) -> IntervalOptimum:
+        """The entries without those converters whose standby losses at night are not worth their reactive power.
+
+        No program with continuous variables sees a step at 0, so each is tried on the engine, the least used ones
+        first, and all of them together.
+        """
+        after = self.operate(step, position, best.entries) if len(self._kinked) else None
+        if after is None:
+            return best
+        running = self._kinked[self._kinks.at_night(after)]
+        if not running.size:
+            return best
+        order = running[np.argsort(np.abs(best.entries[running]))]
+        for off in [order, *(order[k : k + 1] for k in range(len(order)))]:
+            entries = best.entries.copy()
+            entries[off] = 0.0
+            earned = self.reward(self.operate(step, position, entries))
+            if earned > best.reward:
+                best = IntervalOptimum(earned, entries)
         return best
 
     def _accept_step(

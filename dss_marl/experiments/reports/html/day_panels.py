@@ -145,9 +145,9 @@ def _kvar(task: Task, recording: Recording) -> Rows:
 
 
 def _curtailed(task: Task, recording: Recording) -> Rows:
-    wanted, given = recording["kw_available"], recording["kw_set"]
+    wanted, given, lost = (recording[name] for name in ("kw_available", "kw_set", "kw_converter"))
     return {
-        _plain(column, True): np.maximum(wanted.values[:, k] - given.values[:, k], 0.0)
+        _plain(column, True): np.maximum(wanted.values[:, k] - given.values[:, k] - lost.values[:, k], 0.0)
         for k, column in enumerate(wanted.columns)
         if column.kind == "inverter"
     }

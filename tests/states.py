@@ -70,7 +70,7 @@ def stacked(states, batch=None):
         currents=lambda: loading,
     )
     points = Setpoints(
-        *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed"))
+        *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed", "lost_kw"))
     )
     first = states[0]
     names = ("device_state", "forecast", "price", "action", "telemetry", "unmet_kwh", "stored_kwh")

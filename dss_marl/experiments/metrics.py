@@ -12,7 +12,7 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
-from dss_marl.mdp.quantities import converter_kw, estimate_off
+from dss_marl.mdp.quantities import converter_kw, curtailed_kw, estimate_off
 from dss_marl.mdp.rewards import COSTS, unserved_kwh
 from dss_marl.mdp.scaled_terms import Term
 from dss_marl.zones import over_zones
@@ -96,9 +96,7 @@ class EpisodeFigures:
         if self.task.priorities is None:
             sums["unserved_kwh"] += float(unserved_kwh(self.task.all_zones, before, after).sum())
         sums["converter_kwh"] += float(converter_kw(self.task.all_zones, before, after).sum()) * dt_h
-        points, panels = after.setpoints, self._panels
-        left = after.forecast[0, panels] - points.kw[panels] - points.lost_kw[panels]
-        sums["curtailed_kwh"] += float(np.maximum(left, 0.0).sum()) * dt_h
+        sums["curtailed_kwh"] += float(curtailed_kw(after, self._panels).sum()) * dt_h
         off = estimate_off(self.task.all_zones, before, after)
         sums["estimation_error_pu"] += float((off**2).sum())
         sums["estimation_worst_pu"] = max(sums["estimation_worst_pu"], float(np.abs(off).max(initial=0.0)))

@@ -15,6 +15,7 @@ from dss_marl.mdp.declarations import take_identity
 from dss_marl.zones import Zone
 
 Quantity = Callable[[Zone, GridState, GridState], Any]
+_ROUNDED = 1e-6  # of the available power: what the sum of net power and losses may lack in single precision
 
 
 def sum_of(function: Callable[[Any], Any]) -> Callable[[Quantity], Quantity]:
@@ -162,11 +163,17 @@ def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
 
 def curtailed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     """Curtailed PV energy of the zone's inverters [kWh]."""
-    points = after.setpoints
-    left = after.available.take(zone.pv_units, axis=-1) - points.kw.take(zone.pv_units, axis=-1)
-    if points.converter_kw is not None:  # available, but lost in the converter rather than curtailed
-        left = np.maximum(left - points.converter_kw.take(zone.pv_units, axis=-1), 0.0)
-    return np.add.reduce(left * zone.pv_unit_weight, axis=-1) * after.dt_h
+    return np.add.reduce(curtailed_kw(after, zone.pv_units) * zone.pv_unit_weight, axis=-1) * after.dt_h
+
+
+def curtailed_kw(after: GridState, units: Any) -> Array:
+    """(..., n) power that PV units, by their injections (n), do not feed in and do not lose in converters [kW]."""
+    free, points = after.available.take(units, axis=-1), after.setpoints
+    left: Array = free - points.kw.take(units, axis=-1)
+    if points.converter_kw is None:
+        return left
+    left = left - points.converter_kw.take(units, axis=-1)
+    return np.where(left > _ROUNDED * free, left, 0.0)
 
 
 @sum_over("units")

@@ -69,6 +69,7 @@ def test_rewards_punish_and_costs_count(name):
         "curtailment": any(spec.get("curtail") for spec in task.scenario.devices),
         "curtailed_kwh": any(spec.get("curtail") for spec in task.scenario.devices),
         "reactive_power": "inverter" in kinds,
+        "converter_loss": "inverter" in kinds or any(spec.get("reactive") for spec in task.scenario.devices),
         "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_device_energy": bool(kinds & {"ev_charger", "flexible_load"}),
@@ -153,13 +154,16 @@ def test_the_teams_sums(name):
         lines = sorted({int(s) for rows in movers for s in rows.ravel()})
         moved = after.setpoints.closed != before.setpoints.closed
         switchings, openings = moved[banks].sum(), moved[lines].sum()
-        lost = (after.forecast[0, units] - after.setpoints.kw[units]).sum()
+        converters = after.setpoints.lost_kw
+        alive_rows = (after.solution.served_kw != 0) | (after.setpoints.kw == 0)
+        lost = (after.forecast[0, units] - after.setpoints.kw[units] - converters[units]).sum()
         for label, expected in (
             ("reward voltage_violation", -outside.sum() / len(scored)),
             ("reward violating_share", -(outside > 0).sum() / len(scored)),
             ("reward loss", -after.solution.loss_kw / 1000),
             ("reward tap_moves", -moves),
             ("reward capacitor_moves", -switchings),
+            ("reward converter_loss", -converters[alive_rows].sum() / 1000),
             ("reward curtailment", -lost * after.dt_h / 1000),
             ("cost voltage_violation_sum", outside.sum()),
             ("reward switch_moves", -openings),
@@ -205,7 +209,7 @@ def test_wear_is_of_units_that_the_sun_does_not_feed():
     zone = task.zones[1]
     blind = zone.with_rows(pv_units=zone.rows["pv_units"].take([]))
     points = after.setpoints.copy()
-    points.kw[zone.units] = -40.0
+    points.kw[zone.units], points.converter_kw = -40.0, None
     state = after.replace(setpoints=points)
     assert REWARDS["battery_use"](blind, before, state) == pytest.approx(-40 * len(zone.units) * 0.25 / 1000)
 

@@ -69,14 +69,21 @@ class ConverterKinks:
             lost_kw += float(group.converters.standby_kw @ ((kw == 0) & (kvar != 0)))
         return self.price(after) * lost_kw if self._groups else 0.0
 
-    def rows(self, after: GridState) -> KinkRows:
-        """The same as rows of a program around an interval as operated."""
+    def rows(self, after: GridState, settled: bool = False) -> KinkRows:
+        """The same as rows of a program around an interval as operated.
+
+        Args:
+            after: the interval.
+            settled: which converters run at night is decided, so their standby losses depend on nothing.
+        """
         found = [np.zeros((4, 0))]
         for group in self._groups:
             kw, kvar = _powers(group, after)
             reach = np.maximum(group.reach(np.ones(group.size), kw), group.reach(-np.ones(group.size), kw))
             known = np.maximum(reach, 1e-9)
-            weight = group.converters.proportional * reach + group.converters.standby_kw * (kw == 0)
+            weight = group.converters.proportional * reach
+            if not settled:
+                weight = weight + group.converters.standby_kw * (kw == 0)
             found.append(np.stack([kvar / known, self.price(after) * weight, kw / 2 / known, known]))
         return KinkRows(*np.hstack(found))
 
@@ -92,13 +99,13 @@ class ConverterKinks:
         slope, bend = np.hstack(found)
         return slope, bend
 
-    def at_night(self, after: GridState) -> IntArray:
-        """Which of the m entries have converters that run for reactive power alone."""
-        running = [np.zeros(0, bool)]
+    def at_night(self, after: GridState, running: bool = True) -> IntArray:
+        """Which of the m entries have converters without sun that run for reactive power alone, or that are off."""
+        found = [np.zeros(0, bool)]
         for group in self._groups:
             kw, kvar = _powers(group, after)
-            running.append((kw == 0) & (kvar != 0))
-        return np.flatnonzero(np.concatenate(running))
+            found.append((kw == 0) & ((kvar != 0) == running))
+        return np.flatnonzero(np.concatenate(found))
 
 
 def _powers(group: Inverters, after: GridState) -> tuple[Array, Array]:

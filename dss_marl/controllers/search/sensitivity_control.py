@@ -85,23 +85,30 @@ class SensitivityControl:
             if nudged is here:
                 break
             here = nudged
-        here = self._switch_off(env, trials, here, reach)
+        if len(self._slopes.kinks.at_night(here.after)):
+            here = self._switch_off(env, trials, here, reach)
+            here = self._solve_programs(env, trials, here, reach, taps=False, settled=True)
         self._kvar = here.kvar
         return env.task.encoding.encode(slopes.requests(env, here.kvar, reach, here.moves))
 
     def _solve_programs(
-        self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, taps: bool
+        self, env: ZoneEnv, trials: TrialSolver, here: _BestSoFar, reach: Array, taps: bool, settled: bool = False
     ) -> _BestSoFar:
-        """Successive programs, each from the previous solution; with ``taps`` the first one also moves taps."""
+        """Successive programs, each from the previous solution; with ``taps`` the first one also moves taps.
+
+        If ``settled``, converters that are off at night stay off, and those that run may run on.
+        """
         assert self._slopes is not None
         slopes = self._slopes
         low_room, high_room = slopes.move_limits(env)
         compromised, n = slopes.compromised(env), len(here.kvar)
         for number in range(self.rounds):
-            local = slopes.linearise(here.after, here.kvar)
+            local = slopes.linearise(here.after, here.kvar, settled)
             low = np.append(-reach - here.kvar, low_room - here.moves)
             high = np.append(reach - here.kvar, high_room - here.moves)
             low[:n][compromised] = high[:n][compromised] = 0.0
+            off = slopes.kinks.at_night(here.after, running=False) if settled else []
+            low[off] = high[off] = 0.0
             if number or not taps:
                 low[n:] = high[n:] = 0.0
                 change = solve_qp(local, low, high)
@@ -285,7 +292,7 @@ class _Slopes:
         low, high = group.room(env.simulator.fleet.states(now.device_state)[place], now.setpoints)
         return np.where(may, low, 0), np.where(may, high, 0)
 
-    def linearise(self, after: GridState, kvar: Array) -> LocalModel:
+    def linearise(self, after: GridState, kvar: Array, settled: bool) -> LocalModel:
         """The interval's cost around a state with these kvar (n), in changes of kvar and moves."""
         n, count, model = len(kvar), len(self.tap_price), self.task.reward_model
         per_kw = model.weight(loss) / 1000 + float(model.drawn_price(after.price[..., 0], after.dt_h))
@@ -296,7 +303,7 @@ class _Slopes:
         curvature[:n, :n] = per_kw * bend
         curvature[np.diag_indices(n + count)] += 1e-9
         gradient = per_kw * np.append(2 * self.by_kw.T @ after.setpoints.kvar + self.offset, self.by_move)
-        kinks, (slope, bent) = self.kinks.rows(after), self.kinks.smooth(after)
+        kinks, (slope, bent) = self.kinks.rows(after, settled), self.kinks.smooth(after)
         own = np.arange(len(slope))  # of all inverters, or none
         gradient[own] += slope
         curvature[own, own] += bent

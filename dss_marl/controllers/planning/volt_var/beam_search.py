@@ -154,7 +154,7 @@ class BeamSearch:
         if local is None:
             return inside, curvature
         best = intervals.improve(0, _NONE, IntervalOptimum(-np.inf, inside), local)
-        return intervals.switch_off(0, _NONE, best).entries, local.curvature
+        return intervals.settle_converters(0, _NONE, best, local.curvature).entries, local.curvature
 
 
 def _with_positions(base: GridState, at: Setpoints) -> GridState:

@@ -130,7 +130,10 @@ class DaySearch:
             gained, choice = better.reward - choice.reward, better
             if gained < _LITTLE:
                 break
-        return self._intervals.switch_off(step, position, choice)
+        curvature = self._curvatures[step]
+        if curvature is None:
+            return choice
+        return self._intervals.settle_converters(step, position, choice, curvature)
 
     def _try(self, step: int, position: IntArray, choice: IntervalOptimum) -> None:
         known = self._offers[step].get(position.tobytes())

@@ -160,9 +160,9 @@ class IntervalModel:
         slopes = np.vstack([slopes, np.eye(len(entries))[self._kinked]])
         return self._at(probe.base, LocalModel(v, slopes, v, self.band, gradient, curvature))
 
-    def _at(self, after: GridState, local: LocalModel) -> LocalModel:
+    def _at(self, after: GridState, local: LocalModel, settled: bool = False) -> LocalModel:
         """A model with the rows of an interval as operated, and its own slopes."""
-        v, kinks = self.voltages(after), self._kinks.rows(after)
+        v, kinks = self.voltages(after), self._kinks.rows(after, settled)
         return replace(
             local,
             value=np.append(v, kinks.value),
@@ -259,7 +259,13 @@ class IntervalModel:
         return self._bend * np.outer(kva, kva) + np.eye(len(kva)) * 1e-9
 
     def improve(
-        self, step: int, position: IntArray, start: IntervalOptimum, local: LocalModel, rounds: int = 2
+        self,
+        step: int,
+        position: IntArray,
+        start: IntervalOptimum,
+        local: LocalModel,
+        rounds: int = 2,
+        settled: bool = False,
     ) -> IntervalOptimum:
         """Improve the entries at these positions, by model steps confirmed on the engine.
 
@@ -268,6 +274,7 @@ class IntervalModel:
             start: initial entries; its reward may refer to other positions and is evaluated again.
             local: model of a nearby point; voltages and gradient are updated, sensitivities kept.
             rounds: maximum number of steps.
+            settled: converters that are off at night stay off, and those that run may run on.
         """
         x, after = start.entries, self.operate(step, position, start.entries)
         best = IntervalOptimum(self.reward(after), x)
@@ -275,8 +282,11 @@ class IntervalModel:
         for _ in range(rounds if len(x) else 0):
             if after is None:
                 break
-            here = self._at(after, replace(local, gradient=gradient))
-            change = solve_qp(here, self.low - x, self.high - x)
+            here, low, high = self._at(after, replace(local, gradient=gradient), settled), self.low - x, self.high - x
+            if settled:
+                off = self._kinked[self._kinks.at_night(after, running=False)]
+                low[off] = high[off] = 0.0
+            change = solve_qp(here, low, high)
             if change is None:
                 break
             better = self._accept_step(step, position, best, change)
@@ -288,18 +298,28 @@ class IntervalModel:
                 break
         return best
 
-    def switch_off(self, step: int, position: IntArray, best: IntervalOptimum) -> IntervalOptimum:
+    def settle_converters(
+        self, step: int, position: IntArray, best: IntervalOptimum, curvature: Array
+    ) -> IntervalOptimum:
+        """The entries with converters off at night that are not worth their losses, and the best of the others.
+
+        Args:
+            step, position, best: the entries so far.
+            curvature: (n, n) of a model nearby.
+        """
+        after = self.operate(step, position, best.entries) if len(self._kinked) else None
+        if after is None or not len(self._kinks.at_night(after)):
+            return best
+        left = self._switch_off(step, position, best, self._kinked[self._kinks.at_night(after)])
+        local = self.linearise(step, position, left.entries, curvature)
+        return left if local is None else self.improve(step, position, left, local, settled=True)
+
+    def _switch_off(self, step: int, position: IntArray, best: IntervalOptimum, running: IntArray) -> IntervalOptimum:
         """The entries without those converters whose standby losses at night are not worth their reactive power.
 
         No program with continuous variables sees a step at 0, so each is tried on the engine, the least used ones
         first, and all of them together.
         """
-        after = self.operate(step, position, best.entries) if len(self._kinked) else None
-        if after is None:
-            return best
-        running = self._kinked[self._kinks.at_night(after)]
-        if not running.size:
-            return best
         order = running[np.argsort(np.abs(best.entries[running]))]
         for off in [order, *(order[k : k + 1] for k in range(len(order)))]:
             entries = best.entries.copy()

@@ -53,7 +53,7 @@ def about_figure(name: str) -> tuple[str, str, bool]:
 class EpisodeFigures:
     """Accumulates the key figures of one episode, step by step.
 
-    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded buses and de-energised
+    A node counts as violating while it is outside the scenario's band; the excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
     times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
@@ -78,7 +78,7 @@ class EpisodeFigures:
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
         """Add one step."""
-        out = after.solution.excursion[self._scored]
+        out = after.solution.excursion(self.task.band)[self._scored]
         moved = after.setpoints.closed != before.setpoints.closed
         sums, dt_h = self._sums, after.dt_h
         sums["team_return"] += reward

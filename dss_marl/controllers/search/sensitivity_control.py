@@ -15,7 +15,7 @@ from dss_marl.devices import Inverters, Regulators
 from dss_marl.engines import open_engine
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.rewards import loss, tap_moves
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
@@ -286,14 +286,14 @@ class _Slopes:
             value=np.append(value, np.zeros(count)),
             slopes=np.vstack([self.volts[rows], moves]),
             weight=np.append(price, self.tap_price / _PATIENCE),
-            band=np.hstack([np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(rows)), np.zeros((2, count))]),
+            band=np.hstack([self.task.all_zones.scored_band.at(rows).rows(len(rows), _MARGIN), np.zeros((2, count))]),
             gradient=gradient,
             curvature=curvature,
         )
 
     def _worst(self, after: GridState) -> tuple[Array, IntArray, Array]:
         """Highest and lowest voltage of each group of nodes, their positions, and the cost of leaving the band."""
-        scored_nodes = np.concatenate([zone.scored_nodes for zone in self.task.zones])
+        scored_nodes = self.task.all_zones.scored_nodes
         v = after.solution.v_alive[scored_nodes]
         price = self.task.reward_model.excursion_price(v)
         rows, prices = [], []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,8 +85,8 @@ class Solution:
     currents: Callable[..., Array] = field(repr=False, compare=False)
     grid_forming_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
     grid_forming_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
-    _judged_by: ClassVar[VoltageBand | None] = None  # of an instance: the band of its ``_excursion``
-    _excursion: ClassVar[Array]
+    _judged_by = None  # of an instance: the band of its ``_excursion``; no fields, and so without types
+    _excursion = np.zeros(0)
 
     @cached_property
     def all_energised(self) -> bool:

@@ -129,6 +129,12 @@ class VoltageBand:
         return f"{said} ({self.about})" if self.about else said
 
     @property
+    def limits_text(self) -> str:
+        """The limits that occur, for the legend of lines."""
+        *most, last = (f"{limit:.4g}" for limit in self.limits)
+        return f"{', '.join(most)} and {last}"
+
+    @property
     def text(self) -> str:
         """The numbers alone, for a legend or a heading."""
         pairs = list(dict.fromkeys(str(pair) for _, pair in self.levels))
@@ -141,6 +147,12 @@ class VoltageBand:
     def outside(self, v_pu: Array) -> BoolArray:
         """Which voltages (..., N) lie outside; NaN does not."""
         return np.asarray((v_pu < self.low) | (v_pu > self.high))
+
+    def buses_outside(self, feeder: Feeder, v_pu: Array) -> BoolArray:
+        """(B) buses of which a node is outside, by their voltages (N) [pu], NaN where de-energised."""
+        found = np.zeros(len(feeder.buses), bool)
+        found[feeder.node_bus[self.outside(v_pu)]] = True
+        return found
 
     def to_limit(self, v_pu: Array) -> Array:
         """Distance of voltages (..., N) from the nearer limit, within or outside [pu], >= 0."""
@@ -203,7 +215,7 @@ def _everywhere(pair: Limits, about: str = "") -> VoltageBand:
 def _bus_at(nodes: BoolArray, feeder: Feeder) -> str:
     """Words for the bus of the first of some nodes (N)."""
     bus = feeder.buses[feeder.node_bus[np.flatnonzero(nodes)[0]]]
-    return f"bus {bus.name!r} of feeder {feeder.name!r} is ({1000 * bus.kv_base:.4g} V line to neutral)"
+    return f"bus {bus.name!r} of feeder {feeder.name!r} is (base {1000 * bus.kv_base:.4g} V line to neutral)"
 
 
 def _scale(spec: Band, level: str, feeder: Feeder, own: BoolArray, judged: BoolArray) -> Array:

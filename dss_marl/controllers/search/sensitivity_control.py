@@ -228,7 +228,7 @@ class _Slopes:
             by_kw=resistance,
             offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
             by_move=np.array(by_move),
-            group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
+            group=_alike(np.abs(slopes[:, :n]).argmax(axis=1), phase, *task.all_zones.scored_band.rows(len(phase))),
             tap_price=task.reward_model.weight(tap_moves) * np.array(sizes, dtype=float),
         )
 
@@ -305,6 +305,11 @@ class _Slopes:
             prices.append(np.bincount(self.group, price * alike))
         every = np.concatenate(rows)
         return v[every], every, np.concatenate(prices)
+
+
+def _alike(*columns: Array | IntArray) -> IntArray:
+    """(N) group of each node: those that agree in all columns (N), numbered in the order of their values."""
+    return np.asarray(np.unique(np.stack(columns), axis=1, return_inverse=True)[1]).ravel()
 
 
 def _taps_of(regulators: Regulators) -> list[IntArray]:

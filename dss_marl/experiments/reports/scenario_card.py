@@ -69,6 +69,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
     parts += _difficulties(scenario)
     controls = "are active" if scenario.circuit_controls else "are off"
     parts.append(f"the circuit's own regulator and capacitor controls {controls}")
+    parts.append(f"voltage band: {task.band}")
     parts += origin(task)
     own = own_elements(feeder)
     if own:

@@ -67,10 +67,23 @@ def all_pages() -> Iterator[tuple[str, str | bytes]]:
         scenario_pages,
         terms,
         training,
+        unit_costs,
         versions,
     )
 
-    for family in (command_line, scenario_file, terms, device_kinds, training, api, run_files, physics, versions):
+    families = (
+        command_line,
+        scenario_file,
+        terms,
+        unit_costs,
+        device_kinds,
+        training,
+        api,
+        run_files,
+        physics,
+        versions,
+    )
+    for family in families:
         yield from family.pages()
     yield from scenario_pages.pages()
 

@@ -15,7 +15,7 @@ SYMBOLS = """
 | $z$, $Z$ | the zone; number of zones | |
 | $\\mathcal N_z$, $N$ | the zone's scored nodes; number of scored nodes of the feeder | |
 | $v_n$ | voltage of node $n$ after the step; a de-energised node counts as 1 pu | pu |
-| $e_n$ | excursion, $\\max(0, v_n - 1.05, 0.95 - v_n)$ | pu |
+| $e_n$ | excursion, $\\max(0, v_n - v_n^\\mathrm{max}, v_n^\\mathrm{min} - v_n)$, by the limits of the node's band | pu |
 | $p_u$, $q_u$ | active and reactive power of unit $u$, positive into the grid | kW, kvar |
 | $p_u^\\mathrm{av}$ | available PV power | kW |
 | $P^\\mathrm{src}$, $P^\\mathrm{loss}$ | import from the source, losses of the feeder | kW |

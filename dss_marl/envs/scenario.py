@@ -25,6 +25,7 @@ from dss_marl.envs.scenario_names import check_controller, check_droop, check_pl
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
+from dss_marl.grid.voltage_band import DEFAULT, Band, BandSpec
 from dss_marl.mdp.actions import encoding_kind
 from dss_marl.mdp.adversary import AttackSpec
 from dss_marl.mdp.communication import MessageSpec
@@ -126,6 +127,11 @@ class Scenario(_Data):
     cold_load: ColdLoadSpec | None = Field(default=None, description="cold-load pickup after an interruption")
     excluded_buses: tuple[str, ...] = Field(
         default=(), description="buses without influence of any device, excluded from rewards like the source bus"
+    )
+    band: Band = Field(
+        default=DEFAULT,
+        description="voltage band that nodes are judged by: a standard's name (ansi_a_service, ansi_b_service, "
+        "ansi_a_utilization, ansi_b_utilization, en50160), {low, high}, or by level {lv: [low, high], mv: [low, high]}",
     )
     failure_penalty: float = Field(
         default=100.0, ge=0, description="subtracted from the team reward if the power flow fails"
@@ -240,7 +246,7 @@ def scenario_from(data: Mapping[str, Any], allow_code: bool = False) -> Scenario
     try:
         return Scenario.model_validate(dict(data), context={"allow_code": allow_code})
     except ValidationError as error:
-        chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings}
+        chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings, "band": BandSpec}
         with suppress(ValueError):  # an unknown kind is reported with the other errors
             chosen["profiles"] = profile_kind_of(data.get("profiles"))
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None

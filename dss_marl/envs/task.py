@@ -23,6 +23,7 @@ from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.own_elements import own_elements
 from dss_marl.grid.state import Array, GridState, Setpoints, Solution
 from dss_marl.grid.topology import Topology
+from dss_marl.grid.voltage_band import VoltageBand, voltage_band
 from dss_marl.mdp.actions import Encoding, encoding
 from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
 from dss_marl.mdp.agents import Agents, with_devices
@@ -97,6 +98,11 @@ class Task:
         return self.reward_model.costs
 
     @property
+    def band(self) -> VoltageBand:
+        """Voltage limits of the nodes."""
+        return self.all_zones.band
+
+    @property
     def default_action(self) -> Array:
         """(F) the action of uncontrolled devices."""
         return self.sample.action
@@ -122,7 +128,8 @@ def build_task(scenario: Scenario) -> Task:
     groups = tuple(built[kind] for kind in kinds)
     if not groups:
         raise ValueError(f"scenario {scenario.name!r} has no controllable device; add one")
-    zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses)
+    band = voltage_band(scenario.band, feeder, scenario.excluded_buses)
+    zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses, band)
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:
         zones = tuple(zone.with_priorities(priorities.weight) for zone in zones)

@@ -27,7 +27,7 @@ from dss_marl.experiments.recording.record import record_controller
 from dss_marl.experiments.run_folder import check_days, clear_derived
 from dss_marl.experiments.run_record import OPENDSS, RunRecord, load_run
 from dss_marl.experiments.run_scenario import scenario_of_run
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 
@@ -167,9 +167,16 @@ def telling_day(table: ComparisonTable) -> int:
     return table.days[int(np.argsort(table.column(name, "team_return"))[len(table.days) // 2])]
 
 
-def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -> tuple[dict[str, Array], GridState]:
-    """(T, 3) lowest, mean and highest scored voltage over a day per controller; the last controller's state at noon."""
-    result, noon = {}, None
+def bands(
+    controllers: Mapping[str, Controller], scenario: Scenario, day: int
+) -> tuple[dict[str, Array], dict[str, BoolArray], GridState]:
+    """A day's voltages by controller.
+
+    Returns:
+        (T, 3) lowest, mean and highest scored voltage [pu]; (T) in which intervals a node is outside its limits; the
+        last controller's state at noon.
+    """
+    result, outside, noon = {}, {}, None
     for name, controller in controllers.items():
         env = environment_for(controller, scenario, "test")
         scored_nodes = np.sort(np.concatenate([zone.scored_nodes for zone in env.task.zones]))
@@ -179,10 +186,11 @@ def bands(controllers: Mapping[str, Controller], scenario: Scenario, day: int) -
             [state.solution.v_alive[scored_nodes] for state in states]
         )  # de-energised nodes do not widen the band
         result[name] = np.stack([v.min(1), v.mean(1), v.max(1)], axis=1)
+        outside[name] = np.asarray(env.task.band.at(scored_nodes).outside(v).any(1))
         noon = min(states, key=lambda state: abs(state.hour - 12))
         env.close()
     assert noon is not None
-    return result, noon
+    return result, outside, noon
 
 
 def draw(
@@ -195,11 +203,13 @@ def draw(
         return
     day = telling_day(table)
     shown = {name: one for name, one in controllers.items() if name != "random"}
-    voltage, noon = bands(shown, scenario, day)
+    voltage, outside, noon = bands(shown, scenario, day)
+    task = build_task(scenario)
     title = f"{scenario.name}, learned policy, test day {day}, noon"
-    plots.save(plots.feeder_figure(build_task(scenario), noon, title), folder / "feeder.png")
+    plots.save(plots.feeder_figure(task, noon, title), folder / "feeder.png")
     title = f"{scenario.name}, {table.split} day {day}: range of the scored voltages"
-    plots.save(plots.voltage_band_figure(voltage, scenario.dt_h, title, scenario.start_hour), folder / "voltages.png")
+    figure = plots.voltage_band_figure(voltage, scenario.dt_h, title, scenario.start_hour, task.band, outside)
+    plots.save(figure, folder / "voltages.png")
     if not run.history:  # stopped before the first evaluation
         return
     steps = np.array([row["agent_steps"] for row in run.history])

@@ -54,7 +54,7 @@ def about_figure(name: str) -> tuple[str, str, bool]:
 class EpisodeFigures:
     """Accumulates the key figures of one episode, step by step.
 
-    A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded buses and de-energised
+    A node counts as violating while it is outside the scenario's band; the excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
     times its price, export counted as income; ``converter_kwh`` what converters lose because of reactive power, which is not
     part of ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of
@@ -80,7 +80,7 @@ class EpisodeFigures:
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
         """Add one step."""
-        out = after.solution.excursion[self._scored]
+        out = after.solution.excursion(self.task.band)[self._scored]
         moved = after.setpoints.closed != before.setpoints.closed
         sums, dt_h = self._sums, after.dt_h
         sums["team_return"] += reward

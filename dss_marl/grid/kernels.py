@@ -109,19 +109,26 @@ def spread(
 
 
 def sums_of(
-    functions: tuple[Callable[[Any], Any], ...], x: Any, blank: float, nodes: IntArray, starts: IntArray, out: Array
+    functions: tuple[Callable[[Any, Any, Any], Any], ...],
+    x: Any,
+    blank: float,
+    nodes: IntArray,
+    starts: IntArray,
+    band: tuple[Array, Array],
+    out: Array,
 ) -> None:
     """Write the sums of functions of (B, N) x over the nodes of each zone into (B, F, Z) out.
 
     Args:
-        functions: F of one value, in NumPy's terms; compiled at the first call.
+        functions: F of one value and its node's limits, in NumPy's terms; compiled at the first call.
         x: node values.
         blank, nodes, starts: as of ``spread``.
+        band: (n) lowest and highest permitted value of each of the nodes.
         out: written in place.
     """
     for first in range(0, len(functions), _TOGETHER):
         some = functions[first : first + _TOGETHER]
-        _summing(some)(x, blank, nodes, starts, LANES, out[:, first : first + len(some)])
+        _summing(some)(x, blank, nodes, starts, LANES, band, out[:, first : first + len(some)])
 
 
 # Copies whose sums run side by side in vector registers. An argument, because a loop of constant length is unrolled
@@ -130,18 +137,21 @@ LANES = 32
 _TOGETHER = 3
 
 
-def _nothing(x: float) -> float:  # pragma: no cover  # compiled
+def _nothing(x: float, low: float, high: float) -> float:  # pragma: no cover  # compiled
     return 0.0
 
 
 @cache
-def _summing(functions: tuple[Callable[[Any], Any], ...]) -> Callable[..., None]:
+def _summing(functions: tuple[Callable[[Any, Any, Any], Any], ...]) -> Callable[..., None]:
     """Of one to three functions; not kept on disk, where Numba would not notice that one has changed."""
     one, two, three = (njit(f) for f in (*functions, *(_nothing,) * (_TOGETHER - len(functions))))
     count = len(functions)
 
     @njit(nogil=True, fastmath=_FAST)
-    def summed(x: Any, blank: float, nodes: Any, starts: Any, lanes: int, out: Any) -> None:  # pragma: no cover
+    def summed(
+        x: Any, blank: float, nodes: Any, starts: Any, lanes: int, band: Any, out: Any
+    ) -> None:  # pragma: no cover
+        lowest, highest = band
         width = min(lanes, x.shape[0])
         values = np.empty((_NODES, width), x.dtype)
         total = np.empty((3, width))
@@ -153,12 +163,13 @@ def _summing(functions: tuple[Callable[[Any], Any], ...]) -> Callable[..., None]
                     some = nodes[begin : min(begin + _NODES, starts[z + 1])]
                     _gather(x[first : first + width], some, blank, values)
                     for k in range(len(some)):
+                        low, high = lowest[begin + k], highest[begin + k]
                         for j in range(width):
-                            total[0, j] += one(values[k, j])
+                            total[0, j] += one(values[k, j], low, high)
                             if count > 1:
-                                total[1, j] += two(values[k, j])
+                                total[1, j] += two(values[k, j], low, high)
                             if count > 2:
-                                total[2, j] += three(values[k, j])
+                                total[2, j] += three(values[k, j], low, high)
                 for f in range(count):
                     for j in range(width):
                         out[first + j, f, z] = total[f, j]

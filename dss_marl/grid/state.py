@@ -10,24 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from dss_marl.grid.voltage_band import VoltageBand
+
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-V_LOW, V_HIGH = 0.95, 1.05  # ANSI C84.1 range A, service voltage [pu]
+V_LOW, V_HIGH = 0.95, 1.05  # the band of a scenario that sets none [pu]; see voltage_band
 DEAD_V_PU = 1.0  # what a de-energised node, of 0 pu, counts as where limits are checked
-V_SCALE = 20.0  # of observed voltages: V_LOW and V_HIGH lie at -1 and 1
+V_SCALE = 20.0  # of observed voltages, whatever the band: 0.95 and 1.05 pu are -1 and 1
 Number = NDArray[np.float64] | np.float64  # a scalar, or a batch of them
 _Frozen = TypeVar("_Frozen")
 
 
-def beyond_band(v_pu: Any) -> Any:
-    """How far voltages lie outside V_LOW to V_HIGH [pu], >= 0."""
-    return np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
+def beyond_band(v_pu: Any, low: Any, high: Any) -> Any:
+    """How far voltages lie outside these limits [pu], >= 0."""
+    return np.maximum(np.maximum(v_pu - high, low - v_pu), 0.0)
 
 
 @dataclass
@@ -97,6 +100,8 @@ class Solution:
     currents: Callable[..., Array] = field(repr=False, compare=False)
     grid_forming_kw: Array = field(default_factory=lambda: np.zeros((0, 3)))
     grid_forming_kvar: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    _judged_by = None  # of an instance: the band of its ``_excursion``; no fields, and so without types
+    _excursion = np.zeros(0)
 
     @cached_property
     def all_energised(self) -> bool:
@@ -110,15 +115,16 @@ class Solution:
 
     @cached_property
     def v_scaled(self) -> Array:
-        """(..., N) ``v_alive`` as observed: 0 at 1 pu, -1 and 1 at V_LOW and V_HIGH."""
+        """(..., N) ``v_alive`` as observed: 0 at 1 pu, -1 and 1 at 0.95 and 1.05 pu, whatever the band."""
         scaled = self.v_alive - 1
         scaled *= V_SCALE
         return scaled
 
-    @cached_property
-    def excursion(self) -> Array:
-        """(..., N) how far each energised voltage lies outside V_LOW to V_HIGH [pu], >= 0."""
-        return beyond_band(self.v_alive)
+    def excursion(self, band: VoltageBand) -> Array:
+        """(..., N) how far each energised voltage lies outside the band [pu], >= 0; that of ``zone.band`` in a task."""
+        if self._judged_by is not band:
+            self.__dict__.update(_judged_by=band, _excursion=beyond_band(self.v_alive, band.low, band.high))
+        return self._excursion
 
     @cached_property
     def loading(self) -> Array:

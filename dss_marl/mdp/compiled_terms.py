@@ -36,6 +36,7 @@ class CompiledTerms:
             (k, q, self._rows(own), (k * self._count + np.arange(self._count)).astype(np.uint64))
             for k, q, own in declared
         ]
+        self._band = tuple(stacked.scored_band.rows(len(stacked.scored_nodes)))
         self._boundless = np.full(self._count, -np.inf), np.full(self._count, np.inf)
         known = {*of_voltages, *(k for k, _, _ in declared)}
         self.others = [k for k in range(len(quantities)) if k not in known]
@@ -56,7 +57,7 @@ class CompiledTerms:
         if self._functions:
             together = isinstance(self._of_voltages, slice)
             sums = found[:, self._of_voltages]  # a view if they stand together, else a copy
-            kernels.sums_of(self._functions, after.solution.v_pu, DEAD_V_PU, *self._zones.unsigned, sums)
+            kernels.sums_of(self._functions, after.solution.v_pu, DEAD_V_PU, *self._zones.unsigned, self._band, sums)
             if not together:
                 found[:, self._of_voltages] = sums
         flat = found.reshape(len(found), -1)

@@ -18,8 +18,10 @@ Quantity = Callable[[Zone, GridState, GridState], Any]
 _ROUNDED = 1e-6  # of the available power: what the sum of net power and losses may lack in single precision
 
 
-def sum_of(function: Callable[[Any], Any]) -> Callable[[Quantity], Quantity]:
-    """Declare that a quantity is the sum of a function of ``v_alive`` [pu] over the scored nodes of the state after.
+def sum_of(function: Callable[[Any, Any, Any], Any]) -> Callable[[Quantity], Quantity]:
+    """Declare that a quantity is the sum of a function of voltages over the scored nodes of the state after.
+
+    The function's arguments are ``v_alive`` and the node's lowest and highest permitted voltage [pu].
 
     Sums of several functions over many states are then computed together, compiled; see ScaledTerms.
     """
@@ -71,21 +73,21 @@ class RowSum(NamedTuple):
 
 @sum_of(beyond_band)
 def excursion_pu(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Excursions outside V_LOW to V_HIGH, summed over the scored nodes [pu]."""
-    return zone.total(after.solution.excursion)
+    """Excursions outside the band, summed over the scored nodes [pu]."""
+    return zone.total(after.solution.excursion(zone.band))
 
 
-def _is_outside(v_pu: Any) -> Any:
-    return beyond_band(v_pu) > 0
+def _is_outside(v_pu: Any, low: Any, high: Any) -> Any:
+    return beyond_band(v_pu, low, high) > 0
 
 
 @sum_of(_is_outside)
 def nodes_outside(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Scored nodes outside V_LOW to V_HIGH [nodes]."""
-    return zone.reduced(np.add, (zone.scored(after.solution.excursion) > 0).astype(float))
+    """Scored nodes outside the band [nodes]."""
+    return zone.reduced(np.add, (zone.scored(after.solution.excursion(zone.band)) > 0).astype(float))
 
 
-def _squared(v_pu: Any) -> Any:
+def _squared(v_pu: Any, low: Any, high: Any) -> Any:
     return (v_pu - 1) ** 2
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp.rewards import converter_loss, energy_cost, excess_cost, violating_share, voltage_violation
 from dss_marl.mdp.scaled_terms import ScaledTerms, Term
 from dss_marl.zones import Zone, over_zones
@@ -107,10 +107,13 @@ class RewardModel:
         return np.maximum(self.weight(converter_loss) / 1000 + self.drawn_price(price, dt_h), 0.0)
 
     def excursion_price(self, v_pu: Array) -> Array:
-        """(N) price of a further excursion of 1 pu at nodes of these voltages, with ``per_node`` made a slope.
+        """(N) price of a further excursion of 1 pu at the scored nodes, with ``per_node`` made a slope.
 
         A node far outside the band has lost its share already; one at the end of it has not.
+
+        Args:
+            v_pu: (N) their voltages, zone after zone [pu].
         """
-        out = np.maximum(np.maximum(v_pu - V_HIGH, V_LOW - v_pu), 0.0)
+        out = self.all_zones.scored_band.beyond(v_pu)
         price = self.weight(voltage_violation) + self.weight(violating_share) / (out + NEAR)
         return np.asarray(price / self.n_scored_nodes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl._plugins import imported_function
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp import quantities
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
@@ -21,9 +21,9 @@ _ARGUMENTS = ("zone", "before", "after")
 
 @scaled(quantities.excursion_pu)
 def voltage_violation(zone: Zone) -> Scale:
-    r"""Excursion outside 0.95 to 1.05 pu, negated: the zone's share of the mean over the feeder's scored nodes [pu].
+    r"""Excursion outside the band, negated: the zone's share of the mean over the feeder's scored nodes [pu].
 
-    The band is ANSI C84.1 range A. A de-energised node does not count.
+    The band is the scenario's, at the node's voltage level. A de-energised node does not count.
 
     Formula: $r_z = -\frac{1}{N} \sum_{n \in \mathcal{N}_z} e_n$
 
@@ -48,7 +48,7 @@ def voltage_deviation(zone: Zone) -> Scale:
 
 @scaled(quantities.nodes_outside)
 def violating_share(zone: Zone) -> Scale:
-    r"""Share of the feeder's scored nodes that are the zone's and lie outside 0.95 to 1.05 pu, negated [1].
+    r"""Share of the feeder's scored nodes that are the zone's and lie outside the band, negated [1].
 
     Formula: $r_z = -\frac{1}{N} \sum_{n \in \mathcal{N}_z} [e_n > 0]$
     """
@@ -230,7 +230,7 @@ def overload(zone: Zone) -> Scale:
 
 @scaled(quantities.excursion_pu)
 def voltage_violation_sum(zone: Zone) -> Scale:
-    r"""Cost: sum of the excursions outside 0.95 to 1.05 pu at the zone's scored nodes [pu], >= 0.
+    r"""Cost: sum of the excursions outside the band at the zone's scored nodes [pu], >= 0.
 
     Formula: $c_z = \sum_{n \in \mathcal{N}_z} e_n$
     """
@@ -284,7 +284,7 @@ def estimation_worst(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def misclassified_nodes(zone: Zone, before: GridState, after: GridState) -> Array:
-    r"""Cost: number of the zone's nodes estimated on the wrong side of 0.95 or 1.05 pu [nodes], >= 0.
+    r"""Cost: number of the zone's nodes estimated on the wrong side of a limit of the band [nodes], >= 0.
 
     Formula: $c_z = \sum_{m \in z} [\mathrm{side}(v_m^\mathrm{est}) \ne \mathrm{side}(v_m^-)]$
     """
@@ -293,7 +293,8 @@ def misclassified_nodes(zone: Zone, before: GridState, after: GridState) -> Arra
         return np.zeros(off.shape[:-1])
     true = before.solution.v_pu[..., zone.estimated]
     estimate = true + off
-    return _weighted(((estimate < V_LOW) != (true < V_LOW)) | ((estimate > V_HIGH) != (true > V_HIGH)), zone)
+    low, high = (band := zone.band.at(zone.estimated)).low, band.high
+    return _weighted(((estimate < low) != (true < low)) | ((estimate > high) != (true > high)), zone)
 
 
 REWARDS: dict[str, Term] = {

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.grid.solution_slopes import SolutionSlopes
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, Number
+from dss_marl.grid.state import Array, GridState, Number, beyond_band
 from dss_marl.mdp import quantities
 from dss_marl.mdp.quantities import Quantity
 from dss_marl.mdp.reward_model import RewardModel
@@ -23,7 +23,7 @@ from dss_marl.mdp.scaled_terms import Term
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
 from dss_marl.zones import Zone
 
-_BELL = 0.1  # see voltage_barriers
+_BELL, _BOWL = 0.1, (1.05 - 0.95) / 2  # see voltage_barriers
 _NAMES = tuple(field.name for field in fields(SolutionSlopes))
 Slopes = Callable[[Zone, GridState, GridState], Mapping[str, Any]]
 _Adding = Callable[[Zone, GridState, SolutionSlopes, float], None]
@@ -115,28 +115,28 @@ def _add_own(given: Mapping[str, Any], found: SolutionSlopes, weight: float) -> 
 # --- voltages --------------------------------------------------------------------------------------------------------
 
 
-def _by_node(slope: Callable[[Array], Array]) -> _Adding:
-    """Of a sum over the scored nodes."""
+def _by_node(slope: Callable[[Array, Any, Any], Array]) -> _Adding:
+    """Of a sum over the scored nodes of a function of their voltages and limits."""
 
     def add(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
         count = np.bincount(zone.scored_nodes, minlength=found.v_pu.shape[-1])
-        found.v_pu += times * count * slope(after.solution.v_alive)
+        found.v_pu += times * count * slope(after.solution.v_alive, zone.band.low, zone.band.high)
 
     return add
 
 
-def _excursion(v_pu: Array) -> Array:
-    slope: Array = np.where(v_pu > V_HIGH, 1.0, 0.0) - np.where(v_pu < V_LOW, 1.0, 0.0)
+def _excursion(v_pu: Array, low: Any, high: Any) -> Array:
+    slope: Array = np.where(v_pu > high, 1.0, 0.0) - np.where(v_pu < low, 1.0, 0.0)
     return slope
 
 
-def _bowl(v_pu: Array) -> Array:
+def _bowl(v_pu: Array, low: Any, high: Any) -> Array:
     off = v_pu - 1
     density = np.exp(-((off / _BELL) ** 2) / 2) / (_BELL * np.sqrt(2 * np.pi))
-    return np.where(np.abs(off) > (V_HIGH - V_LOW) / 2, 2 * np.sign(off), 0.01 * density * off / _BELL**2)
+    return np.where(np.abs(off) > _BOWL, 2 * np.sign(off), 0.01 * density * off / _BELL**2)
 
 
-def _bump(v_pu: Array) -> Array:
+def _bump(v_pu: Array, low: Any, high: Any) -> Array:
     near = np.abs(v_pu) < np.abs(v_pu - 2)
     u, way = np.where(near, np.abs(v_pu), np.abs(v_pu - 2)), np.where(near, np.sign(v_pu), np.sign(v_pu - 2))
     room = 1 - np.minimum(u, 1.0) ** 4
@@ -144,13 +144,13 @@ def _bump(v_pu: Array) -> Array:
     return way * np.exp(-1 / inside) * -4 * u**3 / inside**2 * (room > 0)
 
 
-def _outside_squared(v_pu: Array) -> Array:
-    return 2 * np.maximum(v_pu - V_HIGH, 0) - 2 * np.maximum(V_LOW - v_pu, 0)
+def _outside_squared(v_pu: Array, low: Any, high: Any) -> Array:
+    return 2 * np.asarray(beyond_band(v_pu, low, high)) * _excursion(v_pu, low, high)
 
 
 _BARRIERS: dict[Term, _Adding] = {
-    l1: _by_node(lambda v: np.sign(v - 1)),
-    l2: _by_node(lambda v: 4 * (v - 1)),
+    l1: _by_node(lambda v, *_: np.sign(v - 1)),
+    l2: _by_node(lambda v, *_: 4 * (v - 1)),
     bowl: _by_node(_bowl),
     bump: _by_node(_bump),
     courant_beltrami: _by_node(_outside_squared),
@@ -210,7 +210,7 @@ _DIRECT = {
 }
 _QUANTITIES: dict[Quantity, _Adding] = {
     quantities.excursion_pu: _by_node(_excursion),
-    quantities.squared_deviation_pu2: _by_node(lambda v: 2 * (v - 1)),
+    quantities.squared_deviation_pu2: _by_node(lambda v, *_: 2 * (v - 1)),
     quantities.loss_kw: _loss,
     quantities.import_price: _import_price,
     quantities.price_beyond_load: _import_price,

@@ -10,12 +10,15 @@ NeurIPS 2021, arXiv:2110.14300, and the constants of its published code.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.grid.state import Array, GridState, beyond_band
 from dss_marl.zones import Zone, zone_batched
 
 _BELL = 0.1  # standard deviation of the bowl's bottom [pu]
+_BOWL = (1.05 - 0.95) / 2  # half the width of its bottom [pu]: its constants hold for no other
 
 
 def l1_of(v_pu: Array) -> Array:
@@ -29,10 +32,10 @@ def l2_of(v_pu: Array) -> Array:
 
 
 def bowl_of(v_pu: Array) -> Array:
-    """2 |v - 1| - 0.095 out of band, 0.04 - 0.01 N(v; 1, 0.1) in band, with the normal density N."""
+    """2 |v - 1| - 0.095 outside 0.95 to 1.05 pu, else 0.04 - 0.01 N(v; 1, 0.1), with the normal density N."""
     off = np.abs(v_pu - 1)
     density = np.exp(-((off / _BELL) ** 2) / 2) / (_BELL * np.sqrt(2 * np.pi))
-    return np.where(off > (V_HIGH - V_LOW) / 2, 2 * off - 0.095, 0.04 - 0.01 * density)
+    return np.where(off > _BOWL, 2 * off - 0.095, 0.04 - 0.01 * density)
 
 
 def bump_of(v_pu: Array) -> Array:
@@ -42,9 +45,9 @@ def bump_of(v_pu: Array) -> Array:
     return np.exp(-1 / np.where(room > 0, room, 1.0)) * (room > 0)
 
 
-def courant_beltrami_of(v_pu: Array) -> Array:
-    """max(0, v - 1.05)^2 + max(0, 0.95 - v)^2: zero in band, and small near it."""
-    return np.maximum(v_pu - V_HIGH, 0) ** 2 + np.maximum(V_LOW - v_pu, 0) ** 2
+def courant_beltrami_of(v_pu: Array, low: Any, high: Any) -> Array:
+    """max(0, v - high)^2 + max(0, low - v)^2: zero in band, and small near it."""
+    return np.asarray(beyond_band(v_pu, low, high) ** 2)
 
 
 @zone_batched
@@ -67,9 +70,9 @@ def l2(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def bowl(zone: Zone, before: GridState, after: GridState) -> Array:
-    r"""Barrier: flat in band; mean over the scored nodes, negated [1].
+    r"""Barrier: flat from 0.95 to 1.05 pu, whatever the band; mean over the scored nodes, negated [1].
 
-    B(v) is 2 abs(v - 1) - 0.095 out of band, and 0.04 - 0.01 times the normal density of mean 1, deviation 0.1 in band.
+    B(v) is 2 abs(v - 1) - 0.095 beyond, and 0.04 - 0.01 times the normal density of mean 1, deviation 0.1 between.
 
     Formula: $r_z = -\frac{1}{N} \sum_{n \in \mathcal{N}_z} B(v_n)$
     """
@@ -87,11 +90,12 @@ def bump(zone: Zone, before: GridState, after: GridState) -> Array:
 
 @zone_batched
 def courant_beltrami(zone: Zone, before: GridState, after: GridState) -> Array:
-    r"""Barrier: mean squared excursion outside 0.95 to 1.05 pu over the scored nodes, negated [pu^2].
+    r"""Barrier: mean squared excursion outside the band over the scored nodes, negated [pu^2].
 
     Formula: $r_z = -\frac{1}{N} \sum_{n \in \mathcal{N}_z} e_n^2$
     """
-    return _negated_mean(zone, courant_beltrami_of(after.solution.v_alive))
+    band = zone.band
+    return _negated_mean(zone, courant_beltrami_of(after.solution.v_alive, band.low, band.high))
 
 
 def _negated_mean(zone: Zone, barrier: Array) -> Array:

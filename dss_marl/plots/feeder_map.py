@@ -9,17 +9,19 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.plots.map_canvas import MapCanvas, new_chart
 from dss_marl.plots.map_devices import draw_series, draw_shunts
 from dss_marl.plots.map_labels import label_zones, name_buses
-from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, mixed, outside
+from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, mixed
 from dss_marl.plots.symbols import OPEN_SWITCH, SERIES, SHUNT
 from dss_marl.zones import Zone
 
@@ -37,8 +39,8 @@ def feeder_figure(task: Task, state: GridState | None = None, title: str = "") -
 
     Args:
         task: whose feeder and zones.
-        state: colours each bus by its voltage in the phase farthest from 1 pu, circles those outside 0.95 to 1.05 pu,
-            and shows switches and capacitors as they are; without one, as they are at reset.
+        state: colours each bus by its voltage in the phase farthest from 1 pu, circles those with a phase outside the
+            band, and shows switches and capacitors as they are; without one, as they are at reset.
         title: above the map.
 
     Raises:
@@ -96,6 +98,12 @@ def worst_voltages(feeder: Feeder, state: GridState) -> Array:
     worst = np.full(len(feeder.buses), np.nan)
     worst[feeder.node_bus[order]] = v[order]  # of a bus's phases the last one stays
     return worst
+
+
+def outside_band(chart: MapCanvas, state: GridState) -> BoolArray:
+    """(B) buses with an energised phase outside the band."""
+    v = np.where(state.solution.energised, state.solution.v_pu, np.nan)
+    return chart.band.buses_outside(chart.feeder, v)
 
 
 # --- zones, branches, buses -----------------------------------------------------------------------------------------
@@ -173,13 +181,13 @@ def _draw_voltages(chart: MapCanvas, state: GridState) -> None:
     if dead.any():
         axes.scatter(sheet.xy[dead, 0], sheet.xy[dead, 1], c="white", marker="X", **style)
         chart.legend["de-energised"] = legend_sample("X", "white", INK, 6)
-    beyond = np.flatnonzero(outside(v))
+    beyond = np.flatnonzero(outside_band(chart, state))
     size, line = 1.55 * sheet.dot + 1, float(np.clip(0.24 * sheet.dot, 0.5, 1.5))
     x, y = sheet.xy[beyond].T
     rings = axes.scatter(x, y, s=size**2, facecolors="none", edgecolors=ALARM, linewidths=line, zorder=3.5)
     rings.set_gid("outside")
     if beyond.size:
-        chart.legend[f"outside {V_LOW:g} to {V_HIGH:g} pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
+        chart.legend[f"outside {chart.band.text}"] = legend_sample("o", "none", ALARM, 7, 1.4)
     draw_voltage_bar(chart, points, v[~dead])
     note = f"{len(beyond):,} of {len(v):,}\nbuses outside"
     chart.figure.axes[-1].set_title(note, fontsize=7.5, color=ALARM if len(beyond) else INK, pad=10, loc="left")
@@ -194,14 +202,22 @@ def draw_voltage_bar(chart: MapCanvas, points: ScalarMappable, v: Array) -> None
     below, above = bool((v < LOWEST).any()), bool((v > HIGHEST).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
     bar = figure.colorbar(points, cax=axes, extend=extend)
-    ticks = [LOWEST, V_LOW, 1.0, V_HIGH, HIGHEST]
-    bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks])
+    mark_band(bar, chart.band, 1.5)
     bar.ax.tick_params(labelsize=7.5, colors=INK, length=2.5)
     bar.set_label("bus voltage, worst phase [pu]", fontsize=8, color=INK)
     bar.outline.set_linewidth(0.5)
-    for limit, label in ((V_LOW, 1), (V_HIGH, 3)):
-        axes.axhline(limit, color=ALARM, linewidth=1.5)
-        axes.get_yticklabels()[label].set_color(ALARM)
+
+
+def mark_band(bar: Colorbar, band: VoltageBand, width: float) -> None:
+    """The limits that lie within the colours, as red lines with red numbers, and other ticks where there is room."""
+    limits = [limit for limit in band.limits if LOWEST <= limit <= HIGHEST]
+    others = [tick for tick in (LOWEST, 1.0, HIGHEST) if all(abs(tick - limit) > 0.01 for limit in limits)]
+    ticks = sorted([*limits, *others])
+    digits = 2 if all(round(tick, 2) == round(tick, 9) for tick in ticks) else 3
+    bar.set_ticks(ticks, labels=[f"{tick:.{digits}f}" for tick in ticks])
+    for limit in limits:
+        bar.ax.axhline(limit, color=ALARM, linewidth=width)
+        bar.ax.get_yticklabels()[ticks.index(limit)].set_color(ALARM)
 
 
 # --- legend ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from dss_marl.plots.feeder_map import (
     draw_voltage_bar,
     draw_zones,
     legend_sample,
+    outside_band,
     worst_voltages,
 )
 from dss_marl.plots.live_readings import DeviceReadings, TapReadings, place_of
@@ -29,7 +30,7 @@ from dss_marl.plots.map_canvas import MapCanvas, empty_chart
 from dss_marl.plots.map_devices import OFF, SAMPLE, draw_series, draw_shunts
 from dss_marl.plots.map_geometry import sheet_of
 from dss_marl.plots.map_labels import label_zones, name_buses
-from dss_marl.plots.style import ALARM, GREY, INK, outside
+from dss_marl.plots.style import ALARM, GREY, INK
 from dss_marl.plots.symbols import shunt_symbol
 
 MOVED, LIVE, DEAD = "#ffd84d", "#444444", "#b4b4b4"
@@ -85,7 +86,7 @@ class LiveMap:
         alive = np.zeros(len(chart.sheet.xy), bool)
         alive[chart.feeder.node_bus[state.solution.energised]] = True
         self._branches.update(state, alive)
-        count = self._buses.update(worst_voltages(chart.feeder, state))
+        count = self._buses.update(worst_voltages(chart.feeder, state), outside_band(chart, state))
         last = state if before is None else before
         switched = last.solution.closed != state.solution.closed
         moved = [
@@ -162,14 +163,13 @@ class _Buses:
         self._dead = _points(chart, "X", sheet.dot, 4, c="white", edgecolors=GREY, linewidths=edge)
         self._rings.set_gid("outside")
         self.artists = (self._rings, self._dots, self._dead)
-        chart.legend["outside 0.95 to 1.05 pu"] = legend_sample("o", "none", ALARM, 7, 1.4)
+        chart.legend[f"outside {chart.band.text}"] = legend_sample("o", "none", ALARM, 7, 1.4)
         if any(edge.can_open for edge in sheet.edges):
             chart.legend["de-energised"] = legend_sample("X", "white", GREY, 6)
 
-    def update(self, v_pu: Array) -> int:
-        """Voltages (B), NaN where dead [pu]; returns how many are outside the band."""
+    def update(self, v_pu: Array, beyond: BoolArray) -> int:
+        """Voltages (B), NaN where dead [pu], and which are outside the band; returns how many."""
         alive = ~np.isnan(v_pu)
-        beyond = outside(v_pu)
         self._dots.set_offsets(self._xy[alive])
         self._dots.set_array(v_pu[alive])
         self._dead.set_offsets(self._xy[~alive])

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, MultipleLocator
 
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, V_LOW, Array
+from dss_marl.grid.state import Array
 from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, fit_width, minus_signs, mixed
 
 BAND, BEYOND, CURSOR = mixed(PALETTE[0], "white", 0.55), mixed(ALARM, "white", 0.35), INK
@@ -33,7 +33,9 @@ def clock(hour: float) -> str:
 
 
 class DayStrip:
-    """Lowest and highest scored voltage of the day so far, with the band and a cursor; red outside 0.95 to 1.05 pu.
+    """Lowest and highest scored voltage of the day so far, with the band and a cursor; red outside the band.
+
+    Where the levels of the grid have different bands, red is what lies beyond all of them.
 
     Attributes:
         moving: artists that change.
@@ -42,7 +44,7 @@ class DayStrip:
 
     def __init__(self, axes: Axes, task: Task) -> None:
         spec = task.scenario
-        self._axes = axes
+        self._axes, self._band = axes, task.band.widest
         hours = spec.start_hour + spec.dt_h * np.arange(spec.steps + 1)
         nothing = np.full(spec.steps, np.nan)
         fills = [
@@ -55,8 +57,9 @@ class DayStrip:
         self._cursor.set_transform(axes.get_xaxis_transform())
         style: dict[str, Any] = {"color": ALARM, "linewidth": 0.9, "linestyle": (0, (4, 2))}
         self.moving: tuple[Artist, ...] = (*fills, *self._edges, self._cursor)
-        self.above: tuple[Artist, ...] = tuple(axes.axhline(limit, **style) for limit in (V_LOW, V_HIGH))
-        axes.set(xlim=(hours[0], hours[-1]), ylim=(LOWEST, HIGHEST))
+        self.above: tuple[Artist, ...] = tuple(axes.axhline(limit, **style) for limit in task.band.limits)
+        room = min(LOWEST, self._band.low - 0.02), max(HIGHEST, self._band.high + 0.02)
+        axes.set(xlim=(hours[0], hours[-1]), ylim=room)
         span = float(hours[-1] - hours[0])
         axes.xaxis.set_major_locator(MultipleLocator(next(step for step in (0.5, 1, 3) if span / step <= 10)))
         axes.xaxis.set_major_formatter(lambda hour, _: clock(hour))
@@ -70,7 +73,7 @@ class DayStrip:
 
     def update(self, low: Array, high: Array, hour: float) -> bool:
         """The day so far, (T) each and NaN from now on [pu], and the time; returns whether the axis had to grow."""
-        above, below = np.maximum([high, low], V_HIGH), np.minimum([high, low], V_LOW)
+        above, below = np.maximum([high, low], self._band.high), np.minimum([high, low], self._band.low)
         for fill, (ceiling, floor) in zip(self._fills, ((high, low), above, below), strict=True):
             fill.set_data(values=ceiling, baseline=floor)  # type: ignore[arg-type]  # an array too
         for edge, values in zip(self._edges, (low, high), strict=True):

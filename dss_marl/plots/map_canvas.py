@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import BoolArray
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.plots.colours import zone_colours
 from dss_marl.plots.label_placement import OccupancyGrid
 from dss_marl.plots.map_geometry import MapGeometry, sheet_of
@@ -35,6 +36,7 @@ class MapCanvas:
     live: np.ndarray  # (E) which edges conduct
     closed: np.ndarray  # (S)
     coloured: bool  # buses show voltages, not zones
+    band: VoltageBand
     legend: dict[str, Line2D] = field(default_factory=dict)
 
     @property
@@ -71,4 +73,4 @@ def empty_chart(
     room.take_lines(*(np.concatenate([line[part] for line in sheet.lines]) for part in (slice(-1), slice(1, None))))
     room.take_boxes(sheet.xy, sheet.dot + 2, sheet.dot + 2)
     colours = zone_colours(len(zones), sheet.borders(zone))
-    return MapCanvas(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured)
+    return MapCanvas(feeder, zones, sheet, figure, axes, room, zone, colours, live, closed, coloured, zones[0].band)

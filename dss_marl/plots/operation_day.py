@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dss_marl.grid.state import V_HIGH, V_LOW, Array
+from dss_marl.grid.state import Array
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.plots.operation_panels import STILL, Lines, Panel, activity, panels_of, worth_drawing
 from dss_marl.plots.recorded_day import DayTables, RecordedDays, plain_name
 from dss_marl.plots.style import (
@@ -84,7 +85,7 @@ def operation_figure(
         if row.first.style == "counts":
             integer_axis(axes[0])  # the row shares it
         axes[0].set_ylabel(_broken(row.first.label), fontsize=7.5, color=INK)
-        _legend(axes[-1], row)
+        _legend(axes[-1], row, days[0].task.band)
     for axes, head in zip(grid[0], _heads(days), strict=True):
         axes.set_title(head, fontsize=7.5, color=INK, loc="left", linespacing=1.25)
     _time_axes(grid, max((own.hours for own in days), key=len))
@@ -181,7 +182,7 @@ def _draw(axes: Axes, panel: Panel | None, day: DayTables, styles: Mapping[str, 
     elif panel.style == "places":
         _draw_places(axes, panel, hours)
     elif panel.style == "band":
-        _draw_band(axes, panel.lines, hours)
+        _draw_band(axes, panel.lines, hours, day.task.band)
     else:
         for name, values in panel.lines.items():
             axes.step(hours, _held(values), where="post", **styles[name])
@@ -209,11 +210,11 @@ def _styles(row: Row) -> dict[str, dict[str, Any]]:
     return styles
 
 
-def _draw_band(axes: Axes, lines: Lines, hours: Array) -> None:
+def _draw_band(axes: Axes, lines: Lines, hours: Array, band: VoltageBand) -> None:
     low, middle, high = (_held(lines[name]) for name in ("lowest", "median", "highest"))
     axes.fill_between(hours, low, high, step="post", color=BAND, linewidth=0, zorder=1)
     axes.step(hours, middle, where="post", color=MEDIAN, linewidth=1.0, zorder=2)
-    for limit in (V_LOW, V_HIGH):
+    for limit in band.limits:
         axes.axhline(limit, color=ALARM, linewidth=0.8, linestyle=DASHES, zorder=3)
 
 
@@ -276,14 +277,14 @@ def fault_times(day: DayTables) -> list[tuple[int, int, list[str]]]:
 # --- legends and axes -----------------------------------------------------------------------------------------------
 
 
-def _legend(axes: Axes, row: Row) -> None:
+def _legend(axes: Axes, row: Row, band: VoltageBand) -> None:
     """What is drawn in a row, to its right, and what is left out."""
     handles: list[tuple[Any, str]] = []
     if row.first.style == "band":
         handles = [
             (Patch(color=BAND), "lowest to highest"),
             (Line2D([], [], color=MEDIAN, linewidth=1.0), "median node"),
-            (Line2D([], [], color=ALARM, linewidth=0.8, linestyle=DASHES), f"{V_LOW:g} and {V_HIGH:g}"),
+            (Line2D([], [], color=ALARM, linewidth=0.8, linestyle=DASHES), band.limits_text),
         ]
     elif row.first.style == "states":
         handles = [(Patch(color=CLOSED), "closed"), (Line2D([], [], color=INK, linewidth=0.9), "moves")]

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from dss_marl._assets import replacing
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray
+from dss_marl.grid.state import Array
 
 INK, GREY, ALARM = "#222222", "#6b6b6b", "#d1001f"
 
@@ -71,11 +71,6 @@ def save(figure: Figure, path: str | Path, dpi: float = 160) -> Path:
     with replacing(path) as part, rc_context(_FORMAT):
         figure.savefig(part, format=kind, dpi=dpi, bbox_inches="tight", pad_inches=0.05, metadata=stamp)
     return path
-
-
-def outside(v_pu: Array) -> BoolArray:
-    """Which voltages lie outside 0.95 to 1.05 pu; NaN does not."""
-    return (v_pu < V_LOW) | (v_pu > V_HIGH)
 
 
 def mixed(colour: str, other: str, share: float) -> str:

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from dss_marl.grid.state import V_HIGH, V_LOW, Array
-from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, clock_axis, fit_width, mixed, new_figure, outside
+from dss_marl.grid.state import Array, BoolArray
+from dss_marl.grid.voltage_band import VoltageBand
+from dss_marl.plots.style import ALARM, GREY, INK, PALETTE, clock_axis, fit_width, mixed, new_figure
 
 COLUMNS = 3
 BAND, MEAN = mixed(PALETTE[0], "white", 0.6), mixed(PALETTE[0], "black", 0.3)
@@ -21,7 +22,12 @@ SHADE = mixed(ALARM, "white", 0.86)
 
 
 def voltage_band_figure(
-    bands: Mapping[str, np.ndarray], dt_h: float, title: str = "", start_hour: float = 0.0
+    bands: Mapping[str, np.ndarray],
+    dt_h: float,
+    title: str = "",
+    start_hour: float = 0.0,
+    limits: VoltageBand | None = None,
+    outside: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
     """Range of the feeder's voltages over the day, one panel per controller.
 
@@ -31,11 +37,16 @@ def voltage_band_figure(
         dt_h: length of an interval [h].
         title: of the figure.
         start_hour: time of day at which the first interval begins [h].
+        limits: the task's ``band``; None: 0.95 to 1.05 pu.
+        outside: controller to (T) True in intervals in which a node is outside its limits; None: where the lowest or
+            highest voltage is beyond all limits, which misses nodes outside the narrower one of two levels.
 
     Raises:
         ValueError: no controller, or an array of another shape or without a value.
     """
     arrays = {name: _checked(name, band) for name, band in bands.items()}
+    limits = limits or VoltageBand()
+    marked = {name: _marked(band, limits) for name, band in arrays.items()} if outside is None else outside
     if not arrays:
         raise ValueError("a voltage band figure needs at least one controller; got none")
     rows = -(-len(arrays) // COLUMNS)
@@ -49,17 +60,18 @@ def voltage_band_figure(
         hspace=0.36, wspace=0.1,
     )  # fmt: skip
     for panel, (name, band) in zip(axes, arrays.items(), strict=False):
-        _draw_panel(panel, band, np.asarray(start_hour + np.arange(len(band) + 1) * dt_h, float))
-        _head(panel, name, hours_outside(band, dt_h), float(np.isnan(band).any(1).sum() * dt_h))
+        out = np.asarray(marked[name], bool)
+        _draw_panel(panel, band, np.asarray(start_hour + np.arange(len(band) + 1) * dt_h, float), limits, out)
+        _head(panel, name, float(out.sum() * dt_h), float(np.isnan(band).any(1).sum() * dt_h))
     for panel in axes[len(arrays) :]:
         panel.axis("off")
     for panel in axes[max(0, len(arrays) - columns) : len(arrays)]:
         panel.tick_params(labelbottom=True)
-    _frame(figure, axes[0], list(arrays.values()), start_hour, dt_h)
+    _frame(figure, axes[0], [*arrays.values(), np.array([limits.widest])], start_hour, dt_h)
     if title:
         text = figure.text(0.5, 1 - 0.1 / height, title, ha="center", va="top", fontsize=11, color=INK)
         fit_width(text, 72 * width - 10)
-    _draw_legend(figure, any(band.shape[1] == 3 for band in arrays.values()))
+    _draw_legend(figure, any(band.shape[1] == 3 for band in arrays.values()), limits)
     return figure
 
 
@@ -72,22 +84,23 @@ def _checked(name: str, band: np.ndarray) -> Array:
     return band
 
 
-def hours_outside(band: Array, dt_h: float) -> float:
-    """Time with at least one voltage outside 0.95 to 1.05 pu [h]."""
-    return float(outside(band).any(1).sum() * dt_h)
+def _marked(band: Array, limits: VoltageBand) -> BoolArray:
+    """(T) intervals with a voltage beyond all limits."""
+    low, high = limits.widest
+    return np.asarray(((band < low) | (band > high)).any(1))
 
 
-def _draw_panel(axes: Axes, band: Array, hour: Array) -> None:
+def _draw_panel(axes: Axes, band: Array, hour: Array, limits: VoltageBand, out: BoolArray) -> None:
     """Step lines: values hold over their interval, from one of the hours (T + 1) to the next."""
     low, high = (np.append(band[:, column], band[-1, column]) for column in (0, -1))
-    for start, end in _runs(np.asarray(outside(band).any(1))):
+    for start, end in _runs(out):
         axes.axvspan(hour[start], hour[end], color=SHADE, linewidth=0, zorder=0)
     axes.fill_between(hour, low, high, step="post", color=BAND, linewidth=0, zorder=2)
-    for edge, limit in ((high, V_HIGH), (low, V_LOW)):
+    for edge, limit in ((high, limits.widest.high), (low, limits.widest.low)):
         axes.fill_between(hour, np.clip(limit, low, high), edge, step="post", color=ALARM, linewidth=0, zorder=3)
     if band.shape[1] == 3:
         axes.step(hour, np.append(band[:, 1], band[-1, 1]), where="post", color=MEAN, linewidth=1.2, zorder=4)
-    for limit in (V_LOW, V_HIGH):
+    for limit in limits.limits:
         axes.axhline(limit, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=5)
 
 
@@ -113,7 +126,7 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
 def _frame(figure: Figure, axes: Axes, bands: list[Array], start_hour: float, dt_h: float) -> None:
     """Limits, ticks and labels common to all panels."""
     values = np.concatenate([band.ravel() for band in bands])
-    low, high = min(np.nanmin(values), 0.945), max(np.nanmax(values), 1.055)
+    low, high = min(np.nanmin(values), bands[-1].min() - 0.005), max(np.nanmax(values), bands[-1].max() + 0.005)
     pad = 0.05 * (high - low)
     axes.set(ylim=(low - pad, high + pad))
     clock_axis(axes, start_hour, start_hour + max(len(band) for band in bands) * dt_h)
@@ -129,11 +142,11 @@ def _frame(figure: Figure, axes: Axes, bands: list[Array], start_hour: float, dt
     figure.text(0.5, 0.4 / inch[1], "time of day [h]", ha="center", va="bottom", **style)
 
 
-def _draw_legend(figure: Figure, mean: bool) -> None:
+def _draw_legend(figure: Figure, mean: bool, limits: VoltageBand) -> None:
     handles: list[tuple[Line2D | Patch, str]] = [(Patch(color=BAND), "lowest to highest node")]
     if mean:
         handles.append((Line2D([], [], color=MEAN, linewidth=1.2), "mean"))
-    handles.append((Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (4, 2))), f"{V_LOW:g} and {V_HIGH:g} pu"))
+    handles.append((Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (4, 2))), f"{limits.limits_text} pu"))
     handles.append((Patch(facecolor=ALARM, edgecolor=SHADE, linewidth=2), "outside"))
     figure.legend(
         *zip(*handles, strict=True), loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False,

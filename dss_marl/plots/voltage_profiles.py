@@ -13,9 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.plots.bus_layout import spanning_tree
-from dss_marl.plots.feeder_map import COLOURS, HIGHEST, LOWEST
+from dss_marl.plots.feeder_map import COLOURS, HIGHEST, LOWEST, mark_band
 from dss_marl.plots.recorded_day import DayTables, RecordedDays
 from dss_marl.plots.style import ALARM, INK, PAGE_IN, PALETTE, clock_axis, figure_title, new_figure, plain_axes
 
@@ -44,7 +45,11 @@ def distances_km(feeder: Feeder, closed: BoolArray | None = None) -> Array:
 
 
 def voltage_profile_figure(
-    feeder: Feeder, v_pu: np.ndarray, closed: np.ndarray | None = None, title: str = ""
+    feeder: Feeder,
+    v_pu: np.ndarray,
+    closed: np.ndarray | None = None,
+    title: str = "",
+    band: VoltageBand | None = None,
 ) -> Figure:
     """Node voltages over the distance from the source, a colour for each phase.
 
@@ -55,6 +60,7 @@ def voltage_profile_figure(
         v_pu: (N) voltage of each node [pu]; 0 or NaN where de-energised.
         closed: (S) states of the switches; None: as in the circuit.
         title: of the figure.
+        band: whose limits are drawn, such as ``task.band``; None: 0.95 to 1.05 pu.
 
     Raises:
         ValueError: another number of nodes or switches.
@@ -72,7 +78,8 @@ def voltage_profile_figure(
         own = live & (phase == name)
         if own.any():
             _draw_phase(axes, feeder, shut, (km, v), own, colour)
-    _band_lines(axes)
+    band = band or VoltageBand()
+    _band_lines(axes, band)
     plain_axes(axes)
     axes.set_xlabel("distance from the source [km]", fontsize=8, color=INK)
     axes.set_ylabel("node voltage [pu]", fontsize=8, color=INK)
@@ -80,7 +87,7 @@ def voltage_profile_figure(
     drawn = [name for name in PHASES if (live & (phase == name)).any()]
     handles = [Line2D([], [], color=PHASES[name], marker="o", markersize=2.5, linewidth=1.0) for name in drawn]
     handles.append(Line2D([], [], color=ALARM, linewidth=0.8, linestyle=(0, (4, 2))))
-    names = [*(f"phase {name}" for name in drawn), f"{V_LOW:g} and {V_HIGH:g} pu"]
+    names = [*(f"phase {name}" for name in drawn), f"{band.limits_text} pu"]
     axes.legend(handles, names, frameon=False, fontsize=7, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure_title(figure, title)
     return figure
@@ -110,8 +117,8 @@ def _draw_phase(
     axes.plot(x[own], y[own], "o", color=colour, markersize=2.2 if own.sum() < 500 else 1.0, linestyle="none", zorder=3)
 
 
-def _band_lines(axes: Axes) -> None:
-    for limit in (V_LOW, V_HIGH):
+def _band_lines(axes: Axes, band: VoltageBand) -> None:
+    for limit in band.limits:
         axes.axhline(limit, color=ALARM, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
 
 
@@ -160,7 +167,7 @@ def voltage_heat_map_figure(recording: RecordedDays, day: int | None = None, tit
     axes.set_ylabel("bus, from the source outward", fontsize=8, color=INK)
     clock_axis(axes, float(own.hours[0]), float(own.hours[-1]))
     axes.set_xlabel("time of day [h]", fontsize=8, color=INK)
-    _voltage_bar(figure, axes, mesh, values.compressed())
+    _voltage_bar(figure, axes, mesh, values.compressed(), own.task.band)
     if np.ma.is_masked(values):
         handle = Patch(facecolor=DEAD)
         axes.legend([handle], ["de-energised"], frameon=False, fontsize=7, loc="lower right", bbox_to_anchor=(1.0, 1.0))
@@ -180,14 +187,11 @@ def worst_by_bus(feeder: Feeder, v_pu: Array) -> Array:
     return worst
 
 
-def _voltage_bar(figure: Figure, axes: Axes, mesh: Any, values: Array) -> None:
+def _voltage_bar(figure: Figure, axes: Axes, mesh: Any, values: Array, band: VoltageBand) -> None:
     below, above = bool((values < LOWEST).any()), bool((values > HIGHEST).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}.get((below, above), "both")
     bar = figure.colorbar(mesh, ax=axes, extend=extend, pad=0.02, aspect=30)
-    ticks = [LOWEST, V_LOW, 1.0, V_HIGH, HIGHEST]
-    bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks])
+    mark_band(bar, band, 1.2)
     bar.ax.tick_params(labelsize=7, colors=INK, length=2.5)
     bar.set_label("bus voltage, worst phase [pu]", fontsize=8, color=INK)
     bar.outline.set_linewidth(0.5)
-    for limit in (V_LOW, V_HIGH):
-        bar.ax.axhline(limit, color=ALARM, linewidth=1.2)

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.zones.partition import Partition, closed_graph, zone_names
 from dss_marl.zones.rows import find_rows
 from dss_marl.zones.zone import Zone
@@ -73,7 +74,9 @@ def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -
     return rooted + dead
 
 
-def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] = ()) -> tuple[Zone, ...]:
+def build_zones(
+    feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] = (), band: VoltageBand | None = None
+) -> tuple[Zone, ...]:
     """Zones with the indices of their elements.
 
     A tapped winding belongs to the zone of its regulated bus, a capacitor step to the zone of its bus.
@@ -82,6 +85,7 @@ def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] 
         feeder: the circuit.
         parts: sets of buses, named if ``Parts``.
         excluded_buses: buses without scored voltages, since no agent can influence them; the source bus always is one.
+        band: voltage limits of the nodes; None: 0.95 to 1.05 pu.
 
     Raises:
         ValueError: the partition is invalid, or an excluded bus does not exist.
@@ -94,7 +98,7 @@ def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] 
     zone_of_node = np.array([zone_of[bus] for bus in bus_of_node], dtype=np.int64)
     scored = np.array([bus not in out for bus in bus_of_node])
     found = find_rows(feeder, zone_of, len(parts))
-    zones = []
+    zones, band = [], band or VoltageBand()
     for z, part in enumerate(parts):
         own = zone_of_node == z
         if not (own & scored).any():
@@ -109,6 +113,7 @@ def build_zones(feeder: Feeder, parts: Partition, excluded_buses: Iterable[str] 
                 index=np.array(z),
                 count=len(parts),
                 n_scored_nodes=int(scored.sum()),
+                band=band,
             )
         )
     return tuple(zones)

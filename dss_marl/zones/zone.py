@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dss_marl.grid.state import DEAD_V_PU, V_SCALE, Array, IntArray, Solution
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.zones.rows import ZoneRows, stack_rows
 
 Limits = tuple[NDArray[Any], NDArray[Any]]
@@ -68,6 +69,7 @@ class Zone:
         kinds: (k) 1 for each of the scenario's kinds of device that it has.
         entries: labels of the rows of ``actions``, ``telemetry``, ``kinds`` and ``names``.
         starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
+        band: voltage limits of the feeder's nodes.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Zone:
     kinds: Array = field(default_factory=lambda: np.zeros(0))
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
+    band: VoltageBand = field(default_factory=VoltageBand)
 
     # Cached, because terms and features read them in every step.
     loads, load_weight, load_priority = _index("loads"), _weight("loads"), _column("loads", "priority")
@@ -102,6 +105,11 @@ class Zone:
     def with_rows(self, **rows: ZoneRows) -> Zone:
         """A copy with other rows of these kinds."""
         return replace(self, rows={**self.rows, **rows})
+
+    @cached_property
+    def scored_band(self) -> VoltageBand:
+        """The band of ``scored_nodes``."""
+        return self.band.at(self.scored_nodes)
 
     def with_priorities(self, weight: Array) -> Zone:
         """A copy with these weights (J) of unserved energy."""
@@ -193,5 +201,6 @@ def stack(zones: Sequence[Zone]) -> Zone:
         n_scored_nodes=first.n_scored_nodes,
         all_estimated=first.all_estimated,
         kinds=np.stack([zone.kinds for zone in zones]),
+        band=first.band,
         starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
     )

@@ -63,7 +63,7 @@ def test_taps_go_step_by_step_where_no_programme_helps(monkeypatch):
     moved = env.after.setpoints.tap - before
     assert moved.min() < 0 and np.abs(moved).max() <= 2
     held = env.simulator.operate(env.before, env.task.default_action)[0]
-    assert env.after.solution.excursion.sum() < held.solution.excursion.sum()
+    assert env.after.solution.excursion(env.task.band).sum() < held.solution.excursion(env.task.band).sum()
     env.close()
 
 

@@ -20,7 +20,7 @@ from dss_marl import ZoneEnv
 PACKAGE = str(Path(dss_marl.__file__).parent)
 STEPS = 8  # two rounds of devices that act at every fourth step
 CEILINGS = {
-    "ieee34_volt_var": {"call": 395, "operator": 110, "index": 126},
+    "ieee34_volt_var": {"call": 399, "operator": 110, "index": 126},
     "ieee123_two_timescale": {"call": 500, "operator": 188, "index": 231},
     "ieee123_hybrid": {"call": 759, "operator": 306, "index": 404},
 }

@@ -135,7 +135,11 @@ def test_hours_outside_are_those_of_the_states():
     wanted = np.zeros((6, len(task.feeder.buses)))
 
     def watch(state):
-        out = {task.feeder.node_bus[node] for node in np.flatnonzero(state.solution.excursion > 0) if node in scored}
+        out = {
+            task.feeder.node_bus[node]
+            for node in np.flatnonzero(state.solution.excursion(task.band) > 0)
+            if node in scored
+        }
         wanted[int(state.hour) - 10, list(out)] += 0.5 / 2
 
     for day in (157, 364):

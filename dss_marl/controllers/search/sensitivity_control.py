@@ -16,7 +16,7 @@ from dss_marl.devices import Inverters, Regulators
 from dss_marl.engines import open_engine
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.rewards import loss, tap_moves
 
 _TOLERANCE = 1e-7  # of the power flow: slopes are differences of solutions
@@ -249,7 +249,7 @@ class _Slopes:
             by_kw=resistance,
             offset=np.array(losses) - own * _STEP * inverters.kva - 2 * resistance.T @ base.kvar,
             by_move=np.array(by_move),
-            group=np.unique(4 * np.abs(slopes[:, :n]).argmax(axis=1) + phase, return_inverse=True)[1],
+            group=_alike(np.abs(slopes[:, :n]).argmax(axis=1), phase, *task.all_zones.scored_band.rows(len(phase))),
             tap_price=task.reward_model.weight(tap_moves) * np.array(sizes, dtype=float),
             kinks=ConverterKinks(task),
         )
@@ -309,7 +309,7 @@ class _Slopes:
         curvature[own, own] += bent
         value, rows, price = self._worst(after)
         moves, entries = np.eye(n + count)[n:], np.eye(n + count)[own] / kinks.reach[:, None]
-        ends = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(rows))
+        ends = self.task.all_zones.scored_band.at(rows).rows(len(rows), _MARGIN)
         return LocalModel(
             value=np.concatenate([value, kinks.value, np.zeros(count)]),
             slopes=np.vstack([self.volts[rows], entries, moves]),
@@ -321,7 +321,7 @@ class _Slopes:
 
     def _worst(self, after: GridState) -> tuple[Array, IntArray, Array]:
         """Highest and lowest voltage of each group of nodes, their positions, and the cost of leaving the band."""
-        scored_nodes = np.concatenate([zone.scored_nodes for zone in self.task.zones])
+        scored_nodes = self.task.all_zones.scored_nodes
         v = after.solution.v_alive[scored_nodes]
         price = self.task.reward_model.excursion_price(v)
         rows, prices = [], []
@@ -333,6 +333,11 @@ class _Slopes:
             prices.append(np.bincount(self.group, price * alike))
         every = np.concatenate(rows)
         return v[every], every, np.concatenate(prices)
+
+
+def _alike(*columns: Array | IntArray) -> IntArray:
+    """(N) group of each node: those that agree in all columns (N), numbered in the order of their values."""
+    return np.asarray(np.unique(np.stack(columns), axis=1, return_inverse=True)[1]).ravel()
 
 
 def _taps_of(regulators: Regulators) -> list[IntArray]:

@@ -13,7 +13,7 @@ from dss_marl.engines import OpenDSSEngine, open_batch_engine
 from dss_marl.envs.moving_rows import moving_rows
 from dss_marl.envs.task import Task
 from dss_marl.envs.trial_simulator import Trials, TrialSimulator
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState
+from dss_marl.grid.state import Array, BoolArray, GridState
 
 T = TypeVar("T", Array, BoolArray)
 COPIES = 64  # solved at once
@@ -87,7 +87,7 @@ class TrialBatch:
         for some in _chunks(closed):
             tried = simulator.trials(today, now, closed=some)
             v = tried.after.solution.v_alive[:, self._scored]
-            close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < self._close  # might lie inside the band
+            close = self.task.all_zones.scored_band.to_limit(v) < self._close  # might lie inside the band
             found.append(self._worth(tried) + self._model.per_node * close.sum(axis=-1) + self._slack)
         return np.concatenate(found)
 

@@ -148,7 +148,7 @@ def _a_day_without_control(task: Task) -> str:
     """Voltages of a test day on which nobody acts, and whether they are in the band."""
     env = ZoneEnv(task, "test")
     scored = task.all_zones.scored_nodes
-    low, high = 2.0, 0.0
+    low, high, inside = 2.0, 0.0, True
     try:
         env.reset(seed=0)
         neutral = task.encoding.encode(task.default_action)
@@ -158,9 +158,12 @@ def _a_day_without_control(task: Task) -> str:
             assert env.after is not None
             v_pu = env.after.solution.v_pu[np.unique(scored)]
             low, high = min(low, float(v_pu[v_pu > 0].min())), max(high, float(v_pu.max()))
+            inside = inside and not (env.after.solution.excursion(task.band)[scored] > 0).any()
     except PowerFlowError as error:
         return f"the first interval of a test day cannot be solved: {error}"
     finally:
         env.close()
-    inside = "all within" if low >= 0.95 and high <= 1.05 else "partly outside"
-    return f"on a test day without control, voltages are {low:.3f} to {high:.3f} pu, {inside} the band of 0.95 to 1.05"
+    where = "all within" if inside else "partly outside"
+    return (
+        f"on a test day without control, voltages are {low:.3f} to {high:.3f} pu, {where} the band of {task.band.text}"
+    )

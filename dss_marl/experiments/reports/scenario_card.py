@@ -10,8 +10,10 @@ from dss_marl._assets import data_folder, known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
+from dss_marl.experiments.reports.scenario_money import device_kinds
 from dss_marl.grid.own_elements import own_elements
 from dss_marl.mdp.return_statistics import mean_interval
+from dss_marl.mdp.reward_money import money_of
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
 
 _MOST_OWN = 30  # elements of the circuit in a card's table
@@ -69,6 +71,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
     parts += _difficulties(scenario)
     controls = "are active" if scenario.circuit_controls else "are off"
     parts.append(f"the circuit's own regulator and capacitor controls {controls}")
+    parts.append(f"voltage band: {task.band}")
     parts += origin(task)
     own = own_elements(feeder)
     if own:
@@ -82,9 +85,9 @@ def card(task: Task, source: str | Path | None = None) -> Card:
         _observation(task),
         CardTable(
             f"reward: {_SHARING[scenario.reward_sharing]}",
-            ("term", "weight", "one zone's contribution", "why"),
+            ("term", "weight", "one zone's contribution", "in money, at 1 = 10 $", "why"),
             [
-                (name, f"{weight:g}", _summary(function), _why(why, name))
+                (name, f"{weight:g}", _summary(function), _in_money(scenario, name), _why(why, name))
                 for name, (weight, function) in task.rewards.items()
             ],
         ),
@@ -98,6 +101,12 @@ def card(task: Task, source: str | Path | None = None) -> Card:
         ),
     ]
     return parts + _references(scenario)
+
+
+def _in_money(scenario: Scenario, short: str) -> str:
+    """What a reward weight is in dollars; "" for a term of one's own."""
+    name = next(name for name in scenario.rewards if name.split(":")[-1] == short)
+    return money_of(name, scenario.rewards[name], scenario.dt_h, device_kinds(scenario)).text
 
 
 def origin(task: Task) -> list[str]:

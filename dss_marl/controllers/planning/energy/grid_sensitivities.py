@@ -9,7 +9,7 @@ import numpy as np
 from dss_marl.controllers.planning.energy.device_models import InjectionColumns
 from dss_marl.controllers.planning.energy.island_limits import IslandLimits
 from dss_marl.controllers.search.trial_solves import TrialSolver
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 
 _STEP = 0.05  # of a column's unit, for slopes
@@ -187,7 +187,8 @@ class GridSensitivities:
     def _voltages(self, v: Array, slopes: Array, reach: Array) -> HingeTerms:
         """Penalties of nodes outside the band; nodes with similar sensitivities are merged."""
         price = self._rewards.excursion_price(v)
-        beyond = np.concatenate([v - (V_HIGH - _MARGIN), (V_LOW + _MARGIN) - v])
+        low, high = self._trials.task.all_zones.scored_band.rows(len(v), _MARGIN)
+        beyond = np.concatenate([v - high, low - v])
         slope, price = np.concatenate([slopes, -slopes]), np.tile(price, 2)
         near = beyond + np.abs(slope) @ reach / 2 > 0
         beyond, slope, price = beyond[near], slope[near], price[near]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dss_marl.devices import OpenPoints
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import loss, violating_share, voltage_violation
 
 Single = NDArray[np.float32]  # half the memory; sufficient precision for ranking
@@ -65,6 +65,9 @@ class LinDistFlowScreening:
         scored_nodes = np.concatenate([zone.scored_nodes for zone in task.zones])
         at = np.array([self._buses.get(feeder.buses[b].name, 0) for b in feeder.node_bus[scored_nodes]])
         self._scored = np.bincount(at, minlength=count + 1).astype(np.float32) / len(scored_nodes)
+        nodes = np.zeros(count + 1, np.int64)  # a node of each bus; without a scored one its limits do not matter
+        nodes[at] = scored_nodes
+        self._band = task.band.at(nodes)
         self._weights = [task.reward_model.weight(term) for term in (loss, voltage_violation, violating_share)]
 
     def scores(self, now: GridState) -> Array:
@@ -94,7 +97,7 @@ class LinDistFlowScreening:
         drop = 2e3 * (flows[0] * self._r + flows[1] * self._x) / self._volt**2  # drop of the squared voltage [pu^2]
         drop[rows, column] = -np.einsum("kd,kpd->kp", drop @ self._rings.T, inverse)
         v = np.sqrt(np.maximum(square - drop @ self._paths.T, 1e-4))
-        out = np.maximum(np.maximum(v - V_HIGH, V_LOW - v), 0.0)
+        out = self._band.beyond(v)
         by_loss, by_pu, by_node = self._weights
         scores = -by_loss * lost_mw - by_pu * (out @ self._scored) - by_node * ((out > 0) @ self._scored)
         return np.asarray(scores, float)

@@ -13,7 +13,7 @@ from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Inverters
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import violating_share, voltage_violation
 
 _MARGIN = 5e-5  # that the models keep from the ends of the band [pu]
@@ -83,7 +83,8 @@ class IntervalModel:
         self.low, self.high = _ends(task)
         self._others = np.setdiff1d(np.arange(task.agents.action_layout.size), np.append(self.places, positions.places))
         self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
-        self.band = np.tile([[V_LOW + _MARGIN], [V_HIGH - _MARGIN]], len(self._scored))
+        self._limits = task.all_zones.scored_band
+        self.band = self._limits.rows(len(self._scored), _MARGIN)
         self._rewards = trials.reward_model
         self._smooth_rewards = trials.reward_model.without(voltage_violation, violating_share)
         self._kinks = ConverterKinks(task)
@@ -123,7 +124,7 @@ class IntervalModel:
         if after is None:
             return -np.inf
         v = self.voltages(after)
-        close = np.minimum(np.abs(v - V_LOW), np.abs(v - V_HIGH)) < _CLOSE
+        close = self._limits.to_limit(v) < _CLOSE
         return self._rewards.team_reward(after, after) - self._rewards.per_node * int(close.sum())
 
     def _smooth(self, after: GridState | None) -> float:

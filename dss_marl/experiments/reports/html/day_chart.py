@@ -15,7 +15,7 @@ from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.reports.html.charts import GREY, INK, LINE, PALETTE, TITLE_PX, styled
 from dss_marl.experiments.reports.html.day_panels import Panel, band, panels
 from dss_marl.experiments.reports.html.text import clock, number, safe, shortened
-from dss_marl.grid.state import V_HIGH, V_LOW, Array
+from dss_marl.grid.state import Array
 
 _GAP, _HEAD, _FOOT = 44.0, 34.0, 40.0  # between rows of panels, above and below them [px]
 _ROW, _LINES = 17.0, 150.0  # height of a device's row and of a panel of lines [px]
@@ -109,11 +109,11 @@ def _add_bands(
         figure.add_scatter(x=x, y=_short(lines["mean"]), line=thick, mode="lines",
                            showlegend=False, name="mean", hovertemplate="mean %{y:.4f} pu<extra></extra>",
                            **common)  # fmt: skip
-        for limit in (V_LOW, V_HIGH):
+        for limit in task.band.limits:
             figure.add_scatter(x=edges[[0, -1]], y=[limit, limit], mode="lines", hoverinfo="skip", showlegend=False,
                                line={"color": GREY, "width": 1, "dash": "dash"}, **common)  # fmt: skip
     bands = [line for recording in day.values() for line in band(task, recording).values()]
-    _set_range(figure, row, [np.array([V_LOW, V_HIGH]), *bands])
+    _set_range(figure, row, [np.array(task.band.limits), *bands])
     _title(figure, row, "Voltage [pu]: lowest, mean and highest scored node; limits dashed")
 
 

@@ -22,7 +22,7 @@ from dss_marl.mdp.return_statistics import mean_interval
 
 Section = dict[str, Any]
 _MAP_LEAD = {
-    "outside": "Hours a day in which a scored node of the bus is outside 0.95 to 1.05 pu",
+    "outside": "Hours a day in which a scored node of the bus is outside {band}",
     "dead": "Hours a day in which a scored node of the bus has no voltage",
     "error": "Mean absolute difference between estimated and true voltage of the bus's unmetered nodes",
 }
@@ -106,9 +106,10 @@ def where_section(run: ReportRun, runs: Sequence[ReportRun], found: Sequence[Qua
     """The map's controls and the ten worst buses."""
     quantity = found[0]
     who = "" if len(runs) == 1 else f" of {run.label} and the references"
+    band = run.task.band.text
     lead = (
-        f"{_MAP_LEAD[quantity.key]}, mean over {_days_played(days)}{who}; the slider moves through the day, and dots "
-        "at zero are grey."
+        f"{_MAP_LEAD[quantity.key].format(band=band)}, mean over {_days_played(days)}{who}; "
+        "the slider moves through the day, and dots at zero are grey."
     )
     return {
         "lead": lead,

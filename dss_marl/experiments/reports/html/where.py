@@ -10,7 +10,8 @@ import numpy as np
 from dss_marl.envs.task import Task
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.reports.html.plays import scored_columns
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
+from dss_marl.grid.voltage_band import VoltageBand
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def slots_of(task: Task) -> tuple[Array, IntArray]:
 def quantities(task: Task, plays: Mapping[str, Mapping[int, Recording]]) -> list[Quantity]:
     """Time outside the band; where it occurs, time without voltage; and errors of estimates where there are any."""
     outside = {name: _hours(task, own, _outside) for name, own in plays.items()}
-    found = [Quantity("outside", "Time outside 0.95 to 1.05 pu", "h per day", True, outside)]
+    found = [Quantity("outside", f"Time outside {task.band.text}", "h per day", True, outside)]
     dead = {name: _hours(task, own, _dead) for name, own in plays.items()}
     if any(np.nansum(times.in_all) > 0 for times in dead.values()):
         found.append(Quantity("dead", "Time without voltage", "h per day", True, dead))
@@ -92,11 +93,11 @@ def _bus_of(task: Task, node: int) -> str:
     return task.feeder.nodes[node].rsplit(".", 1)[0]
 
 
-def _outside(v_pu: Array) -> BoolArray:
-    return (v_pu > 0) & ((v_pu < V_LOW) | (v_pu > V_HIGH))
+def _outside(v_pu: Array, band: VoltageBand) -> BoolArray:
+    return np.asarray((v_pu > 0) & band.outside(v_pu))
 
 
-def _dead(v_pu: Array) -> BoolArray:
+def _dead(v_pu: Array, band: VoltageBand) -> BoolArray:
     return v_pu == 0
 
 
@@ -108,7 +109,7 @@ def _hours(task: Task, recordings: Mapping[int, Recording], test: object) -> Bus
     hours, slot = slots_of(task)
     sums, count = np.zeros((len(hours), len(task.feeder.buses))), len(task.feeder.buses)
     for recording in recordings.values():
-        found = test(recording["voltages"].values[:, nodes])
+        found = test(recording["voltages"].values[:, nodes], task.band.at(nodes))
         for step, row in zip(recording.step, found, strict=True):
             sums[slot[step]] += np.bincount(buses[row], minlength=count) > 0
     by_slot = sums * task.scenario.dt_h / max(len(recordings), 1)

@@ -57,6 +57,7 @@ class FlexibilityRequests(DeviceGroup):
     The baseline is what the feeder would import without control: the loads' nominal power minus the available PV
     power, plus a share for losses. Outside activations nothing is asked for. The energy by which the feeder misses the
     request beyond the tolerance is owed, see ``unmet_kwh``; the reward term ``unserved_device_energy`` prices it.
+    The next activation of the day is announced at all times.
 
     It has no action and does not affect the power flow. It acts before all others, as it reads the loads and the
     available power of the interval from the set points. Device state: the activations, the targets of the last
@@ -82,9 +83,10 @@ class FlexibilityRequests(DeviceGroup):
         "request active",
         "change of import asked for [MW]",
         "reactive import asked for [Mvar]",
-        "request active in the next interval",
-        "change asked for in the next interval [MW]",
-        "reactive import asked for in the next interval [Mvar]",
+        "time until the next request begins, 1 if there is none [24 h]",
+        "length of the next request [24 h]",
+        "change of import of the next request [MW]",
+        "reactive import of the next request [Mvar]",
     )
     dispatch_order: ClassVar[int] = -1
     Spec: ClassVar[type[DeviceSpec]] = FlexibilityRequestSpec
@@ -154,11 +156,19 @@ class FlexibilityRequests(DeviceGroup):
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""
-        told = []
-        for ahead in (0, 1):
-            asked = self.asked(state, (interval.step + ahead) * interval.dt_h, interval.dt_h)
-            told += [asked[..., 0], asked[..., 1] / 1000, asked[..., 2] / 1000]
-        return columns(*told)
+        hour = np.asarray(interval.step * interval.dt_h, float)
+        active, kw, kvar = np.moveaxis(self.asked(state, hour, interval.dt_h), -1, 0)
+        windows = state[..., : 4 * _MOST].reshape(*state.shape[:-1], _MOST, 4)
+        wait = windows[..., _BEGIN] - (hour[..., None, None] + interval.dt_h / 2)
+        first = np.argmin(np.where(wait > 0, wait, _NEVER), axis=-1)[..., None, None]
+        begin, end, next_kw, next_kvar = np.moveaxis(np.take_along_axis(windows, first, axis=-2)[..., 0, :], -1, 0)
+        until = begin - hour[..., None]
+        coming = (until > 0) & (begin < _NEVER)
+        ahead = (
+            np.where(coming, until / 24, 1.0),
+            *(coming * x for x in ((end - begin) / 24, next_kw / 1000, next_kvar / 1000)),
+        )
+        return columns(active, kw / 1000, kvar / 1000, *ahead)
 
     @classmethod
     def build(cls, specs: Sequence[FlexibilityRequestSpec], feeder: Feeder) -> FlexibilityRequests:

@@ -244,7 +244,9 @@ def request_gap(zone: Zone, state: GridState) -> Array:
     rows = zone.rows["requests"]
     if not rows.index.shape[-1]:
         return np.zeros((*state.telemetry.shape[:-1], *rows.index.shape[:-1], 2))
-    active, kw, kvar = (1000**at * state.telemetry.take(rows.index[..., 0] + k, axis=-1) for k, at in enumerate((0, 1, 1)))
+    active, kw, kvar = (
+        1000**at * state.telemetry.take(rows.index[..., 0] + k, axis=-1) for k, at in enumerate((0, 1, 1))
+    )
     baseline = -_for_all(zone, np.add.reduce(state.available, axis=-1)) * (1 + rows.columns["loss_share"][..., 0])
     gaps = baseline + kw - _for_all(zone, state.solution.source_kw), kvar - _for_all(zone, state.solution.source_kvar)
     return np.stack([active * gap / 1000 for gap in gaps], axis=-1)

@@ -181,7 +181,11 @@ class Profiles:
         if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}"
-                + (f"; {'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order {', '.join(known)}" if self._generated else "")
+                + (
+                    f"; {'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order {', '.join(known)}"
+                    if self._generated
+                    else ""
+                )
             )
         if not self._generated:
             return "", int(number)

@@ -21,7 +21,16 @@ from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.trial_solves import TrialSolver
-from dss_marl.devices import Capacitors, DemandMeters, EVChargers, FlexibilityRequests, Generators, Inverters, Regulators, Switches
+from dss_marl.devices import (
+    Capacitors,
+    DemandMeters,
+    EVChargers,
+    FlexibilityRequests,
+    Generators,
+    Inverters,
+    Regulators,
+    Switches,
+)
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
@@ -172,7 +181,9 @@ class EnergyDay:
         for _ in range(_ITERATIONS):
             if not answers:
                 answers, slopes = self._linearise(radius)
-            wanted = solve_day_qp(self._stores, self._entries, answers, slopes, radius, self._network.islands, self._peak)
+            wanted = solve_day_qp(
+                self._stores, self._entries, answers, slopes, radius, self._network.islands, self._peak
+            )
             if wanted is None:
                 break
             gained, part = self._accept(wanted)

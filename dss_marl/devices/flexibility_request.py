@@ -88,6 +88,7 @@ class FlexibilityRequests(DeviceGroup):
         "change of import of the next request [MW]",
         "reactive import of the next request [Mvar]",
     )
+    missed_column: ClassVar[int] = _MISSED_KW  # of the state; that of kvar follows, the targets stand before
     dispatch_order: ClassVar[int] = -1
     Spec: ClassVar[type[DeviceSpec]] = FlexibilityRequestSpec
 

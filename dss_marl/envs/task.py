@@ -189,9 +189,9 @@ def _check_times(scenario: Scenario) -> None:
     days: int = getattr(scenario.profiles, "chain_days", 1)
     if hours > 24 * days + 1e-9:
         cure = "set chain_days of synthetic profiles" if days == 1 else "raise profiles.chain_days"
+        most = f"{days} days" if days > 1 else "a day"
         raise ValueError(
-            f"scenario {scenario.name!r}: steps * dt_h is {hours:g} h, longer than {f'{days} days' if days > 1 else 'a day'}"
-            f"; {cure} for a longer episode"
+            f"scenario {scenario.name!r}: steps * dt_h is {hours:g} h, longer than {most}; {cure} for a longer episode"
         )
     first = scenario.start_hour / scenario.dt_h
     if abs(first - round(first)) > 1e-9:

@@ -96,7 +96,7 @@ def _with_rows(
     labels = [tuple(g.telemetry_labels) for g in groups]
     telemetry, telemetry_names = layout_entries(count, home, groups, labels, by_kind)
     metered, nodes, places = _estimation(groups)
-    peaks, requests, shares = _peaks(groups), *_requests(groups)
+    peaks, requests = _peaks(groups), _requests(groups)
     result = []
     for a, view in enumerate(views):
         own = [d for d, agent in enumerate(home) if agent == a]
@@ -111,7 +111,7 @@ def _with_rows(
                     "actions": _padded_rows(actions[a]),
                     "telemetry": _padded_rows(telemetry[a]),
                     "demand_meters": ZoneRows.of(peaks),
-                    "requests": ZoneRows.of(requests, loss_share=shares),
+                    "requests": requests,
                     "meters": ZoneRows.of(meters),
                     "estimated": ZoneRows.of(nodes[estimators], places=places[estimators]),
                 },
@@ -149,13 +149,18 @@ def _peaks(groups: Sequence[DeviceGroup]) -> IntArray:
     return np.concatenate([np.zeros(0, np.int64), *own])
 
 
-def _requests(groups: Sequence[DeviceGroup]) -> tuple[IntArray, Any]:
-    """Places of flexibility requests in the telemetry, and the share of losses in their baselines."""
-    ends = np.cumsum([0, *(group.size * len(group.telemetry_labels) for group in groups)])
-    for end, group in zip(ends, groups, strict=False):
+def _requests(groups: Sequence[DeviceGroup]) -> ZoneRows:
+    """The feeder's flexibility request, at its first entry in the telemetry; see ROW_KINDS."""
+    told = np.cumsum([0, *(group.size * len(group.telemetry_labels) for group in groups)])
+    kept = np.cumsum([0, *(group.size * group.state_size for group in groups)])
+    for k, group in enumerate(groups):
         if isinstance(group, FlexibilityRequests):
-            return np.array([end], np.int64), group.loss_share
-    return np.zeros(0, np.int64), np.zeros(0)
+            columns = {"loss_share": group.loss_share, "kvar_weight": group.kvar_weight}
+            return ZoneRows.of(told[k : k + 1], missed=kept[k : k + 1] + group.missed_column, **columns)
+    nothing = np.zeros(0)
+    return ZoneRows.of(
+        nothing.astype(np.int64), missed=nothing.astype(np.int64), loss_share=nothing, kvar_weight=nothing
+    )
 
 
 def short_kind(kind: str) -> str:

@@ -237,7 +237,7 @@ def billed_peak(zone: Zone, state: GridState) -> Array:
 @feature(["import missing to the request", "reactive import missing to the request"], "MW, Mvar", -3, 3)
 @zone_batched
 def request_gap(zone: Zone, state: GridState) -> Array:
-    """(..., 2) by how much the import with all devices held is below the transmission operator's request; 0 without one.
+    """(..., 2) how far the import with all devices held is below the transmission operator's request; 0 without one.
 
     See the device ``flexibility_request``; requires communication.
     """

@@ -179,13 +179,10 @@ class Profiles:
         blocks = len(known) + 1 if self._generated else 1
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
         if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
+            others = f"{'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order"
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}"
-                + (
-                    f"; {'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order {', '.join(known)}"
-                    if self._generated
-                    else ""
-                )
+                + (f"; {others} {', '.join(known)}" if self._generated else "")
             )
         if not self._generated:
             return "", int(number)

@@ -143,8 +143,14 @@ ROW_KINDS: dict[str, RowKind] = {
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),
     "demand_meters": RowKind("device state"),  # of the feeder; the same in every zone
-    "requests": RowKind(  # likewise; the first entry of each request
-        "telemetry", columns=lambda feeder, index: {"loss_share": np.zeros(len(index))}
+    # Likewise; the first entry of the request, where the device state has what was missed, and settings.
+    "requests": RowKind(
+        "telemetry",
+        columns=lambda feeder, index: {
+            "missed": np.zeros(len(index), np.int64),
+            "loss_share": np.zeros(len(index)),
+            "kvar_weight": np.zeros(len(index)),
+        },
     ),
     "meters": RowKind("nodes"),
     "estimated": RowKind(

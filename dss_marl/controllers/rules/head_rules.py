@@ -165,21 +165,21 @@ def _curtail(task: Task, now: GridState, parts: list[Array], kw: float) -> None:
 def _share_kvar(env: ZoneEnv, joint_action: Array, kvar: float) -> None:
     """Share a total injection among batteries and inverters, in proportion to what each can do at its active power."""
     assert env.now is not None
-    task, now, able = env.task, env.now, 0.0
+    task, now = env.task, env.now
     full = joint_action.copy()
     places = []
     for group, entries, part in zip(
         task.device_groups,
         task.agents.action_layout.by_group(full),
-        task.agents.action_layout.by_group(np.arange(len(full))),
+        task.agents.action_layout.by_group(np.arange(len(full), dtype=float)),
         strict=True,
     ):
         column = {Inverters: 0, Batteries: 1}.get(type(group))
-        if column is not None and column < entries.shape[1]:
+        if column is not None and isinstance(group, Inverters | Batteries) and column < entries.shape[1]:
             entries[:, column] = np.sign(kvar)
-            places.append((group, part[:, column]))
+            places.append((group.injections, part[:, column].astype(np.int64)))
     setpoints = env.simulator.conditions.setpoints(now.step, now.setpoints)
     env.simulator.fleet.act(full, now.device_state, setpoints, now)
-    able = sum(float(setpoints.kvar[group.injections].sum()) for group, _ in places)
+    able = sum(float(setpoints.kvar[rows].sum()) for rows, _ in places)
     for _, place in places:
         joint_action[place] = np.sign(kvar) * min(kvar / able, 1.0) if able else 0.0

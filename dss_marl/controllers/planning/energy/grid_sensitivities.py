@@ -147,7 +147,7 @@ class GridSensitivities:
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
 
     def _values(self, state: GridState) -> Array:
-        """Voltages, import of kW and kvar, conductor loading if penalised, and excess and power of grid-forming units."""
+        """Voltages, import [kW, kvar], conductor loading if penalised, and excess and power of grid-forming units."""
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
         drawn, islands = [float(state.solution.source_kw), float(state.solution.source_kvar)], self.islands
         v = state.solution.v_alive[self._scored]

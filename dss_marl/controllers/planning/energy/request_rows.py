@@ -1,4 +1,4 @@
-"""Rows of the day program for what a flexibility request misses, and for the peak on which a demand charge is billed."""
+"""Rows of the day program for what a flexibility request misses, and the peak that a demand charge bills."""
 
 from __future__ import annotations
 

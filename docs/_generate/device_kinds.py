@@ -56,6 +56,14 @@ SUMMARY = {
     "load_shedder": ("loads of a section, shed class by class", "the scenario's `priorities`"),
     "stepped_inverter": ("reactive power in steps: lower, hold, raise", "kVA circle"),
     "estimator": ("voltage estimates for unmetered nodes; does not affect the power flow", "range of the estimate"),
+    "demand_meter": (
+        "the highest import so far, on which a demand charge is billed; no action, does not affect the power flow",
+        "`floor_kw`, billed in any case",
+    ),
+    "flexibility_request": (
+        "a change of the import, and a reactive import, that the transmission operator asks for at the source; no action",
+        "energy missed beyond the tolerance is owed",
+    ),
     "pv": ("uncontrolled PV: part of the circuit, not a device", "irradiance"),
 }
 # Settings that change a device's entries, on a small feeder; other kinds are shown as a shipped scenario has them.

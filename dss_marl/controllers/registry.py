@@ -10,6 +10,7 @@ from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
+from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
@@ -41,6 +42,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "rationing": lambda scenario: LoadRationing(),
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
+    "peak_shaving": lambda scenario: PeakShaving(),
+    "follow_request": lambda scenario: FollowRequest(),
     "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),

@@ -3,9 +3,11 @@
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.demand_meter import DemandMeters
 from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev_charger import EVChargers
 from dss_marl.devices.feeder_tie import FeederTies
+from dss_marl.devices.flexibility_request import FlexibilityRequests
 from dss_marl.devices.flexible_load import FlexibleLoads
 from dss_marl.devices.generator import Generators
 from dss_marl.devices.inverter import Inverters
@@ -33,6 +35,8 @@ KINDS |= {
     "feeder_tie": FeederTies,
     "load_shedder": LoadShedders,
     "stepped_inverter": SteppedInverters,
+    "demand_meter": DemandMeters,
+    "flexibility_request": FlexibilityRequests,
 }
 
 __all__ = [
@@ -42,11 +46,13 @@ __all__ = [
     "AddedUnit",
     "Batteries",
     "Capacitors",
+    "DemandMeters",
     "DeviceGroup",
     "DeviceSpec",
     "EVChargers",
     "Estimators",
     "FeederTies",
+    "FlexibilityRequests",
     "FlexibleLoads",
     "Generators",
     "Interval",

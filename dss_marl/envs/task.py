@@ -193,8 +193,13 @@ def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> 
 
 def _check_times(scenario: Scenario) -> None:
     hours = scenario.steps * scenario.dt_h
-    if hours > 24 + 1e-9:
-        raise ValueError(f"scenario {scenario.name!r}: steps * dt_h is {hours:g} h, longer than a day")
+    days: int = getattr(scenario.profiles, "chain_days", 1)
+    if hours > 24 * days + 1e-9:
+        cure = "set chain_days of synthetic profiles" if days == 1 else "raise profiles.chain_days"
+        most = f"{days} days" if days > 1 else "a day"
+        raise ValueError(
+            f"scenario {scenario.name!r}: steps * dt_h is {hours:g} h, longer than {most}; {cure} for a longer episode"
+        )
     first = scenario.start_hour / scenario.dt_h
     if abs(first - round(first)) > 1e-9:
         raise ValueError(
@@ -202,10 +207,10 @@ def _check_times(scenario: Scenario) -> None:
         )
     reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # the forecast issued after the last interval
     last = scenario.start_hour + (scenario.steps + reach) * scenario.dt_h
-    if last > 48 + 1e-9:
+    if last > 24 * (days + 1) + 1e-9:
         raise ValueError(
             f"scenario {scenario.name!r}: forecasts reach {last:g} h after the day's midnight at the end, "
-            "of 48 at most; lower horizon, steps or start_hour"
+            f"of {24 * (days + 1)} at most; lower horizon, steps or start_hour"
         )
 
 

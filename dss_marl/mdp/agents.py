@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dss_marl.devices import DeviceGroup, Estimators
+from dss_marl.devices import DemandMeters, DeviceGroup, Estimators, FlexibilityRequests
 from dss_marl.grid.state import IntArray
 from dss_marl.mdp.actions.action_layout import ActionLayout, layout_entries
 from dss_marl.zones import ROW_KINDS, Zone, ZoneRows, stack
@@ -96,6 +96,7 @@ def _with_rows(
     labels = [tuple(g.telemetry_labels) for g in groups]
     telemetry, telemetry_names = layout_entries(count, home, groups, labels, by_kind)
     metered, nodes, places = _estimation(groups)
+    peaks, requests = _peaks(groups), _requests(groups)
     result = []
     for a, view in enumerate(views):
         own = [d for d, agent in enumerate(home) if agent == a]
@@ -109,6 +110,8 @@ def _with_rows(
                     "devices": ZoneRows.of(np.array(own, dtype=np.int64)),
                     "actions": _padded_rows(actions[a]),
                     "telemetry": _padded_rows(telemetry[a]),
+                    "demand_meters": ZoneRows.of(peaks),
+                    "requests": requests,
                     "meters": ZoneRows.of(meters),
                     "estimated": ZoneRows.of(nodes[estimators], places=places[estimators]),
                 },
@@ -137,6 +140,27 @@ def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntA
         places.append(first + group.state_size * np.arange(group.size))
         first += group.size * group.state_size
     return np.concatenate(metered), np.concatenate(nodes), np.concatenate(places)
+
+
+def _peaks(groups: Sequence[DeviceGroup]) -> IntArray:
+    """Places of the billed peaks in the device state."""
+    ends = np.cumsum([0, *(group.size * group.state_size for group in groups)])
+    own = [end + np.arange(g.size) for end, g in zip(ends, groups, strict=False) if isinstance(g, DemandMeters)]
+    return np.concatenate([np.zeros(0, np.int64), *own])
+
+
+def _requests(groups: Sequence[DeviceGroup]) -> ZoneRows:
+    """The feeder's flexibility request, at its first entry in the telemetry; see ROW_KINDS."""
+    told = np.cumsum([0, *(group.size * len(group.telemetry_labels) for group in groups)])
+    kept = np.cumsum([0, *(group.size * group.state_size for group in groups)])
+    for k, group in enumerate(groups):
+        if isinstance(group, FlexibilityRequests):
+            columns = {"loss_share": group.loss_share, "kvar_weight": group.kvar_weight}
+            return ZoneRows.of(told[k : k + 1], missed=kept[k : k + 1] + group.missed_column, **columns)
+    nothing = np.zeros(0)
+    return ZoneRows.of(
+        nothing.astype(np.int64), missed=nothing.astype(np.int64), loss_share=nothing, kvar_weight=nothing
+    )
 
 
 def short_kind(kind: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -225,6 +226,32 @@ def feeder_import(zone: Zone, state: GridState) -> Array:
     return _for_each(zone, np.asarray(state.solution.source_kw / state.import_limit_kw)[..., None])
 
 
+@feature(["billed peak / limit of import"], "1", -3, 3)
+@zone_batched
+def billed_peak(zone: Zone, state: GridState) -> Array:
+    """(..., 1) highest import so far as billed, over the feeder's limit; 0 without a limit; requires communication."""
+    peak = state.device_state.take(zone.demand_meters, axis=-1) * zone.demand_meter_weight
+    return np.add.reduce(peak, axis=-1)[..., None] / state.import_limit_kw
+
+
+@feature(["import missing to the request", "reactive import missing to the request"], "MW, Mvar", -3, 3)
+@zone_batched
+def request_gap(zone: Zone, state: GridState) -> Array:
+    """(..., 2) how far the import with all devices held is below the transmission operator's request; 0 without one.
+
+    See the device ``flexibility_request``; requires communication.
+    """
+    rows = zone.rows["requests"]
+    if not rows.index.shape[-1]:
+        return np.zeros((*state.telemetry.shape[:-1], *rows.index.shape[:-1], 2))
+    active, kw, kvar = (
+        1000**at * state.telemetry.take(rows.index[..., 0] + k, axis=-1) for k, at in enumerate((0, 1, 1))
+    )
+    baseline = -_for_all(zone, np.add.reduce(state.available, axis=-1)) * (1 + rows.columns["loss_share"][..., 0])
+    gaps = baseline + kw - _for_all(zone, state.solution.source_kw), kvar - _for_all(zone, state.solution.source_kvar)
+    return np.stack([active * gap / 1000 for gap in gaps], axis=-1)
+
+
 @feature(["telemetry of"], "as the device reports it", -2, 2, per="telemetry")
 @linear("telemetry")
 def telemetry(zone: Zone, state: GridState) -> Rows:
@@ -258,6 +285,11 @@ def device_kind(zone: Zone, state: GridState) -> Array:
 def identity(zone: Zone, state: GridState) -> Array:
     """(..., A) one-hot agent identity, which lets a shared policy distinguish agents."""
     return np.eye(zone.count)[zone.index]
+
+
+def _for_all(zone: Zone, x: Any) -> Any:
+    """A value of the whole feeder, with a zone axis to broadcast along for all zones as one."""
+    return np.asarray(x)[..., None] if zone.index.ndim else np.asarray(x)
 
 
 def _for_each(zone: Zone, x: Array) -> Array:

@@ -155,6 +155,12 @@ def import_above_limit_kwh(zone: Zone, before: GridState, after: GridState) -> A
     return _for_all(zone, np.maximum(after.solution.source_kw - after.import_limit_kw, 0.0)) * after.dt_h
 
 
+@sum_over("demand_meters")
+def peak_increase_kw(before: GridState, after: GridState) -> Array:
+    """Rise of the billed peak [kW]; the same for every zone."""
+    return after.device_state - before.device_state
+
+
 def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
     """Highest loading of a branch in excess of 1 [1]."""
     return _for_all(zone, np.maximum(after.solution.highest_loading - 1.0, 0.0))

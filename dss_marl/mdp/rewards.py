@@ -219,6 +219,18 @@ def import_excess(zone: Zone) -> Scale:
     return Scale(over=1000 * zone.count, times=-1)
 
 
+@scaled(quantities.peak_increase_kw)
+def peak_increase(zone: Zone) -> Scale:
+    r"""Rise of the peak on which a demand charge is billed, negated and split evenly over zones [MW].
+
+    The device ``demand_meter`` keeps the peak. The sum over an episode is the final peak above the meter's floor, so
+    the price of a megawatt of peak demand is the weight; an interval below the peak so far costs nothing.
+
+    Formula: $r_z = -\frac{1}{1000\,Z} (\hat P - \hat P^-)$
+    """
+    return Scale(over=1000 * zone.count, times=-1)
+
+
 @scaled(quantities.highest_overload)
 def overload(zone: Zone) -> Scale:
     r"""Highest overload of a line or transformer of the feeder, negated and split evenly over zones [1].
@@ -318,6 +330,7 @@ REWARDS: dict[str, Term] = {
         estimation_error,
         stored_energy,
         import_excess,
+        peak_increase,
         overload,
         reactive_power,
         l1,

@@ -188,6 +188,29 @@ def _generated(zone: Zone, after: GridState, found: SolutionSlopes, times: float
     found.served_kw += times * after.dt_h * weight * (after.solution.served_kw > 0)
 
 
+def _peak_increase(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
+    """The import has the slope while it sets the peak; see the device demand_meter."""
+    if not zone.demand_meters.shape[-1]:
+        return
+    peak = after.device_state[..., int(zone.demand_meters.flat[0])]
+    found.source_kw += times * zone.count * np.asarray(after.solution.source_kw >= peak, float)
+
+
+def _owed(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
+    """What a flexibility request misses depends on the import, other energy owed on set points and devices alone."""
+    rows = zone.rows["requests"]
+    if not rows.index.shape[-1]:
+        return
+    first, solution = int(rows.columns["missed"].flat[0]), after.solution
+    parts = (
+        (found.source_kw, solution.source_kw, 1.0),
+        (found.source_kvar, solution.source_kvar, rows.columns["kvar_weight"].flat[0]),
+    )
+    for k, (slope, drawn, weight) in enumerate(parts):
+        missed, target = after.device_state[..., first + k], after.device_state[..., first - 2 + k]
+        slope += times * after.dt_h * weight * np.sign(drawn - target) * (missed > 0)
+
+
 def _nothing(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
     """Steps, or depends on set points and devices alone."""
 
@@ -218,4 +241,7 @@ _QUANTITIES: dict[Quantity, _Adding] = {
     quantities.highest_overload: _highest_overload,
     quantities.generated_kwh: _generated,
     **dict.fromkeys([*_STEPS, *_DIRECT], _nothing),
+    quantities.peak_increase_kw: _peak_increase,
+    quantities.owed_kwh: _owed,
+    quantities.unserved_kwh: _owed,
 }

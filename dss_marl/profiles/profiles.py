@@ -20,7 +20,7 @@ from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.own_days import own_split, shares_all_days
 from dss_marl.profiles.own_power import feeds_in
 from dss_marl.profiles.sources import open_source
-from dss_marl.profiles.splits import OFFSET, STRESS_SPLITS, split_days, split_of
+from dss_marl.profiles.splits import BLOCKS, OFFSET, STRESS_SPLITS, chain_starts, split_days, split_of
 from dss_marl.profiles.stress import day_in_season, stressed
 from dss_marl.profiles.synthetic import VERSION
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
@@ -73,8 +73,8 @@ class Profiles:
         Raises:
             ValueError: unknown split, or a day that was not measured.
         """
-        if self._generated:
-            return split_days(split)
+        if isinstance(self.spec, SyntheticProfiles):
+            return chain_starts(split) if self.spec.chain_days > 1 else split_days(split)
         return own_split(self.spec, split, self._sources("").days)
 
     @property
@@ -82,17 +82,22 @@ class Profiles:
         return isinstance(self.spec, SyntheticProfiles)
 
     def day(self, number: int, ahead: int = 1) -> Day:
-        """A day by its number, and the first ``ahead`` intervals of the next.
+        """A day by its number, and the first ``ahead`` intervals of the days that follow.
 
         Raises:
-            ValueError: no such day, or more ahead than a day has.
+            ValueError: no such day, or more ahead than a day has or, of chained days, than they have.
         """
         split, day = self._known(number)
-        if not 0 <= ahead <= self.steps:
-            raise ValueError(f"ahead must be 0 to {self.steps} intervals, a day's; got {ahead!r}")
+        most = self.steps * getattr(self.spec, "chain_days", 1)
+        if not 0 <= ahead <= most:
+            raise ValueError(f"ahead must be 0 to {most} intervals; got {ahead!r}")
         source = self._sources(split)
-        today = source.rows(day, self.steps)
-        return today.then(source.rows((day + 1) % source.days, ahead)) if ahead else today
+        found = source.rows(day, self.steps)
+        while ahead > 0:
+            day = (day + 1) % source.days
+            found = found.then(source.rows(day, min(ahead, self.steps)))
+            ahead -= self.steps
+        return found
 
     def forecast(self, number: int, horizon: int, beyond: int = 0) -> Forecast:
         """Forecasts for ``horizon`` intervals, the present one included; see Forecast.
@@ -169,13 +174,15 @@ class Profiles:
 
     def _known(self, number: int) -> tuple[str, int]:
         """The stress split ("" for none) and the day of the year of a day number."""
-        last, known = self._sources("").days - 1, ", ".join(STRESS_SPLITS)
-        blocks = len(STRESS_SPLITS) + 1 if self._generated else 1
+        last, chained = self._sources("").days - 1, getattr(self.spec, "chain_days", 1) > 1
+        known = BLOCKS if chained else STRESS_SPLITS
+        blocks = len(known) + 1 if self._generated else 1
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
         if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
+            others = f"{'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order"
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}"
-                + (f"; stress splits have {OFFSET} k more, k from 1 in the order {known}" if self._generated else "")
+                + (f"; {others} {', '.join(known)}" if self._generated else "")
             )
         if not self._generated:
             return "", int(number)

@@ -12,7 +12,10 @@ import numpy as np
 
 SPLITS = ("train", "validation", "test")
 STRESS_SPLITS = ("sunny_low_load", "cold_evening", "more_pv", "another_climate", "outage_season")
-OFFSET = 1000  # day 17 of the k-th stress split, from 1, has the number 1000 k + 17
+OTHER_YEARS = ("validation_year", "test_year")  # of chained days, see ``chain_starts``
+BLOCKS = (*STRESS_SPLITS, *OTHER_YEARS)
+OFFSET = 1000  # day 17 of the k-th block, from 1, has the number 1000 k + 17
+_YEAR, _TEST_CHAINS, _VALIDATION_CHAINS = 365, 30, 13
 _FILE = Path(__file__).with_name("splits.json")
 
 
@@ -35,9 +38,28 @@ def split_days(name: str, known: tuple[str, ...] = (*SPLITS, *STRESS_SPLITS)) ->
 
 
 def split_of(number: int) -> tuple[str, int]:
-    """The stress split of a day number, "" for an ordinary day, and the day of the year."""
+    """The stress split or other year of a day number, "" for an ordinary day, and the day of the year."""
     block, day = divmod(int(number), OFFSET)
-    return (STRESS_SPLITS[block - 1] if block else ""), day
+    return (BLOCKS[block - 1] if block else ""), day
+
+
+def chain_starts(name: str) -> tuple[int, ...]:
+    """Numbers of the days at which episodes of several days start, by split.
+
+    Days of different splits alternate within a year, so an episode of several days would contain days of all splits.
+    Validation and test therefore have a year of their own, with other random numbers: 13 and 30 starts spread over it.
+    An episode of four weeks overlaps those that start within four weeks, so its test results are not independent.
+
+    Raises:
+        ValueError: unknown split; names the known ones.
+    """
+    if name == "train":
+        return tuple(range(_YEAR))
+    if name not in SPLITS:
+        return split_days(name)
+    year, count = ("validation_year", _VALIDATION_CHAINS) if name == "validation" else ("test_year", _TEST_CHAINS)
+    block = OFFSET * (1 + BLOCKS.index(year))
+    return tuple(block + round(k * _YEAR / count) for k in range(count))
 
 
 def seed_of(number: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dss_marl.profiles.splits import STRESS_SPLITS
+from dss_marl.profiles.splits import BLOCKS, OTHER_YEARS
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.weather import DAYS
 
@@ -67,14 +67,14 @@ _SEASONAL = ("sunny_low_load", "cold_evening", "outage_season")
 
 
 def stressed(spec: SyntheticProfiles, split: str) -> SyntheticProfiles:
-    """The parameters of a stress split.
+    """The parameters of a stress split, or of the year of its own that a split of chained days has.
 
     ``more_pv`` and ``another_climate`` are the test days with more PV and in another climate: the same random draws of
     load and sky, so that days can be compared pairwise. The other splits have a separate year.
     """
-    changes = dict(_CHANGES[split](spec))
+    changes = {} if split in OTHER_YEARS else dict(_CHANGES[split](spec))
     if split not in _SAME_DRAWS:
-        changes["seed"] = spec.seed + (1 + STRESS_SPLITS.index(split)) * _SEED_STEP
+        changes["seed"] = spec.seed + (1 + BLOCKS.index(split)) * _SEED_STEP
     return spec.model_copy(update=changes)
 
 

@@ -46,6 +46,13 @@ class SyntheticProfiles(ProfileSpec):
         default="day_ahead", description="how the price varies: hourly with the market, by blocks of hours, or not"
     )
     mean_price: float = Field(default=0.1, ge=0, description="mean, before the effect of PV [currency/kWh]")
+    chain_days: int = Field(
+        default=1,
+        ge=1,
+        le=60,
+        description="most days of an episode; from 2, validation and test have years of their own, as chained days "
+        "would overlap those of other splits",
+    )
     outages_per_km: float = Field(default=0.1, ge=0, description="failures per kilometre of line and year")
 
     @field_validator("load_scale")

@@ -63,7 +63,7 @@ class RowKind:
 
     Attributes:
         of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
-            or entries of the state's action or telemetry.
+            or entries of the state's action, telemetry or device state.
         found: (feeder, zone of each bus) -> the rows on a feeder; rows of devices are added with the agents.
         columns: (feeder, index) -> further values of these rows.
         padding: of the columns that are not padded with 0.
@@ -142,6 +142,16 @@ ROW_KINDS: dict[str, RowKind] = {
     "devices": RowKind("devices"),
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),
+    "demand_meters": RowKind("device state"),  # of the feeder; the same in every zone
+    # Likewise; the first entry of the request, where the device state has what was missed, and settings.
+    "requests": RowKind(
+        "telemetry",
+        columns=lambda feeder, index: {
+            "missed": np.zeros(len(index), np.int64),
+            "loss_share": np.zeros(len(index)),
+            "kvar_weight": np.zeros(len(index)),
+        },
+    ),
     "meters": RowKind("nodes"),
     "estimated": RowKind(
         "nodes",

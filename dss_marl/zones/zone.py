@@ -52,6 +52,7 @@ class Zone:
     - devices, device_weight: (d) indices of its devices, kind after kind.
     - actions, action_weight: (w) indices of its devices' entries in the joint action; weight 0 for unused entries.
     - telemetry, telemetry_weight: (m) likewise in the devices' telemetry.
+    - demand_meters, demand_meter_weight: (q) places of the billed peaks in the device state, in every zone the same.
     - meters, meter_weight: (v) indices of its nodes with a voltage meter.
     - estimated, estimate_weight, estimates: (e) indices of the nodes whose voltage its devices estimate, and where in
       the devices' state these estimates are.
@@ -98,6 +99,7 @@ class Zone:
     devices, device_weight = _index("devices"), _weight("devices")
     actions, action_weight = _index("actions"), _weight("actions")
     telemetry, telemetry_weight = _index("telemetry"), _weight("telemetry")
+    demand_meters, demand_meter_weight = _index("demand_meters"), _weight("demand_meters")
     meters, meter_weight = _index("meters"), _weight("meters")
     estimated, estimate_weight = _index("estimated"), _weight("estimated")
     estimates = _column("estimated", "places")

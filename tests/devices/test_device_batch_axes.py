@@ -12,7 +12,14 @@ from dss_marl.devices import KINDS
 from dss_marl.grid.state import Interval, Setpoints, Solution
 
 FIELDS = ("kw", "kvar", "tap", "closed")
-NAMES = [*SCENARIOS, "eulv_ev", "ieee123_demand_response", "ieee34_local_pv"]
+NAMES = [
+    *SCENARIOS,
+    "eulv_ev",
+    "ieee123_demand_response",
+    "ieee34_local_pv",
+    "ieee123_demand_charge",
+    "ieee123_flexibility",
+]
 every_name = pytest.mark.parametrize("name", NAMES)
 every_batch = pytest.mark.parametrize("batch", [(6,), (2, 3)])
 

@@ -22,9 +22,18 @@ def equal(a, b):
 
 
 def test_each_kind_is_tested_here():
-    """But for those that need a whole feeder, which have such tests in files of their own, and panels: never moved."""
+    """But for those that need a whole feeder, with such tests in files of their own, and those without actions."""
     tested = {type(case.make()) for case in CASES.values()}
-    whole = ("switch", "generator", "open_point", "pv", "feeder_tie", "load_shedder")
+    whole = (
+        "switch",
+        "generator",
+        "open_point",
+        "pv",
+        "feeder_tie",
+        "load_shedder",
+        "demand_meter",
+        "flexibility_request",
+    )
     assert set(KINDS.values()) - tested == {KINDS[name] for name in whole}
 
 

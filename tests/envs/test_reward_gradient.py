@@ -21,6 +21,8 @@ STEP = 2e-3
 SCENARIOS = [
     "case33_volt_var",
     "eulv_ev",
+    "ieee123_demand_charge",
+    "ieee123_flexibility",
     "ieee123_demand_response",
     "ieee123_dispatch",
     "ieee13_microgrid",

@@ -131,7 +131,7 @@ def test_the_rows_after_a_day_are_the_next_days_first(dt_h, number, ahead):
 
 @pytest.mark.parametrize("ahead", [-1, 97])
 def test_more_ahead_than_a_day_is_refused(ahead):
-    with pytest.raises(ValueError, match=f"ahead must be 0 to 96 intervals, a day's; got {ahead}"):
+    with pytest.raises(ValueError, match=f"ahead must be 0 to 96 intervals; got {ahead}"):
         profiles().day(3, ahead)
 
 

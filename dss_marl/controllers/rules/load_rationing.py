@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dss_marl.controllers.rules.battery_sharing import shared_power
 from dss_marl.controllers.rules.typical_day import TypicalDay, intervals_ahead, mean_day
 from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
@@ -63,7 +64,7 @@ class LoadRationing:
         for group, entries, device_state in zip(task.device_groups, parts, device_states, strict=True):
             if isinstance(group, Batteries):
                 wanted = max(spare - most, 0.0) + min(spare - _LEAST * rating, 0.0)
-                entries[:, 0], given = _shared(group, wanted, device_state, dt_h)
+                entries[:, 0], given = shared_power(group, wanted, device_state, dt_h)
                 spare -= given
         shed += max(spare - _FULL * rating, 0.0)
         held_back = max(_LEAST * rating - spare, 0.0)
@@ -126,14 +127,3 @@ class LoadRationing:
             share = min(shed / total, 1.0) if total > 0 else 0.0
             cut[mine], shed = share, shed - share * total
         return cut
-
-
-def _shared(group: Batteries, kw: float, device_state: Array, dt_h: float) -> tuple[Array, float]:
-    """(D) shares of rated power for a total output of ``kw``, negative to charge, and the achieved output."""
-    soc = group.stored_kwh(device_state) / group.kwh
-    if kw >= 0:
-        most = np.minimum(group.kw, np.maximum(soc - group.minimum, 0) * group.kwh * group.discharging / dt_h)
-    else:
-        most = -np.minimum(group.kw, np.maximum(group.maximum - soc, 0) * group.kwh / group.charging / dt_h)
-    part = min(kw / most.sum(), 1.0) if abs(most.sum()) > 0 else 0.0
-    return part * most / group.kw, float(part * most.sum())

@@ -24,6 +24,7 @@ def solve_day_qp(
     slopes: list[Any],
     radius: float,
     islands: IslandLimits,
+    peak: tuple[float, float] = (0.0, 0.0),
 ) -> Array | None:
     """(T, n) optimal entries of a program of the whole day; None if the solver fails.
 
@@ -34,6 +35,7 @@ def solve_day_qp(
         slopes: sensitivities of the columns to the entries, per device model.
         radius: trust region of an entry.
         islands: grid-forming units with their limits and fuel.
+        peak: demand billed in any case [kW], and the price of each kW of the day's highest import above it.
     """
     for part in stores.parts:
         part.lift_bans()
@@ -44,6 +46,8 @@ def solve_day_qp(
     for _ in range(_ROUNDS):
         program, entry, moves = _quadratic_program(stores, now, answers, slopes, radius, active)
         _limit_fuel(program, moves, answers, islands)
+        if peak[1] > 0:
+            _bill_peak(program, moves, answers, *peak)
         solution = program.solve()
         if solution is None:
             return None
@@ -120,6 +124,23 @@ def _add_interval(program: SparseQP, move: IntArray, answer: LinearisedInterval,
             np.full(count, -np.inf),
             -value,
         )
+
+
+def _bill_peak(
+    program: SparseQP, moves: IntArray, answers: list[LinearisedInterval], floor_kw: float, per_kw: float
+) -> None:
+    """Bill the highest import of all intervals above a floor; one variable, which no import exceeds."""
+    above = program.add_variables(np.zeros(1), np.full(1, np.inf), per_kw)
+    by = np.array([answer.drawn_by for answer in answers])  # (T, m)
+    step, column = np.nonzero(by)
+    every = np.arange(len(answers))
+    program.add_rows(
+        np.r_[step, every],
+        np.r_[moves[step, column], np.broadcast_to(above, len(every))],
+        np.r_[by[step, column], -np.ones(len(every))],
+        np.full(len(every), -np.inf),
+        floor_kw - np.array([answer.drawn_kw for answer in answers]),
+    )
 
 
 def _limit_fuel(program: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dss_marl.controllers.planning.energy.device_models import InjectionColumns
 from dss_marl.controllers.planning.energy.island_limits import IslandLimits
+from dss_marl.controllers.planning.energy.request_rows import HingeTerms, RequestRows
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
@@ -20,23 +21,6 @@ _HINGES = (voltage_violation, violating_share, import_excess, overload, battery_
 
 
 @dataclass(frozen=True)
-class HingeTerms:
-    """Hinge penalties: price times the sum, or the maximum, of max(value + slopes change, 0).
-
-    Attributes:
-        value: (R) at the point.
-        slopes: (R, m) sensitivities to the columns.
-        price: (R) of each; only the first one of a group applies.
-        highest: True if only the highest violation is penalised.
-    """
-
-    value: Array
-    slopes: Array
-    price: Array
-    highest: bool = False
-
-
-@dataclass(frozen=True)
 class LinearisedInterval:
     """Local model of an interval.
 
@@ -46,6 +30,7 @@ class LinearisedInterval:
         rows: penalties beyond limits.
         reach: (m) maximum column changes.
         given, by: (G) output of grid-forming units [kW], and (G, m) its sensitivity to the columns.
+        drawn_kw, drawn_by: import from the source [kW], and (m) its sensitivity.
     """
 
     gradient: Array
@@ -54,6 +39,8 @@ class LinearisedInterval:
     reach: Array
     given: Array
     by: Array
+    drawn_kw: float
+    drawn_by: Array
 
 
 class GridSensitivities:
@@ -77,6 +64,7 @@ class GridSensitivities:
         self._rewards, self._smooth_rewards = task.reward_model, task.reward_model.without(*_HINGES)
         self._per_kw = task.reward_model.weight(import_excess) * task.scenario.dt_h / 1000
         self._per_loading = task.reward_model.weight(overload)
+        self._requests = RequestRows(task)
         self.islands = IslandLimits(task)
         rng = np.random.default_rng(0)
         self._directions = rng.choice([-1.0, 1.0], (2, len(columns.injection)))
@@ -142,7 +130,11 @@ class GridSensitivities:
         curvature = self._bend * self._scale(before, base, smooth, free)
         gradient -= np.diag(curvature) * _STEP / 2  # corrects the forward differences
         rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
-        return LinearisedInterval(gradient, curvature, rows, reach * free, value[last:], slopes[last:])
+        n = len(self._scored)
+        rows += self._requests.rows(after, value[n : n + 2], slopes[n : n + 2])
+        return LinearisedInterval(
+            gradient, curvature, rows, reach * free, value[last:], slopes[last:], float(value[n]), slopes[n]
+        )
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
         """Cost per unit of that curvature in this interval; prices vary, and may be negative."""
@@ -155,11 +147,11 @@ class GridSensitivities:
         return max(bent / expected, 0.0) if expected > 1e-12 else 0.0
 
     def _values(self, state: GridState) -> Array:
-        """Voltages, import, conductor loading if penalised, and excess and power of grid-forming units."""
+        """Voltages, import [kW, kvar], conductor loading if penalised, and excess and power of grid-forming units."""
         loading = state.solution.currents(by_conductor=True) if self._per_loading else np.zeros(0)
-        import_kw, islands = [float(state.solution.source_kw)], self.islands
+        drawn, islands = [float(state.solution.source_kw), float(state.solution.source_kvar)], self.islands
         v = state.solution.v_alive[self._scored]
-        return np.concatenate([v, import_kw, loading, islands.excess(state), islands.given_kw(state)])
+        return np.concatenate([v, drawn, loading, islands.excess(state), islands.given_kw(state)])
 
     def _rows(self, value: Array, slopes: Array, reach: Array) -> tuple[HingeTerms, ...]:
         n, last = len(self._scored), len(value) - 7 * self.islands.size
@@ -174,7 +166,7 @@ class GridSensitivities:
         if self._per_kw and limit is not None:
             rows.append(HingeTerms(value[n : n + 1] - limit, slopes[n : n + 1], np.array([self._per_kw])))
         if self._per_loading:
-            beyond, slope = value[n + 1 : last] - 1.0, slopes[n + 1 : last]
+            beyond, slope = value[n + 2 : last] - 1.0, slopes[n + 2 : last]
             near = beyond + np.abs(slope) @ reach > 0
             if near.any():  # segments of a cable carry the same current: the most loaded one represents all
                 beyond, slope = beyond[near], slope[near]

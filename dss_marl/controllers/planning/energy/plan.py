@@ -11,6 +11,7 @@ from dss_marl.controllers.base import Controller, record_requests
 from dss_marl.controllers.planning.energy.day_qp import solve_day_qp
 from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
+from dss_marl.controllers.planning.energy.request_rows import billed_peak
 from dss_marl.controllers.planning.energy.storage_fleet import PARTS, StorageFleet, places
 from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.controllers.planning.volt_var.day_search import DaySearch
@@ -20,7 +21,16 @@ from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.trial_solves import TrialSolver
-from dss_marl.devices import Capacitors, EVChargers, Generators, Inverters, Regulators, Switches
+from dss_marl.devices import (
+    Capacitors,
+    DemandMeters,
+    EVChargers,
+    FlexibilityRequests,
+    Generators,
+    Inverters,
+    Regulators,
+    Switches,
+)
 from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
@@ -67,7 +77,7 @@ def unsupported_reason(task: Task) -> str:
     """Reason why a task is not supported; "" if it is."""
     problem = ""
     for group in task.device_groups:
-        if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches):
+        if type(group) not in (*PARTS, Regulators, Capacitors, Generators, Switches, DemandMeters, FlexibilityRequests):
             problem = f"{type(group).__name__} among the devices"
         elif isinstance(group, Switches) and not places(task).size:
             problem = "Switches among the devices, and no storage"
@@ -102,6 +112,7 @@ class EnergyDay:
         self.positions = TapPositions(task)
         first = self.trials.simulator.begin(day, task.start)
         self._stores = StorageFleet(task, day, self.trials.simulator.fleet.states(first.device_state))
+        self._peak = billed_peak(task)
         self._network = GridSensitivities(self.trials, self._stores.columns)
         self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
         for joint_action in self.plan:
@@ -130,8 +141,8 @@ class EnergyDay:
 
     @property
     def _entries(self) -> Array:
-        """(T, n) entries of the storage fleet."""
-        return self.plan[:, self._stores.places]
+        """(T, n) entries of the storage fleet, within their bounds: a rule may ask for less curtailment than none."""
+        return np.clip(self.plan[:, self._stores.places], self._stores.low, self._stores.high)
 
     def _with_entries(self, entries: Array) -> Array:
         """(T, F) the plan with other entries of the storage fleet."""
@@ -170,7 +181,9 @@ class EnergyDay:
         for _ in range(_ITERATIONS):
             if not answers:
                 answers, slopes = self._linearise(radius)
-            wanted = solve_day_qp(self._stores, self._entries, answers, slopes, radius, self._network.islands)
+            wanted = solve_day_qp(
+                self._stores, self._entries, answers, slopes, radius, self._network.islands, self._peak
+            )
             if wanted is None:
                 break
             gained, part = self._accept(wanted)

@@ -9,14 +9,13 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.controllers.planning import exact_dp
 from dss_marl.controllers.planning.energy import plan as energy
+from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.restoration import plan as restoration
 from dss_marl.controllers.planning.volt_var import beam_search
 from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.envs.task import Task
-from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
-from dss_marl.profiles.splits import seed_of
 
 
 class Planner(Protocol):
@@ -104,21 +103,3 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
         raise ValueError(f"a plan of scenario {task.scenario.name!r} has shape {requests.shape}, not {expected}")
     requests = requests.astype(np.float16).astype(float)  # as plans are kept
     return requests, play_plan(task, day, requests)
-
-
-def play_plan(task: Task, day: int, requests: Array) -> float:
-    """Team return of (T, F) joint actions on a day.
-
-    Raises:
-        ValueError: a power flow fails.
-    """
-    env = ZoneEnv(task, "test")
-    env.reset(seed=seed_of(day), options={"day": day})
-    total = 0.0
-    for joint_action in requests:
-        _, _, failed, _, _ = env.step(task.encoding.encode(joint_action))
-        total += env.team_reward
-        if any(failed.values()):
-            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: a power flow of the plan fails")
-    env.close()
-    return total

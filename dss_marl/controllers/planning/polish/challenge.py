@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.improvement import Improvement
 from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
-from dss_marl.controllers.planning.play import play_plan
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 

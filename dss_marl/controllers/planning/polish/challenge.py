@@ -8,12 +8,13 @@ from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.improvement import Improvement
 from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.controllers.planning.polish.polish import power_flows
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 
 _CONFIRMED = 3  # candidates of each challenge that are played on OpenDSS
 _STEPS = (0.02, 0.1, 0.4)  # sizes of sampled changes of numbers
-_RESTART_PLAYS = 1000  # plans of the day whose power flows a restart from zero kvar may cost
+_RESTART_S = 3.0  # of a processor, about, for a restart from zero kvar
 CHALLENGES = ("every group neutral", "single changes", "restart from zero kvar")
 
 
@@ -95,7 +96,7 @@ def _restart(task: Task, day: int, judge: Judge, entries: PlanEntries, plan: Arr
     if np.array_equal(start, plan):
         return 0.0
     search = Improvement(judge, entries, start)
-    search.run(_RESTART_PLAYS * len(plan))
+    search.run(power_flows(task, _RESTART_S))
     return _returned(task, day, search.plan) - base
 
 

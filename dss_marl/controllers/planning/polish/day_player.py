@@ -23,6 +23,7 @@ from dss_marl.profiles.splits import seed_of
 _MOST_COPIES, _FEWEST_COPIES = 512, 32
 _NODES = 400_000  # of all copies together: beyond, the arrays of a solve leave the processor's caches
 _TOLERANCE = 1e-5  # of the power flow [pu]
+_CALL, _CONTROLS = 100, 3  # power flows that take as long as a call besides its flows, and as one with controls
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,6 @@ class DayPlayer:
         copies: plans played at once; 0: as many as suit the feeder.
 
     Attributes:
-        solves: power flows so far.
         shape: (T, F) of a plan.
         free: (T, F) False where a compromised agent decides.
 
@@ -73,11 +73,10 @@ class DayPlayer:
         except ValueError:
             self.copies = _FEWEST_COPIES // 2
             engine = open_batch_engine(task.feeder, self.copies, "opendss")
-        self.simulator = BatchSimulator(task, engine)
+        self.simulator = _CountingSimulator(task, engine)
         self._masks = ActionMasks(self.simulator)
         self._model = replace(task.reward_model, costs={})
         self.shape = (task.scenario.steps, task.agents.action_layout.size)
-        self.solves = 0
         self._observed = _looks_at_observed(task)
         self._enter(day)
         self.free = self._free()
@@ -101,6 +100,11 @@ class DayPlayer:
             for step in range(len(free)):
                 free[step] = ~attack.entries(entry_agent, step)
         return free
+
+    @property
+    def work(self) -> int:
+        """What has been done so far, in power flows; see ``_CountingSimulator``."""
+        return self.simulator.work
 
     def play(self, plans: Array) -> Array:
         """(K, T) rewards of the team by interval; -inf from a failed power flow on.
@@ -178,7 +182,6 @@ class DayPlayer:
         self, steps: IntArray, points: Setpoints, device_state: Array, action: Array, solution: Solution | None
     ) -> GridState:
         """Intervals (B) before they are operated; only what looks at their voltages needs the power flow."""
-        self.solves += int(self.simulator.running.sum()) if solution is None else 0
         return self.simulator.hold(steps, points, device_state, action, solution)
 
     def _operate(self, now: GridState, requests: Array, running: BoolArray) -> tuple[GridState, Array]:
@@ -194,13 +197,27 @@ class DayPlayer:
         joint_action = self._attack.act(joint_action, self._attack.compromised(now.step), now)
         simulator.resume(running)
         after, _ = simulator.operate(now, joint_action)
-        self.solves += int(running.sum())
         terms = self._model.zone_terms(now, after)
         return after, np.where(simulator.running, np.add.reduce(terms, axis=(-2, -1)), -np.inf)
 
     def close(self) -> None:
         """Release the engine."""
         self.simulator.batch_engine.close()
+
+
+class _CountingSimulator(BatchSimulator):
+    """Counts what it does, in power flows without controls.
+
+    Attributes:
+        work: so far. Calls take time for which many flows could be solved, and controls settle in several flows.
+    """
+
+    work = 0
+
+    def _flow(self, setpoints: Setpoints, controls: bool, wanted: BoolArray | None = None) -> Solution:
+        which = self.running if wanted is None else wanted & self.running
+        self.work += _CALL + int(which.sum()) * (_CONTROLS if controls else 1)
+        return super()._flow(setpoints, controls, wanted)
 
 
 def _looks_at_observed(task: Task) -> bool:

@@ -48,16 +48,16 @@ class Improvement:
         """See the class."""
         return float(self._rewards.sum())
 
-    def run(self, solves: int) -> float:
-        """Improve with about this many power flows, or until nothing helps; returns the gain."""
-        start, idle, last = self.total, 0, self._judge.solves + solves
+    def run(self, work: int) -> float:
+        """Improve with the work of about so many power flows, or until nothing helps; returns the gain."""
+        start, idle, last = self.total, 0, self._judge.work + work
         if start == -np.inf:
             return 0.0
-        while self._judge.solves < last and idle < _IDLE_ROUNDS:
+        while self._judge.work < last and idle < _IDLE_ROUNDS:
             before = self.total
             for plans in self._moves(last):
                 self.offer(plans)
-                if self._judge.solves >= last:
+                if self._judge.work >= last:
                     break
             idle = 0 if self.total - before > 20 * self._least else idle + 1
         return self.total - start

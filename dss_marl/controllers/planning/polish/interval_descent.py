@@ -14,7 +14,9 @@ from dss_marl.grid.state import Array, IntArray
 _FIRST_STEP, _LEAST_STEP = 0.1, 0.004
 _ROUNDS = 25
 _LENGTHS = (0.25, 0.5, 1.0, 1.6)  # of the step that the slopes and curvatures propose
-_RANDOM = 4  # directions tried besides
+_RANDOM = 3  # directions tried besides
+_NEARBY = (-2, -1, 1, 2)  # intervals whose entries are tried
+_DIFFERENCES = (0.1, 0.3, 0.6, 1.0)  # lengths of the differences between two intervals nearby, as in evolution
 _LITTLE = 1e-9
 _ENTRIES = 60  # tried in a round at most, in turn
 
@@ -56,13 +58,13 @@ class IntervalDescent:
 
         Args:
             plan: (T, F).
-            last: number of power flows of the judge at which to end.
+            last: amount of the judge's work at which to end.
         """
         course = self._judge.course(plan)
         front = _Front(plan[:, self.places], self._step, course.rewards.copy(), np.zeros(self._step.shape))
         for _ in range(_ROUNDS):
             active = (front.step > _LEAST_STEP).any(axis=1)
-            if not active.any() or self._judge.solves >= last:
+            if not active.any() or self._judge.work >= last:
                 break
             self._round(plan, course, front, np.flatnonzero(active))
         self._step = np.where(self._free, np.maximum(front.step, 4 * _LEAST_STEP), 0.0)  # of the next call
@@ -88,6 +90,7 @@ class IntervalDescent:
         proposals = [x + length * direction for length in _LENGTHS]
         proposals += [x + greedy, x + 0.5 * greedy, x + front.change[steps]]
         proposals += [x + h * self._rng.standard_normal(x.shape) for _ in range(_RANDOM)]
+        proposals += self._neighbours(front, steps)
         more, earned = self._tried(plan, course, steps, np.stack(proposals, axis=1))
         tried, rewards = np.concatenate([tried, more], axis=1), np.concatenate([rewards, earned], axis=1)
         best = rewards.argmax(axis=1)
@@ -99,6 +102,22 @@ class IntervalDescent:
         factor = np.ones(x.shape)
         factor[:, some] = np.where(better, 1.25, 0.4)
         front.step[steps] = np.minimum(h * factor, 0.5)
+
+    def _neighbours(self, front: _Front, steps: IntArray) -> list[Array]:
+        """(s, n) the entries of intervals nearby, wholly or half, and differences between two of these.
+
+        Where limits of the voltage bind, better points lie along an edge that single entries do not follow; intervals
+        nearby know its direction.
+        """
+        made, last, free = [], len(front.x) - 1, self._free[steps]
+        here = front.x[steps]
+        for far in _NEARBY:
+            there = front.x[np.clip(steps + far, 0, last)]
+            made += [here + part * (there - here) * free for part in (0.5, 1.0)]
+        for size in _DIFFERENCES:
+            one, two = (np.clip(steps + self._rng.integers(-6, 7, len(steps)), 0, last) for _ in range(2))
+            made.append(here + size * (front.x[one] - front.x[two]) * free)
+        return made
 
     def _tried(self, plan: Array, course: Course, steps: IntArray, x: Array) -> tuple[Array, Array]:
         """The entries (s, k, n) as kept, within bounds, and the rewards (s, k) of their intervals."""

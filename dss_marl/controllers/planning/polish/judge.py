@@ -24,9 +24,9 @@ class Judge:
         self.shape, self.free = self._wide.shape, self._wide.free
 
     @property
-    def solves(self) -> int:
-        """Power flows so far."""
-        return self._wide.solves + (self._narrow.solves if self._narrow is not self._wide else 0)
+    def work(self) -> int:
+        """See DayPlayer.work."""
+        return self._wide.work + (self._narrow.work if self._narrow is not self._wide else 0)
 
     def play(self, plans: Array) -> Array:
         """See DayPlayer.play."""

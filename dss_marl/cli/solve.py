@@ -17,7 +17,13 @@ def solve(
     days: Annotated[int, typer.Option(min=1, help="Test days, spread over the year.")] = 10,
     recompute: Annotated[bool, typer.Option("--recompute", help="Also days that have a plan.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Search longer: also pairs of devices.")] = False,
-    planner: Annotated[str, typer.Option(help="Planner, or package.module:name; default: the first that fits.")] = "",
+    planner: Annotated[
+        str, typer.Option(help="Planner, or package.module:name; none: polish alone; default: the first that fits.")
+    ] = "",
+    warm: Annotated[
+        bool, typer.Option("--warm/--cold", help="Start from existing plans too, stale ones as well.")
+    ] = True,
+    effort: Annotated[float, typer.Option(min=0, help="About so many processor seconds of polish a day.")] = 8.0,
     out: Annotated[
         Path | None, typer.Option(callback=output_file(PLANS), help="File (.npz); default results/NAME/plans.npz.")
     ] = None,
@@ -26,17 +32,18 @@ def solve(
 ) -> None:
     """Solve test days with full foresight, for the reference controller best_known. Needs the extra 'optimum'."""
     from dss_marl.controllers.planning.plan_files import plans_path
-    from dss_marl.experiments.solve_days import days_to_solve, solved
+    from dss_marl.experiments.solve_days import days_to_solve, old_requests, solved
 
     scenario = chosen_scenario(name, settings, allow_code)
-    scenario = scenario.replace(planner=planner) if planner else scenario
+    scenario = scenario.replace(planner=planner) if planner not in ("", "none") else scenario
     if out is None:
         own_results(scenario, name, settings)
     path = out or checked_file(plans_path(scenario), PLANS)
+    old = old_requests(scenario, path) if warm else {}
     plans, path, todo = days_to_solve(scenario, days, recompute, path)
     with progress_bar() as progress:
         bar = progress.add_task(f"solving {scenario.name}", total=len(todo))
-        for day, earned in solved(scenario, plans, path, todo, thorough):
-            progress.console.print(f"day {day}: team return {earned:.4f}")
+        for day, earned, gained in solved(scenario, plans, path, todo, thorough, planner, old, effort):
+            progress.console.print(f"day {day}: team return {earned:.4f} (polish gained {gained:.4f})")
             progress.advance(bar)
     say(f"{len(plans.requests)} days in {path}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dss_marl.controllers.planning.plan_files import Plans, digest, plans_path
-from dss_marl.controllers.planning.solve import solve_day
+from dss_marl.controllers.planning.plan_files import Plans, digest, load_plans, plans_path
+from dss_marl.controllers.planning.polish.polish import EFFORT_S
+from dss_marl.controllers.planning.solve import plan_and_polish
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
+from dss_marl.grid.state import Array
 from dss_marl.profiles.splits import spread_days
 
 
@@ -27,7 +29,7 @@ def solve(scenario: Scenario, days: int = 10, thorough: bool = False) -> dict[in
         ValueError: no planner supports the scenario.
     """
     plans, path, todo = days_to_solve(scenario, days)
-    for _ in solved(scenario, plans, path, todo, thorough):
+    for _ in solved(scenario, plans, path, todo, thorough, old=old_requests(scenario, path)):
         pass
     return dict(plans.returns)
 
@@ -52,21 +54,44 @@ def days_to_solve(
 
 
 def solved(
-    scenario: Scenario, plans: Plans, path: Path, days: Sequence[int], thorough: bool = False
-) -> Iterator[tuple[int, float]]:
+    scenario: Scenario,
+    plans: Plans,
+    path: Path,
+    days: Sequence[int],
+    thorough: bool = False,
+    planner: str = "",
+    old: Mapping[int, Array] | None = None,
+    effort_s: float = EFFORT_S,
+) -> Iterator[tuple[int, float, float]]:
     """Solve days and keep the better plan of each; the file is written after every day.
 
     Args:
         scenario, plans, path, days: as ``days_to_solve`` gives them.
-        thorough: search longer.
+        thorough, planner, effort_s: see ``plan_and_polish``.
+        old: (T, F) by day, plans from which to start as well; see ``old_requests``.
 
     Returns:
-        each day and the team return of its plan.
+        each day, the team return of its plan, and how much of it the polish gained.
     """
-    task = build_task(scenario)
+    task, old = build_task(scenario), old or {}
     for day in days:
-        requests, earned = solve_day(task, day, thorough=thorough)
+        known = old.get(day)
+        nearest = known if known is not None or not old else old[min(old, key=lambda other: abs(other - day))]
+        requests, earned, gained = plan_and_polish(task, day, thorough, planner, nearest, effort_s)
         if earned > plans.returns.get(day, -float("inf")):
             plans.add(task, day, requests, earned)
             plans.save(path)
-        yield day, plans.returns[day]
+        yield day, plans.returns[day], gained
+
+
+def old_requests(scenario: Scenario, path: Path) -> dict[int, Array]:
+    """(T, F) by day, the plans that exist, also those of an earlier version of the scenario; empty if there are none.
+
+    Args:
+        scenario: whose plans are looked for, in the working folder and among those shipped.
+        path: looked at first.
+    """
+    try:
+        return (Plans.load(path) if path.is_file() else load_plans(scenario)).requests
+    except ValueError:
+        return {}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from dss_marl._plugins import imported
+from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.planning import exact_dp
 from dss_marl.controllers.planning.energy import plan as energy
+from dss_marl.controllers.planning.play import play_plan
+from dss_marl.controllers.planning.polish.polish import EFFORT_S, polish
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.restoration import plan as restoration
 from dss_marl.controllers.planning.volt_var import beam_search
 from dss_marl.controllers.planning.volt_var import plan as volt_var
+from dss_marl.controllers.registry import reference
 from dss_marl.envs.task import Task
-from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
-from dss_marl.profiles.splits import seed_of
 
 
 class Planner(Protocol):
@@ -47,6 +49,11 @@ PLANNERS: dict[str, Planner] = {
     "reconfiguration": reconfiguration,
     "restoration": restoration,
 }
+
+NO_PLANNER = "none"
+_RULES = ("droop", "tuned_droop", "time_of_use", "valley_filling", "rationing", "nearest_tie")
+_LARGE = 150_000  # nodes times steps: above, rules take longer to play than they are worth as starts
+_THOROUGH = 4  # times the effort
 
 
 def named_planner(name: str) -> Planner:
@@ -82,7 +89,23 @@ def choose_planner(task: Task, name: str = "") -> Planner:
     return fitting[0]
 
 
-def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -> tuple[Array, float]:
+class PlannedDay(NamedTuple):
+    """A plan and what it earns.
+
+    Attributes:
+        requests: (T, F) joint actions, exact in half precision.
+        returned: the team's return in simulation.
+        gained: how much of it is due to the polish of the best start.
+    """
+
+    requests: Array
+    returned: float
+    gained: float
+
+
+def solve_day(
+    task: Task, day: int, thorough: bool = False, planner: str = "", effort_s: float = EFFORT_S
+) -> tuple[Array, float]:
     """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
 
     Args:
@@ -90,6 +113,7 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
         day: of the year.
         thorough: search longer.
         planner: name of the planner; see ``choose_planner``.
+        effort_s: see ``polish``; 0: the planner's plan as it is.
 
     Returns:
         (T, F) joint actions, and the team's return in simulation.
@@ -98,27 +122,54 @@ def solve_day(task: Task, day: int, thorough: bool = False, planner: str = "") -
         ValueError: no planner supports the task, a plan has the wrong shape, or the day cannot be operated.
         ImportError: an optimisation library is missing.
     """
-    requests = np.asarray(choose_planner(task, planner).plan_day(task, day, thorough))
-    expected = (task.scenario.steps, task.agents.action_layout.size)
-    if requests.shape != expected:
-        raise ValueError(f"a plan of scenario {task.scenario.name!r} has shape {requests.shape}, not {expected}")
-    requests = requests.astype(np.float16).astype(float)  # as plans are kept
-    return requests, play_plan(task, day, requests)
+    planned = plan_and_polish(task, day, thorough, planner, effort_s=effort_s)
+    return planned.requests, planned.returned
 
 
-def play_plan(task: Task, day: int, requests: Array) -> float:
-    """Team return of (T, F) joint actions on a day.
+def plan_and_polish(
+    task: Task,
+    day: int,
+    thorough: bool = False,
+    planner: str = "",
+    old: Array | None = None,
+    effort_s: float = EFFORT_S,
+) -> PlannedDay:
+    """As ``solve_day``, also from an older plan.
+
+    Starts are the planner's plan, the old one, that of no control, and what rules do; the best is polished.
+
+    Args:
+        task, day, thorough, effort_s: as of ``solve_day``.
+        planner: as there; "none" leaves it out.
+        old: (T, F) a plan of the day, as of another version of the scenario; of another shape it is left out.
 
     Raises:
-        ValueError: a power flow fails.
+        ValueError, ImportError: as of ``solve_day``.
     """
-    env = ZoneEnv(task, "test")
-    env.reset(seed=seed_of(day), options={"day": day})
-    total = 0.0
-    for joint_action in requests:
-        _, _, failed, _, _ = env.step(task.encoding.encode(joint_action))
-        total += env.team_reward
-        if any(failed.values()):
-            raise ValueError(f"day {day} of scenario {task.scenario.name!r}: a power flow of the plan fails")
-    env.close()
-    return total
+    expected = (task.scenario.steps, task.agents.action_layout.size)
+    starts: list[Array] = []
+    if planner != NO_PLANNER:
+        requests = np.asarray(choose_planner(task, planner).plan_day(task, day, thorough))
+        if requests.shape != expected:
+            raise ValueError(f"a plan of scenario {task.scenario.name!r} has shape {requests.shape}, not {expected}")
+        starts.append(requests.astype(np.float16).astype(float))  # as plans are kept
+    if effort_s <= 0 and starts:
+        return PlannedDay(starts[0], play_plan(task, day, starts[0]), 0.0)
+    if old is not None and old.shape == expected:
+        starts.append(old)
+    starts.append(np.tile(task.default_action, (expected[0], 1)))
+    if len(task.feeder.nodes) * expected[0] < _LARGE:
+        starts += _rules(task, day)
+    return PlannedDay(*polish(task, day, starts, effort_s * (_THOROUGH if thorough else 1)))
+
+
+def _rules(task: Task, day: int) -> list[Array]:
+    """Joint actions (T, F) of rules that can operate the task."""
+    found = []
+    for name in _RULES:
+        try:
+            requests = record_requests(task, day, reference(name, task.scenario))
+        except ValueError:  # the scenario lacks what the rule needs
+            continue
+        found += [] if requests is None else [requests]
+    return found

@@ -124,6 +124,7 @@ class EnergyDay:
         for rule in self._rules():
             plan = record_requests(task, day, rule)
             if plan is not None:
+                plan[:, self._stores.places[self._stores.held]] = 0.0
                 self._take_if_better(plan)
         if not np.isfinite(self.total):
             raise ValueError(f"day {day} of scenario {task.scenario.name!r}: its power flow fails without control")

@@ -15,9 +15,10 @@ from dss_marl.controllers.planning.energy.device_models import (
     InverterModel,
 )
 from dss_marl.controllers.planning.energy.flexible_load_model import FlexibleLoadModel
+from dss_marl.controllers.planning.polish.plan_entries import PlanEntries
 from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import Array, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 from dss_marl.mdp.rewards import battery_use, stored_energy, unserved, unserved_device_energy
 
 PARTS: dict[type, Any] = {
@@ -42,6 +43,7 @@ class StorageFleet:
         places: (n) positions of the entries in the joint action.
         columns: (m) affected injections, model after model.
         low, high: (T, n) bounds of the entries.
+        held: (n) True for entries that the program leaves neutral.
     """
 
     def __init__(self, task: Task, day: int, device_states: list[Array]) -> None:
@@ -62,6 +64,9 @@ class StorageFleet:
         )
         self.low = np.hstack([part.low for part in self.parts])
         self.high = np.hstack([part.high for part in self.parts])
+        self.held = _held_neutral(task)[self.places]
+        for bounds in (self.low, self.high):
+            bounds[:, self.held] = task.default_action[self.places[self.held]]
 
     def start(self, entries: Array) -> Array:
         """(T, n) initial entries, given those of uncontrolled devices."""
@@ -88,6 +93,16 @@ def places(task: Task) -> IntArray:
     parts, everything = task.agents.action_layout.parts, np.arange(task.agents.action_layout.size)
     own = [everything[part] for part, g in zip(parts, task.device_groups, strict=True) if type(g) in PARTS]
     return np.concatenate([np.zeros(0, np.int64), *own])
+
+
+def _held_neutral(task: Task) -> BoolArray:
+    """(F) reactive power where the circuit's own controls run.
+
+    Slopes with taps as they are would have it raise voltages that the regulators then lower again: it only costs losses
+    and tap moves. What it is worth with the controls settled is found afterwards, by the moves of ``planning.polish``.
+    """
+    entries = PlanEntries.of(task)
+    return entries.reactive & task.scenario.circuit_controls
 
 
 def _outlook(task: Task, day: int) -> DayOutlook:

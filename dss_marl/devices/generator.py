@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
 from dss_marl.devices.fuel_curve import NO_LOAD, SLOPE, FuelCurve
-from dss_marl.devices.island_roles import SLACK, UNBALANCE, IslandRoles
+from dss_marl.devices.island_roles import SLACK, IslandRoles
 from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from dss_marl import read_feeder
 from dss_marl.devices import device_kind
 
-
 KWH = {"no_load_l_per_kwh": 0.0, "slope_l_per_kwh": 1.0}  # a litre per kWh
 
 

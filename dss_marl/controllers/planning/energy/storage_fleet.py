@@ -15,9 +15,9 @@ from dss_marl.controllers.planning.energy.device_models import (
     InverterModel,
 )
 from dss_marl.controllers.planning.energy.flexible_load_model import FlexibleLoadModel
-from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
+from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import Array, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 from dss_marl.mdp.rewards import battery_use, stored_energy, unserved, unserved_device_energy
 
 PARTS: dict[type, Any] = {
@@ -42,6 +42,9 @@ class StorageFleet:
         places: (n) positions of the entries in the joint action.
         columns: (m) affected injections, model after model.
         low, high: (T, n) bounds of the entries.
+        former, former_kw: (n) position among the islands' units, or -1, and rating [kW] of the battery whose power an
+            entry is.
+        formed: (T, n) True where such a battery forms an island.
     """
 
     def __init__(self, task: Task, day: int, device_states: list[Array]) -> None:
@@ -62,6 +65,34 @@ class StorageFleet:
         )
         self.low = np.hstack([part.low for part in self.parts])
         self.high = np.hstack([part.high for part in self.parts])
+        self.formed = np.zeros(self.low.shape, bool)
+        self.former, self.former_kw = np.full(len(self.places), -1), np.zeros(len(self.places))
+        unit = sum(group.size for group in task.device_groups if isinstance(group, Generators))
+        for part, own in zip(self.parts, self.slices, strict=True):
+            if isinstance(part, BatteryModel) and part.group.roles is not None:
+                for d in part.group.roles.able.tolist():
+                    place = own.start + d * part.width
+                    self.former[place], self.former_kw[place] = unit, part.group.kw[d]
+                    unit += 1
+
+    def form(self, on: BoolArray, given: Array, entries: Array) -> Array:
+        """Take over which batteries form an island.
+
+        Args:
+            on, given: (T, G) which of the islands' units do, and what they deliver [kW].
+            entries: (T, n).
+
+        Returns:
+            (T, n) the entries, with the power of batteries that form an island as it came about.
+        """
+        entries, places = entries.copy(), np.flatnonzero(self.former >= 0)
+        units = self.former[places]
+        self.formed[:, places] = on[:, units]
+        entries[:, places] = np.where(on[:, units], given[:, units] / self.former_kw[places], entries[:, places])
+        for part, own in zip(self.parts, self.slices, strict=True):
+            if isinstance(part, BatteryModel):
+                part.formed = self.formed[:, own][:, :: part.width]
+        return entries
 
     def start(self, entries: Array) -> Array:
         """(T, n) initial entries, given those of uncontrolled devices."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,49 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from dss_marl.devices import Batteries, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import Array, IntArray
+from dss_marl.grid.state import Array, BoolArray, IntArray
 from dss_marl.mdp.rewards import battery_use, fuel, stored_energy, unserved, unserved_device_energy
 
 _FULL = 0.97  # of a rating, for losses and unbalance that the balance does not see
-_TIME_S, _GAP = 20.0, 1e-3  # limits of the solver
+_NODES, _GAP = 50, 5e-3  # limits of the solver; none of time, so that a plan can be repeated
 _TANK = 0.997  # of the fuel, likewise
 
 
+def switched(task: Task) -> IntArray:
+    """Position of the joint action's entry that runs or stops the generator; none if nothing can replace it.
+
+    The task must have a single generator, and a battery that can form its island.
+    """
+    groups, parts = task.device_groups, task.agents.action_layout.parts
+    found = [parts[k].start for k, g in enumerate(groups) if isinstance(g, Generators) for _ in range(g.size)]
+    formed = any(isinstance(group, Batteries) and group.roles is not None for group in groups)
+    return np.array(found if formed and len(found) == 1 else [], np.int64)
+
+
 def schedule(task: Task, day: int, losses: float) -> Array | None:
-    """(T, F) joint actions of a day with the generator committed; None if the task has no such island or no solution.
+    """(T, F) joint actions of a day with the generator committed; None without a solution.
 
     Args:
-        task: whose generators all form an island of their own by default.
+        task: of which ``switched`` is not empty.
         day: of the year.
         losses: of the grid, as a share of the load.
     """
-    units = [g for g in task.device_groups if isinstance(g, Generators)]
+    unit = next(g for g in task.device_groups if isinstance(g, Generators))
     stores = [g for g in task.device_groups if isinstance(g, Batteries)]
-    if len(units) != 1 or units[0].size != 1 or not any(group.roles is not None for group in stores):
-        return None
-    program = _Program(task, day, losses, units[0], stores)
+    program = _Program(task, day, losses, unit, stores)
     solution = program.solve()
     return None if solution is None else program.actions(solution)
+
+
+def shifted(on: BoolArray) -> Iterator[BoolArray]:
+    """(T) schedules with one start or stop earlier or later, by up to two intervals."""
+    for step in np.flatnonzero(on[1:] != on[:-1]) + 1:
+        for distance in (1, 2):
+            later, earlier = on.copy(), on.copy()
+            later[step : step + distance] = on[step - 1]
+            earlier[max(step - distance, 0) : step] = on[step]
+            yield later
+            yield earlier
 
 
 class _Program:
@@ -157,7 +178,7 @@ class _Program:
             integrality=np.concatenate(self._whole),
             bounds=Bounds(np.concatenate(self._low), np.concatenate(self._high)),
             constraints=LinearConstraint(matrix, low, high),
-            options={"time_limit": _TIME_S, "mip_rel_gap": _GAP},
+            options={"node_limit": _NODES, "mip_rel_gap": _GAP},
         )
         return None if found.x is None else np.asarray(found.x)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers.base import Controller, record_requests
-from dss_marl.controllers.planning.energy.commitment import schedule
+from dss_marl.controllers.planning.energy.commitment import schedule, shifted, switched
 from dss_marl.controllers.planning.energy.day_qp import solve_day_qp
 from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
@@ -33,7 +33,7 @@ _TOLERANCE = 1e-7  # of the power flow: sensitivities are differences of solutio
 _ITERATIONS = 12
 _ENOUGH = 1e-4  # relative gain of an iteration that justifies another
 _LEAST = 0.02  # minimum trust region of an entry
-_LOSSES = (0.01, 0.03)  # of the load, for which the commitment of an island's generator is planned
+_LOSSES = 0.01  # of the load, for which the commitment of an island's generator is planned
 _TURNS = 2  # alternations of storage, then taps and banks
 _LARGE = 150_000  # nodes times steps: above, later iterations keep the present taps, faster but less accurate
 
@@ -106,6 +106,7 @@ class EnergyDay:
         first = self.trials.simulator.begin(day, task.start)
         self._stores = StorageFleet(task, day, self.trials.simulator.fleet.states(first.device_state))
         self._network = GridSensitivities(self.trials, self._stores.columns)
+        self._switched = switched(task)
         self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
         for joint_action in self.plan:
             self.positions.write(joint_action, self.positions.start, self.positions.start)
@@ -117,8 +118,8 @@ class EnergyDay:
             plan = record_requests(task, day, rule)
             if plan is not None:
                 self._take_if_better(plan)
-        for losses in _LOSSES if self._network.islands.size else ():
-            plan = schedule(task, day, losses)
+        if self._switched.size:
+            plan = schedule(task, day, _LOSSES)
             if plan is not None:
                 self._take_if_better(plan)
         if not np.isfinite(self.total):
@@ -173,6 +174,17 @@ class EnergyDay:
         for margin in MARGINS if islands.size else MARGINS[-1:]:
             islands.margin = margin
             self.improve()
+        if self._switched.size and self.move_starts():
+            self.improve()
+
+    def move_starts(self) -> float:
+        """Shift starts and stops of the island's generator, with all else as planned; returns the gain."""
+        start = self.total
+        for on in shifted(self.plan[:, self._switched[0]] > -1):
+            plan = self.plan.copy()
+            plan[:, self._switched[0]] = np.where(on, 1.0, -1.0)
+            self._take_if_better(plan)
+        return self.total - start
 
     def improve(self) -> float:
         """Improve the entries at the present taps and banks; returns the gain."""

@@ -266,7 +266,7 @@ class Batteries(DeviceGroup):
         return state, over.astype(np.int64)
 
     def _exchanged(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, Array, BoolArray]:
-        """(..., D) energy given as grid-forming unit and energy out of the store [kWh], and whether it is overloaded."""
+        """(..., D) energy given as grid-forming unit and out of the store [kWh], and whether it is overloaded."""
         assert self.roles is not None
         own, hours = self.roles.able, state[..., _HOURS]
         forms = np.zeros(state.shape[:-1], bool)

@@ -49,7 +49,7 @@ class LoadFollowing(LoadRationing):
             idle = spare < least and charge > _EMPTY
             self._on = not (self._ran_h >= _SHORTEST_H and spare < carried and (charge > _CHARGED or idle))
         else:
-            self._on = charge < _EMPTY and spare > 0 or spare > carried
+            self._on = (charge < _EMPTY and spare > 0) or spare > carried
         self._ran_h = self._ran_h + task.scenario.dt_h if self._on else 0.0
         if not self._on:
             return 0.0, 0.0

@@ -90,8 +90,8 @@ class _Program:
         count = len(terms[0][0])
         row = np.concatenate([np.arange(count)] * len(terms)) + self._limits
         factors = np.concatenate([np.broadcast_to(np.asarray(f, float), count) for _, f in terms])
-        ends = (np.broadcast_to(np.asarray(end, float), count) for end in (low, high))
-        self._rows.append((row, np.concatenate([v for v, _ in terms]), factors, *ends))
+        least, most = (np.broadcast_to(np.asarray(end, float), count) for end in (low, high))
+        self._rows.append((row, np.concatenate([v for v, _ in terms]), factors, least, most))
         self._limits += count
 
     def _build(self, losses: float) -> None:
@@ -148,7 +148,7 @@ class _Program:
                 self._limit(0, 0, (soc[1:], 1), (soc[:-1], -1), (out[1:], drain), (into[1:], fill))
                 terms += [(out, 1), (into, -1)]
                 self.flows[-1].append((out, into))
-        return [*terms, (self._variables(0, 0, 0), 1), *self._standby()]
+        return [*terms, *self._standby()]
 
     def _standby(self) -> list[tuple[IntArray, Any]]:
         drawn = sum(float(group.standby_kw.sum()) for group in self._stores)
@@ -197,14 +197,16 @@ class _Program:
                     entries[:, d, 0] = (x[out] - x[into]) / group.kw[d]
             elif isinstance(group, FlexibleLoads):
                 for priority, own in self.shed.items():
-                    share = np.divide(x[own], self.possible[priority], out=0 * x[own], where=self.possible[priority] > 0)
+                    share = np.divide(
+                        x[own], self.possible[priority], out=0 * x[own], where=self.possible[priority] > 0
+                    )
                     entries[:, group.priority == priority, 0] = 2 * share[:, None] - 1
             elif isinstance(group, Inverters):
                 self._set_inverters(group, entries, x, on)
             requests[:, part] = entries.reshape(self._steps, -1)
         return requests
 
-    def _set_inverters(self, group: Inverters, entries: Array, x: Array, on: Array) -> None:
+    def _set_inverters(self, group: Inverters, entries: Array, x: Array, on: BoolArray) -> None:
         """Curtailment, and the reactive power of loads shared by rating with what forms the island."""
         kept = np.divide(x[self.fed], self.pv_kw, out=np.ones(self._steps), where=self.pv_kw > 0)
         if entries.shape[-1] > 1:

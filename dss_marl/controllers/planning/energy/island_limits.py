@@ -55,7 +55,10 @@ class IslandLimits:
         self.tanks = _joined([*(g.tank_l for g in groups), none + np.inf]) * (1 - _KEPT)
         first = np.cumsum([0, *(group.size for group in task.device_groups)])
         self._devices = np.concatenate(
-            [np.zeros(0, np.int64), *(first[k] + np.arange(g.size) for k, g in enumerate(task.device_groups) if g in groups)]
+            [
+                np.zeros(0, np.int64),
+                *(first[k] + np.arange(g.size) for k, g in enumerate(task.device_groups) if g in groups),
+            ]
         )
         self.per_l = task.reward_model.weight(fuel)
         priorities = [1.0] if task.priorities is None else task.priorities.class_weight

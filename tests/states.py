@@ -73,7 +73,17 @@ def stacked(states, batch=None):
         *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed", "lost_kw"))
     )
     first = states[0]
-    names = ("device_state", "forecast", "price", "action", "telemetry", "unmet_kwh", "stored_kwh")
+    names = (
+        "device_state",
+        "forecast",
+        "price",
+        "action",
+        "telemetry",
+        "unmet_kwh",
+        "stored_kwh",
+        "fuel_l",
+        "formed_kwh",
+    )
     rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
     rest["import_limit_kw"] = first.import_limit_kw
     return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)

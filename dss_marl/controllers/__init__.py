@@ -6,6 +6,7 @@ from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_pla
 from dss_marl.controllers.planning.solve import Planner, solve_day
 from dss_marl.controllers.registry import OPT_IN, REFERENCES, reference
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
+from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
@@ -20,6 +21,7 @@ __all__ = [
     "Droop",
     "DroopCurve",
     "Greedy",
+    "LoadFollowing",
     "LoadRationing",
     "NearestMeter",
     "NoControl",

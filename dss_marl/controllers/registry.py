@@ -11,6 +11,7 @@ from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLea
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
+from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
@@ -40,6 +41,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "droop": lambda scenario: Droop(),
     "tuned_droop": _tuned,
     "rationing": lambda scenario: LoadRationing(),
+    "load_following": lambda scenario: LoadFollowing(),
     "time_of_use": lambda scenario: TimeOfUse(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "peak_shaving": lambda scenario: PeakShaving(),

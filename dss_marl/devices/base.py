@@ -48,7 +48,7 @@ class DeviceGroup:
         coupled: True if devices of the kind interact, so that individually feasible requests may be refused together;
             feasibility and limits then agree for one request at a time.
         trips: True if ``check`` may trip devices at once; the interval is then solved again without them.
-        dispatch_order: groups act in this order; equal numbers in the order of the scenario.
+        dispatch_order: groups act in this order; equal numbers in the order of the scenario. See ``order_of``.
     """
 
     names: tuple[str, ...]
@@ -182,6 +182,22 @@ class DeviceGroup:
     def stored_kwh(self, state: Array) -> Array:
         """(..., D) energy stored in each device, negative for deferred energy still to be drawn [kWh]."""
         return np.zeros(state.shape[:-1])
+
+    def fuel_l(self, state: Array) -> Array:
+        """(..., D) fuel burned by each device in the last interval [l]."""
+        return np.zeros(state.shape[:-1])
+
+    def formed_kwh(self, state: Array) -> Array:
+        """(..., D) energy that a battery exchanged, either way, with the island that it formed in the last interval.
+
+        [kWh]; set points do not show it.
+        """
+        return np.zeros(state.shape[:-1])
+
+    @classmethod
+    def order_of(cls, specs: Sequence[Any]) -> int:
+        """``dispatch_order`` of devices with these settings."""
+        return cls.dispatch_order
 
     @classmethod
     def added_units(cls, specs: Sequence[Any]) -> list[AddedUnit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, columns, unique_names
 from dss_marl.devices.converters import Converters, ConverterSpec
+from dss_marl.devices.island_roles import SLACK, IslandRoles
 from dss_marl.devices.unit_specs import (
     UnitSpec,
     named_or_placed,
@@ -26,6 +27,8 @@ from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SOC, _SOC_BEFORE = 2, 3  # columns of the device state
+_FORMED, _WAIT, _HOURS, _LOCKED, _STEP = 4, 5, 6, 7, 8  # further ones if any can form an island
+_ABOUT_0 = 1e-9  # of hours that are left
 
 
 _OWN = ("bus", "kw", "kwh", "kva", "phases", "name", "charge_efficiency", "discharge_efficiency", "standby_kw",
@@ -52,6 +55,8 @@ class BatterySpec(ConverterSpec, UnitSpec):
     minimum: float = Field(default=0.1, ge=0, le=1, description="minimum state of charge")
     maximum: float = Field(default=0.9, ge=0, le=1, description="maximum state of charge")
     reactive: bool = Field(default=False, description="adds an entry, the share of available reactive power")
+    forming: bool = Field(default=False, description="can form an island; needs three phases")
+    restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h], if it can form an island")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="batteries of the circuit")
 
     @model_validator(mode="before")
@@ -85,7 +90,17 @@ class Batteries(DeviceGroup):
 
     Energy is conserved: drawn from the grid = stored + conversion losses + standby + losses due to reactive power.
 
-    Device state: both entries as applied, and the state of charge now and before the last interval.
+    One with ``forming`` has a grid-forming inverter: in a part without a source and without a running grid-forming
+    generator the largest of them holds 1 pu at its bus, at once and whatever its entries say. Its power is then what
+    the island draws, or what PV units feed in beyond it, and the state of charge follows. It trips, and is off at once
+    and for ``restart_h`` after the interval, if the island exceeds its limits: P beyond kw either way, S above kva, one
+    phase above 1.33 times a third of kva, or more energy within the interval than the storage can give or take. So an
+    island whose storage is empty, or full with PV units not curtailed, goes dark. Frequency, which could tell PV units
+    to curtail, is not modelled.
+
+    Device state: both entries as applied, and the state of charge now and before the last interval; if any can form an
+    island also the energy exchanged as grid-forming unit in the last interval, + out of the battery [kWh], hours until
+    it may deliver again, and of the last interval its length [h], whether it was locked out (0 or 1) and its number.
 
     Attributes:
         injections: (D) index of each in Feeder.injections.
@@ -95,6 +110,8 @@ class Batteries(DeviceGroup):
         start_soc, minimum, maximum: (D) initial, minimum and maximum state of charge [1].
         reactive: (D) True where the second entry is used.
         own_converters: capability and losses; None: lossless, limited by the rating alone.
+        restart_h: (D) lockout after a trip [h].
+        roles: which of them form an island; None if none can.
     """
 
     injections: IntArray
@@ -109,10 +126,31 @@ class Batteries(DeviceGroup):
     maximum: Array
     reactive: BoolArray
     own_converters: Converters | None = None
+    restart_h: Array = field(default_factory=lambda: np.zeros(0))
+    roles: IslandRoles | None = None
 
-    state_size: ClassVar[int] = 4
-    telemetry_labels: ClassVar[tuple[str, ...]] = ("state of charge [1]",)
     Spec: ClassVar[type[DeviceSpec]] = BatterySpec
+
+    @property
+    def state_size(self) -> int:  # type: ignore[override]
+        """Length of a device's state; longer if any can form an island."""
+        return 4 if self.roles is None else 9
+
+    @property
+    def trips(self) -> bool:  # type: ignore[override]
+        """Whether any can form an island, and so be overloaded."""
+        return self.roles is not None
+
+    @property
+    def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        """State of charge, and the role in an island if any can form one."""
+        more = () if self.roles is None else ("grid-forming [0 or 1]", "lockout left [share]")
+        return ("state of charge [1]", *more)
+
+    @classmethod
+    def order_of(cls, specs: Sequence[DeviceSpec]) -> int:
+        """See DeviceGroup.order_of: after the generators, which form an island first."""
+        return 2 if any(getattr(spec, "forming", False) for spec in specs) else cls.dispatch_order
 
     @cached_property
     def action_labels(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -127,8 +165,11 @@ class Batteries(DeviceGroup):
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: idle, at the initial state of charge."""
-        idle = np.zeros(self.size)
-        return np.stack([idle, idle, self.start_soc, self.start_soc], -1)
+        state = np.zeros((self.size, self.state_size))
+        state[:, _SOC] = state[:, _SOC_BEFORE] = self.start_soc
+        if self.roles is not None:
+            state[:, _STEP] = -1  # none yet
+        return state
 
     def act(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, IntArray]:
         """See DeviceGroup.act; the storage limits power, and kvar without ``reactive`` is refused."""
@@ -136,14 +177,32 @@ class Batteries(DeviceGroup):
         cut = share != action[..., 0]
         if action.shape[-1] > 1:
             cut |= kvar_share != action[..., 1]
-        self._write(share, kvar_share, setpoints)
         soc = state[..., _SOC]
         after = clipped(soc - self._drained(share, interval) / self.kwh, self.minimum, self.maximum)
-        return columns(share, kvar_share, after, soc), cut.astype(np.int64)
+        if self.roles is None:
+            self._write(share, kvar_share, setpoints)
+            return columns(share, kvar_share, after, soc), cut.astype(np.int64)
+        kept = columns(share, kvar_share, after, soc, *[np.zeros(soc.shape)] * 5)
+        kept[..., _WAIT] = np.maximum(state[..., _WAIT] - interval.dt_h, 0.0)
+        kept[..., _HOURS], kept[..., _STEP] = interval.dt_h, np.asarray(interval.step)[..., None]
+        kept[..., _LOCKED] = state[..., _WAIT] > _ABOUT_0
+        self._write_roles(kept, share, kvar_share, setpoints, interval)
+        return kept, cut.astype(np.int64)
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; power continues within the limits of the storage."""
-        self._write(*self._within(state, state, interval), setpoints)
+        if self.roles is None:
+            self._write(*self._within(state, state, interval), setpoints)
+        else:
+            self._write_roles(state, *self._within(state, state, interval), setpoints, interval)
+
+    def _write_roles(
+        self, state: Array, share: Array, kvar_share: Array, setpoints: Setpoints, interval: Interval
+    ) -> None:
+        """As ``_write``, with the islands that some form, whose power the island decides."""
+        assert self.roles is not None
+        forms, _ = self.roles.write(self._ready(state, interval), setpoints, interval)
+        self._write(np.where(forms, 0.0, share), np.where(forms, 0.0, kvar_share), setpoints)
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
@@ -161,10 +220,19 @@ class Batteries(DeviceGroup):
         most_kwh = self.kw * interval.dt_h
         give = (soc - self.minimum) * self.kwh * self.discharging / most_kwh
         take = (self.maximum - soc) * self.kwh / self.charging / most_kwh
+        if self.roles is not None:
+            ready = self._ready(state, interval)
+            give, take = give * ready, take * ready
         share = clipped(entries[..., 0], -np.maximum(take, 0), np.maximum(give, 0))
         if entries.shape[-1] == 1 or not self._any_reactive:
             return share, np.zeros(share.shape)
         return share, np.where(self.reactive, np.broadcast_to(entries[..., 1], share.shape), 0.0)
+
+    def _ready(self, state: Array, interval: Interval) -> BoolArray:
+        """(..., D) which are not locked out, in the interval in which they acted or in a coming one."""
+        acted = state[..., _STEP] == np.asarray(interval.step)[..., None]
+        ready: BoolArray = np.where(acted, state[..., _LOCKED] == 0, state[..., _WAIT] <= _ABOUT_0)
+        return ready
 
     @cached_property
     def _any_reactive(self) -> bool:
@@ -195,12 +263,46 @@ class Batteries(DeviceGroup):
         return share * self.converters.reach(share, np.where(kw < 0, kw - self.converters.most_added_kw(kw), kw))
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
-        """See DeviceGroup.check; on a de-energised bus no power flows, so the charge is unchanged."""
-        dead = unserved(self.injections, setpoints, solution)
-        if dead.any():
-            state = state.copy()
-            state[..., _SOC] = np.where(dead, state[..., _SOC_BEFORE], state[..., _SOC])
-        return state, np.zeros(state.shape[:-1], np.int64)
+        """See DeviceGroup.check; on a de-energised bus no power flows, so the charge is unchanged.
+
+        Grid-forming units trip if overloaded, and their charge follows what the island drew.
+        """
+        if self.roles is None:
+            dead = unserved(self.injections, setpoints, solution)
+            if dead.any():
+                state = state.copy()
+                state[..., _SOC] = np.where(dead, state[..., _SOC_BEFORE], state[..., _SOC])
+            return state, np.zeros(state.shape[:-1], np.int64)
+        state = state.copy()
+        given, drained, over = self._exchanged(state, setpoints, solution)
+        soc = clipped(state[..., _SOC_BEFORE] - drained / self.kwh, self.minimum, self.maximum)
+        state[..., _SOC] = np.where(over, state[..., _SOC_BEFORE], soc)
+        state[..., _FORMED] = np.where(over, 0.0, given)
+        state[..., _WAIT] = np.where(over, self.restart_h, state[..., _WAIT])
+        state[..., _LOCKED] = np.where(over, 1.0, state[..., _LOCKED])
+        return state, over.astype(np.int64)
+
+    def _exchanged(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, Array, BoolArray]:
+        """(..., D) energy given as grid-forming unit and out of the store [kWh], and whether it is overloaded."""
+        assert self.roles is not None
+        own, hours = self.roles.able, state[..., _HOURS]
+        forms = np.zeros(state.shape[:-1], bool)
+        forms[..., own] = setpoints.closed[..., self.roles.switches[own]]
+        total, over = np.zeros(forms.shape), np.zeros(forms.shape, bool)
+        total[..., own], over[..., own] = self.roles.loaded(solution, self.kva[own])
+        dead = unserved(self.injections, setpoints, solution) | ~self.roles.fed(solution)
+        follows = setpoints.kw[..., self.injections] + self.standby_kw
+        kw = np.where(forms, total, np.where(dead, 0.0, follows))
+        drained = kw * hours * np.where(kw > 0, 1 / self.discharging, self.charging)
+        soc = state[..., _SOC_BEFORE]
+        over |= np.abs(kw) > self.kw * (1 + SLACK)
+        room = SLACK * self.kw * hours
+        over |= (drained > (soc - self.minimum) * self.kwh + room) | (-drained > (self.maximum - soc) * self.kwh + room)
+        return np.where(forms, kw * hours, 0.0), drained, over & forms
+
+    def formed_kwh(self, state: Array) -> Array:
+        """See DeviceGroup.formed_kwh."""
+        return np.zeros(state.shape[:-1]) if self.roles is None else np.abs(state[..., _FORMED])
 
     def stored_kwh(self, state: Array) -> Array:
         """See DeviceGroup.stored_kwh."""
@@ -208,25 +310,33 @@ class Batteries(DeviceGroup):
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""
-        return state[..., _SOC : _SOC + 1].copy()
+        if self.roles is None:
+            return state[..., _SOC : _SOC + 1].copy()
+        own, forms = self.roles.able, np.zeros(state.shape[:-1])
+        forms[..., own] = setpoints.closed[..., self.roles.switches[own]]
+        left = state[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
+        return columns(state[..., _SOC], forms, left)
 
     @classmethod
     def added_units(cls, specs: Sequence[BatterySpec]) -> list[AddedUnit]:
         """See DeviceGroup.added_units."""
-        own = [row for spec in specs if spec.names for row in replacing(spec.names, "storage", "battery")]
-        return [*own, *new_units([spec for spec in specs if not spec.names], "battery")]
+        own = [row for spec in specs if spec.names for row in replacing(spec.names, "storage", "battery", spec.forming)]
+        new = [spec for spec in specs if not spec.names]
+        added = zip(new_units(new, "battery"), new, strict=True)
+        return [*own, *(replace(unit, forms=spec.forming) for unit, spec in added)]
 
     @classmethod
     def build(cls, specs: Sequence[BatterySpec], feeder: Feeder) -> Batteries:
         """See DeviceGroup.build."""
         rows, specs = _with_own(specs, feeder)
-        kva = np.array([spec.kva or spec.kw for spec in specs])
+        kw, kva = np.array([spec.kw for spec in specs]), np.array([spec.kva or spec.kw for spec in specs])
+        roles = IslandRoles.build(feeder, rows, kw, yields=True) if any(spec.forming for spec in specs) else None
         return cls(
             names=unique_names([spec.label for spec in specs], "battery"),
             buses=tuple(feeder.injections[j].bus for j in rows),
             act_every=act_periods([spec.act_every for spec in specs]),
             injections=rows,
-            kw=np.array([spec.kw for spec in specs]),
+            kw=kw,
             kva=kva,
             kwh=np.array([spec.kwh for spec in specs]),
             charging=np.array([spec.charge_efficiency for spec in specs]),
@@ -237,6 +347,8 @@ class Batteries(DeviceGroup):
             maximum=np.array([spec.maximum for spec in specs]),
             reactive=np.array([spec.reactive for spec in specs]),
             own_converters=Converters.of(specs, kva),
+            restart_h=np.array([spec.restart_h for spec in specs]),
+            roles=roles,
         )
 
 

@@ -52,6 +52,10 @@ class DeviceFleet:
         self._checking = [k for k, g in enumerate(groups) if g.has_check and not g.trips]
         self._owing = [k for k, g in enumerate(groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
+        self._burning = [k for k, g in enumerate(groups) if type(g).fuel_l is not DeviceGroup.fuel_l]
+        self._forming = [
+            k for k, g in enumerate(groups) if g.trips and type(g).formed_kwh is not DeviceGroup.formed_kwh
+        ]
         self._telling = [k for k, group in enumerate(groups) if len(group.telemetry_labels)]
         self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
         self._nothing = np.zeros(self.size)
@@ -234,13 +238,25 @@ class DeviceFleet:
 
     def stored_kwh(self, device_state: Array) -> Array:
         """(..., D) energy in the devices' stores [kWh]; (..., 0) if no device stores energy. May be read-only."""
+        return self._told(self._storing, "stored_kwh", device_state)
+
+    def fuel_l(self, device_state: Array) -> Array:
+        """(..., D) fuel burned in the last interval [l]; (..., 0) if no device burns any. May be read-only."""
+        return self._told(self._burning, "fuel_l", device_state)
+
+    def formed_kwh(self, device_state: Array) -> Array:
+        """(..., D) see DeviceGroup.formed_kwh; (..., 0) if no battery can form an island. May be read-only."""
+        return self._told(self._forming, "formed_kwh", device_state)
+
+    def _told(self, which: Sequence[int], method: str, device_state: Array) -> Array:
+        """(..., D) what some groups return from a method of their state, and 0 of the others; (..., 0) of no groups."""
         zeros = self.zeros(device_state)
-        if not self._storing:
+        if not which:
             return zeros[..., :0]
-        stored = zeros.copy()
-        for k in self._storing:
-            stored[..., self._rows[k]] = self.groups[k].stored_kwh(self._state(k, device_state))
-        return stored
+        told = zeros.copy()
+        for k in which:
+            told[..., self._rows[k]] = getattr(self.groups[k], method)(self._state(k, device_state))
+        return told
 
     def zeros(self, device_state: Array) -> Array:
         """(..., D) zeros with the batch axes of a state; read-only."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -11,18 +11,17 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.fuel_curve import NO_LOAD, SLOPE, FuelCurve
+from dss_marl.devices.island_roles import SLACK, IslandRoles
 from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
-from dss_marl.grid.topology import FED, Topology
 
 _JUST_ABOVE_OFF = float(np.nextafter(np.float32(-1), np.float32(0)))  # still above -1 where actions are float32
 _LAST_BIT = (1 + _JUST_ABOVE_OFF) / 2  # of the way from the least power to the rating: what that action asks for
-UNBALANCE = 1.33  # of a third of the rating: what one phase can carry
-_SLACK = 1e-4  # of the rating, for the solver's tolerance
 _ABOUT_0 = 1e-9  # of hours that are left
-_MOST_KEPT = 10_000
-_RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS = range(7)  # columns of the device state
+# Columns of the device state.
+_RUNS, _KW, _SHARE, _WAIT, _LEFT, _BEFORE, _HOURS, _BURNED, _STARTED = range(9)
 
 
 def _least_kw(data: Any) -> float:
@@ -45,7 +44,7 @@ class GeneratorSpec(DeviceSpec):
     bus: str = Field(coerce_numbers_to_str=True, description="bus of the feeder that it is connected to")
     kw: float = Field(gt=0, description="rating [kW]")
     kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.25 kw")
-    kw_min: float = Field(default=0.0, ge=0, description="minimum power while running [kW]")
+    kw_min: float = Field(default=0.0, ge=0, description="minimum power while running [kW]; 0.3 kw is usual")
     power_factor_min: float = Field(default=0.0, ge=0, le=1, description="0: limited by kva only")
     ramp_kw_per_h: float = Field(default=0.0, ge=0, description="ramp limit [kW/h]; 0: none")
     phases: tuple[int, ...] = Field(default=(), description="phases of the bus, such as [1, 3]; empty: all of them")
@@ -53,7 +52,10 @@ class GeneratorSpec(DeviceSpec):
     forming: bool = Field(default=False, description="can form an island; needs three phases")
     restart_h: float = Field(default=0.5, ge=0, description="lockout after a trip [h]")
     running: bool = Field(default=False, description="runs at half power at reset and when uncontrolled")
-    tank_kwh: float = Field(default=0.0, ge=0, description="energy of its fuel for the day [kWh]; 0: unlimited")
+    tank_l: float = Field(default=0.0, ge=0, description="fuel for the day [l]; 0: unlimited")
+    no_load_l_per_kwh: float = Field(default=NO_LOAD, ge=0, description="fuel at no load per hour and kW of rating [l]")
+    slope_l_per_kwh: float = Field(default=SLOPE, gt=0, description="further fuel per kWh of output [l]")
+    start_l: float = Field(default=0.0, ge=0, description="fuel of a start: warming up, and wear expressed as fuel [l]")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="generators of the circuit")
 
     @model_validator(mode="before")
@@ -91,53 +93,56 @@ class Generators(DeviceGroup):
     on: synchronisation is assumed to succeed; frequency and transients are not modelled. The group must therefore act
     after the switches.
 
+    A running unit burns fuel by a linear curve, at no load too, see FuelCurve. Below ``kw_min`` a grid-forming unit
+    keeps running: a load bank behind its terminals takes the difference between ``kw_min`` and what the island draws,
+    so that it burns as at ``kw_min``. A unit on a de-energised bus is off and burns nothing.
+
     A grid-forming unit trips if the island exceeds its limits: P outside 0 to kw, S above kva, one phase above 1.33
-    times a third of kva, or more energy than its remaining fuel within the interval. It is off at once, and for
-    ``restart_h`` after the interval. A grid-following unit is limited by its fuel.
+    times a third of kva, or more fuel than is left within the interval. It is off at once, and for ``restart_h`` after
+    the interval. A grid-following unit is limited by its fuel.
     Device state: running (0 or 1), set point of P [kW], share of reactive power [1], hours until it may start, fuel
-    energy now and before the last interval [kWh], and length of that interval [h].
+    now and before the last interval [l], length of that interval [h], fuel burned in it [l], and whether it started in
+    it (0 or 1).
 
     Attributes:
         injections: (D) index of each in Feeder.injections.
-        grid_forming_units: (D) index of each in Feeder.switches, -1 if it cannot form an island.
+        roles: which of them form an island, and what they deliver.
+        fuel: their fuel curves.
         kw, kva, kw_min: (D) ratings [kW, kVA] and minimum power [kW].
         kvar_per_kw: (D) maximum ratio of reactive to active power, from the power factor; 1e6 if limited by kva only.
         ramp_kw_per_h: (D) ramp limit [kW/h]; inf without limit.
         restart_h: (D) lockout after a trip [h].
-        topology: connectivity of the feeder.
-        blocks: (D) the blocks of Topology that each unit connects to.
-        places: (D) position of each in Solution.grid_forming_kw, or -1.
         running: (D) True where a unit runs at reset and when uncontrolled.
-        tank_kwh: (D) energy of the fuel [kWh]; inf if unlimited.
+        tank_l: (D) fuel of the day [l]; inf if unlimited.
     """
 
     injections: IntArray
-    grid_forming_units: IntArray
+    roles: IslandRoles
+    fuel: FuelCurve
     kw: Array
     kva: Array
     kw_min: Array
     kvar_per_kw: Array
     ramp_kw_per_h: Array
     restart_h: Array
-    topology: Topology
-    blocks: tuple[tuple[int, ...], ...]
-    places: IntArray
     running: BoolArray
-    tank_kwh: Array
-    _roles: dict[tuple[bytes, bytes, bytes], tuple[BoolArray, BoolArray]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    tank_l: Array
 
     action_labels: ClassVar[tuple[str, ...]] = ("power, off at -1", "share of available reactive power")
-    state_size: ClassVar[int] = 7
+    state_size: ClassVar[int] = 9
     trips: ClassVar[bool] = True
     dispatch_order: ClassVar[int] = 1
     Spec: ClassVar[type[DeviceSpec]] = GeneratorSpec
 
-    @cached_property
-    def _able(self) -> IntArray:
-        """Positions of the units that can form an island."""
-        return np.flatnonzero(self.grid_forming_units >= 0)
+    @property
+    def grid_forming_units(self) -> IntArray:
+        """(D) index of each in Feeder.switches, -1 if it cannot form an island."""
+        return self.roles.switches
+
+    @property
+    def places(self) -> IntArray:
+        """(D) position of each in Solution.grid_forming_kw, or -1."""
+        return self.roles.places
 
     @cached_property
     def telemetry_labels(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -148,13 +153,13 @@ class Generators(DeviceGroup):
             "set point / rating [1]",
             "lockout left [share]",
         )
-        return (*labels, "fuel left [share]") if np.isfinite(self.tank_kwh).any() else labels
+        return (*labels, "fuel left [share]") if self._tanks else labels
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: off, or at half power, with a full tank."""
         state = np.zeros((self.size, self.state_size))
         state[:, _RUNS], state[:, _KW] = self.running, np.where(self.running, (self.kw_min + self.kw) / 2, 0.0)
-        state[:, _LEFT] = state[:, _BEFORE] = self.tank_kwh
+        state[:, _LEFT] = state[:, _BEFORE] = self.tank_l
         return state
 
     def default_action(self) -> Array:
@@ -170,12 +175,13 @@ class Generators(DeviceGroup):
         kept[..., _RUNS], kept[..., _KW], kept[..., _SHARE] = runs, kw, action[..., 1]
         kept[..., _WAIT] = np.maximum(state[..., _WAIT] - interval.dt_h, 0.0)
         kept[..., _BEFORE], kept[..., _HOURS] = state[..., _LEFT], interval.dt_h
+        kept[..., _STARTED] = runs & (state[..., _RUNS] == 0)
         self.hold(kept, setpoints, interval)
         return kept, self._cut(wanted, kw).astype(np.int64) | ((action[..., 0] > -1) & locked)
 
     def _dispatch(self, requested: Array, state: Array, interval: Interval) -> tuple[Array, Array]:
         """(..., D) active power as requested, and as allowed by ramp and lockout [kW]."""
-        fuel = state[..., _LEFT] / interval.dt_h
+        fuel = self.fuel.most_kw(state[..., _LEFT], interval.dt_h)
         least = np.minimum(self.kw_min, fuel)  # at the end of its fuel it runs on less than it otherwise can
         wanted = np.where(requested > -1, least + (requested + 1) / 2 * (self.kw - self.kw_min), 0.0)
         now, change = state[..., _KW], self.ramp_kw_per_h * interval.dt_h
@@ -191,49 +197,18 @@ class Generators(DeviceGroup):
 
     def hold(self, state: Array, setpoints: Setpoints, interval: Interval) -> None:
         """See DeviceGroup.hold; grid-forming units are redetermined, since switches and faults may have changed."""
-        forms = np.zeros(state.shape[:-1], bool)
-        alive = np.zeros(state.shape[:-1], bool)
         runs = state[..., _RUNS] > 0
-        own = self.grid_forming_units[self._able]
-        if own.size:
-            setpoints.closed[..., own] = False
-        for row in np.ndindex(state.shape[:-2]):
-            forms[row], alive[row] = self._role(runs[row], setpoints.closed[row], interval.faulted_in(row))
-        if own.size:
-            setpoints.closed[..., own] = forms[..., self._able]
-        kw = np.where(runs & alive & ~forms, np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h), 0.0)
+        forms, alive = self.roles.write(runs, setpoints, interval)
+        most_kw = self.fuel.most_kw(state[..., _LEFT], interval.dt_h)
+        kw = np.where(runs & alive & ~forms, np.minimum(state[..., _KW], most_kw), 0.0)
         most = np.where(kw > 0, np.minimum(np.sqrt(self.kva**2 - kw**2), self.kvar_per_kw * kw), 0.0)
         setpoints.kw[..., self.injections] = kw
         setpoints.kvar[..., self.injections] = state[..., _SHARE] * most
 
-    def _role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
-        """(D) which units are grid-forming, and which are on energised nodes; none is forming in ``closed`` (S)."""
-        key = runs.tobytes(), closed.tobytes(), b"" if faulted is None else faulted.tobytes()
-        if key not in self._roles:
-            if len(self._roles) >= _MOST_KEPT:
-                self._roles.clear()
-            self._roles[key] = self._found_role(runs, closed, faulted)
-        return self._roles[key]
-
-    def _found_role(self, runs: BoolArray, closed: BoolArray, faulted: BoolArray | None) -> tuple[BoolArray, BoolArray]:
-        root, supply = self.topology.parts(closed)
-        bad = {root[block] for block in np.flatnonzero(self.topology.faulted(faulted))}
-        live = {r for r in root if supply[r] == FED}
-        taken = live | bad  # parts that no other unit may form
-        forms = np.zeros(self.size, bool)
-        for d in np.argsort(-self.kw, kind="stable"):
-            own = {root[block] for block in self.blocks[d]}
-            if runs[d] and self.grid_forming_units[d] >= 0 and not own & taken:
-                forms[d] = True
-                taken |= own
-                live |= own
-        alive = np.array([all(root[block] in live for block in blocks) for blocks in self.blocks], bool)
-        return forms, alive
-
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
         span = np.maximum(self.kw - self.kw_min, _ABOUT_0)
-        kw = np.minimum(state[..., _KW], state[..., _LEFT] / interval.dt_h)
+        kw = np.minimum(state[..., _KW], self.fuel.most_kw(state[..., _LEFT], interval.dt_h))
         share = np.clip(2 * (kw - self.kw_min) / span - 1, _JUST_ABOVE_OFF, 1.0)
         return np.stack([np.where(state[..., _RUNS] > 0, share, -1.0), state[..., _SHARE]], axis=-1)
 
@@ -246,56 +221,63 @@ class Generators(DeviceGroup):
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: overloaded units trip; the others continue from the power their island drew."""
-        own = self._able
+        own = self.roles.able
         forms = setpoints.closed[..., self.grid_forming_units[own]]
         tripped = np.zeros(state.shape[:-1], bool)
-        given = setpoints.kw[..., self.injections]
+        state, given = state.copy(), setpoints.kw[..., self.injections].copy()
         if forms.any():
             total, over = self._asked(state, solution)
             tripped[..., own] = forms & over
-            state, given = state.copy(), given.copy()
             rated = np.clip(total, self.kw_min[own], self.kw[own])
             state[..., own, _KW] = np.where(forms, rated, state[..., own, _KW])
             state[..., [_RUNS, _KW]] *= ~tripped[..., None]
             state[..., _WAIT] = np.where(tripped, self.restart_h, state[..., _WAIT])
             given[..., own] = np.where(forms, total, given[..., own])
-        if np.isfinite(self.tank_kwh).any():
-            again = tripped.any(axis=-1, keepdims=True)  # the interval is solved again without tripped units
-            used = np.where(again, 0.0, given * state[..., _HOURS])
-            state = state.copy()
-            state[..., _LEFT] = np.maximum(state[..., _BEFORE] - used, 0.0)
+        again = tripped.any(axis=-1, keepdims=True)  # the interval is solved again without tripped units
+        on = (state[..., _RUNS] > 0) & self.roles.fed(solution) & ~again
+        burned = self.fuel.burned_l(given, state[..., _HOURS], state[..., _STARTED])
+        state[..., _BURNED] = np.where(on, np.minimum(burned, state[..., _BEFORE]), 0.0)
+        state[..., _LEFT] = state[..., _BEFORE] - state[..., _BURNED] if self._tanks else state[..., _BEFORE]
         return state, tripped.astype(np.int64)
 
     def _asked(self, state: Array, solution: Solution) -> tuple[Array, BoolArray]:
         """For units that can form an island: output of each [kW], and whether it exceeded the limits."""
-        own = self._able
-        kw, kvar = (x[..., self.places[own], :] for x in (solution.grid_forming_kw, solution.grid_forming_kvar))
-        rated, kva, total = self.kw[own], self.kva[own] * (1 + _SLACK), kw.sum(axis=-1)
-        over = (total > rated * (1 + _SLACK)) | (total < -rated * _SLACK)
-        over |= np.hypot(total, kvar.sum(axis=-1)) > kva
-        over |= np.hypot(kw, kvar).max(axis=-1) > UNBALANCE * kva / 3
-        over |= total * state[..., own, _HOURS] > state[..., own, _BEFORE] * (1 + _SLACK)
+        own = self.roles.able
+        total, over = self.roles.loaded(solution, self.kva[own])
+        rated, memory = self.kw[own], state[..., own, :]
+        over |= (total > rated * (1 + SLACK)) | (total < -rated * SLACK)
+        need = self.fuel.of(own).burned_l(total, memory[..., _HOURS], memory[..., _STARTED])
+        over |= need > memory[..., _BEFORE] * (1 + SLACK)
         return total, over
 
-    def stored_kwh(self, state: Array) -> Array:
-        """See DeviceGroup.stored_kwh: energy of the fuel left."""
-        return np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 0.0)
+    def left_l(self, state: Array) -> Array:
+        """(..., D) fuel left [l]; inf if unlimited."""
+        return np.asarray(state[..., _LEFT])
+
+    def fuel_l(self, state: Array) -> Array:
+        """See DeviceGroup.fuel_l."""
+        return np.asarray(state[..., _BURNED])
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""
-        own = self._able
+        own = self.roles.able
         forms = np.zeros(state.shape[:-1])
         forms[..., own] = setpoints.closed[..., self.grid_forming_units[own]]
         left = state[..., _WAIT] / np.where(self.restart_h > 0, self.restart_h, 1.0)
         columns = [state[..., _RUNS], forms, state[..., _KW] / self.kw, left]
-        if np.isfinite(self.tank_kwh).any():
-            columns.append(np.where(np.isfinite(self.tank_kwh), state[..., _LEFT], 1.0) / self._tank)
+        if self._tanks:
+            columns.append(np.where(np.isfinite(self.tank_l), state[..., _LEFT], 1.0) / self._base_l)
         return np.stack(columns, axis=-1)
 
     @cached_property
-    def _tank(self) -> Array:
-        """(D) base of the fuel telemetry [kWh]; 1 if unlimited, which reads 1."""
-        return np.where(np.isfinite(self.tank_kwh), self.tank_kwh, 1.0)
+    def _base_l(self) -> Array:
+        """(D) base of the fuel telemetry [l]; 1 if unlimited, which reads 1."""
+        return np.where(np.isfinite(self.tank_l), self.tank_l, 1.0)
+
+    @cached_property
+    def _tanks(self) -> bool:
+        """Whether any fuel is limited."""
+        return bool(np.isfinite(self.tank_l).any())
 
     @classmethod
     def added_units(cls, specs: Sequence[GeneratorSpec]) -> list[AddedUnit]:
@@ -316,25 +298,21 @@ class Generators(DeviceGroup):
         """See DeviceGroup.build."""
         rows, specs = _with_own(specs, feeder)
         units = [feeder.injections[j] for j in rows]
-        topology = Topology.build(feeder)
-        place = {int(s): g for g, s in enumerate(feeder.grid_forming_units)}
         factor = np.array([max(spec.power_factor_min, 1e-6) for spec in specs])
         return cls(
             names=unique_names([spec.label for spec in specs], "generator"),
             buses=tuple(unit.bus for unit in units),
             injections=np.array(rows, dtype=np.int64),
-            grid_forming_units=np.array([unit.grid_forming_switch for unit in units], dtype=np.int64),
+            roles=IslandRoles.build(feeder, rows, np.array([spec.kw for spec in specs])),
+            fuel=FuelCurve.build([(s.kw, s.kw_min, s.no_load_l_per_kwh, s.slope_l_per_kwh, s.start_l) for s in specs]),
             kw=np.array([spec.kw for spec in specs]),
             kva=np.array([spec.rating_kva for spec in specs]),
             kw_min=np.array([spec.kw_min for spec in specs]),
             kvar_per_kw=np.sqrt(1 / factor**2 - 1),
             ramp_kw_per_h=np.array([spec.ramp_kw_per_h or np.inf for spec in specs]),
             restart_h=np.array([spec.restart_h for spec in specs]),
-            topology=topology,
-            blocks=tuple(tuple(topology.block[list(unit.nodes)].tolist()) for unit in units),
-            places=np.array([place.get(unit.grid_forming_switch, -1) for unit in units], dtype=np.int64),
             running=np.array([spec.running for spec in specs]),
-            tank_kwh=np.array([spec.tank_kwh or np.inf for spec in specs]),
+            tank_l=np.array([spec.tank_l or np.inf for spec in specs]),
         )
 
 

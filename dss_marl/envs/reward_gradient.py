@@ -139,9 +139,14 @@ class RewardGradient:
     def _direct(self, now: GridState, after: GridState, acted: tuple[Setpoints, Array, Array]) -> Array:
         """(...) the terms that depend on set points and devices, as they would be with the solution held."""
         model, (setpoints, device_state, unmet_kwh) = self._slopes.direct, acted
-        stored_kwh = self._simulator.fleet.stored_kwh(device_state)
+        fleet = self._simulator.fleet
         changed = after.replace(
-            setpoints=setpoints, device_state=device_state, unmet_kwh=unmet_kwh, stored_kwh=stored_kwh
+            setpoints=setpoints,
+            device_state=device_state,
+            unmet_kwh=unmet_kwh,
+            stored_kwh=fleet.stored_kwh(device_state),
+            fuel_l=fleet.fuel_l(device_state),
+            formed_kwh=fleet.formed_kwh(device_state),
         )
         return np.asarray(model.rewards_of(model.zones, model.all_zones, now, changed).sum(axis=-1))
 

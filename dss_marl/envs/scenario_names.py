@@ -16,6 +16,7 @@ REFERENCE_CONTROLLERS = (
     "droop",
     "tuned_droop",
     "rationing",
+    "load_following",
     "time_of_use",
     "valley_filling",
     "branch_exchange",

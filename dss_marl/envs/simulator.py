@@ -319,6 +319,8 @@ class Simulator:
             device_state=device_state,
             telemetry=fleet.telemetry(device_state, setpoints, interval),
             stored_kwh=fleet.stored_kwh(device_state),
+            fuel_l=fleet.fuel_l(device_state),
+            formed_kwh=fleet.formed_kwh(device_state),
             import_limit_kw=self._import_limit_kw,
             **self._looked_up(interval.step),
             **rest,

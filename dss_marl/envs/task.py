@@ -115,7 +115,7 @@ def build_task(scenario: Scenario) -> Task:
         ValueError: something named does not exist or is incompatible; the message says where, and what is known.
     """
     specs = _device_specs(scenario)
-    kinds = sorted(specs, key=lambda kind: device_kind(kind).dispatch_order)
+    kinds = sorted(specs, key=lambda kind: device_kind(kind).order_of(specs[kind]))
     units = [unit for kind in kinds for unit in device_kind(kind).added_units(specs[kind])]
     units.append(AddedUnit(replaces="*", kind=PROFILE_DRIVEN))  # what no device controls, the day moves
     switches = [row for kind in kinds for row in device_kind(kind).added_switches(specs[kind])]
@@ -321,5 +321,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         telemetry=np.zeros(sum(group.size * len(group.telemetry_labels) for group in groups)),
         unmet_kwh=np.zeros(sum(group.size for group in groups)),
         stored_kwh=np.concatenate([group.stored_kwh(group.initial()) for group in groups]),
+        fuel_l=np.zeros(sum(group.size for group in groups)),
+        formed_kwh=np.zeros(sum(group.size for group in groups)),
         import_limit_kw=scenario.feeder.import_limit_kw or np.inf,
     )

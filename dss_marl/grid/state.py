@@ -181,6 +181,9 @@ class GridState(Interval):
         unmet_kwh: (..., D) energy that each device owed in the interval and did not deliver, times its priority [kWh].
         stored_kwh: (..., D) energy stored in each device at the end of an operated interval, or at the beginning of a
             coming one; negative for deferred energy still to be drawn [kWh]. Empty if no device stores energy.
+        fuel_l: (..., D) fuel that each device burned in the last operated interval [l]. Empty if none burns any.
+        formed_kwh: (..., D) energy that each battery exchanged, either way, with the island that it formed in the last
+            operated interval [kWh]; set points do not show it. Empty if no battery can form an island.
         import_limit_kw: limit of the feeder's import from the source [kW]; infinite unless the scenario sets it.
     """
 
@@ -193,6 +196,8 @@ class GridState(Interval):
     telemetry: Array = field(kw_only=True)
     unmet_kwh: Array = field(kw_only=True)
     stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    fuel_l: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    formed_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)
 
     @property

@@ -233,6 +233,16 @@ def stored_change_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
     return _summed(after.stored_kwh - before.stored_kwh, zone.devices, zone.device_weight)
 
 
+def fuel_l(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Fuel burned by the zone's generators [l]."""
+    return _summed(after.fuel_l, zone.devices, zone.device_weight)
+
+
+def formed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+    """Energy that the zone's batteries exchanged, either way, with the islands that they formed [kWh]."""
+    return _summed(after.formed_kwh, zone.devices, zone.device_weight)
+
+
 def _unserved_kw(after: GridState) -> Array:
     """(..., J) power that de-energised loads would draw [kW]; shedding by a device is counted by that device."""
     wanted, served = np.minimum(after.setpoints.kw, 0.0), after.solution.served_kw

@@ -164,13 +164,24 @@ def unserved_device_energy(zone: Zone) -> Scale:
     return Scale(over=1000, times=-1)
 
 
-@scaled(quantities.throughput_kwh)
+@scaled(quantities.throughput_kwh, quantities.formed_kwh)
 def battery_use(zone: Zone) -> Scale:
     r"""Energy throughput of the zone's units other than PV units, in both directions, negated: battery wear [MWh].
+
+    A grid-forming battery counts with the power that its island draws or feeds in, a grid-forming generator does not.
 
     Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} \lvert p_u \rvert$
     """
     return Scale(over=1000, times=-1)
+
+
+@scaled(quantities.fuel_l)
+def fuel(zone: Zone) -> Scale:
+    r"""Fuel burned by the zone's generators, negated: no-load fuel of running units, their output, and starts [l].
+
+    Formula: $r_z = -\sum_{g \in z} \bigl(\Delta t\, (a_g + b_g \max(p_g, p_g^\mathrm{min})) + s_g\, \sigma_g\bigr)$
+    """
+    return Scale(times=-1)
 
 
 @scaled(quantities.generated_kwh)
@@ -326,6 +337,7 @@ REWARDS: dict[str, Term] = {
         unserved,
         unserved_device_energy,
         battery_use,
+        fuel,
         generation,
         estimation_error,
         stored_energy,

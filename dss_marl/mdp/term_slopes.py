@@ -229,6 +229,8 @@ _DIRECT = {
     quantities.owed_kwh,
     quantities.unserved_kwh,
     quantities.stored_change_kwh,
+    quantities.fuel_l,
+    quantities.formed_kwh,
     quantities.estimate_error_pu,
 }
 _QUANTITIES: dict[Quantity, _Adding] = {

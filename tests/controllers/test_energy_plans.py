@@ -7,6 +7,7 @@ import dss_marl
 from dss_marl.controllers import LoadRationing, PlanReplay, Plans, TimeOfUse, ValleyFilling, reference
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.optimization.sparse_qp import SparseQP
+from dss_marl.controllers.planning.energy.commitment import shifted, switched
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
 from dss_marl.controllers.rules.valley_filling import _filled
@@ -260,42 +261,49 @@ def test_a_plan_holds_where_a_store_may_not_act():
     assert earned > idle(scenario) + 10
 
 
-def island(tank_kwh, hours=3, **changes):
-    """Hours of an evening on the islanded 13-bus feeder, batteries half full, and so much fuel."""
+def island(tank_l, hours=3, **changes):
+    """Hours of an evening on the islanded 13-bus feeder, all batteries following, half full, and so much fuel.
+
+    Twice the load of the scenario, some 1,900 kW, and a diesel of 900 kW that burns a third of a litre per kWh.
+    """
     scenario = dss_marl.load_scenario("ieee13_microgrid")
     diesel, *others = scenario.devices
-    devices = [{**diesel, "tank_kwh": tank_kwh, **changes}, *others]
-    return scenario.replace(devices=devices, steps=2 * hours, dt_h=0.5, start_hour=18, horizon=2)
+    curve = {"kw": 900, "kva": 1125, "kw_min": 0, "no_load_l_per_kwh": 0, "slope_l_per_kwh": 1 / 3, "start_l": 0}
+    devices = [{**diesel, **curve, "tank_l": tank_l, **changes}]
+    devices += [{**one, "forming": False} if one["kind"] == "battery" and one.get("forming") else one for one in others]
+    profiles = {**scenario.profiles.model_dump(), "load_scale": [0.5, 0.65]}
+    return scenario.replace(devices=devices, profiles=profiles, steps=2 * hours, dt_h=0.5, start_hour=18, horizon=2)
 
 
 def watched(controller, scenario, day=WORKDAY):
-    """The return, whether all was alive throughout, energy not served by class, and fuel left [kWh]."""
+    """The return, whether all was alive throughout, energy not served by class, and fuel burned [l]."""
     env = dss_marl.ZoneEnv(scenario, "test")
     observations, _ = env.reset(seed=day, options={"day": day})
-    figures, total, alive = EpisodeFigures(env.task), 0.0, True
+    figures, total, alive, burned = EpisodeFigures(env.task), 0.0, True, 0.0
     controller.reset(env)
     while env.agents:
         observations = env.step(controller.act(env, observations))[0]
         figures.add(env.before, env.after, env.team_reward)
         total, alive = total + env.team_reward, alive and bool(env.after.solution.energised.all())
+        burned += float(env.after.fuel_l.sum())
     told = figures.result()
     env.close()
-    return total, alive, [told[f"unserved_{name}_kwh"] for name in CLASSES], float(env.after.stored_kwh[-1])
+    return total, alive, [told[f"unserved_{name}_kwh"] for name in CLASSES], burned
 
 
-@pytest.mark.parametrize("tank_kwh", [1500.0, 9000.0])
-def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
-    """3 h of some 1,800 kW from 900 kW and 1,600 kWh of batteries: little fuel ends, else the rating binds."""
+@pytest.mark.parametrize("tank_l", [500.0, 3000.0])
+def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_l):
+    """3 h of some 1,900 kW from 900 kW and batteries of 1,700 kWh: little fuel ends, else the rating binds."""
     pytest.importorskip("clarabel")
-    scenario = island(tank_kwh)
+    scenario = island(tank_l)
     task = build_task(scenario)
     requests, earned = solve_day(task, WORKDAY)
     plans = Plans(digest(scenario))
     plans.add(task, WORKDAY, requests, earned)
-    total, alive, (critical, important, normal), left = watched(PlanReplay(plans), scenario)
+    total, alive, (critical, important, normal), burned = watched(PlanReplay(plans), scenario)
     assert total == pytest.approx(earned) and alive
     assert critical < 1 and important < 1 < normal, "who matters least goes without"
-    assert (left < 0.01 * tank_kwh) == (tank_kwh < 3 * 900)
+    assert (burned > 0.99 * tank_l) == (tank_l < 900)
     ruled, alive, unserved, _ = watched(LoadRationing(), scenario)
     assert earned > ruled and alive and unserved[0] < 1
     dark, alive, unserved, _ = watched(reference("no_control", scenario), scenario)
@@ -303,7 +311,7 @@ def test_an_island_is_planned_within_its_units_rating_and_fuel(tank_kwh):
 
 
 def test_what_a_controller_asks_earns_what_it_earns():
-    scenario = island(9000.0, hours=1)
+    scenario = island(3000.0, hours=1)
     task = build_task(scenario)
     assert play_plan(task, WORKDAY, record_requests(task, WORKDAY, LoadRationing())) == pytest.approx(
         watched(LoadRationing(), scenario)[0]
@@ -311,9 +319,37 @@ def test_what_a_controller_asks_earns_what_it_earns():
     assert record_requests(task, WORKDAY, ValleyFilling()) is None
 
 
+def with_a_former(**changes):
+    """Six hours from midnight of an island whose battery of 3 MWh can hold it; the diesel runs at first."""
+    scenario = dss_marl.load_scenario("ieee13_microgrid")
+    diesel, *others = scenario.devices
+    return scenario.replace(devices=[{**diesel, **changes}, *others], steps=12, dt_h=0.5, start_hour=0, horizon=2)
+
+
+def test_a_diesel_is_stopped_where_a_battery_holds_the_island():
+    """Free fuel at no load and free starts leave it running; with the curve it stops, and the batteries take over."""
+    pytest.importorskip("clarabel")
+    runs = []
+    for curve in ({}, {"no_load_l_per_kwh": 0.0, "kw_min": 0, "start_l": 0}):
+        task = build_task(with_a_former(**curve))
+        entry = switched(task)[0]
+        requests, earned = solve_day(task, WORKDAY)
+        on = requests[:, entry] > -1
+        runs.append(on.sum())
+        always = np.where(np.arange(requests.shape[1]) == entry, 1.0, requests)
+        assert play_plan(task, WORKDAY, always) <= earned + 1e-9
+    assert 0 < runs[0] < runs[1]
+
+
+def test_a_schedule_has_neighbours_with_one_start_or_stop_moved():
+    on = np.array([True, True, False, False, True])
+    found = {"".join("01"[int(x)] for x in other) for other in shifted(on)}
+    assert found == {"11101", "10001", "11111", "00001", "11000", "11011"}
+
+
 @pytest.mark.parametrize("changes", [{"running": False}, {"forming": False}])
 def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes):
-    assert "do not each form an island" in PLANNERS["energy"].unsupported_reason(build_task(island(9000.0, **changes)))
+    assert "do not each form an island" in PLANNERS["energy"].unsupported_reason(build_task(island(3000.0, **changes)))
 
 
 @pytest.mark.parametrize(

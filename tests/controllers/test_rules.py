@@ -80,7 +80,7 @@ def test_opendss_controls_move_taps_and_no_control_does_not():
 
 
 FAMILY = {
-    "rationing": "ieee13_microgrid",
+    **dict.fromkeys(("rationing", "load_following"), "ieee13_microgrid"),
     "time_of_use": "ieee13_legacy",
     "valley_filling": "eulv_ev",
     "branch_exchange": "case33_reconfiguration",

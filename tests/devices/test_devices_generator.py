@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from dss_marl import read_feeder
 from dss_marl.devices import device_kind
 
+KWH = {"no_load_l_per_kwh": 0.0, "slope_l_per_kwh": 1.0}  # a litre per kWh
+
 
 def test_power_runs_from_the_least_to_the_rating_and_minus_one_is_off():
     grid = Grid(kw_min=40.0)
@@ -45,12 +47,12 @@ def test_a_ramp_cuts_what_is_asked_and_stopping_takes_as_long():
 
 def test_a_tank_gives_what_the_island_took_and_then_the_unit_stops():
     """The island behind sw3 takes a third of 755 kW, 63 kWh a quarter of an hour: 150 kWh last for two of them."""
-    grid = Grid(scale=1 / 3, tank_kwh=150.0)
+    grid = Grid(scale=1 / 3, **KWH, tank_l=150.0)
     d, left = grid.units.names.index("dg48"), [150.0]
     for trips in (set(), set(), {"48"}):
         _, tripped = grid.step({"48": 0.0}, sw3=OFF)
         assert tripped == trips
-        left.append(float(grid.units.stored_kwh(grid.state)[d]))
+        left.append(float(grid.units.left_l(grid.state)[d]))
         assert left[-2] - left[-1] == pytest.approx(0 if trips else grid.kw("48") / 4)
     assert left[-1] == pytest.approx(150 - 2 * 63, abs=4)
     assert grid.units.telemetry(grid.state, grid.setpoints, at())[d, 4] == pytest.approx(left[-1] / 150)
@@ -58,7 +60,7 @@ def test_a_tank_gives_what_the_island_took_and_then_the_unit_stops():
 
 def test_a_unit_that_follows_gives_no_more_than_its_fuel():
     """100 kWh are 330 kW for a quarter of an hour and 70 kW for the next."""
-    grid = Grid(tank_kwh=100.0)
+    grid = Grid(**KWH, tank_l=100.0)
     for kw, cut in ((330.0, False), (70.0, True), (0.0, True)):
         limited, _ = grid.step({"48": FULL})
         assert grid.kw("48") == pytest.approx(kw, abs=1e-3) and ("48" in limited) == cut
@@ -67,7 +69,7 @@ def test_a_unit_that_follows_gives_no_more_than_its_fuel():
 @pytest.mark.parametrize("least", [0.0, 50.0])
 def test_a_unit_out_of_fuel_that_is_held_is_not_limited(least):
     """100 kWh at 330 kW: 82.5, 17.5 and nothing in a quarter of an hour each, also below its least power."""
-    grid = Grid(tank_kwh=100.0, kw_min=least)
+    grid = Grid(**KWH, tank_l=100.0, kw_min=least)
     d = grid.units.names.index("dg48")
     asked = np.array([FULL, 0.0])
     for kw in (330.0, 70.0, 0.0, 0.0):
@@ -79,9 +81,9 @@ def test_a_unit_out_of_fuel_that_is_held_is_not_limited(least):
 
 
 def test_a_unit_that_trips_has_given_nothing():
-    grid = Grid(tank_kwh=500.0)
+    grid = Grid(**KWH, tank_l=500.0)
     _, tripped = grid.step({"35": FULL, "48": FULL}, sw3=OFF)
-    assert tripped == {"48"} and grid.units.stored_kwh(grid.state).tolist() == [500] * 6
+    assert tripped == {"48"} and grid.units.left_l(grid.state).tolist() == [500] * 6
 
 
 def test_a_unit_that_runs_by_itself_needs_no_agent():
@@ -102,8 +104,10 @@ def random_memory(group, rng):
     runs = rng.integers(0, 2, group.size)
     kw = np.where(runs, group.kw_min + rng.random(group.size) * (group.kw - group.kw_min), 0.0)
     wait = np.where(runs, 0.0, rng.choice([0.0, 0.4], group.size))
-    left = np.minimum(group.tank_kwh, rng.uniform(0, 60, group.size))
-    return np.stack([runs, kw, rng.uniform(-1, 1, group.size), wait, left, left, np.full(group.size, 0.25)], axis=-1)
+    left, none = np.minimum(group.tank_l, rng.uniform(0, 60, group.size)), np.zeros(group.size)
+    return np.stack(
+        [runs, kw, rng.uniform(-1, 1, group.size), wait, left, left, np.full(group.size, 0.25), none, none], axis=-1
+    )
 
 
 def random_closed(feeder, rng):
@@ -114,7 +118,7 @@ def random_closed(feeder, rng):
     return setpoints
 
 
-@pytest.mark.parametrize("tank", [{}, {"tank_kwh": 60.0}])
+@pytest.mark.parametrize("tank", [{}, {**KWH, "tank_l": 60.0}])
 def test_limited_means_not_legal_and_present_means_hold(rng, tank):
     group, _, feeder, _ = built(ramp_kw_per_h=400.0, kw_min=30.0, **tank)
     verdicts = set()
@@ -182,7 +186,7 @@ WRONG = {
     "kva": ({"kva": 100}, "is below kw"),
     "kw_min": ({"kw_min": 600}, "is above kw"),
     "restart": ({"restart_h": -1}, "restart_h"),
-    "tank": ({"tank_kwh": -1}, "tank_kwh"),
+    "tank": ({"tank_l": -1}, "tank_l"),
 }
 
 
@@ -195,7 +199,56 @@ def test_what_cannot_be_is_explained(what):
 
 def test_a_tank_of_nothing_has_no_end_and_any_other_has():
     kind = device_kind("generator")
-    specs = [kind.Spec(kind="generator", bus="64", name=f"dg{kwh}", kw=100, tank_kwh=kwh) for kwh in (0.0, 0.25, 500.0)]
+    specs = [
+        kind.Spec(kind="generator", bus="64", name=f"dg{litres}", kw=100, tank_l=litres)
+        for litres in (0.0, 0.25, 500.0)
+    ]
     group = kind.build(specs, read_feeder("ieee123", injections=kind.added_units(specs)))
-    assert group.tank_kwh.tolist() == [np.inf, 0.25, 500.0]
-    assert kind.Spec(kind="generator", bus="64", kw=100).tank_kwh == 0.0
+    assert group.tank_l.tolist() == [np.inf, 0.25, 500.0]
+    assert kind.Spec(kind="generator", bus="64", kw=100).tank_l == 0.0
+
+
+# --- fuel curve ----------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_at_no_load_burns_a_quarter_of_full_load():
+    """330 kW: 0.08415 * 330 = 27.77 l/h at no load, 27.77 + 0.246 * 330 = 108.95 l/h at full load."""
+    grid = Grid()
+    d = grid.units.names.index("dg48")
+    for asked, litres_per_h in ((-0.9999999, 27.77), (0.0, 68.36), (FULL, 108.95), (OFF, 0.0)):
+        grid.step({"48": asked})
+        assert grid.units.fuel_l(grid.state)[d] == pytest.approx(litres_per_h / 4, abs=0.01)
+
+
+def test_a_forming_unit_below_its_least_power_burns_as_at_it():
+    """A tenth of the island's 755 kW is 76 kW; at least 99 kW: (27.77 + 0.246 * 99) / 4 = 13.03 l in a quarter hour."""
+    grid = Grid(scale=0.1, kw_min=99.0)
+    grid.step({"48": FULL}, sw3=OFF)
+    d = grid.units.names.index("dg48")
+    assert grid.forming == {"48"} and 70 < grid.kw("48") < 80
+    assert grid.units.fuel_l(grid.state)[d] == pytest.approx(13.03, abs=0.01)
+
+
+def test_a_start_burns_its_own_fuel_once():
+    grid = Grid(start_l=10.0)
+    d, burned = grid.units.names.index("dg48"), []
+    for asked in (FULL, FULL, OFF, FULL):
+        grid.step({"48": asked})
+        burned.append(round(float(grid.units.fuel_l(grid.state)[d]), 2))
+    assert burned == [37.24, 27.24, 0.0, 37.24]
+
+
+def test_a_unit_on_a_dead_bus_burns_nothing():
+    grid = Grid(scale=1 / 3)
+    faulted = np.isin(grid.feeder.node_bus, [grid.feeder.bus_index["48"]])
+    grid.step({"48": FULL}, faulted, sw3=OFF)
+    assert grid.volts("48").max() == 0 and grid.units.fuel_l(grid.state).sum() == 0
+
+
+def test_no_load_fuel_empties_a_tank_and_leaves_less_for_output():
+    """20 l: 80 l/h, of which 27.77 at no load; (80 - 27.77) / 0.246 = 212.3 kW, then nothing."""
+    grid = Grid(tank_l=20.0)
+    for kw in (212.3, 0.0):
+        grid.step({"48": FULL})
+        assert grid.kw("48") == pytest.approx(kw, abs=0.1)
+    assert grid.units.left_l(grid.state)[grid.units.names.index("dg48")] == pytest.approx(0, abs=1e-9)

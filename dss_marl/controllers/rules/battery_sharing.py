@@ -8,6 +8,9 @@ from dss_marl.devices import Batteries
 from dss_marl.grid.state import Array
 
 
+_KEPT = 0.02  # of the capacity of batteries that may form an island, which trip when empty or full
+
+
 def shared_power(group: Batteries, kw: float, device_state: Array, dt_h: float) -> tuple[Array, float]:
     """Share a power among batteries in proportion to what each can do in the interval.
 
@@ -21,6 +24,9 @@ def shared_power(group: Batteries, kw: float, device_state: Array, dt_h: float) 
         (D) shares of rated power, and the achieved output [kW].
     """
     soc = group.stored_kwh(device_state) / group.kwh
+    if group.roles is not None:
+        soc = np.clip(soc, group.minimum + _KEPT, group.maximum - _KEPT)
+        soc = soc - _KEPT if kw >= 0 else soc + _KEPT
     if kw >= 0:
         most = np.minimum(group.kw, np.maximum(soc - group.minimum, 0) * group.kwh * group.discharging / dt_h)
     else:

@@ -73,8 +73,7 @@ class NearestTie:
     def _start_unit(self, group: Generators, entries: Array, now: GridState) -> None:
         """Start the first unit on de-energised nodes that can form an island."""
         for d in np.flatnonzero(group.grid_forming_units >= 0):
-            nodes = [group.topology.block == block for block in group.blocks[d]]
-            dark = not now.solution.energised[np.logical_or.reduce(nodes)].any()
+            dark = not now.solution.energised[group.roles.nodes[d]].any()
             if dark and entries[d, 0] <= -1:
                 entries[d, 0] = 1.0
                 return

@@ -45,7 +45,8 @@ def solve_day_qp(
     wanted = None
     for _ in range(_ROUNDS):
         program, entry, moves = _quadratic_program(stores, now, answers, slopes, radius, active)
-        _limit_fuel(program, moves, answers, islands)
+        _add_fuel(program, moves, answers, islands)
+        _balance(program, entry, moves, answers, stores)
         if peak[1] > 0:
             _bill_peak(program, moves, answers, *peak)
         solution = program.solve()
@@ -70,7 +71,9 @@ def _quadratic_program(
     """The program with the active rows, and its variables of entries (T, n) and of column changes (T, m)."""
     program, low, high = SparseQP(), stores.low, stores.high
     inside = np.clip(now, low, high)
-    entry = program.add_variables(np.maximum(low, inside - radius), np.minimum(high, inside + radius))
+    lowest, highest = np.maximum(low, inside - radius), np.minimum(high, inside + radius)
+    formed = stores.formed
+    entry = program.add_variables(np.where(formed, low, lowest), np.where(formed, high, highest))
     steps, moves = len(now), []
     for part, own, slope in zip(stores.parts, stores.slices, slopes, strict=True):
         mine, here = entry[:, own], now[:, own]
@@ -143,18 +146,51 @@ def _bill_peak(
     )
 
 
-def _limit_fuel(program: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
-    """Limit the energy of grid-forming units over the day to their fuel; a penalised excess ensures feasibility."""
+def _add_fuel(program: SparseQP, moves: IntArray, answers: list[LinearisedInterval], islands: IslandLimits) -> None:
+    """Add the fuel of running generators and the limit of their tanks; a penalised excess ensures feasibility.
+
+    A variable per interval is the load of the engine, at least the minimum load and at least what the island draws.
+    """
     dt_h = islands.dt_h
-    for unit in np.flatnonzero(np.isfinite(islands.tanks)):
-        lacking = program.add_variables(np.zeros(1), np.full(1, np.inf), islands.beyond_kwh)
-        by = dt_h * np.array([answer.by[unit] for answer in answers])  # (T, m)
-        step, column = np.nonzero(by)
-        left = islands.tanks[unit] - dt_h * sum(float(answer.given[unit]) for answer in answers)
+    for unit in range(islands.generators):
+        steps = np.flatnonzero([answer.on[unit] for answer in answers])
+        slope, least = islands.slope[unit] * dt_h, islands.kw_min[unit]
+        burns = program.add_variables(np.full(len(steps), least), np.inf, islands.per_l * slope)
+        given = np.array([answers[t].given[unit] for t in steps])
+        by = np.array([answers[t].by[unit] for t in steps]).reshape(len(steps), -1)
+        row, column = np.nonzero(by)
         program.add_rows(
-            np.zeros(len(step) + 1),
-            np.append(moves[step, column], lacking),
-            np.append(by[step, column], -1.0),
+            np.r_[row, np.arange(len(steps))],
+            np.r_[moves[steps[row], column], burns],
+            np.r_[by[row, column], -np.ones(len(steps))],
+            np.full(len(steps), -np.inf),
+            -given,
+        )
+        if not np.isfinite(islands.tanks[unit]):
+            continue
+        lacking = program.add_variables(np.zeros(1), np.inf, islands.beyond_kwh / islands.slope[unit])
+        fixed = sum(float(answer.fuel_l[unit]) for answer in answers) - slope * np.maximum(given, least).sum()
+        program.add_rows(
+            np.zeros(len(steps) + 1),
+            np.append(burns, lacking),
+            np.append(np.full(len(steps), slope), -1.0),
             np.full(1, -np.inf),
-            np.full(1, left),
+            np.full(1, islands.tanks[unit] - fixed),
+        )
+
+
+def _balance(
+    program: SparseQP, entry: IntArray, moves: IntArray, answers: list[LinearisedInterval], stores: StorageFleet
+) -> None:
+    """A battery that forms an island delivers what the island draws: its entry follows from the column changes."""
+    for step, place in zip(*np.nonzero(stores.formed), strict=True):
+        unit, kw = stores.former[place], stores.former_kw[place]
+        by = answers[step].by[unit]
+        column = np.flatnonzero(by)
+        program.add_rows(
+            np.zeros(len(column) + 1),
+            np.append(moves[step, column], entry[step, place]),
+            np.append(-by[column], kw),
+            answers[step].given[unit : unit + 1],
+            answers[step].given[unit : unit + 1],
         )

@@ -14,6 +14,7 @@ from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 
 _STEP = 1e-4  # step of an entry for derivatives of formulas
 _BOTH = 1e-3  # share of simultaneous charging and discharging tolerated before it is forbidden
+_RESERVE = 2e-3  # of the capacity of a battery that forms an island
 _WASTE = 1e-6  # small cost of throughput, against simultaneous charging and discharging of idle storage
 
 
@@ -242,12 +243,17 @@ class InverterModel(_PowerModel):
 
 
 class BatteryModel(_PowerModel):
-    """Batteries: active power with state of charge, and reactive power."""
+    """Batteries: active power with state of charge, and reactive power.
+
+    Attributes:
+        formed: (T, D) True where a battery forms an island, which then decides its power.
+    """
 
     _kvar_column = 1
 
     def __init__(self, group: Batteries, device_state: Array, outlook: DayOutlook) -> None:
         reactive = group.reactive & (len(group.action_labels) > 1)
+        self.formed = np.zeros((outlook.steps, group.size), bool)
         super().__init__(group, device_state, outlook, np.ones(group.size, bool), reactive, group.kva)
         self._standby_kw = group.standby_kw
         self.lift_bans()
@@ -265,7 +271,7 @@ class BatteryModel(_PowerModel):
 
     def power(self, entries: Array) -> tuple[Array, Array]:
         """See _PowerModel.power."""
-        group, kw = self.group, entries[..., 0] * self.group.kw
+        group, kw = self.group, np.where(self.formed, 0.0, entries[..., 0] * self.group.kw)
         kvar = group.kvar(kw, entries[..., 1]) if self.width > 1 else 0 * kw
         return kw - group.standby_kw, kvar
 
@@ -284,7 +290,9 @@ class BatteryModel(_PowerModel):
         self._both = given, taken
         worth = np.zeros((steps, count))
         worth[-1] = -outlook.stored * group.kwh
-        soc = program.add_variables(np.tile(group.minimum, (steps, 1)), np.tile(group.maximum, (steps, 1)), worth)
+        room = _RESERVE * self.formed.any(axis=0)  # a former that is empty or full blacks out its island
+        low, high = np.minimum(group.minimum + room, group.start_soc), np.maximum(group.maximum - room, group.start_soc)
+        soc = program.add_variables(np.tile(low, (steps, 1)), np.tile(high, (steps, 1)), worth)
         row = np.arange(steps * count).reshape(steps, count)
         program.add_rows(
             np.stack([row, row, row]), np.stack([share, given, taken]), np.stack([ones, -ones, ones]), zero, zero

@@ -10,7 +10,7 @@ from dss_marl.controllers.planning.energy.device_models import InjectionColumns
 from dss_marl.controllers.planning.energy.island_limits import IslandLimits
 from dss_marl.controllers.planning.energy.request_rows import HingeTerms, RequestRows
 from dss_marl.controllers.search.trial_solves import TrialSolver
-from dss_marl.grid.state import Array, GridState, IntArray
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 from dss_marl.mdp.rewards import battery_use, import_excess, overload, violating_share, voltage_violation
 
 _STEP = 0.05  # of a column's unit, for slopes
@@ -31,6 +31,8 @@ class LinearisedInterval:
         reach: (m) maximum column changes.
         given, by: (G) output of grid-forming units [kW], and (G, m) its sensitivity to the columns.
         drawn_kw, drawn_by: import from the source [kW], and (m) its sensitivity.
+        on: (G) which of the units form an island.
+        fuel_l: (generators) fuel burned at the point [l].
     """
 
     gradient: Array
@@ -41,6 +43,8 @@ class LinearisedInterval:
     by: Array
     drawn_kw: float
     drawn_by: Array
+    on: BoolArray
+    fuel_l: Array
 
 
 class GridSensitivities:
@@ -81,7 +85,7 @@ class GridSensitivities:
         return state.replace(setpoints=setpoints, solution=self._trials.simulator.engine.solve(setpoints))
 
     def _smooth(self, before: GridState, after: GridState) -> float:
-        return self.islands.fuel_cost(after) - self._smooth_rewards.team_reward(before, after)
+        return -self._smooth_rewards.team_reward(before, after)  # the program has the fuel of its own
 
     def drawn_kw(self, state: GridState) -> float:
         """Output of the source and all grid-forming units [kW]."""
@@ -132,13 +136,16 @@ class GridSensitivities:
         rows, last = self._rows(value, slopes, reach * free), len(value) - self.islands.size
         n = len(self._scored)
         rows += self._requests.rows(after, value[n : n + 2], slopes[n : n + 2])
+        on, fuel_l = self.islands.on(after), self.islands.fuel_l(after)
         return LinearisedInterval(
-            gradient, curvature, rows, reach * free, value[last:], slopes[last:], float(value[n]), slopes[n]
+            gradient, curvature, rows, reach * free, value[last:], slopes[last:], float(value[n]), slopes[n], on, fuel_l
         )
 
     def _scale(self, before: GridState, base: GridState, smooth: float, free: Array) -> float:
         """Cost per unit of that curvature in this interval; prices vary, and may be negative."""
         assert self._bend is not None
+        if self.islands.size:  # what is drawn takes fuel, now or once the batteries are charged again
+            return float(self.islands.per_l * self.islands.slope.max(initial=0.0) * self.islands.dt_h)
         bent, expected = 0.0, 0.0
         for direction in self._directions * free:
             both = sum(self._smooth(before, self._solve_moved(base, way * _BEND * direction)) for way in (1, -1))

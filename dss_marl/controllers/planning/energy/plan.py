@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers.base import Controller, record_requests
+from dss_marl.controllers.planning.energy.commitment import schedule, shifted, switched
 from dss_marl.controllers.planning.energy.day_qp import solve_day_qp
 from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
@@ -17,6 +18,7 @@ from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.controllers.planning.volt_var.day_search import DaySearch
 from dss_marl.controllers.planning.volt_var.interval_model import IntervalModel
 from dss_marl.controllers.planning.volt_var.tap_positions import TapPositions
+from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.search.greedy import Greedy
@@ -41,6 +43,7 @@ _TOLERANCE = 1e-7  # of the power flow: sensitivities are differences of solutio
 _ITERATIONS = 12
 _ENOUGH = 1e-4  # relative gain of an iteration that justifies another
 _LEAST = 0.02  # minimum trust region of an entry
+_LOSSES = 0.01  # of the load, for which the commitment of an island's generator is planned
 _TURNS = 2  # alternations of storage, then taps and banks
 _LARGE = 150_000  # nodes times steps: above, later iterations keep the present taps, faster but less accurate
 
@@ -114,6 +117,7 @@ class EnergyDay:
         self._stores = StorageFleet(task, day, self.trials.simulator.fleet.states(first.device_state))
         self._peak = billed_peak(task)
         self._network = GridSensitivities(self.trials, self._stores.columns)
+        self._switched = switched(task)
         self.plan = np.tile(task.default_action, (task.scenario.steps, 1))
         for joint_action in self.plan:
             self.positions.write(joint_action, self.positions.start, self.positions.start)
@@ -126,6 +130,10 @@ class EnergyDay:
             if plan is not None:
                 plan[:, self._stores.places[self._stores.held]] = 0.0
                 self._take_if_better(plan)
+        if self._switched.size:
+            plan = schedule(task, day, _LOSSES)
+            if plan is not None:
+                self._take_if_better(plan)
         if not np.isfinite(self.total):
             raise ValueError(f"day {day} of scenario {task.scenario.name!r}: its power flow fails without control")
         heaviest = int(np.argmax([abs(self._network.drawn_kw(after)) for after in self._afters]))
@@ -137,13 +145,22 @@ class EnergyDay:
         The circuit's own controls move when a voltage leaves their band, which no linearisation predicts: from idle
         batteries, every step that pays may be refused for the taps that it moves.
         """
-        rules: list[Controller] = [LoadRationing()] if self._network.islands.size else []
+        rules: list[Controller] = [LoadRationing(), LoadFollowing()] if self._network.islands.size else []
         return [*rules, Greedy(), TimeOfUse()] if self.task.scenario.circuit_controls else rules
 
     @property
     def _entries(self) -> Array:
-        """(T, n) entries of the storage fleet, within their bounds: a rule may ask for less curtailment than none."""
-        return np.clip(self.plan[:, self._stores.places], self._stores.low, self._stores.high)
+        """(T, n) entries of the storage fleet; of a battery that forms an island the power that this draws.
+
+        They lie within their bounds: a rule may ask for less curtailment than none.
+        """
+        entries, islands = self.plan[:, self._stores.places], self._network.islands
+        entries = np.clip(entries, self._stores.low, self._stores.high)
+        if islands.size == islands.generators or len(self._afters) < len(entries):
+            return entries
+        on = np.array([islands.on(after) for after in self._afters])
+        given = np.array([islands.given_kw(after) for after in self._afters])
+        return self._stores.form(on, given, entries)
 
     def _with_entries(self, entries: Array) -> Array:
         """(T, F) the plan with other entries of the storage fleet."""
@@ -159,7 +176,7 @@ class EnergyDay:
         now = simulator.begin(self.day, self.task.start)
         for joint_action in plan:
             after = self.trials.operate(now, joint_action)
-            if after is None or self._network.islands.any_tripped(after):
+            if after is None or self._network.islands.dark(after):
                 return -np.inf, befores, afters
             total += self.trials.reward_model.team_reward(now, after)
             befores.append(now)
@@ -173,6 +190,17 @@ class EnergyDay:
         for margin in MARGINS if islands.size else MARGINS[-1:]:
             islands.margin = margin
             self.improve()
+        if self._switched.size and self.move_starts():
+            self.improve()
+
+    def move_starts(self) -> float:
+        """Shift starts and stops of the island's generator, with all else as planned; returns the gain."""
+        start = self.total
+        for on in shifted(self.plan[:, self._switched[0]] > -1):
+            plan = self.plan.copy()
+            plan[:, self._switched[0]] = np.where(on, 1.0, -1.0)
+            self._take_if_better(plan)
+        return self.total - start
 
     def improve(self) -> float:
         """Improve the entries at the present taps and banks; returns the gain."""
@@ -220,7 +248,7 @@ class EnergyDay:
 
     def _linearise(self, radius: float) -> tuple[list[LinearisedInterval], list[Any]]:
         """Linearised intervals around the plan, and per device model (T m, T n) Jacobians of its columns."""
-        slopes = self._stores.slopes(self._entries)
+        slopes = self._stores.slopes(self._entries)  # which also sets what batteries form an island
         reach = np.hstack([np.asarray(abs(slope).sum(1)).reshape(len(self.plan), -1) for slope in slopes])
         free, reach = reach > 0, np.minimum(reach * min(radius, 1.0), 2.0)
         rows = zip(self._befores, self._afters, free, reach, strict=True)

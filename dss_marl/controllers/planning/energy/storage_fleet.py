@@ -16,7 +16,7 @@ from dss_marl.controllers.planning.energy.device_models import (
 )
 from dss_marl.controllers.planning.energy.flexible_load_model import FlexibleLoadModel
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries
-from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
+from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 from dss_marl.mdp.rewards import battery_use, stored_energy, unserved, unserved_device_energy
@@ -44,6 +44,9 @@ class StorageFleet:
         columns: (m) affected injections, model after model.
         low, high: (T, n) bounds of the entries.
         held: (n) True for entries that the program leaves neutral.
+        former, former_kw: (n) position among the islands' units, or -1, and rating [kW] of the battery whose power an
+            entry is.
+        formed: (T, n) True where such a battery forms an island.
     """
 
     def __init__(self, task: Task, day: int, device_states: list[Array]) -> None:
@@ -67,6 +70,34 @@ class StorageFleet:
         self.held = _held_neutral(task)[self.places]
         for bounds in (self.low, self.high):
             bounds[:, self.held] = task.default_action[self.places[self.held]]
+        self.formed = np.zeros(self.low.shape, bool)
+        self.former, self.former_kw = np.full(len(self.places), -1), np.zeros(len(self.places))
+        unit = sum(group.size for group in task.device_groups if isinstance(group, Generators))
+        for part, own in zip(self.parts, self.slices, strict=True):
+            if isinstance(part, BatteryModel) and part.group.roles is not None:
+                for d in part.group.roles.able.tolist():
+                    place = own.start + d * part.width
+                    self.former[place], self.former_kw[place] = unit, part.group.kw[d]
+                    unit += 1
+
+    def form(self, on: BoolArray, given: Array, entries: Array) -> Array:
+        """Take over which batteries form an island.
+
+        Args:
+            on, given: (T, G) which of the islands' units do, and what they deliver [kW].
+            entries: (T, n).
+
+        Returns:
+            (T, n) the entries, with the power of batteries that form an island as it came about.
+        """
+        entries, places = entries.copy(), np.flatnonzero(self.former >= 0)
+        units = self.former[places]
+        self.formed[:, places] = on[:, units]
+        entries[:, places] = np.where(on[:, units], given[:, units] / self.former_kw[places], entries[:, places])
+        for part, own in zip(self.parts, self.slices, strict=True):
+            if isinstance(part, BatteryModel):
+                part.formed = self.formed[:, own][:, :: part.width]
+        return entries
 
     def start(self, entries: Array) -> Array:
         """(T, n) initial entries, given those of uncontrolled devices."""

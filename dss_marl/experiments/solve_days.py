@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import process_time
 
 from dss_marl.controllers.planning.plan_files import Plans, digest, plans_path
 from dss_marl.controllers.planning.solve import solve_day
@@ -65,8 +66,9 @@ def solved(
     """
     task = build_task(scenario)
     for day in days:
+        started = process_time()
         requests, earned = solve_day(task, day, thorough=thorough)
         if earned > plans.returns.get(day, -float("inf")):
-            plans.add(task, day, requests, earned)
+            plans.add(task, day, requests, earned, process_time() - started)
             plans.save(path)
         yield day, plans.returns[day]

@@ -94,7 +94,7 @@ class Plans:
             with np.load(path, allow_pickle=False) as data:
                 content = {name: data[name] for name in ("digest", "days", *_COLUMNS)}
                 missing = {name: np.full(len(content["days"]), value) for name, value in _OPTIONAL.items()}
-                content |= {name: data[name] if name in data else value for name, value in missing.items()}
+                content |= {name: data.get(name, value) for name, value in missing.items()}
         except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{str(path)!r} is no file of plans, or only a part of one ({error}); 'dss-marl solve' writes it"

@@ -70,7 +70,7 @@ class VoltageReduction(TimeOfUse):
             stored = any(isinstance(one, Batteries | FlexibleLoads) for one in groups)
             self._scenario = env.task.scenario
             self.v_ref_pu, self.share = _found(env.task) if self._given is None else (self._given, self.share)
-            self._timetable = _scaled(env.task, self.share) if stored else None
+            self._schedule = _scaled(env.task, self.share) if stored else None
 
     def _others(self, env: ZoneEnv) -> Array:
         """(F) the timetable, and the regulators' moves; decided once per interval."""
@@ -81,8 +81,8 @@ class VoltageReduction(TimeOfUse):
 
     def _decide(self, env: ZoneEnv, now: GridState) -> Array:
         joint_action = env.task.default_action.copy()
-        if self._timetable is not None:
-            joint_action = self._timetable[intervals_ahead(env.task, now.step, 1)[0]].copy()
+        if self._schedule is not None:
+            joint_action = self._schedule[intervals_ahead(env.task, now.step, 1)[0]].copy()
         group, layout = self._group_of_taps, env.task.agents.action_layout
         place = layout.parts[self._regulators_at]
         before = now.setpoints.tap[group.taps][group.leading]

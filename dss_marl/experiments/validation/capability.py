@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dss_marl.controllers import RULES, Controller, Droop, uses_circuit_controls
+from dss_marl.controllers.planning.bounds.device_ranges import device_range
 from dss_marl.devices import DeviceGroup, Inverters
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.validation.check import CheckResult
-from dss_marl.grid.state import Array, GridState, Setpoints
+from dss_marl.grid.state import Array, GridState
 
 ROUNDING = 1e-6  # of a device's range
 ALIKE = 0.01  # of the rating, by which the reactive power of rules and agents may differ
-_VALUES = (-1.0, 0.0, 1.0)  # of each entry; at 0 of the others, an entry reaches farthest
 _MOST_ENTRIES = 4
 
 
@@ -95,15 +94,10 @@ def _range(group: Any, state: Array, env: ZoneEnv) -> tuple[Array, Array]:
     A unit may always be out of operation: 0 is in every range.
     """
     assert env.now is not None
-    entries = np.array(list(product(_VALUES, repeat=len(group.action_labels))))
     today = env.simulator.conditions
     before = today.setpoints(env.now.step, env.now.setpoints)
-    many = [np.repeat(x[None], len(entries), 0) for x in (before.kw, before.kvar, before.tap, before.closed)]
-    points, interval = Setpoints(*many), today.interval(env.now.step)
-    actions = np.repeat(entries[:, None], group.size, 1)
-    group.act(actions, np.repeat(state[None], len(entries), 0), points, interval)
-    reached = np.stack([points.kw[:, group.injections], points.kvar[:, group.injections]], 1)
-    return np.minimum(reached.min(0), 0.0), np.maximum(reached.max(0), 0.0)
+    low, high = device_range(group, state, before, today.interval(env.now.step))
+    return np.minimum(low, 0.0), np.maximum(high, 0.0)
 
 
 def same_capability(

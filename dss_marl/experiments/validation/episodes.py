@@ -75,10 +75,10 @@ class EpisodeCache:
         """(days) team returns of days already run."""
         return np.array([self.results[name][day].figures["team_return"] for day in days])
 
-    def team_returns(self) -> dict[str, dict[int, float]]:
-        """Controller to day to team return, of all days already run."""
+    def team_returns(self, days: Sequence[int]) -> dict[str, dict[int, float]]:
+        """Controller to day to team return, of those of the days that it has run."""
         return {
-            name: {day: result.figures["team_return"] for day, result in own.items()}
+            name: {day: own[day].figures["team_return"] for day in days if day in own}
             for name, own in self.results.items()
         }
 

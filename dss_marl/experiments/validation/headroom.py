@@ -28,7 +28,8 @@ def headroom(
         budget: days.
     """
     label = episodes.task.scenario.tutorial
-    played = {name: own for name, own in episodes.team_returns().items() if name in names or name == CONSTANT}
+    every = episodes.team_returns(budget.days)
+    played = {name: own for name, own in every.items() if name in names or name == CONSTANT}
     rules = [one._replace(rule=one.rule or one.controller == CONSTANT) for one in standings(played, reference)]
     best = best_rule(rules)
     demanded = f">= {HEADROOM:.0%} of the range, or tutorial: true in the scenario"

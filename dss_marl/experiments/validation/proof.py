@@ -79,7 +79,7 @@ class Proof:
     @property
     def standings(self) -> list[Standing]:
         """Every controller on the days that it played, the highest score first."""
-        played = self.episodes.team_returns()
+        played = self.episodes.team_returns(self.budget.days)
         return standings({name: played[name] for name in self.controllers}, self.scenario.reference_controller)
 
     @property

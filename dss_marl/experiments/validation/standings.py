@@ -71,9 +71,9 @@ def _standing(
     score = None
     if zero is not None:
         days = [day for day in sorted(own) if day in returns[zero] and day in returns[reference]]
-        columns = [[column[day] for day in days] for column in (own, returns[zero], returns[reference])]
-        if days and np.mean(columns[2]) - np.mean(columns[1]) > 1e-9:
-            score = normalised_score(*columns)
+        mine, low, high = ([column[day] for day in days] for column in (own, returns[zero], returns[reference]))
+        if days and np.mean(high) - np.mean(low) > 1e-9:
+            score = normalised_score(mine, low, high)
     values = [own[day] for day in sorted(own)]
     return Standing(name, tuple(sorted(own)), mean_interval(values), score, name in RULES and name != reference)
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from time import process_time
 
 from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Greedy, ZoneGreedy
+from dss_marl.controllers.planning.bounds import optimum_of
 from dss_marl.controllers.search.branch_exchange import BranchExchange
 from dss_marl.controllers.search.constant_search import constants
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable, available_controllers
 from dss_marl.experiments.run_record import git_commit
+from dss_marl.experiments.validation.bound_stage import DayBounds, day_bounds
 from dss_marl.experiments.validation.budget import ValidationBudget
 from dss_marl.experiments.validation.capability import same_capability
 from dss_marl.experiments.validation.check import CHECKS, CheckResult, failures
@@ -49,6 +51,8 @@ class Proof:
         refused: name to reason of each reference controller that does not support the scenario.
         commit: of the code; "" outside a checkout.
         seconds: stage to its computing time [s].
+        bounds: of the returns; None where no relaxation fits.
+        optimum: over what the reference controller's plans are optimal; "" if they are the best found.
     """
 
     scenario: Scenario
@@ -59,6 +63,8 @@ class Proof:
     refused: dict[str, str]
     commit: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    bounds: DayBounds | None = None
+    optimum: str = ""
 
     @property
     def passed(self) -> bool:
@@ -137,10 +143,12 @@ def prove(
     rows += same_capability(episodes.uses(), controllers)
     clock.stage("challenge of plans")
     rows += plan_holds(episodes, controllers[reference], zero, budget)
+    clock.stage("bound")
+    bounds, optimum = None if quick else day_bounds(episodes.task, budget.few, budget.days), optimum_of(episodes.task)
     clock.stage("")
     episodes.close()
-    rows = sorted(rows, key=lambda row: row.check)
-    return Proof(scenario, budget, tuple(rows), episodes, controllers, refused, commit, clock.seconds)
+    checked = tuple(sorted(rows, key=lambda row: row.check))
+    return Proof(scenario, budget, checked, episodes, controllers, refused, commit, clock.seconds, bounds, optimum)
 
 
 def _play(episodes: EpisodeCache, name: str, controller: Controller, budget: ValidationBudget) -> None:

@@ -64,7 +64,7 @@ DPI = 110
 INDEX = """# Scenarios
 
 Each scenario is a task: a feeder, its zones and devices, days, observations, rewards and costs. `dss_marl.make("NAME")` opens it and `dss-marl train NAME` trains on it with the recommended
-settings. Every one has been [proven worth learning](../suite.md) on frozen test days.
+settings. Every one has been [proven worth learning](../suite.md) on frozen test days; those marked as tutorials are for learning the package, since simple rules play them nearly as well as plans.
 
 """
 
@@ -95,11 +95,15 @@ def index_page() -> str:
     parts = [INDEX]
     for title, names in families.items():
         if names:
-            rows = [(f"[{name}]({name}.md)", scenarios()[name].title, *_sizes(name)) for name in names]
+            rows = [(f"[{name}]({name}.md)", _title(scenarios()[name]), *_sizes(name)) for name in names]
             controlled = f"Agents control {FAMILIES[title][1]}.\n\n" if title in FAMILIES else ""
             parts.append(f"## {title}\n\n{controlled}{table(('scenario', 'task', *SIZES), rows)}")
     toctree = "\n".join(name for names in families.values() for name in names)
     return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"])
+
+
+def _title(scenario: Scenario) -> str:
+    return f"{scenario.title} (tutorial)" if scenario.tutorial else scenario.title
 
 
 def _sizes(name: str) -> list[str]:
@@ -175,9 +179,10 @@ def _results(scenario: Scenario) -> str:
         return "## Results\n\nNot validated so far: `dss-marl validate` writes the proof.\n"
     return (
         f"## Results\n\n{provenance(result, scenario)}\n\nMeans over days with 95 % bootstrap intervals. Score: 0 is "
-        "`opendss_controls` (without it `no_control`), 1 the reference controller. What the controllers do: "
+        "`opendss_controls` (without it `no_control`), 1 the reference controller, each over the days that a controller "
+        "played. What the controllers do: "
         f"[controllers](../guide/controllers.md).\n\n{figures_table(result)}\n"
-        f"{details('The proof: all checks', checks_table(result))}\nWhat checks (a) to (g) require: [the suite](../suite.md).\n"
+        f"{details('The proof: all checks', checks_table(result))}\nWhat checks (a) to (k) require: [the suite](../suite.md).\n"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dss_marl.cli.bench import bench
+from dss_marl.cli.bound import bound
 from dss_marl.cli.console import say
 from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
@@ -41,6 +42,7 @@ COMMANDS = (
     tune,
     solve,
     validate,
+    bound,
     picture,
     record,
     report,

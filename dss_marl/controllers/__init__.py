@@ -4,12 +4,15 @@ from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_l
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.solve import Planner, solve_day
-from dss_marl.controllers.registry import OPT_IN, REFERENCES, reference
+from dss_marl.controllers.registry import OPT_IN, REFERENCES, RULES, reference
+from dss_marl.controllers.rules.best_constant import BestConstant
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
+from dss_marl.controllers.rules.hold_first import HoldFirst
 from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
+from dss_marl.controllers.rules.voltage_reduction import VoltageReduction
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.zone_greedy import ZoneGreedy
 
@@ -17,10 +20,13 @@ __all__ = [
     "CATEGORY_B",
     "OPT_IN",
     "REFERENCES",
+    "RULES",
+    "BestConstant",
     "Controller",
     "Droop",
     "DroopCurve",
     "Greedy",
+    "HoldFirst",
     "LoadFollowing",
     "LoadRationing",
     "NearestMeter",
@@ -31,6 +37,7 @@ __all__ = [
     "RandomControl",
     "TimeOfUse",
     "ValleyFilling",
+    "VoltageReduction",
     "WeightedLeastSquares",
     "ZoneGreedy",
     "is_local",

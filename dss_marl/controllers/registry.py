@@ -9,13 +9,16 @@ from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
+from dss_marl.controllers.rules.best_constant import BestConstant
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
 from dss_marl.controllers.rules.load_following import LoadFollowing
+from dss_marl.controllers.rules.hold_first import HoldFirst
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
+from dss_marl.controllers.rules.voltage_reduction import VoltageReduction
 from dss_marl.controllers.search.branch_exchange import BranchExchange
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.sensitivity_control import SensitivityControl
@@ -46,6 +49,9 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "valley_filling": lambda scenario: ValleyFilling(),
     "peak_shaving": lambda scenario: PeakShaving(),
     "follow_request": lambda scenario: FollowRequest(),
+    "voltage_reduction": lambda scenario: VoltageReduction(),
+    "best_constant": lambda scenario: BestConstant(),
+    "hold_first": lambda scenario: HoldFirst(),
     "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
@@ -58,7 +64,37 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "wls": lambda scenario: WeightedLeastSquares(),
 }
 # These take seconds per day or know some days only, so they run only on request.
-OPT_IN = ("greedy", "zone_greedy", "branch_exchange", "linear", "best_known")
+OPT_IN = (
+    "voltage_reduction",
+    "best_constant",
+    "hold_first",
+    "greedy",
+    "zone_greedy",
+    "branch_exchange",
+    "linear",
+    "best_known",
+)
+# These know of each interval what can be known before it. What exceeds the best of them is worth learning.
+RULES = (
+    "no_control",
+    "opendss_controls",
+    "droop",
+    "tuned_droop",
+    "rationing",
+    "time_of_use",
+    "valley_filling",
+    "voltage_reduction",
+    "best_constant",
+    "hold_first",
+    "branch_exchange",
+    "greedy",
+    "zone_greedy",
+    "nearest_tie",
+    "linear",
+    "nearest_meter",
+    "typical_loads",
+    "local_wls",
+)
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 

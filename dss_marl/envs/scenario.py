@@ -145,6 +145,11 @@ class Scenario(_Data):
         default="best_known",
         description="the controller that scores 1; name another one if plans would take too long to compute",
     )
+    tutorial: bool = Field(
+        default=False,
+        description="rules without foresight play it nearly as well as the reference controller: it is for learning "
+        "the package, and no score of the suite counts it",
+    )
     planner: str = Field(
         default="", description="of days: exact_dp, ..., or package.module:name; empty: the first that fits"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import process_time
 
 from dss_marl.controllers.planning.plan_files import Plans, digest, load_plans, plans_path
 from dss_marl.controllers.planning.polish.polish import EFFORT_S
@@ -75,11 +76,11 @@ def solved(
     """
     task, old = build_task(scenario), old or {}
     for day in days:
-        known = old.get(day)
+        started, known = process_time(), old.get(day)
         nearest = known if known is not None or not old else old[min(old, key=lambda other: abs(other - day))]
         requests, earned, gained = plan_and_polish(task, day, thorough, planner, nearest, effort_s)
         if earned > plans.returns.get(day, -float("inf")):
-            plans.add(task, day, requests, earned)
+            plans.add(task, day, requests, earned, process_time() - started)
             plans.save(path)
         yield day, plans.returns[day], gained
 

@@ -35,6 +35,12 @@ def repeat_state(state: GridState, copies: int) -> GridState:
     return assembled(GridState, **{name: _repeated(value, copies) for name, value in state.__dict__.items()})
 
 
+def repeat_setpoints(points: Setpoints, copies: int) -> Setpoints:
+    """(B, ...) the set points of one copy for B copies; new arrays."""
+    repeated: Setpoints = _repeated(points, copies)
+    return repeated.copy()
+
+
 def with_rows(state: T, other: T, rows: BoolArray) -> T:
     """The batch with some copies, (B) True, taken from another one; new arrays, unless all or none are taken."""
     if rows.all() or not rows.any():

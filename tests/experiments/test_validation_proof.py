@@ -30,7 +30,7 @@ def test_a_scope_plays_frozen_days_and_refuses_one_day():
 
 def test_a_quick_proof_makes_every_check_and_is_saved(tmp_path):
     proof = prove(noon(), quick=True)
-    assert {row.check for row in proof.rows} == set("abcdefg")
+    assert {row.check for row in proof.rows} == set("abcdefghijk")
     assert named(proof.rows, "gain on no_control").passed and named(proof.rows, "devices that move").passed
     assert named(proof.rows, "cost thermal_overload").check == "c" and named(proof.rows, "energy imbalance").passed
     assert list(proof.table.figures)[-1] == "greedy" and proof.table.zero == "opendss_controls"

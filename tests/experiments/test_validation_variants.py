@@ -6,13 +6,13 @@ from common import task_of
 from validation_cases import noon
 
 from dss_marl.controllers import Greedy, NoControl, RandomControl, ZoneGreedy, is_local, reference
+from dss_marl.controllers.search.constant_search import constants
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.evaluation import available_controllers, environment_for, run_day
 from dss_marl.experiments.validation.ablations import (
     ConstantController,
     PartialController,
     ReplayController,
-    constants,
     devices_of,
 )
 

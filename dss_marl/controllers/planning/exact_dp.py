@@ -15,6 +15,7 @@ from dss_marl.grid.state import Array, GridState
 
 _KNOWN = (SteppedInverters, Inverters, Regulators, Capacitors)
 _MOST = 100  # maximum number of choices of the entry
+optimal_over = "all sequences of choices of the one entry"  # see bounds.optimum_of
 
 
 class _Path(NamedTuple):

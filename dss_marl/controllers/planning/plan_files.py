@@ -22,11 +22,13 @@ from dss_marl.grid.state import Array
 
 _FILE = "plans.npz"
 _COLUMNS = ("requests", "returns", "drawn_kwh", "versions")
+_OPTIONAL = {"seconds": np.nan}  # columns that files of earlier versions lack, with what is read instead
 # Keys that change neither the grid nor the reward.
 _FREE = {
     "name",
     "title",
     "reference_controller",
+    "tutorial",
     "planner",
     "training",
     "tuned_droop",
@@ -49,6 +51,7 @@ class Plans:
         returns: day to the team's return in simulation.
         drawn_kwh: day to its load and PV energy, which identifies the profiles [kWh].
         versions: day to the package's version that solved it.
+        seconds: day to the computing time of its plan, NaN if unknown [s].
     """
 
     digest: str
@@ -56,12 +59,14 @@ class Plans:
     returns: dict[int, float] = field(default_factory=dict)
     drawn_kwh: dict[int, float] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
 
-    def add(self, task: Task, day: int, requests: Array, earned: float) -> None:
-        """Add a day."""
+    def add(self, task: Task, day: int, requests: Array, earned: float, seconds: float = np.nan) -> None:
+        """Add a day; ``seconds`` of computing time."""
         self.requests[day], self.returns[day] = requests, earned
         self.drawn_kwh[day] = drawn_kwh(task, day)
         self.versions[day] = version("dss_marl")
+        self.seconds[day] = seconds
 
     def save(self, path: Path) -> None:
         """Write all days into a compressed file; creates the folder."""
@@ -75,6 +80,7 @@ class Plans:
                 returns=np.array([self.returns[day] for day in days]),
                 drawn_kwh=np.array([self.drawn_kwh[day] for day in days]),
                 versions=np.array([self.versions[day] for day in days]),
+                seconds=np.array([self.seconds.get(day, np.nan) for day in days]),
             )
 
     @classmethod
@@ -87,6 +93,8 @@ class Plans:
         try:
             with np.load(path, allow_pickle=False) as data:
                 content = {name: data[name] for name in ("digest", "days", *_COLUMNS)}
+                missing = {name: np.full(len(content["days"]), value) for name, value in _OPTIONAL.items()}
+                content |= {name: data.get(name, value) for name, value in missing.items()}
         except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{str(path)!r} is no file of plans, or only a part of one ({error}); 'dss-marl solve' writes it"
@@ -99,6 +107,7 @@ class Plans:
             returns={day: float(one) for day, one in returns.items()},
             drawn_kwh={day: float(one) for day, one in drawn.items()},
             versions={day: str(one) for day, one in versions.items()},
+            seconds={day: float(one) for day, one in zip(days, content["seconds"], strict=True)},
         )
 
 

@@ -37,7 +37,7 @@ class TimeOfUse(Droop):
         if self._inverters:
             super().reset(env)
         if getattr(self, "_task", None) is not env.task:
-            self._task, self._timetable = env.task, _timetable(env.task)
+            self._task, self._timetable = env.task, timetable(env.task)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Scheduled actions of the interval, and the inverters' droop."""
@@ -48,7 +48,7 @@ class TimeOfUse(Droop):
         return self._timetable[intervals_ahead(env.task, env.now.step, 1)[0]].copy()
 
 
-def _timetable(task: Task) -> Array:
+def timetable(task: Task) -> Array:
     """(T, F) joint actions by interval of the day from midnight."""
     price, dt_h = mean_day(task).price, task.scenario.dt_h
     table = np.tile(task.default_action, (len(price), 1))

@@ -96,11 +96,8 @@ class Greedy:
         exact, batch = one_by_one(partial(trials.reward, now)), self._batch.of(trials) if self.batched else None
         if batch is None:
             return coordinate_ascent(held, entries, near, exact, self.solves)[-1]
-        rewards = partial(batch.rewards, trials, now)
-        points = coordinate_ascent(held, entries, near, rewards, self.solves, COPIES)
-        last = np.array([held, *points[1:][-_CONFIRMED:]])
-        earned = exact(last)
-        return np.asarray(last[np.flatnonzero(earned >= earned.max() - _NOISE)[-1]])
+        points = coordinate_ascent(held, entries, near, partial(batch.rewards, trials, now), self.solves, COPIES)
+        return confirmed(held, points, exact)
 
     def _held(self, env: ZoneEnv) -> tuple[_Choices, Array]:
         """The present choices, and the joint action (F) that holds."""
@@ -112,6 +109,19 @@ class Greedy:
     def _near(self, choices: _Choices) -> Callable[[int, float, float], list[float]]:
         """Candidate values of an entry around a value; the whole range for entries with positions."""
         return lambda entry, value, step: choices.neighbours(entry, value, 2.0 if self._by_nature[entry] else step)
+
+
+def confirmed(held: Array, points: Sequence[Array], exact: Worth) -> Array:
+    """(F) the last of the improvements found on the batched engine that the environment's engine confirms.
+
+    Args:
+        held: (F) the joint action that holds.
+        points: as from ``coordinate_ascent``.
+        exact: objectives on the environment's engine.
+    """
+    last = np.array([held, *points[1:][-_CONFIRMED:]])
+    earned = exact(last)
+    return np.asarray(last[np.flatnonzero(earned >= earned.max() - _NOISE)[-1]])
 
 
 def one_by_one(worth: Callable[[Array], float]) -> Worth:

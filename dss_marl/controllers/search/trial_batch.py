@@ -62,19 +62,22 @@ class TrialBatch:
         except ValueError:
             return None
 
-    def rewards(self, trials: TrialSolver, now: GridState, joint_actions: Array) -> Array:
-        """(K) team rewards; -inf where the power flow fails.
+    def rewards(self, trials: TrialSolver, now: GridState, joint_actions: Array, zone: int | None = None) -> Array:
+        """(K) team rewards, or those of one zone; -inf where the power flow fails.
 
         Args:
             trials: on the running episode.
             now: before the interval.
             joint_actions: (K, F).
+            zone: its number among the task's zones; None: the team.
         """
         if trials.attack is not None:
             entry_agent = self.task.agents.action_layout.entry_agent
             joint_actions = np.array([trials.attack.act(one, entry_agent, now) for one in joint_actions])
         today, simulator = trials.simulator.conditions, self._simulator
-        return np.concatenate([self._worth(simulator.trials(today, now, some)) for some in _chunks(joint_actions)])
+        return np.concatenate(
+            [self._worth(simulator.trials(today, now, some), zone) for some in _chunks(joint_actions)]
+        )
 
     def bounds_of_switching(self, trials: TrialSolver, now: GridState, closed: BoolArray) -> Array:
         """(K) upper bounds of the team rewards on OpenDSS with these switches (K, S) and all devices held.
@@ -91,9 +94,10 @@ class TrialBatch:
             found.append(self._worth(tried) + self._model.per_node * close.sum(axis=-1) + self._slack)
         return np.concatenate(found)
 
-    def _worth(self, tried: Trials) -> Array:
+    def _worth(self, tried: Trials, zone: int | None = None) -> Array:
         terms = self._model.zone_terms(tried.before, tried.after)[..., : len(self._model.rewards), :]
-        return np.where(tried.failed, -np.inf, terms.sum(axis=(-2, -1)))
+        own = terms if zone is None else terms[..., zone : zone + 1]
+        return np.where(tried.failed, -np.inf, own.sum(axis=(-2, -1)))
 
     def close(self) -> None:
         """Release the engine."""

@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from dss_marl.controllers.search.greedy import Greedy, coordinate_ascent, one_by_one
+from dss_marl.controllers.search.greedy import Greedy, confirmed, coordinate_ascent, one_by_one
+from dss_marl.controllers.search.trial_batch import COPIES
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
@@ -21,12 +22,13 @@ class ZoneGreedy(Greedy):
 
     Args:
         solves: maximum number of trial power flows per zone and interval.
+        batched: solve them on the batched engine; see Greedy.
     """
 
     local = True
 
-    def __init__(self, solves: int = 16) -> None:
-        super().__init__(solves)
+    def __init__(self, solves: int = 16, batched: bool = False) -> None:
+        super().__init__(solves, batched)
 
     def best(self, env: ZoneEnv) -> Array:
         """(F) joint action of all zones."""
@@ -34,10 +36,17 @@ class ZoneGreedy(Greedy):
         trials, now, task = TrialSolver(env.simulator, env.attack), env.now, env.task
         choices, held = self._held(env)
         free = self._moved & env.simulator.fleet.can_act(now.step)
-        result = held.copy()
+        result, near = held.copy(), self._near(choices)
+        batch = self._batch.of(trials) if self.batched else None
         for z, zone in enumerate(task.zones):
             own = np.flatnonzero(free & np.isin(task.agents.action_layout.entry_device, zone.devices))
-            if own.size:
-                worth = one_by_one(partial(trials.zone_reward, z, now))
-                result[own] = coordinate_ascent(held, own, self._near(choices), worth, self.solves)[-1][own]
+            if not own.size:
+                continue
+            exact = one_by_one(partial(trials.zone_reward, z, now))
+            if batch is None:
+                result[own] = coordinate_ascent(held, own, near, exact, self.solves)[-1][own]
+                continue
+            worth = partial(batch.rewards, trials, now, zone=z)
+            points = coordinate_ascent(held, own, near, worth, self.solves, COPIES)
+            result[own] = confirmed(held, points, exact)[own]
         return result

@@ -12,7 +12,6 @@ from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
 from dss_marl.experiments.reports.scenario_money import device_kinds
 from dss_marl.grid.own_elements import own_elements
-from dss_marl.mdp.return_statistics import mean_interval
 from dss_marl.mdp.reward_money import money_of
 from dss_marl.profiles import SPLITS, STRESS_SPLITS
 
@@ -138,29 +137,30 @@ def _references(scenario: Scenario) -> Card:
     from dss_marl.experiments.validation.result_files import (  # needs controllers, which a card does not
         load,
         results_folder,
-        scenario_digest,
+        stale_reason,
     )
+    from dss_marl.experiments.validation.standings import days_text
 
-    parts: Card = [f"the controller that scores 1: {scenario.reference_controller}"]
+    parts: Card = ["a tutorial: no score of the suite counts it"] if scenario.tutorial else []
+    parts.append(f"the controller that scores 1: {scenario.reference_controller}")
     folder = results_folder(scenario.name)
     if folder is None:
         return parts
     result = load(folder)
-    if result.metadata["digest"] != scenario_digest(scenario):
+    reason = stale_reason(scenario, result)
+    if reason == "the scenario has changed since":
         return [
             *parts,
             f"its results are for another version of the scenario; run 'dss-marl validate {scenario.name}'",
         ]
-    table = result.table()
-    rows = []
-    for name in sorted(table.figures, key=lambda name: float(table.column(name, "team_return").mean())):
-        mean, low, high = mean_interval(table.column(name, "team_return"))
-        score = f"{table.score(name)[0]:.2f}" if table.zero is not None else ""
-        rows.append((name, f"{mean:.4g} ({low:.4g} to {high:.4g})", score))
-    title = (
-        f"references: mean return on {len(table.days)} test days (95 % interval), version {result.metadata['version']}"
-    )
-    return [*parts, CardTable(title, ("controller", "return", "score"), rows)]
+    parts[-1] = f"{parts[-1]}, {result.claim}"
+    every, rows = len(result.metadata["days"]), []
+    for one in result.standings:
+        mean, low, high = one.returned
+        score = f"{one.score[0]:.2f}" if one.score is not None else ""
+        rows.append((one.controller, days_text(one.days, every), f"{mean:.4g} ({low:.4g} to {high:.4g})", score))
+    title = f"references: mean return on test days (95 % interval), version {result.metadata['version']}"
+    return [*parts, CardTable(title, ("controller", "days", "return", "score"), rows)]
 
 
 _SHARING = {

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario import Scenario
-from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.validation.check import failures
-from dss_marl.experiments.validation.result_files import PROOF, Result, load, scenario_digest
+from dss_marl.experiments.validation.result_files import PROOF, Result, load, stale_reason
+from dss_marl.experiments.validation.standings import Standing, best_rule, days_text
 from dss_marl.mdp.return_statistics import mean_interval
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
+_COMMON_BRIEF = ("no_control", "opendss_controls")
 IN_BRIEF = ("ieee34_volt_var", "ieee13_microgrid", "ieee123_restoration")  # in the README, if they have results
 _MORE = "[docs/suite.md](docs/suite.md) has all {count} scenarios, and what their proofs require.\n"
 _DETAILS = (
@@ -22,7 +25,8 @@ _DETAILS = (
 )
 _NOTE = (
     "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
-    "`no_control`), 1 the reference controller.\n"
+    "`no_control`), 1 the reference controller. The best rule is the strongest one without foresight. `best_known` "
+    "replays the best plans found.\n"
 )
 _FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
 
@@ -76,45 +80,36 @@ def committed(folder: Path) -> dict[str, Result]:
 
 def brief(results: dict[str, Result]) -> str:
     """The README's table: sizes, mean return and score of a few scenarios, of different kinds."""
-    heads = [
-        "scenario",
-        "agents",
-        "devices",
-        "nodes",
-        "no_control",
-        "opendss_controls",
-        "best rule",
-        "reference",
-        "proof",
-    ]
     shown = {name: results[name] for name in IN_BRIEF if name in results} or results
-    rows = []
-    for name, result in shown.items():
-        table = result.table()
-        rules = [one for one in ("droop", "tuned_droop", best_rule(table)) if one in table.figures]
-        rule = max(rules, key=lambda one: float(table.column(one, "team_return").mean()), default="")
-        of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
-        cells = [_scored(table, one) for one in ("no_control", "opendss_controls")]
-        rows.append([f"`{name}`", *_sizes(result.metadata)[:3], *cells, of_rule, _best(table), _verdict(result)])
+    heads = ["scenario", "agents", "devices", "nodes", *_COMMON_BRIEF, "best rule", "reference", "proof"]
+    rows = [
+        [f"`{name}`", *_sizes(result.metadata)[:3], *_cells(result, _COMMON_BRIEF), _verdict(result)]
+        for name, result in shown.items()
+    ]
     return f"{_markdown(heads, rows)}\n{_NOTE}"
 
 
 def _rows(results: dict[str, Result]) -> list[list[str]]:
     """A line for each scenario: sizes, mean return and score of the common controllers, verdict."""
-    rows = []
-    for name, result in results.items():
-        table, metadata = result.table(), result.metadata
-        cells = [_scored(table, one) for one in COMMON]
-        rule = best_rule(table)
-        of_rule = f"{rule}: {_scored(table, rule)}" if rule else ""
-        rows.append([f"`{name}`", *_sizes(metadata), *cells, of_rule, _best(table), _verdict(result)])
-    return rows
+    return [
+        [f"`{name}`", *_sizes(result.metadata), *_cells(result, COMMON), _bound(result), _verdict(result)]
+        for name, result in results.items()
+    ]
+
+
+def _cells(result: Result, common: Sequence[str]) -> list[str]:
+    """The common controllers, the best rule and the reference controller."""
+    found = {one.controller: one for one in result.standings}
+    best = best_rule(result.standings)
+    named = f"{best.controller}: {_scored(best)}" + _on_days(best, result) if best else ""
+    return [*(_scored(found[name]) if name in found else "" for name in common), named, _best(result, found)]
 
 
 def _verdict(result: Result) -> str:
-    """Passed, or the checks that failed."""
+    """Passed, or the checks that failed; and whether it is a tutorial."""
     failed = sorted({row.check for row in failures(result.rows)})
-    return "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
+    verdict = "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
+    return f"{verdict}; tutorial" if result.tutorial else verdict
 
 
 def _without(results: dict[str, Result]) -> str:
@@ -125,40 +120,49 @@ def _without(results: dict[str, Result]) -> str:
 
 def whole(results: dict[str, Result]) -> str:
     """The page: the criteria, and a line for each scenario."""
-    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "proof"]
+    heads = ["scenario", "agents", "devices", "nodes", "steps", *COMMON, "best rule", "reference", "bound", "proof"]
     head = ["# The suite\n", "Written by `dss-marl suite` from `results/`; do not edit.\n", _rules()]
     return "\n".join([*head, _markdown(heads, _rows(results)), f"{_NOTE}{_without(results)}", _DETAILS])
 
 
 def provenance(result: Result, scenario: Scenario) -> str:
-    """Whether the proof passed, with which version and on which days; says if the scenario has changed since."""
-    about = result.metadata
-    stale = "" if about["digest"] == scenario_digest(scenario) else " **The scenario has changed since.**"
+    """Whether the proof passed, with which version and on which days; says if it is stale."""
+    about, reason = result.metadata, stale_reason(scenario, result)
+    stale = f" **{reason[:1].upper()}{reason[1:]}.**" if reason else ""
     proof = "passed" if result.passed else "did not pass: it " + _verdict(result)
     commit = f", commit {about['commit'][:12]}" if about["commit"] else ""
     days = ", ".join(map(str, about["days"]))
-    return f"Proof {proof} with version {about['version']}{commit}, on test days {days}.{stale}"
+    label = " It is a tutorial: no score of the suite counts it." if result.tutorial else ""
+    bound = f" Bound: {result.bounds.says}." if result.bounds is not None else ""
+    claim = f"`{about['reference_controller']}` is {result.claim}"
+    return f"Proof {proof} with version {about['version']}{commit}, on test days {days}.{stale}{label} {claim}.{bound}"
 
 
 def figures_table(result: Result) -> str:
-    """Every controller's return, controllable rate, losses and score, with intervals; worst return first."""
-    table = result.table()
-    figures = [f for f in _FIGURES if any(table.column(c, f).any() for c in table.figures)]
-    rows = []
-    for controller in sorted(table.figures, key=lambda c: table.column(c, "team_return").mean()):
-        cells = [_interval(table, controller, figure) for figure in figures]
-        rows.append([f"`{controller}`", *cells, _score(table, controller)])
-    return _markdown(["controller", *(_FIGURES[f] for f in figures), "score"], rows)
+    """Every controller's return, controllable rate, losses and score, with intervals; the highest score first."""
+    figures = [f for f in _FIGURES if any(any(own.get(f, ())) for own in result.figures.values())]
+    every, rows = len(result.metadata["days"]), []
+    for one in result.standings:
+        own = result.figures[one.controller]
+        cells = [_interval(mean_interval(own[figure])) for figure in figures]
+        score = _interval(one.score, 2) if one.score else ""
+        rows.append([f"`{one.controller}`", days_text(one.days, every), *cells, score])
+    return _markdown(["controller", "days", *(_FIGURES[f] for f in figures), "score"], rows)
 
 
 def _rules() -> str:
     """The criteria of the proof, as text."""
+    from dss_marl.experiments.validation.budget import MANY_DAYS
+    from dss_marl.experiments.validation.day_coverage import FIFTH, HALF, MINUTE_S
+    from dss_marl.experiments.validation.headroom import HEADROOM
+    from dss_marl.experiments.validation.plan_challenge import GAIN
     from dss_marl.experiments.validation.ranking import MARGIN, TIE, UNBEATEN
     from dss_marl.experiments.validation.trivial_policies import CLEARLY
 
     return (
         "Each scenario is validated by `dss-marl validate NAME` on frozen test days, with 95 % bootstrap intervals "
-        f"over days.\n\n(a) The reference controller gains at least {MARGIN:.0%} of the return of no control and of "
+        "over days. Its range is the mean return from the controller that scores 0 to the one that scores 1."
+        f"\n\n(a) The reference controller gains at least {MARGIN:.0%} of the return of no control and of "
         "the circuit's own controls, with an interval above zero, and on at least "
         f"{UNBEATEN:.0%} of the days no other controller outperforms it; relative differences below {TIE:g} are a "
         "tie. The margin is small because in some tasks most of the return, such as an energy bill, is fixed. "
@@ -169,7 +173,18 @@ def _rules() -> str:
         "between controllers. (d) Every device affects the return. (e) On every stress split some key figure differs "
         "from the test days. (f) The best controller restricted to each zone's own information falls short. "
         "(g) Under all reference controllers the voltages of energised nodes stay within 0.5 to 1.5 pu, and the "
-        "energy balance agrees with the losses of OpenDSS's elements.\n"
+        "energy balance agrees with the losses of OpenDSS's elements. "
+        f"(h) The best rule without foresight falls short by at least {HEADROOM:.0%} of the range; a scenario in which "
+        "one comes closer is labelled a tutorial, and no score of the suite counts it. "
+        f"(i) A plan is not improved by setting any group of its entries neutral, nor by more than {GAIN:.1%} of the "
+        "range by single changes or a restart without reactive power: half of the last digit of a score. "
+        f"(j) No {FIFTH:.0%} of the days carries more than {HALF:.0%} of the range, the test days meet every fault, "
+        f"and there are at least {MANY_DAYS} of them where a day takes less than {MINUTE_S:g} s to plan. "
+        "(k) No rule goes beyond the range of the agents' actions, and some curve of the inverters goes as far as they "
+        "do.\n\n"
+        "*Bound*: what no controller exceeds, by a relaxation, and in brackets how far the reference may be from it at "
+        "most, as a share of what can be won. *optimum*: the plans are optimal over the positions of the device. "
+        "Elsewhere `best_known` is the best plan found, and may be beaten.\n"
     )
 
 
@@ -182,39 +197,37 @@ def checks_table(result: Result) -> str:
     return _markdown(["", "what", "measured", "required", "", "basis"], rows)
 
 
-def best_rule(table: ComparisonTable) -> str:
-    """The rule-based controller with the highest mean return, other than the common ones; "" if there is none."""
-    known = ("random", "greedy", "zone_greedy", table.reference_controller, *COMMON)
-    rules = [name for name in table.figures if name not in known]
-    return max(rules, key=lambda name: float(table.column(name, "team_return").mean()), default="")
-
-
 def _sizes(metadata: dict[str, object]) -> list[str]:
     dt_h = float(str(metadata["dt_h"]))
     return [str(metadata[key]) for key in ("agents", "devices", "nodes")] + [f"{metadata['steps']} x {60 * dt_h:g} min"]
 
 
-def _scored(table: ComparisonTable, controller: str) -> str:
-    if controller not in table.figures:
-        return ""
-    mean = f"{table.column(controller, 'team_return').mean():.3g}"
-    return f"{mean} ({table.score(controller)[0]:.2f})" if table.zero is not None else mean
+def _scored(one: Standing) -> str:
+    mean = f"{one.returned[0]:.3g}"
+    return f"{mean} ({one.score[0]:.2f})" if one.score is not None else mean
 
 
-def _best(table: ComparisonTable) -> str:
-    return f"{table.reference_controller}: {table.column(table.reference_controller, 'team_return').mean():.3g}"
+def _on_days(one: Standing, result: Result) -> str:
+    every = len(result.metadata["days"])
+    return "" if len(one.days) == every else f", on {days_text(one.days, every)} days"
 
 
-def _interval(table: ComparisonTable, controller: str, figure: str) -> str:
-    mean, low, high = mean_interval(table.column(controller, figure))
-    return f"{mean:.4g}" if low == high else f"{mean:.4g} ({low:.4g} to {high:.4g})"
+def _best(result: Result, found: dict[str, Standing]) -> str:
+    reference = result.metadata["reference_controller"]
+    return f"{reference}: {found[reference].returned[0]:.3g}"
 
 
-def _score(table: ComparisonTable, controller: str) -> str:
-    if table.zero is None:
-        return ""
-    mean, low, high = table.score(controller)
-    return f"{mean:.2f}" if low == high else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def _bound(result: Result) -> str:
+    """What is known of the reference controller's distance from the optimum."""
+    bounds, claim = result.bounds, result.claim
+    if bounds is not None and "bound" in claim:
+        return f"{np.mean(list(bounds.returns.values())):.3g} ({claim.split(' of the range')[0]})"
+    return "optimum" if claim.startswith("the optimum") else ""
+
+
+def _interval(ends: tuple[float, float, float], decimals: int | None = None) -> str:
+    mean, low, high = (f"{x:.4g}" if decimals is None else f"{x:.{decimals}f}" for x in ends)
+    return mean if ends[1] == ends[2] else f"{mean} ({low} to {high})"
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from dss_marl.controllers import Controller, uses_circuit_controls
-from dss_marl.devices import DeviceGroup
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
-SHARES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # values of a continuous entry
-MOST_POSITIONS = 17  # at most this many of an entry's positions are tried, evenly spaced
 Device = tuple[str, str]  # class of the kind, and name
 
 
@@ -114,38 +111,3 @@ def extremes(task: Task, device: int) -> list[Array]:
         joint_action[task.agents.action_layout.entry_device == device] = value
         found.append(joint_action)
     return found
-
-
-def constants(task: Task) -> dict[str, Array]:
-    """Name to (F): a grid of values for each kind of entry on all devices of the kind, and for all entries together."""
-    found: dict[str, Array] = {}
-    action_layout = task.agents.action_layout
-    for group, part, (_, width) in zip(task.device_groups, action_layout.parts, action_layout.shapes, strict=True):
-        for k, label in enumerate(group.action_labels):
-            for value in values_of(group, k):
-                joint_action = task.default_action.copy()
-                joint_action[part][k::width] = value
-                found[f"{type(group).__name__}, {label}: {value:.3g}"] = joint_action
-    for value in SHARES:
-        found[f"every entry: {value:g}"] = np.full(action_layout.size, value)
-    return {
-        name: joint_action
-        for name, joint_action in found.items()
-        if not np.array_equal(joint_action, task.default_action)
-    }
-
-
-def entry_values(task: Task) -> list[list[float]]:
-    """(F) lists: values tried for each entry."""
-    return [
-        values_of(group, k)
-        for group in task.device_groups
-        for _ in range(group.size)
-        for k in range(len(group.action_labels))
-    ]
-
-
-def values_of(group: DeviceGroup, entry: int) -> list[float]:
-    """Values tried for an entry: its positions if it has positions, else a few shares."""
-    count = int(group.n_levels()[:, entry].max(initial=0))
-    return np.linspace(-1, 1, min(count, MOST_POSITIONS)).tolist() if count > 1 else list(SHARES)

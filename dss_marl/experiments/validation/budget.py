@@ -10,6 +10,7 @@ from dss_marl.envs.task import Task
 from dss_marl.profiles.splits import spread_days
 
 DAYS, MANY_DAYS = 10, 30  # numbers of test days; many where the reference controller takes seconds per day
+TOO_SLOW = ("greedy", "zone_greedy", "best_constant")  # on large feeders
 LARGE = 100_000  # nodes times steps of a day: above, a day takes seconds and a one-step search minutes
 
 
@@ -32,6 +33,10 @@ class ValidationBudget:
     stress: tuple[int, int]
     tries: int
     quick: bool
+
+    def runs(self, controller: str) -> bool:
+        """Whether a reference controller plays at all: without the slow ones, in a quick proof or on a large feeder."""
+        return controller not in OPT_IN or not (self.quick or (not self.slow and controller in TOO_SLOW))
 
     @classmethod
     def of(cls, task: Task, most: int | None = None, quick: bool = False) -> ValidationBudget:

@@ -13,6 +13,10 @@ CHECKS = {
     "e": "every stress split changes the key figures",
     "f": "partial observability reduces the return",
     "g": "voltages are physical and energy balances",
+    "h": "no rule without foresight comes close to the reference controller",
+    "i": "nothing that is tried improves a plan",
+    "j": "many test days, with every fault, carry the result",
+    "k": "rules and agents have the same capability",
 }
 
 

@@ -13,6 +13,7 @@ from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import environment_for, run_day
 from dss_marl.experiments.metrics import TermSums
+from dss_marl.experiments.validation.capability import CapabilityUse, CapabilityWatch
 from dss_marl.grid.state import Array, GridState, Setpoints
 
 SAMPLES = 24  # intervals of a day whose energy balance is computed independently
@@ -27,6 +28,7 @@ class EpisodeResult(NamedTuple):
         lowest, highest: voltage of any energised node in any interval [pu].
         imbalance: largest difference between the losses by the balance of sources, units and loads and OpenDSS's own
             sum over the elements, over the power that flows [1]; NaN if not computed.
+        use: of the devices' capability; None if not computed.
     """
 
     figures: dict[str, float]
@@ -34,6 +36,7 @@ class EpisodeResult(NamedTuple):
     lowest: float
     highest: float
     imbalance: float
+    use: CapabilityUse | None = None
 
 
 class EpisodeCache:
@@ -60,7 +63,7 @@ class EpisodeCache:
             name: under which results are stored.
             controller: to run.
             days: day numbers.
-            balance: also compute the energy balance.
+            balance: also compute the energy balance and the use of the devices' capability.
         """
         own = self.results.setdefault(name, {})
         for day in days:
@@ -72,18 +75,35 @@ class EpisodeCache:
         """(days) team returns of days already run."""
         return np.array([self.results[name][day].figures["team_return"] for day in days])
 
+    def team_returns(self, days: Sequence[int]) -> dict[str, dict[int, float]]:
+        """Controller to day to team return, of those of the days that it has run."""
+        return {
+            name: {day: own[day].figures["team_return"] for day in days if day in own}
+            for name, own in self.results.items()
+        }
+
+    def uses(self) -> dict[str, dict[int, CapabilityUse]]:
+        """Controller to day to its use of the devices' capability, where that was computed."""
+        return {
+            name: {day: result.use for day, result in own.items() if result.use is not None}
+            for name, own in self.results.items()
+        }
+
     def simulate(self, controller: Controller, day: int, balance: bool = False) -> EpisodeResult:
         """Run one day without storing the result."""
-        env = self.environment(controller)
+        env, watched = self.environment(controller), CapabilityWatch(controller) if balance else None
         sums, voltages = TermSums(env.task), _VoltageRange(balance, env.task.scenario.steps)
 
         def watch(after: GridState) -> None:
             assert env.before is not None
             sums.add(env.before, after)
             voltages.add(after)
+            if watched is not None:
+                watched.see(after)
 
-        figures = run_day(env, controller, day, watch)
-        return EpisodeResult(figures, sums.sums, voltages.lowest, voltages.highest, voltages.imbalance(env))
+        figures = run_day(env, watched or controller, day, watch)
+        use = None if watched is None else watched.use
+        return EpisodeResult(figures, sums.sums, voltages.lowest, voltages.highest, voltages.imbalance(env), use)
 
     def environment(self, controller: Controller) -> ZoneEnv:
         """The environment shared by controllers of this type."""

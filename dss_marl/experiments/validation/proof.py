@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import process_time
 
-from dss_marl.controllers import OPT_IN, REFERENCES, Controller
+from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Greedy, ZoneGreedy
+from dss_marl.controllers.planning.bounds import optimum_of
+from dss_marl.controllers.search.branch_exchange import BranchExchange
+from dss_marl.controllers.search.constant_search import constants
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable, available_controllers
 from dss_marl.experiments.run_record import git_commit
-from dss_marl.experiments.validation.ablations import constants
+from dss_marl.experiments.validation.bound_stage import DayBounds, day_bounds
 from dss_marl.experiments.validation.budget import ValidationBudget
+from dss_marl.experiments.validation.capability import same_capability
 from dss_marl.experiments.validation.check import CHECKS, CheckResult, failures
+from dss_marl.experiments.validation.day_coverage import enough_days
 from dss_marl.experiments.validation.episodes import EpisodeCache
+from dss_marl.experiments.validation.headroom import headroom
 from dss_marl.experiments.validation.physics import physical
-from dss_marl.experiments.validation.ranking import ZEROS, partial_observation, reference_wins
+from dss_marl.experiments.validation.plan_challenge import plan_holds
+from dss_marl.experiments.validation.ranking import partial_observation, reference_wins
 from dss_marl.experiments.validation.reward_terms import active_terms
+from dss_marl.experiments.validation.standings import ZEROS, Standing, standings
+from dss_marl.experiments.validation.stopwatch import Stopwatch
 from dss_marl.experiments.validation.stress_splits import stress_changes
 from dss_marl.experiments.validation.trivial_policies import constants_fall_short, single_devices
 
 Report = Callable[[str], None]
+AFFORDABLE_S = 40.0  # of computing, up to which a slow controller plays all days
+FASTER: dict[str, Callable[[], Controller]] = {  # the same searches, with their trials on the batched engine
+    "greedy": lambda: Greedy(batched=True),
+    "zone_greedy": lambda: ZoneGreedy(batched=True),
+    "branch_exchange": lambda: BranchExchange(batched=True),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,9 @@ class Proof:
         controllers: name to each controller that was run.
         refused: name to reason of each reference controller that does not support the scenario.
         commit: of the code; "" outside a checkout.
+        seconds: stage to its computing time [s].
+        bounds: of the returns; None where no relaxation fits.
+        optimum: over what the reference controller's plans are optimal; "" if they are the best found.
     """
 
     scenario: Scenario
@@ -43,6 +62,9 @@ class Proof:
     controllers: dict[str, Controller]
     refused: dict[str, str]
     commit: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    bounds: DayBounds | None = None
+    optimum: str = ""
 
     @property
     def passed(self) -> bool:
@@ -59,6 +81,12 @@ class Proof:
             lines.append(f"{key}  {'FAIL' if failed else 'pass' if asked else '-   '}  {question}")
             lines += [f"         {row.what}: {row.measured}; demanded {row.demanded}" for row in failed]
         return "\n".join(lines)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Every controller on the days that it played, the highest score first."""
+        played = self.episodes.team_returns(self.budget.days)
+        return standings({name: played[name] for name in self.controllers}, self.scenario.reference_controller)
 
     @property
     def table(self) -> ComparisonTable:
@@ -85,36 +113,58 @@ def prove(
         ValueError: the scenario does not support its reference controller.
     """
     commit = git_commit()  # read first: the checkout may change during the run
-    episodes = EpisodeCache(scenario)
+    episodes, clock = EpisodeCache(scenario), Stopwatch(report)
     reference = scenario.reference_controller
     budget = ValidationBudget.of(episodes.task, most_days, quick)
-    names = [name for name in REFERENCES if name not in OPT_IN or name == reference or budget.slow]
+    names = [name for name in REFERENCES if budget.runs(name) or name == reference]
     names += [] if reference in names else [reference]  # a user's, by package.module:name
+    clock.stage("controllers")
     controllers, refused = available_controllers(scenario, names, budget.days[0])
     if reference in refused:
         raise ValueError(f"scenario {scenario.name!r}: its reference controller cannot run: {refused[reference]}")
+    controllers |= {name: faster() for name, faster in FASTER.items() if name in controllers}
     for name, controller in controllers.items():
-        brief = name in OPT_IN and name != reference
-        report(f"{name}: {len(budget.few if brief else budget.days)} days")
-        episodes.run(name, controller, budget.few[:2], balance=True)
-        episodes.run(name, controller, budget.few if brief else budget.days)
+        clock.stage(name)
+        _play(episodes, name, controller, budget)
+    per_day = clock.seconds.get(reference, 0.0) / len(budget.days)
     zero = next(name for name in reversed(ZEROS) if name in controllers)
     rows = reference_wins(episodes, reference, controllers, budget)
-    report("constants")
+    clock.stage("constants")
     rows += constants_fall_short(episodes, reference, zero, budget)
-    report("single devices")
+    clock.stage("single devices")
     short, moving = single_devices(episodes, reference, controllers[reference], zero, budget)
-    rows += short
-    rows += active_terms(episodes, [*controllers, *constants(episodes.task)], budget)
-    rows += moving
-    report("stress splits")
-    looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
-    if reference not in OPT_IN:  # a fast controller that reveals more than no control
-        looked[reference] = controllers[reference]
-    rows += stress_changes(episodes, looked, budget)
+    rows += [*short, *moving, *active_terms(episodes, [*controllers, *constants(episodes.task)], budget)]
+    clock.stage("stress splits")
+    rows += stress_changes(episodes, _compared_under_stress(controllers, reference, zero), budget)
     rows += partial_observation(episodes, reference, controllers, budget)
     rows += physical(episodes, controllers)
+    rows += headroom(episodes, reference, controllers, budget)
+    rows += enough_days(episodes, reference, controllers[reference], zero, per_day, budget)
+    rows += same_capability(episodes.uses(), controllers)
+    clock.stage("challenge of plans")
+    rows += plan_holds(episodes, controllers[reference], zero, budget)
+    clock.stage("bound")
+    bounds, optimum = None if quick else day_bounds(episodes.task, budget.few, budget.days), optimum_of(episodes.task)
+    clock.stage("")
     episodes.close()
-    return Proof(
-        scenario, budget, tuple(sorted(rows, key=lambda row: row.check)), episodes, controllers, refused, commit
-    )
+    checked = tuple(sorted(rows, key=lambda row: row.check))
+    return Proof(scenario, budget, checked, episodes, controllers, refused, commit, clock.seconds, bounds, optimum)
+
+
+def _play(episodes: EpisodeCache, name: str, controller: Controller, budget: ValidationBudget) -> None:
+    """Run a controller on all days; one that is slow on the few days, and on all if that is affordable."""
+    episodes.run(name, controller, budget.few[:2], balance=True)
+    if name not in OPT_IN or name == episodes.task.scenario.reference_controller:
+        episodes.run(name, controller, budget.days)
+        return
+    started = process_time()
+    episodes.run(name, controller, budget.few)
+    a_day = (process_time() - started) / max(len(budget.few) - 2, 1)
+    if len(budget.few) > 2 and a_day * (len(budget.days) - len(budget.few)) <= AFFORDABLE_S:
+        episodes.run(name, controller, budget.days)
+
+
+def _compared_under_stress(controllers: dict[str, Controller], reference: str, zero: str) -> dict[str, Controller]:
+    """No control, the circuit's own, and a fast reference, which reveals more than they do; the cheapest first."""
+    looked = {name: controllers[name] for name in (ZEROS if zero != "no_control" else ZEROS[:1])}
+    return looked if reference in OPT_IN else looked | {reference: controllers[reference]}

@@ -10,13 +10,13 @@ from dss_marl.controllers import Controller, ZoneGreedy, is_local
 from dss_marl.experiments.validation.budget import ValidationBudget
 from dss_marl.experiments.validation.check import CheckResult, format_interval
 from dss_marl.experiments.validation.episodes import EpisodeCache
+from dss_marl.experiments.validation.standings import ZEROS
 from dss_marl.grid.state import Array, BoolArray
 from dss_marl.mdp.return_statistics import mean_interval
 
 MARGIN = 0.02  # of the other's return: minimum gain, 40 times the numerical noise of the solver
 UNBEATEN = 0.95  # share of days
 TIE = 1e-4  # of the return: smaller differences are a tie
-ZEROS = ("no_control", "opendss_controls")
 
 
 def tied(returns: Array) -> Array:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from dss_marl.controllers import Controller, uses_circuit_controls
+from dss_marl.controllers.search.constant_search import climbed, constant_returns, constants
 from dss_marl.experiments.validation.ablations import (
     ConstantController,
     PartialController,
     ReplayController,
-    constants,
     devices_of,
-    entry_values,
     extremes,
 )
 from dss_marl.experiments.validation.budget import ValidationBudget
@@ -24,6 +23,7 @@ from dss_marl.grid.state import Array
 from dss_marl.mdp.return_statistics import mean_interval
 
 CLEARLY = 0.1  # of the reference controller's gain on the controller that scores 0
+_TOGETHER = 8  # changes of a constant tried at once
 _SCREENED = 3  # single devices, the best on the first days, that run on all of the few days
 
 
@@ -57,23 +57,15 @@ def constants_fall_short(
 
 def _searched(episodes: EpisodeCache, grid: dict[str, Array], first: str, budget: ValidationBudget) -> Array:
     """(F) a constant at least as good on two days as the best of the grid and no control, found entry by entry."""
-    task, days, rng = episodes.task, budget.few[:2], np.random.default_rng(0)
+    task, days = episodes.task, budget.few[:2]
     start = {tuple(task.default_action): float(episodes.returns("no_control", days).mean())}
     start[tuple(grid[first])] = float(episodes.returns(first, days).mean())
-    best = np.array(max(start, key=lambda joint_action: start[joint_action]))
-    earned = max(start.values())
-    values = entry_values(task)
-    rounds = -(-budget.tries // len(best))
-    order = np.concatenate([rng.permutation(len(best)) for _ in range(rounds)])[: budget.tries]
-    for entry in order.tolist():
-        tried = best.copy()
-        tried[entry] = rng.choice([value for value in values[entry] if abs(value - best[entry]) > 1e-9])
-        worth = float(
-            np.mean([episodes.simulate(ConstantController(tried), day).figures["team_return"] for day in days])
-        )
-        if worth > earned:
-            best, earned = tried, worth
-    return best
+    best = max(start, key=lambda joint_action: start[joint_action])
+
+    def returns(rows: Array) -> Array:
+        return np.asarray(constant_returns(task, rows, days, "test").mean(-1))
+
+    return climbed(np.array(best), start[best], task, budget.tries, returns, _TOGETHER)
 
 
 def single_devices(

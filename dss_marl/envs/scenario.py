@@ -28,6 +28,7 @@ from dss_marl.grid.load_priorities import PrioritySpec
 from dss_marl.mdp.actions import encoding_kind
 from dss_marl.mdp.adversary import AttackSpec
 from dss_marl.mdp.communication import MessageSpec
+from dss_marl.mdp.market import MarketSpec
 from dss_marl.mdp.sensing import SensingSpec
 from dss_marl.profiles import ProfilesSpec, profile_kind_of
 
@@ -112,6 +113,9 @@ class Scenario(_Data):
         default="team",
         description="what an agent receives: the sum over all zones, over its zone, over its own view, or the team "
         "reward minus the team reward had it held",
+    )
+    market: MarketSpec | None = Field(
+        default=None, description="a community whose members trade energy and pay their own bills; null: none"
     )
     costs: tuple[str, ...] = Field(
         default=("voltage_violation_sum", "thermal_overload", "unserved_kwh", "operations", "curtailed_kwh"),

@@ -27,6 +27,8 @@ from dss_marl.mdp.actions import Encoding, encoding
 from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
 from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.market import Market, with_market
+from dss_marl.mdp.observations import named_feature
 from dss_marl.mdp.observer import Observer
 from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.rewards import cost_channel, reward_term
@@ -127,7 +129,7 @@ def build_task(scenario: Scenario) -> Task:
     if priorities is not None:
         zones = tuple(zone.with_priorities(priorities.weight) for zone in zones)
         groups = tuple(group.with_priorities(priorities) for group in groups)
-    zones = with_devices(zones, groups, kinds)
+    zones = with_devices(_in_market(scenario, feeder, zones, groups), groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     all_zones = stack(zones)
     _check_times(scenario)
@@ -158,6 +160,29 @@ def build_task(scenario: Scenario) -> Task:
         sample=sample,
         priorities=priorities,
     )
+
+
+def _in_market(
+    scenario: Scenario, feeder: Feeder, zones: tuple[Zone, ...], groups: Sequence[DeviceGroup]
+) -> tuple[Zone, ...]:
+    """The zones with the scenario's market, if it has one.
+
+    Raises:
+        ValueError: a term or observation needs a market, and there is none; or it fits not.
+    """
+    if scenario.market is not None:
+        buses = [bus for group in groups for bus in group.buses]
+        scored = np.sort(np.concatenate([zone.scored_nodes for zone in zones]))
+        return with_market(zones, Market.build(scenario.market, feeder, buses, scored))
+    named = {name: reward_term(name) for name in scenario.rewards}
+    named |= {name: named_feature(name).function for name in scenario.observations}
+    without = [name for name, function in named.items() if getattr(function, "needs_market", False)]
+    if without:
+        raise ValueError(
+            f"scenario {scenario.name!r}: {', '.join(without)} needs a community market; add the key 'market', such as "
+            "market: {grid_fee: 0.15, feed_in: 0.05}"
+        )
+    return zones
 
 
 def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl._plugins import imported_function
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.mdp import quantities
+from dss_marl.mdp.market.terms import caused_excess, caused_violation, private_bill
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
@@ -307,6 +308,9 @@ REWARDS: dict[str, Term] = {
         import_excess,
         overload,
         reactive_power,
+        private_bill,
+        caused_excess,
+        caused_violation,
         l1,
         l2,
         bowl,

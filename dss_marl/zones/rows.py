@@ -63,7 +63,7 @@ class RowKind:
 
     Attributes:
         of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
-            or entries of the state's action or telemetry.
+            the members of the market; or entries of the state's action or telemetry.
         found: (feeder, zone of each bus) -> the rows on a feeder; rows of devices are added with the agents.
         columns: (feeder, index) -> further values of these rows.
         padding: of the columns that are not padded with 0.
@@ -143,6 +143,7 @@ ROW_KINDS: dict[str, RowKind] = {
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),
     "meters": RowKind("nodes"),
+    "members": RowKind("members"),
     "estimated": RowKind(
         "nodes",
         columns=lambda feeder, index: {"places": np.zeros(len(index), np.int64)},  # in the devices' state

@@ -54,6 +54,7 @@ class Zone:
     - meters, meter_weight: (v) indices of its nodes with a voltage meter.
     - estimated, estimate_weight, estimates: (e) indices of the nodes whose voltage its devices estimate, and where in
       the devices' state these estimates are.
+    - members, member_weight: (c) indices of the members of the community market at its buses.
 
     Attributes:
         name: the agent's name.
@@ -68,6 +69,7 @@ class Zone:
         kinds: (k) 1 for each of the scenario's kinds of device that it has.
         entries: labels of the rows of ``actions``, ``telemetry``, ``kinds`` and ``names``.
         starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
+        market: the community market of the scenario (``mdp.market.Market``), of all zones; None without one.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Zone:
     kinds: Array = field(default_factory=lambda: np.zeros(0))
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
+    market: Any = None
 
     # Cached, because terms and features read them in every step.
     loads, load_weight, load_priority = _index("loads"), _weight("loads"), _column("loads", "priority")
@@ -98,6 +101,7 @@ class Zone:
     meters, meter_weight = _index("meters"), _weight("meters")
     estimated, estimate_weight = _index("estimated"), _weight("estimated")
     estimates = _column("estimated", "places")
+    members, member_weight = _index("members"), _weight("members")
 
     def with_rows(self, **rows: ZoneRows) -> Zone:
         """A copy with other rows of these kinds."""
@@ -194,4 +198,5 @@ def stack(zones: Sequence[Zone]) -> Zone:
         all_estimated=first.all_estimated,
         kinds=np.stack([zone.kinds for zone in zones]),
         starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
+        market=first.market,
     )

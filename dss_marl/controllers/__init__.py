@@ -2,11 +2,13 @@
 
 from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local, uses_circuit_controls
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
+from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.solve import Planner, solve_day
 from dss_marl.controllers.registry import OPT_IN, REFERENCES, reference
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.controllers.rules.load_rationing import LoadRationing
+from dss_marl.controllers.rules.self_consumption import SelfConsumption
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.search.greedy import Greedy
@@ -16,6 +18,7 @@ __all__ = [
     "CATEGORY_B",
     "OPT_IN",
     "REFERENCES",
+    "BestResponse",
     "Controller",
     "Droop",
     "DroopCurve",
@@ -27,6 +30,7 @@ __all__ = [
     "Planner",
     "Plans",
     "RandomControl",
+    "SelfConsumption",
     "TimeOfUse",
     "ValleyFilling",
     "WeightedLeastSquares",

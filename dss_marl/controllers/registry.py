@@ -8,10 +8,12 @@ from inspect import Parameter, signature
 from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
+from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
+from dss_marl.controllers.rules.self_consumption import SelfConsumption
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.search.branch_exchange import BranchExchange
@@ -40,12 +42,14 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "rationing": lambda scenario: LoadRationing(),
     "time_of_use": lambda scenario: TimeOfUse(),
+    "self_consumption": lambda scenario: SelfConsumption(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "branch_exchange": lambda scenario: BranchExchange(),
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
     "linear": lambda scenario: SensitivityControl(),
+    "best_response": lambda scenario: BestResponse(),
     "best_known": lambda scenario: PlanReplay(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(meters="none"),

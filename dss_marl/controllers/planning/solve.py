@@ -8,6 +8,7 @@ import numpy as np
 
 from dss_marl._plugins import imported
 from dss_marl.controllers.planning import exact_dp
+from dss_marl.controllers.planning.community import cooperative as community
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.restoration import plan as restoration
@@ -43,6 +44,7 @@ PLANNERS: dict[str, Planner] = {
     "exact_dp": exact_dp,
     "volt_var": volt_var,
     "beam_search": beam_search,
+    "community": community,  # before energy, which takes a bill's kinks for smooth
     "energy": energy,
     "reconfiguration": reconfiguration,
     "restoration": restoration,

@@ -136,6 +136,11 @@ class Market:
         """
         v, reach = v_pu[..., self.scored], self._scored_reach
         above, below = np.maximum(v - V_HIGH, 0.0) @ reach, np.maximum(V_LOW - v, 0.0) @ reach
+        return self.shares_of(net_kw, above, below)
+
+    @staticmethod
+    def shares_of(net_kw: Array, above: Array, below: Array) -> Array:
+        """(..., P) shares of members by what they draw (..., P), and how far each reaches nodes above and below."""
         return _shares(np.maximum(-net_kw, 0.0) * above + np.maximum(net_kw, 0.0) * below)
 
 

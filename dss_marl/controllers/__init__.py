@@ -6,6 +6,7 @@ from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.solve import Planner, solve_day
 from dss_marl.controllers.registry import OPT_IN, REFERENCES, reference
+from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.self_consumption import SelfConsumption
@@ -21,6 +22,7 @@ __all__ = [
     "BestResponse",
     "Controller",
     "Droop",
+    "EqualShare",
     "DroopCurve",
     "Greedy",
     "LoadRationing",
@@ -33,6 +35,7 @@ __all__ = [
     "SelfConsumption",
     "TimeOfUse",
     "ValleyFilling",
+    "VoltWatt",
     "WeightedLeastSquares",
     "ZoneGreedy",
     "is_local",

@@ -10,6 +10,7 @@ from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
+from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
@@ -42,6 +43,8 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "tuned_droop": _tuned,
     "rationing": lambda scenario: LoadRationing(),
     "time_of_use": lambda scenario: TimeOfUse(),
+    "equal_share": lambda scenario: EqualShare(),
+    "volt_watt": lambda scenario: VoltWatt(),
     "self_consumption": lambda scenario: SelfConsumption(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "branch_exchange": lambda scenario: BranchExchange(),

@@ -17,6 +17,8 @@ REFERENCE_CONTROLLERS = (
     "tuned_droop",
     "rationing",
     "time_of_use",
+    "equal_share",
+    "volt_watt",
     "self_consumption",
     "valley_filling",
     "branch_exchange",
@@ -31,7 +33,7 @@ REFERENCE_CONTROLLERS = (
     "local_wls",
     "wls",
 )
-PLANNERS = ("exact_dp", "volt_var", "beam_search", "community", "energy", "reconfiguration", "restoration")
+PLANNERS = ("exact_dp", "fair_curtailment", "volt_var", "beam_search", "community", "energy", "reconfiguration", "restoration")
 DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
 
 

@@ -21,7 +21,7 @@ from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.own_elements import own_elements
-from dss_marl.grid.state import Array, GridState, Setpoints, Solution
+from dss_marl.grid.state import Array, GridState, IntArray, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.mdp.actions import Encoding, encoding
 from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
@@ -87,6 +87,24 @@ class Task:
     def topology(self) -> Topology:
         """The feeder contracted to the blocks between its switches; caches the switch states evaluated."""
         return Topology.build(self.feeder)
+
+    @cached_property
+    def objective_rows(self) -> Array:
+        """(O, K) by which weighted reward terms give the objectives, without the objectives' own weights."""
+        names = list(self.scenario.rewards)
+        rows = np.zeros((len(self.scenario.objectives), len(names)))
+        for row, spec in zip(rows, self.scenario.objectives.values(), strict=True):
+            row[[names.index(term) for term in spec.terms]] = 1 / spec.weight
+        return rows
+
+    @cached_property
+    def remembered_pv(self) -> IntArray:
+        """(U) the PV units among the injections, if a term, cost or feature reads ``GridState.pv_kwh``; else none."""
+        read = [term for _, term in self.rewards.values()] + list(self.costs.values())
+        read += [named_feature(name).function for name in self.scenario.observations]
+        wanted = any(getattr(function, "remembers_pv", False) for function in read)
+        rows = [j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"]
+        return np.array(rows if wanted else [], np.int64)
 
     @property
     def rewards(self) -> dict[str, tuple[float, Term]]:
@@ -198,7 +216,11 @@ def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:
 
 
 def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) -> RewardModel:
-    rewards = {short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()}
+    times = {name: spec.weight for spec in scenario.objectives.values() for name in spec.terms}
+    rewards = {
+        short: (scenario.rewards[name] * times.get(name, 1.0), reward_term(name))
+        for short, name in _short(scenario.rewards).items()
+    }
     costs = {short: cost_channel(name) for short, name in _short(scenario.costs).items()}
     return RewardModel(rewards, costs, zones, all_zones)
 

@@ -161,6 +161,9 @@ class GridState(Interval):
         stored_kwh: (..., D) energy stored in each device at the end of an operated interval, or at the beginning of a
             coming one; negative for deferred energy still to be drawn [kWh]. Empty if no device stores energy.
         import_limit_kw: limit of the feeder's import from the source [kW]; infinite unless the scenario sets it.
+        pv_kwh: (..., 2, U) energy that each PV unit of the feeder had available, and fed in, since the episode began,
+            up to the end of an operated interval or the beginning of a coming one [kWh]. (..., 2, 0) unless a term,
+            cost or feature of the scenario reads it.
     """
 
     setpoints: Setpoints = field(kw_only=True)
@@ -173,6 +176,7 @@ class GridState(Interval):
     unmet_kwh: Array = field(kw_only=True)
     stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)
+    pv_kwh: Array = field(default_factory=lambda: np.zeros((2, 0)), kw_only=True)
 
     @property
     def available(self) -> Array:

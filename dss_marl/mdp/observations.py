@@ -20,6 +20,7 @@ from dss_marl.mdp.linear_features import (
     total,
 )
 from dss_marl.mdp.market.terms import market_of, mean_of_members, member_load_kw, needs_market
+from dss_marl.mdp.pv_sharing import remembers_pv, shares_of
 from dss_marl.zones import Zone, zone_batched
 
 
@@ -259,6 +260,14 @@ def device_kind(zone: Zone, state: GridState) -> Array:
 def identity(zone: Zone, state: GridState) -> Array:
     """(..., A) one-hot agent identity, which lets a shared policy distinguish agents."""
     return np.eye(zone.count)[zone.index]
+
+
+@feature(["share of PV energy fed in", "mean share of all PV units", "lowest share"], "1", 0, 1)
+@remembers_pv
+@zone_batched
+def pv_shares(zone: Zone, state: GridState) -> Array:
+    """(..., 3) share of its available energy that the zone's PV fed in since the episode began, and those of all."""
+    return shares_of(zone, state)
 
 
 @feature(["load of the members"], "kW / 10", 0, 5, exogenous=True)

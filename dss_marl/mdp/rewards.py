@@ -12,6 +12,7 @@ from dss_marl._plugins import imported_function
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.mdp import quantities
 from dss_marl.mdp.market.terms import caused_excess, caused_violation, private_bill
+from dss_marl.mdp.pv_sharing import fairness
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
@@ -308,6 +309,7 @@ REWARDS: dict[str, Term] = {
         import_excess,
         overload,
         reactive_power,
+        fairness,
         private_bill,
         caused_excess,
         caused_violation,

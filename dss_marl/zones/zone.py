@@ -42,7 +42,8 @@ class Zone:
       padded; weight of its unserved energy, 1 unless the scenario sets priorities.
     - units, unit_weight, unit_kw: (u) indices of the zone's other injections, and their ratings [kW].
     - unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
-    - pv_units, pv_unit_weight, pv_unit_kw: (p) those of the units that are PV units, and their peak power [kW].
+    - pv_units, pv_unit_weight, pv_unit_kw, pv_places: (p) those of the units that are PV units, their peak power [kW],
+      and their positions among all PV units of the feeder.
     - taps, tap_weight, tap_nodes: (r) indices of the tapped windings that regulate a bus of the zone, and the node
       that each regulates.
     - capacitors, capacitor_weight: (c) indices in the Feeder's switches of the capacitor steps at its buses.
@@ -91,6 +92,7 @@ class Zone:
     units, unit_weight, unit_kw = _index("units"), _weight("units"), _column("units", "kw")
     unit_nodes, unit_node_weight = _column("units", "nodes"), _column("units", "node_weight")
     pv_units, pv_unit_weight, pv_unit_kw = _index("pv_units"), _weight("pv_units"), _column("pv_units", "kw")
+    pv_places = _column("pv_units", "places")
     taps, tap_weight, tap_nodes = _index("taps"), _weight("taps"), _column("taps", "nodes")
     capacitors, capacitor_weight = _index("capacitors"), _weight("capacitors")
     switches, switch_weight = _index("switches"), _weight("switches")

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dss_marl._plugins import imported
-from dss_marl.controllers.planning import exact_dp
+from dss_marl.controllers.planning import exact_dp, fair_curtailment
 from dss_marl.controllers.planning.community import cooperative as community
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
@@ -42,6 +42,7 @@ class Planner(Protocol):
 
 PLANNERS: dict[str, Planner] = {
     "exact_dp": exact_dp,
+    "fair_curtailment": fair_curtailment,  # before volt_var, which plans interval by interval
     "volt_var": volt_var,
     "beam_search": beam_search,
     "community": community,  # before energy, which takes a bill's kinks for smooth

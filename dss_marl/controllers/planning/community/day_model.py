@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dss_marl.controllers.planning.fair_curtailment import sampled
 from dss_marl.devices import Batteries, FlexibleLoads
 from dss_marl.engines import open_engine
 from dss_marl.envs.simulator import Simulator
@@ -94,8 +95,7 @@ class CommunityDay:
         self.loads: FlexibleLoads | None = groups.get(FlexibleLoads)  # type: ignore[assignment]
         self.battery_of, self.load_of = (self._members(kind) for kind in (Batteries, FlexibleLoads))
         scored = self.market.scored
-        stride = max(1, len(scored) // _NODES)
-        self.nodes = scored[::stride]
+        self.nodes = sampled(scored, _NODES)
         self.node_weight = np.full(len(self.nodes), len(scored) / len(self.nodes))
         self.reach = self.market.reach[:, self.nodes]
         self.idle, states = self._play(np.tile(task.default_action, (task.scenario.steps, 1)))

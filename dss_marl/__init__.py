@@ -28,6 +28,7 @@ from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import Task, build_task
+from dss_marl.envs.vector_rewards import VectorRewards
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.feeder_report import feeder_report
@@ -55,6 +56,7 @@ __all__ = [
     "Setpoints",
     "Solution",
     "Task",
+    "VectorRewards",
     "Zone",
     "ZoneEnv",
     "build_task",

@@ -2,14 +2,17 @@
 
 from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local, uses_circuit_controls
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
+from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.solve import Planner, solve_day
 from dss_marl.controllers.registry import OPT_IN, REFERENCES, RULES, reference
 from dss_marl.controllers.rules.best_constant import BestConstant
+from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import CATEGORY_B, Droop, DroopCurve, tune_droop
 from dss_marl.controllers.rules.hold_first import HoldFirst
 from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
+from dss_marl.controllers.rules.self_consumption import SelfConsumption
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.rules.voltage_reduction import VoltageReduction
@@ -22,8 +25,10 @@ __all__ = [
     "REFERENCES",
     "RULES",
     "BestConstant",
+    "BestResponse",
     "Controller",
     "Droop",
+    "EqualShare",
     "DroopCurve",
     "Greedy",
     "HoldFirst",
@@ -35,9 +40,11 @@ __all__ = [
     "Planner",
     "Plans",
     "RandomControl",
+    "SelfConsumption",
     "TimeOfUse",
     "ValleyFilling",
     "VoltageReduction",
+    "VoltWatt",
     "WeightedLeastSquares",
     "ZoneGreedy",
     "is_local",

@@ -8,14 +8,17 @@ from inspect import Parameter, signature
 from dss_marl._plugins import imported
 from dss_marl.controllers.base import Controller, NoControl, RandomControl
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
+from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.best_constant import BestConstant
+from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
 from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.hold_first import HoldFirst
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
+from dss_marl.controllers.rules.self_consumption import SelfConsumption
 from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.rules.voltage_reduction import VoltageReduction
@@ -46,6 +49,9 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "rationing": lambda scenario: LoadRationing(),
     "load_following": lambda scenario: LoadFollowing(),
     "time_of_use": lambda scenario: TimeOfUse(),
+    "equal_share": lambda scenario: EqualShare(),
+    "volt_watt": lambda scenario: VoltWatt(),
+    "self_consumption": lambda scenario: SelfConsumption(),
     "valley_filling": lambda scenario: ValleyFilling(),
     "peak_shaving": lambda scenario: PeakShaving(),
     "follow_request": lambda scenario: FollowRequest(),
@@ -57,6 +63,7 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
     "linear": lambda scenario: SensitivityControl(),
+    "best_response": lambda scenario: BestResponse(),
     "best_known": lambda scenario: PlanReplay(load_plans(scenario)),
     "nearest_meter": lambda scenario: NearestMeter(),
     "typical_loads": lambda scenario: WeightedLeastSquares(meters="none"),

@@ -29,6 +29,7 @@ from dss_marl.grid.voltage_band import DEFAULT, Band, BandSpec
 from dss_marl.mdp.actions import encoding_kind
 from dss_marl.mdp.adversary import AttackSpec
 from dss_marl.mdp.communication import MessageSpec
+from dss_marl.mdp.market import MarketSpec
 from dss_marl.mdp.sensing import SensingSpec
 from dss_marl.profiles import ProfilesSpec, profile_kind_of
 
@@ -77,6 +78,13 @@ class FeederSpec(_Data):
         return limits
 
 
+class ObjectiveSpec(_Data):
+    """One entry of a vector reward: the sum of some reward terms, each with its own weight."""
+
+    terms: tuple[str, ...] = Field(min_length=1, description="reward terms, each in one objective")
+    weight: float = Field(default=1.0, gt=0, description="of the objective in the reward, on top of its terms' weights")
+
+
 class Scenario(_Data):
     """A task as data: feeder, devices, zones, profiles, agents, observations, rewards and horizon."""
 
@@ -109,10 +117,16 @@ class Scenario(_Data):
     messages: MessageSpec = Field(default=MessageSpec(), description="what zones receive from each other")
     attack: AttackSpec | None = Field(default=None, description="compromised agents; null: none")
     rewards: dict[str, float] = Field(min_length=1, description="reward terms and their weights")
+    objectives: dict[str, ObjectiveSpec] = Field(
+        default={}, description="entries of a vector reward, whose weighted sum is the reward; empty: a single one"
+    )
     reward_sharing: Literal["team", "zone", "agent", "difference"] = Field(
         default="team",
         description="what an agent receives: the sum over all zones, over its zone, over its own view, or the team "
         "reward minus the team reward had it held",
+    )
+    market: MarketSpec | None = Field(
+        default=None, description="a community whose members trade energy and pay their own bills; null: none"
     )
     costs: tuple[str, ...] = Field(
         default=("voltage_violation_sum", "thermal_overload", "unserved_kwh", "operations", "curtailed_kwh"),
@@ -210,6 +224,16 @@ class Scenario(_Data):
     def _known_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
         TrainingSettings.model_validate(settings)  # its complaints become this scenario's
         return settings
+
+    @model_validator(mode="after")
+    def _each_in_one_objective(self) -> Scenario:
+        named = [term for spec in self.objectives.values() for term in spec.terms]
+        off = sorted({term for term in named if named.count(term) > 1} | set(named) ^ set(self.rewards))
+        if self.objectives and off:
+            raise ValueError(f"objectives: every reward term must be in exactly one; {', '.join(off)} is not")
+        if self.objectives and self.reward_sharing not in ("team", "zone"):
+            raise ValueError(f"objectives need reward_sharing 'team' or 'zone'; got {self.reward_sharing!r}")
+        return self
 
     @field_validator("levels")
     @classmethod

@@ -18,19 +18,32 @@ REFERENCE_CONTROLLERS = (
     "rationing",
     "load_following",
     "time_of_use",
+    "equal_share",
+    "volt_watt",
+    "self_consumption",
     "valley_filling",
     "branch_exchange",
     "greedy",
     "zone_greedy",
     "nearest_tie",
     "linear",
+    "best_response",
     "best_known",
     "nearest_meter",
     "typical_loads",
     "local_wls",
     "wls",
 )
-PLANNERS = ("exact_dp", "volt_var", "beam_search", "energy", "reconfiguration", "restoration")
+PLANNERS = (
+    "exact_dp",
+    "fair_curtailment",
+    "volt_var",
+    "beam_search",
+    "community",
+    "energy",
+    "reconfiguration",
+    "restoration",
+)
 DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
 
 

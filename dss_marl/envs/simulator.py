@@ -51,6 +51,7 @@ class Simulator:
         self.cold_load_rows = slice(devices_end, devices_end + (self.cold_load.size if self.cold_load else 0))
         switched = any(isinstance(group, Switches | FeederTies) for group in task.device_groups)
         self._direction = RegulatorDirection.build(task.feeder) if switched and len(task.feeder.taps) else None
+        self._pv_rows = task.remembered_pv
         self._import_limit_kw = scenario.feeder.import_limit_kw or math.inf
         self._conditions: EpisodeConditions | None = None
         self._intervals: dict[int, Interval] = {}  # of the running episode; each is asked for several times
@@ -135,8 +136,15 @@ class Simulator:
             cold = device_state[..., self.cold_load_rows]
             device_state[..., self.cold_load_rows] = self.cold_load.after(cold, supplied, interval.dt_h)
         unmet_kwh = fleet.unmet_kwh(now.device_state, device_state, interval)
-        after = self._state(interval, operated, solution, device_state, action=joint_action, unmet_kwh=unmet_kwh)
-        return after, limited
+        more = {"action": joint_action, "unmet_kwh": unmet_kwh, "pv_kwh": self._fed_in(now, operated)}
+        return self._state(interval, operated, solution, device_state, **more), limited
+
+    def _fed_in(self, now: GridState, operated: Setpoints) -> Array:
+        """``GridState.pv_kwh`` at the end of an interval."""
+        if not self._pv_rows.size:
+            return now.pv_kwh
+        available_kw = self.conditions.injections_kw(now.step)[..., self._pv_rows]
+        return np.asarray(now.pv_kwh + np.stack([available_kw, operated.kw[..., self._pv_rows]], axis=-2) * now.dt_h)
 
     def attempt(self, now: GridState, joint_action: Array) -> tuple[GridState | None, bool | BoolArray]:
         """The interval as it would be with a joint action, None if its power flow fails; and whether it fails."""
@@ -189,20 +197,30 @@ class Simulator:
             last: the interval before, the source of voltages if the scenario's ``observed_voltages`` is "last".
         """
         stale = last is not None and self.task.scenario.observed_voltages == "last"
-        return self.hold(step, present, device_state, action, last.solution if stale and last is not None else None)
+        pv_kwh = None if last is None else last.pv_kwh
+        return self.hold(
+            step, present, device_state, action, last.solution if stale and last is not None else None, pv_kwh
+        )
 
     def observe_next(self, after: GridState) -> GridState:
         """The interval that follows an operated one, as observed."""
         return self.observe(after.step + 1, after.setpoints, after.device_state, after.action, after)
 
     def hold(
-        self, step: Any, present: Setpoints, device_state: Array, action: Array, solution: Solution | None
+        self,
+        step: Any,
+        present: Setpoints,
+        device_state: Array,
+        action: Array,
+        solution: Solution | None,
+        pv_kwh: Array | None = None,
     ) -> GridState:
         """Interval ``step`` with all devices held.
 
         Args:
             step, present, device_state, action: as in ``observe``.
             solution: used instead of a power flow; None: the interval is solved.
+            pv_kwh: fed in so far, see GridState; None: nothing.
         """
         interval = self._interval(step)
         setpoints = self.conditions.setpoints(step, self.conditions.protected(step, present))
@@ -211,8 +229,10 @@ class Simulator:
         if solution is None:
             settling = device_state.copy() if self.fleet.voltage_dependent else device_state
             solution = self._solve(setpoints, settling, False)
-        nothing_yet = self.fleet.zeros(device_state)
-        return self._state(interval, setpoints, solution, device_state, action=action, unmet_kwh=nothing_yet)
+        if pv_kwh is None:
+            pv_kwh = np.zeros((*device_state.shape[:-1], 2, self._pv_rows.size))
+        more = {"action": action, "unmet_kwh": self.fleet.zeros(device_state), "pv_kwh": pv_kwh}
+        return self._state(interval, setpoints, solution, device_state, **more)
 
     # --- feasible actions --------------------------------------------------------------------------------------------
 
@@ -306,7 +326,7 @@ class Simulator:
     def _state(
         self, interval: Interval, setpoints: Setpoints, solution: Solution, device_state: Array, **rest: Array
     ) -> GridState:
-        """The grid state of an interval; ``rest`` is its ``action`` and ``unmet_kwh``."""
+        """The grid state of an interval; ``rest`` is its ``action``, ``unmet_kwh`` and ``pv_kwh``."""
         fleet = self.fleet
         return assembled(
             self.state_kind,

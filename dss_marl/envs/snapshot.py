@@ -9,7 +9,7 @@ import numpy as np
 from dss_marl.envs.action_masks import Levels
 from dss_marl.envs.conditions import EpisodeConditions
 from dss_marl.envs.scenario import Scenario
-from dss_marl.grid.state import GridState
+from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp.adversary import AttackState
 from dss_marl.mdp.communication import MessageState
 from dss_marl.mdp.random_streams import copied
@@ -31,6 +31,7 @@ class EpisodeState:
         now: the coming interval with the devices held; None before the first reset.
         levels: that the devices can execute in it; None if no action is a choice.
         team_reward: of the last step.
+        reward_vector: (O) its objectives.
         interrupted: the error that ended the episode within a step or reset; "" where none did.
     """
 
@@ -43,6 +44,7 @@ class EpisodeState:
     now: GridState | None = None
     levels: Levels | None = None
     team_reward: float = 0.0
+    reward_vector: Array = field(default_factory=lambda: np.zeros(0))
     interrupted: str = ""
 
     def copy(self) -> EpisodeState:

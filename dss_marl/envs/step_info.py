@@ -46,8 +46,11 @@ class StepInfo:
         zones = task.agents.zone
         self._in_order = len(zones) == len(task.zones) and bool((zones == np.arange(len(zones))).all())
         terms = (*(f"reward/{name}" for name in task.rewards), *(f"cost/{name}" for name in task.costs))
-        self.keys = (*terms, *_COUNTS, "day")
+        objectives = tuple(f"objective/{name}" for name in task.scenario.objectives)
+        self.keys = (*terms, *objectives, *_COUNTS, "day")
         self._terms = slice(0, len(terms))
+        self._objectives = slice(len(terms), len(terms) + len(objectives))
+        self._objective_rows = task.objective_rows
         self._row = {name: row for row, name in enumerate(self.keys)}
 
     def at_reset(self, day: int, attacked: BoolArray) -> dict[str, dict[str, Any]]:
@@ -90,6 +93,9 @@ class StepInfo:
         """(..., keys, A) of intervals as operated; arguments as of ``of_step``, with leading axes."""
         values, cut = self._blank(terms.shape[:-2]), {}
         values[..., self._terms, :] = terms if self._in_order else terms.take(self._agents.zone, axis=-1)
+        if len(self._objective_rows):
+            earned = values[..., : self._objective_rows.shape[1], :]
+            values[..., self._objectives, :] = self._objective_rows @ earned
         if np.count_nonzero(limited):
             home, count = self._agents.action_layout.device_agent, len(self._agents.names)
             cut["limited"] = counted(home, limited * self._alone if self._any_coupled else limited, count)

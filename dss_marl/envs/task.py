@@ -21,13 +21,15 @@ from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.own_elements import own_elements
-from dss_marl.grid.state import Array, GridState, Setpoints, Solution
+from dss_marl.grid.state import Array, GridState, IntArray, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.grid.voltage_band import VoltageBand, voltage_band
 from dss_marl.mdp.actions import Encoding, encoding
 from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
 from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
+from dss_marl.mdp.market import Market, with_market
+from dss_marl.mdp.observations import named_feature
 from dss_marl.mdp.observer import Observer
 from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.rewards import cost_channel, reward_term
@@ -87,6 +89,24 @@ class Task:
         """The feeder contracted to the blocks between its switches; caches the switch states evaluated."""
         return Topology.build(self.feeder)
 
+    @cached_property
+    def objective_rows(self) -> Array:
+        """(O, K) by which weighted reward terms give the objectives, without the objectives' own weights."""
+        names = list(self.scenario.rewards)
+        rows = np.zeros((len(self.scenario.objectives), len(names)))
+        for row, spec in zip(rows, self.scenario.objectives.values(), strict=True):
+            row[[names.index(term) for term in spec.terms]] = 1 / spec.weight
+        return rows
+
+    @cached_property
+    def remembered_pv(self) -> IntArray:
+        """(U) the PV units among the injections, if a term, cost or feature reads ``GridState.pv_kwh``; else none."""
+        read = [term for _, term in self.rewards.values()] + list(self.costs.values())
+        read += [named_feature(name).function for name in self.scenario.observations]
+        wanted = any(getattr(function, "remembers_pv", False) for function in read)
+        rows = [j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"]
+        return np.array(rows if wanted else [], np.int64)
+
     @property
     def rewards(self) -> dict[str, tuple[float, Term]]:
         """Name to (weight, term) of the reward terms."""
@@ -134,7 +154,7 @@ def build_task(scenario: Scenario) -> Task:
     if priorities is not None:
         zones = tuple(zone.with_priorities(priorities.weight) for zone in zones)
         groups = tuple(group.with_priorities(priorities) for group in groups)
-    zones = with_devices(zones, groups, kinds)
+    zones = with_devices(_in_market(scenario, feeder, zones, groups), groups, kinds)
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     all_zones = stack(zones)
     _check_times(scenario)
@@ -167,6 +187,29 @@ def build_task(scenario: Scenario) -> Task:
     )
 
 
+def _in_market(
+    scenario: Scenario, feeder: Feeder, zones: tuple[Zone, ...], groups: Sequence[DeviceGroup]
+) -> tuple[Zone, ...]:
+    """The zones with the scenario's market, if it has one.
+
+    Raises:
+        ValueError: a term or observation needs a market, and there is none; or it fits not.
+    """
+    if scenario.market is not None:
+        buses = [bus for group in groups for bus in group.buses]
+        scored = np.sort(np.concatenate([zone.scored_nodes for zone in zones]))
+        return with_market(zones, Market.build(scenario.market, feeder, buses, scored))
+    named = {name: reward_term(name) for name in scenario.rewards}
+    named |= {name: named_feature(name).function for name in scenario.observations}
+    without = [name for name, function in named.items() if getattr(function, "needs_market", False)]
+    if without:
+        raise ValueError(
+            f"scenario {scenario.name!r}: {', '.join(without)} needs a community market; add the key 'market', such as "
+            "market: {grid_fee: 0.15, feed_in: 0.05}"
+        )
+    return zones
+
+
 def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:
     """One warning for all that keeps one power day and night; ``feeder_report`` and ``dss-marl show`` list it."""
     held = [row for row in own_elements(feeder) if row.held]
@@ -180,7 +223,11 @@ def _warn_of_held(scenario: Scenario, feeder: Feeder) -> None:
 
 
 def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) -> RewardModel:
-    rewards = {short: (scenario.rewards[name], reward_term(name)) for short, name in _short(scenario.rewards).items()}
+    times = {name: spec.weight for spec in scenario.objectives.values() for name in spec.terms}
+    rewards = {
+        short: (scenario.rewards[name] * times.get(name, 1.0), reward_term(name))
+        for short, name in _short(scenario.rewards).items()
+    }
     costs = {short: cost_channel(name) for short, name in _short(scenario.costs).items()}
     return RewardModel(rewards, costs, zones, all_zones)
 

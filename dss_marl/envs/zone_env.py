@@ -45,8 +45,8 @@ class ZoneEnv(Differentiable, ParallelEnv):
     of ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only
     some devices have choices. A masked choice is not an error: the device holds, and ``illegal`` counts it.
 
-    Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>`` and ``cost/<name>`` (of the
-    agent's zone), ``clipped`` (values out of range), ``limited`` (requests cut by a device's limit), ``refused``
+    Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>``, ``cost/<name>`` and, of a
+    vector reward (see VectorRewards), ``objective/<name>`` (all of the agent's zone), ``clipped`` (values out of range), ``limited`` (requests cut by a device's limit), ``refused``
     (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
     compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
@@ -165,6 +165,14 @@ class ZoneEnv(Differentiable, ParallelEnv):
         """Team reward of the last step, whatever the ``reward_sharing``."""
         return self.episode.team_reward
 
+    @property
+    def reward_vector(self) -> Array:
+        """(O) the team's objectives in the last step; empty if the scenario has none, 0 before a step or after a failure.
+
+        Its dot product with the objectives' weights is ``team_reward``, but for the penalty of a failure.
+        """
+        return self.episode.reward_vector
+
     def state(self) -> np.ndarray:
         """(Z n) float32: the observations of all zones under perfect sensing, for a central critic."""
         return self.observation_model.state(self.now, self.episode.observations)
@@ -266,7 +274,7 @@ class ZoneEnv(Differentiable, ParallelEnv):
         terms = self.task.reward_model.zone_terms(now, after)
         earned = terms[: len(self.task.rewards)]
         rewards = self.reward_assignment.agent_rewards(earned, now, after, request.joint_action)
-        self._advance(after, coming, float(earned.sum()))
+        self._advance(after, coming, float(earned.sum()), self.task.objective_rows @ earned.sum(axis=-1))
         truncated = coming.step >= self.task.scenario.steps
         infos = self.step_info.of_step(self.day, request, terms, limited, truncated)
         return self._result(rewards, infos, truncated=truncated)
@@ -285,11 +293,11 @@ class ZoneEnv(Differentiable, ParallelEnv):
         """(A) which agents are compromised in a step."""
         return np.zeros(len(self.possible_agents), bool) if self.attack is None else self.attack.compromised(step)
 
-    def _advance(self, after: GridState, coming: GridState, team_reward: float) -> None:
+    def _advance(self, after: GridState, coming: GridState, team_reward: float, reward_vector: Array) -> None:
         """Advance the episode to the coming interval."""
         episode = self.episode
         episode.before, episode.after, episode.now = episode.now, after, coming
-        episode.team_reward = team_reward
+        episode.team_reward, episode.reward_vector = team_reward, reward_vector
         episode.observations, episode.levels = self.observation_model.observe(coming), self.masks.levels(coming)
 
     def _fail(self, request: Request) -> StepResult:

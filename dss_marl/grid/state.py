@@ -185,6 +185,9 @@ class GridState(Interval):
         formed_kwh: (..., D) energy that each battery exchanged, either way, with the island that it formed in the last
             operated interval [kWh]; set points do not show it. Empty if no battery can form an island.
         import_limit_kw: limit of the feeder's import from the source [kW]; infinite unless the scenario sets it.
+        pv_kwh: (..., 2, U) energy that each PV unit of the feeder had available, and fed in, since the episode began,
+            up to the end of an operated interval or the beginning of a coming one [kWh]. (..., 2, 0) unless a term,
+            cost or feature of the scenario reads it.
     """
 
     setpoints: Setpoints = field(kw_only=True)
@@ -199,6 +202,7 @@ class GridState(Interval):
     fuel_l: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     formed_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)
+    pv_kwh: Array = field(default_factory=lambda: np.zeros((2, 0)), kw_only=True)
 
     @property
     def available(self) -> Array:

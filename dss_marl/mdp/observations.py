@@ -20,6 +20,8 @@ from dss_marl.mdp.linear_features import (
     linear,
     total,
 )
+from dss_marl.mdp.market.terms import market_of, mean_of_members, member_load_kw, needs_market
+from dss_marl.mdp.pv_sharing import remembers_pv, shares_of
 from dss_marl.zones import Zone, zone_batched
 
 
@@ -285,6 +287,48 @@ def device_kind(zone: Zone, state: GridState) -> Array:
 def identity(zone: Zone, state: GridState) -> Array:
     """(..., A) one-hot agent identity, which lets a shared policy distinguish agents."""
     return np.eye(zone.count)[zone.index]
+
+
+@feature(["share of PV energy fed in", "mean share of all PV units", "lowest share"], "1", 0, 1)
+@remembers_pv
+@zone_batched
+def pv_shares(zone: Zone, state: GridState) -> Array:
+    """(..., 3) share of its available energy that the zone's PV fed in since the episode began, and those of all."""
+    return shares_of(zone, state)
+
+
+@feature(["load of the members"], "kW / 10", 0, 5, exogenous=True)
+@needs_market
+@zone_batched
+def member_load(zone: Zone, state: GridState) -> Array:
+    """(..., 1) uncontrolled load of the zone's members of the community market, without their neighbours'."""
+    return member_load_kw(zone, state.available)[..., None] / 10
+
+
+@feature(["load forecast of the members"], "kW / 10", 0, 5, per="hours", exogenous=True)
+@needs_market
+@zone_batched
+def member_load_forecast(zone: Zone, state: GridState) -> Array:
+    """(..., H) forecast of the same, starting with this interval."""
+    kw = member_load_kw(zone, state.forecast)  # (..., H) or (..., H, Z)
+    return (np.moveaxis(kw, -1, -2) if zone.index.ndim else kw) / 10
+
+
+@feature(["buying price", "selling price"], "10 / kWh", -5, 20)
+@needs_market
+@zone_batched
+def market_prices(zone: Zone, state: GridState) -> Array:
+    """(..., 2) mean prices at which members buy and sell in the coming interval with all devices held."""
+    cleared = market_of(zone).settled(state)
+    return np.stack([mean_of_members(zone, cleared.buying), mean_of_members(zone, cleared.selling)], axis=-1) * 10
+
+
+@feature(["power drawn by all members"], "kW / 10", -20, 20)
+@needs_market
+@zone_batched
+def community_power(zone: Zone, state: GridState) -> Array:
+    """(..., 1) power that all members of the market draw together, with all devices held; negative if they feed in."""
+    return _for_each(zone, market_of(zone).net_kw(state).sum(axis=-1, keepdims=True) / 10)
 
 
 def _for_all(zone: Zone, x: Any) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 from dss_marl._plugins import imported_function
 from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp import quantities
+from dss_marl.mdp.market.terms import caused_excess, caused_violation, private_bill
+from dss_marl.mdp.pv_sharing import fairness
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
@@ -345,6 +347,10 @@ REWARDS: dict[str, Term] = {
         peak_increase,
         overload,
         reactive_power,
+        fairness,
+        private_bill,
+        caused_excess,
+        caused_violation,
         l1,
         l2,
         bowl,

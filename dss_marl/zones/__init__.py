@@ -6,6 +6,7 @@ neighbouring zones, ``partition_quality`` measures of a partition.
 
 from __future__ import annotations
 
+from dss_marl.zones.around import around
 from dss_marl.zones.builder import build_zones, check_partition
 from dss_marl.zones.clustering import communities, electrical
 from dss_marl.zones.cutting import balanced, cut
@@ -25,6 +26,7 @@ __all__ = [
     "Parts",
     "Zone",
     "ZoneRows",
+    "around",
     "balanced",
     "build_zones",
     "check_partition",

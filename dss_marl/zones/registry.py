@@ -9,6 +9,7 @@ from typing import Any
 import networkx as nx
 
 from dss_marl._plugins import imported
+from dss_marl.zones.around import around
 from dss_marl.zones.clustering import communities, electrical
 from dss_marl.zones.cutting import balanced, cut
 from dss_marl.zones.mapping_file import mapping
@@ -16,6 +17,7 @@ from dss_marl.zones.partition import Partition
 from dss_marl.zones.tree_partitions import laterals, phases
 
 METHODS: dict[str, Callable[..., Partition]] = {
+    "around": around,
     "balanced": balanced,
     "communities": communities,
     "cut": cut,

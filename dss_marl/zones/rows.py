@@ -63,7 +63,7 @@ class RowKind:
 
     Attributes:
         of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
-            or entries of the state's action, telemetry or device state.
+            the members of the market; or entries of the state's action, telemetry or device state.
         found: (feeder, zone of each bus) -> the rows on a feeder; rows of devices are added with the agents.
         columns: (feeder, index) -> further values of these rows.
         padding: of the columns that are not padded with 0.
@@ -107,6 +107,12 @@ def _borders(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     return ((m, bus) for m in crossing for bus in (feeder.branches[m].bus1, feeder.branches[m].bus2))
 
 
+def _own_rating(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    """Peak power, and position among all PV units."""
+    every = np.array([j for j, row in enumerate(feeder.injections) if row.kind == "inverter"], np.int64)
+    return {**_rating(feeder, index), "places": np.searchsorted(every, index)}
+
+
 def _rating(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
     return {"kw": np.array([feeder.injections[j].kw for j in index])}
 
@@ -134,7 +140,7 @@ def _equal_priority(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArr
 ROW_KINDS: dict[str, RowKind] = {
     "loads": RowKind("injections", _loads, _equal_priority, {"priority": 1.0}),
     "units": RowKind("injections", _units, _connections, {"kw": 1.0}),
-    "pv_units": RowKind("injections", _pv_units, _rating, {"kw": 1.0}),
+    "pv_units": RowKind("injections", _pv_units, _own_rating, {"kw": 1.0}),
     "taps": RowKind("taps", _taps, _regulated_nodes),
     "capacitors": RowKind("switches", _capacitors),
     "switches": RowKind("switches", _switches),
@@ -153,6 +159,7 @@ ROW_KINDS: dict[str, RowKind] = {
         },
     ),
     "meters": RowKind("nodes"),
+    "members": RowKind("members"),
     "estimated": RowKind(
         "nodes",
         columns=lambda feeder, index: {"places": np.zeros(len(index), np.int64)},  # in the devices' state

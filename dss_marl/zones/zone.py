@@ -43,7 +43,8 @@ class Zone:
       padded; weight of its unserved energy, 1 unless the scenario sets priorities.
     - units, unit_weight, unit_kw: (u) indices of the zone's other injections, and their ratings [kW].
     - unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
-    - pv_units, pv_unit_weight, pv_unit_kw: (p) those of the units that are PV units, and their peak power [kW].
+    - pv_units, pv_unit_weight, pv_unit_kw, pv_places: (p) those of the units that are PV units, their peak power [kW],
+      and their positions among all PV units of the feeder.
     - taps, tap_weight, tap_nodes: (r) indices of the tapped windings that regulate a bus of the zone, and the node
       that each regulates.
     - capacitors, capacitor_weight: (c) indices in the Feeder's switches of the capacitor steps at its buses.
@@ -56,6 +57,7 @@ class Zone:
     - meters, meter_weight: (v) indices of its nodes with a voltage meter.
     - estimated, estimate_weight, estimates: (e) indices of the nodes whose voltage its devices estimate, and where in
       the devices' state these estimates are.
+    - members, member_weight: (c) indices of the members of the community market at its buses.
 
     Attributes:
         name: the agent's name.
@@ -71,6 +73,7 @@ class Zone:
         entries: labels of the rows of ``actions``, ``telemetry``, ``kinds`` and ``names``.
         starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
         band: voltage limits of the feeder's nodes.
+        market: the community market of the scenario (``mdp.market.Market``), of all zones; None without one.
     """
 
     name: str
@@ -86,12 +89,14 @@ class Zone:
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
     band: VoltageBand = field(default_factory=VoltageBand)
+    market: Any = None
 
     # Cached, because terms and features read them in every step.
     loads, load_weight, load_priority = _index("loads"), _weight("loads"), _column("loads", "priority")
     units, unit_weight, unit_kw = _index("units"), _weight("units"), _column("units", "kw")
     unit_nodes, unit_node_weight = _column("units", "nodes"), _column("units", "node_weight")
     pv_units, pv_unit_weight, pv_unit_kw = _index("pv_units"), _weight("pv_units"), _column("pv_units", "kw")
+    pv_places = _column("pv_units", "places")
     taps, tap_weight, tap_nodes = _index("taps"), _weight("taps"), _column("taps", "nodes")
     capacitors, capacitor_weight = _index("capacitors"), _weight("capacitors")
     switches, switch_weight = _index("switches"), _weight("switches")
@@ -103,6 +108,7 @@ class Zone:
     meters, meter_weight = _index("meters"), _weight("meters")
     estimated, estimate_weight = _index("estimated"), _weight("estimated")
     estimates = _column("estimated", "places")
+    members, member_weight = _index("members"), _weight("members")
 
     def with_rows(self, **rows: ZoneRows) -> Zone:
         """A copy with other rows of these kinds."""
@@ -205,4 +211,5 @@ def stack(zones: Sequence[Zone]) -> Zone:
         kinds=np.stack([zone.kinds for zone in zones]),
         band=first.band,
         starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
+        market=first.market,
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 from dss_marl._plugins import imported
 from dss_marl.controllers.base import record_requests
-from dss_marl.controllers.planning import exact_dp
+from dss_marl.controllers.planning import exact_dp, fair_curtailment
+from dss_marl.controllers.planning.community import cooperative as community
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.polish import EFFORT_S, polish
@@ -43,8 +44,10 @@ class Planner(Protocol):
 
 PLANNERS: dict[str, Planner] = {
     "exact_dp": exact_dp,
+    "fair_curtailment": fair_curtailment,  # before volt_var, which plans interval by interval
     "volt_var": volt_var,
     "beam_search": beam_search,
+    "community": community,  # before energy, which takes a bill's kinks for smooth
     "energy": energy,
     "reconfiguration": reconfiguration,
     "restoration": restoration,

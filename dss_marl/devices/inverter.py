@@ -39,6 +39,9 @@ class InverterSpec(DeviceSpec):
     night: bool = Field(default=True, description="reactive power also without active power")
     power_factor_min: float = Field(default=0.9, gt=0, le=1, description="minimum power factor in mode power_factor")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
+    action_scale: float = Field(
+        default=1.0, gt=0, le=1, description="share of the available reactive power at action 1, in mode share"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +49,12 @@ class InverterSpec(DeviceSpec):
         if not isinstance(data, dict):
             return data
         return placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
+
+    @model_validator(mode="after")
+    def _scales_shares(self) -> InverterSpec:
+        if self.action_scale != 1 and self.mode != "share":
+            raise ValueError(f"action_scale is for mode share; in mode {self.mode} leave it out")
+        return self
 
     @property
     def label(self) -> str:
@@ -75,7 +84,7 @@ class Inverters(DeviceGroup):
     priority. Meaning of the first action entries by mode:
 
     - share: kvar = a times the available kvar, q = a sqrt(S^2 - P^2) under watt priority, at night too unless
-      ``night`` is off.
+      ``night`` is off. With ``action_scale`` c, q = c a sqrt(S^2 - P^2).
     - power_factor: kvar = +-P tan(acos(1 - abs(a) (1 - power_factor_min))), within rating and category.
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
@@ -94,6 +103,7 @@ class Inverters(DeviceGroup):
         night: (D) True where reactive power does not need active power.
         power_factor_min: (D) minimum power factor.
         places: measurement points, in volt_var.
+        action_scale: (D) share of the available reactive power at entry 1, in mode share.
     """
 
     injections: IntArray
@@ -106,6 +116,7 @@ class Inverters(DeviceGroup):
     night: BoolArray | bool = True
     power_factor_min: Array | float = 0.9
     places: volt_var.Places | None = None
+    action_scale: Array | float = 1.0
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
@@ -150,6 +161,10 @@ class Inverters(DeviceGroup):
     @cached_property
     def _any_category(self) -> bool:
         return bool(np.isfinite(self.given).any() or np.isfinite(self.taken).any())
+
+    @cached_property
+    def _any_scale(self) -> bool:
+        return bool(np.any(self.action_scale != 1))
 
     @cached_property
     def _any_curtailment(self) -> bool:
@@ -209,6 +224,8 @@ class Inverters(DeviceGroup):
             most = self._beside(np.minimum(np.maximum(self.given, self.taken), volt_var.MOST * self.kva))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
             return kw, self._within(state[..., -1] * self.kva, kw)
+        if self._any_scale:
+            entry = entry * self.action_scale
         if not self._any_var_first:
             return kw, self._lit(kw, entry * self._reach(entry, self._beside(kw)))
         kvar = self._lit(kw, entry * self._reach(entry, np.where(self.var_first, self.kva, self._beside(kw))))
@@ -299,4 +316,5 @@ class Inverters(DeviceGroup):
             night=np.array([spec.night for spec in said]),
             power_factor_min=np.array([spec.power_factor_min for spec in said]),
             places=volt_var.places(feeder, rows_of, kva) if said[0].mode == "volt_var" else None,
+            action_scale=np.array([spec.action_scale for spec in said]),
         )

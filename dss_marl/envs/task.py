@@ -194,7 +194,10 @@ def _check_times(scenario: Scenario) -> None:
             f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
         )
     reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # the forecast issued after the last interval
-    last = scenario.start_hour + (scenario.steps + reach) * scenario.dt_h
+    latest = 24 - scenario.dt_h if scenario.random_start else scenario.start_hour
+    if scenario.random_start and scenario.faults == "outages":
+        raise ValueError(f"scenario {scenario.name!r}: outages have their own time of day; remove random_start")
+    last = latest + (scenario.steps + reach) * scenario.dt_h
     if last > 48 + 1e-9:
         raise ValueError(
             f"scenario {scenario.name!r}: forecasts reach {last:g} h after the day's midnight at the end, "

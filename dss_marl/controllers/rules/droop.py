@@ -142,9 +142,9 @@ class Droop:
         return np.where(self._group.may_curtail > 0, np.clip(free, 0.0, 1.0), 1.0)
 
     def _left(self, sun: Array, p: Array) -> Array:
-        """(D) available reactive power over rating [1]."""
+        """(D) reactive power over rating that an action can ask for [1]."""
         kw = sun * self._taken(sun, p)
-        return np.sqrt(self._group.kva**2 - kw**2) / self._group.kva
+        return np.asarray(self._group.action_scale * np.sqrt(self._group.kva**2 - kw**2) / self._group.kva)
 
     def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
         action_layout = env.task.agents.action_layout

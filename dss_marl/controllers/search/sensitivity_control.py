@@ -152,6 +152,7 @@ def _reach(inverters: Inverters, now: GridState) -> Array:
     """(n) maximum kvar in either direction given the coming PV power."""
     sun = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva)
     left = np.minimum(np.sqrt(inverters.kva**2 - sun**2), np.minimum(inverters.given, inverters.taken))
+    left = left * inverters.action_scale
     return np.where(inverters.night | (sun > 0), left, 0.0)
 
 

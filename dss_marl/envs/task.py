@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
 from dss_marl.envs.task_summary import task_summary
 from dss_marl.envs.validation_messages import readable
+from dss_marl.grid.angles import NoCurrents
 from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
@@ -225,7 +226,7 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
     """Device specs by kind, validated."""
     specs: dict[str, list[DeviceSpec]] = {}
-    for number, data in enumerate(scenario.devices, start=1):
+    for number, data in enumerate(_rated_devices(scenario), start=1):
         where = f"scenario {scenario.name!r}: device {number}"
         if "kind" not in data:
             raise ValueError(f"{where} {dict(data)} has no kind")
@@ -235,6 +236,23 @@ def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
         except ValidationError as error:
             raise ValueError(readable(error, kind.Spec, where)) from None
     return specs
+
+
+def _rated_devices(scenario: Scenario) -> Sequence[Mapping[str, Any]]:
+    """The scenario's devices, inverters rated by the data where the profiles say so."""
+    peaks = scenario.profiles.pv_peaks_kw()
+    if peaks is None:
+        return scenario.devices
+    own = [k for k, data in enumerate(scenario.devices) if data.get("kind") == "inverter"]
+    if len(own) != len(peaks):
+        raise ValueError(
+            f"scenario {scenario.name!r} has {len(own)} inverters, its profiles the power of {len(peaks)} PV units; "
+            "take the data of this network"
+        )
+    rated = [dict(data) for data in scenario.devices]
+    for k, kw in zip(own, peaks.tolist(), strict=True):
+        rated[k] = {**rated[k], "kw": kw, "kva": 0.0}
+    return rated
 
 
 def _with_act_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
@@ -295,7 +313,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         energised=np.ones(n, bool),
         tap=start.tap,
         closed=start.closed,
-        currents=partial(np.zeros, len(feeder.branches)),  # picklable, unlike a lambda
+        currents=NoCurrents(len(feeder.branches), n),
     )
     return GridState(
         0,

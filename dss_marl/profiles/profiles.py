@@ -170,9 +170,9 @@ class Profiles:
     def _known(self, number: int) -> tuple[str, int]:
         """The stress split ("" for none) and the day of the year of a day number."""
         last, known = self._sources("").days - 1, ", ".join(STRESS_SPLITS)
-        blocks = len(STRESS_SPLITS) + 1 if self._generated else 1
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
+        beyond = OFFSET * (len(STRESS_SPLITS) + 1) if self._generated else last + 1
+        if not whole or not 0 <= number < beyond or (number % OFFSET if self._generated else number) > last:
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}"
                 + (f"; stress splits have {OFFSET} k more, k from 1 in the order {known}" if self._generated else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -106,7 +106,8 @@ def joined(found: Sequence[Solution | None], setpoints: Setpoints, feeder: Feede
     return Solution(**arrays, currents=_JoinedCurrents(tuple(found), len(feeder.branches), len(feeder.nodes)))
 
 
-class _JoinedCurrents(NamedTuple):
+@dataclass(frozen=True)
+class _JoinedCurrents:
     """See Solution.currents, of copies that may have no solution; 0 where there is none."""
 
     found: tuple[Solution | None, ...]

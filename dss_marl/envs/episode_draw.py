@@ -13,7 +13,6 @@ from dss_marl.envs.faults import checked_faults, draw_faults
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import IntArray
 
-
 _OPTIONS = "day, start_hour, faults"
 
 

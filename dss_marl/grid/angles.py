@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ class NodePlaces(NamedTuple):
         return np.asarray(np.angle(own * self.turn))
 
 
-class NoCurrents(NamedTuple):
+@dataclass(frozen=True)
+class NoCurrents:
     """What Solution.currents is where nothing has been solved: no current in any branch, no angle at any node."""
 
     branches: int

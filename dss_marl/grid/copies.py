@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -91,7 +91,8 @@ def _loading(solution: Solution, by_conductor: bool) -> Array:
     return solution.currents(by_conductor=True) if by_conductor else solution.loading
 
 
-class _SomeCurrents(NamedTuple):
+@dataclass(frozen=True)
+class _SomeCurrents:
     """See Solution.currents, of some copies."""
 
     solution: Solution
@@ -104,7 +105,8 @@ class _SomeCurrents(NamedTuple):
         return self.solution.angle_rad[self.rows]
 
 
-class _RepeatedCurrents(NamedTuple):
+@dataclass(frozen=True)
+class _RepeatedCurrents:
     """See Solution.currents, of one copy for all."""
 
     solution: Solution
@@ -117,7 +119,8 @@ class _RepeatedCurrents(NamedTuple):
         return np.repeat(self.solution.angle_rad[None], self.copies, 0)
 
 
-class _MixedCurrents(NamedTuple):
+@dataclass(frozen=True)
+class _MixedCurrents:
     """See Solution.currents, of a batch with some copies of another one."""
 
     solution: Solution

@@ -74,7 +74,9 @@ class MapdnProfiles(MeasuredData):
             raise ValueError(f"{table.where} holds less than a day: {len(table.values)} rows")
         calendar = self.dated(table.where, Calendar(table.first, clock="rows as they are"))
         noisy = frozenset(own_split(self, "train", days)) if self.noise else frozenset()
-        return MapdnDays(self, tables, feeder.loads, pv_units, Synthetic(self.weather, feeder, minutes), calendar, noisy)
+        return MapdnDays(
+            self, tables, feeder.loads, pv_units, Synthetic(self.weather, feeder, minutes), calendar, noisy
+        )
 
     def pv_peaks_kw(self) -> Array:
         """See ProfileSpec."""
@@ -92,7 +94,9 @@ class MapdnProfiles(MeasuredData):
         tables = {name: read_numbers(folder / file) for name, file in FILES.items()}
         rows = {name: (len(table.values), table.minutes) for name, table in tables.items()}
         if len(set(rows.values())) > 1:
-            raise ValueError(f"profiles of kind mapdn: the tables in {str(folder)!r} differ in rows or interval: {rows}")
+            raise ValueError(
+                f"profiles of kind mapdn: the tables in {str(folder)!r} differ in rows or interval: {rows}"
+            )
         return tables
 
 

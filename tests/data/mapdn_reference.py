@@ -118,11 +118,16 @@ def main():
         net = network(buses)
         data = tables(net, buses, np.random.default_rng(buses))
         rounded = {
-            name: json.loads(json.dumps(played(net, buses, data, policy)), parse_float=lambda text: round(float(text), 8))
+            name: json.loads(
+                json.dumps(played(net, buses, data, policy)), parse_float=lambda text: round(float(text), 8)
+            )
             for name, policy in policies(buses).items()
         }
         names = ("load_mw", "load_mvar", "pv_mw")
-        content = {"load_bus": (net.load["bus"] + 1).tolist(), **dict(zip(names, (x.tolist() for x in data)))}
+        content = {
+            "load_bus": (net.load["bus"] + 1).tolist(),
+            **dict(zip(names, (x.tolist() for x in data), strict=True)),
+        }
         path = HERE / f"mapdn_{buses}.json"
         path.write_text(json.dumps({"pandapower": pp.__version__, **content, "controllers": rounded}) + "\n")
 

@@ -45,7 +45,9 @@ def copy(request, tmp_path_factory):
 
 def scenario(buses, folder, **changes):
     profiles = {"kind": "mapdn", "path": str(folder), "splits": SPLITS}
-    return dss_marl.load_scenario(f"mapdn_{buses}").replace(profiles={**profiles, **changes.pop("profiles", {})}, **changes)
+    return dss_marl.load_scenario(f"mapdn_{buses}").replace(
+        profiles={**profiles, **changes.pop("profiles", {})}, **changes
+    )
 
 
 def own_voltages(env, observations):
@@ -111,7 +113,9 @@ def test_inverters_are_rated_by_the_data(copy):
     np.testing.assert_allclose(task.device_groups[0].kva, 1.2 * peaks)
     half = dss_marl.build_task(scenario(buses, folder, profiles={"pv_scale": 0.5}))
     np.testing.assert_allclose(half.device_groups[0].kva, 0.6 * peaks)
-    np.testing.assert_allclose(half.profiles.day(0).kw, np.where(half.profiles.day(0).kw > 0, 0.5, 1) * task.profiles.day(0).kw)
+    np.testing.assert_allclose(
+        half.profiles.day(0).kw, np.where(half.profiles.day(0).kw > 0, 0.5, 1) * task.profiles.day(0).kw
+    )
 
 
 def test_training_days_have_noise_of_positive_sign_and_other_days_none(copy):
@@ -120,7 +124,10 @@ def test_training_days_have_noise_of_positive_sign_and_other_days_none(copy):
     clear, noisy = profiles.day(0, 0), profiles.day(1, 0)
     np.testing.assert_array_equal(noisy.kw, profiles.day(1, 0).kw)
     known = reference(buses)
-    for rows, table, sign in ((profiles.feeder.loads, "load_mw", -1), (np.flatnonzero(clear.kw.max(0) > 0), "pv_mw", 1)):
+    for rows, table, sign in (
+        (profiles.feeder.loads, "load_mw", -1),
+        (np.flatnonzero(clear.kw.max(0) > 0), "pv_mw", 1),
+    ):
         added = sign * (noisy.kw - clear.kw)[:, rows]
         assert (added > 0).mean() > 0.99
         day = np.concatenate([known[table], np.repeat(known[table][-1:], ROWS - len(known[table]), axis=0)])
@@ -139,7 +146,9 @@ def test_observations_are_of_the_published_size_and_padded_with_zeros():
 
 
 def test_a_missing_copy_says_where_to_get_it_and_where_to_put_it(tmp_path):
-    with pytest.raises(ValueError, match=r"has no load_active.csv, load_reactive.csv, pv_active.csv.*download.*profiles.path"):
+    with pytest.raises(
+        ValueError, match=r"has no load_active.csv, load_reactive.csv, pv_active.csv.*download.*profiles.path"
+    ):
         dss_marl.build_task(scenario(33, tmp_path))
 
 
@@ -159,7 +168,13 @@ def test_tables_are_parsed_once_and_again_when_they_change(tmp_path):
     assert (after[0, :32] == -100).all() and (after[1:] == before[1:]).all()
 
 
-@pytest.mark.parametrize(("cell", "says"), [("nan", "column 'pv_mw0' has no number in row 4"), ("", "convert string '' .* row 2, column 2; rows count from 0")])
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("nan", "column 'pv_mw0' has no number in row 4"),
+        ("", "convert string '' .* row 2, column 2; rows count from 0"),
+    ],
+)
 def test_a_cell_without_a_number_is_named(tmp_path, cell, says):
     folder = written(tmp_path, 33)
     text = (folder / "pv_active.csv").read_text().splitlines()

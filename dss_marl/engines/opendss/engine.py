@@ -279,9 +279,7 @@ class OpenDSSEngine:
             all_energised=energised is None,
             tap=tap,
             closed=self._closed,
-            currents=Currents(
-                self._flows, v.copy(), tap * self._step + self._offset, self._closed, self._node_places
-            ),
+            currents=Currents(self._flows, v.copy(), tap * self._step + self._offset, self._closed, self._node_places),
             grid_forming_kw=kw,
             grid_forming_kvar=kvar,
         )

@@ -43,6 +43,9 @@ class InverterSpec(ConverterSpec):
     night: bool = Field(default=True, description="reactive power also without active power")
     power_factor_min: float = Field(default=0.9, gt=0, le=1, description="minimum power factor in mode power_factor")
     names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
+    action_scale: float = Field(
+        default=1.0, gt=0, le=1, description="share of the available reactive power at action 1, in mode share"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -50,6 +53,12 @@ class InverterSpec(ConverterSpec):
         if not isinstance(data, dict):
             return data
         return placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
+
+    @model_validator(mode="after")
+    def _scales_shares(self) -> InverterSpec:
+        if self.action_scale != 1 and self.mode != "share":
+            raise ValueError(f"action_scale is for mode share; in mode {self.mode} leave it out")
+        return self
 
     @property
     def label(self) -> str:
@@ -78,7 +87,7 @@ class Inverters(DeviceGroup):
     priority. Meaning of the first action entries by mode:
 
     - share: kvar = a times the available kvar, which is sqrt(S^2 - P^2) under watt priority, or less by category; at
-      night too unless ``night`` is off.
+      night too unless ``night`` is off. With ``action_scale`` c, the available kvar times c.
     - power_factor: kvar = +-P tan(acos(1 - abs(a) (1 - power_factor_min))), within rating and category.
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
@@ -100,6 +109,7 @@ class Inverters(DeviceGroup):
         power_factor_min: (D) minimum power factor.
         places: measurement points, in volt_var and with volt-watt.
         watt: volt-watt curves; None: no inverter of the group has one.
+        action_scale: (D) share of the available reactive power at entry 1, in mode share.
     """
 
     injections: IntArray
@@ -112,6 +122,7 @@ class Inverters(DeviceGroup):
     power_factor_min: Array | float = 0.9
     places: volt_var.Places | None = None
     watt: VoltWatt | None = None
+    action_scale: Array | float = 1.0
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
@@ -157,6 +168,11 @@ class Inverters(DeviceGroup):
     @cached_property
     def _any_var_first(self) -> bool:
         return bool(np.any(self.var_first))
+
+    @cached_property
+    @cached_property
+    def _any_scale(self) -> bool:
+        return bool(np.any(self.action_scale != 1))
 
     @cached_property
     def _any_curtailment(self) -> bool:
@@ -222,6 +238,8 @@ class Inverters(DeviceGroup):
             most = own.beside(np.minimum(np.maximum(own.given, own.taken), volt_var.MOST * self.kva))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
             return kw, self._within(state[..., self._held + 1] * self.kva, kw)
+        if self._any_scale:
+            entry = entry * self.action_scale
         if not self._any_var_first:
             return kw, self._lit(kw, entry * own.reach(entry, kw))
         kvar = self._lit(kw, entry * own.within(entry, np.where(self.var_first, self.kva, own.beside(kw))))
@@ -316,6 +334,7 @@ class Inverters(DeviceGroup):
             power_factor_min=np.array([spec.power_factor_min for spec in said]),
             places=places,
             watt=_volt_watt(feeder, rows_of, said, kva, places) if places is not None and watts else None,
+            action_scale=np.array([spec.action_scale for spec in said]),
         )
 
 

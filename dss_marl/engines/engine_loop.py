@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -103,11 +103,23 @@ def joined(found: Sequence[Solution | None], setpoints: Setpoints, feeder: Feede
                 row = getattr(one, name)
                 if np.size(row):  # engines leave out grid-forming units that a feeder does not have
                     arrays[name][b] = row
-    return Solution(**arrays, currents=partial(_currents, tuple(found), len(feeder.branches)))
+    return Solution(**arrays, currents=_JoinedCurrents(tuple(found), len(feeder.branches), len(feeder.nodes)))
 
 
-def _currents(found: Sequence[Solution | None], branches: int, by_conductor: bool = False) -> Array:
-    """(B, M) or (B, C) loading of all copies; 0 where there is no solution."""
-    rows = [x if x is None else x.currents(by_conductor=True) if by_conductor else x.loading for x in found]
-    width = next((len(row) for row in rows if row is not None), branches)
-    return np.array([np.zeros(width) if row is None else row for row in rows])
+@dataclass(frozen=True)
+class _JoinedCurrents:
+    """See Solution.currents, of copies that may have no solution; 0 where there is none."""
+
+    found: tuple[Solution | None, ...]
+    branches: int
+    nodes: int
+
+    def __call__(self, by_conductor: bool = False) -> Array:
+        """(B, M) or (B, C) loading of all copies."""
+        rows = [x if x is None else x.currents(by_conductor=True) if by_conductor else x.loading for x in self.found]
+        width = next((len(row) for row in rows if row is not None), self.branches)
+        return np.array([np.zeros(width) if row is None else row for row in rows])
+
+    def angle_rad(self) -> Array:
+        """(B, N) angles of the node voltages [rad]."""
+        return np.array([np.zeros(self.nodes) if x is None else x.angle_rad for x in self.found])

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from dss_marl.envs.conditions import EpisodeConditions, faults_of
-from dss_marl.envs.day_table import DayTable
+from dss_marl.envs.day_table import DayTable, day_and_row
 from dss_marl.envs.faults import Fault
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
@@ -27,7 +27,7 @@ class BatchConditions:
 
     Attributes:
         table: of the days.
-        numbers: (B) of the day of each copy; replaced, never written.
+        numbers: (B) of the episode of each copy, see ``episode_number``; replaced, never written.
         place: (B) where the days are in the table, likewise.
         faults: of each copy.
     """
@@ -58,13 +58,14 @@ class BatchConditions:
 
     def alone(self, copy: int) -> EpisodeConditions:
         """The conditions of one copy, which stay as they are when it starts another day."""
-        today = EpisodeConditions.of_day(self.task, int(self.numbers[copy]), ())
+        day, row = day_and_row(int(self.numbers[copy]))
+        today = EpisodeConditions.of_day(self.task, day, (), row)
         return replace(today, faults=self.faults[copy])
 
     def interval(self, step: IntArray) -> Interval:
         """See EpisodeConditions.interval."""
         scenario = self.scenario
-        hour = (scenario.start_hour + step * scenario.dt_h) % 24
+        hour = (self.table.start_hour[self.place] + step * scenario.dt_h) % 24
         return Interval(step, hour, scenario.dt_h, self._faulted(step) if self._any_fault else None)
 
     def _faulted(self, step: IntArray) -> BoolArray | None:

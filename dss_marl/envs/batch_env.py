@@ -17,6 +17,7 @@ from dss_marl.envs.batch_conditions import Faults
 from dss_marl.envs.batch_observation_model import BatchAttack, BatchObservationModel
 from dss_marl.envs.batch_simulator import BatchSimulator
 from dss_marl.envs.by_copy import for_batches
+from dss_marl.envs.day_table import days_of
 from dss_marl.envs.episode_draw import Draw, draw
 from dss_marl.envs.mask_rows import MaskRows
 from dss_marl.envs.moving_rows import moving_rows
@@ -202,7 +203,7 @@ class BatchZoneEnv(Differentiable):
         return rows
 
     def _begin(self, rows: IntArray, drawn: Sequence[Draw], days: IntArray, faults: Sequence[Faults]) -> None:
-        """Start the episodes (b) that have been drawn, on days (b) with faults (b), in copies (b); others go on."""
+        """Start the episodes (b) that have been drawn, of these numbers and with faults (b), in copies (b)."""
         fresh = self.simulator.enter_all(rows, days, faults)
         stuck = rows[~self.simulator.running[rows]]
         if stuck.size:
@@ -216,7 +217,7 @@ class BatchZoneEnv(Differentiable):
         self.observation_model.reset(rows, noise, loss)
         self.attack.reset(rows, attack)
         self.day = self.day.copy()
-        self.day[rows] = days
+        self.day[rows] = days_of(days)
         if self.now is None or len(rows) == self.copies:
             self.now, self.observations = fresh, self.observation_model.observe(fresh)
         else:

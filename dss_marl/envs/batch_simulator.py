@@ -9,7 +9,8 @@ import numpy as np
 
 from dss_marl.engines.base import BatchEngine
 from dss_marl.envs.batch_conditions import BatchConditions, Faults
-from dss_marl.envs.day_table import DayTable
+from dss_marl.envs.conditions import start_hour_of
+from dss_marl.envs.day_table import DayTable, day_and_row, episode_number
 from dss_marl.envs.episode_draw import Draw
 from dss_marl.envs.simulator import MOST_SOLVES, SETTLED, Simulator
 from dss_marl.envs.task import Task
@@ -52,17 +53,19 @@ class BatchSimulator(Simulator):
         self._start = self._repeated(Setpoints(kw, kvar, points.tap, points.closed))
 
     def _start_of_day(self, number: int) -> Array:
-        """(K) device state at the start of a day."""
-        profiles = self.task.profiles
-        rng, weekend = profiles.rng(number, "devices"), profiles.weekend(number)
-        return self.fleet.start(rng, weekend, self.task.scenario.start_hour)
+        """(K) device state at the start of an episode."""
+        profiles, (day, row) = self.task.profiles, day_and_row(number)
+        rng, weekend = profiles.rng(day, "devices"), profiles.weekend(day)
+        scenario = self.task.scenario
+        hour = scenario.start_hour if row is None else start_hour_of(scenario, row)
+        return self.fleet.start(rng, weekend, hour)
 
     def resume(self, which: BoolArray | None = None) -> None:
         """Solve all copies again, or those (B) alone."""
         self.running = np.ones(self.copies, bool) if which is None else which.copy()
 
     def checked(self, draws: Sequence[Draw]) -> tuple[IntArray, list[Faults]]:
-        """Numbers of the days that were drawn, and their faults; the days are then known.
+        """Numbers of the episodes that were drawn, see ``episode_number``, and their faults; they are then known.
 
         Raises:
             ValueError: no such day or branch, or no switch parts a broken branch from the source.
@@ -72,7 +75,7 @@ class BatchSimulator(Simulator):
             () if one.faults == () else known(one.day, one.faults if one.faults is None else tuple(one.faults))
             for one in draws
         ]
-        numbers = np.array([one.day for one in draws], np.int64)
+        numbers = np.array([episode_number(one.day, one.first_row) for one in draws], np.int64)
         self.table.places(numbers)
         return numbers, faults
 
@@ -81,7 +84,7 @@ class BatchSimulator(Simulator):
 
         Args:
             rows: (b) the copies.
-            numbers, faults: (b) of the days that they start, see ``checked``.
+            numbers, faults: (b) of the episodes that they start, see ``checked``.
 
         Returns:
             (B, ...) the state of the first interval; of the other copies without meaning.

@@ -35,28 +35,36 @@ class EpisodeConditions:
     faults: tuple[Fault, ...]
 
     @classmethod
-    def of_day(cls, task: Task, number: int, faults: Sequence[str] | None) -> EpisodeConditions:
+    def of_day(
+        cls, task: Task, number: int, faults: Sequence[str] | None, first_row: int | None = None
+    ) -> EpisodeConditions:
         """Conditions of a day.
 
         Args:
             task: its profiles generate the day.
             number: of the day.
             faults: branches faulted throughout the episode; None: the day's own outages, each for its duration.
+            first_row: of the day, at which the episode starts; None: at the scenario's ``start_hour``.
 
         Raises:
             ValueError: no such day or branch, or no switch isolates a faulted branch from the source.
         """
         scenario, profiles = task.scenario, task.profiles
-        first_row = round(scenario.start_hour / scenario.dt_h)
+        first_row = round(scenario.start_hour / scenario.dt_h) if first_row is None else first_row
         beyond = max(0, first_row + scenario.steps + 1 - profiles.steps)
         forecast = profiles.forecast(number, scenario.horizon, beyond) if scenario.horizon > 1 else None
         day = profiles.day(number, max(1, beyond)) if forecast is None else forecast.day
         return cls(scenario, first_row, day, forecast, faults_of(task, number, faults))
 
+    @property
+    def start_hour(self) -> float:
+        """Time of day at which the episode starts [h]."""
+        return start_hour_of(self.scenario, self.first_row)
+
     def interval(self, step: int) -> Interval:
         """Time of an interval, and the nodes faulted in it."""
         scenario = self.scenario
-        hour = (scenario.start_hour + step * scenario.dt_h) % 24
+        hour = (self.start_hour + step * scenario.dt_h) % 24
         faulted = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]
         return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(faulted) if faulted else None)
 
@@ -85,6 +93,12 @@ class EpisodeConditions:
         """(H) energy price in the same intervals [1/kWh]."""
         row = self.first_row + step
         return self.day.price[row : row + self.scenario.horizon]
+
+
+def start_hour_of(scenario: Scenario, first_row: int) -> float:
+    """Time of day at which a row of the day begins [h]; the scenario's own ``start_hour`` to the last bit."""
+    own = first_row == round(scenario.start_hour / scenario.dt_h)
+    return scenario.start_hour if own else first_row * scenario.dt_h
 
 
 def faults_of(task: Task, number: int, branches: Sequence[str] | None) -> tuple[Fault, ...]:

@@ -14,12 +14,30 @@ from dss_marl.envs.task import Task
 from dss_marl.grid.copies import repeat_state
 from dss_marl.grid.state import Array, GridState, IntArray
 
+_ROWS = 1_000_000  # more than a day has intervals, and than there are days
 MOST_BYTES = 512_000_000  # a year of 15-minute intervals of 800 injections; or of hourly ones of 7000
 Derive = Callable[[GridState], np.ndarray]
 
 
+def episode_number(day: int, first_row: int | None) -> int:
+    """One number for a day and the row at which an episode starts on it; that of the day where this is not drawn."""
+    return day if first_row is None else day + _ROWS * (1 + first_row)
+
+
+def day_and_row(number: int) -> tuple[int, int | None]:
+    """The day of an episode's number, and the row at which it starts; None: at the scenario's ``start_hour``."""
+    return number % _ROWS, number // _ROWS - 1 if number >= _ROWS else None
+
+
+def days_of(numbers: IntArray) -> IntArray:
+    """(...) the days of the numbers of episodes."""
+    return numbers % _ROWS
+
+
 class DayTable:
     """Days by their number, generated when they are first played; those not played for the longest are forgotten.
+
+    Where episodes start at random, a place holds one of them: a day from some row on, see ``episode_number``.
 
     Axes: S places of days, R rows of a day: the intervals of an episode, the one after it, and for the injections and
     prices those that forecasts reach.
@@ -37,6 +55,7 @@ class DayTable:
         price: (S, R).
         factors: (S, R, H, 3) of forecasts, see Forecast; (S, R, 0, 3) if there are none.
         start: (S, K).
+        start_hour: (S) time of day of row 0 [h].
         derived: (S, R, ...) further values by name, see ``derive``.
         numbers: (S) of the days; -1 where there is none.
         playing: numbers of the days that are not to be forgotten.
@@ -54,13 +73,14 @@ class DayTable:
         self._task, self._start_of, self._most = task, start, most_bytes
         self.rows, self._ahead = scenario.steps + 1, scenario.horizon - 1
         self._horizon = scenario.horizon if scenario.horizon > 1 else 0
-        self._hours = (scenario.start_hour + np.arange(self.rows) * scenario.dt_h) % 24
+        self._since = np.arange(self.rows) * scenario.dt_h
         injections = len(task.feeder.injections)
         long = self.rows + self._ahead
         self.kw, self.kvar = (np.zeros((0, long, injections), precision) for _ in range(2))
         self.price = np.zeros((0, long))
         self.factors = np.zeros((0, self.rows, self._horizon, 3))
         self.start = np.zeros((0, state_size))
+        self.start_hour = np.zeros(0)
         self.group: IntArray = np.zeros(injections, np.int64)
         self.derived: dict[str, np.ndarray] = {}
         self._derive: dict[str, Derive] = {}
@@ -107,17 +127,19 @@ class DayTable:
         return step
 
     def _generate(self, number: int, kept: set[int]) -> None:
-        today = EpisodeConditions.of_day(self._task, number, ())
+        of_day, row = day_and_row(number)
+        today = EpisodeConditions.of_day(self._task, of_day, (), row)
         first, day = today.first_row, today.day
         own, long = slice(first, first + self.rows), slice(first, first + self.rows + self._ahead)
         start = self._start_of(number)
-        values = {"kw": day.kw[long], "kvar": day.kvar[long], "price": day.price[long], "start": start}
+        values: dict[str, Any] = {"kw": day.kw[long], "kvar": day.kvar[long], "price": day.price[long], "start": start}
+        values["start_hour"] = today.start_hour
         forecast = day.kw[own][:, None]
         if today.forecast is not None:
             values["factors"], self.group = today.forecast.factors[own], today.forecast.group
             forecast = np.array([today.forecast.kw(first + row) for row in range(self.rows)])
         price = np.array([day.price[first + row : first + row + self._ahead + 1] for row in range(self.rows)])
-        states = self._states(forecast, price, range(self.rows), self._hours)
+        states = self._states(forecast, price, range(self.rows), (today.start_hour + self._since) % 24)
         derived = {name: of_day(states) for name, of_day in self._derive.items()}
         place = self._free_place(kept)
         for name, rows in values.items():
@@ -149,7 +171,7 @@ class DayTable:
         return 2 * sum(values.nbytes for values in arrays)
 
     def _grow(self, places: int) -> None:
-        for name in ("kw", "kvar", "price", "factors", "start"):
+        for name in ("kw", "kvar", "price", "factors", "start", "start_hour"):
             setattr(self, name, _longer(getattr(self, name), places))
         self.derived = {name: _longer(values, places) for name, values in self.derived.items()}
         grown = np.full(places, -1)

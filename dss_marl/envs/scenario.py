@@ -105,6 +105,11 @@ class Scenario(_Data):
     steps: int = Field(default=96, ge=1, description="number of steps of an episode")
     dt_h: float = Field(default=0.25, gt=0, le=24, description="length of a step [h]; divides the day into whole ones")
     start_hour: float = Field(default=0.0, ge=0, lt=24, description="time of day at which an episode starts")
+    random_start: bool = Field(
+        default=False,
+        description="episodes whose day is drawn start at an interval of that day drawn as well, and may run into the "
+        "next; those of a day asked for by number, such as all of a comparison, start at start_hour",
+    )
     horizon: int = Field(default=1, ge=1, description="number of intervals in a forecast, including the coming one")
     observations: tuple[str, ...] = Field(
         min_length=1, description="features that each agent observes of its zone, in this order"

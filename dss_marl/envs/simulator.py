@@ -91,7 +91,7 @@ class Simulator:
         """As ``begin``, on a day whose conditions are known."""
         task, self.conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
-        device_state = self.fleet.start(rng, weekend, task.scenario.start_hour)
+        device_state = self.fleet.start(rng, weekend, today.start_hour)
         device_state = self._with_cold_load(0, device_state, start)
         self.engine.restart()
         return self.observe(0, start, device_state, task.default_action.copy(), None)

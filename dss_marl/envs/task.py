@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from dss_marl.envs.faults import check_faults
 from dss_marl.envs.scenario import FeederSpec, Scenario
 from dss_marl.envs.task_summary import task_summary
 from dss_marl.envs.validation_messages import readable
+from dss_marl.grid.angles import NoCurrents
 from dss_marl.grid.elements import PROFILE_DRIVEN
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.load_priorities import Priorities
@@ -253,7 +255,10 @@ def _check_times(scenario: Scenario) -> None:
             f"scenario {scenario.name!r}: start_hour {scenario.start_hour:g} is no multiple of dt_h {scenario.dt_h:g}"
         )
     reach = scenario.horizon + 1 if scenario.horizon > 1 else 1  # the forecast issued after the last interval
-    last = scenario.start_hour + (scenario.steps + reach) * scenario.dt_h
+    latest = 24 - scenario.dt_h if scenario.random_start else scenario.start_hour
+    if scenario.random_start and scenario.faults == "outages":
+        raise ValueError(f"scenario {scenario.name!r}: outages have their own time of day; remove random_start")
+    last = latest + (scenario.steps + reach) * scenario.dt_h
     if last > 24 * (days + 1) + 1e-9:
         raise ValueError(
             f"scenario {scenario.name!r}: forecasts reach {last:g} h after the day's midnight at the end, "
@@ -281,7 +286,7 @@ def _short(names: Iterable[str]) -> dict[str, str]:
 def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
     """Device specs by kind, validated."""
     specs: dict[str, list[DeviceSpec]] = {}
-    for number, data in enumerate(scenario.devices, start=1):
+    for number, data in enumerate(_rated_devices(scenario), start=1):
         where = f"scenario {scenario.name!r}: device {number}"
         if "kind" not in data:
             raise ValueError(f"{where} {dict(data)} has no kind")
@@ -291,6 +296,23 @@ def _device_specs(scenario: Scenario) -> dict[str, list[DeviceSpec]]:
         except ValidationError as error:
             raise ValueError(readable(error, kind.Spec, where)) from None
     return specs
+
+
+def _rated_devices(scenario: Scenario) -> Sequence[Mapping[str, Any]]:
+    """The scenario's devices, inverters rated by the data where the profiles say so."""
+    peaks = scenario.profiles.pv_peaks_kw()
+    if peaks is None:
+        return scenario.devices
+    own = [k for k, data in enumerate(scenario.devices) if data.get("kind") == "inverter"]
+    if len(own) != len(peaks):
+        raise ValueError(
+            f"scenario {scenario.name!r} has {len(own)} inverters, its profiles the power of {len(peaks)} PV units; "
+            "take the data of this network"
+        )
+    rated = [dict(data) for data in scenario.devices]
+    for k, kw in zip(own, peaks.tolist(), strict=True):
+        rated[k] = {**rated[k], "kw": kw, "kva": 0.0}
+    return rated
 
 
 def _with_act_every(group: DeviceGroup, specs: Sequence[DeviceSpec]) -> DeviceGroup:
@@ -351,7 +373,7 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         energised=np.ones(n, bool),
         tap=start.tap,
         closed=start.closed,
-        currents=partial(np.zeros, len(feeder.branches)),  # picklable, unlike a lambda
+        currents=NoCurrents(len(feeder.branches), n),
     )
     return GridState(
         0,

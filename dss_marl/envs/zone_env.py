@@ -185,9 +185,10 @@ class ZoneEnv(Differentiable, ParallelEnv):
         Args:
             seed: of the random stream of days, measurement noise, message loss and attacks; None continues the present
                 stream.
-            options: ``{"day": 17}`` starts that day of the year, whatever the split; ``{"faults": ["line.l53"]}``
-                faults these branches, which must not be energised, instead of one drawn from the scenario's (two in
-                the split ``outage_season``).
+            options: ``{"day": 17}`` starts that day of the year, whatever the split, at the scenario's ``start_hour``
+                where ``{"start_hour": 7.5}`` does not say another (under ``random_start`` alone);
+                ``{"faults": ["line.l53"]}`` faults these branches, which must not be energised, instead of one drawn
+                from the scenario's (two in the split ``outage_season``).
 
         Raises:
             ValueError: no such day or branch, or no switch parts a broken branch from the source; nothing has changed,

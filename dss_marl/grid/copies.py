@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from functools import partial
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +23,7 @@ def rows_of(state: T, rows: Rows) -> T:
     """
     changes = {name: _taken(value, rows) for name, value in _held(state).items()}
     if isinstance(state, Solution):
-        changes["currents"] = partial(_currents_of, state, rows)
+        changes["currents"] = _SomeCurrents(state, rows)
     made: Any = assembled(type(state), **changes)
     single = isinstance(state, DeferredState) and isinstance(rows, int)
     return made.complete() if single else made
@@ -48,7 +47,7 @@ def with_rows(state: T, other: T, rows: BoolArray) -> T:
     one, two = _held(state), _held(other)
     changes = {name: _put(value, two[name], rows) for name, value in one.items() if name in two}
     if isinstance(state, Solution) and isinstance(other, Solution):
-        changes["currents"] = partial(_mixed_currents, state, other, rows)
+        changes["currents"] = _MixedCurrents(state, other, rows)
     return assembled(type(state), **changes)
 
 
@@ -78,7 +77,7 @@ def _repeated(value: Any, copies: int) -> Any:
         return Setpoints(**{name: _repeated(own, copies) for name, own in value.__dict__.items()})
     if isinstance(value, Solution):
         changes = {name: _repeated(own, copies) for name, own in _held(value).items()}
-        return assembled(Solution, **changes, currents=partial(_repeated_currents, value, copies))
+        return assembled(Solution, **changes, currents=_RepeatedCurrents(value, copies))
     return np.broadcast_to(value, (copies, *value.shape)) if isinstance(value, np.ndarray | np.generic) else value
 
 
@@ -94,14 +93,48 @@ def _put(value: Any, other: Any, rows: BoolArray) -> Any:
     return put_rows(value, other, rows) if isinstance(value, np.ndarray) and value.ndim else value
 
 
-def _currents_of(solution: Solution, rows: Rows, by_conductor: bool = False) -> Array:
-    return (solution.currents(by_conductor=True) if by_conductor else solution.loading)[rows]
+def _loading(solution: Solution, by_conductor: bool) -> Array:
+    return solution.currents(by_conductor=True) if by_conductor else solution.loading
 
 
-def _repeated_currents(solution: Solution, copies: int, by_conductor: bool = False) -> Array:
-    return np.repeat(_currents_of(solution, slice(None), by_conductor)[None], copies, 0)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class _SomeCurrents:
+    """See Solution.currents, of some copies."""
+
+    solution: Solution
+    rows: Rows
+
+    def __call__(self, by_conductor: bool = False) -> Array:
+        return _loading(self.solution, by_conductor)[self.rows]
+
+    def angle_rad(self) -> Array:
+        return self.solution.angle_rad[self.rows]
 
 
-def _mixed_currents(solution: Solution, other: Solution, rows: BoolArray, by_conductor: bool = False) -> Array:
-    one, two = (_currents_of(x, slice(None), by_conductor) for x in (solution, other))  # type: ignore[arg-type]
-    return put_rows(one, two, rows)
+@dataclass(frozen=True)
+class _RepeatedCurrents:
+    """See Solution.currents, of one copy for all."""
+
+    solution: Solution
+    copies: int
+
+    def __call__(self, by_conductor: bool = False) -> Array:
+        return np.repeat(_loading(self.solution, by_conductor)[None], self.copies, 0)
+
+    def angle_rad(self) -> Array:
+        return np.repeat(self.solution.angle_rad[None], self.copies, 0)
+
+
+@dataclass(frozen=True)
+class _MixedCurrents:
+    """See Solution.currents, of a batch with some copies of another one."""
+
+    solution: Solution
+    other: Solution
+    rows: BoolArray
+
+    def __call__(self, by_conductor: bool = False) -> Array:
+        return put_rows(_loading(self.solution, by_conductor), _loading(self.other, by_conductor), self.rows)
+
+    def angle_rad(self) -> Array:
+        return put_rows(self.solution.angle_rad, self.other.angle_rad, self.rows)

@@ -84,7 +84,8 @@ class Solution:
         closed: (..., S) states after the solve, likewise.
         currents: computes ``loading`` on first access; most tasks never need it. With ``by_conductor=True`` it
             returns the loading of every conductor instead of the highest of each branch. It may have a method
-            ``highest`` that computes ``highest_loading`` alone at less cost.
+            ``highest`` that computes ``highest_loading`` alone at less cost. Its method ``angle_rad`` gives the
+            voltages' angles.
         grid_forming_kw, grid_forming_kvar: (..., G, 3) output of each grid-forming unit per phase, + into the grid
             [kW, kvar]; 0 where it is off. It is part of ``served_kw`` of the unit's injection, not of ``source_kw``.
     """
@@ -130,6 +131,18 @@ class Solution:
     def loading(self) -> Array:
         """(..., M) current over normal rating [1]; 0 where a branch has no rating."""
         return self.currents()
+
+    @cached_property
+    def angle_rad(self) -> Array:
+        """(..., N) angle of each voltage, relative to its phase at the source [rad]; 0 where de-energised.
+
+        Raises:
+            ValueError: the engine gives no angles.
+        """
+        angle_rad = getattr(self.currents, "angle_rad", None)
+        if angle_rad is None:
+            raise ValueError("voltage angles are asked for, and the engine gives none; remove observation bus_angle")
+        return angle_rad() if self.all_energised else np.where(self.energised, angle_rad(), 0.0)
 
     @cached_property
     def highest_loading(self) -> Number:

@@ -102,12 +102,15 @@ def _with_rows(
         own = [d for d, agent in enumerate(home) if agent == a]
         estimators = [d for d in own if nodes[d] >= 0]
         meters = view.nodes[np.isin(view.nodes, metered)]
+        units = view.rows["units"]
+        mine = units.take(np.flatnonzero(np.isin(units.index, _injections_of(own, groups))))
         result.append(
             replace(
                 view,
                 rows={
                     **view.rows,
                     "devices": ZoneRows.of(np.array(own, dtype=np.int64)),
+                    "own_units": ZoneRows(mine.index, mine.weight, {"kw": mine.columns["kw"]}),
                     "actions": _padded_rows(actions[a]),
                     "telemetry": _padded_rows(telemetry[a]),
                     "demand_meters": ZoneRows.of(peaks),
@@ -126,6 +129,18 @@ def _with_rows(
             )
         )
     return result
+
+
+def _injections_of(devices: Sequence[int], groups: Sequence[DeviceGroup]) -> IntArray:
+    """(n) injections of these devices, of kinds that have any."""
+    found, first = [np.zeros(0, np.int64)], 0
+    for group in groups:
+        own = [d - first for d in devices if first <= d < first + group.size]
+        injections = getattr(group, "injections", None)
+        if own and injections is not None:
+            found.append(np.ravel(injections[own]))
+        first += group.size
+    return np.concatenate(found)
 
 
 def _estimation(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray, IntArray]:

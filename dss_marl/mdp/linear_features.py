@@ -34,6 +34,7 @@ class Rows(NamedTuple):
 # (..., width) arrays that linear features are sums over.
 ARRAYS: dict[str, Callable[[GridState], Any]] = {
     "v_scaled": lambda state: state.solution.v_scaled,
+    "angle_rad": lambda state: state.solution.angle_rad,
     "available": lambda state: state.available,
     "forecast": lambda state: state.forecast.reshape(*state.forecast.shape[:-2], -1),
     "price": lambda state: state.price,

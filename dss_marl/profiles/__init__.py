@@ -7,6 +7,7 @@ from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.ev_sessions import EvSessions, ev_sessions
 from dss_marl.profiles.forecast import Forecast
+from dss_marl.profiles.mapdn import MapdnProfiles
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
@@ -28,6 +29,7 @@ __all__ = [
     "EvSessions",
     "Forecast",
     "LoadshapeProfiles",
+    "MapdnProfiles",
     "Outage",
     "ProfileSpec",
     "Profiles",

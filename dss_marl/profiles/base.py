@@ -20,7 +20,7 @@ class Source(Protocol):
 
     @property
     def days(self) -> int:
-        """How many days there are, 1000 at most; splits take theirs from these, see ``own_days.own_split``."""
+        """How many days there are; splits take theirs from these, see ``own_days.own_split``."""
 
     @property
     def seed(self) -> int:
@@ -61,3 +61,13 @@ class ProfileSpec(BaseModel):
             ValueError: files are missing or do not fit the feeder.
         """
         raise NotImplementedError(f"{type(self).__name__} must define open(feeder, minutes)")
+
+    def pv_peaks_kw(self) -> Array | None:
+        """(n) highest power of each PV unit in the data, which rates the scenario's inverters [kW].
+
+        None, the default: inverters have the ``kw`` and ``kva`` that the scenario gives them.
+
+        Raises:
+            ValueError: files are missing or wrong.
+        """
+        return None

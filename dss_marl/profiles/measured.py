@@ -12,7 +12,6 @@ from dss_marl.profiles.calendar import NO_DATES, Calendar
 from dss_marl.profiles.day import Day
 from dss_marl.profiles.noise import block_means
 from dss_marl.profiles.outages import Outage
-from dss_marl.profiles.splits import OFFSET
 from dss_marl.profiles.synthetic import Synthetic
 
 
@@ -43,8 +42,8 @@ class Measured:
 
     @property
     def days(self) -> int:
-        """Number of days; ``OFFSET`` at most, which are numbers of stress splits elsewhere."""
-        return min(len(self.kw) * self.native // 1440, OFFSET)
+        """Number of days."""
+        return len(self.kw) * self.native // 1440
 
     @cached_property
     def given(self) -> BoolArray:

@@ -176,9 +176,9 @@ class Profiles:
         """The stress split ("" for none) and the day of the year of a day number."""
         last, chained = self._sources("").days - 1, getattr(self.spec, "chain_days", 1) > 1
         known = BLOCKS if chained else STRESS_SPLITS
-        blocks = len(known) + 1 if self._generated else 1
         whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if not whole or not 0 <= number < OFFSET * blocks or number % OFFSET > last:
+        beyond = OFFSET * (len(known) + 1) if self._generated else last + 1
+        if not whole or not 0 <= number < beyond or (number % OFFSET if self._generated else number) > last:
             others = f"{'other' if chained else 'stress'} splits have {OFFSET} k more, k from 1 in the order"
             raise ValueError(
                 f"day must be a whole number from 0 to {last}; got {number!r}"

@@ -11,6 +11,7 @@ from dss_marl._plugins import imported
 from dss_marl.grid.feeder import Feeder
 from dss_marl.profiles.base import ProfileSpec, Source
 from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
+from dss_marl.profiles.mapdn import MapdnProfiles
 from dss_marl.profiles.own_power import with_own_power
 from dss_marl.profiles.simbench import SimbenchProfiles
 from dss_marl.profiles.synthetic import Synthetic
@@ -22,6 +23,7 @@ PROFILE_KINDS: dict[str, type[ProfileSpec]] = {
     "csv": CsvProfiles,
     "simbench": SimbenchProfiles,
     "loadshapes": LoadshapeProfiles,
+    "mapdn": MapdnProfiles,
 }
 
 

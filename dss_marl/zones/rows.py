@@ -62,7 +62,7 @@ class RowKind:
     """A kind of element that zones contain.
 
     Attributes:
-        of: what ``ZoneRows.index`` counts: nodes, branches, injections, taps or switches of the Feeder; the devices;
+        of: what ``ZoneRows.index`` counts: nodes, buses, branches, injections, taps or switches of the Feeder; devices;
             the members of the market; or entries of the state's action, telemetry or device state.
         found: (feeder, zone of each bus) -> the rows on a feeder; rows of devices are added with the agents.
         columns: (feeder, index) -> further values of these rows.
@@ -85,6 +85,29 @@ def _units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
 
 def _pv_units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     return ((j, row.bus) for j, row in enumerate(feeder.injections) if row.kind == "inverter")
+
+
+def _buses(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((b, row.name) for b, row in enumerate(feeder.buses))
+
+
+def _bus_contents(feeder: Feeder, index: IntArray) -> dict[str, Array | IntArray]:
+    """Nodes of each bus, whose weights sum to 1, and its loads, of weight 1."""
+    nodes: dict[int, list[int]] = {}
+    for node, bus in enumerate(feeder.node_bus.tolist()):
+        nodes.setdefault(bus, []).append(node)
+    loads: dict[int, list[int]] = {}
+    for j in feeder.loads.tolist():
+        loads.setdefault(feeder.bus_index[feeder.injections[j].bus], []).append(j)
+    wide = max((len(own) for own in nodes.values()), default=1)
+    most = max((len(own) for own in loads.values()), default=1)
+    node_of, node_weight = np.zeros((len(index), wide), np.int64), np.zeros((len(index), wide))
+    load_of, load_weight = np.zeros((len(index), most), np.int64), np.zeros((len(index), most))
+    for row, bus in enumerate(index.tolist()):
+        own, drawn = nodes.get(bus, []), loads.get(bus, [])
+        node_of[row, : len(own)], node_weight[row, : len(own)] = own, 1 / max(len(own), 1)
+        load_of[row, : len(drawn)], load_weight[row, : len(drawn)] = drawn, 1
+    return {"nodes": node_of, "node_weight": node_weight, "loads": load_of, "load_weight": load_weight}
 
 
 def _taps(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
@@ -141,6 +164,8 @@ ROW_KINDS: dict[str, RowKind] = {
     "loads": RowKind("injections", _loads, _equal_priority, {"priority": 1.0}),
     "units": RowKind("injections", _units, _connections, {"kw": 1.0}),
     "pv_units": RowKind("injections", _pv_units, _own_rating, {"kw": 1.0}),
+    "buses": RowKind("buses", _buses, _bus_contents),
+    "own_units": RowKind("injections", columns=_rating, padding={"kw": 1.0}),
     "taps": RowKind("taps", _taps, _regulated_nodes),
     "capacitors": RowKind("switches", _capacitors),
     "switches": RowKind("switches", _switches),

@@ -146,9 +146,10 @@ class Droop:
         return np.where(self._group.may_curtail > 0, np.clip(free, 0.0, 1.0), 1.0)
 
     def _left(self, sun: Array, p: Array, sign: Array | float) -> Array:
-        """(D) available reactive power in the direction of the sign, over rating [1]."""
+        """(D) reactive power in the direction of the sign that an action can ask for, over rating [1]."""
         kw = sun * self._taken(sun, p)
-        return self._group.converters.reach(np.broadcast_to(sign, kw.shape), kw) / self._group.kva
+        reach = self._group.converters.reach(np.broadcast_to(sign, kw.shape), kw)
+        return np.asarray(self._group.action_scale * reach / self._group.kva)
 
     def _actions(self, env: ZoneEnv, q: Array, p: Array, sun: Array) -> dict[str, Any]:
         action_layout = env.task.agents.action_layout

@@ -171,7 +171,7 @@ class SensitivityControl:
 def _reach(inverters: Inverters, now: GridState) -> Array:
     """(n) maximum kvar in either direction given the coming PV power."""
     sun, ones = np.minimum(now.forecast[..., 0, inverters.injections], inverters.kva), np.ones(inverters.size)
-    return np.minimum(inverters.reach(ones, sun), inverters.reach(-ones, sun))
+    return inverters.action_scale * np.minimum(inverters.reach(ones, sun), inverters.reach(-ones, sun))
 
 
 @dataclass(frozen=True)

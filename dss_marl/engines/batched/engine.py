@@ -26,6 +26,7 @@ from dss_marl.engines.batched.store import controls_of, network_of
 from dss_marl.engines.batched.validation import Means, Validation, validated
 from dss_marl.engines.engine_loop import check_batch, joined
 from dss_marl.engines.opendss.engine import OpenDSSEngine
+from dss_marl.grid.angles import NodePlaces
 from dss_marl.grid.copies import with_rows
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.solution_slopes import SolutionSlopes
@@ -222,7 +223,7 @@ class BatchedEngine:
         """The solution (B, ...), and (B) which copies have none."""
         closed = setpoints.closed.copy()
         boost = setpoints.tap * self._step + self._offset
-        currents = BatchCurrents(self.network.flows, flow, boost, closed)
+        currents = BatchCurrents(self.network.flows, self._node_places, flow, boost, closed)
         found, failed = self._found(setpoints, supplied, demand, flow, currents)
         v_pu, served, kva, loss_kw = found.v_pu, found.served, found.kva, found.loss_kw
         if failed.any():
@@ -245,6 +246,11 @@ class BatchedEngine:
             grid_forming_kw=forming.real,
             grid_forming_kvar=forming.imag,
         ), failed
+
+    @cached_property
+    def _node_places(self) -> NodePlaces:
+        network = self.network  # whose positions count from the first node, and earth as -1
+        return NodePlaces.of(self.feeder.nodes, network.places + 1, network.neutrals + 1)
 
     def _found(
         self, setpoints: Setpoints, supplied: Supplied, demand: Demand, flow: Flow, currents: BatchCurrents

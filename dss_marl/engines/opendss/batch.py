@@ -267,7 +267,9 @@ class _Step:
             all_energised=whole,
             tap=self.tap,
             closed=self.closed,
-            currents=Currents(first._flows, self.v, self.tap * first._step + first._offset, self.closed),
+            currents=Currents(
+                first._flows, self.v, self.tap * first._step + first._offset, self.closed, first._node_places
+            ),
             grid_forming_kw=none,
             grid_forming_kvar=none,
         )

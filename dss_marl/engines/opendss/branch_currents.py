@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
+from dss_marl.grid.angles import NodePlaces
 from dss_marl.grid.feeder import Branch, Feeder
 from dss_marl.grid.sparse_product import SparseProduct
 from dss_marl.grid.state import Array, BoolArray, IntArray, Number
@@ -156,12 +157,18 @@ class Currents(NamedTuple):
         v: (..., 1 + N) node voltages, ground first [V].
         boost: (..., R) tap ratios minus one [1].
         closed: (..., S) states of the switches.
+        places: of the feeder's nodes in ``v``.
     """
 
     flows: Flows
     v: NDArray[np.complex128]
     boost: Array
     closed: BoolArray
+    places: NodePlaces
+
+    def angle_rad(self) -> Array:
+        """(..., N) angles of the node voltages [rad]; see Solution.angle_rad."""
+        return self.places.angle_rad(self.v)
 
     def __call__(self, by_conductor: bool = False) -> Array:
         """(..., M) highest loading of each branch [1]; or (..., C) of conductors, smooth functions of injections."""

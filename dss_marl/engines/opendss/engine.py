@@ -22,6 +22,7 @@ from dss_marl.engines.opendss.switchgear import SwitchWriter, close_all
 from dss_marl.engines.opendss.tap_changers import TapWriter
 from dss_marl.engines.opendss.terminals import activate
 from dss_marl.engines.supply import Supply
+from dss_marl.grid.angles import NodePlaces
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import BoolArray, IntArray, Setpoints, Solution, assembled
@@ -193,6 +194,7 @@ class OpenDSSEngine:
         neutrals = np.array([place.get(node, 0) for node in self.feeder.neutrals], dtype=np.int64)
         self._neutrals = neutrals if neutrals.any() else None
         self._places = contiguous(places)
+        self._node_places = NodePlaces.of(self.feeder.nodes, self._places, self._neutrals)
 
     def _bind_shapes(self, context: Any) -> None:
         """Give every load and unit a one-point shape in our memory: kW in row 0, kvar in row 1 of ``_power``."""
@@ -277,7 +279,7 @@ class OpenDSSEngine:
             all_energised=energised is None,
             tap=tap,
             closed=self._closed,
-            currents=Currents(self._flows, v.copy(), tap * self._step + self._offset, self._closed),
+            currents=Currents(self._flows, v.copy(), tap * self._step + self._offset, self._closed, self._node_places),
             grid_forming_kw=kw,
             grid_forming_kvar=kvar,
         )

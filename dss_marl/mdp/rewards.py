@@ -11,6 +11,7 @@ import numpy as np
 from dss_marl._plugins import imported_function
 from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState
 from dss_marl.mdp import quantities
+from dss_marl.mdp.published_terms import bus_violation, discharge, loss_ratio
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
 from dss_marl.mdp.voltage_barriers import bowl, bump, courant_beltrami, l1, l2
@@ -312,6 +313,9 @@ REWARDS: dict[str, Term] = {
         bowl,
         bump,
         courant_beltrami,
+        bus_violation,
+        loss_ratio,
+        discharge,
     )
 }
 COSTS: dict[str, Term] = {

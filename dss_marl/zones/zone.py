@@ -68,6 +68,7 @@ class Zone:
         kinds: (k) 1 for each of the scenario's kinds of device that it has.
         entries: labels of the rows of ``actions``, ``telemetry``, ``kinds`` and ``names``.
         starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
+        bus_nodes: (n) ``scored_nodes`` bus by bus, and ``bus_starts``: where those of each bus begin in it.
     """
 
     name: str
@@ -82,6 +83,8 @@ class Zone:
     kinds: Array = field(default_factory=lambda: np.zeros(0))
     entries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts: IntArray | None = None
+    bus_nodes: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    bus_starts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     # Cached, because terms and features read them in every step.
     loads, load_weight, load_priority = _index("loads"), _weight("loads"), _column("loads", "priority")
@@ -128,6 +131,13 @@ class Zone:
     def sizes(self) -> Any:
         """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
+
+    def total_over_buses(self, x: Array, worst: np.ufunc) -> Array:
+        """Sum over the zone's buses of the highest or lowest (``worst``) of (..., N) values at the scored nodes."""
+        by_bus = worst.reduceat(x.take(self.bus_nodes, axis=-1), self.bus_starts, axis=-1)
+        if self.starts is None:
+            return np.asarray(np.add.reduce(by_bus, axis=-1))
+        return np.asarray(np.add.reduceat(by_bus, np.searchsorted(self.bus_starts, self.starts), axis=-1))
 
     def voltage_spread(self, solution: Solution) -> NDArray[Any]:
         """(..., 3) lowest, mean and highest ``v_scaled`` of the scored nodes; for all zones (..., Z, 3)."""
@@ -182,6 +192,7 @@ def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zon
 def stack(zones: Sequence[Zone]) -> Zone:
     """All zones as one Zone with a leading axis; see Zone."""
     first = zones[0]
+    starts = np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])])
     return Zone(
         name="all",
         buses=tuple(bus for zone in zones for bus in zone.buses),
@@ -193,5 +204,7 @@ def stack(zones: Sequence[Zone]) -> Zone:
         n_scored_nodes=first.n_scored_nodes,
         all_estimated=first.all_estimated,
         kinds=np.stack([zone.kinds for zone in zones]),
-        starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
+        starts=starts,
+        bus_nodes=np.concatenate([zone.bus_nodes for zone in zones]),
+        bus_starts=np.concatenate([zone.bus_starts + at for zone, at in zip(zones, starts.tolist(), strict=True)]),
     )

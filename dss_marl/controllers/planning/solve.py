@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dss_marl._plugins import imported
-from dss_marl.controllers.planning import exact_dp
+from dss_marl.controllers.planning import coordinate_search, exact_dp
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.reconfiguration import plan as reconfiguration
 from dss_marl.controllers.planning.restoration import plan as restoration
@@ -46,6 +46,7 @@ PLANNERS: dict[str, Planner] = {
     "energy": energy,
     "reconfiguration": reconfiguration,
     "restoration": restoration,
+    "coordinate_search": coordinate_search,
 }
 
 

@@ -17,7 +17,7 @@ from dss_marl.grid.feeder import AddedUnit
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = known_names("scenarios")
 # Seconds to build and a tenth of a second a step: test_large.py has what they are tested for.
-LARGE = [name for name in EVERY if name.startswith(("ieee8500", "synthetic"))]
+LARGE = [name for name in EVERY if name.startswith(("ieee8500", "synthetic", "powergym_8500"))]
 QUICK = [name for name in EVERY if name not in LARGE]
 # On these run all tests that take a scenario: every kind of device, of agents and of actions. test_suite.py has QUICK.
 SCENARIOS = [
@@ -29,6 +29,7 @@ SCENARIOS = [
     "ieee13_legacy",
     "ieee13_volt_var",
     "ieee34_volt_var",
+    "powergym_34",
 ]
 
 # Units that tests add to a feeder, so that every kind of injection is there: (bus, kW, phases).

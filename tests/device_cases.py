@@ -16,6 +16,7 @@ from dss_marl.devices import (
     FlexibleLoads,
     Inverters,
     Regulators,
+    SteppedBatteries,
     SteppedInverters,
 )
 from dss_marl.devices.base import DeviceGroup
@@ -110,6 +111,17 @@ def batteries(reactive=(True, False, True, False)):
         discharging=np.array([0.95, 0.85, 1.0, 0.9]), standby_kw=np.array([0.0, 0.5, 0.1, 2.0]),
         start_soc=np.array([0.5, 0.2, 0.0, 0.9]), minimum=np.array([0.1, 0.2, 0.0, 0.3]),
         maximum=np.array([0.9, 1.0, 1.0, 0.9]), reactive=np.array(reactive),
+    )  # fmt: skip
+
+
+def stepped_batteries():
+    """Four in the inverters' places: 33, 5 and 3 levels, and any power; one of them rounds to whole kWh."""
+    return SteppedBatteries(
+        tuple("abcd"), tuple("wxyz"), PLACES,
+        kw=np.array([100.0, 50.0, 5.0, 250.0]), kwh=np.array([200.0, 25.0, 50.0, 1000.0]),
+        levels=np.array([33, 5, 3, 0]), kvar_per_kw=np.array([1 / 0.95, 0.0, -0.3, 0.329]),
+        start_soc=np.array([1.0, 0.2, 0.0, 0.9]), whole=np.array([True, False, False, False]),
+        owes=np.array([True, False, False, False]),
     )  # fmt: skip
 
 
@@ -235,6 +247,27 @@ def storage_done(group, state, before, after):
     return np.stack([kw, share] if group.reactive.any() else [kw], -1)
 
 
+def levels_asked(group, action, state, before, interval):
+    """kW of the nearest level that the energy lasts for, found by trying them all."""
+    kwh = state[..., 1]
+    given = np.empty(action.shape[:-1])
+    for place in np.ndindex(given.shape):
+        d = place[-1]
+        room = (kwh[place] - group.kwh[d]) / interval.dt_h, kwh[place] / interval.dt_h
+        kw, count = action[place][0] * group.kw[d], group.levels[d]
+        if count:
+            each = group.kw[d] * np.linspace(-1, 1, count)
+            kw = each[round(count // 2 + action[place][0] * (count // 2))]
+            lasting = each[(each >= room[0] - 1e-6) & (each <= room[1] + 1e-6)]
+            kw = lasting[np.argmin(np.abs(lasting - kw))]
+        given[place] = min(max(kw, room[0]), room[1])
+    return given[..., None]
+
+
+def levels_done(group, state, before, after):
+    return after.kw[..., group.injections][..., None]
+
+
 def charge_asked(group, action, state, before, interval):
     """kW by the share of the interval during which a car is there; without one, as if it were there all the time."""
     stay = np.minimum(state[..., 2], interval.dt_h) - np.maximum(state[..., 1], 0)
@@ -269,10 +302,16 @@ CASES = {
     "regulator": Case(regulators, taps_asked, taps_done),
     "regulator_gangs": Case(gangs, taps_asked, taps_done),
     "capacitor": Case(lambda: capacitors(discharge_h=np.array([0.5, 0.0])), states_asked, states_done),
+    "capacitor_absolute": Case(
+        lambda: capacitors(absolute=np.array([True, True])),
+        lambda group, action, state, before, interval: action > 0,
+        states_done,
+    ),
     "battery": Case(batteries, storage_asked, storage_done, lambda group, kw: -group.standby_kw),
     "battery_without_kvar": Case(
         lambda: batteries([False] * 4), storage_asked, storage_done, lambda group, kw: -group.standby_kw
     ),
+    "stepped_battery": Case(stepped_batteries, levels_asked, levels_done, lambda group, kw: 0 * kw),
     "ev_charger": Case(chargers, charge_asked, charge_done, lambda group, kw: 0 * kw),
     "flexible_load": Case(flexible_loads, shed_asked, shed_done),
     "estimator": Case(

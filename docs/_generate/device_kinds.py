@@ -55,6 +55,10 @@ SUMMARY = {
     "feeder_tie": ("a tie to another feeder", "kVA; trips at once on overload"),
     "load_shedder": ("loads of a section, shed class by class", "the scenario's `priorities`"),
     "stepped_inverter": ("reactive power in steps: lower, hold, raise", "kVA circle"),
+    "stepped_battery": (
+        "active power in levels, with reactive power that follows it; no losses",
+        "energy; voltage, beyond whose range it is an impedance",
+    ),
     "estimator": ("voltage estimates for unmetered nodes; does not affect the power flow", "range of the estimate"),
     "demand_meter": (
         "the highest import so far, on which a demand charge is billed; no action, does not affect the power flow",
@@ -78,6 +82,10 @@ VARIANTS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
         ),
     ),
     "stepped_inverter": ("ieee13_volt_var", ({"bus": "675", "kw": 500},)),
+    "stepped_battery": (
+        "ieee13_volt_var",
+        ({"bus": "680", "kw": 200, "kwh": 1000}, {"bus": "680", "kw": 200, "kwh": 1000, "levels": 0}),
+    ),
     "battery": (
         "ieee13_volt_var",
         (
@@ -93,7 +101,10 @@ VARIANTS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
             {"names": "all", "ganged": True, "min_time_h": 0.5},
         ),
     ),
-    "capacitor": ("ieee13_volt_var", ({"names": "all"}, {"names": "all", "discharge_h": 1})),
+    "capacitor": (
+        "ieee13_volt_var",
+        ({"names": "all"}, {"names": "all", "discharge_h": 1}, {"names": "all", "absolute": True}),
+    ),
     "generator": (
         "ieee13_volt_var",
         ({"bus": "632", "kw": 900}, {"bus": "632", "kw": 900, "forming": True, "tank_kwh": 18000}),

@@ -15,6 +15,7 @@ from dss_marl.devices.load_shedder import LoadShedders
 from dss_marl.devices.open_point import OpenPoints
 from dss_marl.devices.pv import PV
 from dss_marl.devices.regulator import Regulators
+from dss_marl.devices.stepped_battery import SteppedBatteries
 from dss_marl.devices.stepped_inverter import SteppedInverters
 from dss_marl.devices.switch import Switches
 from dss_marl.grid.feeder import AddedSwitch, AddedUnit, find
@@ -37,6 +38,7 @@ KINDS |= {
     "stepped_inverter": SteppedInverters,
     "demand_meter": DemandMeters,
     "flexibility_request": FlexibilityRequests,
+    "stepped_battery": SteppedBatteries,
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "LoadShedders",
     "OpenPoints",
     "Regulators",
+    "SteppedBatteries",
     "SteppedInverters",
     "Switches",
     "device_kind",

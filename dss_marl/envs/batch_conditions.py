@@ -66,7 +66,8 @@ class BatchConditions:
         """See EpisodeConditions.interval."""
         scenario = self.scenario
         hour = (self.table.start_hour[self.place] + step * scenario.dt_h) % 24
-        return Interval(step, hour, scenario.dt_h, self._faulted(step) if self._any_fault else None)
+        faulted = self._faulted(step) if self._any_fault else None
+        return Interval(step, hour, scenario.dt_h, faulted, step == scenario.steps - 1)
 
     def _faulted(self, step: IntArray) -> BoolArray | None:
         """(B, N); None without any fault in these intervals."""

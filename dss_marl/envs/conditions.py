@@ -66,7 +66,8 @@ class EpisodeConditions:
         scenario = self.scenario
         hour = (self.start_hour + step * scenario.dt_h) % 24
         faulted = [fault.nodes for fault in self.faults if fault.first <= step < fault.last]
-        return Interval(step, hour, scenario.dt_h, np.logical_or.reduce(faulted) if faulted else None)
+        nodes = np.logical_or.reduce(faulted) if faulted else None
+        return Interval(step, hour, scenario.dt_h, nodes, step == scenario.steps - 1)
 
     def injections_kw(self, step: int) -> Array:
         """(J) injections of an interval before any control [kW]; a row of the day, read-only."""

@@ -17,6 +17,7 @@ from dss_marl.devices import (
     LoadShedders,
     OpenPoints,
     Regulators,
+    SteppedBatteries,
     SteppedInverters,
     Switches,
 )
@@ -27,6 +28,7 @@ from dss_marl.grid.state import BoolArray
 _POWERS_ONLY = (
     Inverters,
     SteppedInverters,
+    SteppedBatteries,
     Batteries,
     EVChargers,
     FlexibleLoads,

@@ -71,6 +71,8 @@ def locate_files(data: dict[str, Any], folder: Path) -> None:
         zones["file"] = str(beside) if beside.is_file() else zones["file"]
     if isinstance(profiles, dict) and isinstance(profiles.get("path"), str):
         profiles["path"] = str((folder / Path(profiles["path"]).expanduser()).resolve())
+    if isinstance(profiles, dict) and profiles.get("kind") == "sliced" and isinstance(profiles.get("folder"), str):
+        profiles["folder"] = str((folder / Path(profiles["folder"]).expanduser()).resolve())
 
 
 def _parsed(path: Path) -> dict[str, Any]:

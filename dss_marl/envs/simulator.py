@@ -334,6 +334,7 @@ class Simulator:
             hour=interval.hour,
             dt_h=interval.dt_h,
             faulted=interval.faulted,
+            last=interval.last,
             setpoints=setpoints,
             solution=solution,
             device_state=device_state,

@@ -105,7 +105,7 @@ class _SharedConditions:
     def interval(self, step: Any) -> Interval:
         one = self._today.interval(int(step[0]))
         faulted = None if one.faulted is None else self._each(one.faulted)
-        return Interval(step, np.full(self._copies, one.hour), one.dt_h, faulted)
+        return Interval(step, np.full(self._copies, one.hour), one.dt_h, faulted, one.last)
 
     def injections_kw(self, step: Any) -> Array:
         return np.asarray(self._each(self._today.injections_kw(int(step[0]))))

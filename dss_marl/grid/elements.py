@@ -54,7 +54,8 @@ class Injection:
     """A load (kw < 0) or a device's unit (kw is its rating). kv is the element's rated voltage in OpenDSS [kV].
 
     ``nodes`` are the indices of the nodes that it connects to. ``grid_forming_switch`` is the index in Feeder.switches
-    of the row that lets the unit form an island, or -1.
+    of the row that lets the unit form an island, or -1. ``v_pu`` of a unit is the range of its voltage over ``kv`` in
+    which it delivers its set point, see AddedUnit; None: at any voltage.
     """
 
     name: str
@@ -67,9 +68,11 @@ class Injection:
     delta: bool = False
     nodes: tuple[int, ...] = ()
     grid_forming_switch: int = -1
+    v_pu: tuple[float, float] | None = None
 
 
 PROFILE_DRIVEN = "profiles"  # kind of an AddedUnit that no device controls
+UNIT_V_PU = (0.4, 1.6)  # range in which a unit without limits of its own delivers its set point; no flow leaves it [pu]
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class AddedUnit:
     each that is left (``"*"``); what it replaces is disabled and the unit takes over its name, bus, phases and power.
     Of kind ``PROFILE_DRIVEN`` it is no device: the day's profiles move it. With ``forms`` it can also form an island,
     see Switch; it then needs all three phases.
+
+    With ``v_pu`` it delivers its set point only while its voltage over ``kv`` is in this range [pu]; beyond, it is the
+    impedance that delivers the set point at the limit, as OpenDSS's generators are. ``kv`` is its rated voltage, line
+    to line if it has three phases [kV]; 0: that of the bus.
     """
 
     name: str = ""
@@ -90,6 +97,8 @@ class AddedUnit:
     kind: str = "inverter"
     replaces: str = ""
     forms: bool = False
+    kv: float = 0.0
+    v_pu: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

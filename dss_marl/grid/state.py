@@ -161,12 +161,14 @@ class Interval:
         dt_h: length of the interval [h].
         faulted: (..., N) True at nodes that must not be energised; (N) where it is the same in all states of a batch,
             None without faults.
+        last: whether the episode ends with this interval; (...) where the states of a batch are in several.
     """
 
     step: Any  # an int, or integers (...)
     hour: Any  # a float, or floats (...)
     dt_h: float
     faulted: BoolArray | None = None
+    last: Any = False  # a bool, or booleans (...)
 
     def step_in(self, state: tuple[int, ...]) -> int:
         """The step of one state of a batch, by its position."""

@@ -12,6 +12,7 @@ from dss_marl._plugins import imported_function
 from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp import quantities
 from dss_marl.mdp.market.terms import caused_excess, caused_violation, private_bill
+from dss_marl.mdp.published_terms import bus_violation, discharge, loss_ratio
 from dss_marl.mdp.pv_sharing import fairness
 from dss_marl.mdp.quantities import estimate_off
 from dss_marl.mdp.scaled_terms import Scale, Term, scaled
@@ -356,6 +357,9 @@ REWARDS: dict[str, Term] = {
         bowl,
         bump,
         courant_beltrami,
+        bus_violation,
+        loss_ratio,
+        discharge,
     )
 }
 COSTS: dict[str, Term] = {

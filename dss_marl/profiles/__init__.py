@@ -11,6 +11,7 @@ from dss_marl.profiles.mapdn import MapdnProfiles
 from dss_marl.profiles.outages import Outage
 from dss_marl.profiles.profiles import Profiles
 from dss_marl.profiles.simbench import SimbenchProfiles
+from dss_marl.profiles.sliced_series import SlicedProfiles
 from dss_marl.profiles.sources import PROFILE_KINDS, ProfilesSpec, profile_kind, profile_kind_of
 from dss_marl.profiles.splits import SPLITS, STRESS_SPLITS, spread_days
 from dss_marl.profiles.statistics import Statistics, day_statistics
@@ -35,6 +36,7 @@ __all__ = [
     "Profiles",
     "ProfilesSpec",
     "SimbenchProfiles",
+    "SlicedProfiles",
     "Source",
     "Statistics",
     "SyntheticProfiles",

@@ -14,6 +14,7 @@ from dss_marl.profiles.circuit_loadshapes import LoadshapeProfiles
 from dss_marl.profiles.mapdn import MapdnProfiles
 from dss_marl.profiles.own_power import with_own_power
 from dss_marl.profiles.simbench import SimbenchProfiles
+from dss_marl.profiles.sliced_series import SlicedProfiles
 from dss_marl.profiles.synthetic import Synthetic
 from dss_marl.profiles.synthetic_settings import SyntheticProfiles
 from dss_marl.profiles.table_profiles import CsvProfiles
@@ -24,6 +25,7 @@ PROFILE_KINDS: dict[str, type[ProfileSpec]] = {
     "simbench": SimbenchProfiles,
     "loadshapes": LoadshapeProfiles,
     "mapdn": MapdnProfiles,
+    "sliced": SlicedProfiles,
 }
 
 

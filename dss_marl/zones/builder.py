@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 
 from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.state import IntArray
 from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.zones.partition import Partition, closed_graph, zone_names
 from dss_marl.zones.rows import find_rows
@@ -57,6 +58,14 @@ def check_partition(feeder: Feeder, parts: Partition) -> None:
         )
 
 
+def _by_bus(feeder: Feeder, nodes: IntArray) -> tuple[IntArray, IntArray]:
+    """The nodes bus by bus, and where those of each bus begin; OpenDSS's order may part the nodes of a bus."""
+    bus = np.asarray(feeder.node_bus)[nodes]
+    order = np.argsort(bus, kind="stable")
+    first = np.flatnonzero(np.diff(bus[order], prepend=-1))
+    return nodes[order], first
+
+
 def _pieces(graph: nx.Graph, closed: nx.Graph, live: set[str], part: set[str]) -> list[set[str]]:
     """Connected pieces of a zone; a de-energised piece is merged with one across an open branch."""
     pieces = [set(piece) for piece in nx.connected_components(closed.subgraph(part))]
@@ -103,6 +112,7 @@ def build_zones(
         own = zone_of_node == z
         if not (own & scored).any():
             raise ValueError(f"{names[z]} has no scored node, only {', '.join(sorted(part)[:8])}; choose larger zones")
+        bus_nodes, bus_starts = _by_bus(feeder, np.flatnonzero(own & scored))
         zones.append(
             Zone(
                 name=names[z],
@@ -114,6 +124,8 @@ def build_zones(
                 count=len(parts),
                 n_scored_nodes=int(scored.sum()),
                 band=band,
+                scored_by_bus=bus_nodes,
+                scored_bus_starts=bus_starts,
             )
         )
     return tuple(zones)

@@ -124,6 +124,10 @@ def _switches(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     return ((s, row.bus) for s, row in enumerate(feeder.switches) if row.kind == "switch")
 
 
+def _nodes(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    return ((n, feeder.buses[bus].name) for n, bus in enumerate(feeder.node_bus))
+
+
 def _borders(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     """Branches between two zones, at either end."""
     crossing = (m for m, row in enumerate(feeder.branches) if zone_of[row.bus1] != zone_of[row.bus2])
@@ -170,6 +174,7 @@ ROW_KINDS: dict[str, RowKind] = {
     "capacitors": RowKind("switches", _capacitors),
     "switches": RowKind("switches", _switches),
     "borders": RowKind("branches", _borders),
+    "nodes": RowKind("nodes", _nodes),
     "devices": RowKind("devices"),
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),

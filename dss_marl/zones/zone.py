@@ -77,6 +77,7 @@ class Zone:
         starts: stacked, (Z) where each zone's nodes begin in ``scored_nodes``; None for one zone.
         band: voltage limits of the feeder's nodes.
         market: the community market of the scenario (``mdp.market.Market``), of all zones; None without one.
+        scored_by_bus: (n) ``scored_nodes`` bus by bus, and ``scored_bus_starts``: where those of each bus begin in it.
     """
 
     name: str
@@ -93,6 +94,8 @@ class Zone:
     starts: IntArray | None = None
     band: VoltageBand = field(default_factory=VoltageBand)
     market: Any = None
+    scored_by_bus: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    scored_bus_starts: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     # Cached, because terms and features read them in every step.
     loads, load_weight, load_priority = _index("loads"), _weight("loads"), _column("loads", "priority")
@@ -151,6 +154,13 @@ class Zone:
         """Number of scored nodes; (Z) for all zones."""
         return len(self.scored_nodes) if self.starts is None else np.diff(self.starts, append=len(self.scored_nodes))
 
+    def total_over_buses(self, x: Array, worst: np.ufunc) -> Array:
+        """Sum over the zone's buses of the highest or lowest (``worst``) of (..., N) values at the scored nodes."""
+        by_bus = worst.reduceat(x.take(self.scored_by_bus, axis=-1), self.scored_bus_starts, axis=-1)
+        if self.starts is None:
+            return np.asarray(np.add.reduce(by_bus, axis=-1))
+        return np.asarray(np.add.reduceat(by_bus, np.searchsorted(self.scored_bus_starts, self.starts), axis=-1))
+
     def voltage_spread(self, solution: Solution) -> NDArray[Any]:
         """(..., 3) lowest, mean and highest ``v_scaled`` of the scored nodes; for all zones (..., Z, 3)."""
         v = self.scored(solution.v_scaled)
@@ -204,6 +214,7 @@ def over_zones(function: Callable[..., Any], zones: Sequence[Zone], stacked: Zon
 def stack(zones: Sequence[Zone]) -> Zone:
     """All zones as one Zone with a leading axis; see Zone."""
     first = zones[0]
+    starts = np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])])
     return Zone(
         name="all",
         buses=tuple(bus for zone in zones for bus in zone.buses),
@@ -216,6 +227,10 @@ def stack(zones: Sequence[Zone]) -> Zone:
         all_estimated=first.all_estimated,
         kinds=np.stack([zone.kinds for zone in zones]),
         band=first.band,
-        starts=np.cumsum([0, *(len(zone.scored_nodes) for zone in zones[:-1])]),
         market=first.market,
+        starts=starts,
+        scored_by_bus=np.concatenate([zone.scored_by_bus for zone in zones]),
+        scored_bus_starts=np.concatenate(
+            [zone.scored_bus_starts + at for zone, at in zip(zones, starts.tolist(), strict=True)]
+        ),
     )

@@ -45,13 +45,14 @@ def test_a_large_scenario_is_short_data_that_names_its_strongest_controller(name
     assert loaded.reference_controller in REFERENCES
     assert loaded.reference_controller != "best_known" or len(load_plans(loaded).requests) >= 10
     feeder = yaml.safe_load(text)["feeder"]
-    assert "synthetic" in feeder or feeder["name"] in known_names("feeders")
+    folder = feeder.get("name", "").removeprefix("../feeders/").split("/")[0]  # or another circuit of one
+    assert "synthetic" in feeder or folder in known_names("feeders")
     assert loaded.reference_controller in OPT_IN or loaded.tuned_droop
 
 
 def test_every_agent_has_something_to_do(name):
     task = task_of(name)
-    assert len(task.zones) >= 3
+    assert len(task.zones) >= 3 or task.scenario.zones["count"] == 1
     assert (task.agents.action_layout.place >= 0).any(axis=1).all()
     assert len(task.feeder.nodes) > 8000
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dss_marl._plugins import imported
 from dss_marl.controllers.base import record_requests
-from dss_marl.controllers.planning import exact_dp, fair_curtailment
+from dss_marl.controllers.planning import coordinate_search, exact_dp, fair_curtailment
 from dss_marl.controllers.planning.community import cooperative as community
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.play import play_plan
@@ -51,6 +51,7 @@ PLANNERS: dict[str, Planner] = {
     "energy": energy,
     "reconfiguration": reconfiguration,
     "restoration": restoration,
+    "coordinate_search": coordinate_search,
 }
 
 NO_PLANNER = "none"

@@ -14,6 +14,7 @@ from dss_marl.envs.moving_rows import moving_rows
 from dss_marl.envs.task import Task
 from dss_marl.envs.trial_simulator import Trials, TrialSimulator
 from dss_marl.grid.state import Array, BoolArray, GridState
+from dss_marl.mdp.published_terms import bus_violation
 
 T = TypeVar("T", Array, BoolArray)
 COPIES = 64  # solved at once
@@ -44,7 +45,10 @@ class TrialBatch:
         self._model = self._simulator.task.reward_model
         self._scored = np.concatenate([zone.scored_nodes for zone in task.zones])
         self._close = _APART + tolerance
-        weights = sum(abs(weight) for weight, _ in self._model.rewards.values())  # of means over nodes, or less steep
+        buses = sum(len(zone.scored_bus_starts) for zone in task.zones)
+        weights = sum(  # of means over nodes, or less steep; one is a sum over buses
+            abs(weight) * (buses if term is bus_violation else 1) for weight, term in self._model.rewards.values()
+        )
         self._slack = _ELSE + self._close / _MEAN * weights
 
     @classmethod

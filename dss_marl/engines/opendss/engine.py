@@ -255,7 +255,7 @@ class OpenDSSEngine:
         if energised is not None:
             v_pu[~energised] = 0.0
         self._fresh = False
-        served = self._kw.copy()  # a unit delivers what is asked: its voltage limits are wider than the floor
+        served = self._kw.copy()  # a unit without limits of its own delivers what is asked: the floor is above them
         self._draws.write(served)
         source_kw, source_kvar, lost = self._balance()
         kw, kvar = _NO_UNITS, _NO_UNITS

@@ -10,7 +10,7 @@ from dss_marl.engines.opendss.allowed_commands import check_name
 from dss_marl.engines.opendss.growth import LoadScale
 from dss_marl.engines.opendss.own_units import DEVICE_KINDS
 from dss_marl.engines.opendss.terminals import activate, elements, terminals
-from dss_marl.grid.elements import PROFILE_DRIVEN, AddedUnit, Bus, CircuitUnit, Injection
+from dss_marl.grid.elements import PROFILE_DRIVEN, UNIT_V_PU, AddedUnit, Bus, CircuitUnit, Injection
 
 IsSplit = Callable[[Bus, Sequence[int]], bool]
 
@@ -120,16 +120,19 @@ def new_unit(new: AddedUnit, buses: dict[str, Bus], feeder: str, is_split: IsSpl
             f"{phases}"
         )
     delta = len(phases) > 1
-    kv = bus.kv_base * (1.0, 2.0, 3**0.5)[len(phases) - 1]  # the ends of a split phase are opposite
-    row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta)
+    kv = new.kv or bus.kv_base * (1.0, 2.0, 3**0.5)[len(phases) - 1]  # the ends of a split phase are opposite
+    row = Injection(f"generator.{new.name}".lower(), new.kind, bus.name, phases, new.kw, 0.0, kv, delta, v_pu=new.v_pu)
     neutral = [bus.neutral] if bus.neutral and not delta else []
     terminal = ".".join([bus.name, *map(str, [*phases, *neutral])])
-    return row, _generator(row.name, terminal, 3 if len(phases) == 3 else 1, delta, kv, new.kw)
+    limits = new.v_pu or UNIT_V_PU
+    return row, _generator(row.name, terminal, 3 if len(phases) == 3 else 1, delta, kv, new.kw, limits)
 
 
-def _generator(name: str, terminal: str, phases: int, delta: bool, kv: float, kw: float) -> str:
-    """A constant-power element with wide voltage limits, so that it always delivers its set point."""
+def _generator(
+    name: str, terminal: str, phases: int, delta: bool, kv: float, kw: float, v_pu: tuple[float, float] = UNIT_V_PU
+) -> str:
+    """A constant-power element; its voltage limits are so wide that it always delivers its set point, unless given."""
     return (
         f'new "{name}" phases={phases} bus1="{terminal}" conn={"delta" if delta else "wye"} kv={kv:.9g} '
-        f"kw={kw:.9g} kvar=0 model=1 vminpu=0.4 vmaxpu=1.6 status=variable"
+        f"kw={kw:.9g} kvar=0 model=1 vminpu={v_pu[0]:.9g} vmaxpu={v_pu[1]:.9g} status=variable"
     )

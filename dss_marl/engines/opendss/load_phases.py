@@ -8,10 +8,9 @@ import numpy as np
 
 from dss_marl.engines.batched.network import EARTH, Phases
 from dss_marl.engines.opendss.terminals import activate
-from dss_marl.grid.elements import Injection
+from dss_marl.grid.elements import UNIT_V_PU, Injection
 from dss_marl.grid.feeder import Feeder
 
-_UNIT_LIMITS = (0.4, 1.6)  # of the units that a scenario adds, see injections
 _ZIP = 8
 _MODELS = (1, 2, 3, 4, 5, _ZIP)
 _COLUMNS = {  # of Phases
@@ -50,7 +49,7 @@ def read_phases(context: Any, feeder: Feeder) -> Phases:
 
 def _unit_law(injection: Injection) -> tuple[Any, ...]:
     """Constant power; below its limit an admittance that is continuous with it."""
-    low, high = _UNIT_LIMITS
+    low, high = injection.v_pu or UNIT_V_PU
     return 1, low, high, low, 1 / low**2, (1.0, 1.0), (0.0,) * 7
 
 

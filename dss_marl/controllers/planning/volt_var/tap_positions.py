@@ -62,11 +62,7 @@ class TapPositions:
         """Write the moves from one (P) position to another into a joint action (F), in place."""
         action_layout = self._task.agents.action_layout
         for k, group, own in self._kinds:
-            if isinstance(group, Capacitors):
-                entries = (after - before)[own].astype(float)
-            else:
-                entries = group.request(before[own], after[own]).ravel()
-            joint_action[action_layout.parts[k]] = entries
+            joint_action[action_layout.parts[k]] = group.request(before[own], after[own]).ravel()
 
     def prices(self, trials: TrialSolver, after: GridState) -> Array:
         """(P) loss of team reward per move of each, determined from the reward function without power flows."""

@@ -53,8 +53,14 @@ def feeder_with_units(name):
 
 @cache
 def task_of(name):
-    """A shipped scenario, built; a Task is frozen, so tests share it."""
-    return build_task(load_scenario(name))
+    """The scenario of ``scenario_of``, built; a Task is frozen, so tests share it."""
+    return build_task(scenario_of(name))
+
+
+def scenario_of(name):
+    """A shipped scenario, or one of tests/data."""
+    own = ROOT / "tests" / "data" / f"{name}.yaml"
+    return load_scenario(own if own.is_file() else name)
 
 
 @cache

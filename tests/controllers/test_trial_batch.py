@@ -30,7 +30,7 @@ def own_store(tmp_path_factory, monkeypatch):
 
 def begun(name, steps=0, **changes):
     """An environment on an engine with little noise, some intervals into a day."""
-    task = build_task(dss_marl.load_scenario(name).replace(**changes))
+    task = build_task(scenario_of(name).replace(**changes))
     env = dss_marl.ZoneEnv(task, "test", open_engine(task.feeder, tolerance=1e-7))
     env.reset(seed=3, options={"day": SUMMER})
     for _ in range(steps):
@@ -150,7 +150,7 @@ def test_controllers_are_copied_without_the_engine():
 @pytest.mark.parametrize(("name", "most"), [("case33_reconfiguration", 0.2), ("ieee123_reconfiguration", 0.1)])
 def test_a_plan_of_switching_is_the_same(name, most, monkeypatch):
     """With and without screening by the linear model; OpenDSS solves a small part."""
-    task = build_task(dss_marl.load_scenario(name).replace(start_hour=9, steps=6))
+    task = build_task(scenario_of(name).replace(start_hour=9, steps=6))
     plans, solves = [], []
     original = TrialSolver.reward
     monkeypatch.setattr(TrialSolver, "reward", lambda self, *given: solves.append(1) or original(self, *given))

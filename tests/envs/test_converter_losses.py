@@ -137,7 +137,9 @@ def test_losses_of_a_day_are_reported_and_are_no_curtailment():
     kva, drawn = task.device_groups[0].kva.sum(), 0.0
     ones = {agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents}
     for a, agent in enumerate(env.agents):
-        ones[agent][np.array(["share" in label for label in task.agents.action_layout.labels[a]])[: ones[agent].size]] = 1
+        ones[agent][
+            np.array(["share" in label for label in task.agents.action_layout.labels[a]])[: ones[agent].size]
+        ] = 1
     for step in range(12):
         env.step(ones)
         figures.add(env.before, env.after, 0.0)

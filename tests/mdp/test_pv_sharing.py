@@ -122,7 +122,9 @@ def test_copies_remember_each_their_own_day():
         for share, row in zip(plays, rows, strict=True):
             infos = alone.step(_actions(alone, share))[4]
             np.testing.assert_allclose(row.infos["reward/fairness"][b], infos["bus_34"]["reward/fairness"], atol=1e-12)
-            np.testing.assert_allclose(row.infos["objective/equity"][b], infos["bus_34"]["objective/equity"], atol=1e-12)
+            np.testing.assert_allclose(
+                row.infos["objective/equity"][b], infos["bus_34"]["objective/equity"], atol=1e-12
+            )
     batch.close()
     alone.close()
 

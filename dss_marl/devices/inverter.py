@@ -170,7 +170,6 @@ class Inverters(DeviceGroup):
         return bool(np.any(self.var_first))
 
     @cached_property
-    @cached_property
     def _any_scale(self) -> bool:
         return bool(np.any(self.action_scale != 1))
 

@@ -85,6 +85,13 @@ class ObjectiveSpec(_Data):
     weight: float = Field(default=1.0, gt=0, description="of the objective in the reward, on top of its terms' weights")
 
 
+class BudgetSpec(_Data):
+    """Most that a cost may add up to over an episode, and what evaluations charge for more."""
+
+    limit: float = Field(gt=0, description="most of the cost, summed over zones and steps")
+    price: float = Field(gt=0, description="subtracted from an evaluated return per unit beyond the limit")
+
+
 class Scenario(_Data):
     """A task as data: feeder, devices, zones, profiles, agents, observations, rewards and horizon."""
 
@@ -136,6 +143,10 @@ class Scenario(_Data):
     costs: tuple[str, ...] = Field(
         default=("voltage_violation_sum", "thermal_overload", "unserved_kwh", "operations", "curtailed_kwh"),
         description="quantities reported in the infos and not in the reward",
+    )
+    budgets: dict[str, BudgetSpec] = Field(
+        default={},
+        description="constraints on costs over an episode; the reward does not contain them, evaluations charge excess",
     )
     faults: tuple[str, ...] | Literal["outages"] = Field(
         default=(),
@@ -205,6 +216,13 @@ class Scenario(_Data):
     def _known_terms(cls, names: Any, info: ValidationInfo) -> Any:
         check_terms(**{str(info.field_name): tuple(names)})
         return names
+
+    @model_validator(mode="after")
+    def _budgets_of_costs(self) -> Scenario:
+        lost = [name for name in self.budgets if name not in self.costs]
+        if lost:
+            raise ValueError(f"budgets: {lost[0]!r} is none of the costs {', '.join(self.costs)}; add it to costs")
+        return self
 
     @field_validator("reference_controller")
     @classmethod

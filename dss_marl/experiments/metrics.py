@@ -40,6 +40,7 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "energy_cost": ("", "energy cost", False),
     "ev_unmet_kwh": ("kWh", "undelivered EV energy", False),
     "flexible_unmet_kwh": ("kWh", "load shed", False),
+    "budget_excess": ("1", "excess over a budget, of its limit", False),
     "failed": ("", "failed days", False),
 }
 OWN_COST = "cost/"  # begins the figure of a cost that is not one of the package's
@@ -60,6 +61,8 @@ class EpisodeFigures:
     part of ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
+    Where the scenario has ``budgets``, the team return is less the price of what a cost exceeds its limit by, and
+    ``budget_excess`` is the largest excess over its limit; so a policy within all budgets has the return that it earned.
     Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
     """
 
@@ -76,6 +79,7 @@ class EpisodeFigures:
         self._dark = _Darkness(self.task) if self.task.priorities is not None or self.task.scenario.faults else None
         self._own = {f"{OWN_COST}{name}": cost for name, cost in self.task.costs.items() if name not in COSTS}
         self._sums = dict.fromkeys([*FIGURES, *self._own], 0.0)
+        self._spent = dict.fromkeys(self.task.scenario.budgets, 0.0)
         self._steps = 0
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
@@ -107,6 +111,8 @@ class EpisodeFigures:
             sums[name] += float(after.unmet_kwh @ weight)
         for name, cost in self._own.items():
             sums[name] += _over_all_zones(self.task, cost, before, after)
+        for name in self._spent:
+            self._spent[name] += _over_all_zones(self.task, self.task.costs[name], before, after)
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -120,8 +126,13 @@ class EpisodeFigures:
         ``estimation_error_pu`` is the root mean square over estimated nodes and completed steps.
         """
         count = max(self._steps * self.task.all_zones.all_estimated, 1)
+        beyond = {name: max(spent - self.task.scenario.budgets[name].limit, 0.0) for name, spent in self._spent.items()}
+        budgets = self.task.scenario.budgets
+        charged = sum(budgets[name].price * excess for name, excess in beyond.items())
         return {
             **self._sums,
+            "team_return": self._sums["team_return"] - charged,
+            "budget_excess": max([0.0, *(excess / budgets[name].limit for name, excess in beyond.items())]),
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
             "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
             "restored_share": 0.0 if self._dark is None else self._dark.restored_share,

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from common import scenario_of
 
 import dss_marl
 from dss_marl.controllers import Greedy

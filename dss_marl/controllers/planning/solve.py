@@ -10,6 +10,7 @@ from dss_marl._plugins import imported
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.planning import coordinate_search, exact_dp, fair_curtailment
 from dss_marl.controllers.planning.community import cooperative as community
+from dss_marl.controllers.planning.budgets import priced
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.polish import EFFORT_S, polish
@@ -152,19 +153,21 @@ def plan_and_polish(
     """
     expected = (task.scenario.steps, task.agents.action_layout.size)
     starts: list[Array] = []
+    own, task = task, priced(task)
     if planner != NO_PLANNER:
         requests = np.asarray(choose_planner(task, planner).plan_day(task, day, thorough))
         if requests.shape != expected:
             raise ValueError(f"a plan of scenario {task.scenario.name!r} has shape {requests.shape}, not {expected}")
         starts.append(requests.astype(np.float16).astype(float))  # as plans are kept
     if effort_s <= 0 and starts:
-        return PlannedDay(starts[0], play_plan(task, day, starts[0]), 0.0)
+        return PlannedDay(starts[0], play_plan(own, day, starts[0]), 0.0)
     if old is not None and old.shape == expected:
         starts.append(old)
     starts.append(np.tile(task.default_action, (expected[0], 1)))
     if len(task.feeder.nodes) * expected[0] < _LARGE:
         starts += _rules(task, day)
-    return PlannedDay(*polish(task, day, starts, effort_s * (_THOROUGH if thorough else 1)))
+    planned = PlannedDay(*polish(task, day, starts, effort_s * (_THOROUGH if thorough else 1)))
+    return planned if own is task else planned._replace(returned=play_plan(own, day, planned.requests))
 
 
 def _rules(task: Task, day: int) -> list[Array]:

@@ -62,7 +62,8 @@ UNIT_COSTS: dict[str, UnitCost] = {
         "energy from the grid and losses, where no price series is used",
         80, "MWh", 30, 160,
         "a wholesale price, as in central Europe; generated price series have a mean of about 82 $/MWh",
-        ("Bundesnetzagentur, SMARD, January 2025: mean day-ahead price in Germany 95.2 EUR/MWh in 2023, 78.5 in 2024",),
+        ("Bundesnetzagentur, SMARD, 2 January 2025: mean day-ahead price in Germany 78.5 EUR/MWh in 2024, 95.2 in 2023 "
+            "(https://smard.de/page/home/topic-article/444/215556)",),
     ),
     "lost_load": UnitCost(
         "energy not served to a normal load: mostly homes",
@@ -133,7 +134,11 @@ UNIT_COSTS: dict[str, UnitCost] = {
         "energy from a diesel generator",
         1000 * 1.2 * LITRES_PER_KWH, "MWh", 240, 700,
         f"1.2 $/l times {LITRES_PER_KWH:g} l/kWh, which small sets and low load exceed",
-        (_DIESEL,),
+        (
+            _DIESEL,
+            "consumption by size and load: 0.27 l/kWh from 200 to 1000 kW at full load, 0.36 at a quarter of it and "
+            "200 kW (https://oer.enviraj.com/general/diesel-generator-fuel-consumption-chart)",
+        ),
     ),
     "device_energy": UnitCost(
         "energy missing in a car at departure, or owed to a flexible load",
@@ -142,7 +147,9 @@ UNIT_COSTS: dict[str, UnitCost] = {
         (
             "Stable Auto, second quarter of 2024: mean price of public fast charging in the United States 0.46 $/kWh "
             "(https://stable.auto/insights/electric-vehicle-charger-price-by-state)",
-            "California Public Utilities Commission, decision D.21-12-015, Emergency Load Reduction Program: 2 $/kWh",
+            "California Public Utilities Commission, Emergency Load Reduction Program: 2 $/kWh by D.21-12-015, 1 $/kWh "
+            "for homes by D.23-12-005 (https://www.cpuc.ca.gov/industries-and-topics/electrical-energy/electric-costs/"
+            "demand-response-dr/emergency-load-reduction-program-data-and-information)",
         ),
     ),
     "import_excess": UnitCost(

@@ -8,6 +8,7 @@ import pytest
 import dss_marl
 from dss_marl import BatchZoneEnv, OpenDSSEngine, ZoneEnv, build_task, load_scenario, open_batch_engine
 from dss_marl.controllers.planning.plan_files import digest
+from dss_marl.controllers.rules.droop import tuning_key
 from dss_marl.experiments.metrics import EpisodeFigures
 from dss_marl.experiments.reports.scenario_card import markdown_card
 from dss_marl.grid.voltage_band import DEFAULT, STANDARDS, voltage_band
@@ -203,4 +204,12 @@ def test_the_card_names_the_band():
     assert (
         "voltage band: 0.95 to 1.05 pu at low voltage; 0.975 to 1.05 pu at medium voltage (ANSI C84.1 range A" in card
     )
-    assert "voltage band: 0.95 to 1.05 pu\n" in markdown_card(build_task(load_scenario(NAME)))
+    assert "Excursion outside 0.95 to 1.05 or 0.975 to 1.05 pu, negated" in card
+    card = markdown_card(build_task(load_scenario(NAME)))
+    assert "voltage band: 0.95 to 1.05 pu\n" in card and "Excursion outside 0.95 to 1.05 pu, negated" in card
+
+
+def test_a_droop_curve_is_tuned_for_a_band():
+    scenario = load_scenario(NAME)
+    assert tuning_key(scenario.replace(band={"low": 0.95, "high": 1.05})) == tuning_key(scenario)
+    assert tuning_key(scenario.replace(band="ansi_a_service")) != tuning_key(scenario)

@@ -15,6 +15,7 @@ from dss_marl.devices import Inverters, device_kind
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.voltage_band import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,9 @@ def tuning_key(scenario: Scenario) -> str:
             spec = kind.Spec.model_validate(data)
             inverters.append(json.dumps(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=True))
     rewards = {Path(name).name: weight for name, weight in scenario.rewards.items()}
-    said = [{**feeder, "name": Path(scenario.feeder.name).name}, sorted(inverters), rewards]
+    said: list[Any] = [{**feeder, "name": Path(scenario.feeder.name).name}, sorted(inverters), rewards]
+    if scenario.band != DEFAULT:  # so that curves tuned before there were others keep their key
+        said.append(scenario.model_dump(mode="json", include={"band"}))
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -86,7 +86,7 @@ def card(task: Task, source: str | Path | None = None) -> Card:
             f"reward: {_SHARING[scenario.reward_sharing]}",
             ("term", "weight", "one zone's contribution", "in money, at 1 = 10 $", "why"),
             [
-                (name, f"{weight:g}", _summary(function), _in_money(scenario, name), _why(why, name))
+                (name, f"{weight:g}", _meaning(task, function), _in_money(scenario, name), _why(why, name))
                 for name, (weight, function) in task.rewards.items()
             ],
         ),
@@ -94,12 +94,17 @@ def card(task: Task, source: str | Path | None = None) -> Card:
             "costs, in infos only",
             ("cost", "meaning", "why"),
             [
-                (name, _summary(function).removeprefix("Cost: "), _why(why_cost, name))
+                (name, _meaning(task, function).removeprefix("Cost: "), _why(why_cost, name))
                 for name, function in task.costs.items()
             ],
         ),
     ]
     return parts + _references(scenario)
+
+
+def _meaning(task: Task, function: object) -> str:
+    """Its first line, with the limits of the task's voltage band."""
+    return _summary(function).replace("the band", task.band.text)
 
 
 def _in_money(scenario: Scenario, short: str) -> str:

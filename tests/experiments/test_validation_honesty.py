@@ -1,21 +1,27 @@
 """Checks (h) to (k), the standings and the bounds: each on what should fail it, and on what should not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from common import load_cached, task_of
+from typer.testing import CliRunner
 from validation_cases import SCOPE, named, noon, results_of
 
+from dss_marl.cli.app import app
 from dss_marl.controllers import Droop, DroopCurve, NoControl, PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.bounds import bound_of, optimum_of
 from dss_marl.controllers.planning.bounds.radial_network import RadialNetwork
 from dss_marl.engines import open_engine
 from dss_marl.envs.task import build_task
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.validation import plan_challenge
+from dss_marl.experiments.reports.suite_table import figures_table, whole
+from dss_marl.experiments.validation import plan_challenge, prove
 from dss_marl.experiments.validation.bound_stage import DayBounds
 from dss_marl.experiments.validation.capability import CapabilityUse, CapabilityWatch, same_capability
 from dss_marl.experiments.validation.day_coverage import enough_days
 from dss_marl.experiments.validation.headroom import headroom
+from dss_marl.experiments.validation.result_files import load, save, save_bound, stale_folder, stale_reason
 from dss_marl.experiments.validation.standings import best_rule, standings
 
 ZERO, TOP = np.full(10, -10.0), np.linspace(-1.1, -0.9, 10)
@@ -203,3 +209,38 @@ def test_what_has_no_bound_says_why_and_an_exact_planner_says_optimum():
 def test_a_gap_is_a_share_of_what_can_be_won():
     bounds = DayBounds("x", "y", {1: 0.0, 2: 0.0})
     assert bounds.gap({1: -1.0, 2: -1.0, 3: 5.0}, {1: -10.0, 2: -10.0}) == pytest.approx(0.1)
+
+
+# --- what is kept, and the commands
+
+
+def test_results_keep_bound_claim_and_days_played_and_say_when_they_are_stale(tmp_path):
+    scenario = noon()
+    proof = prove(scenario, quick=True)
+    save(proof, tmp_path)
+    result = load(tmp_path)
+    assert stale_reason(scenario, result) == stale_folder(scenario, tmp_path) == ""
+    assert [(one.controller, one.days) for one in result.standings] == [
+        (one.controller, one.days) for one in proof.standings
+    ]
+    assert result.bounds is None and result.claim == "the strongest controller found" and not result.tutorial
+    day = result.metadata["days"][0]
+    save_bound(DayBounds("branch flow", "says", {day: 0.0}), tmp_path)
+    bounded = load(tmp_path)
+    assert bounded.bounds.returns == {day: 0.0} and "from the bound (branch flow)" in bounded.claim
+    assert "(within" in whole({"ieee13_volt_var": bounded}) and "| days |" in figures_table(bounded)
+    assert "changed since" in stale_reason(scenario.replace(tutorial=True), bounded)
+    fewer = replace(bounded, rows=tuple(row for row in bounded.rows if row.check != "h"))
+    assert stale_reason(scenario, fewer) == "checks (h) were not made"
+    assert "without (h)" in whole({"ieee13_volt_var": fewer})
+    assert stale_folder(scenario, tmp_path / "nowhere") == "there are no results"
+
+
+def test_commands_bound_a_scenario_and_say_what_is_stale(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["bound", "eulv_ev", "--days", "1"], env={"COLUMNS": "200"})
+    assert said.exit_code == 0 and "copper plate" in said.output and "-124.7" in said.output, said.output
+    said = CliRunner().invoke(app, ["bound", "ieee13_legacy", "--days", "1"])
+    assert said.exit_code == 2 and "no relaxation bounds" in said.output
+    said = CliRunner().invoke(app, ["validate", "ieee13_volt_var", "--check"], env={"COLUMNS": "200"})
+    assert said.exit_code == 1 and "there are no results" in said.output and "stale: ieee13_volt_var" in said.output

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dss_marl.cli.arguments import AllowCode, Name, Set, chosen_scenario, own_results
-from dss_marl.cli.console import progress_bar, say, saved
+from dss_marl.cli.console import progress_bar, saved, say
 from dss_marl.cli.tables import Cell, print_table
 
 

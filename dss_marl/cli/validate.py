@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dss_marl._assets import known_names
 from dss_marl.cli.arguments import AllowCode, Set, chosen_scenario, own_results
-from dss_marl.cli.console import complain, console, say, saved
+from dss_marl.cli.console import complain, console, saved, say
 from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.proof_table import print_proof, print_seconds, print_standings
 from dss_marl.cli.suite import suite

@@ -4,10 +4,25 @@ import numpy as np
 import pytest
 
 import dss_marl
-from dss_marl.controllers import CATEGORY_B, REFERENCES, Droop, DroopCurve, reference, tune_droop
+from dss_marl.controllers import (
+    CATEGORY_B,
+    REFERENCES,
+    BestConstant,
+    Droop,
+    DroopCurve,
+    HoldFirst,
+    NoControl,
+    VoltageReduction,
+    reference,
+    tune_droop,
+)
+from dss_marl.controllers.rules.nearest_tie import NearestTie
+from dss_marl.controllers.search import constant_search
+from dss_marl.controllers.search.constant_search import constant_returns, constants
 from dss_marl.envs.task import build_task
 from dss_marl.experiments import evaluate
 from dss_marl.experiments.evaluation import environment_for
+from dss_marl.profiles.splits import spread_days
 
 SUMMER = 175
 
@@ -85,6 +100,8 @@ FAMILY = {
     "valley_filling": "eulv_ev",
     "branch_exchange": "case33_reconfiguration",
     "nearest_tie": "ieee123_restoration",
+    "hold_first": "ieee123_switching",
+    "voltage_reduction": "ieee13_legacy",
     **dict.fromkeys(("nearest_meter", "typical_loads", "local_wls", "wls"), "ieee123_state_estimation"),
 }
 
@@ -147,3 +164,73 @@ def test_unknown_controller_and_missing_devices_are_errors():
     env.reset(seed=0)
     with pytest.raises(ValueError, match="droop needs inverters"):
         Droop().reset(env)
+
+
+# --- rules that a proof must beat
+
+
+def test_voltage_reduction_saves_energy_and_keeps_the_lowest_voltage_at_its_set_point():
+    scenario = dss_marl.load_scenario("ieee13_legacy")
+    lowered = {v: evaluate(VoltageReduction(v), scenario, [SUMMER])[0] for v in (0.96, 1.0)}
+    assert lowered[0.96]["team_return"] > lowered[1.0]["team_return"]  # a voltage 1 % lower reduces load by 0.8 %
+    assert lowered[0.96]["controllable_rate"] == 1.0
+    env, rule = dss_marl.ZoneEnv(scenario, "test"), VoltageReduction(0.96, share=0.0)
+    observations, _ = env.reset(options={"day": SUMMER})
+    rule.reset(env)
+    for _ in range(6):
+        observations = env.step(rule.act(env, observations))[0]
+    lowest = [env.after.solution.v_pu[nodes].min() for nodes in rule._supplied]
+    assert all(0.96 - 1e-6 <= v < 0.96 + 2 / 160 for v in lowest)  # a step of a tap is 1/160
+    env.close()
+
+
+def test_voltage_reduction_finds_a_set_point_and_leaves_batteries_alone_where_they_do_not_pay():
+    scenario = dss_marl.load_scenario("ieee13_legacy").replace(rewards={"excess_cost": 0.1, "battery_use": 50})
+    env, rule = dss_marl.ZoneEnv(scenario, "test"), VoltageReduction()
+    env.reset(options={"day": SUMMER})
+    rule.reset(env)
+    assert rule.share == 0.0 and rule.v_ref_pu <= 0.95  # nothing keeps the voltage up
+    env.close()
+    with pytest.raises(ValueError, match="moves regulators"):
+        evaluate(VoltageReduction(), dss_marl.load_scenario("case33_volt_var"), [SUMMER])
+
+
+def test_the_best_constant_of_training_days_beats_its_grid_there():
+    scenario = dss_marl.load_scenario("ieee34_local_pv").replace(steps=8, start_hour=10)
+    env = dss_marl.ZoneEnv(scenario, "train")
+    rule = BestConstant(days=2, tries=6)
+    env.reset(seed=1)
+    rule.reset(env)
+    days = spread_days(env.task.profiles.days("train"), 2)
+    grid = np.array(list(constants(env.task).values()))
+    earned = constant_returns(env.task, np.array([rule.joint_action, *grid]), days, "train").mean(-1)
+    assert earned[0] >= earned[1:].max() - 1e-4
+    env.close()
+
+
+def test_constants_earn_on_the_batched_engine_what_they_earn_on_opendss(monkeypatch):
+    task = build_task(dss_marl.load_scenario("ieee13_volt_var").replace(steps=3, start_hour=11))
+    grid, days = np.array(list(constants(task).values()))[:3], list(task.profiles.days("test"))[:2]
+    together = constant_returns(task, grid, days, "test")
+    monkeypatch.setattr(constant_search, "_batch", lambda *args: None)
+    np.testing.assert_allclose(together, constant_returns(task, grid, days, "test"), rtol=1e-3, atol=1e-3)
+
+
+def test_hold_first_decides_once_and_beats_the_nearest_tie():
+    scenario = dss_marl.load_scenario("ieee123_restoration_central")
+    env, rule = dss_marl.ZoneEnv(scenario, "test"), HoldFirst(solves=120)
+    observations, _ = env.reset(seed=4, options={"day": 4})
+    rule.reset(env)
+    closed = []
+    while env.agents:
+        observations = env.step(rule.act(env, observations))[0]
+        closed.append(env.after.setpoints.closed.copy())
+    assert not np.array_equal(closed[0], env.task.start.closed)
+    assert all(np.array_equal(row, closed[0]) for row in closed)
+    env.close()
+    nothing, nearest, once = (
+        evaluate(rule, scenario, [4])[0]["team_return"] for rule in (NoControl(), NearestTie(), HoldFirst(solves=120))
+    )
+    assert once > max(nothing, nearest)
+    with pytest.raises(ValueError, match="switches once"):
+        evaluate(HoldFirst(), dss_marl.load_scenario("ieee13_volt_var"), [4])

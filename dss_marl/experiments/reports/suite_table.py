@@ -9,7 +9,7 @@ import numpy as np
 
 from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario import Scenario
-from dss_marl.experiments.validation.check import failures
+from dss_marl.experiments.validation.check import CHECKS, failures
 from dss_marl.experiments.validation.result_files import PROOF, Result, load, stale_reason
 from dss_marl.experiments.validation.standings import Standing, best_rule, days_text
 from dss_marl.mdp.return_statistics import mean_interval
@@ -106,9 +106,11 @@ def _cells(result: Result, common: Sequence[str]) -> list[str]:
 
 
 def _verdict(result: Result) -> str:
-    """Passed, or the checks that failed; and whether it is a tutorial."""
+    """Passed, or the checks that failed; those that were not made; and whether it is a tutorial."""
     failed = sorted({row.check for row in failures(result.rows)})
     verdict = "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
+    missing = [f"({check})" for check in CHECKS if check not in {row.check for row in result.rows}]
+    verdict += f", without {', '.join(missing)}" if missing else ""
     return f"{verdict}; tutorial" if result.tutorial else verdict
 
 

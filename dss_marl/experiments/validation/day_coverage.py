@@ -76,7 +76,7 @@ def _faults(task: Task, known: Sequence[int]) -> list[CheckResult]:
         met[fault] = met.get(fault, 0) + 1
     missing = [name for name in task.scenario.faults if frozenset(fault_branches(name)) not in met]
     every = len(task.scenario.faults)
-    note = f"not met: {', '.join(missing)}" if missing else _often(met)
+    note = f"not met: {', '.join(missing)}; plan more days, or name other faults" if missing else _often(met)
     return [CheckResult("j", "faults on test days", f"{every - len(missing)} of {every}", "all", not missing, note)]
 
 

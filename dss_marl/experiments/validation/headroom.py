@@ -51,9 +51,7 @@ def _note(rules: list[Standing], best: Standing, reference: str, label: bool, en
     if reference in RULES:
         parts.append(f"{reference} is itself a rule, compared with the others")
     if label:
-        parts.append(
-            "the label tutorial is not needed for it" if enough else "labelled tutorial, so no score counts it"
-        )
+        parts.append("the label tutorial is no longer needed" if enough else "labelled tutorial, so no score counts it")
     elif not enough:
         parts.append("add tutorial: true, or make the task harder for rules")
     return "; ".join(part for part in parts if part)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import cast
 
 import numpy as np
 
+from dss_marl._plugins import imported
 from dss_marl.controllers import Controller, PlanReplay
 from dss_marl.envs.task import Task
 from dss_marl.experiments.validation.budget import ValidationBudget
@@ -21,7 +21,7 @@ GAIN = 0.005  # of the range: half of the last digit of a score
 NEUTRAL = "neutral"  # in the names of those challenges that set a group of entries to neutral
 SAMPLES = 200  # single changes tried on a day
 _DAYS, _DAYS_LARGE = 3, 1
-_PLACE = "dss_marl.controllers.planning.polish"
+_PLACE = "dss_marl.controllers.planning.polish:challenge"
 
 
 def plan_holds(
@@ -42,7 +42,7 @@ def plan_holds(
         return [CheckResult("i", "plans", "none", "", None, "the reference controller plans no days")]
     challenge = _challenge()
     if challenge is None:
-        return [CheckResult("i", "plans", "not challenged", "", None, f"{_PLACE} has no challenge")]
+        return [CheckResult("i", "plans", "not challenged", "", None, f"there is no {_PLACE}")]
     days = budget.few[: _DAYS if budget.slow else _DAYS_LARGE]
     gains = {day: _gains(challenge, episodes.task, day, controller.plans.requests[day], budget) for day in days}
     top = {day: float(episodes.returns(_reference(episodes), [day])[0]) for day in days}
@@ -60,10 +60,9 @@ def plan_holds(
 def _challenge() -> Challenge | None:
     """The function that challenges a plan, if the package has one."""
     try:
-        found = getattr(import_module(_PLACE), "challenge", None)
-    except ImportError:
+        return cast(Challenge, imported(_PLACE, "challenge of a plan", ()))
+    except ValueError:
         return None
-    return cast("Challenge | None", found)
 
 
 def _gains(challenge: Challenge, task: Task, day: int, requests: Array, budget: ValidationBudget) -> dict[str, float]:

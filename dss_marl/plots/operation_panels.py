@@ -148,7 +148,9 @@ def _units(day: DayTables) -> Iterator[Panel]:
         name = _plural(kind)
         if kind == "inverter":
             free, lost = day.of_kind("kw_available", kind), day.of_kind("kw_converter", kind)
-            cut = {unit: np.maximum(free[unit] - lost[unit] - kw, 0.0) for unit, kw in day.of_kind("kw_set", kind).items()}
+            cut = {
+                unit: np.maximum(free[unit] - lost[unit] - kw, 0.0) for unit, kw in day.of_kind("kw_set", kind).items()
+            }
             yield _devices("PV curtailed [kW]", kind, cut)
         else:
             yield _devices(f"{name} [kW]", kind, day.of_kind("kw_served", kind))

@@ -87,7 +87,9 @@ def test_the_state_of_charge_is_read():
 
 def test_opendss_delivers_what_batteries_set(tmp_path):
     """Charging is a load to the grid, and discharging a source; both with their loss."""
-    feeder, group, points = switched(tmp_path, Batteries, [spec(kva=125, reactive=True, category="none", losses="none")])
+    feeder, group, points = switched(
+        tmp_path, Batteries, [spec(kva=125, reactive=True, category="none", losses="none")]
+    )
     assert [row.kind for row in feeder.injections] == ["load", "load", "battery"]
     engine = OpenDSSEngine(feeder, tolerance=1e-9)
     rest = engine.solve(points)

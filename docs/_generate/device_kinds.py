@@ -26,9 +26,12 @@ kW and kvar are positive into the grid.
 SUMMARY = {
     "inverter": (
         "share of kvar, power factor, or the parameters of a volt-var curve; optionally active-power curtailment",
-        "kVA circle, watt or var priority, IEEE 1547-2018 category A or B, night",
+        "kVA circle, watt or var priority, IEEE 1547-2018 category A or B, night, converter losses, volt-watt",
     ),
-    "battery": ("active power, and reactive power if `reactive`", "kVA circle, energy, efficiencies, standby"),
+    "battery": (
+        "active power, and reactive power if `reactive`",
+        "kVA circle, IEEE 1547-2018 category, energy, efficiencies, standby, converter losses",
+    ),
     "regulator": (
         "relative or absolute tap positions, single-phase or ganged",
         "end positions, moves per step, time between moves",
@@ -54,7 +57,10 @@ SUMMARY = {
     ),
     "feeder_tie": ("a tie to another feeder", "kVA; trips at once on overload"),
     "load_shedder": ("loads of a section, shed class by class", "the scenario's `priorities`"),
-    "stepped_inverter": ("reactive power in steps: lower, hold, raise", "kVA circle"),
+    "stepped_inverter": (
+        "reactive power in steps: lower, hold, raise",
+        "kVA circle, IEEE 1547-2018 category, converter losses",
+    ),
     "stepped_battery": (
         "active power in levels, with reactive power that follows it; no losses",
         "energy; voltage, beyond whose range it is an impedance",

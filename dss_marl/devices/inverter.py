@@ -83,8 +83,8 @@ class Inverters(DeviceGroup):
     """PV inverters, limited by the kVA rating and by the category's reactive capability.
 
     What the converters lose because of the reactive power is taken off the active power, see ``Converters``; powers
-    below are those before. The priority decides which power the rating cuts: reactive power under watt priority, active power under var
-    priority. Meaning of the first action entries by mode:
+    below are those before. The priority decides which power the rating cuts: reactive power under watt priority, active
+    power under var priority. Meaning of the first action entries by mode:
 
     - share: kvar = a times the available kvar, which is sqrt(S^2 - P^2) under watt priority, or less by category; at
       night too unless ``night`` is off. With ``action_scale`` c, the available kvar times c.
@@ -258,7 +258,8 @@ class Inverters(DeviceGroup):
             return np.zeros(state.shape[:-2])
         v_pu, rows = self.places.voltages(solution.v_alive), self.injections
         kw, kvar = setpoints.kw[..., rows] + setpoints.lost_kw[..., rows], setpoints.kvar[..., rows]
-        entries, gain, off_kw = state[..., : self._held], 0.0, np.zeros(kw.shape)
+        entries, off_kw = state[..., : self._held], np.zeros(kw.shape)
+        gain: Array | float = 0.0
         if self.watt is not None:
             gain = self.watt.gain
             unread = state[..., -1] == 0

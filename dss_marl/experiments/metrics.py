@@ -57,9 +57,9 @@ class EpisodeFigures:
 
     A node counts as violating while it is outside the scenario's band; the excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
-    times its price, export counted as income; ``converter_kwh`` what converters lose because of reactive power, which is not
-    part of ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of
-    devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
+    times its price, export counted as income; ``converter_kwh`` what converters lose due to reactive power, no part of
+    ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of devices with priority 0 is not
+    counted. By class, unserved energy is counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Where the scenario has ``budgets``, the team return is less the price of what a cost exceeds its limit by, and
     ``budget_excess`` is the largest excess over its limit; so a policy within all budgets has the return that it earned.

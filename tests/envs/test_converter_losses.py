@@ -34,14 +34,14 @@ def task_with(name="ieee34_volt_var", feeder=None, **inverter):
     ids=["losses", "var priority", "volt-watt", "volt-var and volt-watt"],
 )
 def test_both_engines_give_the_same_trajectories(inverter):
-    """Rewards, converter losses and PV power of random actions over a morning, in single precision on the batched one."""
+    """Rewards, converter losses and PV power of random actions until morning, in single precision if batched."""
     task, copies = task_with(**inverter), 3
     batched, exact = BatchZoneEnv(task, copies, engine="batched"), BatchZoneEnv(task, copies)
     assert batched.simulator.precision == np.float32
     for batch in (batched, exact):
         batch.reset(5)
     rng, lost, cut = np.random.default_rng(0), [], []
-    for step in range(32):
+    for _ in range(32):
         rows = rng.uniform(-1, 1, exact.action_rows.shape).astype(np.float32)
         ours, theirs = batched.step(rows), exact.step(rows)
         one, two = batched.after.setpoints, exact.after.setpoints
@@ -137,10 +137,9 @@ def test_losses_of_a_day_are_reported_and_are_no_curtailment():
     kva, drawn = task.device_groups[0].kva.sum(), 0.0
     ones = {agent: np.zeros(env.action_space(agent).shape, np.float32) for agent in env.agents}
     for a, agent in enumerate(env.agents):
-        ones[agent][
-            np.array(["share" in label for label in task.agents.action_layout.labels[a]])[: ones[agent].size]
-        ] = 1
-    for step in range(12):
+        shares = ["share" in label for label in task.agents.action_layout.labels[a]]
+        ones[agent][np.array(shares)[: ones[agent].size]] = 1
+    for _ in range(12):
         env.step(ones)
         figures.add(env.before, env.after, 0.0)
         assert env.after.setpoints.kw[task.device_groups[0].injections].sum() == pytest.approx(-0.024608 * kva)

@@ -41,9 +41,9 @@ class SensitivityControl:
     A quadratic program per interval: voltages are linear in kvar and taps, with sensitivities measured once on the
     engine; losses are quadratic in kvar as in the linearised branch-flow equations, where the sensitivity of the
     voltage at k to the power at j is the resistance common to both paths to the source (Baran and Wu 1989,
-    10.1109/61.25627). The losses of converters are those of the devices. A solution is accepted only if it improves the scenario's reward on the engine; further programs
-    start from there, and finally single taps are tried. It knows the compromised inverters, and load and PV power of
-    the coming interval only.
+    10.1109/61.25627). The losses of converters are those of the devices. A solution is accepted only if it improves the
+    scenario's reward on the engine; further programs start from there, and finally single taps are tried. It knows the
+    compromised inverters, and load and PV power of the coming interval only.
 
     Args:
         rounds: maximum number of programs per interval.
@@ -107,8 +107,9 @@ class SensitivityControl:
             low = np.append(-reach - here.kvar, low_room - here.moves)
             high = np.append(reach - here.kvar, high_room - here.moves)
             low[:n][compromised] = high[:n][compromised] = 0.0
-            off = slopes.kinks.at_night(here.after, running=False) if settled else []
-            low[off] = high[off] = 0.0
+            if settled:
+                off = slopes.kinks.at_night(here.after, running=False)
+                low[off] = high[off] = 0.0
             if number or not taps:
                 low[n:] = high[n:] = 0.0
                 change = solve_qp(local, low, high)

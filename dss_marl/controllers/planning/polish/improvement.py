@@ -16,7 +16,7 @@ from dss_marl.grid.state import Array
 _WINDOWS = (1, 4, 16)  # intervals that are taken together when plans are merged
 _TOGETHER = (2, 4, 8, 16, 32, 64, 10_000)  # moves that are merged, best first
 _LITTLE = 2e-6  # share of the return below which a gain is noise of the engines
-_IDLE_ROUNDS = 3  # rounds without a gain after which the search ends
+_IDLE_ROUNDS = 2  # rounds without a gain after which the search ends
 
 
 class Improvement:

@@ -141,3 +141,12 @@ def test_the_day_program_leaves_kvar_alone_where_regulators_answer():
         assert (stores.high > stores.low)[:, reactive].any() == (not controls)
         assert (stores.high > stores.low)[:, ~reactive].all()
         simulator.engine.close()
+
+
+def test_no_group_of_a_polished_plan_is_better_neutral_where_regulators_answer(rng):
+    task = short("ieee123_dispatch", steps=6, start_hour=17)
+    start = as_kept(rng.uniform(-1, 1, neutral(task).shape))
+    assert challenge(task, SUMMER, start, samples=20)[NEUTRAL] > 0.01
+    polished = polish(task, SUMMER, [start], effort_s=1)
+    assert polished.gained > 0.01
+    assert challenge(task, SUMMER, polished.requests, samples=20)[NEUTRAL] <= 0

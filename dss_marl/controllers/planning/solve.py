@@ -109,16 +109,16 @@ class PlannedDay(NamedTuple):
 
 
 def solve_day(
-    task: Task, day: int, thorough: bool = False, planner: str = "", effort_s: float = EFFORT_S
+    task: Task, day: int, thorough: bool = False, planner: str = "", effort_s: float = 0.0
 ) -> tuple[Array, float]:
-    """The best known requests of a day, by the scenario's own reward; no bound, but hard to beat.
+    """A planner's requests for a day, by the scenario's own reward; no bound, but hard to beat, above all if polished.
 
     Args:
         task: to plan.
         day: of the year.
         thorough: search longer.
         planner: name of the planner; see ``choose_planner``.
-        effort_s: see ``polish``; 0: the planner's plan as it is.
+        effort_s: about how many seconds of a processor to polish the plan, see ``polish``; 0: it stays as it is.
 
     Returns:
         (T, F) joint actions, and the team's return in simulation.

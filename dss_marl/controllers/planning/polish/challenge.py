@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.controllers.planning.play import play_plan
-from dss_marl.controllers.planning.polish.improvement import Improvement
+from dss_marl.controllers.planning.polish.confirmation import best_confirmed, returned_or_failed
+from dss_marl.controllers.planning.polish.improvement import Improvement, power_flows
 from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
-from dss_marl.controllers.planning.polish.polish import power_flows
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 
-_CONFIRMED = 3  # candidates of each challenge that are played on OpenDSS
 _STEPS = (0.02, 0.1, 0.4)  # sizes of sampled changes of numbers
 _RESTART_S = 3.0  # of a processor, about, for a restart from zero kvar
 CHALLENGES = ("every group neutral", "single changes", "restart from zero kvar")
@@ -49,7 +48,7 @@ def challenge(task: Task, day: int, requests: Array, samples: int = 200, seed: i
     judge, entries = Judge(task, day), PlanEntries.of(task)
     try:
         offered = {
-            CHALLENGES[0]: _neutral(entries, plan),
+            CHALLENGES[0]: entries.groups_neutral(plan),
             CHALLENGES[1]: _single(entries, plan, samples, np.random.default_rng([seed, day])),
         }
         gains = {name: _best_gain(task, day, judge, plans, plan, base) for name, plans in offered.items()}
@@ -57,14 +56,6 @@ def challenge(task: Task, day: int, requests: Array, samples: int = 200, seed: i
     finally:
         judge.close()
     return gains
-
-
-def _neutral(entries: PlanEntries, plan: Array) -> Array:
-    """(K, T, F) the plan with one group of entries neutral, group by group."""
-    plans = np.repeat(plan[None], len(entries.groups), 0)
-    for one, places in zip(plans, entries.groups.values(), strict=True):
-        one[:, places] = entries.neutral[places]
-    return as_kept(plans)
 
 
 def _single(entries: PlanEntries, plan: Array, samples: int, rng: np.random.Generator) -> Array:
@@ -85,9 +76,7 @@ def _best_gain(task: Task, day: int, judge: Judge, plans: Array, plan: Array, ba
     changed = plans[(plans != plan).any(axis=(1, 2))]
     if not len(changed):
         return 0.0
-    totals = judge.play(changed).sum(axis=1)
-    best = [k for k in np.argsort(-totals, kind="stable")[:_CONFIRMED] if totals[k] > -np.inf]
-    return max((_returned(task, day, changed[k]) for k in best), default=-np.inf) - base
+    return best_confirmed(task, day, judge, changed)[1] - base
 
 
 def _restart(task: Task, day: int, judge: Judge, entries: PlanEntries, plan: Array, base: float) -> float:
@@ -97,11 +86,4 @@ def _restart(task: Task, day: int, judge: Judge, entries: PlanEntries, plan: Arr
         return 0.0
     search = Improvement(judge, entries, start)
     search.run(power_flows(task, _RESTART_S))
-    return _returned(task, day, search.plan) - base
-
-
-def _returned(task: Task, day: int, plan: Array) -> float:
-    try:
-        return play_plan(task, day, plan)
-    except ValueError:
-        return -np.inf
+    return returned_or_failed(task, day, search.plan) - base

@@ -9,6 +9,7 @@ import numpy as np
 
 from dss_marl.devices import Estimators
 from dss_marl.engines import open_batch_engine
+from dss_marl.engines.base import BatchEngine
 from dss_marl.envs.action_masks import ActionMasks
 from dss_marl.envs.batch_observation_model import BatchAttack
 from dss_marl.envs.batch_simulator import BatchSimulator
@@ -23,7 +24,8 @@ from dss_marl.profiles.splits import seed_of
 _MOST_COPIES, _FEWEST_COPIES = 512, 32
 _NODES = 400_000  # of all copies together: beyond, the arrays of a solve leave the processor's caches
 _TOLERANCE = 1e-5  # of the power flow [pu]
-_CALL, _CONTROLS = 100, 3  # power flows that take as long as a call besides its flows, and as one with controls
+# power flows that take as long as a call besides its flows, as one with controls, and as one on a switched topology
+_CALL, _CONTROLS, _SWITCHED = 100, 3, 4
 
 
 @dataclass(frozen=True)
@@ -209,14 +211,19 @@ class _CountingSimulator(BatchSimulator):
     """Counts what it does, in power flows without controls.
 
     Attributes:
-        work: so far. Calls take time for which many flows could be solved, and controls settle in several flows.
+        work: so far. Calls take time besides, controls settle in several flows, and topologies
+            have tables of their own.
     """
 
-    work = 0
+    def __init__(self, task: Task, engine: BatchEngine) -> None:
+        super().__init__(task, engine)
+        is_bank = np.array([row.kind == "capacitor" for row in task.feeder.switches], bool)
+        self._each = _SWITCHED if moving_rows(task)[1][~is_bank].any() else 1
+        self.work = 0
 
     def _flow(self, setpoints: Setpoints, controls: bool, wanted: BoolArray | None = None) -> Solution:
         which = self.running if wanted is None else wanted & self.running
-        self.work += _CALL + int(which.sum()) * (_CONTROLS if controls else 1)
+        self.work += _CALL + int(which.sum()) * (_CONTROLS if controls else self._each)
         return super()._flow(setpoints, controls, wanted)
 
 

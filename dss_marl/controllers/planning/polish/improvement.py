@@ -11,12 +11,15 @@ from dss_marl.controllers.planning.polish.energy_moves import energy_moves
 from dss_marl.controllers.planning.polish.interval_descent import IntervalDescent
 from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 
+_NODE_SOLVES_PER_S = 8e6  # on one core, with all that a step does besides
+_SMALL = 100  # nodes of a feeder whose flows take as long as all the rest of a step
 _WINDOWS = (1, 4, 16)  # intervals that are taken together when plans are merged
 _TOGETHER = (2, 4, 8, 16, 32, 64, 10_000)  # moves that are merged, best first
 _LITTLE = 2e-6  # share of the return below which a gain is noise of the engines
-_IDLE_ROUNDS = 3  # rounds without a gain after which the search ends
+_IDLE_ROUNDS = 2  # rounds without a gain after which the search ends
 
 
 class Improvement:
@@ -135,3 +138,8 @@ class Improvement:
             changed |= own
             if count > 1 and (count in _TOGETHER or count == len(order)):
                 yield merged.copy()
+
+
+def power_flows(task: Task, effort_s: float) -> int:
+    """About how many a processor solves in a time, from the feeder's size alone."""
+    return int(effort_s * _NODE_SOLVES_PER_S / (len(task.feeder.nodes) + _SMALL))

@@ -32,6 +32,13 @@ class PlanEntries:
     instant: BoolArray
     groups: dict[str, IntArray]
 
+    def groups_neutral(self, plan: Array) -> Array:
+        """(K, T, F) a plan with one group neutral all day, group by group."""
+        plans = np.repeat(plan[None], len(self.groups), 0)
+        for one, places in zip(plans, self.groups.values(), strict=True):
+            one[:, places] = self.neutral[places]
+        return as_kept(plans)
+
     @classmethod
     def of(cls, task: Task) -> PlanEntries:
         """The entries of a task."""

@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers.planning.play import play_plan
-from dss_marl.controllers.planning.polish.improvement import Improvement
+from dss_marl.controllers.planning.polish.confirmation import best_confirmed, best_on_opendss
+from dss_marl.controllers.planning.polish.improvement import Improvement, power_flows
 from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 
 EFFORT_S = 8.0  # of a processor, by default
-_NODE_SOLVES_PER_S = 8e6  # on one core, with all that a step does besides
-_SMALL = 100  # nodes of a feeder whose flows take as long as all the rest of a step
 _COMPARED = 3  # starts that are played on OpenDSS
+_CLEANINGS = 8  # groups at most that are set neutral at the end
 _TRIED = 2  # starts that are improved
 _TRIAL_SHARE = 0.2  # of the effort spent on each of them, before the best goes on
 
@@ -58,21 +57,15 @@ def polish(task: Task, day: int, starts: Sequence[Array], effort_s: float = EFFO
     judge = Judge(task, day)
     try:
         order = _ordered(judge, entries, [as_kept(one) for one in starts])
-        best, returned = _best_on_opendss(task, day, order[:_COMPARED])
+        best, returned = best_on_opendss(task, day, np.array(order[:_COMPARED]))
         better = _improved(judge, entries, order, power_flows(task, effort_s), seed)
+        found, earned = best_on_opendss(task, day, np.array([best, better]))
+        found, earned = _without_idle_groups(task, day, judge, entries, found, earned)
     finally:
         judge.close()
-    found, earned = _best_on_opendss(task, day, [better])
-    if earned == returned == -np.inf:
+    if earned == -np.inf:
         raise ValueError(f"day {day} of scenario {task.scenario.name!r}: a power flow fails in every plan")
-    if not earned > returned:
-        return Polished(best, returned, 0.0)
-    return Polished(found, earned, earned - returned)
-
-
-def power_flows(task: Task, effort_s: float) -> int:
-    """About how many a processor solves in a time, from the feeder's size alone."""
-    return int(effort_s * _NODE_SOLVES_PER_S / (len(task.feeder.nodes) + _SMALL))
+    return Polished(found, earned, earned - returned if returned > -np.inf else 0.0)
 
 
 def _ordered(judge: Judge, entries: PlanEntries, starts: list[Array]) -> list[Array]:
@@ -97,14 +90,17 @@ def _improved(judge: Judge, entries: PlanEntries, order: list[Array], work: int,
     return best.plan
 
 
-def _best_on_opendss(task: Task, day: int, plans: list[Array]) -> tuple[Array, float]:
-    returns = [_returned(task, day, plan) for plan in plans]
-    best = int(np.argmax(returns))
-    return plans[best], returns[best]
-
-
-def _returned(task: Task, day: int, plan: Array) -> float:
-    try:
-        return play_plan(task, day, plan)
-    except ValueError:
-        return -np.inf
+def _without_idle_groups(
+    task: Task, day: int, judge: Judge, entries: PlanEntries, plan: Array, earned: float
+) -> tuple[Array, float]:
+    """The plan without groups of entries that only cost, and its return, on OpenDSS."""
+    for _ in range(_CLEANINGS):
+        plans = entries.groups_neutral(plan)
+        changed = plans[(plans != plan).any(axis=(1, 2))]
+        if not len(changed):
+            break
+        found, returned = best_confirmed(task, day, judge, changed)
+        if not returned > earned:
+            break
+        plan, earned = found, returned
+    return plan, earned

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from dss_marl.grid.state import Array
 
 QUARTERS = 96  # 15-minute intervals per day, the resolution of loads, temperature and price
-_PARTS = ("year", "sky", "weather", "midnight", "load", "minute", "sun", "price", "outage", "forecast", "devices")
+_PARTS = ("year", "sky", "weather", "midnight", "load", "minute", "sun", "price", "outage", "forecast", "devices",
+          "repair")  # fmt: skip
 
 
 def stream(seed: int, part: str, day: int = 0) -> np.random.Generator:

@@ -29,8 +29,8 @@ SUMMARY = {
         "kVA circle, watt or var priority, IEEE 1547-2018 category A or B, night, converter losses, volt-watt",
     ),
     "battery": (
-        "active power, and reactive power if `reactive`",
-        "kVA circle, IEEE 1547-2018 category, energy, efficiencies, standby, converter losses",
+        "active power, and reactive power if `reactive`; `forming: true` holds an island without a running grid-forming generator",
+        "kVA circle, IEEE 1547-2018 category, energy, efficiencies, standby, converter losses; a grid-forming unit trips when its island exceeds its rating or its store is empty or full",
     ),
     "regulator": (
         "relative or absolute tap positions, single-phase or ganged",
@@ -44,7 +44,7 @@ SUMMARY = {
     ),
     "generator": (
         "active and reactive power; `forming: true` can supply an island alone, `running: true` starts in service",
-        "kVA circle, ramp, fuel; a grid-forming unit trips when its island exceeds its rating on any phase",
+        "kVA circle, ramp, minimum load with a load bank, fuel by a linear curve, also at no load; a grid-forming unit trips when its island exceeds its rating on any phase",
     ),
     "ev_charger": (
         "charging power between arrival and departure",

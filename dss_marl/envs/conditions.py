@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dss_marl.envs.faults import Fault, outage_faults, permanent_fault
+from dss_marl.envs.faults import Fault, outage_faults, repaired_faults
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, Interval, Setpoints
@@ -43,7 +43,8 @@ class EpisodeConditions:
         Args:
             task: its profiles generate the day.
             number: of the day.
-            faults: branches faulted throughout the episode; None: the day's own outages, each for its duration.
+            faults: branches faulted throughout the episode, with ``repair_h`` of the scenario until their repair; None:
+                the day's own outages, each for its duration.
             first_row: of the day, at which the episode starts; None: at the scenario's ``start_hour``.
 
         Raises:
@@ -107,4 +108,5 @@ def faults_of(task: Task, number: int, branches: Sequence[str] | None) -> tuple[
     if branches is None:
         outages = task.profiles.outages(number)
         return outage_faults(outages, task.scenario, task.feeder, task.topology) if outages else ()
-    return (permanent_fault(branches, task.feeder, task.topology),) if branches else ()
+    rng = task.profiles.rng(number, "repair")
+    return repaired_faults(branches, task.scenario, task.feeder, task.topology, rng)

@@ -94,6 +94,30 @@ def permanent_fault(branches: Sequence[str], feeder: Feeder, topology: Topology)
     return Fault(0, _FOREVER, nodes, _opened(nodes, feeder, topology))
 
 
+def repaired_faults(
+    branches: Sequence[str], scenario: Scenario, feeder: Feeder, topology: Topology, rng: np.random.Generator
+) -> tuple[Fault, ...]:
+    """A fault per branch from the start of an episode until its repair; what protection opened stays open after it.
+
+    Args:
+        branches: faulted at the start.
+        scenario, feeder, topology: of the task.
+        rng: of the day; a branch has the same repair time whatever other branches are faulted.
+
+    Raises:
+        ValueError: as of ``permanent_fault``.
+    """
+    if not branches or scenario.repair_h is None:
+        return (permanent_fault(branches, feeder, topology),) if branches else ()
+    low, high = scenario.repair_h
+    hours = rng.uniform(low, high, len(feeder.nodes))
+    faults = []
+    for branch in branches:
+        one = permanent_fault([branch], feeder, topology)
+        faults.append(one._replace(last=math.ceil(hours[one.nodes.argmax()] / scenario.dt_h)))
+    return tuple(faults)
+
+
 def outage_faults(
     outages: Iterable[Outage], scenario: Scenario, feeder: Feeder, topology: Topology
 ) -> tuple[Fault, ...]:

@@ -153,6 +153,11 @@ class Scenario(_Data):
         description="branches, one of which, drawn at reset, is faulted all day (simultaneous ones joined by +), two "
         "in the split outage_season; 'outages': the days' own outages",
     )
+    repair_h: tuple[float, float] | None = Field(
+        default=None,
+        description="range of hours from which the repair time of each faulted branch is drawn, the same for a day and "
+        "branch; its switches stay open until an agent closes them; null: no repair within the episode",
+    )
     priorities: PrioritySpec | None = Field(default=None, description="weights of unserved energy by load class")
     cold_load: ColdLoadSpec | None = Field(default=None, description="cold-load pickup after an interruption")
     excluded_buses: tuple[str, ...] = Field(
@@ -210,6 +215,13 @@ class Scenario(_Data):
     def _known_encoding(cls, name: str) -> str:
         encoding_kind(name)
         return name
+
+    @field_validator("repair_h")
+    @classmethod
+    def _range_of_hours(cls, hours: tuple[float, float] | None) -> tuple[float, float] | None:
+        if hours is not None and not 0 < hours[0] <= hours[1]:
+            raise ValueError(f"must be two numbers of hours above 0, the lower one first; got {list(hours)}")
+        return hours
 
     @field_validator("rewards", "costs", "observations")
     @classmethod

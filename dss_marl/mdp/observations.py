@@ -262,6 +262,15 @@ def energised_share(zone: Zone, state: GridState) -> Array:
     return zone.mean(state.solution.energised.astype(float))[..., None]
 
 
+@feature(["share of nodes faulted"], "1", 0, 1)
+@zone_batched
+def faulted_share(zone: Zone, state: GridState) -> Array:
+    """(..., 1) share of the zone's scored nodes at a fault that is not repaired, which must stay de-energised."""
+    v_pu, faulted = state.solution.v_pu, state.faulted
+    at = np.zeros(v_pu.shape) if faulted is None else np.broadcast_to(faulted, v_pu.shape).astype(float)
+    return zone.mean(at)[..., None]
+
+
 @feature(["lowest voltage of the feeder", "highest voltage of the feeder"], "(v_pu - 1) * 20", -5, 5)
 @zone_batched
 def feeder_voltage(zone: Zone, state: GridState) -> Array:

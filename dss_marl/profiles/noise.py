@@ -21,6 +21,7 @@ _PARTS = (
     "forecast",
     "devices",
     "table",
+    "repair",
 )
 
 

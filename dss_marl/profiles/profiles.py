@@ -122,7 +122,7 @@ class Profiles:
         return np.array([SUN if feeds_in(row) else kinds.get(row.kind, EXACT) for row in self.feeder.injections])
 
     def rng(self, number: int, part: str) -> np.random.Generator:
-        """Random stream of a day for one purpose: "forecast", or "devices" for their initial states."""
+        """Random stream of a day for one purpose: "forecast", "devices" for their start, "repair" of faults."""
         return stream(self._sources("").seed, part, int(number))
 
     def weekend(self, number: int) -> bool:

@@ -317,3 +317,16 @@ def test_in_the_season_of_outages_two_of_the_faults_come_at_once():
         seen.add(tuple(broken))
     assert len(seen) == 3
     env.close()
+
+
+@pytest.mark.parametrize("day", [121, 211])
+def test_nearest_ties_close_a_repaired_section_that_islands_surround(day):
+    """An island with a generator of its own may be joined to what is fed again; the rule has to see through that."""
+    env = ZoneEnv(load_cached(NAME, repair_h=(1.0, 1.5)))
+    rule = reference("nearest_tie", env.task.scenario)
+    observations, _ = env.reset(seed=day, options={"day": day})
+    rule.reset(env)
+    while env.agents:
+        observations = env.step(rule.act(env, observations))[0]
+    assert env.after.faulted is None and env.after.solution.energised.mean() > 0.9
+    env.close()

@@ -193,6 +193,11 @@ def test_outages_of_each_copys_day_come_and_go(monkeypatch):
     Twins(task, copies=4).play(8)
 
 
+def test_each_copys_faults_are_repaired_in_their_own_time():
+    task = build_task(task_of("ieee123_restoration").scenario.replace(repair_h=(0.5, 1.5), steps=8, horizon=1))
+    Twins(task, copies=4).play(10)
+
+
 def peak(zone, before, after):
     """A term that is not written for leading axes."""
     return -max(after.solution.v_pu[zone.scored_nodes]) if after.step % 2 else 0.0

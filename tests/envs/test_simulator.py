@@ -110,6 +110,37 @@ def test_faults_of_the_option_take_the_place_of_the_scenarios():
     env.close()
 
 
+def test_a_repaired_branch_stays_open_until_it_is_closed_again():
+    """Three hours are twelve steps; the feeder is whole again with one closing, which was refused until then."""
+    env = ZoneEnv(load_cached(SWITCHING, repair_h=(3.0, 3.0), steps=16, dt_h=0.25))
+    env.reset(seed=1, options={"faults": ["l43"]})
+    feeder, faulted = env.task.feeder, env.now.faulted
+    opened = env.task.start.closed & ~env.now.setpoints.closed
+    whole = env.task.encoding.encode(np.ones(env.task.agents.action_layout.size))  # close whatever may be closed
+    for step in range(16):
+        assert (env.now.faulted is None) == (step >= 12)
+        env.step(whole if step >= 13 else still(env))
+        assert env.after.solution.energised[faulted].any() == (step >= 13)
+    assert opened.any() and env.after.solution.energised.sum() == len(feeder.nodes) - 12, "12 are behind open ties"
+    env.close()
+
+
+def test_a_branch_has_its_repair_time_whatever_else_is_broken():
+    env = ZoneEnv(load_cached(SWITCHING, repair_h=(1.0, 2.5)))
+    steps = {}
+    for faults in (["l43"], ["l87"], ["l87", "l43"]):
+        env.reset(seed=1, options={"faults": faults, "day": 33})
+        for fault, branch in zip(env.simulator.conditions.faults, faults, strict=True):
+            steps.setdefault(branch, set()).add(fault.last)
+            assert 1.0 <= fault.last * env.task.scenario.dt_h < 2.5 + env.task.scenario.dt_h
+    assert all(len(found) == 1 for found in steps.values())
+    env.reset(seed=1, options={"faults": ["l43"], "day": 34})
+    assert env.simulator.conditions.faults[0].first == 0
+    with pytest.raises(ValueError, match="the lower one first"):
+        load_scenario(SWITCHING).replace(repair_h=(3.0, 1.0))
+    env.close()
+
+
 def test_faults_that_cannot_be_parted_are_refused_when_building():
     with pytest.raises(ValueError, match=r"fault .reg1a.: no switch can isolate the fault from the source"):
         build_task(load_scenario(SWITCHING).replace(faults=["l43", "reg1a"]))

@@ -77,6 +77,7 @@ def test_rewards_punish_and_costs_count(name):
         "stored_energy": bool(kinds & {"battery", "flexible_load"}),
         "import_excess": False,  # needs a limit and a heavy day; by hand below
         "battery_use": bool(kinds & {"battery", "ev_charger"}),
+        "fuel": "generator" in kinds,
         "generation": bool(kinds & {"battery", "generator", "feeder_tie"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misclassified_nodes"), "estimator" in kinds),
     }

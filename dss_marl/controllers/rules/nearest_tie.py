@@ -12,6 +12,7 @@ from dss_marl.devices import FeederTies, Generators, Switches
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.topology import Topology
 
 
 class NearestTie:
@@ -53,7 +54,7 @@ class NearestTie:
             if isinstance(group, Switches | FeederTies):
                 rows = group.switches if isinstance(group, Switches) else group.grid_forming_units
                 for d, s in enumerate(rows.tolist()):
-                    if not now.setpoints.closed[s] and feasible[k][d, 0] and self._restores(task.feeder, now, s):
+                    if not now.setpoints.closed[s] and feasible[k][d, 0] and self._restores(task.topology, now, s):
                         found.append((distance[task.feeder.bus_index[group.buses[d]]], k, d))
         if found:
             _, k, d = min(found)
@@ -64,11 +65,12 @@ class NearestTie:
                 self._start_unit(group, entries[k], now)
         return joint_action
 
-    def _restores(self, feeder: Feeder, now: GridState, switch: int) -> bool:
+    def _restores(self, topology: Topology, now: GridState, switch: int) -> bool:
         """Whether closing it energises nodes."""
         closed = now.setpoints.closed.copy()
         closed[switch] = True
-        return bool(feeder.energised(closed).sum() > now.solution.energised.sum())
+        alive = topology.sourced(closed)[topology.block]  # an island that it joins to a source is formed no longer
+        return bool(alive.sum() > now.solution.energised.sum())
 
     def _start_unit(self, group: Generators, entries: Array, now: GridState) -> None:
         """Start the first unit on de-energised nodes that can form an island."""

@@ -155,6 +155,7 @@ def device_quantities(task: Task) -> list[Quantity]:
     """Tables of what devices store, owe, report and estimate; those that would have no column included."""
     stores, stored = _devices(task, "kWh", "stored_kwh")
     debtors, owed = _devices(task, "kWh", "unmet_kwh")
+    burners, burned = _devices(task, "l", "fuel_l")
     return [
         Quantity(
             "stored_kwh",
@@ -162,6 +163,13 @@ def device_quantities(task: Task) -> list[Quantity]:
             "store",
             stores,
             of_states=lambda _, after: after.stored_kwh[stored],
+        ),
+        Quantity(
+            "fuel_l",
+            "fuel burned, also at no load and in starts",
+            "burner",
+            burners,
+            of_states=lambda _, after: after.fuel_l[burned],
         ),
         Quantity(
             "unmet_kwh",

@@ -11,10 +11,10 @@ from dss_marl.controllers.planning.energy.device_models import (
     DayOutlook,
     DeviceModel,
     EVModel,
+    FlexibleLoadModel,
     InjectionColumns,
     InverterModel,
 )
-from dss_marl.controllers.planning.energy.flexible_load_model import FlexibleLoadModel
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries
 from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task

@@ -33,7 +33,16 @@ REFERENCE_CONTROLLERS = (
     "local_wls",
     "wls",
 )
-PLANNERS = ("exact_dp", "fair_curtailment", "volt_var", "beam_search", "community", "energy", "reconfiguration", "restoration")
+PLANNERS = (
+    "exact_dp",
+    "fair_curtailment",
+    "volt_var",
+    "beam_search",
+    "community",
+    "energy",
+    "reconfiguration",
+    "restoration",
+)
 DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
 
 

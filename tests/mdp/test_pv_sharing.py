@@ -66,7 +66,7 @@ def test_taking_turns_is_fair(env):
     """Curtailing one half and then the other by as much energy brings the index back to 1, and the sum to 0."""
     env.reset(seed=0, options={"day": env.days[20]})
     first = np.repeat([0.3, 0.0], 12)
-    lowest = total = 0.0
+    lowest = total = before = 0.0
     env.step(_actions(env, np.zeros(24)))
     for turn in range(2):
         kwh = env.now.available[env.task.remembered_pv].sum()
@@ -122,7 +122,9 @@ def test_copies_remember_each_their_own_day():
         for share, row in zip(plays, rows, strict=True):
             infos = alone.step(_actions(alone, share))[4]
             np.testing.assert_allclose(row.infos["reward/fairness"][b], infos["bus_34"]["reward/fairness"], atol=1e-12)
-            np.testing.assert_allclose(row.infos["objective/equity"][b], infos["bus_34"]["objective/equity"], atol=1e-12)
+            np.testing.assert_allclose(
+                row.infos["objective/equity"][b], infos["bus_34"]["objective/equity"], atol=1e-12
+            )
     batch.close()
     alone.close()
 

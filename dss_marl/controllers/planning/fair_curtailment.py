@@ -56,7 +56,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best joint actions found for a day, with full foresight.
 
     A quadratic program of the whole day: curtailed energy, losses to first order, voltages above the band at nodes that
-    stand for all, and the fairness term, whose index is 1 over 1 plus the squared coefficient of variation of the units'
+    stand for all, and the fairness term, whose index is 1 over 1 plus the squared coefficient of variation of the
     shares. The power flow is linearised around the simulation of the last program; the best simulated day is returned.
 
     Args:
@@ -197,7 +197,9 @@ class _CurtailmentDay:
         base = around.v_pu - powers @ self.slope_v.T  # without any of the units
         reach = np.hstack([self.available, np.tile(self._most, (len(self.available), 1))])
         raises = np.abs(self.slope_v)
-        raises[:, : len(self._most)] = np.maximum(self.slope_v[:, : len(self._most)], 0.0)  # units of other phases lower
+        raises[:, : len(self._most)] = np.maximum(
+            self.slope_v[:, : len(self._most)], 0.0
+        )  # units of other phases lower
         within = base + reach @ raises.T > V_HIGH - _MARGIN
         for t in np.flatnonzero(within.any(axis=1)):
             near = np.flatnonzero(within[t])

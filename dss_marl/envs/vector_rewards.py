@@ -16,9 +16,9 @@ from dss_marl.envs.zone_env import ZoneEnv
 class VectorRewards(BaseParallelWrapper):  # type: ignore[misc]  # untyped there
     """A ZoneEnv whose rewards are vectors, one entry for each of the scenario's ``objectives``.
 
-    Rewards and ``reward_space(agent)`` are as MOMAland and MO-Gymnasium have them. The dot product of a vector with
+    Rewards and ``reward_space(agent)`` are as in MOMAland and MO-Gymnasium. The dot product of a vector with
     ``weights`` is the reward that the ZoneEnv itself returns. With ``reward_sharing`` "team" all agents get the vector
-    of the team, with "zone" each that of its zone. After a failed power flow every entry is the failure penalty, divided
+    of the team, with "zone" each that of its zone. After a failed flow every entry is the failure penalty, divided
     by the sum of the weights.
 
     Attributes:

@@ -45,10 +45,10 @@ class ZoneEnv(Differentiable, ParallelEnv):
     of ``observation`` and ``action_mask`` (int8; a tuple of them for several choices), or ``choice_mask`` where only
     some devices have choices. A masked choice is not an error: the device holds, and ``illegal`` counts it.
 
-    Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>``, ``cost/<name>`` and, of a
-    vector reward (see VectorRewards), ``objective/<name>`` (all of the agent's zone), ``clipped`` (values out of range), ``limited`` (requests cut by a device's limit), ``refused``
-    (requests of coupled switches that excluded each other), ``illegal``, ``attacked`` (1 while the agent is
-    compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
+    Infos hold numbers under the same keys in ``reset`` and ``step``: ``reward/<term>``, ``cost/<name>`` and
+    ``objective/<name>`` (of the agent's zone; see VectorRewards), ``clipped`` (values out of range), ``limited``
+    (requests cut by a device's limit), ``refused`` (requests of coupled switches that excluded each other),
+    ``illegal``, ``attacked`` (1 while the agent is compromised), ``failed``, ``day``, and ``TimeLimit.truncated``.
 
     Not thread-safe: OpenDSS runs in one thread of a process, and an environment belongs to the first thread that uses
     it, until ``close``; another gets a RuntimeError. After an error in ``reset`` or ``step`` either nothing has
@@ -167,10 +167,7 @@ class ZoneEnv(Differentiable, ParallelEnv):
 
     @property
     def reward_vector(self) -> Array:
-        """(O) the team's objectives in the last step; empty if the scenario has none, 0 before a step or after a failure.
-
-        Its dot product with the objectives' weights is ``team_reward``, but for the penalty of a failure.
-        """
+        """(O) the team's objectives in the last step, 0 where it failed; empty before one, or without objectives."""
         return self.episode.reward_vector
 
     def state(self) -> np.ndarray:
@@ -304,7 +301,7 @@ class ZoneEnv(Differentiable, ParallelEnv):
     def _fail(self, request: Request) -> StepResult:
         """End by a failed power flow. The last observation is repeated: it is finite, and no interval was operated."""
         penalty = self.task.scenario.failure_penalty
-        self.episode.team_reward = -penalty
+        self.episode.team_reward, self.episode.reward_vector = -penalty, np.zeros(len(self.task.objective_rows))
         infos = self.step_info.of_failure(self.day, request)
         return self._result(np.full(len(self.agents), -penalty), infos, terminated=True)
 

@@ -14,6 +14,7 @@ from dss_marl._assets import write_text
 from dss_marl.controllers import Controller, PlanReplay, reference, uses_circuit_controls
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.game_figures import RETURN
 from dss_marl.experiments.metrics import FIGURES, EpisodeFigures, about_figure, normalised_score
 from dss_marl.grid.state import Array, GridState
 from dss_marl.mdp.return_statistics import mean_interval
@@ -172,6 +173,7 @@ class ComparisonTable:
         """Figures that get a column: those that are not zero everywhere, and the scenario's own costs."""
         days = [row for rows in self.figures.values() for row in rows]
         own = [f for f in days[0] if f not in FIGURES and all(f in row for row in days)] if days else []
+        own = [f for f in own if not f.startswith(RETURN)]  # one for each zone: in table.json
         return [f for f in FIGURES if any(self.column(c, f).any() for c in self.figures)] + own
 
     def rows(self, compared: str | None = None) -> tuple[list[str], list[list[str]]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dss_marl.devices import EVChargers, FlexibleLoads, LoadShedders
 from dss_marl.envs.task import Task
+from dss_marl.experiments.game_figures import GAME_FIGURES, OBJECTIVE, RETURN, GameFigures
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array, GridState
 from dss_marl.grid.topology import Topology
@@ -48,7 +49,9 @@ OWN_COST = "cost/"  # begins the figure of a cost that is not one of the package
 
 def about_figure(name: str) -> tuple[str, str, bool]:
     """Unit, heading and whether more is better, of a key figure or of a scenario's own cost."""
-    return FIGURES.get(name) or ("", f"cost {name.removeprefix(OWN_COST)}", False)
+    if name.startswith((OBJECTIVE, RETURN)):
+        return "", name.replace("/", " "), True
+    return FIGURES.get(name) or GAME_FIGURES.get(name) or ("", f"cost {name.removeprefix(OWN_COST)}", False)
 
 
 @dataclass
@@ -63,7 +66,8 @@ class EpisodeFigures:
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Where the scenario has ``budgets``, the team return is less the price of what a cost exceeds its limit by, and
     ``budget_excess`` is the largest excess over its limit; so a policy within all budgets has the return that it earned.
-    Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
+    Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps; then
+    GameFigures, of markets, objectives and private returns.
     """
 
     task: Task
@@ -80,7 +84,7 @@ class EpisodeFigures:
         self._own = {f"{OWN_COST}{name}": cost for name, cost in self.task.costs.items() if name not in COSTS}
         self._sums = dict.fromkeys([*FIGURES, *self._own], 0.0)
         self._spent = dict.fromkeys(self.task.scenario.budgets, 0.0)
-        self._steps = 0
+        self._steps, self._game = 0, GameFigures(self.task)
 
     def add(self, before: GridState, after: GridState, reward: float) -> None:
         """Add one step."""
@@ -113,6 +117,7 @@ class EpisodeFigures:
             sums[name] += _over_all_zones(self.task, cost, before, after)
         for name in self._spent:
             self._spent[name] += _over_all_zones(self.task, self.task.costs[name], before, after)
+        self._game.add(before, after)
         self._steps += 1
 
     def fail(self, reward: float) -> None:
@@ -136,6 +141,7 @@ class EpisodeFigures:
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
             "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
             "restored_share": 0.0 if self._dark is None else self._dark.restored_share,
+            **self._game.result(),
         }
 
 

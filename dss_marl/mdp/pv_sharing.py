@@ -45,7 +45,7 @@ def fairness(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Change of Jain's index of the shares of PV energy that the units of the feeder fed in so far, split evenly [1].
 
     The index is 1 at the start of the day, so that the sum over an episode is the index at its end minus 1: at most 0,
-    and 0 if all units had the same share of their energy curtailed. It is over the whole day, so that units can take turns.
+    and 0 if all units had the same share of their energy curtailed. Over the day, units can take turns.
 
     Formula: $r_z = \frac{1}{Z} (J - J^-), \quad J = \frac{(\sum_u x_u)^2}{U \sum_u x_u^2}, \quad
     x_u = \frac{\sum_\tau p_{u,\tau}}{\sum_\tau p_{u,\tau}^\mathrm{av}}$

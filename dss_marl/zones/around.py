@@ -15,8 +15,8 @@ _JOINT_KM = 1e-3  # least length of a branch: a transformer or a switch is a way
 def around(graph: nx.Graph, buses: Sequence[str | int]) -> Partition:
     """A zone around each of some buses, such as those of customers: every bus joins the nearest along the feeder.
 
-    Zones are named after their bus, ``bus_34``. The cells are those of a Voronoi diagram on the graph by line length, so
-    each is connected; where there are loads without an agent, they are in the zone of the nearest one with an agent.
+    Zones are named after their bus, ``bus_34``. They are the cells of a Voronoi diagram on the graph by line length, so
+    each is connected. Loads elsewhere are in the zone of the nearest of the buses.
 
     Args:
         graph: the feeder's.

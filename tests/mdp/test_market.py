@@ -76,8 +76,8 @@ def test_nobody_pays_more_than_alone():
 def test_dual_prices_by_hand():
     """A seller between two buyers, the way to the far one costs 0.06: the near one is served first.
 
-    Seller 0 feeds in 3, buyer 1 (near) draws 2, buyer 2 (far) draws 4. Both trade; the seller's last kWh goes to the far
-    one and saves 0.25 - 0.05 - 0.06 = 0.14, so it earns 0.05 + 0.14 = 0.19. The near one pays 0.19, as its way is free;
+    Seller 0 feeds in 3, buyer 1 (near) draws 2, buyer 2 (far) draws 4. Both trade; the last kWh goes to the far one and
+    saves 0.25 - 0.05 - 0.06 = 0.14, so it earns 0.19. The near one pays 0.19, as its way is free;
     the far one, who must buy from the grid too, 0.25.
     """
     fees = np.array([[0, 0, 0.06], [0, 0, 0.06], [0.06, 0.06, 0]])
@@ -114,7 +114,7 @@ def stepped():
 
 def test_each_agent_gets_its_own_reward_and_the_sum_is_the_welfare(stepped):
     env, seen = stepped
-    for before, after, rewards, team, infos in seen:
+    for _, _, rewards, team, infos in seen:
         np.testing.assert_allclose(sum(rewards.values()), team)
         for agent, reward in rewards.items():
             parts = [value for key, value in infos[agent].items() if key.startswith("reward/")]
@@ -125,7 +125,7 @@ def test_each_agent_gets_its_own_reward_and_the_sum_is_the_welfare(stepped):
 def test_bills_follow_from_what_is_served_behind_each_meter(stepped):
     env, seen = stepped
     feeder, market = env.task.feeder, env.task.zones[0].market
-    for before, after, _, _, infos in seen[::7]:
+    for _, after, _, _, infos in seen[::7]:
         net = np.zeros(len(market.buses))
         for row, kw in zip(feeder.injections, after.solution.served_kw, strict=True):
             if row.bus in market.buses:

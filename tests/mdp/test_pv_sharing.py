@@ -66,7 +66,7 @@ def test_taking_turns_is_fair(env):
     """Curtailing one half and then the other by as much energy brings the index back to 1, and the sum to 0."""
     env.reset(seed=0, options={"day": env.days[20]})
     first = np.repeat([0.3, 0.0], 12)
-    lowest = total = 0.0
+    lowest = total = before = 0.0
     env.step(_actions(env, np.zeros(24)))
     for turn in range(2):
         kwh = env.now.available[env.task.remembered_pv].sum()

@@ -56,7 +56,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best joint actions found for a day, with full foresight.
 
     A quadratic program of the whole day: curtailed energy, losses to first order, voltages above the band at nodes that
-    stand for all, and the fairness term, whose index is 1 over 1 plus the squared coefficient of variation of the units'
+    stand for all, and the fairness term, whose index is 1 over 1 plus the squared coefficient of variation of the
     shares. The power flow is linearised around the simulation of the last program; the best simulated day is returned.
 
     Args:

@@ -39,7 +39,7 @@ class VoltWatt(Droop):
 class EqualShare(VoltWatt):
     """Curtails all PV units by the same share of their power, the least at which no voltage is above the band.
 
-    Reactive power follows the droop. The rule tries shares on the power flow of the interval, and knows the whole feeder.
+    Reactive power follows the droop. The rule tries shares on the power flow, and knows the whole feeder.
     """
 
     local = False

@@ -1,4 +1,4 @@
-"""Self-consumption: a common rule of home batteries, which store what the roof has left and give it back to the house."""
+"""Self-consumption: the common rule of home batteries, which keep what the roof has left for the house."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from dss_marl._assets import data_folder, known_names
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_comments import reasons
 from dss_marl.envs.task import Task
+from dss_marl.experiments.evaluation import ComparisonTable
+from dss_marl.experiments.game_figures import OBJECTIVE
+from dss_marl.experiments.metrics import about_figure
 from dss_marl.experiments.reports.scenario_money import device_kinds
 from dss_marl.grid.own_elements import own_elements
 from dss_marl.mdp.reward_money import money_of
@@ -165,7 +168,34 @@ def _references(scenario: Scenario) -> Card:
         score = f"{one.score[0]:.2f}" if one.score is not None else ""
         rows.append((one.controller, days_text(one.days, every), f"{mean:.4g} ({low:.4g} to {high:.4g})", score))
     title = f"references: mean return on test days (95 % interval), version {result.metadata['version']}"
-    return [*parts, CardTable(title, ("controller", "days", "return", "score"), rows)]
+    table = result.table()
+    shown = CardTable(title, ("controller", "days", "return", "score"), rows)
+    return [*parts, *_anarchy(table), shown, *_objectives(table)]
+
+
+def _anarchy(table: ComparisonTable) -> list[str]:
+    """The price of anarchy, where selfish and cooperative play are both known."""
+    selfish, together, idle = "best_response", table.reference_controller, "no_control"
+    if not {selfish, together, idle} <= set(table.figures):
+        return []
+    means = {name: float(table.column(name, "team_return").mean()) for name in (selfish, together, idle)}
+    gap, range_ = means[together] - means[selfish], means[together] - means[idle]
+    return [
+        f"price of anarchy: selfish best responses ({selfish}) leave {gap:.3g} of welfare a day to {together}, "
+        f"{gap / range_:.1%} of what control can win: {means[selfish]:.4g} against {means[together]:.4g}, "
+        f"a cost {means[selfish] / means[together]:.3f} times as high"
+    ]
+
+
+def _objectives(table: ComparisonTable) -> Card:
+    """Mean of each objective under every controller, for scenarios with a vector reward."""
+    first = next(iter(table.figures.values()))[0]
+    names = [name for name in first if name.startswith(OBJECTIVE)] + [name for name in ("pv_jain",) if name in first]
+    if not any(name.startswith(OBJECTIVE) for name in names):
+        return []
+    heads = ("controller", *(about_figure(name)[1] for name in names))
+    rows = [(who, *(f"{table.column(who, name).mean():.4g}" for name in names)) for who in table.figures]
+    return [CardTable("vector reward: mean of each objective", heads, rows)]
 
 
 _SHARING = {

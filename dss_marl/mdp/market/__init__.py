@@ -1,4 +1,4 @@
-"""A community market: members trade energy with each other before they trade with the grid, and pay bills of their own."""
+"""A community market: members trade with each other before they trade with the grid, and pay their own bills."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Clearing of a community market: what its members pay and earn for the energy of an interval.
 
 Members who draw buy from those who feed in; what remains is bought from the grid at the retail price, or sold to it at
-the feed-in tariff. Payments within the community sum to zero, so that clearing decides who gains from trade, and not how
+the feed-in tariff. Payments within the community sum to zero, so that clearing decides who gains from trade, not how
 much: all members together pay for what they exchange with the grid, and charges for the use of the local network.
 """
 

@@ -22,8 +22,8 @@ def needs_market(term: Any) -> Any:
 def private_bill(zone: Zone, before: GridState, after: GridState) -> Array:
     r"""Bill of the zone's members of the community market, negated [currency].
 
-    What each pays for the energy that it draws, less what it earns for what it feeds in, from members and from the grid;
-    see the scenario's ``market``. Payments between members sum to zero.
+    What each pays for the energy that it draws, less what it earns for what it feeds in, from members and the grid; see
+    the scenario's ``market``. Payments between members sum to zero.
 
     Formula: $r_z = -\sum_{i \in z} b_i$
     """

@@ -1,4 +1,4 @@
-"""Selfish play: every member plans its own devices against what the others do, in turn, until none gains by a change."""
+"""Selfish play: every member plans against what the others do, in turn, until none gains by a change."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def best_responses(task: Task, day: int) -> SelfishPlay:
 
     Each member in turn minimises its own bill, its share of common costs, the wear of its battery and its discomfort,
     given the powers of all others. It knows how its own power changes prices, shares and voltages. Its cost of an
-    interval is evaluated over its power and replaced by the lower convex hull, so that its best plan is a linear program.
+    interval is evaluated over its power and replaced by the lower convex hull; its best plan is a linear program.
 
     Args:
         task: see ``unsupported_reason`` of the day model.

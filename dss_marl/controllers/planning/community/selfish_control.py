@@ -16,7 +16,7 @@ from dss_marl.grid.state import Array
 class BestResponse:
     """Every member of a community market for itself, with perfect foresight: an equilibrium by iterated best response.
 
-    Its team return is the welfare of selfish play. What it lacks to that of the cooperative plan, ``best_known``, is the
+    Its team return is the welfare of selfish play. What that lacks to the cooperative plan, ``best_known``, is the
     price of anarchy. A day takes seconds at its first reset.
     """
 

@@ -92,8 +92,12 @@ class Zone:
     unit_nodes, unit_node_weight = _column("units", "nodes"), _column("units", "node_weight")
     pv_units, pv_unit_weight, pv_unit_kw = _index("pv_units"), _weight("pv_units"), _column("pv_units", "kw")
     own_units, own_unit_weight, own_unit_kw = _index("own_units"), _weight("own_units"), _column("own_units", "kw")
-    bus_rows, bus_nodes, bus_node_weight = _index("buses"), _column("buses", "nodes"), _column("buses", "node_weight")
-    bus_loads, bus_load_weight = _column("buses", "loads"), _column("buses", "load_weight")
+    bus_rows, bus_nodes, bus_node_weight = (
+        _index("bus_rows"),
+        _column("bus_rows", "nodes"),
+        _column("bus_rows", "node_weight"),
+    )
+    bus_loads, bus_load_weight = _column("bus_rows", "loads"), _column("bus_rows", "load_weight")
     taps, tap_weight, tap_nodes = _index("taps"), _weight("taps"), _column("taps", "nodes")
     capacitors, capacitor_weight = _index("capacitors"), _weight("capacitors")
     switches, switch_weight = _index("switches"), _weight("switches")

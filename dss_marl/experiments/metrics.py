@@ -24,6 +24,7 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "violation_node_h": ("node h", "violation", False),
     "worst_pu": ("pu", "worst excursion", False),
     "loss_kwh": ("kWh", "losses", False),
+    "reactive_kvar": ("kvar", "mean reactive power of an inverter", False),
     "tap_moves": ("", "tap moves", False),
     "capacitor_moves": ("", "capacitor moves", False),
     "switch_moves": ("", "switch moves", False),
@@ -57,7 +58,7 @@ class EpisodeFigures:
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
     times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
-    The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
+    ``reactive_kvar`` is the mean magnitude over inverters and completed steps. The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
     """
 
@@ -86,6 +87,8 @@ class EpisodeFigures:
         sums["violation_node_h"] += float((out > 0).sum()) * dt_h
         sums["worst_pu"] = max(sums["worst_pu"], float(out.max(initial=0.0)))
         sums["loss_kwh"] += float(after.solution.loss_kw) * dt_h
+        if self._panels.size:
+            sums["reactive_kvar"] += float(np.abs(after.setpoints.kvar[self._panels]).mean())
         sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
         sums["capacitor_moves"] += float(moved[self._banks].sum())
         sums["switch_moves"] += float(moved[self._lines].sum())
@@ -121,6 +124,7 @@ class EpisodeFigures:
         return {
             **self._sums,
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
+            "reactive_kvar": self._sums["reactive_kvar"] / max(self._steps, 1),
             "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
             "restored_share": 0.0 if self._dark is None else self._dark.restored_share,
         }

@@ -55,11 +55,12 @@ class EpisodeFigures:
     """Accumulates the key figures of one episode, step by step.
 
     A node counts as violating while it is outside 0.95 to 1.05 pu; the scenario's excluded buses and de-energised
-    nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
-    times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
+    nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the
+    import times its price, export counted as income. Unmet energy is in kWh, without the devices' priorities; that of
     devices with priority 0 is not counted. By class, unserved energy is counted where there are ``priorities``.
-    ``reactive_kvar`` is the mean magnitude over inverters and completed steps. The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
-    Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps.
+    ``reactive_kvar`` is the mean magnitude over inverters and completed steps. The restored share refers to the
+    demand of loads that a fault de-energised and that lie outside the faulted section. Costs of the scenario's own,
+    ``module:function``, follow as ``cost/function``, summed over zones and steps.
     """
 
     task: Task

@@ -31,9 +31,21 @@ def steps(name):
     return pairs[:: max(1, len(pairs) // 10)] + pairs[-1:]
 
 
+class Given:
+    """Solution.currents: a loading, and the angles of voltages."""
+
+    def __init__(self, loading, angle_rad):
+        self.loading, self.angles = loading, angle_rad
+
+    def __call__(self):
+        return self.loading
+
+    def angle_rad(self):
+        return self.angles
+
+
 def overloaded(solution, by=0.4):
-    loading = np.linspace(0, 1 + by, len(solution.loading))
-    return replace(solution, currents=lambda: loading)
+    return replace(solution, currents=Given(np.linspace(0, 1 + by, len(solution.loading)), solution.angle_rad))
 
 
 def with_voltages(state, v_pu, energised=None):
@@ -50,7 +62,7 @@ def stacked(states, batch=None):
         rows = [np.asarray(get(state)) for state in states]
         return np.stack(rows).reshape(*batch, *rows[0].shape)
 
-    loading = of(lambda s: s.solution.loading)
+    currents = Given(of(lambda s: s.solution.loading), of(lambda s: s.solution.angle_rad))
     solution = Solution(
         **{
             name: of(lambda s, name=name: getattr(s.solution, name))
@@ -67,7 +79,7 @@ def stacked(states, batch=None):
                 "grid_forming_kvar",
             )
         },
-        currents=lambda: loading,
+        currents=currents,
     )
     points = Setpoints(
         *(of(lambda s, name=name: getattr(s.setpoints, name)) for name in ("kw", "kvar", "tap", "closed", "lost_kw"))

@@ -28,6 +28,10 @@ FAMILIES = {
         ("attack",),
         "the same, with the inverters of one zone compromised and lossy communication",
     ),
+    "Comparable with MAPDN": (
+        ("mapdn",),
+        "reactive power of PV inverters every three minutes, by the rules of a published environment",
+    ),
     "Legacy devices, hourly": (
         ("legacy",),
         "regulators, capacitor banks and batteries, as many as in the published volt-var gym",

@@ -138,7 +138,7 @@ class ComparisonTable:
     def column(self, controller: str, figure: str) -> Array:
         """(days) a controller's figure on each day."""
         rows = self.figures[controller] if controller in self.figures else self.trained_on[controller]
-        return np.array([row[figure] for row in rows])
+        return np.array([row.get(figure, 0.0) for row in rows])  # a table of an earlier version may lack it
 
     def better_days(self, controller: str, other: str) -> float:
         """Share of days on which ``controller`` has the higher team return."""

@@ -26,6 +26,7 @@ FIGURES: dict[str, tuple[str, str, bool]] = {
     "worst_pu": ("pu", "worst excursion", False),
     "loss_kwh": ("kWh", "losses", False),
     "converter_kwh": ("kWh", "converter losses", False),
+    "reactive_kvar": ("kvar", "mean reactive power of an inverter", False),
     "tap_moves": ("", "tap moves", False),
     "capacitor_moves": ("", "capacitor moves", False),
     "switch_moves": ("", "switch moves", False),
@@ -61,8 +62,9 @@ class EpisodeFigures:
     A node counts as violating while it is outside the scenario's band; the excluded buses and de-energised
     nodes do not count. ``thermal_overload_h`` is the time with some branch above its rating; ``energy_cost`` the import
     times its price, export counted as income; ``converter_kwh`` what converters lose due to reactive power, no part of
-    ``loss_kwh``. Unmet energy is in kWh, without the devices' priorities; that of devices with priority 0 is not
-    counted. By class, unserved energy is counted where there are ``priorities``.
+    ``loss_kwh``; ``reactive_kvar`` the mean magnitude over inverters and completed steps. Unmet energy is in kWh,
+    without the devices' priorities; that of devices with priority 0 is not counted. By class, unserved energy is
+    counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Where the scenario has ``budgets``, the team return is less the price of what a cost exceeds its limit by, and
     ``budget_excess`` is the largest excess over its limit; so a policy within all budgets has the return that it earned.
@@ -96,6 +98,8 @@ class EpisodeFigures:
         sums["violation_node_h"] += float((out > 0).sum()) * dt_h
         sums["worst_pu"] = max(sums["worst_pu"], float(out.max(initial=0.0)))
         sums["loss_kwh"] += float(after.solution.loss_kw) * dt_h
+        if self._panels.size:
+            sums["reactive_kvar"] += float(np.abs(after.setpoints.kvar[self._panels]).mean())
         sums["tap_moves"] += float(np.abs(after.setpoints.tap - before.setpoints.tap).sum())
         sums["capacitor_moves"] += float(moved[self._banks].sum())
         sums["switch_moves"] += float(moved[self._lines].sum())
@@ -139,6 +143,7 @@ class EpisodeFigures:
             "team_return": self._sums["team_return"] - charged,
             "budget_excess": max([0.0, *(excess / budgets[name].limit for name, excess in beyond.items())]),
             "controllable_rate": self._sums["controllable_rate"] / self.task.scenario.steps,
+            "reactive_kvar": self._sums["reactive_kvar"] / max(self._steps, 1),
             "estimation_error_pu": float(np.sqrt(self._sums["estimation_error_pu"] / count)),
             "restored_share": 0.0 if self._dark is None else self._dark.restored_share,
             **self._game.result(),

@@ -93,28 +93,28 @@ def unit_voltage(zone: Zone, state: GridState) -> Rows:
     return Rows(zone.unit_nodes, zone.unit_node_weight)
 
 
-@feature(["voltage at bus"], "(v_pu - 1) * 20", -5, 5, per="buses")
+@feature(["voltage at bus"], "(v_pu - 1) * 20", -5, 5, per="bus_rows")
 @linear("v_scaled")
 def bus_voltage(zone: Zone, state: GridState) -> Rows:
     """(..., b) mean voltage of the phases of each bus of the zone; a de-energised one counts as 1 pu."""
     return Rows(zone.bus_nodes, zone.bus_node_weight)
 
 
-@feature(["angle at bus"], "20 rad", -10, 10, per="buses")
+@feature(["angle at bus"], "20 rad", -10, 10, per="bus_rows")
 @linear("angle_rad")
 def bus_angle(zone: Zone, state: GridState) -> Rows:
     """(..., b) mean angle of the voltages of each bus of the zone, relative to the source; 0 if de-energised."""
     return Rows(zone.bus_nodes, 20 * zone.bus_node_weight)
 
 
-@feature(["load at bus"], "kW / 100", 0, 100, per="buses")
+@feature(["load at bus"], "kW / 100", 0, 100, per="bus_rows")
 @linear("available")
 def bus_load(zone: Zone, state: GridState) -> Rows:
     """(..., b) uncontrolled load of each bus of the zone."""
     return Rows(zone.bus_loads, -zone.bus_load_weight / 100)
 
 
-@feature(["reactive load at bus"], "kvar / 100", -100, 100, per="buses")
+@feature(["reactive load at bus"], "kvar / 100", -100, 100, per="bus_rows")
 @linear("kvar")
 def bus_load_kvar(zone: Zone, state: GridState) -> Rows:
     """(..., b) reactive power drawn by the loads of each bus of the zone."""

@@ -19,7 +19,6 @@ from dss_marl.plots.live_map import LiveMap
 from dss_marl.plots.live_panels import AgentColumn, DayStrip, clock
 from dss_marl.plots.style import ALARM, GREY, INK, drawn_size, minus_signs, new_figure
 from dss_marl.plots.window import Window
-from dss_marl.profiles.splits import split_of
 
 WIDTH, HEIGHT, DPI = 900.0, 600.0, 96  # of a frame [pt]: 1200 by 800 pixels
 HEAD, FOOT, STRIP, COLUMN, BAR = 28.0, 38.0, 96.0, 190.0, 62.0  # title, legend, day so far, agents, colour bar [pt]
@@ -168,7 +167,7 @@ class _Page:
         self._agents.update(state.action, day.rewards, day.infos)
         self._write_head(env, state, day, controller)
         spec = self.task.scenario
-        hour = spec.start_hour + (state.step + bool(day.rewards)) * spec.dt_h
+        hour = spec.start_hour + (state.step + bool(day.rewards)) * spec.dt_h  # of the strip, whose axis is fixed
         if self._strip.update(day.low, day.high, hour):
             self._layers.redraw()
         return self._layers.frame()
@@ -176,7 +175,7 @@ class _Page:
     def _write_head(self, env: ZoneEnv, state: GridState, day: _Day, controller: str) -> None:
         spec = self.task.scenario
         self._title.set_text(spec.name + (f", {controller}" if controller else ""))
-        stress, number = split_of(env.day)
+        stress, number = self.task.profiles.stress_and_day(env.day)
         when = date(2023, 1, 1) + timedelta(days=number)  # any year of 365 days
         words = [f"{when.day} {when:%B}", *([stress.replace("_", " ")] if stress else [])]
         begun = f"interval {state.step + 1} of {spec.steps}" if day.rewards else "at reset"

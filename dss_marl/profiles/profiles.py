@@ -172,6 +172,11 @@ class Profiles:
                 digest.update(np.rint(1e4 * made.kvar).astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def stress_and_day(self, number: int) -> tuple[str, int]:
+        """The stress split of a day's number, "" for an ordinary day, and its day of the year; errors as ``day``."""
+        _, day = self._known(number)
+        return split_of(number) if self._generated else ("", self.calendar.day_of_year(day))
+
     def _known(self, number: int) -> tuple[str, int]:
         """The stress split ("" for none) and the day of the year of a day number."""
         last, chained = self._sources("").days - 1, getattr(self.spec, "chain_days", 1) > 1

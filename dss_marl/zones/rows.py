@@ -168,7 +168,7 @@ ROW_KINDS: dict[str, RowKind] = {
     "loads": RowKind("injections", _loads, _equal_priority, {"priority": 1.0}),
     "units": RowKind("injections", _units, _connections, {"kw": 1.0}),
     "pv_units": RowKind("injections", _pv_units, _own_rating, {"kw": 1.0}),
-    "buses": RowKind("buses", _buses, _bus_contents),
+    "bus_rows": RowKind("buses", _buses, _bus_contents),
     "own_units": RowKind("injections", columns=_rating, padding={"kw": 1.0}),
     "taps": RowKind("taps", _taps, _regulated_nodes),
     "capacitors": RowKind("switches", _capacitors),

@@ -46,7 +46,8 @@ class Zone:
     - pv_units, pv_unit_weight, pv_unit_kw, pv_places: (p) those of the units that are PV units, their peak power [kW],
       and their positions among all PV units of the feeder.
     - own_units, own_unit_weight, own_unit_kw: (o) likewise those of the agent's own devices.
-    - bus_rows, bus_nodes, bus_node_weight: (b) its buses, and (b, 3) the nodes of each; the weights of a bus sum to 1.
+    - bus_rows, bus_row_weight: (b) indices of its buses.
+    - bus_nodes, bus_node_weight: (b, 3) the nodes of each bus; the weights of a bus sum to 1.
     - bus_loads, bus_load_weight: (b, l) indices of the loads at each bus in the injections.
     - taps, tap_weight, tap_nodes: (r) indices of the tapped windings that regulate a bus of the zone, and the node
       that each regulates.
@@ -104,8 +105,9 @@ class Zone:
     pv_units, pv_unit_weight, pv_unit_kw = _index("pv_units"), _weight("pv_units"), _column("pv_units", "kw")
     pv_places = _column("pv_units", "places")
     own_units, own_unit_weight, own_unit_kw = _index("own_units"), _weight("own_units"), _column("own_units", "kw")
-    bus_rows, bus_nodes, bus_node_weight = _index("buses"), _column("buses", "nodes"), _column("buses", "node_weight")
-    bus_loads, bus_load_weight = _column("buses", "loads"), _column("buses", "load_weight")
+    bus_rows, bus_row_weight = _index("bus_rows"), _weight("bus_rows")
+    bus_nodes, bus_node_weight = _column("bus_rows", "nodes"), _column("bus_rows", "node_weight")
+    bus_loads, bus_load_weight = _column("bus_rows", "loads"), _column("bus_rows", "load_weight")
     taps, tap_weight, tap_nodes = _index("taps"), _weight("taps"), _column("taps", "nodes")
     capacitors, capacitor_weight = _index("capacitors"), _weight("capacitors")
     switches, switch_weight = _index("switches"), _weight("switches")

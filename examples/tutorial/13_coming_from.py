@@ -84,14 +84,11 @@ env.close()
 
 # MAPDN
 
-mapdn = dss_marl.load_scenario("case33_volt_var").replace(
-    name="as_mapdn_33",
-    agents="device",
-    dt_h=0.05,
+mapdn = dss_marl.load_scenario("mapdn_33").replace(
+    name="mapdn_33_mornings",
     steps=240,
     start_hour=6.0,
     rewards={"bowl": 1, "reactive_power": 0.1 / 6},
-    failure_penalty=200,
     tuned_droop={},
 )
 env = dss_marl.make(mapdn)

@@ -1,10 +1,13 @@
 """Inverters: circle, available PV, categories, priorities, power factors and volt-var curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from device_cases import CURTAIL, KVA, KW, STEP, inverters, reached, setpoints, some_action
 
-from dss_marl import OpenDSSEngine, read_feeder
+from dss_marl import OpenDSSEngine, load_scenario, make, read_feeder
+from dss_marl.controllers.rules.droop import Droop
 from dss_marl.devices import Inverters
 from dss_marl.devices import volt_var_curve as volt_var
 from dss_marl.devices.inverter import InverterSpec
@@ -264,3 +267,32 @@ def test_a_mode_that_does_not_follow_voltages_does_not_settle(rng):
     assert not group.voltage_dependent
     assert group.respond(state, points, None) == 0.0
     assert np.array_equal(points.kvar, before)
+
+
+def test_an_action_scale_is_a_share_of_what_the_circle_leaves(rng):
+    scaled, plain = (replace(inverters(np.zeros(4)), action_scale=c) for c in (np.array([1.0, 0.8, 0.6, 0.2]), 1.0))
+    points = setpoints(rng, 50)
+    action, twin = rng.uniform(-1, 1, (50, 4, 1)), points.copy()
+    scaled.act(action, np.zeros((50, 4, 2)), points, STEP)
+    plain.act(action, np.zeros((50, 4, 2)), twin, STEP)
+    rows = plain.injections
+    np.testing.assert_allclose(points.kvar[..., rows], [1.0, 0.8, 0.6, 0.2] * twin.kvar[..., rows], rtol=1e-12)
+    np.testing.assert_array_equal(points.kw, twin.kw)
+
+
+def test_a_droop_asks_for_the_same_kvar_whatever_the_action_scale():
+    kvar = []
+    for scale in (1.0, 0.7):
+        devices = [{**spec, "action_scale": scale} for spec in load_scenario("case33_volt_var").devices]
+        env = make("case33_volt_var", devices=devices, split="test")
+        env.reset(options={"day": 121})
+        droop = Droop()
+        droop.reset(env)
+        env.step(droop.act(env, {}))
+        kvar.append(env.after.setpoints.kvar)
+    np.testing.assert_allclose(kvar[0], kvar[1], atol=1e-6)
+
+
+def test_an_action_scale_needs_shares():
+    with pytest.raises(ValueError, match="action_scale is for mode share; in mode volt_var leave it out"):
+        InverterSpec(kind="inverter", bus="b", kw=1, mode="volt_var", action_scale=0.5)

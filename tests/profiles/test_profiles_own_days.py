@@ -260,3 +260,13 @@ def test_what_cannot_be_is_refused_with_its_place(case, columns, tmp_path):
 @pytest.mark.parametrize("columns", [{}, {"one": "One", "two": "TWO", "three": "three"}])
 def test_names_of_columns_are_the_same_in_capitals(name, columns, tmp_path):
     assert profiles(tmp_path, of_columns(**{name: lambda d, h: 0.25}), columns=columns).day(0).price[0] == 0.25
+
+
+def test_a_table_may_hold_more_days_than_the_numbers_of_stress_splits_begin_at(tmp_path):
+    table = rows(days=1100, minutes=240, start="2012-01-01 00:00")
+    found = profiles(tmp_path, table, dt_h=4.0)
+    assert found.days_in_all == 1100
+    assert found.day(1099, 0).kw[0, 0] == -(50 + 1099)  # load "one" grows by a kW a day
+    assert max(found.days("test")) > 1000 and not set(found.days("test")) & set(found.days("train"))
+    with pytest.raises(ValueError, match="day must be a whole number from 0 to 1099; got 1100"):
+        found.day(1100)

@@ -294,6 +294,13 @@ def test_short_names_read_the_rows():
         "loads": {"priority": "load_priority"},
         "units": {"nodes": "unit_nodes", "node_weight": "unit_node_weight", "kw": "unit_kw"},
         "pv_units": {"kw": "pv_unit_kw"},
+        "own_units": {"kw": "own_unit_kw"},
+        "bus_rows": {
+            "nodes": "bus_nodes",
+            "node_weight": "bus_node_weight",
+            "loads": "bus_loads",
+            "load_weight": "bus_load_weight",
+        },
         "taps": {"nodes": "tap_nodes"},
         "estimated": {"places": "estimates"},
     }

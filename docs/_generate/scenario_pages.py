@@ -28,6 +28,10 @@ FAMILIES = {
         ("attack",),
         "the same, with the inverters of one zone compromised and lossy communication",
     ),
+    "In another suite's numbers": (
+        ("powergym",),
+        "regulators, capacitor banks and batteries by levels, as PowerGym has them: see [comparability](../comparability.md)",
+    ),
     "Legacy devices, hourly": (
         ("legacy",),
         "regulators, capacitor banks and batteries, as many as in the published volt-var gym",

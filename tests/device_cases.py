@@ -303,7 +303,7 @@ CASES = {
     "regulator_gangs": Case(gangs, taps_asked, taps_done),
     "capacitor": Case(lambda: capacitors(discharge_h=np.array([0.5, 0.0])), states_asked, states_done),
     "capacitor_absolute": Case(
-        lambda: capacitors(absolute=np.array([True, True])),
+        lambda: capacitors(absolute=np.array([True, True]), discharge_h=np.array([0.5, 0.0])),
         lambda group, action, state, before, interval: action > 0,
         states_done,
     ),

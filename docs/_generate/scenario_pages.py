@@ -30,7 +30,11 @@ FAMILIES = {
     ),
     "Comparable with MAPDN": (
         ("mapdn",),
-        "reactive power of PV inverters every three minutes, by the rules of a published environment",
+        "reactive power of PV inverters every three minutes, by the rules of a published environment: see [comparability](../comparability.md)",
+    ),
+    "Comparable with PowerGym": (
+        ("powergym",),
+        "regulators, capacitor banks and batteries by levels, in the numbers of a published environment: see [comparability](../comparability.md)",
     ),
     "Legacy devices, hourly": (
         ("legacy",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -94,6 +94,10 @@ class Capacitors(DeviceGroup):
         """See DeviceGroup.default_action: hold, or the initial state."""
         rest = np.ones(self.size) if self.rest is None else self.rest
         return np.where(self._absolute, rest, 0.0)[:, None]
+
+    def at_start(self, start: Setpoints) -> Capacitors:
+        """See DeviceGroup.at_start: the default action of an absolute step is its state at reset."""
+        return replace(self, rest=np.where(start.closed[self.switches], 1.0, -1.0))
 
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action: hold, or the present state."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -125,6 +125,11 @@ class Regulators(DeviceGroup):
         """See DeviceGroup.default_action: no move, or the initial position."""
         rest = np.zeros(self.size) if self.rest is None else self.rest
         return np.where(self._absolute, rest, 0.0)[:, None]
+
+    def at_start(self, start: Setpoints) -> Regulators:
+        """See DeviceGroup.at_start: the default action of an absolute device is its position at reset."""
+        there = start.tap[self.taps][self.leading]
+        return replace(self, rest=_entry(there, self.lowest[self.leading], self._span))
 
     def initial(self) -> Array:
         """See DeviceGroup.initial: all are free to move."""

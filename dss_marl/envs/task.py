@@ -147,7 +147,8 @@ def build_task(scenario: Scenario) -> Task:
     _warn_of_held(scenario, feeder)
     built = {kind: _with_act_every(device_kind(kind).build(specs[kind], feeder), specs[kind]) for kind in kinds}
     kinds = [kind for kind in kinds if built[kind].size]  # a kind that only adds to the circuit has no devices
-    groups = tuple(built[kind] for kind in kinds)
+    start = _start(scenario, feeder)
+    groups = tuple(built[kind].at_start(start) for kind in kinds)
     if not groups:
         raise ValueError(f"scenario {scenario.name!r} has no controllable device; add one")
     band = voltage_band(scenario.band, feeder, scenario.excluded_buses)
@@ -160,7 +161,6 @@ def build_task(scenario: Scenario) -> Task:
     agents = Agents.build(scenario.agents, zones, groups, kinds)
     all_zones = stack(zones)
     _check_times(scenario)
-    start = _start(scenario, feeder)
     for group in groups:
         group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)

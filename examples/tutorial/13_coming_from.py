@@ -2,8 +2,6 @@
 
 # 13. Coming from DSS-Gymnasium, PowerGym, MAPDN or PowerZoo
 
-from pathlib import Path
-
 import numpy as np
 
 import dss_marl
@@ -29,45 +27,7 @@ compared(dss_marl.load_scenario("ieee34_local_pv"), ["no_control", "greedy"], da
 
 # PowerGym
 
-_ = Path("powergym_terms.py").write_text('''
-import numpy as np
-
-import dss_marl
-
-FEEDER = "ieee13"  # that of the scenario: the rows below are those of its nodes
-BUS_OF = dss_marl.read_feeder(FEEDER).node_bus  # (N) index of each node's bus
-
-
-def worst_phases(zone, before, after):
-    """Sum over the zone's buses of the excursions of the highest and the lowest phase, negated [pu]."""
-    off_high, off_low = np.zeros(BUS_OF.max() + 1), np.zeros(BUS_OF.max() + 1)
-    volts, buses = after.solution.v_alive[zone.scored_nodes], BUS_OF[zone.scored_nodes]
-    np.maximum.at(off_high, buses, volts - 1.05)
-    np.maximum.at(off_low, buses, 0.95 - volts)
-    return -float(off_high.sum() + off_low.sum())
-
-
-def loss_ratio(zone, before, after):
-    """Losses over the power drawn from the source, at most 1, negated and split over zones."""
-    drawn_kw = max(abs(float(after.solution.source_kw)), 1e-9)
-    return -min(float(after.solution.loss_kw) / drawn_kw, 1.0) / zone.count
-
-
-def discharging(zone, before, after):
-    """Discharging power of the zone's batteries over their rating, negated."""
-    return -float(np.maximum(after.setpoints.kw[zone.units] / zone.unit_kw, 0.0).sum())
-''')
-legacy = dss_marl.load_scenario("ieee13_legacy")
-taps, *others = legacy.devices
-powergym = legacy.replace(
-    name="as_powergym_13",
-    devices=[{**taps, "absolute": True, "moves": 32}, *others],
-    actions="multidiscrete",
-    levels=33,
-    rewards={"powergym_terms:worst_phases": 1, "powergym_terms:loss_ratio": 10, "tap_moves": 1 / 33,
-             "capacitor_moves": 1 / 33, "powergym_terms:discharging": 6 / 33},
-    tuned_droop={},
-)
+powergym = dss_marl.load_scenario("powergym_13")
 env = dss_marl.gym_env(powergym, split="test")
 print(env.action_space)
 env.close()
@@ -98,7 +58,7 @@ compared(mapdn, ["no_control", "droop"], days=2)
 
 # PowerZoo
 
-xjtu = legacy.replace(name="as_powerzoo_13", agents="device", actions="multidiscrete", levels=33)
+xjtu = dss_marl.load_scenario("ieee13_legacy").replace(name="as_powerzoo_13", agents="device", actions="multidiscrete", levels=33)
 env = dss_marl.make(xjtu)
 print(len(env.possible_agents), "agents:", ", ".join(env.possible_agents))
 print(f"an agent sees {env.observation_space(env.possible_agents[0])['observation'].shape[0]} numbers, "

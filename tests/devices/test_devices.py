@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from device_cases import CASES, STEP, reached, setpoints, some_action
 
-from dss_marl.devices import KINDS, Estimators, FlexibleLoads, Inverters
+from dss_marl.devices import KINDS, Estimators, FlexibleLoads, Inverters, SteppedBatteries
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
 from dss_marl.grid.state import Interval, Setpoints
 
-NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators)  # unless curtailment is requested without ``curtail``
+# Unless curtailment is requested without ``curtail``; to a stepped battery a level that does not last means another.
+NEVER_REFUSE = (Inverters, FlexibleLoads, Estimators, SteppedBatteries)
 FIELDS = ("kw", "kvar", "tap", "closed")
 
 
@@ -160,7 +161,7 @@ def test_the_neutral_action_leaves_things_alone(case, rng):
     positions = np.zeros(group.size, bool) if getattr(group, "absolute", None) is None else group.absolute
     if not positions.any():  # their neutral action is the position of the circuit's file
         assert np.array_equal(changed.tap, before.tap)
-    assert np.array_equal(changed.closed, before.closed)
+        assert np.array_equal(changed.closed, before.closed)
     assert np.array_equal(changed.kw[own], case.idle(group, before.kw[own]))
     if hasattr(group, "kva"):
         assert (changed.kvar[own] == 0).all()

@@ -92,6 +92,18 @@ def both(task, name, policy, steps=24, **rest):
     return np.array(rewards), stored
 
 
+def test_without_control_everything_stays_as_the_day_starts():
+    for name in QUICK:
+        task = task_of(name)
+        env = ZoneEnv(task, "test")
+        env.reset(seed=0, options={"day": DAY})
+        start = env.now.setpoints
+        env.step(task.encoding.encode(task.default_action))
+        assert np.array_equal(env.after.setpoints.tap, start.tap) and (start.tap == 16).all()
+        assert np.array_equal(env.after.setpoints.closed, start.closed)
+        env.close()
+
+
 def test_the_devices_are_counted_as_there():
     for name in QUICK:
         assert (len(original(task_of(name), name).storage),) == COUNTS[name][2:]

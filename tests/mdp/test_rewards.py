@@ -74,11 +74,12 @@ def test_rewards_punish_and_costs_count(name):
         "unserved": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_device_energy": bool(kinds & {"ev_charger", "flexible_load"}),
-        "stored_energy": bool(kinds & {"battery", "flexible_load"}),
+        "stored_energy": bool(kinds & {"battery", "stepped_battery", "flexible_load"}),
         "import_excess": False,  # needs a limit and a heavy day; by hand below
-        "battery_use": bool(kinds & {"battery", "ev_charger"}),
         "fuel": "generator" in kinds,
-        "generation": bool(kinds & {"battery", "generator", "feeder_tie"}),
+        "battery_use": bool(kinds & {"battery", "stepped_battery", "ev_charger"}),
+        "generation": bool(kinds & {"battery", "stepped_battery", "generator", "feeder_tie"}),
+        "discharge": bool(kinds & {"battery", "stepped_battery"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misclassified_nodes"), "estimator" in kinds),
     }
     silent = {label for label, did in fired.items() if not did}
@@ -108,6 +109,43 @@ def test_voltage_terms_by_hand(name):
         values = zone_values(term, task, before, seen)
         assert values[-1] == pytest.approx(expected, rel=1e-9)
         assert (values[:-1] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["ieee13_volt_var", "ieee34_volt_var"])
+def test_of_each_bus_the_worst_phase_counts_once_above_and_once_below(name):
+    """Two phases of a bus at 1.06 and 1.08 count 0.03, a phase at 0.9 beside them 0.05 more."""
+    task = task_of(name)
+    before, after = steps(name)[0]
+    zone = task.zones[-1]
+    bus = np.asarray(task.feeder.node_bus)
+    whole = next(b for b in bus[zone.scored_nodes] if (bus == b).sum() == 3)
+    other = next(n for n in zone.scored_nodes if bus[n] != whole)
+    v = np.ones(len(task.feeder.nodes))
+    v[np.flatnonzero(bus == whole)] = 1.06, 1.08, 0.9
+    v[other] = 0.93
+    values = zone_values(REWARDS["bus_violation"], task, before, with_voltages(after, v))
+    assert values[-1] == pytest.approx(-(0.03 + 0.05 + 0.02), rel=1e-9)
+    assert (values[:-1] == 0).all()
+
+
+def test_losses_over_the_source_are_cut_to_0_to_1():
+    task = task_of("ieee13_legacy")
+    before, after = steps("ieee13_legacy")[0]
+    for lost, given, expected in ((50.0, 1000.0, 0.05), (50.0, 40.0, 1.0), (50.0, -10.0, 0.0), (50.0, 0.0, 0.0)):
+        flow = replace(after.solution, loss_kw=np.float64(lost), source_kw=np.float64(given))
+        values = zone_values(REWARDS["loss_ratio"], task, before, after.replace(solution=flow))
+        assert values.sum() == pytest.approx(-expected)
+
+
+def test_discharge_counts_each_battery_by_its_rating():
+    """Of 200 kW, 50 kW to the grid are a quarter, and 50 kW from it nothing."""
+    task = task_of("ieee13_legacy")
+    before, after = steps("ieee13_legacy")[0]
+    battery = next(j for j, row in enumerate(task.feeder.injections) if row.kind == "battery")
+    for kw, expected in ((50.0, 0.25), (-50.0, 0.0)):
+        points = after.setpoints.copy()
+        points.kw[battery] = kw
+        assert zone_values(REWARDS["discharge"], task, before, after.replace(setpoints=points)).sum() == -expected
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -7,7 +7,6 @@ import numpy as np
 from dss_marl.devices import Batteries
 from dss_marl.grid.state import Array
 
-
 _KEPT = 0.02  # of the capacity of batteries that may form an island, which trip when empty or full
 
 

@@ -67,7 +67,7 @@ class EpisodeFigures:
     counted where there are ``priorities``.
     The restored share refers to the demand of loads that a fault de-energised and that lie outside the faulted section.
     Where the scenario has ``budgets``, the team return is less the price of what a cost exceeds its limit by, and
-    ``budget_excess`` is the largest excess over its limit; so a policy within all budgets has the return that it earned.
+    ``budget_excess`` is the largest excess over its limit: a policy within all budgets has the return that it earned.
     Costs of the scenario's own, ``module:function``, follow as ``cost/function``, summed over zones and steps; then
     GameFigures, of markets, objectives and private returns.
     """

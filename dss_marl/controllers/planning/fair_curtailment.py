@@ -12,7 +12,7 @@ from dss_marl.engines import open_engine
 from dss_marl.engines.base import PowerFlowError
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, Array, GridState, IntArray, Setpoints
+from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
 from dss_marl.mdp.pv_sharing import fairness, jain_index, served_shares
 from dss_marl.mdp.rewards import curtailment, loss, voltage_violation
 
@@ -200,7 +200,8 @@ class _CurtailmentDay:
         raises[:, : len(self._most)] = np.maximum(
             self.slope_v[:, : len(self._most)], 0.0
         )  # units of other phases lower
-        within = base + reach @ raises.T > V_HIGH - _MARGIN
+        highest = np.broadcast_to(self.task.band.at(self.nodes).high - _MARGIN, base.shape[1:])
+        within = base + reach @ raises.T > highest
         for t in np.flatnonzero(within.any(axis=1)):
             near = np.flatnonzero(within[t])
             out = program.add_variables(np.zeros(len(near)), np.inf, price / _SCALE)
@@ -209,7 +210,7 @@ class _CurtailmentDay:
             row = np.repeat(np.arange(len(near)), len(columns) + 1)
             variable = np.hstack([np.tile(columns, (len(near), 1)), out[:, None]]).ravel()
             factor = np.hstack([slope, -np.ones((len(near), 1))]).ravel()
-            limit = (V_HIGH - _MARGIN - base[t, near]) * _SCALE
+            limit = (highest[near] - base[t, near]) * _SCALE
             program.add_rows(row, variable, factor, np.full(len(near), -np.inf), limit)
 
     def _fairness(self, program: SparseQP, kw: Any, around: _Played) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dss_marl.controllers.rules.droop import Droop, WattCurve
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.grid.state import V_HIGH, Array
+from dss_marl.grid.state import Array
 
 WATT_IN_BAND = WattCurve(v_pu=(1.035, 1.06), share=0.0)
 """A volt-watt curve that acts around the upper end of the band; that of IEEE 1547-2018 begins at 1.06 pu."""
@@ -55,12 +55,13 @@ class EqualShare(VoltWatt):
         sun = np.minimum(env.now.forecast[0, self._group.injections], self._group.kva)
         actions = super().act(env, observations)
         low, high = 0.0, 1.0
-        if env.what_if(actions).solution.v_alive[scored].max() <= V_HIGH:
+        most = env.task.band.at(scored).high
+        if (env.what_if(actions).solution.v_alive[scored] <= most).all():
             return actions
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             state = env.what_if(self._curtailed(env, middle, sun))
-            low, high = (low, middle) if state.solution.v_alive[scored].max() <= V_HIGH else (middle, high)
+            low, high = (low, middle) if (state.solution.v_alive[scored] <= most).all() else (middle, high)
         return self._curtailed(env, high, sun)
 
     def _curtailed(self, env: ZoneEnv, share: float, sun: Array) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dss_marl.grid.feeder import Feeder
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, IntArray
+from dss_marl.grid.state import Array, GridState, IntArray
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.mdp.market.clearing import CLEARINGS, Clearing, Prices
 from dss_marl.zones import Zone, ZoneRows
 
@@ -127,15 +128,17 @@ class Market:
     def _scored_reach(self) -> Array:
         return np.ascontiguousarray(self.reach[:, self.scored].T)
 
-    def violation_shares(self, net_kw: Array, v_pu: Array) -> Array:
+    def violation_shares(self, net_kw: Array, v_pu: Array, band: VoltageBand) -> Array:
         """(..., P) shares of the voltages outside the band [1].
 
         Args:
             net_kw: (..., P) power that each member draws.
             v_pu: (..., N) voltages, 1 where de-energised.
+            band: of the feeder's nodes.
         """
+        limits = band.at(self.scored)
         v, reach = v_pu[..., self.scored], self._scored_reach
-        above, below = np.maximum(v - V_HIGH, 0.0) @ reach, np.maximum(V_LOW - v, 0.0) @ reach
+        above, below = np.maximum(v - limits.high, 0.0) @ reach, np.maximum(limits.low - v, 0.0) @ reach
         return self.shares_of(net_kw, above, below)
 
     @staticmethod

@@ -47,7 +47,7 @@ def caused_excess(zone: Zone, before: GridState, after: GridState) -> Array:
 @needs_market
 @zone_batched
 def caused_violation(zone: Zone, before: GridState, after: GridState) -> Array:
-    r"""Excursions outside 0.95 to 1.05 pu, negated, at those members who cause them: a share of the mean [pu].
+    r"""Excursions outside the band, negated, at those members who cause them: a share of the mean [pu].
 
     The sum over all zones is that of ``voltage_violation``. Feeding in causes voltages above the band, drawing those
     below it, each in proportion to the power and to the resistance of the common way to the source; see ``Market``.
@@ -55,8 +55,8 @@ def caused_violation(zone: Zone, before: GridState, after: GridState) -> Array:
     Formula: $r_z = -\sum_{i \in z} s_i \frac{1}{N} \sum_n e_n$
     """
     market = market_of(zone)
-    out = after.solution.excursion[..., market.scored].sum(axis=-1) / max(zone.n_scored_nodes, 1)
-    shares = market.violation_shares(market.net_kw(after), after.solution.v_alive)
+    out = after.solution.excursion(zone.band)[..., market.scored].sum(axis=-1) / max(zone.n_scored_nodes, 1)
+    shares = market.violation_shares(market.net_kw(after), after.solution.v_alive, zone.band)
     return -_of_members(zone, shares * np.asarray(out)[..., None])
 
 

@@ -14,7 +14,7 @@ from dss_marl.controllers.planning.bounds.device_ranges import day_ranges
 from dss_marl.controllers.planning.bounds.radial_network import BASE_MVA, RadialNetwork, network_reason
 from dss_marl.devices import Inverters
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, V_LOW, Array
+from dss_marl.grid.state import Array
 from dss_marl.mdp import rewards
 
 SAYS = (
@@ -35,6 +35,8 @@ def unsupported_reason(task: Task) -> str:
         return "the circuit's own controls, attacks or faults"
     if any(not isinstance(group, Inverters) or group.voltage_dependent for group in task.device_groups):
         return "devices other than inverters that follow their actions"
+    if not task.band.uniform:
+        return "voltage limits that differ by level"
     others = [name for name in task.rewards if name not in _PRICED + _PENALTIES]
     return f"reward terms {', '.join(others)}" if others else network_reason(task)
 
@@ -59,7 +61,8 @@ class _Program:
         self.n, self.d = count, len(self.units)
         self.cost = np.zeros(5 * count + 2 * self.d)
         self.cost[2 * count : 3 * count] = weight(rewards.loss) * BASE_MVA * self.net.r
-        widest = max(_V_MOST - V_HIGH, V_LOW - _V_LEAST)
+        self.low, self.high = float(task.band.low), float(task.band.high)
+        widest = max(_V_MOST - self.high, self.low - _V_LEAST)
         per_pu = weight(rewards.voltage_violation) + weight(rewards.violating_share) / widest
         self.cost[4 * count : 5 * count] = per_pu * self.net.scored
         self.equal, self.root = self._balances()
@@ -108,11 +111,11 @@ class _Program:
         """Rows x <= ends: the excursion's envelope, the range of voltages, and that of the units (2, D)."""
         n, every = self.n, sp.identity(len(self.cost), format="csr")
         v, off, unit = every[3 * n : 4 * n], every[4 * n : 5 * n], every[5 * n :]
-        chord = (_V_MOST - V_HIGH) / (_V_MOST**2 - V_HIGH**2)  # below sqrt(v) - V_HIGH within the range
-        tangent = 1 / (2 * V_LOW)  # likewise below V_LOW - sqrt(v)
+        chord = (_V_MOST - self.high) / (_V_MOST**2 - self.high**2)  # below sqrt(v) - high within the range
+        tangent = 1 / (2 * self.low)  # likewise below low - sqrt(v)
         rows = [chord * v - off, -tangent * v - off, -off, v, -v, unit, -unit]
         base = 1e3 * BASE_MVA
-        ends = [chord * V_HIGH**2, -tangent * V_LOW**2, 0.0, _V_MOST**2, -(_V_LEAST**2)]
+        ends = [chord * self.high**2, -tangent * self.low**2, 0.0, _V_MOST**2, -(_V_LEAST**2)]
         sides = [np.full(n, end) for end in ends] + [high.ravel() / base, -low.ravel() / base]
         return sp.vstack(rows), np.concatenate(sides)
 

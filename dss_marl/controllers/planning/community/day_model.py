@@ -11,7 +11,7 @@ from dss_marl.devices import Batteries, FlexibleLoads
 from dss_marl.engines import open_engine
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import V_HIGH, V_LOW, Array, BoolArray, GridState, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.market import Market
 from dss_marl.mdp.rewards import (
     battery_use,
@@ -178,7 +178,8 @@ class CommunityDay:
 
     def excursions(self, v_pu: Array) -> tuple[Array, Array]:
         """(..., m) how far voltages are above and below the band, times the nodes that each stands for [pu]."""
-        return np.maximum(v_pu - V_HIGH, 0.0) * self.node_weight, np.maximum(V_LOW - v_pu, 0.0) * self.node_weight
+        band = self.task.band.at(self.nodes)
+        return np.maximum(v_pu - band.high, 0.0) * self.node_weight, np.maximum(band.low - v_pu, 0.0) * self.node_weight
 
     def devices_of(self, member: int) -> tuple[BoolArray, BoolArray]:
         """Which batteries (B) and flexible loads (L) a member has."""

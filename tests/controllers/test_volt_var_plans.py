@@ -324,3 +324,23 @@ def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
     limits = [positions.may_move(t) for t in range(6)]
     best, _ = best_path(rewards, [places] * 6, positions.start, limits, positions.prices(trials, states[0]))
     assert solve_day(task, 4)[1] == pytest.approx(best, abs=2e-3)  # of the power flow's tolerance
+
+
+def test_a_plan_that_knows_of_converter_losses_beats_one_that_does_not():
+    """The night of ieee34, where inverters run for reactive power alone; both plans are played with losses rewarded."""
+    scenario = dss_marl.load_scenario("ieee34_volt_var").replace(steps=6)
+    priced = build_task(scenario.replace(rewards={**scenario.rewards, "converter_loss": 1.0}))
+    earned, running = [], []
+    for task in (build_task(scenario), priced):
+        env = dss_marl.ZoneEnv(priced)
+        env.reset(seed=0, options={"day": 172})
+        total = count = 0.0
+        for joint_action in PLANNERS["volt_var"].plan_day(task, 172):
+            env.step(env.task.encoding.encode(joint_action))
+            total += env.team_reward
+            count += float((env.after.setpoints.lost_kw > 0).sum())
+        env.close()
+        earned.append(total)
+        running.append(count)
+    assert earned[1] > 0.95 * earned[0]
+    assert running[1] < running[0]

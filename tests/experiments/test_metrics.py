@@ -20,7 +20,7 @@ def test_figures_are_the_sums_over_the_day(scenario):
     env.reset(seed=1, options={"day": 20})
     rng = np.random.default_rng(1)
     taps, states = [env.now.setpoints.tap], [env.now.setpoints.closed]
-    v, losses, rewards, lost, dark = [], [], [], [], []
+    v, losses, rewards, lost, dark, drawn = [], [], [], [], [], []
     loadings, bills, terms, dt_h = [], [], TermSums(task), task.scenario.dt_h
     units = [j for j, row in enumerate(task.feeder.injections) if row.kind == "inverter"]
     first = round(task.scenario.start_hour / task.scenario.dt_h)
@@ -41,7 +41,9 @@ def test_figures_are_the_sums_over_the_day(scenario):
         taps.append(env.after.setpoints.tap)
         states.append(env.after.setpoints.closed)
         rewards.append(env.team_reward)
-        lost.append(sun[env.after.step] - env.after.setpoints.kw[units])
+        points = env.after.setpoints
+        lost.append(sun[env.after.step] - points.kw[units] - points.lost_kw[units])
+        drawn.append(points.lost_kw[(env.after.solution.served_kw != 0) | (points.kw == 0)].sum())
     scored = [
         n.rsplit(".", 1)[0] not in (task.feeder.source_bus, *task.scenario.excluded_buses) for n in task.feeder.nodes
     ]
@@ -66,6 +68,7 @@ def test_figures_are_the_sums_over_the_day(scenario):
     else:  # plain, where the cost is weighted
         assert found["unserved_kwh"] == pytest.approx(sum(found[f"unserved_{name}_kwh"] for name in CLASSES))
         assert 0 < found["unserved_kwh"] < sum(dark)
+    assert found["converter_kwh"] == pytest.approx(np.sum(drawn) * dt_h, abs=1e-9)
     assert found["curtailed_kwh"] == pytest.approx(np.sum(lost) * dt_h, abs=1e-9)
     assert found["failed"] == 0
     assert found["thermal_overload_h"] == pytest.approx(sum(loading > 1 for loading in loadings) * dt_h)

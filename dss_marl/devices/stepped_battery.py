@@ -17,6 +17,7 @@ from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 
 _SHARE, _KWH, _KWH_BEFORE, _HOURS = range(4)  # columns of the device state
+_NOISE = 2e-4  # of the rating, within which a set point counts as delivered
 _ROUNDING = 1e-8  # of a level, by which a request may exceed what is stored
 
 
@@ -158,7 +159,10 @@ class SteppedBatteries(DeviceGroup):
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: the energy stored, by the power that was delivered."""
-        given = solution.served_kw.take(self.injections, axis=-1) * state[..., _HOURS]
+        asked = setpoints.kw.take(self.injections, axis=-1)
+        served = solution.served_kw.take(self.injections, axis=-1)
+        # The last digits of a power flow must not decide how half a kWh is rounded.
+        given = np.where(np.abs(served - asked) < _NOISE * self.kw, asked, served) * state[..., _HOURS]
         state = state.copy()
         state[..., _KWH] = self._after(state[..., _KWH_BEFORE], given)
         return state, np.zeros(state.shape[:-1], np.int64)

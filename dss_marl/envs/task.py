@@ -103,7 +103,7 @@ class Task:
     @cached_property
     def remembered_pv(self) -> IntArray:
         """(U) the PV units among the injections, if a term, cost or feature reads ``GridState.pv_kwh``; else none."""
-        read = [term for _, term in self.rewards.values()] + list(self.costs.values())
+        read: list[object] = [term for _, term in self.rewards.values()] + list(self.costs.values())
         read += [named_feature(name).function for name in self.scenario.observations]
         wanted = any(getattr(function, "remembers_pv", False) for function in read)
         rows = [j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"]
@@ -201,7 +201,7 @@ def _in_market(
         buses = [bus for group in groups for bus in group.buses]
         scored = np.sort(np.concatenate([zone.scored_nodes for zone in zones]))
         return with_market(zones, Market.build(scenario.market, feeder, buses, scored))
-    named = {name: reward_term(name) for name in scenario.rewards}
+    named: dict[str, object] = {name: reward_term(name) for name in scenario.rewards}
     named |= {name: named_feature(name).function for name in scenario.observations}
     without = [name for name, function in named.items() if getattr(function, "needs_market", False)]
     if without:

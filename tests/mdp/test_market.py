@@ -184,6 +184,19 @@ def test_zone_and_stacked_terms_agree_also_for_batches(stepped):
         np.testing.assert_allclose(many, [one_by_one] * 3, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["member_load", "member_load_forecast", "market_prices", "community_power"])
+def test_observations_of_single_zones_all_and_batches_agree(stepped, name):
+    from dss_marl.grid.copies import repeat_state
+    from dss_marl.mdp.observations import KNOWN
+
+    env, seen = stepped
+    function, state = KNOWN[name].function, seen[20][0]
+    one_by_one = np.array([function(zone, state) for zone in env.task.zones])
+    all_zones, many = env.task.all_zones, repeat_state(state, 3)
+    np.testing.assert_allclose(function(all_zones, state) + 0 * one_by_one, one_by_one, atol=1e-12)
+    np.testing.assert_allclose(function(all_zones, many) + 0 * one_by_one, [one_by_one] * 3, atol=1e-12)
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,9 @@ from dss_marl.mdp.sensing import Sensing, SensingSpec
 from dss_marl.zones import over_zones
 
 TERMS = {**{f"reward {name}": f for name, f in REWARDS.items()}, **{f"cost {name}": f for name, f in COSTS.items()}}
+TERMS = {name: f for name, f in TERMS.items() if not hasattr(f, "needs_market")}  # those: test_market.py
 FEATURES = sorted(name for name in KNOWN if KNOWN[name].function.__module__.startswith("dss_marl."))
+FEATURES = [name for name in FEATURES if not hasattr(KNOWN[name].function, "needs_market")]
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
 every_batch = pytest.mark.parametrize("batch", [(6,), (2, 3)])
 

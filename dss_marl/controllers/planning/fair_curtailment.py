@@ -43,7 +43,7 @@ def unsupported_reason(task: Task) -> str:
         return "no term 'fairness' in the reward, which couples the intervals"
     if len(groups) != 1 or not isinstance(groups[0], Inverters):
         return "devices other than inverters"
-    group = groups[0]
+    group: Inverters = groups[0]
     if group.mode != "share" or not group.may_curtail.all() or np.any(group.var_first):
         return "inverters that cannot curtail, or in another mode than share"
     if group.act_every is not None or not np.all(group.night):
@@ -97,7 +97,9 @@ class _CurtailmentDay:
 
     def __init__(self, task: Task, day: int) -> None:
         self.task, self.day = task, day
-        self.group: Any = task.device_groups[0]
+        group = task.device_groups[0]
+        assert isinstance(group, Inverters)
+        self.group = group
         self.simulator = Simulator(task, open_engine(task.feeder))
         scored = np.sort(np.concatenate([zone.scored_nodes for zone in task.zones]))
         self.nodes = sampled(scored, _NODES)
@@ -207,7 +209,7 @@ class _CurtailmentDay:
             out = program.add_variables(np.zeros(len(near)), np.inf, price / _SCALE)
             slope = self.slope_v[near] * _SCALE
             columns = np.concatenate([kw[t], kvar[t]])
-            row = np.repeat(np.arange(len(near)), len(columns) + 1)
+            row = np.repeat(np.arange(len(near), dtype=float), len(columns) + 1)
             variable = np.hstack([np.tile(columns, (len(near), 1)), out[:, None]]).ravel()
             factor = np.hstack([slope, -np.ones((len(near), 1))]).ravel()
             limit = (highest[near] - base[t, near]) * _SCALE

@@ -13,12 +13,10 @@ from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.market import Market
+from dss_marl.mdp.market.terms import caused_excess, caused_violation, private_bill
 from dss_marl.mdp.rewards import (
     battery_use,
-    caused_excess,
-    caused_violation,
     import_excess,
-    private_bill,
     stored_energy,
     unserved,
     unserved_device_energy,

@@ -40,8 +40,8 @@ class DeviceProgram:
         self.cost: list[Array] = []
         self._rows: list[tuple[Any, Array]] = []  # of x <= limit
         self.size = 0
-        blocks = [self._battery(b) for b in np.flatnonzero(self._has_battery)]
-        blocks += [self._load(d) for d in np.flatnonzero(self._has_load)]
+        blocks = [self._battery(b) for b in np.flatnonzero(self._has_battery).tolist()]
+        blocks += [self._load(d) for d in np.flatnonzero(self._has_load).tolist()]
         steps, count = day.steps, len(self.members)
         net_of = sp.lil_matrix((steps * count, self.size))
         for first, member, kw in blocks:

@@ -7,8 +7,8 @@ import dss_marl
 from dss_marl.controllers.planning.energy.storage_fleet import StorageFleet
 from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish import CHALLENGES, challenge
-from dss_marl.controllers.planning.polish.day_player import DayPlayer
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.controllers.planning.polish.playing.day_player import DayPlayer
 from dss_marl.controllers.planning.polish.polish import polish
 from dss_marl.controllers.planning.solve import plan_and_polish
 from dss_marl.engines import open_engine

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.controllers.planning.play import play_plan
-from dss_marl.controllers.planning.polish.confirmation import best_confirmed, returned_or_failed
 from dss_marl.controllers.planning.polish.improvement import Improvement, power_flows
-from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.controllers.planning.polish.playing.confirmation import best_confirmed, returned_or_failed
+from dss_marl.controllers.planning.polish.playing.judge import Judge
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 

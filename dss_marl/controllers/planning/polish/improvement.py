@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dss_marl.controllers.planning.polish.choice_moves import choice_moves
-from dss_marl.controllers.planning.polish.energy_moves import energy_moves
-from dss_marl.controllers.planning.polish.interval_descent import IntervalDescent
-from dss_marl.controllers.planning.polish.judge import Judge
+from dss_marl.controllers.planning.polish.moves.choice_moves import choice_moves
+from dss_marl.controllers.planning.polish.moves.energy_moves import energy_moves
+from dss_marl.controllers.planning.polish.moves.interval_descent import IntervalDescent
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.controllers.planning.polish.playing.judge import Judge
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dss_marl.controllers.planning.polish.day_player import Course
-from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries, as_kept
+from dss_marl.controllers.planning.polish.playing.day_player import Course
+from dss_marl.controllers.planning.polish.playing.judge import Judge
 from dss_marl.grid.state import Array, IntArray
 
 _FIRST_STEP, _LEAST_STEP = 0.1, 0.004

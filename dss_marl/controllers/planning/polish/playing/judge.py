@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dss_marl.controllers.planning.polish.day_player import Course, DayPlayer
+from dss_marl.controllers.planning.polish.playing.day_player import Course, DayPlayer
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, IntArray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dss_marl.controllers.planning.play import play_plan
-from dss_marl.controllers.planning.polish.judge import Judge
+from dss_marl.controllers.planning.polish.playing.judge import Judge
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dss_marl.controllers.planning.polish.judge import Judge
 from dss_marl.controllers.planning.polish.plan_entries import as_kept
+from dss_marl.controllers.planning.polish.playing.judge import Judge
 from dss_marl.grid.state import Array, IntArray
 
 _STEP = 0.05  # of an entry, for slopes

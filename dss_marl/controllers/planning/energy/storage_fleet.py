@@ -16,7 +16,7 @@ from dss_marl.controllers.planning.energy.device_models import (
     InverterModel,
 )
 from dss_marl.controllers.planning.polish.plan_entries import PlanEntries
-from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Generators, Inverters
+from dss_marl.devices import Batteries, EVChargers, FlexibilityRequests, FlexibleLoads, Generators, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array, BoolArray, IntArray, Setpoints
 from dss_marl.mdp.rewards import battery_use, stored_energy, unserved, unserved_device_energy
@@ -131,9 +131,10 @@ def _held_neutral(task: Task) -> BoolArray:
 
     Slopes with taps as they are would have it raise voltages that the regulators then lower again: it only costs losses
     and tap moves. What it is worth with the controls settled is found afterwards, by the moves of ``planning.polish``.
+    Where reactive power is asked for at the source, it is planned.
     """
-    entries = PlanEntries.of(task)
-    return entries.reactive & task.scenario.circuit_controls
+    asked = any(isinstance(group, FlexibilityRequests) for group in task.device_groups)
+    return PlanEntries.of(task).reactive & (task.scenario.circuit_controls and not asked)
 
 
 def _outlook(task: Task, day: int) -> DayOutlook:

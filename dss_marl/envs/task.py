@@ -103,8 +103,8 @@ class Task:
     @cached_property
     def remembered_pv(self) -> IntArray:
         """(U) the PV units among the injections, if a term, cost or feature reads ``GridState.pv_kwh``; else none."""
-        read: list[object] = [term for _, term in self.rewards.values()] + list(self.costs.values())
-        read += [named_feature(name).function for name in self.scenario.observations]
+        features = (named_feature(name).function for name in self.scenario.observations)
+        read: list[object] = [*(term for _, term in self.rewards.values()), *self.costs.values(), *features]
         wanted = any(getattr(function, "remembers_pv", False) for function in read)
         rows = [j for j, row in enumerate(self.feeder.injections) if row.kind == "inverter"]
         return np.array(rows if wanted else [], np.int64)

@@ -23,7 +23,7 @@ _STEP = 0.5  # [kW, kvar] for sensitivities
 _NODES = 120  # at most about as many stand for all
 _MARGIN = 2e-4  # that the model keeps from the upper end of the band [pu]
 _SCALE = 1000.0  # of voltages in the program, so that its numbers are alike
-_IDLE = 1e-5  # cost of a squared kvar, so that none flows without need
+_IDLE = 1e-7  # cost of a squared kvar, so that none flows without need
 _CORNERS = np.radians([0.0, 9.0, 18.0, 27.0])  # of the half planes that approximate the rating
 
 
@@ -55,7 +55,7 @@ def unsupported_reason(task: Task) -> str:
 def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
     """(T, F) the best joint actions found for a day, with full foresight.
 
-    A quadratic program of the whole day: curtailed energy, losses to first order, voltages above the band at nodes that
+    A quadratic program of the whole day: curtailed energy, losses as a parabola, voltages above the band at nodes that
     stand for all, and the fairness term, whose index is 1 over 1 plus the squared coefficient of variation of the
     shares. The power flow is linearised around the simulation of the last program; the best simulated day is returned.
 
@@ -107,7 +107,7 @@ class _CurtailmentDay:
         self.idle, states = self._play(np.tile(task.default_action, (task.scenario.steps, 1)))
         self.available = np.minimum([state.available[self.group.injections] for state in states], self.group.kva)
         self.brightest = states[int(self.available.sum(axis=1).argmax())]
-        self.slope_v, self.slope_loss = self._slopes(self.brightest)
+        self.slope_v, self.slope_loss, self.resistance = self._slopes(self.brightest)
 
     @property
     def _most(self) -> Array:
@@ -138,10 +138,15 @@ class _CurtailmentDay:
         """Simulate joint actions (T, F)."""
         return self._play(requests)[0]
 
-    def _slopes(self, state: GridState) -> tuple[Array, Array]:
-        """(m, 2 U) change of voltages by kW, then kvar, of each unit [pu], and (2 U) of the losses [kW]."""
+    def _slopes(self, state: GridState) -> tuple[Array, Array, Array]:
+        """(m, 2 U) change of voltages by kW, then kvar, of each unit [pu], and (2 U) of the losses [kW].
+
+        Also (U, U) change of the units' own voltages by kW, made positive semidefinite: nearly the factors of losses
+        as a parabola of the powers [1/kW].
+        """
         engine, at, rows = self.simulator.engine, state.setpoints, self.group.injections
-        v, losses = [], []
+        own = [list(self.task.feeder.injections[row].nodes) for row in rows]
+        v, losses, between = [], [], []
         for reactive in (False, True):
             for row in rows:
                 found = []
@@ -150,8 +155,11 @@ class _CurtailmentDay:
                     (kvar if reactive else kw)[row] += way
                     found.append(engine.solve(Setpoints(kw, kvar, at.tap, at.closed)))
                 v.append((found[1].v_pu - found[0].v_pu)[self.nodes] / (2 * _STEP))
+                between.append([(found[1].v_pu - found[0].v_pu)[n].mean() / (2 * _STEP) for n in own])
                 losses.append(float(found[1].loss_kw - found[0].loss_kw) / (2 * _STEP))
-        return np.array(v).T, np.array(losses)
+        values, vectors = np.linalg.eigh((np.array(between[: len(rows)]) + np.array(between[: len(rows)]).T) / 2)
+        resistance = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        return np.array(v).T, np.array(losses), resistance
 
     def program(self, around: _Played) -> Array | None:
         """(T, F) joint actions of the program around a simulated day; None if the solver fails."""
@@ -162,12 +170,13 @@ class _CurtailmentDay:
         kw = program.add_variables(np.zeros((steps, units)), self.available, -price)
         most = self._most
         kvar = program.add_variables(np.tile(-most, (steps, 1)), np.tile(most, (steps, 1)))
-        # Losses are a parabola of the powers: the slope of the brightest interval is scaled with what flows there.
-        flow = self.available / np.maximum(self.available.max(axis=0), 1e-6)
-        slope = model.weight(loss) / 1000 * self.slope_loss
-        program.add_cost(kw, slope[:units] * flow)
+        per_kw, bend = model.weight(loss) / 1000, 2 * self.resistance
+        there = self.brightest.setpoints.kw[self.group.injections]
+        program.add_cost(kw, np.tile(per_kw * (self.slope_loss[:units] - bend @ there), (steps, 1)))
+        program.add_cost(kvar, np.tile(per_kw * self.slope_loss[units:], (steps, 1)))
         for t in range(steps):
-            program.add_quadratic(kvar[t], 2 * _IDLE * np.eye(units))
+            program.add_quadratic(kw[t], per_kw * bend)
+            program.add_quadratic(kvar[t], per_kw * bend + 2 * _IDLE * np.eye(units))
         self._rating(program, kw, kvar)
         self._voltages(program, kw, kvar, around)
         self._fairness(program, kw, around)

@@ -81,27 +81,10 @@ OPT_IN = (
     "linear",
     "best_known",
 )
-# These know of each interval what can be known before it. What exceeds the best of them is worth learning.
-RULES = (
-    "no_control",
-    "opendss_controls",
-    "droop",
-    "tuned_droop",
-    "rationing",
-    "time_of_use",
-    "valley_filling",
-    "voltage_reduction",
-    "best_constant",
-    "hold_first",
-    "branch_exchange",
-    "greedy",
-    "zone_greedy",
-    "nearest_tie",
-    "linear",
-    "nearest_meter",
-    "typical_loads",
-    "local_wls",
-)
+_FORESIGHT = ("best_known", "best_response")  # plan with the day's own load, PV and prices
+_CENTRAL = ("wls",)  # measurements of all zones at once: what the estimation task has as its reference
+# All others know of each interval what can be known before it. What exceeds the best of them is worth learning.
+RULES = tuple(name for name in REFERENCES if name not in ("random", *_FORESIGHT, *_CENTRAL))
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 

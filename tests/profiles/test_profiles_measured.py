@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from common import feeder_with_units
+from common import ROOT, feeder_with_units
 from profile_tables import FEEDER, HOUSE, WORKS, profiles, rows, small, written
 
 from dss_marl._assets import data_folder
 from dss_marl.envs.scenario import scenario_from
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
+from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.profiles import CsvProfiles, LoadshapeProfiles, Profiles, SimbenchProfiles
 from dss_marl.profiles.simbench import LICENCE
 
@@ -368,3 +369,15 @@ def test_shapes_shorter_than_a_day_are_refused(tmp_path):
     text = FEEDER.replace("npts=24 interval=1", "npts=24 minterval=30")
     with pytest.raises(ValueError, match="hold less than a day"):
         Profiles(LoadshapeProfiles(kind="loadshapes"), small(tmp_path, text=text), 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:SimBench")
+def test_the_example_of_a_measured_year_runs_on_a_copy_of_its_data(tmp_path):
+    scenario = load_scenario(ROOT / "examples" / "measured_year.yaml")
+    assert scenario.profiles.kind == "simbench" and scenario.reference_controller == "linear"
+    own = scenario.replace(profiles={"folder": str(simbench(tmp_path))})
+    env = ZoneEnv(build_task(own))
+    env.reset(seed=0)
+    env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+    assert float(env.after.solution.source_kw) > 0
+    env.close()

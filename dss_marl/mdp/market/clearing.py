@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
 
 from dss_marl.grid.state import Array
 
@@ -117,6 +116,8 @@ def _matched(net_kwh: Array, retail: float, feed_in: float, fees: Array) -> tupl
         uses[each // len(buyers), each] = 1.0
         uses[len(sellers) + each % len(buyers), each] = 1.0
         limits = np.concatenate([-net_kwh[sellers], net_kwh[buyers]])
+        from scipy.optimize import linprog  # heavy, and only this clearing needs it
+
         found = linprog(-saving.ravel(), A_ub=uses, b_ub=limits, method="highs")
         worth = -np.asarray(found.ineqlin.marginals)
         selling[sellers] += worth[: len(sellers)]

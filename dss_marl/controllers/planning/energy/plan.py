@@ -10,9 +10,8 @@ import numpy as np
 from dss_marl.controllers.base import Controller, record_requests
 from dss_marl.controllers.planning.energy.commitment import schedule, shifted, switched
 from dss_marl.controllers.planning.energy.day_qp import solve_day_qp
-from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval
+from dss_marl.controllers.planning.energy.grid_sensitivities import GridSensitivities, LinearisedInterval, billed_peak
 from dss_marl.controllers.planning.energy.island_limits import MARGINS, feed_islands
-from dss_marl.controllers.planning.energy.request_rows import billed_peak
 from dss_marl.controllers.planning.energy.storage_fleet import PARTS, StorageFleet, places
 from dss_marl.controllers.planning.volt_var import plan as volt_var
 from dss_marl.controllers.planning.volt_var.day_search import DaySearch

@@ -113,7 +113,7 @@ VARIANTS: dict[str, tuple[str, tuple[dict[str, Any], ...]]] = {
     ),
     "generator": (
         "ieee13_volt_var",
-        ({"bus": "632", "kw": 900}, {"bus": "632", "kw": 900, "forming": True, "tank_kwh": 18000}),
+        ({"bus": "632", "kw": 900}, {"bus": "632", "kw": 900, "forming": True, "tank_l": 5000}),
     ),
 }
 

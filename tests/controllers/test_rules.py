@@ -96,6 +96,10 @@ def test_opendss_controls_move_taps_and_no_control_does_not():
 
 FAMILY = {
     **dict.fromkeys(("rationing", "load_following"), "ieee13_microgrid"),
+    **dict.fromkeys(("best_response", "self_consumption"), "eulv_community"),
+    **dict.fromkeys(("equal_share", "volt_watt"), "eulv_fair_curtailment"),
+    "follow_request": "ieee123_flexibility",
+    "peak_shaving": "ieee123_demand_charge",
     "time_of_use": "ieee13_legacy",
     "valley_filling": "eulv_ev",
     "branch_exchange": "case33_reconfiguration",

@@ -12,13 +12,13 @@ from dss_marl.devices import device_kind
 from dss_marl.grid.state import Interval, Setpoints, Solution
 
 FIELDS = ("kw", "kvar", "tap", "closed")
-GENERATORS = [  # bus, kW, whether it can feed an island, least kW, tank
-    ("48", 330, True, 0.0, 60.0), ("64", 545, True, 30.0, 0.0), ("35", 240, False, 0.0, 60.0),
-    ("78", 535, False, 90.0, 140.0),
+GENERATORS = [  # bus, kW, whether it can feed an island, least kW, tank [l]
+    ("48", 330, True, 0.0, 20.0), ("64", 545, True, 30.0, 0.0), ("35", 240, False, 0.0, 20.0),
+    ("78", 535, False, 90.0, 40.0),
 ]  # fmt: skip
 TRIPPING = {
     "generator": [
-        {"bus": bus, "kw": kw, "forming": forms, "kw_min": least, "tank_kwh": tank, "ramp_kw_per_h": 400.0}
+        {"bus": bus, "kw": kw, "forming": forms, "kw_min": least, "tank_l": tank, "ramp_kw_per_h": 400.0}
         for bus, kw, forms, least, tank in GENERATORS
     ],
     "feeder_tie": [{"bus": bus, "kva": 900.0} for bus in ("250", "450", "67")],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import dss_marl
+from dss_marl.grid.voltage_band import VoltageBand
 from dss_marl.mdp.market import Prices, mid_market, peer_to_peer
 
 PRICES = Prices(np.array(0.25), np.array(0.05))  # middle 0.15
@@ -163,11 +164,11 @@ def test_shares_go_to_those_who_draw_and_to_those_behind_the_same_lines():
     v = np.ones(market.reach.shape[1])
     far = market.buses.index("778")
     v[np.argmax(market.reach[far])] = 1.06  # the end of its own way, on its own phase
-    shares = market.violation_shares(-np.ones(12), v)
+    shares = market.violation_shares(-np.ones(12), v, VoltageBand())
     phase_3 = [market.buses.index(bus) for bus in ("208", "320", "619", "778")]
     assert shares.argmax() == far
     np.testing.assert_allclose(shares[phase_3].sum(), 1)
-    np.testing.assert_allclose(market.violation_shares(np.ones(12), v), 1 / 12)  # drawing raises no voltage
+    np.testing.assert_allclose(market.violation_shares(np.ones(12), v, VoltageBand()), 1 / 12)  # drawing raises no voltage
 
 
 def test_zone_and_stacked_terms_agree_also_for_batches(stepped):

@@ -39,12 +39,12 @@ def at(step):
 
 
 def solved(rng, points, formers):
-    """Voltages of four nodes and powers of grid-forming units, many of which are beyond any rating."""
+    """Voltages of 300 nodes, more than any feeder here, and powers of grid-forming units, many of which are beyond any rating."""
     one = np.zeros(points.kw.shape[:-1])
     power = rng.uniform(-100, 500, (2, *points.kw.shape[:-1], formers, 3)) * rng.choice([0.0, 0.3, 1.0], (formers, 1))
     return Solution(
-        rng.uniform(0.9, 1.1, (*points.kw.shape[:-1], 4)), one, one, one, points.kw.copy(),
-        np.ones((*points.kw.shape[:-1], 4), bool), points.tap.copy(), points.closed.copy(), lambda: one,
+        rng.uniform(0.9, 1.1, (*points.kw.shape[:-1], 300)), one, one, one, points.kw.copy(),
+        np.ones((*points.kw.shape[:-1], 300), bool), points.tap.copy(), points.closed.copy(), lambda: one,
         grid_forming_kw=power[0], grid_forming_kvar=power[1],
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ class CrewSpec(DeviceSpec):
     speed_kmh: float = Field(default=20.0, gt=0, description="of the truck, along lines, debris on the roads [km/h]")
     setup_h: float = Field(default=0.25, ge=0, description="briefing and earthing before each patrol or repair [h]")
     patrol_kmh: float = Field(default=2.5, gt=0, description="of a patrol on foot along all lines of a section [km/h]")
+    repairs: bool = Field(default=True, description="whether it repairs; else it patrols only, as damage assessors do")
     hour_cost: float = Field(default=150.0, ge=0, description="of an hour of travel, patrol or repair [$]")
     km_cost: float = Field(default=1.0, ge=0, description="of a kilometre of the truck [$]")
     reclosers: tuple[str, ...] = Field(min_length=1, description="switches that trip; those behind open without voltage")
@@ -72,12 +73,14 @@ class Crews(DeviceGroup):
 
     Attributes:
         sections: that may lose their supply.
+        repairs: (D) True for crews that repair.
         on_duty_h, speed_kmh, setup_h, patrol_kmh, hour_cost, km_cost: (D) as in the settings.
         faults: lowest and highest number of faulted sections.
         repair_h, repair_spread: mean of the log-normal time of a repair [h], and its logarithm's standard deviation.
     """
 
     sections: OutageSections
+    repairs: BoolArray
     on_duty_h: Array
     speed_kmh: Array
     setup_h: Array
@@ -186,14 +189,17 @@ class Crews(DeviceGroup):
         return state[..., BUSY_H] <= _ABOUT_0
 
     def open_jobs(self, state: Array) -> BoolArray:
-        """(..., Q) sections that need a crew and have none."""
-        taken = state[..., TARGET, None] == np.arange(self.sections.size)
-        return np.asarray((self.known(state) > CLEAR) & ~taken.any(axis=-2))
+        """(..., D, Q) sections that have no crew, and in which each crew finds a patrol or a repair to do."""
+        taken = (state[..., TARGET, None] == np.arange(self.sections.size)).any(axis=-2)
+        known = self.known(state)
+        repair = ((known == FAULTED) & ~taken)[..., None, :] & self.repairs[:, None]
+        return np.asarray(((known == UNKNOWN) & ~taken)[..., None, :] | repair)
 
     def feasible(self, action: Array, state: Array, setpoints: Setpoints, interval: Interval) -> BoolArray:
         """See DeviceGroup.feasible: waiting, and a job that no crew has taken for a crew that is free."""
         chosen = self.chosen(action)
-        jobs = np.broadcast_to(self.open_jobs(state)[..., None, :], (*chosen.shape, self.sections.size))
+        jobs = self.open_jobs(state)
+        jobs = np.broadcast_to(jobs, (*chosen.shape, self.sections.size))
         wanted = np.take_along_axis(jobs, np.maximum(chosen, 0)[..., None], axis=-1)[..., 0]
         return np.array((chosen < 0) | wanted & self.free(state))[..., None]
 
@@ -201,12 +207,29 @@ class Crews(DeviceGroup):
         """See DeviceGroup.act; writes no set point. Of crews that choose the same section, the first in a rotating
         order goes there, the others wait and count as limited."""
         state, chosen = state.copy(), self.chosen(action)
-        state[..., WORK_H] = state[..., COST] = 0.0
         limited = np.zeros(chosen.shape, np.int64)
         for place in np.ndindex(chosen.shape[:-1]):
-            limited[place] = self._assign(chosen[place], state[place], interval.step_in(place))
-            self._work(state[place], interval.dt_h)
+            limited[place] = self._operate(chosen[place], state[place], interval.step_in(place), interval.dt_h)
         return state, limited
+
+    def worked(self, jobs: IntArray, state: Array, interval: Interval) -> Array:
+        """(D, K) one state after an interval in which crews are sent to these sections (D), -1 for waiting."""
+        after = state.copy()
+        self._operate(jobs, after, interval.step_in(()), interval.dt_h)
+        return after
+
+    def with_repairs(self, state: Array, hours: Array) -> Array:
+        """(..., D, K) the state with other faults: (..., Q) hours of their repairs, 0 without a fault."""
+        state = state.copy()
+        state[..., self._repairs] = hours[..., None, :]
+        return state
+
+    def _operate(self, chosen: IntArray, state: Array, step: int, dt_h: float) -> IntArray:
+        """Give jobs and let an interval pass; changes one state (D, K). Returns (D) 1 where a crew was refused."""
+        state[:, WORK_H] = state[:, COST] = 0.0
+        refused = self._assign(chosen, state, step)
+        self._work(state, dt_h)
+        return refused
 
     def _assign(self, chosen: IntArray, state: Array, step: int) -> IntArray:
         """Give jobs to free crews; changes one state (D, K). Returns (D) 1 where a crew was refused."""
@@ -215,7 +238,7 @@ class Crews(DeviceGroup):
             q = int(chosen[d])
             if q < 0:
                 continue
-            if not (free[d] and self.open_jobs(state)[q]):
+            if not (free[d] and self.open_jobs(state)[d, q]):
                 refused[d] = 1
                 continue
             state[d, BUSY_H] = self.job_h(state)[d, q]
@@ -268,6 +291,8 @@ class Crews(DeviceGroup):
             ValueError: crews of different storms, a bus or switch that does not exist, or nothing to repair.
         """
         first = specs[0]
+        if not any(spec.repairs for spec in specs):
+            raise ValueError("crew: no crew repairs; leave out repairs: false for one of them")
         if len({spec.storm for spec in specs}) > 1:
             raise ValueError("crew: reclosers, faults, repair_h and repair_spread must be the same for all crews")
         names = [spec.name or f"crew_{spec.bus}" for spec in specs]
@@ -275,6 +300,7 @@ class Crews(DeviceGroup):
             names=unique_names(names, "crew"),
             buses=tuple(feeder.bus(spec.bus).name for spec in specs),
             sections=OutageSections.build(feeder, first.reclosers, [spec.bus for spec in specs]),
+            repairs=np.array([spec.repairs for spec in specs]),
             faults=first.faults,
             repair_h=first.repair_h,
             repair_spread=first.repair_spread,

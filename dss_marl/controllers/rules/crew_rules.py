@@ -62,13 +62,19 @@ class CrewRule:
     def jobs(self, env: ZoneEnv, now: GridState) -> IntArray:
         """(D) the section that each crew is sent to, -1 for none."""
         state = env.simulator.fleet.states(now.device_state)[self._k]
+        return self.choose(state, self.supply.weighted_kw(now))
+
+    def choose(self, state: Array, weighted_kw: Array) -> IntArray:
+        """(D) the same from the state of the crews; arguments as of ``likes``."""
         left, free = self._group.open_jobs(state), self._group.free(state)
-        liking = self.likes(state, self.supply.weighted_kw(now))
         chosen = np.full(self._group.size, -1)
+        if not free.any():
+            return chosen
+        liking = self.likes(state, weighted_kw)
         for d in np.flatnonzero(free):
-            if left.any():
-                chosen[d] = int(np.argmax(np.where(left, liking[d], -np.inf)))
-                left[chosen[d]] = False
+            if left[d].any():
+                chosen[d] = int(np.argmax(np.where(left[d], liking[d], -np.inf)))
+                left[:, chosen[d]] = False
         return chosen
 
     def likes(self, state: Array, weighted_kw: Array) -> Array:

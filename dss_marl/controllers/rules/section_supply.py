@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -84,9 +85,9 @@ class SectionSupply:
             total[q] += 0.5 * sum(total[n] for n in set(self._neighbours[q]) if n < self._size and layers[n] > layers[q])
         return total
 
-    def supplied_from(self, clear_step: IntArray) -> IntArray:
-        """(Q) the step from which each section is supplied, if each may be energised from ``clear_step`` (Q) on."""
-        clear, result = clear_step.tolist(), [FAR] * (self._size + 1)
+    def supplied_from(self, clear: Sequence[int]) -> IntArray:
+        """(Q) the step from which each section is supplied, if each may be energised from step ``clear`` (Q) on."""
+        result = [FAR] * (self._size + 1)
         result[self._size] = 0
         ahead = [self._size]
         while ahead:

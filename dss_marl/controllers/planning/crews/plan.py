@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers.planning.crews.schedule import Schedule, ScheduleCost, improved
+from dss_marl.controllers.planning.crews.schedule import Schedule, ScheduleCost, first_schedule, improved
 from dss_marl.controllers.rules.crew_rules import CrewRule, NearestSection, PriorityFirst, RestoreMost
 from dss_marl.devices import Crews, Switches
-from dss_marl.devices.crew import TARGET
+from dss_marl.devices.crew import FAULTED, UNKNOWN
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState, IntArray
@@ -53,10 +53,10 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
 
 
 class Scheduled(CrewRule):
-    """Each crew follows its schedule: it patrols a section, repairs it, and goes on to the next.
+    """Each crew does the jobs of its schedule; a repair waits until the fault has been found.
 
     Args:
-        schedule: per crew, its sections.
+        schedule: see ``schedule.Schedule``.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -65,31 +65,28 @@ class Scheduled(CrewRule):
     def jobs(self, env: ZoneEnv, now: GridState) -> IntArray:
         """See CrewRule."""
         state = env.simulator.fleet.states(now.device_state)[self._k]
-        wanted, left = np.full(len(state), -1), self._group.open_jobs(state)
+        known, size, wanted = self._group.known(state), self._group.sections.size, np.full(len(state), -1)
         for d in np.flatnonzero(self._group.free(state)):
-            ahead = [q for q in self._schedule[d] if left[q]]
-            if ahead:
-                wanted[d] = ahead[0]
-                left[ahead[0]] = False
+            left = [job for job in self._schedule[d] if known[job % size] == UNKNOWN or (job >= size and known[job - size])]
+            if left and (left[0] < size or known[left[0] - size] == FAULTED):
+                wanted[d] = left[0] % size
         return wanted
 
 
 def _schedules(env: ZoneEnv, day: int, thorough: bool) -> list[Schedule]:
     """The best schedule found from each start."""
-    now = started(env, day)
+    now, crews = started(env, day), _crews(env)
     rule = PriorityFirst()
     rule.reset(env)
     cost = schedule_cost(env, rule, now)
     rng, found = np.random.default_rng(day), []
     weights = rule.supply.weighted_kw(now)
-    ordered = sorted(cost.sections, key=lambda q: -weights[q])
-    count = len(now.action) and _crews(env).size
+    ordered = sorted({job % len(weights) for job in cost.jobs}, key=lambda q: -weights[q])
     for k in range(_STARTS * (_THOROUGH if thorough else 1)):
-        order = ordered if k == 0 else rng.permutation(ordered).tolist()
-        first = tuple(tuple(order[d::count]) for d in range(count))
-        found.append(improved(cost, first, rng, _MOVES))
+        order = ordered if k == 0 else [int(q) for q in rng.permutation(ordered)]
+        found.append(improved(cost, first_schedule(cost, crews, order), rng, _MOVES))
     found.sort(key=lambda one: one[1])
-    return list(dict.fromkeys(schedule for schedule, _ in found[:_STARTS]))
+    return list(dict.fromkeys(cost.worked(schedule) for schedule, _ in found[:_STARTS]))
 
 
 def schedule_cost(env: ZoneEnv, rule: CrewRule, now: GridState, state: Array | None = None) -> ScheduleCost:

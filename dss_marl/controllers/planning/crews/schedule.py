@@ -1,113 +1,126 @@
-"""Schedules of repair crews: which sections each crew clears, in which order, and what the day then costs."""
+"""Schedules of repair crews: who patrols and repairs which section, in which order, and what the day then costs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
 from dss_marl.controllers.rules.section_supply import FAR, SectionSupply
 from dss_marl.devices import Crews
-from dss_marl.devices.crew import BUSY_H, PLACE, TARGET
+from dss_marl.devices.crew import BUSY_H, PLACE, TARGET, UNKNOWN
 from dss_marl.grid.state import Array
 
-Schedule = tuple[tuple[int, ...], ...]  # per crew, its sections in order
+Schedule = tuple[tuple[int, ...], ...]  # per crew its jobs in order: q is the patrol of section q, Q + q its repair
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class Job:
-    """What clears a section, without the travel: hours [h] and where it is paid for.
-
-    Attributes:
-        parts: hours of setup and patrol, and of setup and repair; whatever is still to do.
-    """
-
-    parts: tuple[float, ...]
-
-
 class ScheduleCost:
-    """The cost of schedules from a state of the crews on, if the places of all faults were known. A load-balance model:
+    """The cost of schedules from a state of the crews on, if the places of all faults were known.
 
-    a cleared section is supplied as soon as there is a way to it; nothing else limits the supply.
+    A load-balance model: a cleared section is supplied as soon as there is a way to it; nothing else limits the supply.
 
     Args:
         crews: the crews.
         supply: ways between their sections.
         state: (D, K) of the crews; the repairs in it may be a guess.
-        energy: (T + 1, Q) weighted energy cost of each section from ``step`` up to each step, if it is dark.
+        energy: (T + 1, Q) cost of the energy that each section misses from now to each step, if it is dark.
         step: present step, from which on ``energy`` counts.
         dt_h: length of a step [h].
         dollar: cost of a dollar of the crews.
+
+    Attributes:
+        jobs: that are left and that no crew has begun.
     """
 
     def __init__(
         self, crews: Crews, supply: SectionSupply, state: Array, energy: Array, step: int, dt_h: float, dollar: float
     ) -> None:
-        self._crews, self._supply, self._energy = crews, supply, energy
-        self._dt_h, self._dollar, self._step, self._last = dt_h, dollar, step, len(energy) - 1
-        self._km = crews.sections.travel_km.tolist()
-        self._busy = state[:, BUSY_H].tolist()
-        self._places = state[:, PLACE].astype(int).tolist()
-        self._clear = np.where(crews.known(state) > 0, FAR, 0).tolist()
-        self._jobs = self._all_jobs(state)
-        under_way = state[:, TARGET].astype(int).tolist()
-        self._under_way = under_way
-        self.sections = [q for q, clear in enumerate(self._clear) if clear and q not in under_way]
+        self._supply, self._energy, self._dt_h, self._dollar = supply, energy, dt_h, dollar
+        self._size, self._last, self._repairs = crews.sections.size, len(energy) - 1, crews.repairs.tolist()
+        self._km, self._speed = crews.sections.travel_km.tolist(), crews.speed_kmh.tolist()
+        self._hour_cost, self._km_cost = crews.hour_cost.tolist(), crews.km_cost.tolist()
+        self._hours = _hours(crews, state)
+        self._place = state[:, PLACE].astype(int).tolist()
+        self._free = [step + ceil(busy / dt_h - _ROUNDING) for busy in state[:, BUSY_H].tolist()]
+        known, hours = crews.known(state), crews.repairs_h(state)
+        self._faulted = (hours > 0).tolist()
+        self._seen = [FAR if one == UNKNOWN else step for one in known.tolist()]
+        self._clear = [FAR if one else step for one in known.tolist()]
+        taken = state[:, TARGET].astype(int).tolist()
+        for d, q in enumerate(taken):
+            if q >= 0:
+                self._note(q if known[q] == UNKNOWN else q + self._size, self._free[d], self._seen, self._clear)
+        repairs = [q + self._size for q in range(self._size) if self._clear[q] == FAR and self._faulted[q]]
+        self.jobs = [q for q in range(self._size) if self._seen[q] == FAR] + repairs
 
-    def _all_jobs(self, state: Array) -> list[list[tuple[float, ...]]]:
-        """Per crew and section, the hours of each part of the work that is left."""
-        crews, known, repairs = self._crews, self._crews.known(state), self._crews.repairs_h(state)
-        jobs = []
-        for setup, speed in zip(crews.setup_h.tolist(), crews.patrol_kmh.tolist(), strict=True):
-            own: list[tuple[float, ...]] = []
-            for q in range(crews.sections.size):
-                patrol = (setup + float(crews.sections.line_km[q]) / speed,) if known[q] == 1 else ()
-                own.append((*patrol, setup + float(repairs[q])) if repairs[q] > 0 else patrol)
-            jobs.append(own)
-        return jobs
+    def able(self, crew: int, job: int) -> bool:
+        """Whether a crew can do a job."""
+        return job < self._size or self._repairs[crew]
 
     def __call__(self, schedule: Schedule) -> float:
-        """What the rest of the day costs, at most the horizon."""
-        clear, dollars = self._clear.copy(), 0.0
-        for d, order in enumerate(schedule):
-            step = self._step + ceil(self._busy[d] / self._dt_h - _ROUNDING)
-            dollars += self._finish(d, step, clear)
-            if clear[self._under_way[d]] < FAR and self._under_way[d] >= 0:
-                step = max(step, clear[self._under_way[d]])
-            place = self._places[d]
-            for q in order:
-                step, place, cost = self._go(d, step, place, q)
-                if step >= self._last:
-                    break
-                dollars += cost
-                clear[q] = step
-        supplied = np.minimum(self._supply.supplied_from(np.array(clear)), self._last)
-        return float(self._energy[supplied, np.arange(len(clear))].sum()) + self._dollar * dollars
+        """What the rest of the day costs."""
+        clear, dollars, _ = self._run(schedule)
+        supplied = np.minimum(self._supply.supplied_from(clear), self._last)
+        return float(self._energy[supplied, np.arange(self._size)].sum()) + self._dollar * dollars
 
-    def _finish(self, d: int, step: int, clear: list[int]) -> float:
-        """The job under way, and the repair after it if it is a patrol that will find a fault."""
-        q = self._under_way[d]
-        if q < 0:
-            return 0.0
-        parts = self._jobs[d][q]
-        more = parts[1] if len(parts) == 2 else 0.0
-        clear[q] = step + ceil(more / self._dt_h - _ROUNDING)
-        return (self._busy[d] + more) * float(self._crews.hour_cost[d])
+    def worked(self, schedule: Schedule) -> Schedule:
+        """The schedule without the jobs that would not be done by the end of the day."""
+        return tuple(order[:k] for order, k in zip(schedule, self._run(schedule)[2], strict=True))
 
-    def _go(self, d: int, step: int, place: int, section: int) -> tuple[int, int, float]:
-        """Step at which a crew has cleared a section, its place, and the cost [$]."""
-        km = self._km[place][section]
-        travel, hours = km / float(self._crews.speed_kmh[d]), 0.0
-        for part in self._jobs[d][section]:
-            step += ceil((travel + part) / self._dt_h - _ROUNDING)
-            hours, travel = hours + travel + part, 0.0
-        return step, section, hours * float(self._crews.hour_cost[d]) + km * float(self._crews.km_cost[d])
+    def _run(self, schedule: Schedule) -> tuple[list[int], float, list[int]]:
+        """Steps from which sections are clear, dollars, and per crew the number of jobs done."""
+        seen, clear, place, free = self._seen.copy(), self._clear.copy(), self._place.copy(), self._free.copy()
+        done, dollars, goes_on = [0] * len(schedule), 0.0, True
+        while goes_on:
+            goes_on = False
+            for d, order in enumerate(schedule):
+                while done[d] < len(order):
+                    job = order[done[d]]
+                    q = job % self._size
+                    start = free[d] if job < self._size else max(free[d], seen[q])
+                    if start >= self._last or not self.able(d, job):
+                        break
+                    km = self._km[place[d]][q]
+                    hours = km / self._speed[d] + self._hours[d][job]
+                    end = start + ceil(hours / self._dt_h - _ROUNDING)
+                    if end >= self._last:
+                        break
+                    self._note(job, end, seen, clear)
+                    dollars += hours * self._hour_cost[d] + km * self._km_cost[d]
+                    free[d], place[d], goes_on = end, q, True
+                    done[d] += 1
+        return clear, dollars, done
+
+    def _note(self, job: int, end: int, seen: list[int], clear: list[int]) -> None:
+        """Note what is known and clear once a job is done."""
+        if job >= self._size:
+            clear[job - self._size] = end
+        else:
+            seen[job] = end
+            if not self._faulted[job]:
+                clear[job] = end
+
+
+def _hours(crews: Crews, state: Array) -> list[list[float]]:
+    """Per crew, the hours of each job without travel [h]."""
+    patrol = crews.setup_h[:, None] + crews.sections.line_km / crews.patrol_kmh[:, None]
+    repair = crews.setup_h[:, None] + np.broadcast_to(crews.repairs_h(state), patrol.shape)
+    joined: list[list[float]] = np.concatenate([patrol, repair], axis=1).tolist()
+    return joined
+
+
+def first_schedule(cost: ScheduleCost, crews: Crews, order: list[int]) -> Schedule:
+    """Sections in an order, each for the next crew that repairs; the others have nothing to do."""
+    able = np.flatnonzero(crews.repairs).tolist()
+    orders: list[list[int]] = [[] for _ in range(crews.size)]
+    for k, q in enumerate(order):
+        orders[able[k % len(able)]] += [job for job in (q, q + crews.sections.size) if job in cost.jobs]
+    return tuple(tuple(own) for own in orders)
 
 
 def improved(cost: ScheduleCost, schedule: Schedule, rng: np.random.Generator, moves: int) -> tuple[Schedule, float]:
-    """A schedule after random moves of sections, by simulated annealing; and its cost.
+    """A schedule after random moves of jobs, by simulated annealing; and its cost.
 
     Args:
         cost: of schedules.
@@ -119,7 +132,7 @@ def improved(cost: ScheduleCost, schedule: Schedule, rng: np.random.Generator, m
     best, lowest = present, value
     hot = 0.03 * max(value, 1.0)
     for k in range(moves):
-        tried = _moved(present, rng)
+        tried = _moved(cost, present, rng)
         new = cost(tried)
         warmth = hot * (1 - k / moves) ** 2
         if new <= value or rng.random() < np.exp((value - new) / max(warmth, 1e-12)):
@@ -129,18 +142,22 @@ def improved(cost: ScheduleCost, schedule: Schedule, rng: np.random.Generator, m
     return best, lowest
 
 
-def _moved(schedule: Schedule, rng: np.random.Generator) -> Schedule:
-    """Move a section to another place of any crew, or exchange two."""
-    orders = [list(order) for order in schedule]
-    places = [(d, k) for d, order in enumerate(orders) for k in range(len(order))]
+def _moved(cost: ScheduleCost, schedule: Schedule, rng: np.random.Generator) -> Schedule:
+    """Move a job to another place of any crew that can do it, or exchange two."""
+    places = [(d, k) for d, order in enumerate(schedule) for k in range(len(order))]
     if not places:
         return schedule
+    orders = [list(order) for order in schedule]
     d, k = places[int(rng.integers(len(places)))]
     if rng.random() < 0.3:
         e, j = places[int(rng.integers(len(places)))]
+        if not (cost.able(d, orders[e][j]) and cost.able(e, orders[d][k])):
+            return schedule
         orders[d][k], orders[e][j] = orders[e][j], orders[d][k]
     else:
-        q = orders[d].pop(k)
         e = int(rng.integers(len(orders)))
-        orders[e].insert(int(rng.integers(len(orders[e]) + 1)), q)
+        if not cost.able(e, orders[d][k]):
+            return schedule
+        job = orders[d].pop(k)
+        orders[e].insert(int(rng.integers(len(orders[e]) + 1)), job)
     return tuple(tuple(order) for order in orders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
 from dss_marl.devices.outage_sections import OutageSections
 from dss_marl.grid.feeder import Feeder
+from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 
 CLEAR, UNKNOWN, FAULTED = 0.0, 1.0, 2.0  # what is known of a section
@@ -73,6 +74,8 @@ class Crews(DeviceGroup):
 
     Attributes:
         sections: that may lose their supply.
+        loads: (L) index of the loads in Feeder.injections.
+        section_weight: (L, Q) priority of each load in its section, else 0.
         repairs: (D) True for crews that repair.
         on_duty_h, speed_kmh, setup_h, patrol_kmh, hour_cost, km_cost: (D) as in the settings.
         faults: lowest and highest number of faulted sections.
@@ -80,6 +83,8 @@ class Crews(DeviceGroup):
     """
 
     sections: OutageSections
+    loads: IntArray
+    section_weight: Array
     repairs: BoolArray
     on_duty_h: Array
     speed_kmh: Array
@@ -110,6 +115,7 @@ class Crews(DeviceGroup):
                 f"section {bus} unknown",
                 f"section {bus} faulted",
                 f"section {bus} has a crew",
+                f"load of section {bus} times priority [MW]",
                 f"time of this crew to patrol or repair section {bus} [{_SCALE_H:g} h]",
             )
             for bus in self.sections.buses
@@ -274,12 +280,19 @@ class Crews(DeviceGroup):
         work = np.where(repair, self.repairs_h(state)[..., None, :], patrol)
         return np.asarray(travel + self.setup_h[:, None] + work)
 
+    def with_priorities(self, priorities: Priorities) -> Crews:
+        """See DeviceGroup.with_priorities."""
+        weight = priorities.weight[self.loads]
+        return replace(self, section_weight=(self.section_weight > 0) * weight[:, None])
+
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""
         known = np.broadcast_to(self.known(state)[..., None, :], (*state.shape[:-1], self.sections.size))
         taken = (state[..., TARGET, None] == np.arange(self.sections.size)).any(axis=-2, keepdims=True)
+        load = np.maximum(-setpoints.kw[..., self.loads], 0.0) @ self.section_weight / 1000
+        load = np.broadcast_to(load[..., None, :], known.shape)
         hours = self.job_h(state) / _SCALE_H * (known > CLEAR)
-        parts = np.stack([known == UNKNOWN, known == FAULTED, np.broadcast_to(taken, known.shape), hours], axis=-1)
+        parts = np.stack([known == UNKNOWN, known == FAULTED, np.broadcast_to(taken, known.shape), load, hours], axis=-1)
         own = np.stack([~self.free(state), state[..., BUSY_H] / _SCALE_H], axis=-1)
         return np.concatenate([own, parts.reshape(*known.shape[:-1], -1)], axis=-1)
 
@@ -296,10 +309,14 @@ class Crews(DeviceGroup):
         if len({spec.storm for spec in specs}) > 1:
             raise ValueError("crew: reclosers, faults, repair_h and repair_spread must be the same for all crews")
         names = [spec.name or f"crew_{spec.bus}" for spec in specs]
+        sections = OutageSections.build(feeder, first.reclosers, [spec.bus for spec in specs])
+        of_load = sections.of_node[[feeder.injections[j].nodes[0] for j in feeder.loads]]
         return cls(
             names=unique_names(names, "crew"),
             buses=tuple(feeder.bus(spec.bus).name for spec in specs),
-            sections=OutageSections.build(feeder, first.reclosers, [spec.bus for spec in specs]),
+            sections=sections,
+            loads=feeder.loads,
+            section_weight=(of_load[:, None] == np.arange(sections.size)).astype(float),
             repairs=np.array([spec.repairs for spec in specs]),
             faults=first.faults,
             repair_h=first.repair_h,

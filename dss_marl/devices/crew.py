@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field, field_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
 from dss_marl.devices.outage_sections import OutageSections
 from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.load_priorities import Priorities
@@ -289,7 +289,8 @@ class Crews(DeviceGroup):
         """See DeviceGroup.telemetry."""
         known = np.broadcast_to(self.known(state)[..., None, :], (*state.shape[:-1], self.sections.size))
         taken = (state[..., TARGET, None] == np.arange(self.sections.size)).any(axis=-2, keepdims=True)
-        load = np.maximum(-setpoints.kw[..., self.loads], 0.0) @ self.section_weight / 1000
+        drawn = np.maximum(-setpoints.kw[..., self.loads], 0.0)[..., None] * self.section_weight
+        load = np.add.reduce(drawn, axis=-2) / 1000  # a matrix product would round a batch differently
         load = np.broadcast_to(load[..., None, :], known.shape)
         hours = self.job_h(state) / _SCALE_H * (known > CLEAR)
         parts = np.stack([known == UNKNOWN, known == FAULTED, np.broadcast_to(taken, known.shape), load, hours], axis=-1)
@@ -314,6 +315,7 @@ class Crews(DeviceGroup):
         return cls(
             names=unique_names(names, "crew"),
             buses=tuple(feeder.bus(spec.bus).name for spec in specs),
+            act_every=act_periods([spec.act_every for spec in specs]),
             sections=sections,
             loads=feeder.loads,
             section_weight=(of_load[:, None] == np.arange(sections.size)).astype(float),

@@ -16,9 +16,10 @@ from dss_marl.grid.state import Array, GridState, IntArray
 from dss_marl.mdp.rewards import crew_cost, unserved
 from dss_marl.profiles.splits import seed_of
 
-_MOVES = 6000  # tried from each start
-_STARTS = 4
+_MOVES = 8000  # tried from each start
+_STARTS = 12
 _THOROUGH = 4  # times as many
+_PLAYED = 3  # of the best schedules, on the engine
 _SUPPORTED = (Crews, Switches)
 
 
@@ -86,7 +87,7 @@ def _schedules(env: ZoneEnv, day: int, thorough: bool) -> list[Schedule]:
         order = ordered if k == 0 else [int(q) for q in rng.permutation(ordered)]
         found.append(improved(cost, first_schedule(cost, crews, order), rng, _MOVES))
     found.sort(key=lambda one: one[1])
-    return list(dict.fromkeys(cost.worked(schedule) for schedule, _ in found[:_STARTS]))
+    return list(dict.fromkeys(cost.worked(schedule) for schedule, _ in found[:_PLAYED]))
 
 
 def schedule_cost(env: ZoneEnv, rule: CrewRule, now: GridState, state: Array | None = None) -> ScheduleCost:

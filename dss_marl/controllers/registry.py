@@ -15,8 +15,8 @@ from dss_marl.controllers.rules.crew_rules import NearestSection, PriorityFirst,
 from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
-from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.hold_first import HoldFirst
+from dss_marl.controllers.rules.load_following import LoadFollowing
 from dss_marl.controllers.rules.load_rationing import LoadRationing
 from dss_marl.controllers.rules.nearest_tie import NearestTie
 from dss_marl.controllers.rules.self_consumption import SelfConsumption

@@ -38,7 +38,9 @@ class CrewSpec(DeviceSpec):
     repairs: bool = Field(default=True, description="whether it repairs; else it patrols only, as damage assessors do")
     hour_cost: float = Field(default=150.0, ge=0, description="of an hour of travel, patrol or repair [$]")
     km_cost: float = Field(default=1.0, ge=0, description="of a kilometre of the truck [$]")
-    reclosers: tuple[str, ...] = Field(min_length=1, description="switches that trip; those behind open without voltage")
+    reclosers: tuple[str, ...] = Field(
+        min_length=1, description="switches that trip; those behind open without voltage"
+    )
     faults: tuple[int, int] = Field(default=(2, 4), description="range of the number of faulted sections per storm")
     repair_h: float = Field(default=2.0, gt=0, description="mean time of a repair [h]")
     repair_spread: float = Field(default=0.5, ge=0, le=2, description="standard deviation of its logarithm [1]")
@@ -293,7 +295,9 @@ class Crews(DeviceGroup):
         load = np.add.reduce(drawn, axis=-2) / 1000  # a matrix product would round a batch differently
         load = np.broadcast_to(load[..., None, :], known.shape)
         hours = self.job_h(state) / _SCALE_H * (known > CLEAR)
-        parts = np.stack([known == UNKNOWN, known == FAULTED, np.broadcast_to(taken, known.shape), load, hours], axis=-1)
+        parts = np.stack(
+            [known == UNKNOWN, known == FAULTED, np.broadcast_to(taken, known.shape), load, hours], axis=-1
+        )
         own = np.stack([~self.free(state), state[..., BUSY_H] / _SCALE_H], axis=-1)
         return np.concatenate([own, parts.reshape(*known.shape[:-1], -1)], axis=-1)
 

@@ -49,7 +49,9 @@ def storm(group, *hours):
 
 def sent(group, state, *sections, steps=1, first=0):
     """The state after the crews were sent, and held in the steps after the first; and who was limited at first."""
-    state, limited = group.act(np.array([[group.entry(q)] for q in sections]), state, NO_POINTS, Interval(first, 8, 0.25))
+    state, limited = group.act(
+        np.array([[group.entry(q)] for q in sections]), state, NO_POINTS, Interval(first, 8, 0.25)
+    )
     for k in range(1, steps):
         state, _ = group.act(group.hold_action(state, NO_POINTS, None), state, NO_POINTS, Interval(first + k, 8, 0.25))
     return state, limited
@@ -110,7 +112,11 @@ def test_a_crew_at_work_or_off_duty_can_only_wait():
     group = crews(on_duty_h=np.array([0.0, 0.5]))
     state = storm(group, 0, 0)
     every = np.stack([np.full((2, 1), group.entry(q)) for q in (-1, 0, 1)])
-    assert group.feasible(every, state, NO_POINTS, None)[..., 0].tolist() == [[True, True], [True, False], [True, False]]
+    assert group.feasible(every, state, NO_POINTS, None)[..., 0].tolist() == [
+        [True, True],
+        [True, False],
+        [True, False],
+    ]
     state, _ = sent(group, state, 0, -1)
     assert group.feasible(every, state, NO_POINTS, None)[..., 0].tolist() == [[True, True], [False] * 2, [False] * 2]
     state, _ = sent(group, state, -1, -1)
@@ -160,7 +166,9 @@ def test_distances_and_sections_by_hand():
     first, last = sections.buses.index("18"), sections.buses.index("86")
     assert sections.travel_km[sections.size, first] == pytest.approx(0.825 * 0.3048, rel=1e-6)
     assert sections.line_km[last] == pytest.approx(0.625 * 0.3048, rel=1e-6)
-    tripped = {row.name for row, opened in zip(task_of(NAME).feeder.switches, sections.opened[last], strict=True) if opened}
+    tripped = {
+        row.name for row, opened in zip(task_of(NAME).feeder.switches, sections.opened[last], strict=True) if opened
+    }
     assert tripped == {"line.l67", "line.l77", "line.l88", "line.l92"}
 
 

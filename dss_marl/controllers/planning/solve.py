@@ -9,9 +9,9 @@ import numpy as np
 from dss_marl._plugins import imported
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.planning import coordinate_search, exact_dp, fair_curtailment
+from dss_marl.controllers.planning.budgets import priced
 from dss_marl.controllers.planning.community import cooperative as community
 from dss_marl.controllers.planning.crews import plan as crews
-from dss_marl.controllers.planning.budgets import priced
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.polish import EFFORT_S, polish

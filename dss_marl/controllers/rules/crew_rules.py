@@ -41,7 +41,9 @@ class CrewRule:
             ValueError: there are no crews.
         """
         self._k = crews_of(env.task, type(self).__name__)
-        self._group: Any = env.task.device_groups[self._k]
+        group = env.task.device_groups[self._k]
+        assert isinstance(group, Crews)
+        self._group = group
         self.supply = SectionSupply(env.task, self._group)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:

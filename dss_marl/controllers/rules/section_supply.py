@@ -63,7 +63,7 @@ class SectionSupply:
     def weighted(self, injections_kw: Array) -> Array:
         """(Q) the same from injections (J) before control."""
         kw = np.maximum(-injections_kw[self._loads], 0.0) * self._weight
-        return np.bincount(self._of_load, kw, self._size + 1)[: self._size]
+        return np.asarray(np.bincount(self._of_load, kw, self._size + 1)[: self._size], float)
 
     def layers(self, barred: BoolArray) -> IntArray:
         """(Q) number of barred sections on the way to each, itself included, by the way with the fewest."""
@@ -82,7 +82,9 @@ class SectionSupply:
         """(Q) the load of each section, and half of what its neighbours farther from the supply have likewise."""
         total = weighted_kw.copy()
         for q in np.argsort(-layers, kind="stable"):
-            total[q] += 0.5 * sum(total[n] for n in set(self._neighbours[q]) if n < self._size and layers[n] > layers[q])
+            total[q] += 0.5 * sum(
+                total[n] for n in set(self._neighbours[q]) if n < self._size and layers[n] > layers[q]
+            )
         return total
 
     def supplied_from(self, clear: Sequence[int]) -> IntArray:

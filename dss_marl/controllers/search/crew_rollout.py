@@ -55,7 +55,7 @@ class CrewRollout(RestoreMost):
         if not left[free].any():
             return chosen
         guesses = self._guesses(state)
-        for d in free:
+        for d in free.tolist():
             options = np.flatnonzero(left[d])
             if len(options):
                 costs = [self._mean_cost(env, now, guesses, weighted_kw, chosen, d, q) for q in options.tolist()]

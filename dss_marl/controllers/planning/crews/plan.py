@@ -68,7 +68,9 @@ class Scheduled(CrewRule):
         state = env.simulator.fleet.states(now.device_state)[self._k]
         known, size, wanted = self._group.known(state), self._group.sections.size, np.full(len(state), -1)
         for d in np.flatnonzero(self._group.free(state)):
-            left = [job for job in self._schedule[d] if known[job % size] == UNKNOWN or (job >= size and known[job - size])]
+            left = [
+                job for job in self._schedule[d] if known[job % size] == UNKNOWN or (job >= size and known[job - size])
+            ]
             if left and (left[0] < size or known[left[0] - size] == FAULTED):
                 wanted[d] = left[0] % size
         return wanted

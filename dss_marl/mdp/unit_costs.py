@@ -127,8 +127,8 @@ UNIT_COSTS: dict[str, UnitCost] = {
         "two line workers at 41.30 $/h and as much again by 40 % for benefits, and a truck at 30 $/h (own estimate); "
         "overtime and contractors cost more; an assessor alone with a car counts half",
         (
-            "U.S. Bureau of Labor Statistics, Occupational Employment and Wage Statistics, May 2023: electrical power-line "
-            "installers and repairers, mean wage 41.30 $/h (https://www.bls.gov/oes/2023/may/oes499051.htm)",
+            "U.S. Bureau of Labor Statistics, Occupational Employment and Wage Statistics, May 2023: electrical "
+            "power-line installers and repairers, mean wage 41.30 $/h (https://www.bls.gov/oes/2023/may/oes499051.htm)",
         ),
     ),
     "curtailed_pv": UnitCost(

@@ -70,6 +70,11 @@ SUMMARY = {
         "the highest import so far, on which a demand charge is billed; no action, does not affect the power flow",
         "`floor_kw`, billed in any case",
     ),
+    "crew": (
+        "a repair crew: waits, or goes to a dark section to patrol it or to repair its fault",
+        "travel, setup, patrol and repair times; a crew at work goes on, a section takes one crew at a time; sections not yet "
+        "cleared must not be energised",
+    ),
     "flexibility_request": (
         "a change of the import, and a reactive import, that the transmission operator asks for at the source; no action",
         "energy missed beyond the tolerance is owed",

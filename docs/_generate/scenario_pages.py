@@ -57,8 +57,8 @@ FAMILIES = {
         "open points, each along its loop: radial and connected by construction",
     ),
     "Restoration": (
-        ("restoration", "switching"),
-        "switches, feeder ties, grid-forming generators, load shedders; cold-load pickup and priorities",
+        ("restoration", "switching", "crews"),
+        "switches, feeder ties, grid-forming generators, load shedders, repair crews; cold-load pickup and priorities",
     ),
     "State estimation": (
         ("state_estimation",),

@@ -11,6 +11,7 @@ from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLea
 from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, load_plans
 from dss_marl.controllers.rules.best_constant import BestConstant
+from dss_marl.controllers.rules.crew_rules import NearestSection, PriorityFirst, RestoreMost
 from dss_marl.controllers.rules.curtailment import EqualShare, VoltWatt
 from dss_marl.controllers.rules.droop import Droop, DroopCurve, tuning_key
 from dss_marl.controllers.rules.head_rules import FollowRequest, PeakShaving
@@ -23,6 +24,7 @@ from dss_marl.controllers.rules.time_of_use import TimeOfUse
 from dss_marl.controllers.rules.valley_filling import ValleyFilling
 from dss_marl.controllers.rules.voltage_reduction import VoltageReduction
 from dss_marl.controllers.search.branch_exchange import BranchExchange
+from dss_marl.controllers.search.crew_rollout import CrewRollout
 from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.sensitivity_control import SensitivityControl
 from dss_marl.controllers.search.zone_greedy import ZoneGreedy
@@ -62,6 +64,10 @@ REFERENCES: dict[str, Callable[[Scenario], Controller]] = {
     "greedy": lambda scenario: Greedy(),
     "zone_greedy": lambda scenario: ZoneGreedy(),
     "nearest_tie": lambda scenario: NearestTie(),
+    "nearest_section": lambda scenario: NearestSection(),
+    "priority_first": lambda scenario: PriorityFirst(),
+    "restore_most": lambda scenario: RestoreMost(),
+    "crew_rollout": lambda scenario: CrewRollout(),
     "linear": lambda scenario: SensitivityControl(),
     "best_response": lambda scenario: BestResponse(),
     "best_known": lambda scenario: PlanReplay(load_plans(scenario)),
@@ -79,6 +85,7 @@ OPT_IN = (
     "zone_greedy",
     "branch_exchange",
     "linear",
+    "crew_rollout",
     "best_known",
 )
 _FORESIGHT = ("best_known", "best_response")  # plan with the day's own load, PV and prices

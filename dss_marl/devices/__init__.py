@@ -3,6 +3,7 @@
 from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
 from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
+from dss_marl.devices.crew import Crews
 from dss_marl.devices.demand_meter import DemandMeters
 from dss_marl.devices.estimator import Estimators
 from dss_marl.devices.ev_charger import EVChargers
@@ -37,6 +38,7 @@ KINDS |= {
     "load_shedder": LoadShedders,
     "stepped_inverter": SteppedInverters,
     "demand_meter": DemandMeters,
+    "crew": Crews,
     "flexibility_request": FlexibilityRequests,
     "stepped_battery": SteppedBatteries,
 }
@@ -48,6 +50,7 @@ __all__ = [
     "AddedUnit",
     "Batteries",
     "Capacitors",
+    "Crews",
     "DemandMeters",
     "DeviceGroup",
     "DeviceSpec",

@@ -198,6 +198,14 @@ class DeviceGroup:
         """
         return np.zeros(state.shape[:-1])
 
+    def barred(self, state: Array) -> BoolArray:
+        """(..., N) nodes that must not be energised, because of what the devices know or have not done yet."""
+        raise TypeError(f"{type(self).__name__} bars no node")
+
+    def opened(self, state: Array) -> BoolArray:
+        """(..., S) switches that are open at the start of an episode because of the devices' state; with ``barred``."""
+        raise TypeError(f"{type(self).__name__} opens no switch")
+
     @classmethod
     def order_of(cls, specs: Sequence[Any]) -> int:
         """``dispatch_order`` of devices with these settings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -56,6 +57,7 @@ class DeviceFleet:
         self._forming = [
             k for k, g in enumerate(groups) if g.trips and type(g).formed_kwh is not DeviceGroup.formed_kwh
         ]
+        self._barring = [k for k, g in enumerate(groups) if type(g).barred is not DeviceGroup.barred]
         self._telling = [k for k, group in enumerate(groups) if len(group.telemetry_labels)]
         self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
         self._nothing = np.zeros(self.size)
@@ -210,6 +212,21 @@ class DeviceFleet:
             np.maximum(own, exceeded, out=own)
             found = found | exceeded.any(axis=-1)
         return found
+
+    # --- nodes that must stay de-energised ---------------------------------------------------------------------------
+
+    def barred(self, device_state: Array, faulted: BoolArray | None) -> BoolArray | None:
+        """(..., N) nodes that must not be energised: the faulted ones (..., N), and those that devices bar."""
+        for k in self._barring:
+            own = self.groups[k].barred(self._state(k, device_state))
+            faulted = own if faulted is None else faulted | own
+        return faulted
+
+    def with_opened(self, device_state: Array, start: Setpoints) -> Setpoints:
+        """The initial set points, with the switches open that devices open; see DeviceGroup.opened."""
+        for k in self._barring:
+            start = replace(start, closed=start.closed & ~self.groups[k].opened(self._state(k, device_state)))
+        return start
 
     # --- telemetry -------------------------------------------------------------------------------------------------
 

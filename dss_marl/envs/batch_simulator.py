@@ -92,8 +92,9 @@ class BatchSimulator(Simulator):
         which = np.zeros(self.copies, bool)
         which[rows] = True
         self.many.begin(rows, numbers, faults)
-        points = self._start
-        device_state = self._with_cold_load(self._steps, self.table.start[self.many.place], points)
+        device_state = self.table.start[self.many.place]
+        points = self.fleet.with_opened(device_state, self._start)
+        device_state = self._with_cold_load(self._steps, device_state, points)
         self.batch_engine.restart(which)
         self.resume(which)
         action = np.repeat(self.task.default_action[None], self.copies, 0)

@@ -26,6 +26,10 @@ REFERENCE_CONTROLLERS = (
     "greedy",
     "zone_greedy",
     "nearest_tie",
+    "nearest_section",
+    "priority_first",
+    "restore_most",
+    "crew_rollout",
     "linear",
     "best_response",
     "best_known",
@@ -35,6 +39,7 @@ REFERENCE_CONTROLLERS = (
     "wls",
 )
 PLANNERS = (
+    "crews",
     "exact_dp",
     "fair_curtailment",
     "volt_var",

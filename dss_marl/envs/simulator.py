@@ -92,6 +92,7 @@ class Simulator:
         task, self.conditions = self.task, today
         rng, weekend = task.profiles.rng(number, "devices"), task.profiles.weekend(number)
         device_state = self.fleet.start(rng, weekend, today.start_hour)
+        start = self.fleet.with_opened(device_state, start)
         device_state = self._with_cold_load(0, device_state, start)
         self.engine.restart()
         return self.observe(0, start, device_state, task.default_action.copy(), None)
@@ -111,6 +112,15 @@ class Simulator:
             self._intervals[step] = self.conditions.interval(step)
         return self._intervals[step]
 
+    def _interval_of(self, now: GridState) -> Interval:
+        """Time step of a state of the running episode, with the nodes that must not be energised in it."""
+        return self._barred(self._interval(now.step), now.device_state)
+
+    def _barred(self, interval: Interval, device_state: Array) -> Interval:
+        """The interval with the nodes that devices bar among the faulted ones."""
+        faulted = self.fleet.barred(device_state, interval.faulted)
+        return interval if faulted is interval.faulted else replace(interval, faulted=faulted)
+
     # --- one interval ------------------------------------------------------------------------------------------------
 
     def operate(self, now: GridState, joint_action: Array) -> tuple[GridState, IntArray]:
@@ -126,7 +136,7 @@ class Simulator:
         Raises:
             PowerFlowError: the power flow fails.
         """
-        fleet, interval = self.fleet, self._interval(now.step)
+        fleet, interval = self.fleet, self._interval_of(now)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
@@ -166,7 +176,7 @@ class Simulator:
         Returns:
             the set points, the devices' state, and (D) energy owed [kWh].
         """
-        fleet, interval = self.fleet, self._interval(now.step)
+        fleet, interval = self.fleet, self._interval_of(now)
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         if exact:
             setpoints.kw, setpoints.kvar = setpoints.kw.astype(np.float64), setpoints.kvar.astype(np.float64)
@@ -222,7 +232,7 @@ class Simulator:
             solution: used instead of a power flow; None: the interval is solved.
             pv_kwh: fed in so far, see GridState; None: nothing.
         """
-        interval = self._interval(step)
+        interval = self._barred(self._interval(step), device_state)
         setpoints = self.conditions.setpoints(step, self.conditions.protected(step, present))
         self.fleet.hold(device_state, setpoints, interval)
         self._pick_up(step, setpoints, device_state)
@@ -239,7 +249,7 @@ class Simulator:
     def hold_action(self, now: GridState) -> Array:
         """(F) the joint action that keeps every device at its set point."""
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.hold_action(now.device_state, setpoints, self._interval(now.step))
+        return self.fleet.hold_action(now.device_state, setpoints, self._interval_of(now))
 
     def feasible(self, now: GridState, values: Array) -> BoolArray:
         """(F, L) True where the devices would execute the value without limiting it.
@@ -249,7 +259,7 @@ class Simulator:
             values: (F, L) values to try in each entry, level by level.
         """
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
-        return self.fleet.feasible(values, now.device_state, setpoints, self._interval(now.step))
+        return self.fleet.feasible(values, now.device_state, setpoints, self._interval_of(now))
 
     # --- the power flow ----------------------------------------------------------------------------------------------
 

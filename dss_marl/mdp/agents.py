@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dss_marl.devices import DemandMeters, DeviceGroup, Estimators, FlexibilityRequests
+from dss_marl.devices import Crews, DemandMeters, DeviceGroup, Estimators, FlexibilityRequests
 from dss_marl.grid.state import IntArray
 from dss_marl.mdp.actions.action_layout import ActionLayout, layout_entries
 from dss_marl.zones import ROW_KINDS, Zone, ZoneRows, stack
@@ -97,6 +97,7 @@ def _with_rows(
     telemetry, telemetry_names = layout_entries(count, home, groups, labels, by_kind)
     metered, nodes, places = _estimation(groups)
     peaks, requests = _peaks(groups), _requests(groups)
+    crews, costs = _crew_costs(groups)
     result = []
     for a, view in enumerate(views):
         own = [d for d, agent in enumerate(home) if agent == a]
@@ -114,6 +115,7 @@ def _with_rows(
                     "actions": _padded_rows(actions[a]),
                     "telemetry": _padded_rows(telemetry[a]),
                     "demand_meters": ZoneRows.of(peaks),
+                    "crew_costs": ZoneRows.of(costs[np.isin(crews, own)]),
                     "requests": requests,
                     "meters": ZoneRows.of(meters),
                     "estimated": ZoneRows.of(nodes[estimators], places=places[estimators]),
@@ -162,6 +164,17 @@ def _peaks(groups: Sequence[DeviceGroup]) -> IntArray:
     ends = np.cumsum([0, *(group.size * group.state_size for group in groups)])
     own = [end + np.arange(g.size) for end, g in zip(ends, groups, strict=False) if isinstance(g, DemandMeters)]
     return np.concatenate([np.zeros(0, np.int64), *own])
+
+
+def _crew_costs(groups: Sequence[DeviceGroup]) -> tuple[IntArray, IntArray]:
+    """The crews among all devices, and the places of their costs in the device state."""
+    crews, costs, device, place = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, 0
+    for group in groups:
+        if isinstance(group, Crews):
+            crews.append(device + np.arange(group.size))
+            costs.append(place + group.cost_column + group.state_size * np.arange(group.size))
+        device, place = device + group.size, place + group.size * group.state_size
+    return np.concatenate(crews), np.concatenate(costs)
 
 
 def _requests(groups: Sequence[DeviceGroup]) -> ZoneRows:

@@ -161,6 +161,12 @@ def peak_increase_kw(before: GridState, after: GridState) -> Array:
     return after.device_state - before.device_state
 
 
+@sum_over("crew_costs")
+def crew_dollars(before: GridState, after: GridState) -> Array:
+    """Cost of the hours and kilometres of the zone's crews [$]."""
+    return after.device_state
+
+
 def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:
     """Highest loading of a branch in excess of 1 [1]."""
     return _for_all(zone, np.maximum(after.solution.highest_loading - 1.0, 0.0))

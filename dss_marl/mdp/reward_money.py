@@ -51,6 +51,7 @@ _PRICED = {
     "loss": _Priced("1 MW for {step}", 1, _always("energy"), _hours),
     "energy_cost": _Priced("1 $ of the bill", 1, None, _one),
     "excess_cost": _Priced("1 $ of the bill", 1, None, _one),
+    "crew_cost": _Priced("1 $ of the crews", 1, None, _one),
     "unserved": _Priced("1 kWh of a normal load", 0.001, _always("lost_load"), _kwh_of_mwh),
     "unserved_device_energy": _Priced("1 kWh", 0.001, _always("device_energy"), _kwh_of_mwh),
     "curtailment": _Priced("1 kWh", 0.001, _always("curtailed_pv"), _kwh_of_mwh),

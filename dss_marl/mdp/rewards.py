@@ -245,6 +245,15 @@ def peak_increase(zone: Zone) -> Scale:
     return Scale(over=1000 * zone.count, times=-1)
 
 
+@scaled(quantities.crew_dollars)
+def crew_cost(zone: Zone) -> Scale:
+    r"""Cost of the hours that the zone's repair crews worked, and of the kilometres that they drove, negated [$].
+
+    Formula: $r_z = -\sum_{i \in z} (c_i^\mathrm{h} h_i + c_i^\mathrm{km} s_i)$
+    """
+    return Scale(times=-1)
+
+
 @scaled(quantities.highest_overload)
 def overload(zone: Zone) -> Scale:
     r"""Highest overload of a line or transformer of the feeder, negated and split evenly over zones [1].
@@ -346,6 +355,7 @@ REWARDS: dict[str, Term] = {
         stored_energy,
         import_excess,
         peak_increase,
+        crew_cost,
         overload,
         reactive_power,
         fairness,

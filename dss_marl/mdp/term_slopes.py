@@ -230,6 +230,7 @@ _DIRECT = {
     quantities.unserved_kwh,
     quantities.stored_change_kwh,
     quantities.fuel_l,
+    quantities.crew_dollars,
     quantities.formed_kwh,
     quantities.estimate_error_pu,
 }

@@ -121,6 +121,16 @@ UNIT_COSTS: dict[str, UnitCost] = {
             "(https://fieldiqx.com/blog/recloser-operation-count-wear-modeling.html)",
         ),
     ),
+    "crew_hour": UnitCost(
+        "an hour of a line crew of two with a bucket truck",
+        150, "hour", 100, 400,
+        "two line workers at 41.30 $/h and as much again by 40 % for benefits, and a truck at 30 $/h (own estimate); "
+        "overtime and contractors cost more; an assessor alone with a car counts half",
+        (
+            "U.S. Bureau of Labor Statistics, Occupational Employment and Wage Statistics, May 2023: electrical "
+            "power-line installers and repairers, mean wage 41.30 $/h (https://www.bls.gov/oes/2023/may/oes499051.htm)",
+        ),
+    ),
     "curtailed_pv": UnitCost(
         "PV energy that a household may not feed in",
         0.1, "kWh", 0.029, 0.284,

@@ -179,7 +179,8 @@ ROW_KINDS: dict[str, RowKind] = {
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),
     "demand_meters": RowKind("device state"),  # of the feeder; the same in every zone
-    # Likewise; the first entry of the request, where the device state has what was missed, and settings.
+    "crew_costs": RowKind("device state"),  # of its own crews
+    # Of the feeder; the first entry of the request, where the device state has what was missed, and settings.
     "requests": RowKind(
         "telemetry",
         columns=lambda feeder, index: {

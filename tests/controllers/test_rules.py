@@ -105,6 +105,7 @@ FAMILY = {
     "branch_exchange": "case33_reconfiguration",
     "nearest_tie": "ieee123_restoration",
     "hold_first": "ieee123_switching",
+    **dict.fromkeys(("nearest_section", "priority_first", "restore_most", "crew_rollout"), "ieee123_crews"),
     "voltage_reduction": "ieee13_legacy",
     **dict.fromkeys(("nearest_meter", "typical_loads", "local_wls", "wls"), "ieee123_state_estimation"),
 }

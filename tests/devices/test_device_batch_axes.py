@@ -19,6 +19,7 @@ NAMES = [
     "ieee34_local_pv",
     "ieee123_demand_charge",
     "ieee123_flexibility",
+    "ieee123_crews",
 ]
 every_name = pytest.mark.parametrize("name", NAMES)
 every_batch = pytest.mark.parametrize("batch", [(6,), (2, 3)])

@@ -34,6 +34,7 @@ def test_each_kind_is_tested_here():
         "load_shedder",
         "demand_meter",
         "flexibility_request",
+        "crew",
     )
     assert set(KINDS.values()) - tested == {KINDS[name] for name in whole}
 

@@ -65,6 +65,7 @@ def test_rewards_punish_and_costs_count(name):
     kinds = {spec["kind"] for spec in task.scenario.devices}
     needs = {
         "peak_increase": "demand_meter" in kinds,
+        "crew_cost": "crew" in kinds,
         "capacitor_moves": any(row.kind == "capacitor" for row in task.feeder.switches),
         "switch_moves": bool(kinds & {"switch", "open_point"}),
         "tap_moves": "regulator" in kinds or task.scenario.circuit_controls,

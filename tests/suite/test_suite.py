@@ -72,4 +72,5 @@ def test_the_cases_of_other_tests_are_of_every_family():
     assert set(SCENARIOS) <= set(EVERY)
     kinds = [{spec["kind"] for spec in load_scenario(name).devices} for name in EVERY]
     missing = set().union(*kinds) - {spec["kind"] for name in SCENARIOS for spec in load_scenario(name).devices}
-    assert missing == {"ev_charger", "flexible_load", "stepped_inverter"}  # which have tests of their own
+    own = {"ev_charger", "flexible_load", "stepped_inverter", "demand_meter", "flexibility_request", "crew"}
+    assert missing == own  # which have tests of their own

@@ -11,6 +11,7 @@ from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.planning import coordinate_search, exact_dp, fair_curtailment
 from dss_marl.controllers.planning.budgets import priced
 from dss_marl.controllers.planning.community import cooperative as community
+from dss_marl.controllers.planning.crews import plan as crews
 from dss_marl.controllers.planning.energy import plan as energy
 from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.polish import EFFORT_S, polish
@@ -44,6 +45,7 @@ class Planner(Protocol):
 
 
 PLANNERS: dict[str, Planner] = {
+    "crews": crews,  # before those that plan switches alone
     "exact_dp": exact_dp,
     "fair_curtailment": fair_curtailment,  # before volt_var, which plans interval by interval
     "volt_var": volt_var,

@@ -1,0 +1,1 @@
+"""Planning of repair crews after a storm."""

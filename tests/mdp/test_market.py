@@ -168,7 +168,9 @@ def test_shares_go_to_those_who_draw_and_to_those_behind_the_same_lines():
     phase_3 = [market.buses.index(bus) for bus in ("208", "320", "619", "778")]
     assert shares.argmax() == far
     np.testing.assert_allclose(shares[phase_3].sum(), 1)
-    np.testing.assert_allclose(market.violation_shares(np.ones(12), v, VoltageBand()), 1 / 12)  # drawing raises no voltage
+    np.testing.assert_allclose(
+        market.violation_shares(np.ones(12), v, VoltageBand()), 1 / 12
+    )  # drawing raises no voltage
 
 
 def test_zone_and_stacked_terms_agree_also_for_batches(stepped):

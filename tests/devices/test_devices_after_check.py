@@ -39,7 +39,7 @@ def at(step):
 
 
 def solved(rng, points, formers):
-    """Voltages of 300 nodes, more than any feeder here, and powers of grid-forming units, many of which are beyond any rating."""
+    """Voltages of 300 nodes, and powers of grid-forming units, many of which are beyond any rating."""
     one = np.zeros(points.kw.shape[:-1])
     power = rng.uniform(-100, 500, (2, *points.kw.shape[:-1], formers, 3)) * rng.choice([0.0, 0.3, 1.0], (formers, 1))
     return Solution(

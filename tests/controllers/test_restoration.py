@@ -322,7 +322,8 @@ def test_in_the_season_of_outages_two_of_the_faults_come_at_once():
 @pytest.mark.parametrize("day", [121, 211])
 def test_nearest_ties_close_a_repaired_section_that_islands_surround(day):
     """An island with a generator of its own may be joined to what is fed again; the rule has to see through that."""
-    env = ZoneEnv(load_cached(NAME, repair_h=(1.0, 1.5)))
+    fuelled = [{k: v for k, v in spec.items() if k != "tank_l"} for spec in load_scenario(NAME).devices]
+    env = ZoneEnv(build_task(load_scenario(NAME).replace(repair_h=(1.0, 1.5), devices=fuelled)))
     rule = reference("nearest_tie", env.task.scenario)
     observations, _ = env.reset(seed=day, options={"day": day})
     rule.reset(env)

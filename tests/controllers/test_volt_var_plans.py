@@ -241,7 +241,8 @@ def test_regulators_that_run_by_themselves_are_planned_around():
     weaker = [evaluate(one, task.scenario, [SUMMER])[0]["team_return"] for one in (NoControl(), Droop())]
     assert play_plan(task, SUMMER, flats) > max(weaker) + 0.01
     # The best with taps held is not the best: pushing them now pays later.
-    assert np.abs(flats[0]).max() == pytest.approx(1)
+    held = play_plan(task, SUMMER, np.tile(flats[-1], (6, 1)))
+    assert np.ptp(flats, axis=0).max() > 0.05 and play_plan(task, SUMMER, flats) > held
     unsupported_reason = PLANNERS["beam_search"].unsupported_reason
     assert not unsupported_reason(task) and "Regulators" in unsupported_reason(build_task(small()))
     assert "no controls of the circuit" in unsupported_reason(build_task(task.scenario.replace(circuit_controls=False)))
@@ -261,6 +262,8 @@ def test_the_shipped_plans_are_of_the_shipped_scenarios_and_earn_what_they_say()
     for path in sorted(data_folder("results").glob("*/plans.npz")):
         scenario = dss_marl.load_scenario(path.parent.name)
         plans = Plans.load(path)
+        if plans.digest != digest(scenario):
+            continue  # test_committed_results lists it
         assert len(plans.requests) >= 10
         day = sorted(plans.requests)[len(plans.requests) // 2]
         figures = evaluate(PlanReplay(plans), scenario, [day])[0]
@@ -329,9 +332,10 @@ def test_taps_and_banks_alone_are_as_good_as_the_exact_path():
 def test_a_plan_that_knows_of_converter_losses_beats_one_that_does_not():
     """The night of ieee34, where inverters run for reactive power alone; both plans are played with losses rewarded."""
     scenario = dss_marl.load_scenario("ieee34_volt_var").replace(steps=6)
-    priced = build_task(scenario.replace(rewards={**scenario.rewards, "converter_loss": 1.0}))
+    priced = build_task(scenario)
+    blind = {term: weight for term, weight in scenario.rewards.items() if term != "converter_loss"}
     earned, running = [], []
-    for task in (build_task(scenario), priced):
+    for task in (build_task(scenario.replace(rewards=blind)), priced):
         env = dss_marl.ZoneEnv(priced)
         env.reset(seed=0, options={"day": 172})
         total = count = 0.0

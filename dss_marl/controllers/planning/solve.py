@@ -58,6 +58,7 @@ PLANNERS: dict[str, Planner] = {
 }
 
 NO_PLANNER = "none"
+_ON_REQUEST = ("coordinate_search",)  # supports every task: its weak plans would hide why no other planner does
 _RULES = ("droop", "tuned_droop", "time_of_use", "valley_filling", "rationing", "nearest_tie")
 _LARGE = 150_000  # nodes times steps: above, rules take longer to play than they are worth as starts
 _THOROUGH = 4  # times the effort
@@ -84,7 +85,9 @@ def choose_planner(task: Task, name: str = "") -> Planner:
         ValueError: no planner supports the task.
     """
     name = name or task.scenario.planner
-    planners = {name: named_planner(name)} if name else PLANNERS
+    planners = (
+        {name: named_planner(name)} if name else {one: PLANNERS[one] for one in PLANNERS if one not in _ON_REQUEST}
+    )
     reasons = {name: planner.unsupported_reason(task) for name, planner in planners.items()}
     fitting = [planner for name, planner in planners.items() if not reasons[name]]
     if not fitting:

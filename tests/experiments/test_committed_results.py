@@ -17,10 +17,17 @@ RESULTS = {name: ROOT / "results" / name for name in EVERY if (ROOT / "results" 
 STALE = {name: stale_folder(load_scenario(name), folder) for name, folder in RESULTS.items()}
 
 
-def test_no_results_are_stale():
+# Results of an earlier version of these scenarios, which the tables mark: 'dss-marl solve' and 'validate' make them again.
+PENDING: set[str] = set()
+
+
+def test_stale_results_are_those_that_the_tables_mark():
     """The one test that says which results to compute again, and why."""
-    stale = [f"{name}: {reason}" for name, reason in STALE.items() if reason]
-    assert not stale, "run 'dss-marl validate NAME' for each:\n" + "\n".join(stale)
+    stale = {name: reason for name, reason in STALE.items() if reason}
+    text = "\n".join(f"{name}: {reason}" for name, reason in stale.items() if name not in PENDING)
+    assert set(stale) == PENDING, f"run 'dss-marl validate NAME' for each:\n{text}"
+    page = (ROOT / "docs" / "suite.md").read_text()
+    assert page.count("to be made again: ") == len(PENDING)
 
 
 @pytest.mark.parametrize("name", [name for name, reason in STALE.items() if not reason])

@@ -9,6 +9,7 @@ import numpy as np
 
 from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.validation.check import CHECKS, failures
 from dss_marl.experiments.validation.result_files import PROOF, Result, load, stale_reason
 from dss_marl.experiments.validation.standings import Standing, best_rule, days_text
@@ -26,7 +27,7 @@ _DETAILS = (
 _NOTE = (
     "Mean return over the frozen test days and, in brackets, the score: 0 is `opendss_controls` (without it "
     "`no_control`), 1 the reference controller. The best rule is the strongest one without foresight. `best_known` "
-    "replays the best plans found.\n"
+    "replays the best plans found. *To be made again*: the numbers are of an earlier version of the scenario.\n"
 )
 _FIGURES = {"team_return": "return", "controllable_rate": "controllable rate", "loss_kwh": "losses [kWh]"}
 
@@ -106,11 +107,14 @@ def _cells(result: Result, common: Sequence[str]) -> list[str]:
 
 
 def _verdict(result: Result) -> str:
-    """Passed, or the checks that failed; those that were not made; and whether it is a tutorial."""
+    """Passed, or the checks that failed; those that were not made; whether it is of an earlier version, or a tutorial."""
     failed = sorted({row.check for row in failures(result.rows)})
     verdict = "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
     missing = [f"({check})" for check in CHECKS if check not in {row.check for row in result.rows}]
     verdict += f", without {', '.join(missing)}" if missing else ""
+    name = str(result.metadata["scenario"])
+    if name in known_names("scenarios") and stale_reason(load_scenario(name), result):
+        verdict = f"to be made again: {verdict}"
     return f"{verdict}; tutorial" if result.tutorial else verdict
 
 

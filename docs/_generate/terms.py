@@ -18,6 +18,7 @@ SYMBOLS = """
 | $e_n$ | excursion, $\\max(0, v_n - v_n^\\mathrm{max}, v_n^\\mathrm{min} - v_n)$, by the limits of the node's band | pu |
 | $p_u$, $q_u$ | active and reactive power of unit $u$, positive into the grid | kW, kvar |
 | $p_u^\\mathrm{av}$ | available PV power | kW |
+| $\\rho_u$, $U$ | share of its available PV energy that unit $u$ fed in so far; number of PV units of the feeder | 1 |
 | $P^\\mathrm{src}$, $P^\\mathrm{loss}$ | import from the source, losses of the feeder | kW |
 | $k_t$, $\\sigma_s$ | position of tap $t$; whether switch or capacitor step $s$ is closed | |
 | $\\ell_b$ | loading of branch $b$, current over rating | 1 |
@@ -83,6 +84,7 @@ def observations_page() -> str:
 def _entries(one: Feature) -> str:
     each = {
         "units": "unit", "pv_units": "PV unit", "meters": "metered node", "borders": "branch to another zone",
+        "bus_rows": "bus", "nodes": "node", "own_units": "unit of the agent",
         "hours": "interval of the forecast", "taps": "regulator", "capacitors": "capacitor step", "switches": "switch",
         "telemetry": "device's telemetry", "actions": "entry of the action", "kinds": "kind of device", "names": "agent",
     }  # fmt: skip

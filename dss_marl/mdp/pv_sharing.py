@@ -47,8 +47,7 @@ def fairness(zone: Zone, before: GridState, after: GridState) -> Array:
     The index is 1 at the start of the day, so that the sum over an episode is the index at its end minus 1: at most 0,
     and 0 if all units had the same share of their energy curtailed. Over the day, units can take turns.
 
-    Formula: $r_z = \frac{1}{Z} (J - J^-), \quad J = \frac{(\sum_u x_u)^2}{U \sum_u x_u^2}, \quad
-    x_u = \frac{\sum_\tau p_{u,\tau}}{\sum_\tau p_{u,\tau}^\mathrm{av}}$
+    Formula: $r_z = \frac{1}{Z} (J - J^-), \quad J = \frac{\left(\sum_u \rho_u\right)^2}{U \sum_u \rho_u^2}$
     """
     if not after.pv_kwh.shape[-1]:
         return np.zeros((*after.solution.v_pu.shape[:-1], *zone.index.shape))

@@ -35,7 +35,7 @@ class Fixed:
 @pytest.fixture
 def game():
     game = PerKindGame(NATIVE, n_envs=2, seed=0)
-    game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(3, np.int64)}
+    game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(3, np.int64), "capacitor": Fixed(1, np.int64)}
     yield game
     game.close()
 
@@ -50,8 +50,9 @@ def test_the_kinds_of_agents_are_in_their_names():
 def test_each_kind_has_its_own_spaces_and_rows(game):
     inverters, regulators = game.views["inverter"], game.views["regulator"]
     assert inverters.action_space == spaces.Box(-1, 1, (1,)) and regulators.action_space == spaces.Discrete(5)
-    assert inverters.rows.tolist() == [*range(6), *range(12, 18)]
-    assert regulators.rows.tolist() == [*range(6, 12), *range(18, 24)]
+    assert inverters.rows.tolist() == [*range(6), *range(14, 20)]
+    assert regulators.rows.tolist() == [*range(6, 12), *range(20, 26)]
+    assert game.views["capacitor"].rows.tolist() == [12, 13, 26, 27]
     assert regulators.has_attr("action_masks") and not inverters.has_attr("action_masks")
     regulators.reset()
     assert np.shape(regulators.env_method("action_masks")) == (12, 5)
@@ -62,14 +63,14 @@ def test_a_step_is_that_of_the_environment_with_everybodys_actions(game):
     seen = game.views["regulator"].reset()
     env = NATIVE()
     observations, _ = env.reset(seed=copy_seeds(0, 2)[0])
-    regulators = env.possible_agents[6:]
+    inverters, regulators, capacitors = (env.possible_agents[part] for part in (slice(6), slice(6, 12), slice(12, 14)))
     for _ in range(4):
         assert np.array_equal(seen[:6], [observations[agent]["observation"] for agent in regulators])
         actions = np.tile(np.arange(6) % 5, 2)
         seen, rewards, dones, infos = game.views["regulator"].step(actions)
         shown, masks = game.models["inverter"].shown[-1]
         assert np.array_equal(shown[2], observations["inverter_3"]) and masks is None
-        hand = {agent: np.float32([0.5]) for agent in env.possible_agents[:6]}
+        hand = {agent: np.float32([0.5]) for agent in inverters} | dict.fromkeys(capacitors, 1)
         observations, paid, *_ = env.step(hand | dict(zip(regulators, actions[:6], strict=True)))
         assert rewards[:6].tolist() == pytest.approx([paid[agent] for agent in regulators], rel=1e-6)
     assert dones.all() and len(infos) == 12
@@ -124,7 +125,7 @@ def test_rows_of_numbers_say_any_action():
 def test_other_algorithms_learn_beside_a_fixed_kind(route):
     """SAC moves the inverters, DQN the regulators: each its own kind, while the other stays as it is."""
     game = PerKindGame(NATIVE, n_envs=1, route=route, seed=0)
-    game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(2, np.int64)}
+    game.models = {"inverter": Fixed(0.5, np.float32), "regulator": Fixed(2, np.int64), "capacitor": Fixed(1, np.int64)}
     small = {"learning_starts": 12, "batch_size": 8, "buffer_size": 500}
     for algorithm, kind in ((SAC, "inverter"), (DQN, "regulator")):
         model = algorithm("MlpPolicy", game.views[kind], **small, policy_kwargs={"net_arch": [8]}, seed=0, device="cpu")
@@ -159,7 +160,7 @@ def test_models_take_turns_in_one_running_game(tmp_path):
     from dss_marl.experiments import TrainingSettings
     from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
 
-    settings = TrainingSettings(agent_steps=200, n_envs=1, n_steps=3, n_epochs=1, batch_size=9, net_arch=(8,))
+    settings = TrainingSettings(agent_steps=300, n_envs=1, n_steps=3, n_epochs=1, batch_size=9, net_arch=(8,))
     game = PerKindGame(NATIVE, seed=0)
     rates = models_per_kind(game, NATIVE().task, settings, 0, tmp_path)
     first = {kind: model.policy.state_dict()["action_net.weight"].clone() for kind, model in game.models.items()}
@@ -180,15 +181,16 @@ def test_models_take_turns_in_one_running_game(tmp_path):
     )[-1]
     keeper = SimpleNamespace(maybe_evaluate=looked.append, evaluate=looked.append)
     done = learn_in_turns(game, rates, settings, keeper)
-    assert done == 216 and looked == [0, 36, 72, 108, 144, 180, 216], "12 agents x 3 steps a turn, whole rounds"
-    assert [kind for kind, _ in asked] == ["inverter", "regulator"] * 3
-    assert asked[0][1] < settings.learning_rate and asked[0][1] == asked[1][1] > asked[2][1]
-    assert [rate for _, rate in asked[-2:]] == [settings.final_learning_rate] * 2, "each ends at the final rate"
+    assert done == 378 and looked == [*range(0, 379, 42)], "14 agents x 3 steps a turn, whole rounds"
+    assert [kind for kind, _ in asked] == ["inverter", "regulator", "capacitor"] * 3
+    assert asked[0][1] < settings.learning_rate and asked[0][1] == asked[1][1] == asked[2][1] > asked[3][1]
+    assert [rate for _, rate in asked[-3:]] == [settings.final_learning_rate] * 3, "each ends at the final rate"
     assert len(resets) == 1, "the game goes on from turn to turn"
-    assert len(present) == 2 * 18 and all(present), "a model acts on what is there now, not where its last turn ended"
+    assert len(present) == 2 * 27 and all(present), "a model acts on what is there now, not where its last turn ended"
     for kind, model in game.models.items():
-        assert model.num_timesteps == 3 * 3 * 6
+        rows = len(game.views[kind].rows)
+        assert rows == {"inverter": 6, "regulator": 6, "capacitor": 2}[kind] and model.num_timesteps == 3 * 3 * rows
         assert not first[kind].equal(model.policy.state_dict()["action_net.weight"])
-        shape = (3 * 6, len(NATIVE().task.observer.low))
+        shape = (3 * rows, len(NATIVE().task.observer.low))
         assert model.rollout_buffer.observations.shape == shape, "its own rows alone, flat after the training"
     game.close()

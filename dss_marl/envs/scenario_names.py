@@ -44,6 +44,7 @@ PLANNERS = (
     "fair_curtailment",
     "volt_var",
     "beam_search",
+    "coordinate_search",
     "community",
     "energy",
     "reconfiguration",

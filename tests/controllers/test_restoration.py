@@ -323,7 +323,25 @@ def test_in_the_season_of_outages_two_of_the_faults_come_at_once():
 def test_nearest_ties_close_a_repaired_section_that_islands_surround(day):
     """An island with a generator of its own may be joined to what is fed again; the rule has to see through that."""
     fuelled = [{k: v for k, v in spec.items() if k != "tank_l"} for spec in load_scenario(NAME).devices]
-    faults = ["l22", "l18", "l38", "l43", "l104", "l69", "l74", "l87", "l52", "l7", "l58", "l18+l97", "l52+l90", "l69+l43", "l52+l87", "l38+l74", "l7+l103"]
+    faults = [
+        "l22",
+        "l18",
+        "l38",
+        "l43",
+        "l104",
+        "l69",
+        "l74",
+        "l87",
+        "l52",
+        "l7",
+        "l58",
+        "l18+l97",
+        "l52+l90",
+        "l69+l43",
+        "l52+l87",
+        "l38+l74",
+        "l7+l103",
+    ]
     changes = {"repair_h": (1.0, 1.5), "devices": fuelled, "faults": faults}  # the days meet l87, and l52 with l87
     env = ZoneEnv(build_task(load_scenario(NAME).replace(**changes)))
     rule = reference("nearest_tie", env.task.scenario)

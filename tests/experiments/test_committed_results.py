@@ -17,7 +17,7 @@ RESULTS = {name: ROOT / "results" / name for name in EVERY if (ROOT / "results" 
 STALE = {name: stale_folder(load_scenario(name), folder) for name, folder in RESULTS.items()}
 
 
-# Results of an earlier version of these scenarios, which the tables mark: 'dss-marl solve' and 'validate' make them again.
+# Of an earlier version of these scenarios, as the tables say: 'dss-marl solve' and 'validate' make them again.
 PENDING: set[str] = set()
 
 

@@ -107,7 +107,7 @@ def _cells(result: Result, common: Sequence[str]) -> list[str]:
 
 
 def _verdict(result: Result) -> str:
-    """Passed, or the checks that failed; those that were not made; whether it is of an earlier version, or a tutorial."""
+    """Passed, or the checks that failed; those not made; whether it is of an earlier version, or a tutorial."""
     failed = sorted({row.check for row in failures(result.rows)})
     verdict = "passed" if result.passed else f"fails {', '.join(f'({check})' for check in failed)}"
     missing = [f"({check})" for check in CHECKS if check not in {row.check for row in result.rows}]

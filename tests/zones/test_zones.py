@@ -293,7 +293,7 @@ def test_short_names_read_the_rows():
     columns = {
         "loads": {"priority": "load_priority"},
         "units": {"nodes": "unit_nodes", "node_weight": "unit_node_weight", "kw": "unit_kw"},
-        "pv_units": {"kw": "pv_unit_kw"},
+        "pv_units": {"kw": "pv_unit_kw", "places": "pv_places"},
         "own_units": {"kw": "own_unit_kw"},
         "bus_rows": {
             "nodes": "bus_nodes",
@@ -302,6 +302,11 @@ def test_short_names_read_the_rows():
             "load_weight": "bus_load_weight",
         },
         "taps": {"nodes": "tap_nodes"},
+        "requests": {
+            "missed": "request_missed",
+            "loss_share": "request_loss_share",
+            "kvar_weight": "request_kvar_weight",
+        },
         "estimated": {"places": "estimates"},
     }
     for kind, rows in zone.rows.items():

@@ -161,7 +161,11 @@ def test_a_method_of_ones_own():
         ("balanced", {"count": 0}, "count must be between 1 and 56 .*'ieee34'.*got 0"),
         ("balanced", {"count": 57}, "count must be between 1 and 56 .*got 57"),
         ("balanced", {"count": "many"}, "'balanced' does not take.*many"),
-        ("voronoi", {}, "unknown partition method 'voronoi'; known: around, balanced, .*cut, .*or 'package.module:name'"),
+        (
+            "voronoi",
+            {},
+            "unknown partition method 'voronoi'; known: around, balanced, .*cut, .*or 'package.module:name'",
+        ),
         ("test_zones:nothing_here", {}, "'test_zones:nothing_here' cannot be imported"),
         ("no_such_module:f", {}, "'no_such_module:f' cannot be imported"),
     ],

@@ -95,7 +95,10 @@ def stacked(states, batch=None):
         "stored_kwh",
         "fuel_l",
         "formed_kwh",
+        "pv_kwh",
     )
     rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
     rest["import_limit_kw"] = first.import_limit_kw
+    if first.faulted is not None:
+        rest["faulted"] = of(lambda s: s.faulted)
     return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)

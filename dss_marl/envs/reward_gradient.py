@@ -147,6 +147,7 @@ class RewardGradient:
             stored_kwh=fleet.stored_kwh(device_state),
             fuel_l=fleet.fuel_l(device_state),
             formed_kwh=fleet.formed_kwh(device_state),
+            pv_kwh=self._simulator.fed_in(now, setpoints),
         )
         return np.asarray(model.rewards_of(model.zones, model.all_zones, now, changed).sum(axis=-1))
 

@@ -146,11 +146,11 @@ class Simulator:
             cold = device_state[..., self.cold_load_rows]
             device_state[..., self.cold_load_rows] = self.cold_load.after(cold, supplied, interval.dt_h)
         unmet_kwh = fleet.unmet_kwh(now.device_state, device_state, interval)
-        more = {"action": joint_action, "unmet_kwh": unmet_kwh, "pv_kwh": self._fed_in(now, operated)}
+        more = {"action": joint_action, "unmet_kwh": unmet_kwh, "pv_kwh": self.fed_in(now, operated)}
         return self._state(interval, operated, solution, device_state, **more), limited
 
-    def _fed_in(self, now: GridState, operated: Setpoints) -> Array:
-        """``GridState.pv_kwh`` at the end of an interval."""
+    def fed_in(self, now: GridState, operated: Setpoints) -> Array:
+        """(..., 2, U) ``GridState.pv_kwh`` at the end of an interval ``now`` with set points as operated."""
         if not self._pv_rows.size:
             return now.pv_kwh
         available_kw = self.conditions.injections_kw(now.step)[..., self._pv_rows]

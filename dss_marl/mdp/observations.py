@@ -142,11 +142,11 @@ def meters(zone: Zone, state: GridState) -> Rows:
     return each(zone.meters, zone.meter_weight)
 
 
-@feature(["voltage of node"], "(v_pu - 1) * 20", -5, 5, per="nodes")
+@feature(["voltage of node"], "(v_pu - 1) * 20", -5, 5, per="node_rows")
 @linear("v_scaled")
 def node_voltage(zone: Zone, state: GridState) -> Rows:
     """(..., n) voltage of every node of the zone, 0 where de-energised."""
-    return each(zone.rows["nodes"].index, zone.rows["nodes"].weight)
+    return each(zone.node_rows, zone.node_row_weight)
 
 
 @feature(["available PV power at"], "kW available / kW rated", 0, 1.2, per="pv_units")

@@ -49,13 +49,17 @@ def _hours(dt_h: float) -> float:
 
 _PRICED = {
     "loss": _Priced("1 MW for {step}", 1, _always("energy"), _hours),
+    "converter_loss": _Priced("1 MW for {step}", 1, _always("energy"), _hours),
     "energy_cost": _Priced("1 $ of the bill", 1, None, _one),
     "excess_cost": _Priced("1 $ of the bill", 1, None, _one),
+    "private_bill": _Priced("1 $ of a member's bill", 1, None, _one),
     "crew_cost": _Priced("1 $ of the crews", 1, None, _one),
     "unserved": _Priced("1 kWh of a normal load", 0.001, _always("lost_load"), _kwh_of_mwh),
     "unserved_device_energy": _Priced("1 kWh", 0.001, _always("device_energy"), _kwh_of_mwh),
     "curtailment": _Priced("1 kWh", 0.001, _always("curtailed_pv"), _kwh_of_mwh),
     "import_excess": _Priced("1 kWh", 0.001, _always("import_excess"), _kwh_of_mwh),
+    "caused_excess": _Priced("1 kWh", 0.001, _always("import_excess"), _kwh_of_mwh),
+    "fuel": _Priced("1 l of diesel", 1, _always("diesel_fuel"), _one),
     "battery_use": _Priced("1 MWh in or out", 1, _always("battery_wear"), _one),
     "stored_energy": _Priced("1 MWh", 1, _generated, _one),
     "generation": _Priced("1 MWh", 1, _generated, _one),
@@ -65,12 +69,18 @@ _PRICED = {
 }
 _PENALTIES = {  # an amount of the term, in words and as a number
     "voltage_violation": ("0.01 pu outside the band at every node, for {step},", 0.01),
+    "caused_violation": ("0.01 pu outside the band at every node, for {step},", 0.01),
+    "bus_violation": ("0.01 pu outside the band at a phase of one bus, for {step},", 0.01),
     "violating_share": ("a tenth of the nodes outside the band, for {step},", 0.1),
     "voltage_deviation": ("0.01 pu off at every node, for {step},", 0.0001),
     "overload": ("a branch at 110 %, for {step},", 0.1),
     "estimation_error": ("0.01 pu of error at every node, for {step},", 0.01),
     "reactive_power": ("1 Mvar for {step}", 1.0),
+    "loss_ratio": ("a hundredth of the sources' power lost, for {step},", 0.01),
+    "discharge": ("a battery that discharges at its rating, for {step},", 1.0),
+    "fairness": ("0.1 less of Jain's index at the end of the day", 0.1),
 }
+_TARIFFS = {"peak_increase": ("1 kW of peak demand", 0.001)}  # a price of the scenario's own, as that of energy is
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,9 @@ def money_of(term: str, weight: float, dt_h: float, kinds: Collection[str] = ())
         dollars = weight * DOLLARS / units
         at = f", at {_number(dollars)} $/{cost.unit}" if row.amount * units != 1 else ""
         return Money(worth + at, dollars, cost, cost.dollars * units / DOLLARS)
+    if term in _TARIFFS:
+        example, amount = _TARIFFS[term]
+        return Money(f"{example} = {_number(weight * amount)} = {_number(weight * amount * DOLLARS)} $")
     if term in _PENALTIES:
         example, amount = _PENALTIES[term]
         counts = _number(weight * amount * DOLLARS)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from dss_marl.grid.solution_slopes import SolutionSlopes
-from dss_marl.grid.state import Array, GridState, Number, beyond_band
-from dss_marl.mdp import quantities
+from dss_marl.grid.state import V_HIGH, V_LOW, Array, GridState, Number, beyond_band
+from dss_marl.mdp import published_terms, quantities
+from dss_marl.mdp.pv_sharing import fairness
 from dss_marl.mdp.quantities import Quantity
 from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.scaled_terms import Term
@@ -75,6 +76,8 @@ class RewardSlopes:
             own, function = getattr(term, "slopes", None), getattr(term, "scaled", None)
             if own is not None:
                 self._own.append((own, weight))
+                direct[name] = (weight, term)
+            elif term is fairness:  # of set points, by way of GridState.pv_kwh
                 direct[name] = (weight, term)
             elif term in _BARRIERS:
                 self._adding.append((_BARRIERS[term], -weight / model.n_scored_nodes))
@@ -157,11 +160,32 @@ _BARRIERS: dict[Term, _Adding] = {
 }
 
 
+def _worst_of_buses(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
+    """Of each bus the highest node above the band and the lowest below; alike ones share the slope."""
+    nodes, starts = zone.scored_by_bus, zone.scored_bus_starts
+    v_pu = after.solution.v_alive[..., nodes]
+    sizes = np.diff(starts, append=len(nodes))
+    for worst, way in ((np.maximum, 1.0), (np.minimum, -1.0)):
+        extreme = np.repeat(worst.reduceat(v_pu, starts, axis=-1), sizes, axis=-1)
+        at = (v_pu == extreme) & (way * v_pu > way * (V_HIGH if way > 0 else V_LOW))
+        shared = np.repeat(np.add.reduceat(at, starts, axis=-1, dtype=float), sizes, axis=-1)
+        found.v_pu[..., nodes] += times * way * at / np.maximum(shared, 1.0)
+
+
 # --- the whole feeder, and units -------------------------------------------------------------------------------------
 
 
 def _loss(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
     found.loss_kw += times * zone.count
+
+
+def _loss_share(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
+    """No slope where the share is cut."""
+    loss_kw, source_kw = np.asarray(after.solution.loss_kw), np.asarray(after.solution.source_kw)
+    inside = (source_kw > loss_kw) & (loss_kw > 0)
+    delivered = np.where(inside, source_kw, 1.0)
+    found.loss_kw += times * zone.count * inside / delivered
+    found.source_kw -= times * zone.count * inside * loss_kw / delivered**2
 
 
 def _import_price(zone: Zone, after: GridState, found: SolutionSlopes, times: float) -> None:
@@ -233,11 +257,14 @@ _DIRECT = {
     quantities.crew_dollars,
     quantities.formed_kwh,
     quantities.estimate_error_pu,
+    published_terms.discharged_share,
 }
 _QUANTITIES: dict[Quantity, _Adding] = {
     quantities.excursion_pu: _by_node(_excursion),
     quantities.squared_deviation_pu2: _by_node(lambda v, *_: 2 * (v - 1)),
+    published_terms.bus_excursion_pu: _worst_of_buses,
     quantities.loss_kw: _loss,
+    published_terms.loss_share: _loss_share,
     quantities.import_price: _import_price,
     quantities.price_beyond_load: _import_price,
     quantities.import_above_limit_kwh: _import_above_limit,

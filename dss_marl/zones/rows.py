@@ -174,7 +174,7 @@ ROW_KINDS: dict[str, RowKind] = {
     "capacitors": RowKind("switches", _capacitors),
     "switches": RowKind("switches", _switches),
     "borders": RowKind("branches", _borders),
-    "nodes": RowKind("nodes", _nodes),
+    "node_rows": RowKind("nodes", _nodes),
     "devices": RowKind("devices"),
     "actions": RowKind("action"),
     "telemetry": RowKind("telemetry"),

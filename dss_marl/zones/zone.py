@@ -47,6 +47,7 @@ class Zone:
       and their positions among all PV units of the feeder.
     - own_units, own_unit_weight, own_unit_kw: (o) likewise those of the agent's own devices.
     - bus_rows, bus_row_weight: (b) indices of its buses.
+    - node_rows, node_row_weight: (n) indices of its nodes.
     - bus_nodes, bus_node_weight: (b, 3) the nodes of each bus; the weights of a bus sum to 1.
     - bus_loads, bus_load_weight: (b, l) indices of the loads at each bus in the injections.
     - taps, tap_weight, tap_nodes: (r) indices of the tapped windings that regulate a bus of the zone, and the node
@@ -58,6 +59,9 @@ class Zone:
     - actions, action_weight: (w) indices of its devices' entries in the joint action; weight 0 for unused entries.
     - telemetry, telemetry_weight: (m) likewise in the devices' telemetry.
     - demand_meters, demand_meter_weight: (q) places of the billed peaks in the device state, in every zone the same.
+    - crew_costs, crew_cost_weight: (y) places of the costs of its crews in the device state.
+    - requests, request_weight, request_missed, request_loss_share, request_kvar_weight: (q) places of the flexibility
+      request in the telemetry, and of what it misses in the device state, and its settings; in every zone the same.
     - meters, meter_weight: (v) indices of its nodes with a voltage meter.
     - estimated, estimate_weight, estimates: (e) indices of the nodes whose voltage its devices estimate, and where in
       the devices' state these estimates are.
@@ -106,6 +110,7 @@ class Zone:
     pv_places = _column("pv_units", "places")
     own_units, own_unit_weight, own_unit_kw = _index("own_units"), _weight("own_units"), _column("own_units", "kw")
     bus_rows, bus_row_weight = _index("bus_rows"), _weight("bus_rows")
+    node_rows, node_row_weight = _index("node_rows"), _weight("node_rows")
     bus_nodes, bus_node_weight = _column("bus_rows", "nodes"), _column("bus_rows", "node_weight")
     bus_loads, bus_load_weight = _column("bus_rows", "loads"), _column("bus_rows", "load_weight")
     taps, tap_weight, tap_nodes = _index("taps"), _weight("taps"), _column("taps", "nodes")
@@ -116,6 +121,10 @@ class Zone:
     actions, action_weight = _index("actions"), _weight("actions")
     telemetry, telemetry_weight = _index("telemetry"), _weight("telemetry")
     demand_meters, demand_meter_weight = _index("demand_meters"), _weight("demand_meters")
+    crew_costs, crew_cost_weight = _index("crew_costs"), _weight("crew_costs")
+    requests, request_weight = _index("requests"), _weight("requests")
+    request_missed, request_loss_share = _column("requests", "missed"), _column("requests", "loss_share")
+    request_kvar_weight = _column("requests", "kvar_weight")
     meters, meter_weight = _index("meters"), _weight("meters")
     estimated, estimate_weight = _index("estimated"), _weight("estimated")
     estimates = _column("estimated", "places")

@@ -42,12 +42,13 @@ def test_rings_directions_and_masks(monkeypatch, rng, module, build, ask, kept):
 
 def test_roles_of_generators(monkeypatch, rng):
     grid = Grid()
+    roles = grid.units.roles
     runs, seen = np.ones(grid.units.size, bool), list(states(grid.feeder, rng))
-    grid.units._roles.clear()
-    expected = [grid.units._role(runs, closed, None) for closed in seen]
-    assert len(grid.units._roles) > 10
-    monkeypatch.setattr("dss_marl.devices.generator._MOST_KEPT", 3)
-    grid.units._roles.clear()
+    roles._known.clear()
+    expected = [roles._of_one(runs, closed, None) for closed in seen]
+    assert len(roles._known) > 10
+    monkeypatch.setattr("dss_marl.devices.island_roles._MOST_KEPT", 3)
+    roles._known.clear()
     for closed, (forms, alive) in zip(seen * 2, expected * 2, strict=True):
-        assert [x.tolist() for x in grid.units._role(runs, closed, None)] == [forms.tolist(), alive.tolist()]
-        assert len(grid.units._roles) <= 3
+        assert [x.tolist() for x in roles._of_one(runs, closed, None)] == [forms.tolist(), alive.tolist()]
+        assert len(roles._known) <= 3

@@ -187,7 +187,7 @@ def test_voltages_by_hand(scenario):
     outside = with_voltages(state, np.where(np.isin(np.arange(len(v)), zone.nodes), 1.0, 0.9))
     assert seen(scenario, "zone_voltage", outside, -1) == pytest.approx([0, 0, 0], abs=1e-6), "only one's own zone"
     both = np.ones(len(v))
-    both[task.zones[0].scored_nodes[0]], both[task.zones[-1].scored_nodes[0]] = 0.98, 1.03
+    both[task.zones[0].scored_nodes[0]], both[task.zones[-1].scored_nodes[-1]] = 0.98, 1.03
     for z in range(len(task.zones)):
         assert seen(scenario, "feeder_voltage", with_voltages(state, both), z) == pytest.approx([-0.4, 0.6], abs=1e-6)
 

@@ -17,6 +17,11 @@ from dss_marl.mdp.unit_costs import DOLLARS, UNIT_COSTS
 # another one that has not, fails the test below.
 DIFFERENT: dict[str, set[str]] = {
     "ieee123_demand_response": {"unserved_device_energy"},  # industrial loads are paid for what they shed
+    # Stored energy at what it is worth at noon, comfort above the retail price, peaks at what others ask for.
+    "eulv_community": {"caused_excess", "stored_energy", "unserved_device_energy"},
+    "eulv_fair_curtailment": {"curtailment"},  # at the price of the energy lost
+    "ieee123_flexibility": {"unserved_device_energy"},  # what is missed of a request, at the price of balancing energy
+    **{f"powergym_{buses}": {"capacitor_moves", "tap_moves"} for buses in (13, 34, 123, 8500)},  # the published weights
 }
 
 
@@ -38,6 +43,10 @@ def test_weights_of_the_shipped_scenarios_against_the_table(name):
         ("curtailment", 10, 0.25, [], 0.1, "1 kWh = 0.01 = 0.1 $"),
         ("stored_energy", 8, 0.25, ["battery"], 80, "1 MWh = 8 = 80 $"),
         ("stored_energy", 32.4, 0.25, ["battery", "generator"], 324, "1 MWh = 32.4 = 324 $"),
+        ("converter_loss", 2.0, 0.25, [], 80, "1 MW for 15 min = 2 = 20 $, at 80 $/MWh"),
+        ("private_bill", 0.1, 0.5, [], 1, "1 $ of a member's bill = 0.1 = 1 $"),
+        ("caused_excess", 100, 0.5, [], 1, "1 kWh = 0.1 = 1 $"),
+        ("fuel", 0.12, 0.25, ["generator"], 1.2, "1 l of diesel = 0.12 = 1.2 $"),
         ("generation", 32.4, 0.25, ["generator"], 1000 * 1.2 * 0.27, "1 MWh = 32.4 = 324 $"),
     ],
 )
@@ -65,6 +74,19 @@ def test_voltage_is_a_penalty_and_ones_own_term_is_not_judged():
     assert math.isnan(money.dollars) and money.agrees
     assert money_of("my_module:mine", 3, 0.25).text == ""
     assert all(money_of(name, 1.0, 0.25).text for name in REWARDS), "every term of the package is explained"
+
+
+@pytest.mark.parametrize(
+    ("term", "weight", "text"),
+    [
+        ("peak_increase", 1200, "1 kW of peak demand = 1.2 = 12 $"),
+        ("fairness", 60, "a penalty, not money: 0.1 less of Jain's index at the end of the day counts as 60 $"),
+        ("loss_ratio", 10, "a penalty, not money: a hundredth of the sources' power lost, for 1 h, counts as 1 $"),
+    ],
+)
+def test_tariffs_and_penalties_have_no_unit_cost(term, weight, text):
+    money = money_of(term, weight, 1.0)
+    assert money.text == text and money.agrees and math.isnan(money.dollars)
 
 
 def test_priorities_are_compared_too():

@@ -77,6 +77,7 @@ def test_rewards_punish_and_costs_count(name):
         "unserved_kwh": bool(kinds & {"switch", "ev_charger", "flexible_load"}),
         "unserved_device_energy": bool(kinds & {"ev_charger", "flexible_load"}),
         "stored_energy": bool(kinds & {"battery", "stepped_battery", "flexible_load"}),
+        "fairness": len(task.remembered_pv) > 0,  # test_pv_sharing.py
         "import_excess": False,  # needs a limit and a heavy day; by hand below
         "fuel": "generator" in kinds,
         "battery_use": bool(kinds & {"battery", "stepped_battery", "ev_charger"}),
@@ -276,7 +277,9 @@ def test_fuel_is_burnt_by_units_that_follow_and_by_those_that_form_an_island():
     env.step(task.encoding.encode(flat))
     given = env.after.solution.served_kw[groups["Generators"].injections]
     assert np.flatnonzero(given > 20).tolist() == [0, 1]
-    assert zone_values(REWARDS["generation"], task, env.before, env.after).sum() == pytest.approx(-given.sum() / 4000)
+    assert zone_values(REWARDS["generation"], task, env.before, env.after).sum() == pytest.approx(
+        -given.sum() * env.after.dt_h / 1000
+    )
     env.close()
 
 

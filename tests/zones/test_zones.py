@@ -161,7 +161,11 @@ def test_a_method_of_ones_own():
         ("balanced", {"count": 0}, "count must be between 1 and 56 .*'ieee34'.*got 0"),
         ("balanced", {"count": 57}, "count must be between 1 and 56 .*got 57"),
         ("balanced", {"count": "many"}, "'balanced' does not take.*many"),
-        ("voronoi", {}, "unknown partition method 'voronoi'; known: balanced, .*cut, .*or 'package.module:name'"),
+        (
+            "voronoi",
+            {},
+            "unknown partition method 'voronoi'; known: around, balanced, .*cut, .*or 'package.module:name'",
+        ),
         ("test_zones:nothing_here", {}, "'test_zones:nothing_here' cannot be imported"),
         ("no_such_module:f", {}, "'no_such_module:f' cannot be imported"),
     ],
@@ -293,7 +297,7 @@ def test_short_names_read_the_rows():
     columns = {
         "loads": {"priority": "load_priority"},
         "units": {"nodes": "unit_nodes", "node_weight": "unit_node_weight", "kw": "unit_kw"},
-        "pv_units": {"kw": "pv_unit_kw"},
+        "pv_units": {"kw": "pv_unit_kw", "places": "pv_places"},
         "own_units": {"kw": "own_unit_kw"},
         "bus_rows": {
             "nodes": "bus_nodes",
@@ -302,6 +306,11 @@ def test_short_names_read_the_rows():
             "load_weight": "bus_load_weight",
         },
         "taps": {"nodes": "tap_nodes"},
+        "requests": {
+            "missed": "request_missed",
+            "loss_share": "request_loss_share",
+            "kvar_weight": "request_kvar_weight",
+        },
         "estimated": {"places": "estimates"},
     }
     for kind, rows in zone.rows.items():

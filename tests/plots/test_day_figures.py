@@ -16,6 +16,25 @@ from dss_marl.plots.recorded_day import DayTables, plain_name
 from dss_marl.plots.style import clock
 
 
+class OneBank:
+    """Opens the first capacitor bank at six and closes it at six in the evening."""
+
+    circuit_controls = False
+
+    def reset(self, env):
+        """Nothing."""
+
+    def act(self, env, observations):
+        """Every other device keeps its state."""
+        task, flat = env.task, env.task.default_action.copy()
+        banks = next(k for k, group in enumerate(task.device_groups) if type(group).__name__ == "Capacitors")
+        list(task.agents.action_layout.by_group(flat))[banks][0] = {6: -1.0, 18: 1.0}.get(env.now.step, 0.0)
+        return task.encoding.encode(flat)
+
+
+ONE_BANK = OneBank()
+
+
 @cache
 def recorded(name, controller, day=184, **changes):
     env = dss_marl.make(name, split="test", **changes)
@@ -44,7 +63,7 @@ def legend_of(row):
 
 
 def test_each_line_is_a_column_of_the_recording():
-    recordings = [recorded("ieee34_volt_var", name) for name in ("no_control", "best_known")]
+    recordings = [recorded("ieee34_volt_var", name) for name in ("no_control", "tuned_droop")]
     rows = rows_of(plots.operation_figure(recordings))
     assert list(rows) == ["voltage [pu]", "power [kW]", "inverters [kvar]", "tap position"]
     for column, recording in enumerate(recordings):
@@ -71,20 +90,20 @@ def test_the_band_is_that_of_the_scored_nodes():
 
 
 def test_what_never_changes_has_no_panel_and_is_counted():
-    recordings = [recorded("ieee13_legacy", name) for name in ("no_control", "best_known")]
+    recordings = [recorded("ieee13_legacy", one) for one in ("no_control", ONE_BANK)]
     rows = rows_of(plots.operation_figure(recordings))
     closed = np.concatenate([one["switches"].values for one in recordings])
     moving = [plain_name(c.name) for c, column in zip(recordings[0]["switches"].columns, closed.T, strict=True)
               if np.ptp(column) and c.kind == "capacitor"]  # fmt: skip
     assert [label.get_text() for label in rows["capacitors"][0].get_yticklabels()] == moving
-    assert f"+ {2 - len(moving)} constant" in legend_of(rows["capacitors"])
+    assert moving == ["cap1"] and "+ 1 constant" in legend_of(rows["capacitors"])
     assert "switches" not in rows  # the only one never moves
     for axes in (axes for row in rows.values() for axes in row):
         assert axes.lines or axes.collections or axes is rows["capacitors"][1]
 
 
 def test_bars_are_where_a_state_is_1():
-    recording = recorded("ieee13_legacy", "best_known")
+    recording = recorded("ieee13_legacy", ONE_BANK)
     rows = rows_of(plots.operation_figure([recorded("ieee13_legacy", "no_control"), recording]))
     name = rows["capacitors"][0].get_yticklabels()[0].get_text()
     spans = [path.get_extents() for bars in rows["capacitors"][1].collections for path in bars.get_paths()]
@@ -92,10 +111,11 @@ def test_bars_are_where_a_state_is_1():
     hours = np.arange(len(closed)) + 0.5
     drawn = np.any([(span.x0 < hours) & (hours < span.x1) & (span.y0 < 0 < span.y1) for span in spans], axis=0)
     np.testing.assert_array_equal(drawn, closed == 1)
+    np.testing.assert_array_equal(closed, (hours < 6) | (hours > 18))
 
 
 def test_counts_have_ticks_at_whole_numbers_only():
-    figure = plots.operation_figure(recorded("ieee34_volt_var", "best_known"))
+    figure = plots.operation_figure(recorded("ieee34_volt_var", "tuned_droop"))
     figure.canvas.draw()
     axes = rows_of(figure)["tap position"][0]
     low, high = axes.get_ylim()
@@ -126,9 +146,12 @@ def test_restoration_shows_the_fault_the_moves_and_what_each_class_is_served():
     recording = recorded("ieee123_restoration", "nearest_tie", day=211)
     figure = plots.operation_figure([recorded("ieee123_restoration", "no_control", day=211), recording])
     day = DayTables(recording)
-    assert fault_times(day) == [(0, 12, ["l87"])]
+    assert fault_times(day) == [(0, 7, ["l69"])]
     words = " ".join(text.get_text() for text in texts(figure))
-    assert "l87 faulted throughout" in words
+    assert "l69 faulted 14:00 to 17:30" in words
+    lasting = recorded("ieee123_restoration", "no_control", day=211, repair_h=None)
+    assert fault_times(DayTables(lasting)) == [(0, 16, ["l69"])]
+    assert "l69 faulted throughout" in plots.operation_figure(lasting).get_suptitle()
     assert f"{recording.figures[0]['switch_moves']:.0f} switch move" in words
     rows = rows_of(figure)
     served = -recording["kw_served"].values
@@ -149,9 +172,9 @@ def test_a_fault_within_the_day_is_named_with_its_time():
     name = plain_name(table.names[int(values.any(0).argmax())])
     changed = type(recording)(**{**vars(recording), "tables": {**recording.tables, "faults": replaced(table, values)}})
     figure = plots.operation_figure(changed)
-    assert f"{name} faulted 17:30 to 18:45" in figure.get_suptitle()
+    assert f"{name} faulted 15:00 to 17:30" in figure.get_suptitle()
     marks = [line for line in figure.axes[0].lines if len(set(line.get_xdata())) == 1]
-    assert sorted(line.get_xdata()[0] for line in marks) == [17.5, 18.75]
+    assert sorted(line.get_xdata()[0] for line in marks) == [15.0, 17.5]
 
 
 def replaced(table, values):
@@ -159,7 +182,7 @@ def replaced(table, values):
 
 
 def test_open_points_are_named_where_they_are():
-    recording = recorded("case33_reconfiguration", "best_known")
+    recording = recorded("case33_reconfiguration", "branch_exchange")
     panel = panels_of(DayTables(recording))["open point"]
     switches = recording["switches"]
     for line in panel.lines.values():

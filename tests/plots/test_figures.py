@@ -266,7 +266,7 @@ def unpacked(stream):
 def test_figures_for_print_are_as_wide_as_a_page_of_two_columns():
     figures = [
         plots.learning_curve_figure(np.arange(3), np.arange(3.0), {}),
-        plots.operation_figure([recorded("ieee13_legacy", name) for name in ("no_control", "best_known")]),
+        plots.operation_figure([recorded("ieee13_legacy", name) for name in ("no_control", "time_of_use")]),
         plots.voltage_heat_map_figure(recorded("ieee13_legacy", "no_control")),
     ]
     assert {figure.get_size_inches()[0] for figure in figures} == {plots.PAGE_IN}

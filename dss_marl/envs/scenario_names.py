@@ -53,6 +53,7 @@ PLANNERS = (
     "energy",
     "reconfiguration",
     "restoration",
+    "coordinate_search",
 )
 DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
 

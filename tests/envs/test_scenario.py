@@ -318,6 +318,7 @@ def test_a_device_of_ones_own():
     env.close()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # unlimited fuel is inf in the state of the devices
 def test_every_term_of_the_package_can_be_named(scenario):
     with_loads = dict.fromkeys(row.bus for row in task_of(scenario).feeder.injections if row.kind == "load")
     market = {"grid_fee": 0.15, "feed_in": 0.05, "members": list(with_loads)[:2]}  # some terms need one

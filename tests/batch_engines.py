@@ -1,7 +1,5 @@
 """Batch engines for tests: one that solves in single precision, and one that solves nothing."""
 
-from functools import partial
-
 import numpy as np
 
 from dss_marl.engines import open_batch_engine
@@ -10,8 +8,30 @@ from dss_marl.grid.state import Solution, assembled
 ROUNDED = ("v_pu", "loss_kw", "source_kw", "source_kvar", "served_kw", "grid_forming_kw", "grid_forming_kvar")
 
 
-def _loading(solution, by_conductor=False):
-    return solution.currents(by_conductor=by_conductor).astype(np.float32)
+class Currents:
+    """Solution.currents in single precision."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def __call__(self, by_conductor=False):
+        return self.found.currents(by_conductor=by_conductor).astype(np.float32)
+
+    def angle_rad(self):
+        return self.found.angle_rad.astype(np.float32)
+
+
+class NoCurrents:
+    """Solution.currents where nothing flows and all voltages have the angle of the source."""
+
+    def __init__(self, loading, angle_rad):
+        self.loading, self.angles = loading, angle_rad
+
+    def __call__(self, by_conductor=False):
+        return self.loading
+
+    def angle_rad(self):
+        return self.angles
 
 
 class Recording:
@@ -49,7 +69,7 @@ class Single:
         found, failed = self.left.pop(0)
         rounded = {name: np.asarray(getattr(found, name)).astype(np.float32) for name in ROUNDED}
         rest = {"energised": found.energised, "tap": found.tap, "closed": found.closed}
-        return assembled(Solution, **rounded, **rest, currents=partial(_loading, found)), failed
+        return assembled(Solution, **rounded, **rest, currents=Currents(found)), failed
 
     def restart(self, which=None):
         pass
@@ -68,6 +88,7 @@ class Still:
 
     def solve(self, setpoints, controls=False, wanted=None):
         ones, shape = np.ones(self.copies, self.precision), (self.copies, len(self.feeder.nodes))
+        idle = np.zeros((self.copies, len(self.feeder.branches)), self.precision)
         solution = Solution(
             v_pu=np.ones(shape, self.precision),
             loss_kw=ones,
@@ -77,7 +98,7 @@ class Still:
             energised=np.ones(shape, bool),
             tap=setpoints.tap,
             closed=setpoints.closed,
-            currents=partial(np.zeros, (self.copies, len(self.feeder.branches)), self.precision),
+            currents=NoCurrents(idle, np.zeros(shape, self.precision)),
             grid_forming_kw=np.zeros((self.copies, 0, 3)),
             grid_forming_kvar=np.zeros((self.copies, 0, 3)),
         )

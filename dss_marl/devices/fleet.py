@@ -62,6 +62,7 @@ class DeviceFleet:
         self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
         self._nothing = np.zeros(self.size)
         self._nothing.flags.writeable = False  # shared by the states
+        self._of_none = self._nothing[:0]
 
     # --- vectors by group --------------------------------------------------------------------------------------------
 
@@ -267,10 +268,9 @@ class DeviceFleet:
 
     def _told(self, which: Sequence[int], method: str, device_state: Array) -> Array:
         """(..., D) what some groups return from a method of their state, and 0 of the others; (..., 0) of no groups."""
-        zeros = self.zeros(device_state)
         if not which:
-            return zeros[..., :0]
-        told = zeros.copy()
+            return self._of_none if device_state.ndim == 1 else self.zeros(device_state)[..., :0]
+        told = self.zeros(device_state).copy()
         for k in which:
             told[..., self._rows[k]] = getattr(self.groups[k], method)(self._state(k, device_state))
         return told

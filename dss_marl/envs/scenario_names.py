@@ -22,6 +22,11 @@ REFERENCE_CONTROLLERS = (
     "volt_watt",
     "self_consumption",
     "valley_filling",
+    "peak_shaving",
+    "follow_request",
+    "voltage_reduction",
+    "best_constant",
+    "hold_first",
     "branch_exchange",
     "greedy",
     "zone_greedy",
@@ -49,6 +54,7 @@ PLANNERS = (
     "energy",
     "reconfiguration",
     "restoration",
+    "coordinate_search",
 )
 DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
 

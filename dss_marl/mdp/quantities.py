@@ -158,13 +158,18 @@ def import_above_limit_kwh(zone: Zone, before: GridState, after: GridState) -> A
 @sum_over("demand_meters")
 def peak_increase_kw(before: GridState, after: GridState) -> Array:
     """Rise of the billed peak [kW]; the same for every zone."""
-    return after.device_state - before.device_state
+    return _limited(after.device_state) - _limited(before.device_state)
 
 
 @sum_over("crew_costs")
 def crew_dollars(before: GridState, after: GridState) -> Array:
     """Cost of the hours and kilometres of the zone's crews [$]."""
-    return after.device_state
+    return _limited(after.device_state)
+
+
+def _limited(device_state: Array) -> Array:
+    """(..., K) a device state with 0 for what has no limit, such as fuel: inf times the weight 0 of padding is NaN."""
+    return np.where(np.isfinite(device_state), device_state, 0.0)
 
 
 def highest_overload(zone: Zone, before: GridState, after: GridState) -> Array:

@@ -50,7 +50,7 @@ CASES = {
     ),
     "cost": ({"costs": ["voltag"]}, "unknown cost 'voltag'; known:.*voltage"),
     "observation": ({"observations": ["volts"]}, "unknown observation 'volts'; known:.*voltage"),
-    "partition method": ({"zones": {"method": "voronoi"}}, "unknown partition method 'voronoi'; known: balanced, "),
+    "partition method": ({"zones": {"method": "voronoi"}}, "unknown partition method 'voronoi'; known: around, balanced, "),
     "device kind": ({"devices": [{"kind": "windmill", "bus": 1}]}, "unknown device kind 'windmill'; known: .*inverter"),
     "device of one's own": (
         {"devices": [{"kind": "test_bad_input:build"}]},
@@ -245,8 +245,9 @@ def first(env):
     return env.possible_agents[0]
 
 
-def second(env):
-    return env.possible_agents[1]
+def last(env):
+    """Where one agent has all devices, the first."""
+    return env.possible_agents[-1]
 
 
 def refused(env, actions, message):
@@ -263,8 +264,8 @@ def refused(env, actions, message):
 
 def test_missing_actions_are_refused(env):
     actions = still(env)
-    del actions[second(env)]
-    refused(env, actions, f"no action for {second(env)!r}; needed for each of {', '.join(env.possible_agents)}")
+    del actions[last(env)]
+    refused(env, actions, f"no action for {last(env)!r}; needed for each of {', '.join(env.possible_agents)}")
     refused(env, {}, f"no action for {first(env)!r}")
 
 
@@ -280,8 +281,8 @@ def test_actions_of_unknown_agents_are_refused(env):
 def test_actions_of_the_wrong_shape_are_refused(env, shape):
     width = env.action_space(first(env)).shape[0]
     shape = {"one more": (width + 1,), "one fewer": (width - 1,)}.get(shape, shape)
-    actions = {**still(env), second(env): np.zeros(shape)}
-    refused(env, actions, re.escape(f"action of {second(env)!r} has shape {shape}; it must be ({width},)"))
+    actions = {**still(env), last(env): np.zeros(shape)}
+    refused(env, actions, re.escape(f"action of {last(env)!r} has shape {shape}; it must be ({width},)"))
 
 
 def test_actions_that_are_all_of_one_wrong_shape_are_refused(env):
@@ -293,22 +294,22 @@ def test_actions_that_are_all_of_one_wrong_shape_are_refused(env):
 def test_actions_that_are_not_numbers_are_refused(env):
     width = env.action_space(first(env)).shape[0]
     for wrong in (None, "up", ["up"] * width, [None] * width, {"a": 1}):
-        with pytest.raises(ValueError, match=f"action of {second(env)!r}"):
-            env.step({**still(env), second(env): wrong})
+        with pytest.raises(ValueError, match=f"action of {last(env)!r}"):
+            env.step({**still(env), last(env): wrong})
 
 
 @pytest.mark.parametrize("place", [0, -1])
 def test_nan_is_refused_even_in_padding(env, place):
     actions = still(env)
-    actions[second(env)][place] = np.nan
-    refused(env, actions, f"action of {second(env)!r} contains NaN")
+    actions[last(env)][place] = np.nan
+    refused(env, actions, f"action of {last(env)!r} contains NaN")
 
 
 def test_nan_beside_a_value_out_of_range_is_refused(env):
     actions = still(env)
     actions[first(env)][0] = 5.0
-    actions[second(env)][0] = np.nan
-    refused(env, actions, f"action of {second(env)!r} contains NaN")
+    actions[last(env)][np.flatnonzero(env.task.agents.action_layout.used[-1])[-1]] = np.nan
+    refused(env, actions, f"action of {last(env)!r} contains NaN")
 
 
 def test_out_of_range_actions_are_clipped_and_counted(env):
@@ -316,7 +317,7 @@ def test_out_of_range_actions_are_clipped_and_counted(env):
     actions[first(env)][np.flatnonzero(env.task.agents.action_layout.used[0])[0]] = 1.001
     *_, infos = env.step(actions)
     assert infos[first(env)]["clipped"] == 1
-    assert infos[second(env)]["clipped"] == 0
+    assert all(infos[agent]["clipped"] == 0 for agent in env.possible_agents[1:])
 
 
 @pytest.mark.parametrize("day", [-1, 365, 2.5, "3"])

@@ -14,17 +14,17 @@ from dss_marl.envs.batch_env import BatchZoneEnv
 
 PACKAGE = str(Path(dss_marl.__file__).parent)
 
-# Graph searches for each state of the switches, and random streams of each copy's own.
+# Graph searches for each state of the switches, crews who choose in turn, and random streams of each copy's own.
 COPY_BY_COPY = {
     "switches": (
         "case33_reconfiguration",
         "ieee123_hybrid",
-        "ieee123_reconfiguration",
         "ieee123_restoration",
         "ieee123_restoration_central",
         "ieee123_switching",
         "ieee13_microgrid",
     ),
+    "crews": ("ieee123_crews",),
     "streams": ("ieee123_state_estimation", "ieee123_volt_var_attack"),
 }
 OTHERS = [name for name in EVERY if name not in LARGE and not any(name in own for own in COPY_BY_COPY.values())]

@@ -85,18 +85,19 @@ def test_zones_without_an_agent_count_too():
 
 
 def test_every_entry_of_the_action_moves_one_device():
-    """No padding: 6 inverters and 6 regulators are 12 entries, with the choices that each device has."""
+    """No padding: 2 banks, 6 inverters and 6 regulators are 14 entries, with the choices that each device has."""
     env = gym_env("ieee34_volt_var", actions="multidiscrete")
-    assert sorted(env.action_space.nvec.tolist()) == [5] * 6 + [11] * 6
-    assert gym_env("ieee34_volt_var").action_space.shape == (12,)
+    assert sorted(env.action_space.nvec.tolist()) == [3] * 2 + [5] * 6 + [11] * 6
+    assert gym_env("ieee34_volt_var").action_space.shape == (14,)
     env.reset(seed=0)
     moved = set()
-    for entry in range(12):
-        low, high = np.full(12, 2), np.full(12, 2)
-        low[entry], high[entry] = 1, 3
+    for entry in range(14):
+        low, high = env.action_space.nvec // 2, env.action_space.nvec // 2
+        low[entry] -= 1
+        high[entry] += 1
         flats = [env.env.task.encoding.decode(env.actions(action)).joint_action for action in (low, high)]
         moved |= set(np.flatnonzero(flats[0] != flats[1]).tolist())
-    assert moved == set(range(12))
+    assert moved == set(range(14))
 
 
 def test_the_mask_tells_what_is_counted_as_illegal():
@@ -124,7 +125,7 @@ def test_box_has_no_masks_and_native_is_refused():
         env.action_masks()
     with pytest.raises(ValueError, match="actions='box' or 'multidiscrete'"):
         gym_env("ieee34_volt_var", actions="native")
-    with pytest.raises(ValueError, match=r"shape \(3,\); it must be \(12,\)"):
+    with pytest.raises(ValueError, match=r"shape \(3,\); it must be \(14,\)"):
         env.step(np.zeros(3))
 
 

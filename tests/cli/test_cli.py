@@ -112,8 +112,8 @@ def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):
 def test_series_without_a_day_are_refused(tmp_path):
     code, text = output("evaluate", "ieee13_volt_var", "--series", str(tmp_path / "series"))
     assert code == 2 and "--series writes one day; give its number, as in --day 4" in text
-    code, text = output("evaluate", "ieee13_volt_var", "--controllers", "best_known", "--day", "5")
-    assert code == 2 and "Traceback" not in text and "5" in text
+    code, text = output("evaluate", "powergym_13", "--controllers", "best_known", "--day", "5")
+    assert code == 2 and "Traceback" not in text and "no plan of day 5" in " ".join(text.split())
 
 
 def test_a_dataset_is_written(tmp_path, monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dss_marl.envs.task import Task, build_task
 
 # Cost to the reward term of the same quantity, and the weight of the term at a price of 1 per unit of the cost.
-_TERMS = {
+_TERMS: dict[str, tuple[str, Callable[[Task], float]]] = {
     "voltage_violation_sum": ("voltage_violation", lambda task: task.reward_model.n_scored_nodes),
     "thermal_overload": ("overload", lambda task: len(task.zones)),
     "curtailed_kwh": ("curtailment", lambda task: 1000.0),

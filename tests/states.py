@@ -99,6 +99,7 @@ def stacked(states, batch=None):
     )
     rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}
     rest["import_limit_kw"] = first.import_limit_kw
-    if first.faulted is not None:
-        rest["faulted"] = of(lambda s: s.faulted)
+    if any(state.faulted is not None for state in states):  # none before the fault and after the repair
+        nowhere = np.zeros(first.solution.v_pu.shape, bool)
+        rest["faulted"] = of(lambda s: nowhere if s.faulted is None else s.faulted)
     return GridState(first.step, first.hour, first.dt_h, setpoints=points, solution=solution, **rest)

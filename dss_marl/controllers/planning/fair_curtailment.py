@@ -112,15 +112,7 @@ class _CurtailmentDay:
     @property
     def _most(self) -> Array:
         """(U) reactive power of each unit, by category and rating [kvar]."""
-<<<<<<< HEAD
-        return np.asarray(np.minimum(np.minimum(*self._capability()), self.group.kva))
-
-    def _capability(self) -> tuple[Array, Array]:
-        """(U) each: most reactive power injected and absorbed, by category [kvar]."""
-        return self.group.converters.given, self.group.converters.taken
-=======
         return np.asarray(np.minimum(*(self.group.converters.capability(sign) for sign in np.array([1.0, -1.0]))))
->>>>>>> fixb
 
     def _play(self, requests: Array) -> tuple[_Played, list[GridState]]:
         simulator, model, total = self.simulator, self.task.reward_model, 0.0
@@ -193,11 +185,7 @@ class _CurtailmentDay:
             return None
         fed, reactive = np.minimum(x[kw], self.available), x[kvar]
         beside = np.sqrt(np.maximum(self.group.kva**2 - fed**2, 0.0))
-<<<<<<< HEAD
-        room = np.minimum(beside, np.where(reactive >= 0, *self._capability()))
-=======
         room = np.minimum(beside, self.group.converters.capability(reactive))
->>>>>>> fixb
         entries = np.zeros((steps, units, 2))
         entries[..., 0] = np.clip(np.divide(reactive, room, out=np.zeros_like(room), where=room > 1e-6), -1, 1)
         entries[..., 1] = np.where(bright, np.divide(fed, self.available, out=np.ones_like(fed), where=bright) - 1, 0.0)

@@ -50,7 +50,10 @@ CASES = {
     ),
     "cost": ({"costs": ["voltag"]}, "unknown cost 'voltag'; known:.*voltage"),
     "observation": ({"observations": ["volts"]}, "unknown observation 'volts'; known:.*voltage"),
-    "partition method": ({"zones": {"method": "voronoi"}}, "unknown partition method 'voronoi'; known: around, balanced, "),
+    "partition method": (
+        {"zones": {"method": "voronoi"}},
+        "unknown partition method 'voronoi'; known: around, balanced, ",
+    ),
     "device kind": ({"devices": [{"kind": "windmill", "bus": 1}]}, "unknown device kind 'windmill'; known: .*inverter"),
     "device of one's own": (
         {"devices": [{"kind": "test_bad_input:build"}]},

@@ -191,7 +191,10 @@ def test_the_known_names_are_those_of_the_registries():
         ({"training": {"net_arch": "64"}}, r"training\.net_arch: must be a list"),
         ({"tuned_droop": {"zz": 1}}, "tuned_droop: unknown key 'zz'; known: v_ref_pu, dead_band_pu, slope, limit"),
         ({"tuned_droop": {"v_ref_pu": 1}}, "tuned_droop: dead_band_pu is missing"),
-        ({"reference_controller": "nobody"}, "reference_controller: unknown controller 'nobody'; known: best_constant, best_known, "),
+        (
+            {"reference_controller": "nobody"},
+            "reference_controller: unknown controller 'nobody'; known: best_constant, best_known, ",
+        ),
         ({"reference_controller": "os:sep"}, "controller 'os:sep' is neither"),
         ({"planner": "exact"}, "planner: unknown planner 'exact'; did you mean 'exact_dp'"),
         (

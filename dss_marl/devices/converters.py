@@ -107,7 +107,11 @@ class Converters:
 
     def most_added_kw(self, kw: Array) -> Array:
         """(..., D) the most that reactive power within the rating adds to the losses beside this active power [kW]."""
-        return self.losses_kw(self.kva) - self.losses_kw(np.abs(kw))
+        return self._losses_at_rating_kw - self.losses_kw(np.abs(kw))
+
+    @cached_property
+    def _losses_at_rating_kw(self) -> Array:
+        return self.losses_kw(self.kva)
 
     def added_slope(self, kw: Array, kvar: Array) -> Array:
         """(..., D) derivative of ``added_kw`` with respect to kvar [kW/kvar]; 0 at the kink at 0."""

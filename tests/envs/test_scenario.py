@@ -276,9 +276,7 @@ def test_rewards_and_costs_of_ones_own(scenario):
         reward_sharing="team",
     )
     env.reset(seed=1)
-    half_way = np.full(
-        env.task.agents.action_layout.size, 0.5
-    )  # at 1, powergym_34 exceeds the engine's voltage ceiling
+    half_way = np.full(env.task.agents.action_layout.size, 0.5)  # 1 is beyond the voltage ceiling in powergym_34
     _, rewards, _, _, infos = env.step(env.task.encoding.encode(half_way))
     for agent, zone in zip(env.possible_agents, env.task.zones, strict=True):
         used = np.abs(env.after.setpoints.kvar[zone.units]).sum()

@@ -20,9 +20,9 @@ from dss_marl import ZoneEnv
 PACKAGE = str(Path(dss_marl.__file__).parent)
 STEPS = 8  # two rounds of devices that act at every fourth step
 CEILINGS = {
-    "ieee34_volt_var": {"call": 399, "operator": 110, "index": 126},
-    "ieee123_two_timescale": {"call": 500, "operator": 188, "index": 231},
-    "ieee123_hybrid": {"call": 759, "operator": 306, "index": 404},
+    "ieee34_volt_var": {"call": 494, "operator": 153, "index": 141},
+    "ieee123_two_timescale": {"call": 578, "operator": 227, "index": 231},
+    "ieee123_hybrid": {"call": 888, "operator": 386, "index": 404},
 }
 
 

@@ -54,7 +54,7 @@ def test_figures_are_the_sums_over_the_day(scenario):
     assert found["team_return"] == pytest.approx(sum(rewards))
     assert found["controllable_rate"] == pytest.approx(1 - outside.any(axis=1).mean())
     dark_or_regulated = task.scenario.faults or scenario == "ieee123_state_estimation"
-    if scenario == "powergym_34":  # its taps start at their upper ends, which nobody leaves in half a day
+    if scenario == "powergym_34":  # its taps start at their upper ends, above the band
         assert found["controllable_rate"] == 0
     else:
         assert 0 < found["controllable_rate"] < 1 or dark_or_regulated  # dark rather than low

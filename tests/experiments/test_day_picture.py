@@ -13,14 +13,14 @@ from dss_marl.controllers import reference
 from dss_marl.experiments import day_picture
 from dss_marl.experiments.day_picture import record_side_by_side, telling_controllers
 
-SCENARIO = dss_marl.load_scenario("ieee13_volt_var").replace(steps=4)
+SCENARIO = dss_marl.load_scenario("case33_volt_var").replace(steps=4)
 
 
 def test_without_names_no_control_a_rule_and_the_reference_play_the_same_day():
-    played = record_side_by_side(dss_marl.load_scenario("ieee13_legacy"), day=184)
-    assert [one.controller for one in played] == ["no_control", "time_of_use", "best_known"]
+    played = record_side_by_side(dss_marl.load_scenario("ieee13_microgrid"), day=166)
+    assert [one.controller for one in played] == ["no_control", "rationing", "best_known"]
     demand = played[0]["kw_available"].values
-    assert all(one.days == (184,) and np.array_equal(one["kw_available"].values, demand) for one in played)
+    assert all(one.days == (166,) and np.array_equal(one["kw_available"].values, demand) for one in played)
 
 
 def test_a_scenario_without_plans_still_has_a_picture(tmp_path):
@@ -43,7 +43,7 @@ def test_without_the_solver_of_plans_the_others_play(monkeypatch):
 
 
 def test_a_day_that_nobody_can_play_says_why():
-    with pytest.raises(ValueError, match=r"'ieee13_volt_var', day 9999: .*9999"):
+    with pytest.raises(ValueError, match=r"'case33_volt_var', day 9999: .*9999"):
         telling_controllers(SCENARIO, 9999)
 
 
@@ -86,6 +86,6 @@ def test_a_run_is_drawn_beside_the_references(tmp_path):
     from dss_marl.experiments import train
 
     settings = {"agent_steps": 64, "evaluation_days": 1, "n_envs": 1}
-    train(dss_marl.load_scenario("ieee13_legacy").replace(training=settings), tmp_path / "run", 0, 0)
-    played = record_side_by_side(tmp_path / "run", day=184)
-    assert [one.controller for one in played] == ["learned", "time_of_use", "best_known"]
+    train(dss_marl.load_scenario("ieee13_microgrid").replace(training=settings), tmp_path / "run", 0, 0)
+    played = record_side_by_side(tmp_path / "run", day=166)
+    assert [one.controller for one in played] == ["learned", "rationing", "best_known"]

@@ -70,7 +70,8 @@ def test_a_copy_of_a_shipped_scenario_differs_in_its_own_terms_alone(name, tmp_p
     project = new_project(tmp_path / "copied", name)
     made, shipped = dss_marl.load_scenario(project.scenario).model_dump(), dss_marl.load_scenario(name).model_dump()
     changed = {key for key in made if made[key] != shipped[key]}
-    assert changed - {"tuned_droop", "tuned_on"} == {"name", "feeder", "observations", "rewards", "costs"}
+    assert changed - {"tuned_droop", "tuned_on"} == {"name", "version", "feeder", "observations", "rewards", "costs"}
+    assert made["version"] == 0 < shipped["version"]  # a copy counts its own versions
     assert made["feeder"] | {"name": 0} == shipped["feeder"] | {"name": 0}
     assert made["feeder"]["name"] == str(tmp_path / "copied" / "feeder" / f"{shipped['feeder']['name']}.dss")
     assert list(made["rewards"])[:-1] == list(shipped["rewards"]) and made["costs"][:-1] == shipped["costs"]

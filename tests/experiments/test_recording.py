@@ -81,14 +81,14 @@ def test_every_table_is_explained(scenario):
 
 
 def test_figures_are_those_of_evaluate_and_rewards_sum_to_the_return():
-    env = ZoneEnv(task_of("ieee13_volt_var"), "test")
+    env = ZoneEnv(task_of("powergym_13"), "test")
     planned = dss_marl.record(env, "best_known", days=4)
     figures = run_day(env, reference("best_known", env.task.scenario), 4)
     env.close()
     assert planned.figures == (figures,) and planned.controller == "best_known"
     assert planned["system"]["team_reward"].sum() == pytest.approx(figures["team_return"], rel=1e-12)
     assert planned["rewards"].values.sum() == pytest.approx(figures["team_return"], rel=1e-12)
-    assert planned["system"]["loss_kw"].sum() * 0.25 == pytest.approx(figures["loss_kwh"], rel=1e-12)
+    assert planned["system"]["loss_kw"].sum() * env.task.scenario.dt_h == pytest.approx(figures["loss_kwh"], rel=1e-12)
 
 
 def test_without_days_all_days_of_the_split_with_a_plan_are_played():

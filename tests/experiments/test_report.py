@@ -200,7 +200,7 @@ def test_numbers_read_well():
 
 
 def test_seeds_get_a_row_and_variants_are_told_apart(runs, tmp_path):
-    rewards = {**tiny().rewards, "loss": 2.0}
+    rewards = {**tiny().rewards, "loss": 2 * tiny().rewards["loss"]}
     other = trained(tiny(rewards=rewards), tmp_path / "variant")
     loaded = load_runs([*runs, other])
     assert [[run.label for run in group] for group in seeds_of(loaded)] == [["seed_0", "seed_1"], ["variant"]]

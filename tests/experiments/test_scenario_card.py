@@ -23,7 +23,7 @@ def test_reasons_are_the_comments_beside_the_keys_and_of_the_base_where_it_has_t
     assert reasons(tmp_path / "one.yaml", "rewards") == reasons(tmp_path / "two.yaml", "rewards") == whole
     assert reasons(tmp_path / "three.yaml", "rewards") == {"loss": "dear"}
     assert reasons(tmp_path / "three.yaml", "costs") == {} == reasons("no such thing", "rewards")
-    assert "40 $/MWh" in reasons("ieee34_var", "rewards")["loss"]  # which its base says
+    assert "80 $/MWh" in reasons("ieee34_var", "rewards")["loss"]  # which its base says
     (tmp_path / "four.yaml").write_text(
         'costs:  # not this\n  - operations   # wear\n  - "my.module:cost" # own\n  - unserved_kwh\nsteps: 3\n'
     )
@@ -64,11 +64,11 @@ def test_more_sun_is_no_split_of_a_task_without_panels():
 
 
 def test_references_are_shown_while_they_are_of_this_scenario(tmp_path, monkeypatch):
-    name = "ieee34_volt_var"
+    name = "ieee13_microgrid"
     if not (ROOT / "results" / name / PROOF).is_file():
         pytest.skip("no results are committed")
     scores = {row[0]: row[3] for row in card(task_of(name))[-1].rows}
-    assert scores["best_known"] == "1.00" and 0 < float(scores["tuned_droop"]) < 1 and float(scores["random"]) < 0
-    changed = build_task(load_scenario(name).replace(rewards={"loss": 1.0}))
+    assert scores["best_known"] == "1.00" and 0 < float(scores["load_following"]) < 1 and float(scores["random"]) < 0
+    changed = build_task(load_scenario(name).replace(rewards={"fuel": 1.0}))
     assert "another version" in card(changed)[-1]
     assert json.loads((ROOT / "results" / name / PROOF).read_text())["passed"]

@@ -74,7 +74,7 @@ def test_a_run_is_compared_with_plans_too(tmp_path):
     from dss_marl.experiments.comparison import compare
 
     pytest.importorskip("matplotlib")
-    scenario = dss_marl.load_scenario("ieee13_legacy")
+    scenario = dss_marl.load_scenario("powergym_13")
     train(scenario.replace(training={**SMALL, "agent_steps": 200, "evaluations": 1}), tmp_path, seed=0)
     table = compare(tmp_path, ["opendss_controls", "best_known"], most_days=2)
     assert table.zero == "opendss_controls" and table.score("best_known")[0] == pytest.approx(1)

@@ -84,7 +84,7 @@ def observations_page() -> str:
 def _entries(one: Feature) -> str:
     each = {
         "units": "unit", "pv_units": "PV unit", "meters": "metered node", "borders": "branch to another zone",
-        "bus_rows": "bus", "nodes": "node", "own_units": "unit of the agent",
+        "bus_rows": "bus", "node_rows": "node", "own_units": "unit of the agent",
         "hours": "interval of the forecast", "taps": "regulator", "capacitors": "capacitor step", "switches": "switch",
         "telemetry": "device's telemetry", "actions": "entry of the action", "kinds": "kind of device", "names": "agent",
     }  # fmt: skip

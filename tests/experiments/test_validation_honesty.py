@@ -12,7 +12,9 @@ from dss_marl.cli.app import app
 from dss_marl.controllers import Droop, DroopCurve, NoControl, PlanReplay, Plans, load_plans
 from dss_marl.controllers.planning.bounds import bound_of, optimum_of
 from dss_marl.controllers.planning.bounds.radial_network import RadialNetwork
+from dss_marl.controllers.planning.solve import play_plan, solve_day
 from dss_marl.engines import open_engine
+from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.reports.suite_table import figures_table, whole
@@ -188,16 +190,18 @@ def test_the_balanced_network_solves_as_the_engine_does():
 
 
 def test_no_plan_exceeds_its_bound_and_volt_var_plans_reach_it():
-    task = task_of("case33_volt_var")
-    plans, bound = load_plans(task.scenario), bound_of(task)
-    day = min(plans.requests)
-    most = bound.day_return(task, day)
-    assert bound.name == "branch flow" and 0 <= most - plans.returns[day] < 0.01
-    unhelped = task_of("eulv_ev")
-    assert bound_of(unhelped).name == "copper plate"
-    plans = load_plans(unhelped.scenario)
-    day = min(plans.requests)
-    assert bound_of(unhelped).day_return(unhelped, day) - plans.returns[day] >= 0
+    """Within 2 % where converters lose nothing; the envelope of the share of nodes outside the band is the difference."""
+    scenario = load_scenario("case33_volt_var")
+    free = [{**spec, "losses": "none"} for spec in scenario.devices]
+    rewards = {term: weight for term, weight in scenario.rewards.items() if term != "converter_loss"}
+    lossless = build_task(scenario.replace(devices=free, rewards=rewards, steps=16, start_hour=9))
+    bound, (_, earned) = bound_of(lossless), solve_day(lossless, 175)
+    assert bound.name == "branch flow" and 0 <= bound.day_return(lossless, 175) - earned < 0.02 * abs(earned)
+    for task in (task_of("case33_volt_var"), task_of("eulv_ev")):
+        requests = load_plans(task.scenario).requests
+        day = min(requests)
+        assert bound_of(task).day_return(task, day) >= play_plan(task, day, requests[day])
+    assert bound_of(task).name == "copper plate"
 
 
 def test_what_has_no_bound_says_why_and_an_exact_planner_says_optimum():

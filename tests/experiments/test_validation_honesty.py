@@ -190,7 +190,7 @@ def test_the_balanced_network_solves_as_the_engine_does():
 
 
 def test_no_plan_exceeds_its_bound_and_volt_var_plans_reach_it():
-    """Within 2 % where converters lose nothing; the envelope of the share of nodes outside the band is the difference."""
+    """Within 2 % where converters lose nothing; the envelope of the share of nodes outside makes the difference."""
     scenario = load_scenario("case33_volt_var")
     free = [{**spec, "losses": "none"} for spec in scenario.devices]
     rewards = {term: weight for term, weight in scenario.rewards.items() if term != "converter_loss"}

@@ -109,7 +109,7 @@ def test_the_readme_keeps_what_is_outside_the_markers(tmp_path):
         write_suite(tmp_path)
 
 
-# Without case33_reconfiguration: since a switching costs 1 $, one of its open points rests on the days of a quick proof.
+# Without case33_reconfiguration: at 1 $ a switching, one of its open points rests on the days of a quick proof.
 QUICKLY_PROVEN = (
     "case33_volt_var",
     "ieee13_legacy",

@@ -7,10 +7,11 @@ from pathlib import Path
 from time import process_time
 
 from dss_marl.controllers.planning.plan_files import Plans, digest, load_plans, plans_path
+from dss_marl.controllers.planning.play import play_plan
 from dss_marl.controllers.planning.polish.polish import EFFORT_S
 from dss_marl.controllers.planning.solve import plan_and_polish
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.task import build_task
+from dss_marl.envs.task import Task, build_task
 from dss_marl.grid.state import Array
 from dss_marl.profiles.splits import spread_days
 
@@ -79,10 +80,19 @@ def solved(
         started, known = process_time(), old.get(day)
         nearest = known if known is not None or not old else old[min(old, key=lambda other: abs(other - day))]
         requests, earned, gained = plan_and_polish(task, day, thorough, planner, nearest, effort_s)
-        if earned > plans.returns.get(day, -float("inf")):
+        # What the kept plan said it earned may be of other physics, whose defaults a digest does not hold.
+        if day not in plans.requests or earned >= _earned(task, day, plans.requests[day]):
             plans.add(task, day, requests, earned, process_time() - started)
             plans.save(path)
         yield day, plans.returns[day], gained
+
+
+def _earned(task: Task, day: int, requests: Array) -> float:
+    """Team return of a plan; -inf if it cannot be operated."""
+    try:
+        return play_plan(task, day, requests)
+    except ValueError:
+        return -float("inf")
 
 
 def old_requests(scenario: Scenario, path: Path) -> dict[int, Array]:

@@ -49,7 +49,6 @@ PLANNERS = (
     "fair_curtailment",
     "volt_var",
     "beam_search",
-    "coordinate_search",
     "community",
     "energy",
     "reconfiguration",

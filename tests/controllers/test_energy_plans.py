@@ -8,6 +8,7 @@ from dss_marl.controllers import LoadRationing, PlanReplay, Plans, TimeOfUse, Va
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.optimization.sparse_qp import SparseQP
 from dss_marl.controllers.planning.energy.commitment import shifted, switched
+from dss_marl.controllers.planning.energy.plan import EnergyDay
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
 from dss_marl.controllers.rules.valley_filling import _filled
@@ -94,6 +95,46 @@ def test_a_store_does_not_burn_energy_where_its_price_is_negative():
     _, earned = solve_day(task, WORKDAY)
     best = exhaustive(task, WORKDAY, LEVELS)
     assert earned >= best - 0.01 * abs(best - idle(scenario))
+
+
+def test_a_demand_charge_is_as_good_as_trying_everything():
+    """At a flat price, the highest of four imports decides; the floor is billed in any case."""
+    pytest.importorskip("clarabel")
+    meter = {"kind": "demand_meter", "floor_kw": 1500}
+    rewards = {"energy_cost": 0.01, "peak_increase": 100, "stored_energy": 2}
+    scenario = small([BATTERY, meter], rewards=rewards).replace(profiles={"tariff": "flat"})
+    task = build_task(scenario)
+    requests, earned = solve_day(task, WORKDAY)
+    best, nothing = exhaustive(task, WORKDAY, LEVELS), idle(scenario)
+    assert best - nothing > 1
+    assert best - 0.01 * (best - nothing) <= earned <= best + 0.2 * (best - nothing)  # between the grid's steps
+    assert not np.allclose(requests[:, 0], requests[0, 0]), "it discharges where the import is highest"
+
+
+def test_a_request_is_met_as_well_as_trying_everything():
+    pytest.importorskip("clarabel")
+    asked = {"kind": "flexibility_request", "kw": 150, "kvar": [-100, 100], "count": 6, "tolerance_kw": 5}
+    scenario = small(
+        [BATTERY, {**asked, "kvar_weight": 0}], rewards={"energy_cost": 0.01, "unserved_device_energy": 500}
+    )
+    task = build_task(scenario)
+    _, earned = solve_day(task, WORKDAY)
+    best, nothing = exhaustive(task, WORKDAY, np.linspace(-1, 1, 9)), idle(scenario)
+    assert best - nothing > 5
+    assert earned >= best - 0.02 * (best - nothing)
+
+
+def test_a_start_beyond_the_bounds_of_an_entry_does_not_end_the_search():
+    """A rule may ask for less curtailment than none; its plan was kept, as the program around it had no solution."""
+    pytest.importorskip("clarabel")
+    pv = {"kind": "inverter", "bus": 680, "kw": 500, "curtail": True}
+    task = build_task(small([BATTERY, pv], start_hour=10, rewards={"energy_cost": 1, "stored_energy": 130}))
+    day = EnergyDay(task, WORKDAY)
+    day.plan[:, :] = 0.5
+    day.total, day._befores, day._afters = day.play(day.plan)
+    assert (day.plan[:, day._stores.places] > day._stores.high).any()
+    assert day.improve() > 0
+    day.trials.simulator.engine.close()
 
 
 @pytest.mark.parametrize("mode", ["shift", "shed"])

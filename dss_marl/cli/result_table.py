@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # experiments take long to import, and --help does not need t
     from dss_marl.experiments import ComparisonTable
 
 _WIDE = 110  # terminal width from which the intervals fit
+_MOST_REASONS = 4  # that are told one by one
 
 
 def print_result_table(table: ComparisonTable, compared: str | None) -> None:
@@ -36,9 +37,12 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         bold = [Text(cell, style) for cell, style in zip(short, styles, strict=False)]
         shown.append((controller, *bold, *short[len(names) :]))
     print_table(title, heads, shown)
-    for reason in dict.fromkeys(table.left_out.values()):  # several are often left out for the same reason
+    reasons = list(dict.fromkeys(table.left_out.values()))
+    for reason in reasons if len(reasons) <= _MOST_REASONS else []:
         names_left_out = [name for name, other in table.left_out.items() if other == reason]
         say(f"left out: {', '.join(names_left_out)}: {reason}")
+    if len(reasons) > _MOST_REASONS:  # most controllers are for other devices
+        say(f"left out: {', '.join(table.left_out)}; naming one says why: --controllers NAME")
     if not wide:
         say(f"a terminal at least {_WIDE} columns wide also shows the 95 % intervals")
 

@@ -154,12 +154,12 @@ def test_the_rule_of_the_task_earns_more_than_no_control(name, rule):
 
 
 @pytest.mark.parametrize(
-    ("rule", "needs"), [("peak_shaving", "DemandMeters"), ("follow_request", "FlexibilityRequests")]
+    ("rule", "needs"), [("peak_shaving", "demand_meter"), ("follow_request", "flexibility_request")]
 )
 def test_a_rule_says_what_it_lacks(rule, needs):
     env = ZoneEnv(task_of("ieee123_dispatch"))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=f"{rule} needs {needs}"):
+    with pytest.raises(ValueError, match=f"{rule} needs a device of kind '{needs}'"):
         reference(rule, env.task.scenario).reset(env)
     env.close()
 

@@ -40,7 +40,7 @@ class CrewRule:
         Raises:
             ValueError: there are no crews.
         """
-        self._k = crews_of(env.task, type(self).__name__)
+        self._k = crews_of(env.task, "the rule")
         group = env.task.device_groups[self._k]
         assert isinstance(group, Crews)
         self._group = group

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dss_marl.controllers.rules.battery_sharing import shared_power
-from dss_marl.devices import Batteries, DemandMeters, DeviceGroup, FlexibilityRequests, Inverters
+from dss_marl.devices import KINDS, Batteries, DemandMeters, DeviceGroup, FlexibilityRequests, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
@@ -125,7 +125,8 @@ def _one(task: Task, kind: type[_Group], rule: str) -> int:
     """
     found = [k for k, group in enumerate(task.device_groups) if isinstance(group, kind)]
     if not found:
-        raise ValueError(f"{rule} needs {kind.__name__}; scenario {task.scenario.name!r} has none")
+        called = next(name for name, known in KINDS.items() if known is kind)
+        raise ValueError(f"{rule} needs a device of kind {called!r}; scenario {task.scenario.name!r} has none")
     return found[0]
 
 

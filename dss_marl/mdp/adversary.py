@@ -41,8 +41,19 @@ def swinging(requested: Array, state: GridState, rng: np.random.Generator) -> Ar
     return np.full_like(requested, 1.0 if state.step % 2 else -1.0)
 
 
-DRIVES: dict[str, Drive] = {f.__name__: f for f in (opposite, noise, full, frozen, swinging)}
-BLIND = ("noise", "full", "swinging")  # policies that depend neither on the request nor on the grid
+def erratic(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
+    """Stays at either end for one to four steps, then jumps to the other; start and lengths are drawn per episode.
+
+    Unlike ``swinging`` it cannot be read from the clock.
+    """
+    first, lengths = rng.choice([-1.0, 1.0]), rng.integers(1, 5, int(state.step) + 1)
+    jumps = int(np.searchsorted(np.cumsum(lengths), state.step, side="right"))
+    return np.full_like(requested, first * (-1) ** jumps)
+
+
+DRIVES: dict[str, Drive] = {f.__name__: f for f in (opposite, noise, full, frozen, swinging, erratic)}
+EPISODIC = ("erratic",)  # policies whose random generator begins anew in each step, as what they draw is the episode's
+BLIND = ("noise", "full", "swinging", "erratic")  # policies that depend neither on the request nor on the grid
 
 
 class AttackSpec(BaseModel):
@@ -50,7 +61,7 @@ class AttackSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    policy: str = Field(description="opposite, noise, full, frozen, swinging, or package.module:function")
+    policy: str = Field(description="opposite, noise, full, frozen, swinging, erratic, or package.module:function")
     agents: tuple[str, ...] = Field(default=(), description="compromised agents, the same in every episode")
     share: float = Field(
         default=0.0,
@@ -140,9 +151,8 @@ class Attack:
 
     def act(self, requested: Array, entry_agent: IntArray, state: GridState) -> Array:
         """(F) the request, with compromised entries replaced by the attack policy's, clipped to [-1, 1]."""
-        driven = np.clip(
-            self.drive(requested.copy(), state, np.random.default_rng([self.state.seed, state.step])), -1.0, 1.0
-        )
+        seed = self.state.seed if self.spec.policy in EPISODIC else [self.state.seed, state.step]
+        driven = np.clip(self.drive(requested.copy(), state, np.random.default_rng(seed)), -1.0, 1.0)
         return np.where(self.entries(entry_agent, state.step), driven, requested)
 
     def open_elsewhere(self, places: IntArray, count: int) -> bool:

@@ -97,3 +97,25 @@ def test_wrong_attacks_are_refused():
         load_scenario(NAME).replace(attack={"policy": "full"})
     with pytest.raises(ValueError, match=r"known: .*opposite"):
         build_task(load_scenario(NAME).replace(attack={"policy": "nasty", "share": 0.5}))
+
+
+def test_an_erratic_attack_stays_one_to_four_steps_and_cannot_be_read_from_the_clock(truth):
+    """What it does in a step depends on the episode alone, whatever was asked before."""
+    attack, layout = attacked("erratic", agents=("zone_2",))
+    asked, entry = np.zeros(layout.size), int(np.flatnonzero(layout.entry_agent == 1)[0])
+
+    def day():
+        steps = [truth[2].replace(step=k) for k in range(96)]
+        return np.array([attack.act(asked, layout.entry_agent, state)[entry] for state in steps])
+
+    drawn = []
+    for seed in range(60):
+        attack.reset(np.random.default_rng(seed))
+        ends = day()
+        assert set(ends) == {-1.0, 1.0} and np.array_equal(ends, day())
+        stays = np.diff(np.flatnonzero(np.diff(ends)))
+        assert set(stays) <= {1, 2, 3, 4} and len(set(stays)) > 2
+        drawn.append(ends)
+    assert len({tuple(ends) for ends in drawn}) == 60
+    assert 0.3 < np.mean([ends[0] > 0 for ends in drawn]) < 0.7
+    assert np.abs(np.mean(drawn, axis=0)).mean() < 0.25, "no hour of the day tells the end"

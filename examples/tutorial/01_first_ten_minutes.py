@@ -28,8 +28,8 @@ import numpy as np
 
 
 def rule(observation):
-    """One action entry for the inverter, three for the regulators."""
-    return np.clip([-0.2 * observation[3], *-observation[12:15]], -1, 1)
+    """One action entry for the inverter, three for the regulators, two for banks."""
+    return np.clip([-0.2 * observation[3], *-observation[12:15], 0, 0], -1, 1)
 
 
 observations, infos = env.reset(seed=0, options={"day": 139})

@@ -18,7 +18,7 @@ env.close()
 
 import pettingzoo
 
-env = pettingzoo.make("parallel", "dss_marl/ieee13_volt_var-v0")
+env = pettingzoo.make("parallel", "dss_marl/ieee13_volt_var-v1")
 print(env.possible_agents)
 env.close()
 
@@ -41,7 +41,7 @@ central = dss_marl.gym_env("ieee13_volt_var", steps=8)
 print(central.observation_space.shape, central.action_space.shape)
 SAC("MlpPolicy", central, learning_starts=16, seed=0, device="cpu").learn(32)
 central.close()
-print(gymnasium.make("dss_marl/ieee13_volt_var-v0").unwrapped)
+print(gymnasium.make("dss_marl/ieee13_volt_var-v1").unwrapped)
 
 # SuperSuit's vector environments
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from _generate.markdown import table
-from dss_marl.experiments.run_folder import DERIVED, LOGS
-from dss_marl.experiments.run_record import FILE, RunRecord
+from dss_marl.experiments.runs.run_folder import DERIVED, LOGS
+from dss_marl.experiments.runs.run_record import FILE, RunRecord
 from dss_marl.experiments.validation.result_files import PROOF, TABLE
 
 HEAD = """# Files of a run

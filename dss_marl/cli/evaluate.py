@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Compare a trained policy with the references on the same days; writes table and figures into the run's folder."""
     from dss_marl.experiments.comparison import compare, compared_controllers, record_day
-    from dss_marl.experiments.run_record import load_run
+    from dss_marl.experiments.runs.run_record import load_run
 
     if series is not None and day is None:
         raise ValueError("--series writes one day; give its number, as in --day 4")

@@ -14,8 +14,8 @@ class TrainingSettings(BaseModel):
     the weather, and short rollouts, because many small updates learn faster than a few large ones. ``n_steps`` counts
     steps of each environment copy, so an update uses n_steps * n_envs * agents samples, of agents sharing the policy.
 
-    With ``policies: per_kind`` the kinds learn alternately, see ``experiments.alternating_training``: each rollout
-    trains one kind, while ``agent_steps`` counts the simulated steps of all agents.
+    With ``policies: per_kind`` the kinds learn alternately, see ``experiments.training.alternating_training``: each
+    rollout trains one kind, while ``agent_steps`` counts the simulated steps of all agents.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -6,11 +6,11 @@ Training and loading of policies need Stable-Baselines3; importing this package 
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, environment_for, evaluate, evaluate_all, run_day
-from dss_marl.experiments.many_copies import COPIES, with_copies
-from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.run_record import RunRecord, load_run, new_record
+from dss_marl.experiments.runs.policies import load_policy
+from dss_marl.experiments.runs.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.solve_days import solve
-from dss_marl.experiments.training import train
+from dss_marl.experiments.training.many_copies import COPIES, with_copies
+from dss_marl.experiments.training.train import train
 from dss_marl.experiments.validation import Proof, prove
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 from dss_marl.mdp.return_statistics import mean_interval

@@ -21,12 +21,12 @@ from dss_marl.experiments.evaluation import (
     evaluate_all,
     run_day,
 )
-from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.recording.record import record_controller
-from dss_marl.experiments.run_folder import check_days, clear_derived
-from dss_marl.experiments.run_record import OPENDSS, RunRecord, load_run
-from dss_marl.experiments.run_scenario import scenario_of_run
+from dss_marl.experiments.runs.policies import load_policy
+from dss_marl.experiments.runs.run_folder import check_days, clear_derived
+from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, load_run
+from dss_marl.experiments.runs.run_scenario import scenario_of_run
 from dss_marl.grid.state import Array, BoolArray, GridState
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 

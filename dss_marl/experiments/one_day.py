@@ -7,9 +7,9 @@ from pathlib import Path
 from dss_marl.controllers import Controller, reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
-from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.run_record import load_run
-from dss_marl.experiments.run_scenario import scenario_of_run
+from dss_marl.experiments.runs.policies import load_policy
+from dss_marl.experiments.runs.run_record import load_run
+from dss_marl.experiments.runs.run_scenario import scenario_of_run
 from dss_marl.experiments.validation.budget import frozen_days
 
 LEARNED = "learned"  # name of a run's policy among controllers

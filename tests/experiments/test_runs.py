@@ -15,8 +15,8 @@ from dss_marl._assets import replacing
 from dss_marl.controllers.planning.plan_files import Plans
 from dss_marl.experiments import SharedPolicy, TrainingSettings, load_policy, load_run, train
 from dss_marl.experiments.comparison import compare
-from dss_marl.experiments.run_folder import DERIVED, RunFolder, check_free
-from dss_marl.experiments.run_record import RunRecord, new_record
+from dss_marl.experiments.runs.run_folder import DERIVED, RunFolder, check_free
+from dss_marl.experiments.runs.run_record import RunRecord, new_record
 from dss_marl.experiments.validation.result_files import load as load_results
 
 pytest.importorskip("stable_baselines3")

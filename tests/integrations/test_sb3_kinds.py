@@ -158,7 +158,7 @@ def test_the_learning_rate_falls_over_the_whole_training():
 
 def test_models_take_turns_in_one_running_game(tmp_path):
     from dss_marl.experiments import TrainingSettings
-    from dss_marl.experiments.alternating_training import learn_in_turns, models_per_kind
+    from dss_marl.experiments.training.alternating_training import learn_in_turns, models_per_kind
 
     settings = TrainingSettings(agent_steps=300, n_envs=1, n_steps=3, n_epochs=1, batch_size=9, net_arch=(8,))
     game = PerKindGame(NATIVE, seed=0)

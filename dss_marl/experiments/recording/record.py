@@ -14,13 +14,13 @@ from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.evaluation import environment_for
 from dss_marl.experiments.metrics import EpisodeFigures
-from dss_marl.experiments.policies import load_policy
 from dss_marl.experiments.recording.agent_quantities import agent_quantities, zone_quantities
 from dss_marl.experiments.recording.grid_quantities import device_quantities, grid_quantities
 from dss_marl.experiments.recording.quantity import Quantity, Step
 from dss_marl.experiments.recording.recording import Recording
 from dss_marl.experiments.recording.table import Table
-from dss_marl.experiments.run_record import FILE
+from dss_marl.experiments.runs.policies import load_policy
+from dss_marl.experiments.runs.run_record import FILE
 from dss_marl.profiles.splits import seed_of
 
 

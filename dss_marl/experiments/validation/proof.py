@@ -12,7 +12,7 @@ from dss_marl.controllers.search.branch_exchange import BranchExchange
 from dss_marl.controllers.search.constant_search import constants
 from dss_marl.envs.scenario import Scenario
 from dss_marl.experiments.evaluation import ComparisonTable, available_controllers
-from dss_marl.experiments.run_record import git_commit
+from dss_marl.experiments.runs.run_record import git_commit
 from dss_marl.experiments.validation.bound_stage import DayBounds, day_bounds
 from dss_marl.experiments.validation.budget import ValidationBudget
 from dss_marl.experiments.validation.capability import same_capability

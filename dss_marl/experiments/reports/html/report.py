@@ -24,7 +24,7 @@ from dss_marl.experiments.reports.html.stress import stress_rows
 from dss_marl.experiments.reports.html.terms import zone_terms
 from dss_marl.experiments.reports.html.text import count, listed
 from dss_marl.experiments.reports.html.where import quantities
-from dss_marl.experiments.run_record import git_commit
+from dss_marl.experiments.runs.run_record import git_commit
 
 DAYS, STRESS_DAYS = 10, 5  # played by default: of the test split, and of each stress split
 MOST_NAMED = 3  # references beside the policy in a day's picture

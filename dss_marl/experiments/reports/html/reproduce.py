@@ -13,7 +13,7 @@ import yaml
 from dss_marl._assets import known_names
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.experiments.reports.html.runs import ReportRun
-from dss_marl.experiments.run_record import OPENDSS
+from dss_marl.experiments.runs.run_record import OPENDSS
 
 # OpenDSS: Dugan and McDermott, IEEE PES General Meeting 2011, doi 10.1109/PES.2011.6039829. PettingZoo: Terry et al.,
 # NeurIPS 2021. Stable-Baselines3: Raffin et al., JMLR 22(268), 2021. Interquartile means: Agarwal et al., NeurIPS 2021.

@@ -11,10 +11,10 @@ from pathlib import Path
 from dss_marl.controllers import Controller
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
-from dss_marl.experiments.policies import load_policy
-from dss_marl.experiments.run_folder import check_days
-from dss_marl.experiments.run_record import RunRecord, load_run
-from dss_marl.experiments.run_scenario import scenario_of_run
+from dss_marl.experiments.runs.policies import load_policy
+from dss_marl.experiments.runs.run_folder import check_days
+from dss_marl.experiments.runs.run_record import RunRecord, load_run
+from dss_marl.experiments.runs.run_scenario import scenario_of_run
 
 LEARNED = "learned"  # the policy of a report's only run
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dss_marl._assets import read_text
 from dss_marl.experiments.evaluation import ComparisonTable
 from dss_marl.experiments.reports.html.runs import ReportRun
-from dss_marl.experiments.run_record import OPENDSS
+from dss_marl.experiments.runs.run_record import OPENDSS
 
 
 def engine_note(runs: Sequence[ReportRun]) -> str:

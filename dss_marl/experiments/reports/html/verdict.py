@@ -13,7 +13,7 @@ from dss_marl.experiments.reports.html.results import FEW_DAYS, Results
 from dss_marl.experiments.reports.html.runs import ReportRun, seeds_of
 from dss_marl.experiments.reports.html.statistics import interquartile_mean, paired_difference, verdict_of
 from dss_marl.experiments.reports.html.text import count, listed, number, with_interval
-from dss_marl.experiments.run_record import git_commit
+from dss_marl.experiments.runs.run_record import git_commit
 from dss_marl.mdp.return_statistics import mean_interval
 
 FEW_SEEDS = 5

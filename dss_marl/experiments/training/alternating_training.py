@@ -8,7 +8,7 @@ from typing import Any
 
 from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
-from dss_marl.experiments.checkpointing import BestCheckpoint
+from dss_marl.experiments.training.checkpointing import BestCheckpoint
 from dss_marl.integrations.sb3.models import LinearSchedule, new_model
 from dss_marl.integrations.sb3.per_kind import KindVecEnv, PerKindGame
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dss_marl.controllers import Controller
 from dss_marl.envs.training_settings import TrainingSettings
-from dss_marl.experiments.run_folder import check_files
-from dss_marl.experiments.run_record import load_run
+from dss_marl.experiments.runs.run_folder import check_files
+from dss_marl.experiments.runs.run_record import load_run
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 

@@ -12,8 +12,8 @@ from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.batch_evaluation import DaysTogether
 from dss_marl.experiments.evaluation import run_day
-from dss_marl.experiments.run_folder import RunFolder
-from dss_marl.experiments.run_record import OPENDSS
+from dss_marl.experiments.runs.run_folder import RunFolder
+from dss_marl.experiments.runs.run_record import OPENDSS
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 Report = Callable[[int, float | None], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl.envs.scenario import Scenario, scenario_from
-from dss_marl.experiments.run_record import RunRecord
+from dss_marl.experiments.runs.run_record import RunRecord
 
 _ABOVE = 4  # folders above a run in which its files are looked for, as in my_project/runs/demo
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dss_marl._assets import PART
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
-from dss_marl.experiments.run_record import FILE, RunRecord, load_run
+from dss_marl.experiments.runs.run_record import FILE, RunRecord, load_run
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 DERIVED = ("table.md", "table.json", "feeder.png", "voltages.png", "learning.png")  # by ``compare``

@@ -1,0 +1,1 @@
+"""Training: what learns, from which start, and what is kept of it."""

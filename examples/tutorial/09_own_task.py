@@ -20,7 +20,7 @@ devices:
 zones: {method: balanced, count: 1}
 profiles: {kind: synthetic, seed: 1}
 observations: [unit_voltage, pv_available, time_of_day]
-rewards: {voltage_violation: 100, loss: 1}
+rewards: {voltage_violation: 100, loss: 2}
 """)
 env = dss_marl.make(task_file, split="test")
 recording = dss_marl.record(env, "no_control", days=4)

@@ -83,7 +83,8 @@ profiles: {load_scale: [0.6, 1.0]}
 rewards:                     # 1 = 10 $
   voltage_violation: 400     # mean pu outside the band for an hour
   violating_share: 20        # share of nodes outside
-  loss: 4                    # MW for an hour, at 40 $/MWh
+  loss: 8                    # MW for an hour, at 80 $/MWh
+  converter_loss: 8          # MW, likewise: reactive power heats the inverters that supply it
 costs: [voltage_violation_sum]
 """)
 second = dss_marl.load_scenario("my_volt_var.yaml")

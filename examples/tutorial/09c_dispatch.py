@@ -63,7 +63,7 @@ rewards:                     # 1 = 10 $
   excess_cost: 0.1           # the bill beyond that of the loads at 1 pu and of full PV, which no control changes
   import_excess: 100         # MWh above the limit, at 1 $/kWh
   stored_energy: 8           # MWh, at 80 $/MWh, about the mean price: what midnight leaves behind
-  battery_use: 1             # MWh in or out, 10 $ of wear per MWh
+  battery_use: 2.5           # MWh in or out, 25 $ of wear per MWh
 costs: [thermal_overload, curtailed_kwh]
 training: {gamma: 0.98}
 """)
@@ -88,7 +88,7 @@ def import_ramp(zone, before, after):
 ''')
 _ = Path("ramp.yaml").write_text("""
 base: my_dispatch.yaml
-rewards: {excess_cost: 0.1, stored_energy: 8, battery_use: 1, "my_terms:import_ramp": 2}
+rewards: {excess_cost: 0.1, stored_energy: 8, battery_use: 2.5, "my_terms:import_ramp": 2}
 """)
 ramp = dss_marl.load_scenario("ramp.yaml")
 compared(ramp, rules, days=4)

@@ -21,7 +21,7 @@ profiles: {kind: synthetic, seed: 69, load_scale: [0.6, 1.0]}
 steps: 24
 dt_h: 1.0
 observations: [zone_voltage, unit_voltage, pv_available, load, time_of_day, identity]
-rewards: {voltage_violation: 400, violating_share: 20, loss: 4}
+rewards: {voltage_violation: 400, violating_share: 20, loss: 8}
 costs: [voltage_violation_sum]
 reference_controller: linear       # scores 1; a plan with full foresight (best_known) would need `dss-marl solve`
 """)

@@ -59,7 +59,7 @@ PLANNERS: dict[str, Planner] = {
 
 NO_PLANNER = "none"
 _ON_REQUEST = ("coordinate_search",)  # supports every task: its weak plans would hide why no other planner does
-_RULES = ("droop", "tuned_droop", "time_of_use", "valley_filling", "rationing", "nearest_tie")
+_RULES = ("droop", "tuned_droop", "linear", "time_of_use", "valley_filling", "rationing", "nearest_tie")
 _LARGE = 150_000  # nodes times steps: above, rules take longer to play than they are worth as starts
 _THOROUGH = 4  # times the effort
 

@@ -59,18 +59,18 @@ def _rewards(plan: Plan) -> Iterable[tuple[str, str, str]]:
     minutes = 60 * plan.days.dt_h
     yield (
         "loss",
-        _number(4 * plan.days.dt_h * scale),
-        f"MW; at 40 $/MWh, 1 MW for {minutes:g} minutes costs {40 * minutes / 60:g} $",
+        _number(8 * plan.days.dt_h * scale),
+        f"MW; at 80 $/MWh, 1 MW for {minutes:g} minutes costs {80 * minutes / 60:g} $",
     )
     if "battery" in plan.kinds:
-        yield "battery_use", _number(scale), "MWh in or out, 10 $ of wear per MWh"
+        yield "battery_use", _number(2.5 * scale), "MWh in or out, 25 $ of wear per MWh"
         yield (
             "stored_energy",
             _number(8 * scale),
             "MWh, at 80 $/MWh, so that emptying the battery by midnight earns nothing",
         )
     if "generator" in plan.kinds:
-        yield "generation", _number(20 * scale), "MWh, at 200 $/MWh of fuel"
+        yield "generation", _number(32.4 * scale), "MWh, at 324 $/MWh of diesel"
     if "regulator" in plan.kinds:
         yield "tap_moves", "0.01", "wear of a move: a hundredth of what a step 0.01 pu outside the band costs"
     if "capacitor" in plan.kinds:

@@ -391,6 +391,6 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         unmet_kwh=np.zeros(sum(group.size for group in groups)),
         stored_kwh=np.concatenate([group.stored_kwh(group.initial()) for group in groups]),
         fuel_l=np.zeros(sum(group.size for group in groups)),
-        formed_kwh=np.zeros(sum(group.size for group in groups)),
+        worn_kwh=np.zeros(sum(group.size for group in groups)),
         import_limit_kw=scenario.feeder.import_limit_kw or np.inf,
     )

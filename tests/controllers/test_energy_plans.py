@@ -396,7 +396,7 @@ def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes)
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (TimeOfUse, "batteries or flexible loads"),
+        (TimeOfUse, "batteries, flexible loads or EVs that lend"),
         (ValleyFilling, "chargers"),
         (LoadRationing, "generators with a tank and flexible loads"),
     ],

@@ -8,6 +8,7 @@ from scipy.optimize import linprog
 
 from dss_marl.devices import EVChargers
 from dss_marl.devices.ev_charger import Stays
+from dss_marl.devices.fleet import DeviceFleet
 from dss_marl.envs.conditions import EpisodeConditions
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import Array
@@ -49,7 +50,9 @@ def day_return(task: Task, day: int) -> float:
         raise ValueError(f"day {day} of scenario {scenario.name!r} has negative prices, at which losses earn")
     load_kw = -np.array([today.injections_kw(step)[task.feeder.loads].sum() for step in range(scenario.steps)])
     rng, weekend = task.profiles.rng(day, "devices"), task.profiles.weekend(day)
-    stays = group.stays(group.start(rng, weekend, scenario.start_hour), scenario.steps, scenario.dt_h)
+    fleet = DeviceFleet(task.device_groups, task.agents.action_layout.parts)  # which draws each group's own stream
+    (state,) = fleet.states(fleet.start(rng, weekend, scenario.start_hour))
+    stays = group.stays(state, scenario.steps, scenario.dt_h)
     energy = weight(rewards.energy_cost, rewards.excess_cost)
     missing = weight(rewards.unserved_device_energy, rewards.unserved) / 1000
     above = weight(rewards.import_excess) / 1000

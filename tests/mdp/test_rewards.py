@@ -80,7 +80,8 @@ def test_rewards_punish_and_costs_count(name):
         "fairness": len(task.remembered_pv) > 0,  # test_pv_sharing.py
         "import_excess": False,  # needs a limit and a heavy day; by hand below
         "fuel": "generator" in kinds,
-        "battery_use": bool(kinds & {"battery", "stepped_battery"}) or any(spec.get("v2g_kwh") for spec in task.scenario.devices),
+        "battery_use": bool(kinds & {"battery", "stepped_battery"})
+        or any(spec.get("v2g_kwh") for spec in task.scenario.devices),
         "generation": bool(kinds & {"battery", "stepped_battery", "generator", "feeder_tie"}),
         "discharge": bool(kinds & {"battery", "stepped_battery"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misclassified_nodes"), "estimator" in kinds),

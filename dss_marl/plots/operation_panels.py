@@ -162,6 +162,8 @@ def _chargers(day: DayTables) -> Iterator[Panel]:
     if not drawn.size:
         return
     counts = {"charging": (drawn < -STILL).sum(0).astype(float)}
+    if (drawn > STILL).any():
+        counts["lending"] = (drawn > STILL).sum(0).astype(float)
     present = list(day.of_kind("telemetry", "ev_charger").items())
     at_home = [values for name, values in present if name.endswith(": EV connected")]
     if at_home:

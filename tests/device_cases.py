@@ -125,11 +125,11 @@ def stepped_batteries():
     )  # fmt: skip
 
 
-def chargers():
+def chargers(v2g_kwh=(0.0, 0.0, 0.0, 0.0)):
     """Four, from slow to fast."""
     return EVChargers(
         tuple("abcd"), tuple("wxyz"), PLACES, kw=np.array([3.7, 7.4, 11.0, 22.0]),
-        efficiency=np.array([0.95, 0.9, 1.0, 0.95]), priority=np.array([1.0, 2.0, 0.0, 1.0]),
+        efficiency=np.array([0.95, 0.9, 1.0, 0.95]), priority=np.array([1.0, 2.0, 0.0, 1.0]), v2g_kwh=np.array(v2g_kwh),
     )  # fmt: skip
 
 
@@ -272,7 +272,8 @@ def charge_asked(group, action, state, before, interval):
     """kW by the share of the interval during which a car is there; without one, as if it were there all the time."""
     stay = np.minimum(state[..., 2], interval.dt_h) - np.maximum(state[..., 1], 0)
     part = np.where(stay > 0, stay / interval.dt_h, 1.0)
-    return -((action[..., 0] + 1) / 2 * group.kw * part)[..., None]
+    share = np.where(group.v2g_kwh > 0, action[..., 0], (action[..., 0] + 1) / 2)
+    return -(share * group.kw * part)[..., None]
 
 
 def charge_done(group, state, before, after):
@@ -313,6 +314,9 @@ CASES = {
     ),
     "stepped_battery": Case(stepped_batteries, levels_asked, levels_done, lambda group, kw: 0 * kw),
     "ev_charger": Case(chargers, charge_asked, charge_done, lambda group, kw: 0 * kw),
+    "ev_charger_lending": Case(
+        lambda: chargers([8.0, 0.0, 2.0, 20.0]), charge_asked, charge_done, lambda group, kw: 0 * kw
+    ),
     "flexible_load": Case(flexible_loads, shed_asked, shed_done),
     "estimator": Case(
         estimators,

@@ -94,7 +94,7 @@ def stacked(states, batch=None):
         "unmet_kwh",
         "stored_kwh",
         "fuel_l",
-        "formed_kwh",
+        "worn_kwh",
         "pv_kwh",
     )
     rest = {name: of(lambda s, name=name: getattr(s, name)) for name in names}

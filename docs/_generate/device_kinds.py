@@ -47,8 +47,8 @@ SUMMARY = {
         "kVA circle, ramp, minimum load with a load bank, fuel by a linear curve, also at no load; a grid-forming unit trips when its island exceeds its rating on any phase",
     ),
     "ev_charger": (
-        "charging power between arrival and departure",
-        "battery of the car; energy not delivered by departure is a cost",
+        "charging power between arrival and departure; with `v2g_kwh` also power lent to the grid",
+        "battery of the car, which lends `v2g_kwh` below its state at arrival; energy missing at departure is a cost",
     ),
     "flexible_load": ("load shedding, or shifting with payback", "flexible share, rebound"),
     "open_point": (

@@ -191,10 +191,15 @@ class DeviceGroup:
         """(..., D) fuel burned by each device in the last interval [l]."""
         return np.zeros(state.shape[:-1])
 
-    def formed_kwh(self, state: Array) -> Array:
-        """(..., D) energy that a battery exchanged, either way, with the island that it formed in the last interval.
+    @property
+    def wears(self) -> bool:
+        """Whether ``worn_kwh`` may be above 0; calls are saved where it cannot."""
+        return type(self).worn_kwh is not DeviceGroup.worn_kwh
 
-        [kWh]; set points do not show it.
+    def worn_kwh(self, state: Array) -> Array:
+        """(..., D) battery throughput of the last interval that is not read from set points [kWh].
+
+        Exchanged either way with an island that the battery formed, or lent by an EV and charged again.
         """
         return np.zeros(state.shape[:-1])
 

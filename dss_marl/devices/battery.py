@@ -300,8 +300,13 @@ class Batteries(DeviceGroup):
         over |= (drained > (soc - self.minimum) * self.kwh + room) | (-drained > (self.maximum - soc) * self.kwh + room)
         return np.where(forms, kw * hours, 0.0), drained, over & forms
 
-    def formed_kwh(self, state: Array) -> Array:
-        """See DeviceGroup.formed_kwh."""
+    @property
+    def wears(self) -> bool:
+        """See DeviceGroup.wears: where any can form an island."""
+        return self.roles is not None
+
+    def worn_kwh(self, state: Array) -> Array:
+        """See DeviceGroup.worn_kwh: what the islands drew or fed in."""
         return np.zeros(state.shape[:-1]) if self.roles is None else np.abs(state[..., _FORMED])
 
     def stored_kwh(self, state: Array) -> Array:

@@ -54,9 +54,7 @@ class DeviceFleet:
         self._owing = [k for k, g in enumerate(groups) if type(g).unmet_kwh is not DeviceGroup.unmet_kwh]
         self._storing = [k for k, g in enumerate(groups) if type(g).stored_kwh is not DeviceGroup.stored_kwh]
         self._burning = [k for k, g in enumerate(groups) if type(g).fuel_l is not DeviceGroup.fuel_l]
-        self._forming = [
-            k for k, g in enumerate(groups) if g.trips and type(g).formed_kwh is not DeviceGroup.formed_kwh
-        ]
+        self._wearing = [k for k, g in enumerate(groups) if g.wears]
         self._barring = [k for k, g in enumerate(groups) if type(g).barred is not DeviceGroup.barred]
         self._telling = [k for k, group in enumerate(groups) if len(group.telemetry_labels)]
         self.voltage_dependent, self.trips = bool(self._responding), bool(self._tripping)
@@ -262,9 +260,9 @@ class DeviceFleet:
         """(..., D) fuel burned in the last interval [l]; (..., 0) if no device burns any. May be read-only."""
         return self._told(self._burning, "fuel_l", device_state)
 
-    def formed_kwh(self, device_state: Array) -> Array:
-        """(..., D) see DeviceGroup.formed_kwh; (..., 0) if no battery can form an island. May be read-only."""
-        return self._told(self._forming, "formed_kwh", device_state)
+    def worn_kwh(self, device_state: Array) -> Array:
+        """(..., D) see DeviceGroup.worn_kwh; (..., 0) if no device wears so. May be read-only."""
+        return self._told(self._wearing, "worn_kwh", device_state)
 
     def _told(self, which: Sequence[int], method: str, device_state: Array) -> Array:
         """(..., D) what some groups return from a method of their state, and 0 of the others; (..., 0) of no groups."""

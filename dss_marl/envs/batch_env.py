@@ -119,12 +119,12 @@ class BatchZoneEnv(Differentiable):
         self.action_masks = ActionMasks(self.simulator)
         self.mask_rows = MaskRows(task.encoding)
         self.action_rows = ActionRows(task.encoding, copies)
-        self.observation_model = BatchObservationModel(task, copies, self.simulator.table)
-        self.reward_assignment = RewardAssignment(task, self.simulator)
-        self.step_info = StepInfo(task, self.simulator.fleet.coupled)
         attacks = [] if task.scenario.attack is None else [task.attack() for _ in range(copies)]
         entry_agent = task.agents.action_layout.entry_agent
         self.attack = BatchAttack([one for one in attacks if one is not None], entry_agent, len(self.agents), copies)
+        self.observation_model = BatchObservationModel(task, copies, self.simulator.table, self.attack)
+        self.reward_assignment = RewardAssignment(task, self.simulator)
+        self.step_info = StepInfo(task, self.simulator.fleet.coupled)
         self.observation_space = self.observation_model.alone.box()
         self.action_spaces: dict[str, spaces.Space[Any]] = {
             agent: task.encoding.space(a) for a, agent in enumerate(self.agents)

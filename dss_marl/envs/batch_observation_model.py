@@ -28,15 +28,16 @@ class BatchObservationModel:
         task: defines features and agents.
         copies: their number B.
         table: of the days that they play, which keeps what agents observe of these.
+        attack: on the copies, which may falsify messages.
 
     Attributes:
         sensing: of each copy; empty if it is perfect.
         messages: of each copy.
     """
 
-    def __init__(self, task: Task, copies: int, table: DayTable) -> None:
+    def __init__(self, task: Task, copies: int, table: DayTable, attack: BatchAttack) -> None:
         spec = task.scenario.sensing
-        self._task = task
+        self._task, self._attack = task, attack
         self._all = np.arange(copies)
         self.sensing = [] if spec.perfect else [Sensing(spec) for _ in range(copies)]
         one = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
@@ -87,6 +88,9 @@ class BatchObservationModel:
     def _received(self, measured: GridState, copies: IntArray) -> Array:
         first = self.messages[0]
         sent = self._features("messages", measured)
+        false = self._attack.false_zones(measured.step, copies, self._task.agents.zone, len(self._task.zones))
+        if false is not None:
+            sent = first.falsified(sent, false)
         if first.reliable:
             return first.at_once(sent)
         return np.stack([self.messages[b].exchanged(sent[k]) for k, b in enumerate(copies.tolist())])
@@ -125,6 +129,22 @@ class BatchAttack:
         if not self.attacks:
             return np.zeros(self._shape, bool)
         return np.array([one.compromised(own) for one, own in zip(self.attacks, step.tolist(), strict=True)])
+
+    def false_zones(self, step: IntArray, copies: IntArray, agent_zone: IntArray, count: int) -> BoolArray | None:
+        """(b, Z) which zones send false messages; None if all tell the truth.
+
+        Args:
+            step: (b) of the episodes.
+            copies: (b) whose they are.
+            agent_zone, count: as of Attack.false_zones.
+        """
+        if not (self.attacks and self.attacks[0].spec.false_data):
+            return None
+        found = np.zeros((len(copies), count), bool)
+        for row, b, own in zip(found, copies.tolist(), step.tolist(), strict=True):
+            false = self.attacks[b].false_zones(own, agent_zone, count)
+            row |= False if false is None else false
+        return found
 
     def act(self, joint_action: Array, attacked: BoolArray, now: GridState) -> Array:
         """(B, F) the joint actions with those of compromised agents replaced."""

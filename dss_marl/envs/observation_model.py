@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from dss_marl.envs.task import Task
 from dss_marl.grid.state import GridState
+from dss_marl.mdp.adversary import Attack
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.sensing import Sensing
 
@@ -18,10 +19,11 @@ class ObservationModel:
         task: defines features and agents.
         sensing: measurement errors; None: perfect measurement.
         messages: features that zones receive from each other.
+        attack: on agents, whose messages it may falsify; None: there is none.
     """
 
-    def __init__(self, task: Task, sensing: Sensing | None, messages: Messages) -> None:
-        self._task, self._sensing, self._messages = task, sensing, messages
+    def __init__(self, task: Task, sensing: Sensing | None, messages: Messages, attack: Attack | None = None) -> None:
+        self._task, self._sensing, self._messages, self._attack = task, sensing, messages, attack
 
     def box(self) -> spaces.Box:
         """A new space of one agent's observation, (n) float32."""
@@ -54,7 +56,9 @@ class ObservationModel:
         rows = self._task.observer.observe(measured)
         if not self._messages.width:
             return rows
-        received = self._messages.received(measured)[self._task.agents.zone]
+        zone, attack = self._task.agents.zone, self._attack
+        false = None if attack is None else attack.false_zones(now.step, zone, len(self._task.zones))
+        received = self._messages.received(measured, false)[zone]
         return np.concatenate([rows, received.astype(np.float32)], axis=-1)
 
     def state(self, now: GridState | None, observations: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ class RewardGradient:
             unmet_kwh=unmet_kwh,
             stored_kwh=fleet.stored_kwh(device_state),
             fuel_l=fleet.fuel_l(device_state),
-            formed_kwh=fleet.formed_kwh(device_state),
+            worn_kwh=fleet.worn_kwh(device_state),
             pv_kwh=self._simulator.fed_in(now, setpoints),
         )
         return np.asarray(model.rewards_of(model.zones, model.all_zones, now, changed).sum(axis=-1))

@@ -351,7 +351,7 @@ class Simulator:
             telemetry=fleet.telemetry(device_state, setpoints, interval),
             stored_kwh=fleet.stored_kwh(device_state),
             fuel_l=fleet.fuel_l(device_state),
-            formed_kwh=fleet.formed_kwh(device_state),
+            worn_kwh=fleet.worn_kwh(device_state),
             import_limit_kw=self._import_limit_kw,
             **self._looked_up(interval.step),
             **rest,

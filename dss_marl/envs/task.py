@@ -27,7 +27,7 @@ from dss_marl.grid.state import Array, GridState, IntArray, Setpoints, Solution
 from dss_marl.grid.topology import Topology
 from dss_marl.grid.voltage_band import VoltageBand, voltage_band
 from dss_marl.mdp.actions import Encoding, encoding
-from dss_marl.mdp.adversary import Attack, AttackSpec, open_to
+from dss_marl.mdp.adversary import Attack, AttackSpec, EntryPlaces, open_to
 from dss_marl.mdp.agents import Agents, with_devices
 from dss_marl.mdp.communication import Messages
 from dss_marl.mdp.market import Market, with_market
@@ -84,7 +84,11 @@ class Task:
     def attack(self) -> Attack | None:
         """A new attack, None if the scenario has none; its random stream is set by its reset."""
         spec = self.scenario.attack
-        return None if spec is None else _attack(spec, self.agents, self.device_groups)
+        return None if spec is None else _attack(spec, self.agents, self.device_groups, self._entry_places)
+
+    @cached_property
+    def _entry_places(self) -> EntryPlaces:
+        return EntryPlaces.build(self.feeder, self.device_groups)
 
     @cached_property
     def topology(self) -> Topology:
@@ -165,9 +169,14 @@ def build_task(scenario: Scenario) -> Task:
         group.check_start(start)
     sample = _sample(scenario, feeder, groups, start)
     observer = Observer.build(scenario.observations, agents.views, agents.all_views, sample)
-    Messages(scenario.messages, feeder, zones, sample)  # raises its errors here, not at the first step
+    messages = Messages(scenario.messages, feeder, zones, sample)  # raises its errors here, not at the first step
     if scenario.attack is not None:
-        _attack(scenario.attack, agents, groups)
+        _attack(scenario.attack, agents, groups, EntryPlaces.build(feeder, groups))
+        if scenario.attack.false_data and not messages.width:
+            raise ValueError(
+                f"scenario {scenario.name!r}: attack: false_data needs messages between zones, and there are none; set "
+                "messages.hops to 1 or more, with more than one zone, or remove false_data"
+            )
     check_faults(scenario, feeder, start)
     return Task(
         scenario=scenario,
@@ -234,10 +243,9 @@ def _reward_model(scenario: Scenario, zones: tuple[Zone, ...], all_zones: Zone) 
     return RewardModel(rewards, costs, zones, all_zones)
 
 
-def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup]) -> Attack:
-    return Attack(
-        spec, agents.names, agents.action_layout.entry_agent, open_to(spec, groups, agents.action_layout.parts)
-    )
+def _attack(spec: AttackSpec, agents: Agents, groups: Sequence[DeviceGroup], places: EntryPlaces) -> Attack:
+    layout = agents.action_layout
+    return Attack(spec, agents.names, layout.entry_agent, open_to(spec, groups, layout.parts), places)
 
 
 def _check_times(scenario: Scenario) -> None:
@@ -391,6 +399,6 @@ def _sample(scenario: Scenario, feeder: Feeder, groups: Sequence[DeviceGroup], s
         unmet_kwh=np.zeros(sum(group.size for group in groups)),
         stored_kwh=np.concatenate([group.stored_kwh(group.initial()) for group in groups]),
         fuel_l=np.zeros(sum(group.size for group in groups)),
-        formed_kwh=np.zeros(sum(group.size for group in groups)),
+        worn_kwh=np.zeros(sum(group.size for group in groups)),
         import_limit_kw=scenario.feeder.import_limit_kw or np.inf,
     )

@@ -102,7 +102,7 @@ class ZoneEnv(Differentiable, ParallelEnv):
         self.sensing = None if task.scenario.sensing.perfect else Sensing(task.scenario.sensing)
         self.messages = Messages(task.scenario.messages, task.feeder, task.zones, task.sample)
         self.attack = task.attack()
-        self.observation_model = ObservationModel(task, self.sensing, self.messages)
+        self.observation_model = ObservationModel(task, self.sensing, self.messages, self.attack)
         numbered = list(enumerate(self.possible_agents))
         self.action_spaces = {agent: task.encoding.space(a) for a, agent in numbered}
         self.observation_spaces = {

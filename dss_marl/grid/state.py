@@ -197,8 +197,8 @@ class GridState(Interval):
         stored_kwh: (..., D) energy stored in each device at the end of an operated interval, or at the beginning of a
             coming one; negative for deferred energy still to be drawn [kWh]. Empty if no device stores energy.
         fuel_l: (..., D) fuel that each device burned in the last operated interval [l]. Empty if none burns any.
-        formed_kwh: (..., D) energy that each battery exchanged, either way, with the island that it formed in the last
-            operated interval [kWh]; set points do not show it. Empty if no battery can form an island.
+        worn_kwh: (..., D) battery throughput in the last operated interval that is not read from set points [kWh]: with
+            an island that a battery formed, or lent by an EV. Empty if there is no such device.
         import_limit_kw: limit of the feeder's import from the source [kW]; infinite unless the scenario sets it.
         pv_kwh: (..., 2, U) energy that each PV unit of the feeder had available, and fed in, since the episode began,
             up to the end of an operated interval or the beginning of a coming one [kWh]. (..., 2, 0) unless a term,
@@ -215,7 +215,7 @@ class GridState(Interval):
     unmet_kwh: Array = field(kw_only=True)
     stored_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     fuel_l: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
-    formed_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    worn_kwh: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     import_limit_kw: float = field(default=np.inf, kw_only=True)
     pv_kwh: Array = field(default_factory=lambda: np.zeros((2, 0)), kw_only=True)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dss_marl._plugins import imported
 from dss_marl.devices import DeviceGroup, device_kind
+from dss_marl.grid.feeder import Feeder
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray
 
 # (requested joint action (F), observed state, random generator) -> executed joint action (F)
 Drive = Callable[[Array, GridState, np.random.Generator], Array]
+
+_REACTIVE = ("reactive power", "power factor")  # words in the labels of entries that inject kvar where positive
+_INVERTED_FULL_PU = 0.02  # half the dead band of the default curve of IEEE 1547-2018, category B
 
 
 def opposite(requested: Array, state: GridState, rng: np.random.Generator) -> Array:
@@ -51,7 +55,78 @@ def erratic(requested: Array, state: GridState, rng: np.random.Generator) -> Arr
     return np.full_like(requested, first * (-1) ** jumps)
 
 
-DRIVES: dict[str, Drive] = {f.__name__: f for f in (opposite, noise, full, frozen, swinging, erratic)}
+@dataclass(frozen=True)
+class EntryPlaces:
+    """Where in the grid the entries of the joint action are, for policies that look at their own voltage.
+
+    Attributes:
+        nodes, weight: (F, n) nodes that each entry's device connects to, and their weights, which sum to 1; to 0 for a
+            device that is at no bus of the feeder.
+        reactive: (F) True where an entry decides reactive power, + injects.
+    """
+
+    nodes: IntArray
+    weight: Array
+    reactive: BoolArray
+
+    def v_pu(self, state: GridState) -> Array:
+        """(..., F) mean voltage at each entry's device; 1 pu where de-energised, and of devices without a place."""
+        off_pu = state.solution.v_alive[..., self.nodes] - 1.0
+        return np.asarray(1.0 + (off_pu * self.weight).sum(axis=-1))
+
+    @classmethod
+    def build(cls, feeder: Feeder, groups: Sequence[DeviceGroup]) -> EntryPlaces:
+        """The places of all devices: the nodes of their injections, or else of their buses."""
+        found: list[Sequence[int]] = []
+        reactive: list[bool] = []
+        for group in groups:
+            injections = getattr(group, "injections", ())
+            for d, bus in enumerate(group.buses):
+                own: Sequence[int] = (
+                    feeder.injections[injections[d]].nodes
+                    if np.shape(injections) == (group.size,)
+                    else np.flatnonzero(feeder.node_bus == feeder.bus_index.get(bus, -1)).tolist()
+                )
+                found += [own] * len(group.action_labels)
+                reactive += [any(word in label for word in _REACTIVE) for label in group.action_labels]
+        shape = len(found), max(map(len, found))
+        nodes, weight = np.zeros(shape, np.int64), np.zeros(shape)
+        for k, own in enumerate(found):
+            nodes[k, : len(own)], weight[k, : len(own)] = own, 1 / max(len(own), 1)
+        return cls(nodes, weight, np.array(reactive, bool))
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """A volt-var curve of the wrong sign: injects kvar above 1 pu, absorbs below, in full from 0.02 pu off.
+
+    Thus it is at its end before a curve by the default of IEEE 1547-2018, category B, begins to act. Other entries
+    follow the request.
+
+    Raises:
+        ValueError: no affected entry decides reactive power.
+    """
+
+    places: EntryPlaces
+
+    def __post_init__(self) -> None:
+        if not self.places.reactive.any():
+            raise ValueError(
+                "attack: policy inverted needs devices with an entry for reactive power, such as inverters in mode "
+                "share; use another policy, other kinds, or add such devices"
+            )
+
+    def __call__(self, requested: Array, state: GridState, rng: np.random.Generator) -> Array:
+        """See Drive."""
+        share = np.clip((self.places.v_pu(state) - 1) / _INVERTED_FULL_PU, -1.0, 1.0)
+        return np.where(self.places.reactive, share, requested)
+
+
+# A policy, or a class of policies that are made with the EntryPlaces.
+DRIVES: dict[str, Drive | type] = {
+    **{f.__name__: f for f in (opposite, noise, full, frozen, swinging, erratic)},
+    "inverted": Inverted,
+}
 EPISODIC = ("erratic",)  # policies whose random generator begins anew in each step, as what they draw is the episode's
 BLIND = ("noise", "full", "swinging", "erratic")  # policies that depend neither on the request nor on the grid
 
@@ -61,7 +136,9 @@ class AttackSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    policy: str = Field(description="opposite, noise, full, frozen, swinging, erratic, or package.module:function")
+    policy: str = Field(
+        description="opposite, noise, full, frozen, swinging, erratic, inverted, or package.module:function"
+    )
     agents: tuple[str, ...] = Field(default=(), description="compromised agents, the same in every episode")
     share: float = Field(
         default=0.0,
@@ -72,6 +149,9 @@ class AttackSpec(BaseModel):
     from_step: int = Field(default=0, ge=0, description="step at which the attack begins")
     kinds: tuple[str, ...] = Field(
         default=(), description="kinds of device affected at a compromised agent; () for all"
+    )
+    false_data: bool = Field(
+        default=False, description="messages from a compromised agent's zone are false, see Messages.falsified"
     )
 
     @model_validator(mode="after")
@@ -110,12 +190,13 @@ class Attack:
         entry_agent: (F) agent of each entry; only needed with ``open_entries``.
         open_entries: (F) True where an entry belongs to an affected kind of device, see ``open_to``; None: all do.
             Only agents with such entries are drawn.
+        places: of the entries; only needed for policies that look at them.
 
     Attributes:
         state: of the running episode.
 
     Raises:
-        ValueError: an unknown policy or agent.
+        ValueError: an unknown policy or agent, or the policy has nothing to act on.
     """
 
     def __init__(
@@ -124,6 +205,7 @@ class Attack:
         names: Sequence[str],
         entry_agent: IntArray | None = None,
         open_entries: BoolArray | None = None,
+        places: EntryPlaces | None = None,
     ) -> None:
         unknown = [agent for agent in spec.agents if agent not in names]
         if unknown:
@@ -134,7 +216,13 @@ class Attack:
         self._exposed = np.arange(len(names))
         if entry_agent is not None and open_entries is not None:
             self._exposed = np.unique(entry_agent[open_entries])
-        self.drive: Drive = DRIVES.get(spec.policy) or imported(spec.policy, "attack policy", DRIVES)
+        drive = DRIVES.get(spec.policy) or imported(spec.policy, "attack policy", DRIVES)
+        if isinstance(drive, type):
+            if places is None:
+                raise ValueError(f"attack: policy {spec.policy!r} needs the places of the entries")
+            affected = places.reactive if open_entries is None else places.reactive & open_entries
+            drive = drive(replace(places, reactive=affected))
+        self.drive: Drive = drive
         self.reset(np.random.default_rng(0))
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -154,6 +242,21 @@ class Attack:
         seed = self.state.seed if self.spec.policy in EPISODIC else [self.state.seed, state.step]
         driven = np.clip(self.drive(requested.copy(), state, np.random.default_rng(seed)), -1.0, 1.0)
         return np.where(self.entries(entry_agent, state.step), driven, requested)
+
+    def false_zones(self, step: int, agent_zone: IntArray, count: int) -> BoolArray | None:
+        """(Z) which of ``count`` zones send false messages in this step; None if all tell the truth.
+
+        Args:
+            step: of the episode.
+            agent_zone: (A) zone of each agent.
+            count: number of zones Z.
+        """
+        compromised = self.compromised(step)
+        if not (self.spec.false_data and compromised.any()):
+            return None
+        found = np.zeros(count, bool)
+        found[agent_zone[compromised]] = True
+        return found
 
     def open_elsewhere(self, places: IntArray, count: int) -> bool:
         """Whether any of ``count`` entries other than those at ``places`` can be compromised."""

@@ -56,11 +56,13 @@ class Messages:
     can be lost or late, a flag "received": 1 if one arrived in this interval, else 0; the last received values are then
     kept (0 before the first).
 
+    Zones with compromised agents may send false messages, see ``falsified``.
+
     Args:
         spec: range, content and quality of the communication.
         feeder: of the zones.
         zones: of the feeder, in order.
-        sample: a state, to determine the widths of the features.
+        sample: a state, to determine the widths of the features; with the feeder at rest.
 
     Attributes:
         state: of the running episode.
@@ -73,6 +75,7 @@ class Messages:
         self.spec = spec
         self.zones = tuple(zones)
         self.observer = Observer.build(spec.share, self.zones, stack(self.zones), sample)
+        self._at_rest = self.observer.observe(sample)  # (Z, n)
         self.senders, self.present = _neighbours(spec.hops, feeder, zones)
         self._flagged = bool(spec.loss or spec.delay)
         self.width = self.senders.shape[1] * (len(self.observer.low) + self._flagged)
@@ -92,9 +95,24 @@ class Messages:
         """Forget all messages; losses are drawn from this stream from now on."""
         self.state = MessageState(rng, np.zeros((*self.senders.shape, len(self.observer.low))))
 
-    def received(self, state: GridState) -> Array:
-        """(..., Z, n) received by each zone from the others up to this interval; call it once per interval."""
-        return self.exchanged(self.observer.observe(state))
+    def received(self, state: GridState, false: BoolArray | None = None) -> Array:
+        """(..., Z, n) received by each zone from the others up to this interval; call it once per interval.
+
+        Args:
+            state: what the zones see.
+            false: (Z) which zones send false messages; None: none does.
+        """
+        sent = self.observer.observe(state)
+        return self.exchanged(sent if false is None else self.falsified(sent, false))
+
+    def falsified(self, sent: Array, false: BoolArray) -> Array:
+        """(..., Z, n) what is sent (..., Z, n), with the deviation from rest negated in zones (..., Z) that are false.
+
+        At rest voltages are 1 pu, loads nominal, and devices as at the start: high voltage is told as low, light load
+        as heavy. What is told stays within the features' ranges, so that a range check does not expose it.
+        """
+        wrong = np.clip(2 * self._at_rest - sent, self.observer.low, self.observer.high).astype(sent.dtype)
+        return np.where(false[..., None], wrong, sent)
 
     @property
     def reliable(self) -> bool:

@@ -210,9 +210,9 @@ def kvar_magnitude(before: GridState, after: GridState) -> Array:
     return np.abs(after.setpoints.kvar)
 
 
-@sum_over("units", without="pv_units", hourly=True)
+@sum_over("units", without="unworn_units", hourly=True)
 def throughput_kwh(before: GridState, after: GridState) -> Array:
-    """Energy throughput of the zone's units other than PV units, in both directions [kWh]."""
+    """Energy throughput of the zone's units other than PV units and chargers, in both directions [kWh]."""
     points = after.setpoints
     return np.abs(points.kw if points.converter_kw is None else points.kw + points.converter_kw)
 
@@ -249,9 +249,9 @@ def fuel_l(zone: Zone, before: GridState, after: GridState) -> Array:
     return _summed(after.fuel_l, zone.devices, zone.device_weight)
 
 
-def formed_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
-    """Energy that the zone's batteries exchanged, either way, with the islands that they formed [kWh]."""
-    return _summed(after.formed_kwh, zone.devices, zone.device_weight)
+def worn_kwh(zone: Zone, before: GridState, after: GridState) -> Array:
+    """What the zone's batteries exchanged, either way, with islands that they formed, and twice what EVs lent [kWh]."""
+    return _summed(after.worn_kwh, zone.devices, zone.device_weight)
 
 
 def _unserved_kw(after: GridState) -> Array:

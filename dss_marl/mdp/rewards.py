@@ -167,13 +167,15 @@ def unserved_device_energy(zone: Zone) -> Scale:
     return Scale(over=1000, times=-1)
 
 
-@scaled(quantities.throughput_kwh, quantities.formed_kwh)
+@scaled(quantities.throughput_kwh, quantities.worn_kwh)
 def battery_use(zone: Zone) -> Scale:
     r"""Energy throughput of the zone's units other than PV units, in both directions, negated: battery wear [MWh].
 
     A grid-forming battery counts with the power that its island draws or feeds in, a grid-forming generator does not.
+    An EV counts with twice the energy that it lends to the grid (``v2g_kwh`` of its charger), which it takes back
+    later; what it charges for driving is no choice of the grid's.
 
-    Formula: $r_z = -\frac{\Delta t}{1000} \sum_{u \in z} \lvert p_u \rvert$
+    Formula: $r_z = -\frac{1}{1000} \left(\Delta t \sum_{u \in z} \lvert p_u \rvert + 2 \sum_{i \in z} l_i\right)$
     """
     return Scale(over=1000, times=-1)
 

@@ -255,7 +255,7 @@ _DIRECT = {
     quantities.stored_change_kwh,
     quantities.fuel_l,
     quantities.crew_dollars,
-    quantities.formed_kwh,
+    quantities.worn_kwh,
     quantities.estimate_error_pu,
     published_terms.discharged_share,
 }

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from dss_marl.devices import EVChargers
 from dss_marl.grid.load_priorities import CLASSES
 from dss_marl.grid.state import Array
 from dss_marl.plots.recorded_day import DayTables, plain_name
@@ -162,6 +163,8 @@ def _chargers(day: DayTables) -> Iterator[Panel]:
     if not drawn.size:
         return
     counts = {"charging": (drawn < -STILL).sum(0).astype(float)}
+    if any(isinstance(group, EVChargers) and group.wears for group in day.task.device_groups):
+        counts["lending"] = (drawn > STILL).sum(0).astype(float)
     present = list(day.of_kind("telemetry", "ev_charger").items())
     at_home = [values for name, values in present if name.endswith(": EV connected")]
     if at_home:

@@ -87,6 +87,11 @@ def _pv_units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     return ((j, row.bus) for j, row in enumerate(feeder.injections) if row.kind == "inverter")
 
 
+def _unworn_units(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
+    """Units whose throughput wears no battery, or, of an EV, only where it is lent."""
+    return ((j, row.bus) for j, row in enumerate(feeder.injections) if row.kind in ("inverter", "ev_charger"))
+
+
 def _buses(feeder: Feeder, zone_of: Mapping[str, int]) -> Found:
     return ((b, row.name) for b, row in enumerate(feeder.buses))
 
@@ -168,6 +173,7 @@ ROW_KINDS: dict[str, RowKind] = {
     "loads": RowKind("injections", _loads, _equal_priority, {"priority": 1.0}),
     "units": RowKind("injections", _units, _connections, {"kw": 1.0}),
     "pv_units": RowKind("injections", _pv_units, _own_rating, {"kw": 1.0}),
+    "unworn_units": RowKind("injections", _unworn_units),
     "bus_rows": RowKind("buses", _buses, _bus_contents),
     "own_units": RowKind("injections", columns=_rating, padding={"kw": 1.0}),
     "taps": RowKind("taps", _taps, _regulated_nodes),

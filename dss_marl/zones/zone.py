@@ -45,6 +45,7 @@ class Zone:
     - unit_nodes, unit_node_weight: (u, 3) the nodes of each unit; the weights of a unit sum to 1.
     - pv_units, pv_unit_weight, pv_unit_kw, pv_places: (p) those of the units that are PV units, their peak power [kW],
       and their positions among all PV units of the feeder.
+    - unworn_units, unworn_unit_weight: (v) those of the units whose throughput wears no battery: PV units and chargers.
     - own_units, own_unit_weight, own_unit_kw: (o) likewise those of the agent's own devices.
     - bus_rows, bus_row_weight: (b) indices of its buses.
     - node_rows, node_row_weight: (n) indices of its nodes.
@@ -108,6 +109,7 @@ class Zone:
     unit_nodes, unit_node_weight = _column("units", "nodes"), _column("units", "node_weight")
     pv_units, pv_unit_weight, pv_unit_kw = _index("pv_units"), _weight("pv_units"), _column("pv_units", "kw")
     pv_places = _column("pv_units", "places")
+    unworn_units, unworn_unit_weight = _index("unworn_units"), _weight("unworn_units")
     own_units, own_unit_weight, own_unit_kw = _index("own_units"), _weight("own_units"), _column("own_units", "kw")
     bus_rows, bus_row_weight = _index("bus_rows"), _weight("bus_rows")
     node_rows, node_row_weight = _index("node_rows"), _weight("node_rows")

@@ -7,10 +7,12 @@ import dss_marl
 from dss_marl.controllers import LoadRationing, PlanReplay, Plans, TimeOfUse, ValleyFilling, reference
 from dss_marl.controllers.base import record_requests
 from dss_marl.controllers.optimization.sparse_qp import SparseQP
+from dss_marl.controllers.planning.bounds import copper_plate
 from dss_marl.controllers.planning.energy.commitment import shifted, switched
 from dss_marl.controllers.planning.energy.plan import EnergyDay
 from dss_marl.controllers.planning.plan_files import digest
 from dss_marl.controllers.planning.solve import PLANNERS, play_plan, solve_day
+from dss_marl.controllers.rules.time_of_use import timetable
 from dss_marl.controllers.rules.valley_filling import _filled
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.envs.simulator import Simulator
@@ -165,6 +167,69 @@ def test_cars_are_full_when_they_leave_and_charge_when_it_is_cheap():
     assert figures["unserved_kwh"] < 1e-3
     for name in ("no_control", "valley_filling", "random"):
         assert earned > evaluate(reference(name, scenario), scenario, [WORKDAY])[0]["team_return"]
+
+
+def lending(v2g_kwh, wear):
+    """The same with wear in money and energy at the price that charging adds to the bill."""
+    homes = [{"kind": "ev_charger", "bus": bus, "kw": 7.4, "v2g_kwh": v2g_kwh} for bus in (671, 634, 675)]
+    rewards = {"excess_cost": 1, "unserved_device_energy": 1000, "battery_use": wear}
+    return build_task(small(homes, rewards=rewards, steps=24, start_hour=12))
+
+
+def test_evs_lend_in_the_dear_hours_take_it_back_in_the_cheap_ones_and_gain_what_the_prices_say():
+    """Two come, one of them with time to charge a little more for the peak; losses spared make a tenth more of it."""
+    pytest.importorskip("clarabel")
+    task, plain = lending(8, 25), lending(0, 25)
+    plan, earned = solve_day(task, WORKDAY)
+    gain = earned - solve_day(plain, WORKDAY)[1]
+    worth = copper_plate.day_return(task, WORKDAY) - copper_plate.day_return(plain, WORKDAY)
+    by_hand = 2 * (8 * 0.95 * (0.17 - 0.05) - 8 / 0.95 * 0.06)
+    assert by_hand < worth < by_hand + 0.02 and 1 < gain / worth < 1.15
+    env = dss_marl.ZoneEnv(task)
+    env.reset(options={"day": WORKDAY})
+    lent, price, unmet = [], [], 0.0
+    for requests in plan:
+        env.step(task.encoding.encode(requests))
+        after = env.after
+        lent.append(np.maximum(after.setpoints.kw[task.device_groups[0].injections], 0).sum())
+        price.append(after.price[0])
+        unmet += after.unmet_kwh.sum()
+    lent, price = np.array(lent), np.array(price)
+    assert lent[price < 0.16].sum() < 0.01 * lent.sum() and lent.sum() == pytest.approx(2 * 8 * 0.95, rel=0.15)
+    assert unmet < 1e-3
+
+
+def test_evs_do_not_lend_where_wear_costs_more_than_the_prices_differ():
+    pytest.importorskip("clarabel")
+    plan, earned = solve_day(lending(8, 100), WORKDAY)
+    assert plan.min() > -1e-3
+    assert earned == pytest.approx(solve_day(lending(0, 100), WORKDAY)[1], abs=1e-3)
+
+
+def test_time_of_use_lends_in_the_dearest_hour_and_waits_in_the_dear_ones():
+    """8 kWh last for 1.03 h at 7.4 kW, in whole hours 2; dearer than the rest are 17 to 20 h, then the first ones."""
+    table = timetable(lending(8, 25))
+    assert (table == table[:, :1]).all()
+    assert np.flatnonzero(table[:, 0] == -1).tolist() == [17, 18]
+    assert np.flatnonzero(table[:, 0] == 0).tolist() == [12, 13, 19, 20]
+    assert (np.delete(table[:, 0], [12, 13, 17, 18, 19, 20]) == 1).all()
+    with pytest.raises(ValueError, match="EVs that lend"):
+        TimeOfUse().reset(dss_marl.ZoneEnv(lending(0, 25)))
+
+
+def test_the_bound_of_charging_holds_for_the_sessions_that_the_day_brings():
+    task = lending(0, 25)
+    env = dss_marl.ZoneEnv(task)
+    env.reset(options={"day": WORKDAY})
+    group, price = task.device_groups[0], task.profiles.day(WORKDAY, 1).price[12:36]
+    stays = group.stays(env.now.device_state.reshape(3, -1), 24, 1.0)
+    cost = 0.0
+    for kwh, stay_h, leaves in zip(stays.kwh, stays.stay_h, stays.leaves, strict=True):
+        left = kwh / 0.95 if leaves else 0.0
+        for step in np.argsort(price, kind="stable"):
+            drawn = min(left, 7.4 * stay_h[step])
+            left, cost = left - drawn, cost + drawn * price[step]
+    assert copper_plate.day_return(task, WORKDAY) == pytest.approx(-cost)
 
 
 def test_stays_are_those_that_the_day_brings():
@@ -396,7 +461,7 @@ def test_units_that_do_not_feed_an_island_by_themselves_are_not_planned(changes)
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (TimeOfUse, "batteries or flexible loads"),
+        (TimeOfUse, "batteries, flexible loads or EVs that lend"),
         (ValleyFilling, "chargers"),
         (LoadRationing, "generators with a tank and flexible loads"),
     ],

@@ -100,7 +100,7 @@ def test_a_battery_holds_an_island_and_its_charge_follows_what_the_island_draws(
     assert island.volts("48") == pytest.approx(1.0, abs=1e-3)
     assert island.battery_kw == pytest.approx(252, rel=0.05)
     assert 0.5 - island.soc == pytest.approx(island.battery_kw / 4 / 0.95 / 1000)
-    assert island.stores.formed_kwh(island.charge)[0] == pytest.approx(island.battery_kw / 4)
+    assert island.stores.worn_kwh(island.charge)[0] == pytest.approx(island.battery_kw / 4)
     assert island.stores.telemetry(island.charge, island.setpoints, None)[0].tolist() == [island.soc, 1, 0]
 
 
@@ -108,7 +108,7 @@ def test_it_follows_on_the_grid_and_in_the_island_of_a_running_generator():
     island = Island(0.2)
     island.step(battery=0.5)
     assert island.forming == set() and island.battery_kw == pytest.approx(200)
-    assert island.stores.formed_kwh(island.charge)[0] == 0
+    assert island.stores.worn_kwh(island.charge)[0] == 0
     island.step(diesel=ON, battery=-0.1, sw3=OFF)
     assert island.forming == {"dg"} and island.battery_kw == pytest.approx(-40)
     island.step(diesel=OFF, battery=-0.1)

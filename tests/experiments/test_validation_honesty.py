@@ -243,7 +243,7 @@ def test_results_keep_bound_claim_and_days_played_and_say_when_they_are_stale(tm
 def test_commands_bound_a_scenario_and_say_what_is_stale(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(app, ["bound", "eulv_ev", "--days", "1"], env={"COLUMNS": "200"})
-    assert said.exit_code == 0 and "copper plate" in said.output and "-2.09" in said.output, said.output
+    assert said.exit_code == 0 and "copper plate" in said.output and "-1.13" in said.output, said.output
     said = CliRunner().invoke(app, ["bound", "ieee13_legacy", "--days", "1"])
     assert said.exit_code == 2 and "no relaxation bounds" in said.output
     said = CliRunner().invoke(app, ["validate", "ieee13_volt_var", "--check"], env={"COLUMNS": "200"})

@@ -80,7 +80,8 @@ def test_rewards_punish_and_costs_count(name):
         "fairness": len(task.remembered_pv) > 0,  # test_pv_sharing.py
         "import_excess": False,  # needs a limit and a heavy day; by hand below
         "fuel": "generator" in kinds,
-        "battery_use": bool(kinds & {"battery", "stepped_battery", "ev_charger"}),
+        "battery_use": bool(kinds & {"battery", "stepped_battery"})
+        or any(spec.get("v2g_kwh") for spec in task.scenario.devices),
         "generation": bool(kinds & {"battery", "stepped_battery", "generator", "feeder_tie"}),
         "discharge": bool(kinds & {"battery", "stepped_battery"}),
         **dict.fromkeys(("estimation_error", "estimation_worst", "misclassified_nodes"), "estimator" in kinds),
@@ -250,7 +251,7 @@ def test_wear_is_of_units_that_the_sun_does_not_feed():
     before, after = steps("ieee34_volt_var")[0]
     assert (zone_values(REWARDS["battery_use"], task, before, after) == 0).all()
     zone = task.zones[1]
-    blind = zone.with_rows(pv_units=zone.rows["pv_units"].take([]))
+    blind = zone.with_rows(unworn_units=zone.rows["unworn_units"].take([]))
     points = after.setpoints.copy()
     points.kw[zone.units], points.converter_kw = -40.0, None
     state = after.replace(setpoints=points)

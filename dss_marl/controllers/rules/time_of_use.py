@@ -1,4 +1,4 @@
-"""Time of use: a common battery rule that charges when energy is cheap and discharges when it is expensive."""
+"""Time of use: a common rule that charges batteries when energy is cheap and discharges when it is expensive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from dss_marl.controllers.rules.droop import Droop
 from dss_marl.controllers.rules.typical_day import intervals_ahead, mean_day
-from dss_marl.devices import Batteries, FlexibleLoads, Inverters
+from dss_marl.devices import Batteries, EVChargers, FlexibleLoads, Inverters
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
@@ -19,19 +19,25 @@ class TimeOfUse(Droop):
     """A fixed schedule from typical prices: batteries charge in the cheapest and discharge in the dearest intervals.
 
     Each uses as many intervals as it takes to fill or empty it. Flexible loads shed in the most expensive hour and a
-    half of the morning and of the evening. Inverters, if any, follow their droop; the circuit's own controls run.
+    half of the morning and of the evening. EVs that lend do so in the dearest intervals of the afternoon and evening,
+    as many as their energy lasts for, and do not charge in the dearer half of these. Inverters, if any, follow their
+    droop; the circuit's own controls run.
     """
 
     def reset(self, env: ZoneEnv) -> None:
         """Compute the schedule.
 
         Raises:
-            ValueError: the scenario has neither batteries nor flexible loads.
+            ValueError: the scenario has neither batteries nor flexible loads nor EVs that lend.
         """
         groups = env.task.device_groups
-        if not any(isinstance(group, Batteries | FlexibleLoads) for group in groups):
+        if not any(
+            isinstance(group, Batteries | FlexibleLoads) or (isinstance(group, EVChargers) and group.wears)
+            for group in groups
+        ):
             raise ValueError(
-                f"time_of_use needs batteries or flexible loads; scenario {env.task.scenario.name!r} has neither"
+                "time_of_use needs batteries, flexible loads or EVs that lend (v2g_kwh); scenario "
+                f"{env.task.scenario.name!r} has none of them"
             )
         self._inverters = any(isinstance(group, Inverters) for group in groups)
         if self._inverters:
@@ -66,6 +72,12 @@ def timetable(task: Task) -> Array:
             count = 1.5 / dt_h
             dear = np.r_[_cheapest(-price[:half], count), half + _cheapest(-price[half:], count)]
             entries[dear] = 1.0
+        elif isinstance(group, EVChargers):
+            half = len(price) // 2
+            lasting = group.v2g_kwh * group.efficiency / group.kw / dt_h  # intervals at full power
+            for d in np.flatnonzero(group.lends).tolist():
+                entries[half + _cheapest(-price[half:], half / 2), d] = 0.0
+                entries[half + _cheapest(-price[half:], lasting[d]), d] = -1.0
         table[:, part] = entries.reshape(len(price), -1)
     return table
 

@@ -47,7 +47,7 @@ class ValleyFilling:
         group, dt_h = task.device_groups[self._place], task.scenario.dt_h
         assert isinstance(group, EVChargers)
         own = env.simulator.fleet.states(now.device_state)[self._place]
-        there, _, left, needed = group.telemetry(own, now.setpoints, now).T
+        there, _, left, needed = group.telemetry(own, now.setpoints, now).T[:4]
         stay_h = 24 * left
         kwh = needed * stay_h * group.kw  # from the grid
         steps = max(int(np.ceil(stay_h.max() / dt_h - _SOON)), 1)
@@ -59,7 +59,7 @@ class ValleyFilling:
             load += power * hours / dt_h
             share[d] = power[0] / group.kw[d]
         joint_action = task.default_action.copy()
-        joint_action[action_layout.parts[self._place]] = 2 * share - 1
+        joint_action[action_layout.parts[self._place]] = group.entry(share)
         return task.encoding.encode(joint_action)
 
     def _load(self, env: ZoneEnv, steps: int) -> Array:

@@ -224,7 +224,8 @@ def _difficulties(scenario: Scenario) -> list[str]:
     if attack is not None:
         who = ", ".join(attack.agents) or f"{attack.share:.0%} of the agents"
         what = f" (of their devices: {', '.join(attack.kinds)})" if attack.kinds else ""
-        lines.append(f"attack: {who}{what} compromised, policy {attack.policy}, from step {attack.from_step} on")
+        lie = ", false messages" if attack.false_data else ""
+        lines.append(f"attack: {who}{what} compromised, policy {attack.policy}{lie}, from step {attack.from_step} on")
     if scenario.faults:
         what = "the days' own outages" if scenario.faults == "outages" else f"one of {', '.join(scenario.faults)}"
         lines.append(f"faults: {what}")

@@ -61,12 +61,12 @@ for kvar in (-600, 600):
     show(f"{kvar:+d} kvar at 675", changed)
 print(f"600 kvar should move it by about {x_ohm * 0.6 / kv**2:.3f} pu")
 
-# 4. How much Q an inverter has: q = a √(S² − P²)
+# 4. How much Q an inverter has: q = a min(√(S² − P²), 0.44 S)
 
-rating_kva = 1.2 * 2000  # of inverter_675: by default 1.2 times its peak power
-for kw in (0, 1000, 2000):
-    kvar = -np.sqrt(rating_kva**2 - kw**2)
-    print(f"P = {kw:4d} kW: a = -1 gives {kvar:6.0f} kvar, a = -0.5 half of it")
+for rating_kva in (1800, 1550):  # by default 1.2 times the peak power of 1500 kW; and a smaller inverter
+    for kw in (0, 1500):
+        kvar = -min(np.sqrt(rating_kva**2 - kw**2), 0.44 * rating_kva)
+        print(f"S = {rating_kva} kVA, P = {kw:4d} kW: a = -1 gives {kvar:5.0f} kvar, a = -0.5 half of it")
 
 # 5. A regulator's tap
 

@@ -57,23 +57,40 @@ class DaySearch:
                 step, position, IntervalOptimum(intervals.reward(intervals.operate(step, position, entries)), entries)
             )
         self.path = [position for position, _ in known or ()]
-        for patience in (_PATIENCE if len(prices) else _PATIENCE[:1]) if known is None else ():
-            self.path = self._forward(patience)
+        if known is None:
+            self.path = self._initial_path()
         self._choose()
 
-    def _forward(self, patience: float) -> list[IntArray]:
-        """An initial path, interval by interval, with the cost of a move spread over ``patience`` intervals."""
-        position, m, path = self._positions.start, self._intervals, []
+    def _initial_path(self) -> list[IntArray]:
+        """A path, after others with the banks held in other states, since a bank and what makes up for it go together.
+
+        With inverters no round would find that: each changes one device, and the others follow only afterwards.
+        """
+        for start in self._positions.other_banks() if len(self._intervals.low) else ():
+            self._forward(_PATIENCE[-1], start)
+        for patience in _PATIENCE if len(self._prices) else _PATIENCE[:1]:
+            path = self._forward(patience)
+        return path
+
+    def _forward(self, patience: float, held: IntArray | None = None) -> list[IntArray]:
+        """A path, interval by interval.
+
+        Args:
+            patience: intervals over which the cost of a move is spread.
+            held: (P) the position to begin with, whose banks stay as they are; None: that at reset, and all may move.
+        """
+        position, m, path = self._positions.start if held is None else held, self._intervals, []
         entries = np.clip(np.zeros(len(m.low)), m.low, m.high)
-        for step, limit in enumerate(self._limits):
-            held = self._polish(step, position, IntervalOptimum(-np.inf, entries), 2)
-            place, choice = self._follow_model(step, position, held, limit, self._prices / patience)
+        for step, most in enumerate(self._limits):
+            limit = most if held is None else np.where(self._positions.banks, 0, most)
+            best = self._polish(step, position, IntervalOptimum(-np.inf, entries), 2)
+            place, choice = self._follow_model(step, position, best, limit, self._prices / patience)
             price = np.abs(place - position) @ self._prices / patience
-            self._try(step, position, held)
-            if choice.reward - price > held.reward:
+            self._try(step, position, best)
+            if choice.reward - price > best.reward:
                 self._try(step, place, choice)
-                position, held = place, choice
-            entries = held.entries
+                position, best = place, choice
+            entries = best.entries
             path.append(position)
         return path
 

@@ -10,7 +10,9 @@ import numpy as np
 from dss_marl.controllers.search.trial_solves import TrialSolver
 from dss_marl.devices import Capacitors, Regulators
 from dss_marl.envs.task import Task
-from dss_marl.grid.state import Array, GridState, IntArray, Setpoints
+from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
+
+_FEW = 2  # banks of which all combinations are tried
 
 
 class TapPositions:
@@ -39,6 +41,19 @@ class TapPositions:
         everything = np.arange(self._task.agents.action_layout.size)
         own = [everything[self._task.agents.action_layout.parts[k]] for k, _, _ in self._kinds]
         return np.concatenate([np.zeros(0, np.int64), *own])
+
+    @property
+    def banks(self) -> BoolArray:
+        """(P) True for banks."""
+        own = [np.full(group.size, isinstance(group, Capacitors)) for _, group, _ in self._kinds]
+        return np.concatenate([np.zeros(0, bool), *own])
+
+    def other_banks(self) -> Iterator[IntArray]:
+        """(P) the position at reset with other banks closed: all combinations of a few, else one bank at a time."""
+        places = np.flatnonzero(self.banks).tolist()
+        sizes = range(1, len(places) + 1) if len(places) <= _FEW else (1,)
+        for some in (some for size in sizes for some in combinations(places, size)):
+            yield from self._moved(self.start, list(some), [1 - 2 * int(self.start[one]) for one in some])
 
     def may_move(self, step: int) -> IntArray:
         """(P) maximum moves in this step; 0 if a device does not act."""
@@ -91,8 +106,7 @@ class TapPositions:
 
     def swaps(self, position: IntArray, far: tuple[int, ...] = (1, 2, 3)) -> Iterator[IntArray]:
         """Positions (P) with one or two banks switched, and one regulator moved to compensate."""
-        bank = self.highest - self.lowest == 1
-        banks, others = np.flatnonzero(bank).tolist(), np.flatnonzero(~bank).tolist()
+        banks, others = np.flatnonzero(self.banks).tolist(), np.flatnonzero(~self.banks).tolist()
         for some in (*combinations(banks, 1), *combinations(banks, 2)):
             flips = [1 - 2 * int(position[one]) for one in some]
             yield from self._moved(position, list(some), flips)

@@ -58,5 +58,4 @@ def main(folder, scenario, engine, moment, number):
 
 
 if __name__ == "__main__":
-
     main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -77,7 +77,7 @@ def test_train_and_evaluate_a_run(tmp_path):
     pytest.importorskip("stable_baselines3")
     folder = tmp_path / "run"
     code, text = output(
-        "train", "ieee13_volt_var", "--out", str(folder), "--agent-steps", "600", "--num-cpus", "0", "--seed", "1"
+        "train", "ieee13_volt_var", "--out", str(folder), "--steps", "600", "--num-cpus", "0", "--seed", "1"
     )
     assert code == 0, text
     assert "saved in" in text and (folder / "policy.safetensors").is_file() and (folder / "record.json").is_file()

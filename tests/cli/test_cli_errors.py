@@ -15,7 +15,7 @@ from dss_marl.envs.training_settings import TrainingSettings
 runner = CliRunner()
 SETTINGS = TrainingSettings().model_dump(mode="json")
 RECORD = {
-    "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
+    "format": 2, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
     "seed": 0, "route": "native", "num_cpus": 0, "started": "",
     "git_commit": "", "versions": {}, "machine": "",
 }  # fmt: skip

@@ -12,9 +12,7 @@ from dss_marl.integrations.sb3.models import LinearSchedule, new_model
 from dss_marl.integrations.sb3.per_kind import KindVecEnv, PerKindGame
 
 
-def models_per_kind(
-    game: PerKindGame, task: Task, settings: TrainingSettings, seed: int
-) -> dict[str, LinearSchedule]:
+def models_per_kind(game: PerKindGame, task: Task, settings: TrainingSettings, seed: int) -> dict[str, LinearSchedule]:
     """Create a model for every kind of the game; returns the learning-rate schedule of each."""
     rates = {}
     for number, (kind, view) in enumerate(game.views.items()):

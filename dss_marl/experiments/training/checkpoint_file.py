@@ -57,7 +57,9 @@ def read_checkpoint(folder: Path, record: RunRecord) -> dict[str, Any] | None:
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise ValueError(f"{str(path)!r} is no checkpoint of this version, which reads format {_FORMAT}; train again")
     if found["run"] != _identity(record):
-        raise ValueError(f"{str(path)!r} belongs to another run than the record beside it; fetch the whole folder again")
+        raise ValueError(
+            f"{str(path)!r} belongs to another run than the record beside it; fetch the whole folder again"
+        )
     return found
 
 

@@ -54,7 +54,9 @@ def resume(
     task = checked_task(scenario)
     found = read_checkpoint(folder, record)
     if finished and found is None:
-        raise ValueError(f"the run in {str(folder)!r} has no checkpoint any more, from which it could go on; train again")
+        raise ValueError(
+            f"the run in {str(folder)!r} has no checkpoint any more, from which it could go on; train again"
+        )
     note_resumption(record, 0 if found is None else found["agent_steps"])
     if found is None:
         record.history, record.files, record.validation, record.agent_steps = [], {}, {}, 0

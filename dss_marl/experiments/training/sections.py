@@ -74,7 +74,7 @@ class Sections:
         self.keeper = BestCheckpoint(task, policy, settings, course.run, course.report, together)
         self.done = 0
         self._seed, self._policy, self._restart, self._course = seed, policy, restart, course
-        self._asked = settings.agent_steps
+        self._stage = len(course.run.record.stages)
         self._number, self._before_s, self._began = 0, 0.0, time.perf_counter()
         steps = max(settings.checkpoint_episodes * task.scenario.steps, _LEAST_ROLLOUTS * settings.n_steps)
         self._shortest = steps * rows
@@ -91,7 +91,7 @@ class Sections:
         found, models = self._course.found, self._policy.models
         if found is not None:
             self.done, self._number, self._before_s = found["agent_steps"], found["section"], found["seconds"]
-            more = found["ended"] and found["asked"] != self._asked
+            more = found["stage"] != self._stage
             self.keeper.restore(found["evaluations"], self.done, more)
             self._course.run.note_restored(restore_files(self._course.run.path, found))
             for kind, model in models.items():
@@ -136,7 +136,7 @@ class Sections:
         run.note_last(self._policy)
         content = {
             "agent_steps": agent_steps,
-            "asked": self._asked,
+            "stage": self._stage,
             "ended": not restart,
             "section": self._number,
             "seconds": self.seconds,

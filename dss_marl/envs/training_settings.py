@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingSettings(BaseModel):
-    """Settings of PPO with a policy for all agents, for each kind or for each agent; a scenario's ``training`` overrides.
+    """Settings of PPO with a policy for all agents, each kind or each agent; a scenario's ``training`` overrides them.
 
     The defaults suit tasks like volt-var control: a low discount factor, because the return of a day depends mostly on
     the weather, and short rollouts, because many small updates learn faster than a few large ones. ``n_steps`` counts

@@ -116,7 +116,9 @@ def test_a_finished_run_goes_on_to_more_agent_steps(run, finished):
 
 
 def test_what_cannot_go_on_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match=r"is finished, with 600 agent-steps; say how many more .*--steps 1200"):
+    with pytest.raises(
+        ValueError, match=r"is finished, with 600 agent-steps; say how many it shall have in the end: --steps 1200"
+    ):
         resume(run)
     with pytest.raises(ValueError, match="is finished, with 600"):
         resume(run, 600)

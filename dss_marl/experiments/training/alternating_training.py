@@ -1,4 +1,4 @@
-"""Alternating training: one model per kind of agent or per agent, each learning against the others' current policies."""
+"""Alternating training: one model per kind of agent, or per agent, each learning against the others as they are."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from dss_marl.experiments.runs.run_record import RunRecord, load_run, note_more,
 from dss_marl.experiments.runs.run_scenario import scenario_of_run
 from dss_marl.experiments.training.checkpoint_file import read_checkpoint
 from dss_marl.experiments.training.checkpointing import Report
-from dss_marl.experiments.training.train import checked_task, learn, silent
 from dss_marl.experiments.training.trackers import check_trackers
+from dss_marl.experiments.training.train import checked_task, learn, silent
 
 
 def resume(
@@ -68,7 +68,7 @@ def _check_agent_steps(folder: Path, record: RunRecord, agent_steps: int | None)
     where = f"the run in {str(folder)!r}"
     if record.status == "finished" and (agent_steps is None or agent_steps <= record.agent_steps):
         raise ValueError(
-            f"{where} is finished, with {record.agent_steps:,} agent-steps; say how many more it shall have in the end: "
+            f"{where} is finished, with {record.agent_steps:,} agent-steps; say how many it shall have in the end: "
             f"--steps {2 * record.agent_steps} (agent_steps={2 * record.agent_steps})"
         )
     if record.status != "finished" and agent_steps is not None:

@@ -56,6 +56,6 @@ class TrainingSettings(BaseModel):
     checkpoint_episodes: int = Field(
         default=4,
         ge=1,
-        description="whole episodes of each copy between two checkpoints, at least: at each all copies start anew, and "
-        "with fewer the first hours of the day would be learned more often than the last",
+        description="whole episodes of each copy between two checkpoints, at least, where copies are not all at the "
+        "end of one: at a checkpoint they start anew, and otherwise first hours would be learned more often than last",
     )

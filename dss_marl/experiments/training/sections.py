@@ -77,7 +77,9 @@ class Sections:
         self._stage = len(course.run.record.stages)
         self._number, self._before_s, self._began = 0, 0.0, time.perf_counter()
         steps = max(settings.checkpoint_episodes * task.scenario.steps, _LEAST_ROLLOUTS * settings.n_steps)
-        self._shortest = steps * rows
+        self._shortest, self._episode = steps * rows, task.scenario.steps * rows
+        self._in_step = not together  # all copies are at the same hour; those of a batch are spread over the day
+        self._evaluated = False  # in this section
 
     @property
     def seconds(self) -> float:
@@ -104,21 +106,28 @@ class Sections:
         return found is None or more or not found["ended"]
 
     def pause(self, agent_steps: int) -> bool:
-        """Evaluate if it is time, and end the section if it is long enough; called before a rollout.
+        """Evaluate if it is time, and end the section where that hurts nothing; called before a rollout.
 
         Returns:
             Whether training should go on.
         """
         figures = self.keeper.maybe_evaluate(agent_steps)
-        if figures is None:
-            return True
-        self._log(figures)
-        if self.keeper.enough:
-            self._end(agent_steps)
-            return False
-        if agent_steps - self.done >= self._shortest:
+        if figures is not None:
+            self._log(figures)
+            if self.keeper.enough:
+                self._end(agent_steps)
+                return False
+            self._evaluated |= agent_steps > self.done
+        if self._evaluated and self._may_end(agent_steps - self.done):
             self._end(agent_steps, restart=True)
         return True
+
+    def _may_end(self, agent_steps: int) -> bool:
+        """Whether a section of so many agent-steps may end: where all copies begin an episode anyway, or if it is long.
+
+        Otherwise the first hours of the day would be learned noticeably more often than the last.
+        """
+        return agent_steps >= self._shortest or (self._in_step and agent_steps % self._episode == 0)
 
     def finish(self, agent_steps: int) -> None:
         """Evaluate for the last time, and write the last checkpoint."""
@@ -128,7 +137,7 @@ class Sections:
     def _end(self, agent_steps: int, restart: bool = False) -> None:
         from dss_marl.integrations.sb3.model_state import state_of, streams
 
-        self.done, self._number = agent_steps, self._number + 1
+        self.done, self._number, self._evaluated = agent_steps, self._number + 1, False
         if restart:
             self._restart(self._section_seed())
         run = self._course.run

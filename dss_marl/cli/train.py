@@ -106,17 +106,19 @@ def _resume(context: typer.Context, folder: Path, steps: int | None, log: Any, a
     from dss_marl import experiments
 
     given = [
-        key for key in context.params
-        if key not in _OF_RESUMED and (source := context.get_parameter_source(key)) and source.name == "COMMANDLINE"
-    ]  # fmt: skip
+        "the scenario" if one.param_type_name == "argument" else str(one.opts[0])
+        for one in context.command.params
+        if one.name not in _OF_RESUMED and _typed(context, str(one.name))
+    ]
     if given:
-        named = ", ".join("the scenario" if key == "name" else _flag(context, key) for key in given)
-        raise ValueError(f"--resume goes on as the run's record says; leave out {named}, or train a new run")
+        raise ValueError(f"--resume goes on as the run's record says; leave out {', '.join(given)}, or train a new run")
     record = experiments.load_run(folder)
     with training_progress(record.scenario["name"], steps or record.settings["agent_steps"]) as report:
         record = experiments.resume(folder, steps, report, log, allow_code)
     say_result(record, folder)
 
 
-def _flag(context: typer.Context, key: str) -> str:
-    return next(str(one.opts[0]) for one in context.command.params if one.name == key)
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an argument or option stands in the command."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -100,7 +100,7 @@ class AlternatingLearner:
 
         game, settings = self._game, self._settings
         rates = models_per_kind(game, self._task, settings, self._seed)
-        policy = POLICIES[settings.sharing](game.models)  # type: ignore[arg-type]  # but for SharedPolicy, they take all
+        policy = POLICIES[settings.sharing](game.models)
 
         def restart(seed: int) -> None:
             game.venv.seed(seed)
@@ -131,7 +131,7 @@ def _pausing(sections: Sections) -> Any:
     """SB3's callback that lets the sections pause it before a rollout."""
     from stable_baselines3.common.callbacks import BaseCallback
 
-    class Pausing(BaseCallback):  # type: ignore[misc]  # SB3 has no types
+    class Pausing(BaseCallback):
         def _on_step(self) -> bool:
             return True
 

@@ -8,7 +8,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, TensorBoardOutputFo
 from torch.utils.tensorboard import SummaryWriter
 
 
-class ContinuedTable(CSVOutputFormat):  # type: ignore[misc]  # SB3 has no types
+class ContinuedTable(CSVOutputFormat):
     """SB3's table of figures, after the rows that are there."""
 
     def __init__(self, path: Path) -> None:
@@ -18,10 +18,10 @@ class ContinuedTable(CSVOutputFormat):  # type: ignore[misc]  # SB3 has no types
         self.keys = before.splitlines()[0].split(",") if before else []
 
 
-class ContinuedEvents(TensorBoardOutputFormat):  # type: ignore[misc]  # SB3 has no types
+class ContinuedEvents(TensorBoardOutputFormat):
     """SB3's events of TensorBoard; those after ``resumed_at`` of an earlier writer are no longer shown."""
 
     def __init__(self, folder: str, resumed_at: int | None) -> None:
         purged = None if resumed_at is None else resumed_at + 1
-        self.writer = SummaryWriter(log_dir=folder, purge_step=purged)  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(log_dir=folder, purge_step=purged)
         self._is_closed = False

@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.logger import KVWriter
 
 
-class MlflowFormat(KVWriter):  # type: ignore[misc]  # SB3 has no types
+class MlflowFormat(KVWriter):
     """Sends numbers to MLflow.
 
     Args:

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     parser.add_argument("--scenario", default="ieee34_volt_var")
     parser.add_argument("--engine", default="batched")
     parser.add_argument("--copies", type=int, default=256)
-    parser.add_argument("--agent-steps", type=int, default=1_200_000)
+    parser.add_argument("--steps", type=int, default=1_200_000)
     options = parser.parse_args()
 
     torch.set_num_threads(1)  # networks this small are several times slower on many threads
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     venv.model = model = PPO(
         "MlpPolicy", venv, n_steps=n_steps, batch_size=batch_size, seed=0, device="cpu", **settings
     )
-    model.learn(options.agent_steps)
+    model.learn(options.steps)
     venv.close()
 
     scenario = dss_marl.load_scenario(options.scenario)

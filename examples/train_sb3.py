@@ -12,7 +12,7 @@ from dss_marl.integrations.sb3 import to_sb3
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", default="ieee34_volt_var")
-    parser.add_argument("--agent-steps", type=int, default=300_000)
+    parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--route", default="native", choices=["native", "supersuit"])
     options = parser.parse_args()
 
@@ -20,6 +20,6 @@ if __name__ == "__main__":
     venv = VecMonitor(to_sb3(make_env, n_envs=8, route=options.route))
     # n_steps counts steps of each copy. The default of 2048 would give 100,000 samples per update, and few updates.
     model = PPO("MlpPolicy", venv, n_steps=32, batch_size=256, gamma=0.9, gae_lambda=0.9, learning_rate=1e-3, seed=0)
-    model.learn(options.agent_steps)
+    model.learn(options.steps)
     model.save("shared_policy")
     venv.close()

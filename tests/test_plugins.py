@@ -290,7 +290,7 @@ def run(*arguments):
 def test_a_package_beside_the_scenario_trains_in_workers_and_is_found_after_a_move(project, tmp_path, monkeypatch):
     pytest.importorskip("stable_baselines3")
     monkeypatch.chdir(tmp_path)
-    trained = ("train", project / "mine.yaml", "--agent-steps", 100, "--num-cpus", 2, "--out", project / "runs" / "a")
+    trained = ("train", project / "mine.yaml", "--steps", 100, "--num-cpus", 2, "--out", project / "runs" / "a")
     assert run(*trained)[0] == 0
     compared = ("--days", 1, "--controllers", "no_control,terms.own:Holding")
     code, text = run("evaluate", project / "mine.yaml", *compared)

@@ -14,7 +14,7 @@ from dss_marl.cli.app import app
 HEAD = """# Command line
 
 `dss-marl COMMAND --help` prints the same. Errors name the item, its place and the remedy, and end with
-exit status 2; 1 is a proof that fails, 130 an interruption, and 70 a defect of the package, whose message names the file
+exit status 2; 1 is a proof that fails or a run that is not reproduced, 130 an interruption, and 70 a defect of the package, whose message names the file
 with the traceback. Each command checks its arguments and outputs before any long work.
 
 """

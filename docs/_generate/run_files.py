@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from _generate.markdown import table
-from dss_marl.experiments.runs.run_folder import DERIVED, LOGS
-from dss_marl.experiments.runs.run_record import FILE, RunRecord
+from pydantic import BaseModel
+
+from _generate.markdown import table, text_of
+from dss_marl.experiments.runs.run_folder import CHECKPOINT, DERIVED, LOGS, PROGRESS
+from dss_marl.experiments.runs.run_record import FILE, Resumption, RunRecord, Stage
 from dss_marl.experiments.validation.result_files import PROOF, TABLE
 
 HEAD = """# Files of a run
@@ -18,8 +20,11 @@ it is read ([what is data and what is code](../guide/trust.md)). `dss-marl evalu
 _FILES = {
     FILE: "the record: scenario, settings, seed, versions, hashes, learning curve; written first and kept up to date",
     "policy.safetensors": "the shared policy that was best on validation days: weights, and its layout as JSON",
-    "policy-KIND.safetensors": "with `policies: per_kind`, that of each kind of agent",
-    "model.zip, model-KIND.zip": "with `--with-sb3`, SB3's own model of the same policy, from which SB3 goes on learning; loaded only with `--trust`",
+    "last.safetensors": "the same of the last checkpoint",
+    "policy-KIND.safetensors, last-KIND.safetensors": "with `sharing: per_kind`, those of each kind of agent; with `none`, of each agent",
+    CHECKPOINT: "all that learning goes on from: networks, optimisers, random streams, counters, curve, replay buffer, best policy; numbers and text, so that reading it runs no code",
+    f"{PROGRESS}, progress-KIND.csv": "the figures of each update, and those of evaluations, as SB3 logs them",
+    "model.zip, model-KIND.zip": "with `--with-sb3`, SB3's own model of the best policy; loaded only with `--trust`",
     f"{LOGS}/": "TensorBoard's events: `tensorboard --logdir runs`",
 }
 _DERIVED = {
@@ -29,27 +34,9 @@ _DERIVED = {
     "voltages.png": "range of voltages over a test day, by controller",
     "learning.png": "return on validation days over agent-steps",
 }
-_RECORD = {
-    "format": "number of the record's format",
-    "status": "`running` or `finished`; a run that was stopped stays `running`",
-    "scenario": "the whole scenario",
-    "scenario_sha256": "hash of the scenario",
-    "settings": "all [training settings](training.md), defaults included",
-    "seed": "of the run",
-    "route": "`native` or `supersuit`",
-    "engine": "batch engine that solved the copies that learned; `opendss` where it is missing",
-    "num_cpus": "worker processes",
-    "started": "date and time, UTC",
-    "git_commit": "of the checkout, with `+` if it had changes",
-    "versions": "of Python and packages",
-    "machine": "operating system and processor",
-    "profiles_sha256": "hash of the year of days",
-    "files": "the policy's files and their SHA-256, which are compared before they are loaded",
-    "seconds": "duration of training [s]",
-    "agent_steps": "trained so far",
-    "agent_steps_per_second": "mean speed, evaluations included [1/s]",
-    "history": "learning curve: agent-steps and figures on validation days of each evaluation",
-}
+SCHEMA = """`dss-marl schema --record` prints the JSON Schema, with the [training settings](training.md).
+"""
+_IN: dict[type[BaseModel], str] = {Stage: "stages", Resumption: "resumptions"}
 _OTHERS = (
     ("`dss-marl evaluate ... --series DIR`", "a folder of tables for each controller", "[data](../guide/data.md)"),
     ("`dss-marl dataset`", "Minari datasets", "[data](../guide/data.md)"),
@@ -67,13 +54,16 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def page() -> str:
     """Files of the folder, fields of the record, files of other commands."""
-    for known, described in ((DERIVED, _DERIVED), (RunRecord.model_fields, _RECORD)):
-        missing = set(known) - set(described)
-        if missing:
-            raise LookupError(f"docs/_generate/run_files.py does not describe {', '.join(sorted(missing))}")
+    missing = set(DERIVED) - set(_DERIVED)
+    if missing:
+        raise LookupError(f"docs/_generate/run_files.py does not describe {', '.join(sorted(missing))}")
     parts = [HEAD, "## Written by training\n", _table("file", _FILES)]
     parts += ["## Added by evaluation\n", _table("file", {name: _DERIVED[name] for name in DERIVED})]
-    parts += [f"## Keys of `{FILE}`\n", _table("key", {name: _RECORD[name] for name in RunRecord.model_fields})]
+    parts += [f"## Keys of `{FILE}`\n", SCHEMA]
+    for model in (RunRecord, Stage, Resumption):
+        if model is not RunRecord:
+            parts.append(f"### Keys of one of the `{_IN[model]}`\n\n{text_of(model)}\n")
+        parts.append(_table("key", {name: str(field.description) for name, field in model.model_fields.items()}))
     return "\n".join([*parts, "## Files of other commands\n", table(("command", "writes", "more"), _OTHERS)])
 
 

@@ -11,7 +11,7 @@ from dss_marl.envs.training_settings import TrainingSettings
 
 HEAD = """# Training settings
 
-`training: {agent_steps: 300000, gamma: 0.9}` in a scenario, and options of the same names of `dss-marl train`, which win. What they mean for
+`training: {agent_steps: 300000, gamma: 0.9}` in a scenario, and options of `dss-marl train`, which win: `--algo`, `--sharing`, `--copies`, `--steps`, and `--set training.gamma=0.95` for the others. What they mean for
 learning, and results with them: [learning](../guide/learning.md).
 
 """

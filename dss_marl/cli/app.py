@@ -22,6 +22,7 @@ from dss_marl.cli.picture import picture
 from dss_marl.cli.profiles import profiles
 from dss_marl.cli.record import record
 from dss_marl.cli.report import report
+from dss_marl.cli.reproduce import reproduce
 from dss_marl.cli.schema import schema
 from dss_marl.cli.show import show
 from dss_marl.cli.solve import solve
@@ -37,6 +38,7 @@ COMMANDS = (
     zones,
     profiles,
     train,
+    reproduce,
     evaluate,
     dataset,
     tune,

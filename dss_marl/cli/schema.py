@@ -1,4 +1,4 @@
-"""``dss-marl schema``: the JSON Schema of scenario files."""
+"""``dss-marl schema``: the JSON Schema of scenario files, or of run records."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def schema(
     out: Annotated[
         Path | None, typer.Option(callback=output_file(SCHEMA), help="Write it into this file (.json) instead.")
     ] = None,
+    record: Annotated[bool, typer.Option("--record", help="That of a run's record.json.")] = False,
 ) -> None:
     """Print the JSON Schema of scenario files, by which editors complete and check them.
 
@@ -22,9 +23,11 @@ def schema(
     """
     from dss_marl._assets import write_text
     from dss_marl.envs.scenario_schema import schema_text
+    from dss_marl.experiments.runs.record_schema import record_schema_text
 
+    text = record_schema_text() if record else schema_text()
     if out is None:
-        typer.echo(schema_text(), nl=False)
+        typer.echo(text, nl=False)
         return
-    write_text(out, schema_text())
+    write_text(out, text)
     saved(out)

@@ -1,54 +1,32 @@
-"""``dss-marl train``: a training run with a progress bar."""
+"""``dss-marl train``: a training run with a progress line, or a run that goes on."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dss_marl.cli.arguments import MAX_SEED, AllowCode, Name, Set, chosen_scenario
-from dss_marl.cli.console import plain_column, progress_bar, say
+from dss_marl.cli.arguments import MAX_SEED, AllowCode, Set, chosen_scenario
 from dss_marl.cli.outputs import checked_folder, output_folder
+from dss_marl.cli.training_progress import say_result, training_progress
 
-_COLUMNS = (
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
-    plain_column("{task.fields[score]}"),
-)
+if TYPE_CHECKING:
+    from dss_marl.envs.scenario import Scenario
+
+_OF_RESUMED = ("resume", "steps", "log", "allow_code")  # options that a run which goes on takes
 
 
 def train(
-    name: Name,
-    out: Annotated[
-        Path | None, typer.Option(callback=output_folder, help="Folder of the run; default runs/NAME-seedSEED.")
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of network, exploration and days.")] = 0,
-    agent_steps: Annotated[
-        int | None, typer.Option(min=1, help="Agent-steps (steps x agents x copies); default: the scenario's.")
+    algo: Annotated[str | None, typer.Option(help="ppo or maskable_ppo; default: the scenario's.")] = None,
+    sharing: Annotated[
+        str | None, typer.Option(help="Who shares a policy: all, per_kind or none; default: the scenario's.")
     ] = None,
-    num_cpus: Annotated[
-        int, typer.Option(min=-1, help="Worker processes; -1: one per core, none with a batch engine; 0: none.")
-    ] = -1,
-    route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
-    with_sb3: Annotated[
-        bool,
-        typer.Option(
-            "--with-sb3", help="Keep the best policy as SB3's own model.zip too, from which SB3 can go on learning."
-        ),
-    ] = False,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="Solves the copies that learn: opendss, or a batch engine, in this process unless --num-cpus says "
-            "otherwise. Validation and 'dss-marl evaluate' use OpenDSS always."
-        ),
-    ] = "opendss",
     copies: Annotated[
         int | None,
         typer.Option(
@@ -57,35 +35,90 @@ def train(
             "says, and at least 256 with a batch engine.",
         ),
     ] = None,
+    num_cpus: Annotated[
+        int, typer.Option(min=-1, help="Worker processes; -1: one per core, none with a batch engine; 0: none.")
+    ] = -1,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Agent-steps in the end (steps x agents x copies); default: the scenario's."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of network, exploration and days.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(callback=output_folder, help="Folder of the run; default runs/NAME-seedSEED.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of a scenario: folder of a run that was stopped, or of a finished one with more --steps; it "
+            "goes on from its last checkpoint."
+        ),
+    ] = None,
     settings: Set = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Solves the copies that learn: opendss, or a batch engine, in this process unless --num-cpus says "
+            "otherwise. Validation and 'dss-marl evaluate' use OpenDSS always."
+        ),
+    ] = "opendss",
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Send the figures of each update to wandb or mlflow too; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that the folder holds.")] = False,
+    with_sb3: Annotated[
+        bool, typer.Option("--with-sb3", help="Keep the best policy as SB3's own model.zip too.")
+    ] = False,
+    route: Annotated[str, typer.Option(help="native or supersuit.")] = "native",
     allow_code: AllowCode = False,
 ) -> None:
-    """Train a scenario's policies; writes policies, run record and TensorBoard logs into the folder."""
+    """Train a scenario's policies, or let a run go on; writes policies, run record, checkpoint and logs."""
     from dss_marl import experiments
 
+    if resume is not None:
+        _resume(context, resume, steps, log or (), allow_code)
+        return
+    if name is None:
+        raise ValueError("name the scenario to train ('dss-marl list'), or the run to go on with by --resume RUN")
+    changes = {"algorithm": algo, "sharing": sharing}
     scenario = chosen_scenario(name, settings, allow_code)
-    batched = engine != "opendss"
-    if copies is not None or batched:
-        own = experiments.TrainingSettings.model_validate(scenario.training).n_envs
-        scenario = experiments.with_copies(scenario, copies or max(own, experiments.COPIES), agent_steps)
-    elif agent_steps is not None:
-        scenario = scenario.replace(training={"agent_steps": agent_steps})
+    scenario = scenario.replace(training={key: value for key, value in changes.items() if value is not None})
+    scenario = _sized(scenario, copies, steps, engine)
     folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
-    cpus = (0 if batched else min(os.cpu_count() or 1, 8)) if num_cpus < 0 else num_cpus
+    cpus = (0 if engine != "opendss" else min(os.cpu_count() or 1, 8)) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
-    with progress_bar(*_COLUMNS) as progress:
-        bar = progress.add_task(f"training {scenario.name}", total=total, score="")
+    with training_progress(scenario.name, total) as report:
+        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine, log or ())
+    say_result(record, folder)
 
-        def report(steps: int, score: float | None) -> None:
-            progress.update(bar, completed=min(steps, total))
-            if score is not None:
-                progress.update(bar, score=f"validation return {score:.2f}")
 
-        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine)
-    best = max(record.history, key=lambda row: row["score"])
-    say(
-        f"{record.agent_steps} agent-steps in {record.seconds:.0f} s ({record.agent_steps_per_second:.0f} a second); "
-        f"best validation return {best['score']:.3f} after {best['agent_steps']:.0f}; saved in {folder}"
-    )
-    for remark in record.remarks():
-        say(f"note: {remark}")
+def _sized(scenario: Scenario, copies: int | None, steps: int | None, engine: str) -> Scenario:
+    """The scenario with settings for the copies and agent-steps that were asked for."""
+    from dss_marl import experiments
+
+    if copies is not None or engine != "opendss":
+        own = experiments.TrainingSettings.model_validate(scenario.training).n_envs
+        return experiments.with_copies(scenario, copies or max(own, experiments.COPIES), steps)
+    return scenario if steps is None else scenario.replace(training={"agent_steps": steps})
+
+
+def _resume(context: typer.Context, folder: Path, steps: int | None, log: Any, allow_code: bool) -> None:
+    from dss_marl import experiments
+
+    given = [
+        "the scenario" if one.param_type_name == "argument" else str(one.opts[0])
+        for one in context.command.params
+        if one.name not in _OF_RESUMED and _typed(context, str(one.name))
+    ]
+    if given:
+        raise ValueError(f"--resume goes on as the run's record says; leave out {', '.join(given)}, or train a new run")
+    record = experiments.load_run(folder)
+    with training_progress(record.scenario["name"], steps or record.settings["agent_steps"]) as report:
+        record = experiments.resume(folder, steps, report, log, allow_code)
+    say_result(record, folder)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an argument or option stands in the command."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -8,14 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingSettings(BaseModel):
-    """Settings of PPO with one policy shared by all agents, or by all of a kind; a scenario's ``training`` overrides.
+    """Settings of PPO with a policy for all agents, each kind or each agent; a scenario's ``training`` overrides them.
 
     The defaults suit tasks like volt-var control: a low discount factor, because the return of a day depends mostly on
     the weather, and short rollouts, because many small updates learn faster than a few large ones. ``n_steps`` counts
     steps of each environment copy, so an update uses n_steps * n_envs * agents samples, of agents sharing the policy.
 
-    With ``policies: per_kind`` the kinds learn alternately, see ``experiments.training.alternating_training``: each
-    rollout trains one kind, while ``agent_steps`` counts the simulated steps of all agents.
+    With ``sharing: per_kind`` or ``none`` the policies learn alternately, see
+    ``experiments.training.alternating_training``: each rollout trains one of them, while ``agent_steps`` counts the
+    simulated steps of all agents.
+
+    Learning goes in sections, each of which ends with an evaluation, a checkpoint and a reset of all copies, so that a
+    run can be resumed; see ``experiments.training.sections``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -23,7 +27,9 @@ class TrainingSettings(BaseModel):
     algorithm: Literal["ppo", "maskable_ppo"] = Field(
         default="ppo", description="maskable_ppo never selects a masked choice; with ppo the device then holds"
     )
-    policies: Literal["shared", "per_kind"] = Field(default="shared", description="one for all agents, or one per kind")
+    sharing: Literal["all", "per_kind", "none"] = Field(
+        default="all", description="who shares a policy: all agents, those of a kind, or nobody"
+    )
     agent_steps: int = Field(default=300_000, ge=1, description="environment steps times agents times copies")
     n_envs: int = Field(default=8, ge=1, description="copies of the environment")
     n_steps: int = Field(default=32, ge=1, description="steps of each copy between two updates")
@@ -44,3 +50,12 @@ class TrainingSettings(BaseModel):
         default=12, ge=1, description="number of evaluations on validation days; the best policy is kept"
     )
     evaluation_days: int = Field(default=10, ge=1, description="validation days per evaluation")
+    early_stop: int = Field(
+        default=0, ge=0, description="evaluations without a better one, after which training ends; 0: never"
+    )
+    checkpoint_episodes: int = Field(
+        default=4,
+        ge=1,
+        description="whole episodes of each copy between two checkpoints, at least, where copies are not all at the "
+        "end of one: at a checkpoint they start anew, and otherwise first hours would be learned more often than last",
+    )

@@ -10,16 +10,20 @@ from dss_marl.experiments.runs.policies import load_policy
 from dss_marl.experiments.runs.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.solve_days import solve
 from dss_marl.experiments.training.many_copies import COPIES, with_copies
+from dss_marl.experiments.training.reproduce import Reproduction, reproduce
+from dss_marl.experiments.training.resume import resume
 from dss_marl.experiments.training.train import train
 from dss_marl.experiments.validation import Proof, prove
-from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
+from dss_marl.integrations.sb3.trained_policy import PolicyPerAgent, PolicyPerKind, SharedPolicy
 from dss_marl.mdp.return_statistics import mean_interval
 
 __all__ = [
     "COPIES",
     "ComparisonTable",
+    "PolicyPerAgent",
     "PolicyPerKind",
     "Proof",
+    "Reproduction",
     "RunRecord",
     "SharedPolicy",
     "TrainingSettings",
@@ -32,6 +36,8 @@ __all__ = [
     "mean_interval",
     "new_record",
     "prove",
+    "reproduce",
+    "resume",
     "run_day",
     "solve",
     "train",

@@ -77,7 +77,7 @@ def test_train_and_evaluate_a_run(tmp_path):
     pytest.importorskip("stable_baselines3")
     folder = tmp_path / "run"
     code, text = output(
-        "train", "ieee13_volt_var", "--out", str(folder), "--agent-steps", "600", "--num-cpus", "0", "--seed", "1"
+        "train", "ieee13_volt_var", "--out", str(folder), "--steps", "600", "--num-cpus", "0", "--seed", "1"
     )
     assert code == 0, text
     assert "saved in" in text and (folder / "policy.safetensors").is_file() and (folder / "record.json").is_file()
@@ -92,6 +92,63 @@ def test_train_and_evaluate_a_run(tmp_path):
     assert (folder / "table.json").read_text() == table  # of both days, still
     recording = dss_marl.record(dss_marl.make("ieee13_volt_var", split="test"), str(folder), days=4)
     assert recording.figures[0]["team_return"] == json.loads(table)["figures"]["learned"][0]["team_return"]
+
+
+def test_a_run_goes_on_and_is_reproduced(tmp_path):
+    pytest.importorskip("stable_baselines3")
+    folder = tmp_path / "run"
+    small = (
+        "training.n_envs=1",
+        "training.n_steps=4",
+        "training.evaluations=2",
+        "training.evaluation_days=1",
+        "steps=4",
+    )
+    changes = [part for one in small for part in ("--set", one)]
+    chosen = ("--sharing", "none", "--steps", "30", "--num-cpus", "0", "--seed", "1")
+    code, text = output("train", "ieee13_volt_var", "--out", str(folder), *chosen, *changes)
+    assert code == 0 and "best validation return" in text, text
+    names = {path.name for path in folder.iterdir()}
+    assert {f"{stem}-zone_{k}.safetensors" for stem in ("policy", "last") for k in (1, 2, 3)} <= names
+    code, text = output("train", "--resume", str(folder))
+    assert code == 2 and "is finished" in text and "--steps" in text
+    code, text = output("train", "--resume", str(folder), "--steps", "80")
+    assert code == 0, text
+    code, text = output("reproduce", str(folder))
+    assert code == 0 and "agrees to the last bit" in text, text
+    record = json.loads((folder / "record.json").read_text())
+    record["validation"]["team_return"] -= 1
+    (folder / "record.json").write_text(json.dumps(record))
+    code, text = output("reproduce", str(folder), "--overwrite")
+    assert code == 1 and "differs: validation: team_return" in text, text
+
+
+def test_the_schema_of_records_accepts_a_record(tmp_path):
+    jsonschema = pytest.importorskip("jsonschema")
+    from dss_marl.experiments import TrainingSettings, new_record
+
+    code, text = output("schema", "--record", "--out", str(tmp_path / "record.schema.json"))
+    assert code == 0, text
+    schema = json.loads((tmp_path / "record.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    settings = TrainingSettings().model_dump(mode="json")
+    record = new_record(dss_marl.load_scenario("ieee13_volt_var"), settings, 0, "native", 0).model_dump(mode="json")
+    jsonschema.validate(record, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**record, "settings": {**settings, "sharing": "some"}}, schema)
+
+
+def test_the_progress_line_has_key_figures():
+    from dss_marl.cli.training_progress import key_figures
+
+    figures = {
+        "team_return": -3.214,
+        "controllable_rate": 1.0,
+        "violation_node_h": 0.0,
+        "worst_pu": 0.0123,
+        "loss_kwh": 812.4,
+    }
+    assert key_figures(figures) == "validation return -3.21, worst excursion 0.0123 pu, losses 812 kWh"
 
 
 def test_a_days_series_and_a_scenarios_table_are_saved(tmp_path):

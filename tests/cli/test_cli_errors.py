@@ -15,7 +15,7 @@ from dss_marl.envs.training_settings import TrainingSettings
 runner = CliRunner()
 SETTINGS = TrainingSettings().model_dump(mode="json")
 RECORD = {
-    "format": 1, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
+    "format": 2, "scenario": {}, "scenario_sha256": "", "settings": {"algorithm": "ppo"},
     "seed": 0, "route": "native", "num_cpus": 0, "started": "",
     "git_commit": "", "versions": {}, "machine": "",
 }  # fmt: skip
@@ -109,6 +109,13 @@ BAD = {
     "zones .": "'.' is a folder with 0 files",
     "evaluate ieee13_volt_var --controllers x:[/z]": "'x:[/z]'",
     "train ieee13_volt_var --seed -3": "--seed",
+    "train": "--resume RUN",
+    "train ieee13_volt_var --algo sac_": "algorithm",
+    "train ieee13_volt_var --sharing some": "sharing",
+    "train ieee13_volt_var --log tensorboard": "unknown tracker 'tensorboard'; known: wandb, mlflow",
+    "train --resume .": "is no run",
+    "train ieee13_volt_var --resume no_run --seed 1": "leave out the scenario, --seed",
+    "reproduce no_run": "no_run/record.json",
     "train ieee13_volt_var --out notes.txt": "notes.txt",
     "tune ieee13_volt_var --tries 0": "--tries",
     "solve ieee13_volt_var --out plans.txt": "'plans.txt'",

@@ -19,7 +19,7 @@ from dss_marl.experiments.new_project.circuit_choices import chosen_devices
 from dss_marl.experiments.new_project.project import checked_name
 
 CIRCUITS = ROOT / "tests" / "circuits"
-QUICK = {"--agent-steps": "100"}  # in place of the README's numbers
+QUICK = {"--steps": "100"}  # in place of the README's numbers
 
 
 def output(*arguments):

@@ -49,8 +49,8 @@ class StoppedError(Exception):
     pass
 
 
-def stop_at_once(steps, score):
-    if score is not None:
+def stop_at_once(steps, figures):
+    if figures is not None:
         raise StoppedError
 
 
@@ -64,13 +64,22 @@ def test_a_folder_holds_one_run(run):
 
 
 def test_overwrite_leaves_nothing_of_the_run_before(run):
-    for name in (*DERIVED, "model-inverter.zip", "policy-inverter.safetensors", ".part-1-table.json"):
+    for name in (
+        *DERIVED,
+        "model-inverter.zip",
+        "policy-inverter.safetensors",
+        "last-inverter.safetensors",
+        "progress-inverter.csv",
+        ".part-1-table.json",
+    ):
         (run / name).write_text("of the run before")
     (run / "notes.txt").write_text("mine")
     train(scenario(), run, seed=1, overwrite=True)
-    assert {path.name for path in run.iterdir()} == {"policy.safetensors", "record.json", "logs", "notes.txt"}
-    assert [path.name for path in (run / "logs").iterdir()] == ["ppo_1"]
-    assert load_run(run).seed == 1 and len(list((run / "logs" / "ppo_1").iterdir())) == 1
+    assert {path.name for path in run.iterdir()} == {
+        "policy.safetensors", "last.safetensors", "checkpoint.pt", "progress.csv", "record.json", "logs", "notes.txt",
+    }  # fmt: skip
+    assert [path.name for path in (run / "logs").iterdir()] == ["ppo"]
+    assert load_run(run).seed == 1 and len(list((run / "logs" / "ppo").iterdir())) == 1
     load_policy(run)
 
 
@@ -156,12 +165,12 @@ def test_changed_days_are_refused(run):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{}", "format without a number, and this version of dss_marl reads format 1; train the run again"),
+        ("{}", "format without a number, and this version of dss_marl reads format 2; train the run again"),
         ('{"format": 99}', "format 99"),
         ("[1]", "format unknown"),
         ("", "is not a run record, or only a part of one"),
-        ('{"format": 1, "scena', "only a part of one"),
-        ('{"format": 1, "settings": {}}', "not a run record of this version"),
+        ('{"format": 2, "scena', "only a part of one"),
+        ('{"format": 2, "settings": {}}', "not a run record of this version"),
     ],
 )
 def test_a_record_of_another_format_is_one_clear_error(run, text, says):

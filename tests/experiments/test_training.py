@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(steps=48, training=SMALL)
     reports = []
-    train(scenario, folder, seed=3, report=lambda steps, score: reports.append((steps, score)))
+    train(scenario, folder, seed=3, report=lambda steps, figures: reports.append((steps, figures)))
     return folder, scenario, reports
 
 
@@ -52,7 +52,9 @@ def test_the_saved_policy_is_the_best_on_validation_days(run):
     env = dss_marl.ZoneEnv(scenario, "validation")
     score = run_day(env, SharedPolicy.load(folder), env.days[0])["team_return"]
     assert score == pytest.approx(max(row["score"] for row in record.history), abs=1e-9)
-    assert [s for _, s in reports if s is not None] == [row["score"] for row in record.history]
+    assert [figures["team_return"] for _, figures in reports if figures is not None] == [
+        row["score"] for row in record.history
+    ]
 
 
 def test_compare_writes_table_and_pictures(run):
@@ -98,7 +100,7 @@ def kinds(tmp_path_factory):
     """A run of a policy per kind on native actions, the choices with masks."""
     pytest.importorskip("sb3_contrib")
     folder = tmp_path_factory.mktemp("kinds")
-    training = {**TINY, "policies": "per_kind", "algorithm": "maskable_ppo"}
+    training = {**TINY, "sharing": "per_kind", "algorithm": "maskable_ppo"}
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(**FEW, actions="native", training=training)
     record = train(scenario, folder, seed=3)
     return folder, scenario, record
@@ -106,8 +108,10 @@ def kinds(tmp_path_factory):
 
 def test_a_policy_per_kind_is_saved_found_and_scored_alike(kinds):
     folder, scenario, record = kinds
-    files = {f"policy-{kind}.safetensors" for kind in ("inverter", "regulator", "capacitor")}
-    assert {path.name for path in folder.iterdir()} == {*files, "record.json", "logs"}
+    kinds = ("inverter", "regulator", "capacitor")
+    files = {f"{which}-{kind}.safetensors" for kind in kinds for which in ("policy", "last")}
+    tables = {f"progress-{kind}.csv" for kind in kinds}
+    assert {path.name for path in folder.iterdir()} == {*files, *tables, "checkpoint.pt", "record.json", "logs"}
     assert set(load_run(folder).files) == files
     policy = load_policy(folder)
     assert isinstance(policy, PolicyPerKind)
@@ -143,10 +147,10 @@ def test_policies_of_other_kinds_are_refused(kinds):
         load_policy(kinds[0]).reset(env)
 
 
-@pytest.mark.parametrize("policies", ["shared", "per_kind"])
-def test_maskable_policies_play_a_day_without_an_illegal_choice(tmp_path, policies):
+@pytest.mark.parametrize("sharing", ["all", "per_kind", "none"])
+def test_maskable_policies_play_a_day_without_an_illegal_choice(tmp_path, sharing):
     pytest.importorskip("sb3_contrib")
-    training = {**TINY, "agent_steps": 60, "policies": policies, "algorithm": "maskable_ppo"}
+    training = {**TINY, "agent_steps": 60, "sharing": sharing, "algorithm": "maskable_ppo"}
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(**FEW, actions="multidiscrete", training=training)
     train(scenario, tmp_path)
     policy, env = load_policy(tmp_path), dss_marl.ZoneEnv(scenario)

@@ -158,7 +158,7 @@ def test_train_takes_engine_and_copies(tmp_path):
     pytest.importorskip("stable_baselines3")
     folder = tmp_path / "run"
     code, text = output(
-        "train", "ieee13_volt_var", "--engine", NEARBY, "--copies", "4", "--agent-steps", "200", "--out", str(folder),
+        "train", "ieee13_volt_var", "--engine", NEARBY, "--copies", "4", "--steps", "200", "--out", str(folder),
         "--set", "steps=8", "--set", "training.evaluations=1", "--set", "training.evaluation_days=1",
     )  # fmt: skip
     assert code == 0, text
@@ -192,7 +192,7 @@ def test_mistakes_are_told_before_the_run_starts(arguments, message, tmp_path):
     [
         ("ieee13_volt_var", {}, {}),
         ("ieee13_volt_var", {"actions": "multidiscrete"}, {"algorithm": "maskable_ppo"}),
-        ("ieee13_volt_var", {"actions": "native", "agents": "device"}, {"policies": "per_kind"}),
+        ("ieee13_volt_var", {"actions": "native", "agents": "device"}, {"sharing": "per_kind"}),
     ],
 )
 def test_days_as_copies_have_the_figures_of_days_alone(name, changes, training, tmp_path, monkeypatch):

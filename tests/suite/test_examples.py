@@ -10,8 +10,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ARGUMENTS = {
     "analytic_policy_gradient": ["--copies", "4", "--updates", "2", "--steps-per-update", "3", "--test-days", "1"],
     "offline_cloning": ["--train-days", "1", "--test-days", "1"],
-    "train_batched": ["--scenario", "ieee13_volt_var", "--agent-steps", "300", "--copies", "4"],
-    "train_sb3": ["--scenario", "ieee13_volt_var", "--agent-steps", "300"],
+    "train_batched": ["--scenario", "ieee13_volt_var", "--steps", "300", "--copies", "4"],
+    "train_sb3": ["--scenario", "ieee13_volt_var", "--steps", "300"],
 }
 NEEDS = {
     "analytic_policy_gradient": "torch",

@@ -9,10 +9,14 @@ from dss_marl._assets import PART
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.runs.run_record import FILE, RunRecord, load_run
-from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
+from dss_marl.integrations.sb3.trained_policy import LAST, PolicyPerKind
 
 DERIVED = ("table.md", "table.json", "feeder.png", "voltages.png", "learning.png")  # by ``compare``
-_POLICIES = ("policy.safetensors", "policy-*.safetensors", "model.zip", "model-*.zip")
+_POLICIES = (
+    "policy.safetensors", "policy-*.safetensors", "last.safetensors", "last-*.safetensors", "model.zip", "model-*.zip",
+)  # fmt: skip
+CHECKPOINT = "checkpoint.pt"  # what learning goes on from
+PROGRESS = "progress.csv"  # the figures of each update
 LOGS = "logs"  # TensorBoard's
 
 
@@ -22,11 +26,10 @@ class RunFolder:
     Args:
         path: of the folder.
         record: of the run; its status becomes "finished" in the end.
-        with_sb3: keep SB3's own models too, from which SB3 can go on learning.
     """
 
-    def __init__(self, path: Path, record: RunRecord, with_sb3: bool = False) -> None:
-        self.path, self.record, self._with_sb3 = path, record, with_sb3
+    def __init__(self, path: Path, record: RunRecord) -> None:
+        self.path, self.record = path, record
 
     def start(self, overwrite: bool = False) -> None:
         """Take a folder for a run: write the record, and only then remove the files of an earlier run.
@@ -55,14 +58,30 @@ class RunFolder:
     def note(self, agent_steps: int, history: list[dict[str, float]], best: PolicyPerKind | None) -> None:
         """Save the policy if it is the best so far, and the record with its hashes and the history."""
         if best is not None:
-            self.record.files = {path.name: _sha256(path) for path in best.save(self.path, self._with_sb3)}
+            self._hash(best.save(self.path, self.record.with_sb3))
         self.record.agent_steps, self.record.history = agent_steps, history
+        self.record.save(self.path)
+
+    def note_last(self, policy: PolicyPerKind) -> None:
+        """Save the policy as the last one, and the record with its hash."""
+        self._hash(policy.save(self.path, file=LAST))
+        self.record.save(self.path)
+
+    def note_restored(self, paths: list[Path]) -> None:
+        """Save the record with the hashes of these policy files alone, and remove what was cut short beside them."""
+        for part in self.path.glob(f"{PART}*"):
+            part.unlink()
+        self.record.files = {}
+        self._hash(paths)
         self.record.save(self.path)
 
     def finish(self) -> None:
         """Write the record of the finished run."""
         self.record.status = "finished"
         self.record.save(self.path)
+
+    def _hash(self, paths: list[Path]) -> None:
+        self.record.files |= {path.name: _sha256(path) for path in paths}
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -88,15 +107,18 @@ def check_free(folder: Path, overwrite: bool) -> None:
         )
 
 
-def check_files(folder: Path, record: RunRecord) -> None:
-    """Check that the policy's files are those of the record.
+def check_files(folder: Path, record: RunRecord, last: bool = False) -> None:
+    """Check that the files of the best policy, or of the last one, are those of the record.
 
     Raises:
         ValueError: there is none yet, or one is missing or another.
     """
-    if not record.files:
-        raise ValueError(f"the run in {str(folder)!r} has no policy: it was stopped before its first evaluation")
-    for name, sha256 in record.files.items():
+    stem = LAST.partition(".")[0]
+    files = {name: sha256 for name, sha256 in record.files.items() if name.startswith(stem) == last}
+    if not files:
+        what, when = ("last policy", "checkpoint") if last else ("policy", "evaluation")
+        raise ValueError(f"the run in {str(folder)!r} has no {what}: it was stopped before its first {when}")
+    for name, sha256 in files.items():
         path = folder / name
         if not path.is_file():
             raise ValueError(f"{str(path)!r} is missing, which the run's {FILE} names")
@@ -136,8 +158,9 @@ def _summary(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """A run's files other than its record: policies, tables, pictures, TensorBoard's logs and parts of all these."""
-    patterns = (*_POLICIES, *DERIVED, f"{PART}*", f"{LOGS}/**/events.out.tfevents.*")
+    """A run's files other than its record: policies, checkpoint, tables, pictures, logs and parts of all these."""
+    logs = (PROGRESS, PROGRESS.replace(".", "-*."), f"{LOGS}/**/events.out.tfevents.*")
+    patterns = (*_POLICIES, CHECKPOINT, *DERIVED, f"{PART}*", *logs)
     return [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dss_marl._assets import data_folder, read_text, write_text
 from dss_marl.envs.scenario import Scenario
@@ -34,36 +34,73 @@ _PACKAGES = (
 )
 OPENDSS = "opendss"  # the engine that evaluates, whatever engine a policy was trained on
 FILE = "record.json"
-FORMAT = 1  # of the record and of the files that it names
+FORMAT = 2  # of the record and of the files that it names
+
+
+class Stage(BaseModel):
+    """What a run was asked for before it was continued to more agent-steps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_steps: int = Field(description="agent-steps that were asked for")
+    evaluations: int = Field(description="number of evaluations until then")
+
+
+class Resumption(BaseModel):
+    """A time at which a run went on, and what it went on with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_steps: int = Field(description="those of the checkpoint that it went on from; 0 without one")
+    started: str = Field(description="date and time, UTC")
+    git_commit: str = Field(description="of the checkout, with `+` if it had changes")
+    versions: dict[str, str] = Field(description="of Python and packages")
+    machine: str = Field(description="operating system and processor")
 
 
 class RunRecord(BaseModel):
     """Scenario, settings, seed, versions of code and packages, and results.
 
-    It is written before training starts, anew whenever a better policy is saved, and at the end.
+    It is written before training starts, anew whenever a better policy is saved, at checkpoints, and at the end.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    format: int = FORMAT
-    status: Literal["running", "finished"] = "running"  # a run that was stopped stays "running"
-    scenario: dict[str, Any]
-    scenario_sha256: str
-    settings: dict[str, Any]
-    seed: int
-    route: str
-    num_cpus: int
-    engine: str = OPENDSS  # that it was trained on
-    started: str
-    git_commit: str
-    versions: dict[str, str]
-    machine: str
-    profiles_sha256: str = ""  # of the generated days; see Profiles.sha256
-    files: dict[str, str] = {}  # the policy's files: name -> SHA-256
-    seconds: float = 0.0
-    agent_steps: int = 0
-    agent_steps_per_second: float = 0.0
-    history: list[dict[str, float]] = []
+    format: int = Field(default=FORMAT, description="number of the record's format")
+    status: Literal["running", "finished"] = Field(
+        default="running", description="`running` or `finished`; a run that was stopped stays `running`"
+    )
+    scenario: dict[str, Any] = Field(description="the whole scenario")
+    scenario_sha256: str = Field(description="hash of the scenario")
+    settings: dict[str, Any] = Field(description="all training settings, defaults included")
+    seed: int = Field(description="of the run")
+    route: str = Field(description="`native` or `supersuit`")
+    num_cpus: int = Field(description="worker processes")
+    engine: str = Field(default=OPENDSS, description="engine that solved the copies that learned")
+    with_sb3: bool = Field(default=False, description="whether SB3's own models are kept too")
+    started: str = Field(description="date and time, UTC")
+    git_commit: str = Field(description="of the checkout, with `+` if it had changes")
+    versions: dict[str, str] = Field(description="of Python and packages")
+    machine: str = Field(description="operating system and processor")
+    profiles_sha256: str = Field(default="", description="hash of the year of days")
+    stages: list[Stage] = Field(
+        default=[], description="what was asked for before the run was continued to more agent-steps"
+    )
+    resumptions: list[Resumption] = Field(
+        default=[], description="when, where and with which versions the run went on after it was stopped or finished"
+    )
+    files: dict[str, str] = Field(
+        default={}, description="the policies' files and their SHA-256, which are compared before they are loaded"
+    )
+    seconds: float = Field(default=0.0, description="duration of training [s]")
+    agent_steps: int = Field(default=0, description="trained so far")
+    agent_steps_per_second: float = Field(default=0.0, description="mean speed without evaluations [1/s]")
+    history: list[dict[str, float]] = Field(
+        default=[], description="learning curve: agent-steps and mean team return on validation days of each evaluation"
+    )
+    validation: dict[str, float] = Field(
+        default={}, description="mean key figures of the best policy on the validation days of the evaluations"
+    )
 
     @property
     def improved(self) -> bool:
@@ -75,6 +112,20 @@ class RunRecord(BaseModel):
         remarks = []
         if self.status != "finished":
             remarks.append("this run did not finish, or is still running; the policy is its best so far")
+        asked = self.settings.get("agent_steps", 0)
+        if self.status == "finished" and self.agent_steps < asked:
+            remarks.append(
+                f"training ended after {self.agent_steps:,} of {asked:,} agent-steps, as {self.settings['early_stop']} "
+                "evaluations in a row were not better"
+            )
+        others = {
+            f"{name} {self.versions.get(name)} and {now}"
+            for one in self.resumptions
+            for name, now in one.versions.items()
+            if now != self.versions.get(name)
+        }
+        if others:
+            remarks.append(f"this run was resumed with other versions: {', '.join(sorted(others))}")
         if self.history and not self.improved:
             remarks.append(
                 f"training never beat the untrained policy ({self.history[0]['score']:.3f} on the validation days), so "
@@ -102,11 +153,35 @@ def new_record(
         route=route,
         num_cpus=num_cpus,
         engine=engine,
-        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        git_commit=git_commit(),
-        versions={"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        machine=f"{platform.system()} {platform.machine()}",
+        **_present(),
     )
+
+
+def note_resumption(record: RunRecord, agent_steps: int) -> None:
+    """Add to the record that the run goes on here and now, from a checkpoint after so many agent-steps."""
+    record.resumptions = [*record.resumptions, Resumption(agent_steps=agent_steps, **_present())]
+    record.status = "running"
+
+
+def note_more(record: RunRecord, agent_steps: int) -> None:
+    """Ask a run for more agent-steps, with evaluations as often as before."""
+    before = Stage(agent_steps=record.settings["agent_steps"], evaluations=record.settings["evaluations"])
+    evaluations = max(1, round(agent_steps * before.evaluations / before.agent_steps))
+    more = {"agent_steps": agent_steps, "evaluations": evaluations}
+    record.stages = [*record.stages, before]
+    record.settings = {**record.settings, **more}
+    record.scenario = {**record.scenario, "training": {**record.scenario["training"], **more}}
+    record.scenario_sha256 = _sha256(record.scenario)
+
+
+def _present() -> dict[str, Any]:
+    """When, on which machine and with which code and packages."""
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
 
 
 def load_run(folder: Path) -> RunRecord:

@@ -1,24 +1,25 @@
-"""Learners: SB3 models on the copies of an environment, one for all agents or one per kind."""
+"""Learners: SB3 models on the copies of an environment, one for all agents, per kind or per agent."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import time
 from typing import Any, Protocol
+
+import numpy as np
 
 from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
-from dss_marl.experiments.runs.run_folder import LOGS, RunFolder
-from dss_marl.experiments.training.checkpointing import BestCheckpoint, Report
-from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
+from dss_marl.experiments.training.sections import Course, Sections
+from dss_marl.integrations.sb3.trained_policy import POLICIES, SharedPolicy
 
 
 class Learner(Protocol):
     """Copies of an environment, and the models that learn on them; what refuses the copies does so as it is made."""
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
+    def learn(self, course: Course) -> tuple[int, Sections]:
+        """Agent-steps done, and the sections in which they were."""
 
     def close(self) -> None:
         """Close the copies."""
@@ -32,7 +33,7 @@ def new_learner(task: Task, settings: TrainingSettings, place: dict[str, Any]) -
         settings: of the training.
         place: n_envs, num_cpus, route, seed and engine of the copies, as ``to_sb3`` takes them.
     """
-    return (SharedLearner if settings.policies == "shared" else PerKindLearner)(task, settings, place)
+    return (SharedLearner if settings.sharing == "all" else AlternatingLearner)(task, settings, place)
 
 
 class SharedLearner:
@@ -48,68 +49,101 @@ class SharedLearner:
         self._venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
         self._ends = None if place["engine"] is None else ValuedTimeLimits(self._venv)
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
-        from stable_baselines3.common.callbacks import BaseCallback
-
+    def learn(self, course: Course) -> tuple[int, Sections]:
+        """Agent-steps done, and the sections in which they were."""
         from dss_marl.integrations.sb3.models import new_model
 
-        class Trying(BaseCallback):
-            def _on_step(self) -> bool:
-                return True
-
-            def _on_rollout_start(self) -> None:
-                self._log(keeper.maybe_evaluate(self.num_timesteps))
-
-            def _on_training_end(self) -> None:
-                self._log(keeper.evaluate(self.num_timesteps))
-
-            def _log(self, score: float | None) -> None:
-                if score is not None:
-                    self.logger.record("validation/team_return", score)
-
         settings = self._settings
-        model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed, str(run.path / LOGS))
+        model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed)
         if self._ends is not None:
             self._ends.model = model
-        keeper = BestCheckpoint(self._task, SharedPolicy(model), settings, run, report, self._ends is not None)
-        begin = time.perf_counter()
+        sections = Sections(
+            self._task, settings, self._seed, SharedPolicy(model), model.n_envs, functools.partial(_restart, model),
+            course, self._ends is not None,
+        )  # fmt: skip
         try:
-            model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
+            if sections.begin():
+                self._learn(model, sections, course)
         finally:
-            keeper.close()
-        return model.num_timesteps, time.perf_counter() - begin, keeper
+            sections.keeper.close()
+        return model.num_timesteps, sections
+
+    def _learn(self, model: Any, sections: Sections, course: Course) -> None:
+        with contextlib.suppress(_EnoughError):
+            model.learn(
+                self._settings.agent_steps - model.num_timesteps,
+                callback=[_pausing(sections), *course.logs.callbacks()],
+                reset_num_timesteps=course.found is None,
+            )
+            sections.finish(model.num_timesteps)
 
     def close(self) -> None:
         """Close the copies."""
         self._venv.close()
 
 
-class PerKindLearner:
-    """A policy for each kind of agent."""
+class AlternatingLearner:
+    """A policy for each kind of agent, or for each agent, which learn in turns."""
 
     def __init__(self, task: Task, settings: TrainingSettings, place: dict[str, Any]) -> None:
         from dss_marl.integrations.sb3.per_kind import PerKindGame
 
         self._task, self._settings, self._seed = task, settings, place["seed"]
         self._together = place["engine"] is not None
-        kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
+        names = task.agents.names
+        kinds = dict(zip(names, task.agents.kinds if settings.sharing == "per_kind" else names, strict=True))
         self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
+    def learn(self, course: Course) -> tuple[int, Sections]:
+        """Agent-steps done, and the sections in which they were."""
         from dss_marl.experiments.training.alternating_training import learn_in_turns, models_per_kind
 
         game, settings = self._game, self._settings
-        rates = models_per_kind(game, self._task, settings, self._seed, run.path / LOGS)
-        keeper = BestCheckpoint(self._task, PolicyPerKind(game.models), settings, run, report, self._together)
-        begin = time.perf_counter()
+        rates = models_per_kind(game, self._task, settings, self._seed)
+        policy = POLICIES[settings.sharing](game.models)
+
+        def restart(seed: int) -> None:
+            game.venv.seed(seed)
+            game.reset()
+
+        sections = Sections(
+            self._task, settings, self._seed, policy, game.venv.num_envs, restart, course, self._together
+        )
         try:
-            done = learn_in_turns(game, rates, settings, keeper)
+            if sections.begin():
+                if course.found is None:
+                    game.reset()
+                learn_in_turns(game, rates, settings, sections, course.logs.callbacks())
         finally:
-            keeper.close()
-        return done, time.perf_counter() - begin, keeper
+            sections.keeper.close()
+        return sections.done, sections
 
     def close(self) -> None:
         """Close the copies."""
         self._game.close()
+
+
+class _EnoughError(Exception):
+    """Ends SB3's loop between two rollouts."""
+
+
+def _pausing(sections: Sections) -> Any:
+    """SB3's callback that lets the sections pause it before a rollout."""
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Pausing(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            if not sections.pause(self.model.num_timesteps):
+                raise _EnoughError
+
+    return Pausing()
+
+
+def _restart(model: Any, seed: int) -> None:
+    """Start an episode in all copies, as SB3 does before its first rollout."""
+    model.env.seed(seed)
+    model._last_obs = model.env.reset()
+    model._last_episode_starts = np.ones(model.n_envs, dtype=bool)

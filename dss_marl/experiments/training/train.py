@@ -1,17 +1,26 @@
-"""Training runs: SB3's PPO or MaskablePPO on a scenario, with one policy for all agents or one per kind."""
+"""Training runs: SB3's PPO or MaskablePPO on a scenario, with one policy for all agents, per kind or per agent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.task import build_task
+from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
 from dss_marl.experiments.training.checkpointing import Report
 from dss_marl.experiments.training.learners import new_learner
+from dss_marl.experiments.training.logs import Logs
+from dss_marl.experiments.training.sections import Course
+from dss_marl.experiments.training.trackers import check_trackers, open_trackers
 from dss_marl.integrations.vector import EngineChoice
+
+
+def silent(agent_steps: int, figures: Mapping[str, float] | None) -> None:
+    """Report nothing."""
 
 
 def train(
@@ -20,27 +29,29 @@ def train(
     seed: int = 0,
     num_cpus: int = 0,
     route: str = "native",
-    report: Report = lambda steps, score: None,
+    report: Report = silent,
     overwrite: bool = False,
     with_sb3: bool = False,
     engine: str = OPENDSS,
+    log: Sequence[str] = (),
 ) -> RunRecord:
-    """Train a scenario's policy or policies; keep those with the best return on validation days.
+    """Train a scenario's policy or policies; keep the last ones, and those with the best return on validation days.
 
     The record is written first, with the status "running", and at every evaluation; a folder holds one run. Validation
-    days are played on OpenDSS, whatever engine the policy learns on.
+    days are played on OpenDSS, whatever engine the policy learns on. A run that was stopped goes on with ``resume``.
 
     Args:
         scenario: its ``training`` overrides TrainingSettings.
-        folder: where policies, the run record and TensorBoard's logs go.
+        folder: where policies, the run record, checkpoint and logs go.
         seed: of network initialisation, exploration and days.
         num_cpus: worker processes for the environment copies; 0 runs them in this process.
         route: "native" or "supersuit"; see sb3.to_sb3.
-        report: called with the agent-steps done and, after an evaluation, its score, else None.
+        report: called with the agent-steps done and, after an evaluation, the mean key figures of its days, else None.
         overwrite: replace the run that the folder holds.
-        with_sb3: keep SB3's own models too, from which SB3 can go on learning.
+        with_sb3: keep SB3's own models too, for programs that load them.
         engine: solves the copies while they learn: ``opendss``, each copy on a circuit of its own, or the name of a
             batch engine as in ``make_batch``. Many copies need other settings than few: see ``with_copies``.
+        log: trackers that get the figures of each update too: ``wandb``, ``mlflow``.
 
     Returns:
         the record, also saved in the folder; its history has the validation score at each evaluation.
@@ -48,15 +59,30 @@ def train(
     Raises:
         ValueError: unknown or incompatible settings, an engine that is unknown or refuses the feeder, or the folder
             holds a run.
-        ImportError: the ``train`` extra is not installed.
+        ImportError: the ``train`` extra is not installed, or a tracker.
     """
     check_free(folder, overwrite)
+    check_trackers(log)
+    task = checked_task(scenario)
+    settings = TrainingSettings.model_validate(scenario.training)
+    record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
+    record.with_sb3, record.profiles_sha256 = with_sb3, task.profiles.sha256()
+    run = RunFolder(folder, record)
+    learn(run, task, report, log, overwrite)
+    return record
+
+
+def checked_task(scenario: Scenario) -> Task:
+    """The task of a scenario that can be trained.
+
+    Raises:
+        ValueError: unknown or incompatible settings.
+        ImportError: the ``train`` extra is not installed.
+    """
     settings = TrainingSettings.model_validate(scenario.training)
     task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
     from dss_marl.integrations.sb3.padded_policy import used_columns
-
-    import torch  # isort: skip
 
     if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
         raise ValueError(
@@ -65,18 +91,44 @@ def train(
         )
     if settings.ignore_padding and scenario.actions == "box":
         used_columns(task)  # what it refuses is refused before an earlier run is replaced
-    record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
-    record.profiles_sha256 = task.profiles.sha256()
+    return task
+
+
+def learn(
+    run: RunFolder,
+    task: Task,
+    report: Report,
+    log: Sequence[str],
+    overwrite: bool = False,
+    found: Mapping[str, Any] | None = None,
+) -> None:
+    """Learn as a run's record says, from the start or from a checkpoint, and finish the record.
+
+    Args:
+        run: the folder; taken for the run if it begins.
+        task: that is learned.
+        report, log, overwrite: as of ``train``.
+        found: the checkpoint to go on from; None: the run begins.
+    """
+    import torch
+
+    record = run.record
+    settings = TrainingSettings.model_validate(record.settings)
     torch.set_num_threads(1)  # small networks run slower on several threads
-    place = {"n_envs": settings.n_envs, "num_cpus": num_cpus, "route": route, "seed": seed}
-    place["engine"] = None if engine == OPENDSS else EngineChoice(engine, spread=True, lean=True)
+    place = {"n_envs": settings.n_envs, "num_cpus": record.num_cpus, "route": record.route, "seed": record.seed}
+    batched = record.engine != OPENDSS
+    place["engine"] = EngineChoice(record.engine, spread=True, lean=True) if batched else None
     learner = new_learner(task, settings, place)
     try:
-        run = RunFolder(folder, record, with_sb3)
-        run.start(overwrite)
-        record.agent_steps, record.seconds, keeper = learner.learn(run, report)
+        if found is None:
+            run.start(overwrite)
+        logs = Logs(run.path, settings.algorithm, open_trackers(log, run.path, record))
+        try:
+            record.agent_steps, sections = learner.learn(Course(run, report, logs, found))
+        finally:
+            logs.close()
     finally:
         learner.close()
-    record.agent_steps_per_second = record.agent_steps / (record.seconds - keeper.seconds)
+    record.seconds = sections.seconds
+    record.agent_steps_per_second = record.agent_steps / (record.seconds - sections.keeper.seconds)
     run.finish()
-    return record

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dss_marl.envs.training_settings import TrainingSettings
-from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
+from dss_marl.integrations.sb3.trained_policy import PolicyPerAgent, PolicyPerKind, SharedPolicy
 
 if TYPE_CHECKING:
     from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MaskedGaussianPolicy",
     "PerKindGame",
+    "PolicyPerAgent",
     "PolicyPerKind",
     "RowVecEnv",
     "SharedPolicy",

@@ -1,4 +1,4 @@
-"""Trained policies as controllers: one for all agents, or one per kind; and their files in a run's folder."""
+"""Trained policies as controllers: one for all agents, per kind or per agent; and their files in a run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dss_marl._assets import replacing
 from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, n_choices, split_mask
 from dss_marl.envs.zone_env import ZoneEnv
 
-POLICY = "policy.safetensors"  # what acts; loading it runs no code
+POLICY = "policy.safetensors"  # what acts, the best on validation days; loading it runs no code
+LAST = "last.safetensors"  # the same of the last checkpoint
 MODEL = "model.zip"  # SB3's own, from which SB3 can go on learning; loading it runs whatever is pickled in it
 
 
@@ -30,13 +31,17 @@ class PolicyPerKind:
         self.models = dict(models)
 
     @classmethod
-    def load(cls, folder: Path) -> PolicyPerKind:
-        """The best policies of a run; nothing in their files is executed.
+    def load(cls, folder: Path, file: str = POLICY) -> PolicyPerKind:
+        """The best policies of a run, or the last ones; nothing in their files is executed.
+
+        Args:
+            folder: of the run.
+            file: POLICY or LAST.
 
         Raises:
             ValueError: the run has no policies per kind, or a file cannot be read.
         """
-        return cls({kind: _read(path) for kind, path in cls._paths(folder, POLICY).items()})
+        return cls({kind: _read(path) for kind, path in cls._paths(folder, file).items()})
 
     @classmethod
     def load_sb3(cls, folder: Path, algorithm: str) -> PolicyPerKind:
@@ -51,14 +56,14 @@ class PolicyPerKind:
         """
         return cls({kind: _load_sb3(path, algorithm) for kind, path in cls._paths(folder, MODEL).items()})
 
-    def save(self, folder: Path, with_sb3: bool = False) -> list[Path]:
+    def save(self, folder: Path, with_sb3: bool = False, file: str = POLICY) -> list[Path]:
         """Write the policies into the run's folder, ``with_sb3`` SB3's own files too; returns the paths."""
         from dss_marl.integrations.sb3.policy_files import save_policy
 
         paths = []
         for kind, model in self.models.items():
-            save_policy(getattr(model, "policy", model), folder / _named(POLICY, kind))
-            paths.append(folder / _named(POLICY, kind))
+            save_policy(getattr(model, "policy", model), folder / _named(file, kind))
+            paths.append(folder / _named(file, kind))
             if with_sb3:
                 paths.append(folder / _named(MODEL, kind))
                 with replacing(paths[-1]) as part:
@@ -125,6 +130,17 @@ class PolicyPerKind:
         return env.task.agents.kinds
 
 
+class PolicyPerAgent(PolicyPerKind):
+    """Trained models as a controller: each agent acts by its own model, deterministically.
+
+    Args:
+        models: agent -> an SB3 model, or its policy alone.
+    """
+
+    def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:
+        return tuple(env.possible_agents)
+
+
 class SharedPolicy(PolicyPerKind):
     """A trained model as a controller: each agent acts on its own observation, deterministically.
 
@@ -137,13 +153,17 @@ class SharedPolicy(PolicyPerKind):
         self.model = model
 
     @classmethod
-    def load(cls, folder: Path) -> SharedPolicy:
-        """The best policy of a run; nothing in its file is executed.
+    def load(cls, folder: Path, file: str = POLICY) -> SharedPolicy:
+        """The best policy of a run, or the last one; nothing in its file is executed.
+
+        Args:
+            folder: of the run.
+            file: POLICY or LAST.
 
         Raises:
             ValueError: the run has no shared policy, or its file cannot be read.
         """
-        return cls(_read(cls._paths(folder, POLICY)[""]))
+        return cls(_read(cls._paths(folder, file)[""]))
 
     @classmethod
     def load_sb3(cls, folder: Path, algorithm: str) -> SharedPolicy:
@@ -225,3 +245,6 @@ def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:
 def _form(space: spaces.Space[Any]) -> Any:
     """What must match: the shape of a Box, the number of choices otherwise."""
     return space.shape if isinstance(space, spaces.Box) else space
+
+
+POLICIES: dict[str, type[PolicyPerKind]] = {"all": SharedPolicy, "per_kind": PolicyPerKind, "none": PolicyPerAgent}

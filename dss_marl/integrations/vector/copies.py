@@ -41,7 +41,7 @@ def shared_layout(env: ParallelEnv) -> Layout:
                 raise ValueError(
                     f"one shared policy needs one {kind} space, but {first!r} has {space(first)} and {agent!r} has "
                     f"{space(agent)}; use actions='box' or 'multidiscrete', which are equal for all agents, or one "
-                    "policy per kind of agent (training: {policies: per_kind}, dss_marl.integrations.sb3.per_kind)"
+                    "policy per kind of agent (training: {sharing: per_kind}, dss_marl.integrations.sb3.per_kind)"
                 )
     if isinstance(env.action_space(first), spaces.Dict | spaces.Tuple):
         raise ValueError(

@@ -12,6 +12,7 @@ import yaml
 
 from dss_marl._assets import known_names
 from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.reports.html.runs import ReportRun
 from dss_marl.experiments.runs.run_record import OPENDSS
 
@@ -65,10 +66,12 @@ def commands(runs: Sequence[ReportRun], options: str) -> str:
         folders.append(folder)
         command = f"dss-marl train {shlex.quote(_source(run))} --seed {record.seed} --num-cpus {record.num_cpus}"
         if _shipped(run) and _agent_steps(run):
-            command += f" --agent-steps {_agent_steps(run)}"
+            command += f" --steps {_agent_steps(run)}"
         command += "" if record.route == "native" else f" --route {record.route}"
         command += "" if record.engine == OPENDSS else f" --engine {shlex.quote(record.engine)}"
         lines.append(f"{command} --out {folder}")
+        asked = [*(stage.agent_steps for stage in record.stages), record.settings["agent_steps"]]
+        lines += [f"dss-marl train --resume {folder} --steps {more}" for more in asked[1:]]
     lines += [f"dss-marl evaluate {folder}" for folder in folders]
     lines.append(f"dss-marl report {' '.join(folders)} --out report.html{options}")
     return "\n".join(lines)
@@ -123,20 +126,22 @@ def _place(run: ReportRun) -> str:
 
 
 def _shipped(run: ReportRun) -> bool:
-    """Whether the run's scenario is the shipped one of its name, but for the number of agent-steps."""
+    """Whether the run began with the shipped scenario of its name, but for the number of agent-steps."""
     if run.scenario.name not in known_names("scenarios"):
         return False
     shipped = load_scenario(run.scenario.name)
     one, other = (s.model_dump(mode="json") for s in (shipped, run.scenario))
+    if run.record.stages:
+        other["training"]["evaluations"] = run.record.stages[0].evaluations
     for data in (one, other):
-        data["training"] = {key: value for key, value in data["training"].items() if key != "agent_steps"}
+        data["training"] = {**TrainingSettings.model_validate(data["training"]).model_dump(), "agent_steps": 0}
     return one == other
 
 
 def _agent_steps(run: ReportRun) -> int:
-    """Agent-steps that were asked for in place of the scenario's; 0 for none."""
+    """Agent-steps that were asked for at first, in place of the scenario's; 0 for none."""
     own = load_scenario(run.scenario.name).training.get("agent_steps")
-    asked = int(run.record.settings["agent_steps"])
+    asked = run.record.stages[0].agent_steps if run.record.stages else int(run.record.settings["agent_steps"])
     return asked if asked != own else 0
 
 

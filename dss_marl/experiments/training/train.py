@@ -11,6 +11,7 @@ from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
 from dss_marl.experiments.training.checkpointing import Report
 from dss_marl.experiments.training.learners import new_learner
+from dss_marl.integrations.sb3.setting_checks import check_settings
 from dss_marl.integrations.vector import EngineChoice
 
 
@@ -53,18 +54,11 @@ def train(
     check_free(folder, overwrite)
     settings = TrainingSettings.model_validate(scenario.training)
     task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
+    check_settings(task, settings, route)  # what it refuses is refused before an earlier run is replaced
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
-    from dss_marl.integrations.sb3.padded_policy import used_columns
 
     import torch  # isort: skip
 
-    if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
-        raise ValueError(
-            f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, but these are "
-            f"{scenario.actions!r}; use actions 'multidiscrete', or algorithm 'ppo'"
-        )
-    if settings.ignore_padding and scenario.actions == "box":
-        used_columns(task)  # what it refuses is refused before an earlier run is replaced
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.profiles_sha256 = task.profiles.sha256()
     torch.set_num_threads(1)  # small networks run slower on several threads

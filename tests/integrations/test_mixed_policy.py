@@ -54,7 +54,7 @@ def test_probabilities_and_entropies_are_those_of_each_distribution():
     ]
     th.testing.assert_close(found.log_prob_of_entries(actions), th.tensor(expected))
     entropy = [-(own.exp() * own).sum() for own in (taps, banks, switches)]
-    spread = 0.5 + 0.5 * np.log(2 * np.pi) - 1.0
+    spread = float(0.5 + 0.5 * np.log(2 * np.pi) - 1.0)
     expected = [[spread, entropy[0]], [spread, entropy[1]], [0.0, entropy[2]]]
     th.testing.assert_close(found.entropy_of_entries(), th.tensor(expected))
     th.testing.assert_close(found.log_prob(actions), found.log_prob_of_entries(actions).sum(1))

@@ -71,10 +71,10 @@ class MixedDistribution(Distribution):
     used: th.Tensor
 
     def __init__(self, heads: ChoiceHeads) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.heads = heads
 
-    def proba_distribution_net(self, latent_dim: int, log_std_init: float = 0.0) -> tuple[nn.Module, nn.Module]:
+    def proba_distribution_net(self, latent_dim: int) -> Any:
         """Layers of the means and of the logits."""
         return nn.Linear(latent_dim, self.heads.used.shape[1]), nn.Linear(latent_dim, self.heads.size)
 

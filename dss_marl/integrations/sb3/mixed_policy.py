@@ -47,7 +47,7 @@ class MixedPolicy(ActorCriticPolicy):
         **kwargs: Any,
     ) -> None:
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)
-        self._given = {"columns": columns, "signatures": signatures, "levels": levels, "hold": hold}
+        self._given: dict[str, Any] = {"columns": columns, "signatures": signatures, "levels": levels, "hold": hold}
         self._given["hold_probability"] = hold_probability
         self.columns, self.signatures, self.levels = list(columns), signatures, levels
         self._signatures = th.tensor(np.asarray(signatures, np.float32).reshape(len(levels), len(self.columns)))
@@ -57,7 +57,7 @@ class MixedPolicy(ActorCriticPolicy):
         if self.ortho_init and self.choice_net is not None:
             self.init_weights(self.choice_net, gain=0.01)
             with th.no_grad():
-                self.choice_net.bias += _bias(heads, hold, hold_probability)
+                self.choice_net.bias.add_(_bias(heads, hold, hold_probability))
         self.register_buffer("temperature", th.ones(()))
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 

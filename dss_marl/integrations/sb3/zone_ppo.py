@@ -109,7 +109,8 @@ class ZonePPO(PPO):
         if self.env is None or not self.watches:
             return
         central, slope = self.critic == "central", self.slope
-        self.env.watch(Watch(central, slope is not None, 0.0 if slope is None else slope.margin_pu))
+        rows: Any = self.env  # of to_sb3, or a view of a PerKindGame
+        rows.watch(Watch(central, slope is not None, 0.0 if slope is None else slope.margin_pu))
         if central and not self.state_size:
             self.state_size = self.env.get_attr("state_space", indices=0)[0].shape[0]
 
@@ -181,10 +182,11 @@ class ZonePPO(PPO):
         self.logger.record(
             "train/explained_variance", explained_variance(buffer.values.ravel(), buffer.returns.ravel())
         )
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        if hasattr(self.policy, "temperature"):
-            self.logger.record("train/temperature", self.policy.temperature.item())
+        policy: Any = self.policy
+        if hasattr(policy, "log_std"):
+            self.logger.record("train/std", policy.log_std.exp().mean().item())
+        if hasattr(policy, "temperature"):
+            self.logger.record("train/temperature", policy.temperature.item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _too_far(self, kl: float) -> bool:
@@ -255,7 +257,7 @@ class ZonePPO(PPO):
 
     def _descend(self, loss: th.Tensor) -> None:
         self.policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if self.central is not None:
             nn.utils.clip_grad_norm_(self.central.parameters(), self.max_grad_norm)

@@ -74,7 +74,10 @@ class TrainingSettings(BaseModel):
         "draws one of their positions",
     )
     hold_probability: float = Field(
-        default=0.9, gt=0, lt=1, description="entries 'mixed': of the position that changes nothing, at the start"
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="entries 'mixed': of the position that changes nothing, at the start; high ones need a warm start",
     )
     temperature_final: float | None = Field(
         default=None,

@@ -43,7 +43,7 @@ class MixedPolicy(ActorCriticPolicy):
         signatures: Sequence[Sequence[float]],
         levels: Sequence[Sequence[int]],
         hold: Sequence[Sequence[int]] = (),
-        hold_probability: float = 0.9,
+        hold_probability: float = 0.4,
         **kwargs: Any,
     ) -> None:
         super().__init__(observation_space, action_space, lr_schedule, *args, **kwargs)

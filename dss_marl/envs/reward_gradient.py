@@ -7,7 +7,7 @@ from both, by the slopes of its terms (``mdp.term_slopes``). That costs two powe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -47,21 +47,15 @@ class RewardGradient:
     Args:
         task: its reward and devices.
         simulator: that operates it.
+        margin_pu: see ``RewardSlopes``.
 
     Raises:
-        ValueError: a reward term has no known slope, devices follow the voltage, or the circuit has an element without
-            model in the batched engine; names it.
+        ValueError: see ``check_differentiable``; or the circuit has an element without model in the batched engine.
     """
 
-    def __init__(self, task: Task, simulator: Simulator) -> None:
-        follows = [type(group).__name__ for group in task.device_groups if group.voltage_dependent]
-        if follows:
-            raise ValueError(
-                f"scenario {task.scenario.name!r} has no reward gradient: its {', '.join(follows)} follow the voltage; "
-                "use another mode of them"
-            )
+    def __init__(self, task: Task, simulator: Simulator, margin_pu: float = 0.0) -> None:
         self._task, self._simulator = task, simulator
-        self._slopes = RewardSlopes(task.reward_model, len(task.feeder.branches))
+        self._slopes = check_differentiable(task, margin_pu)
         self._power_flow = setpoint_gradients(task.feeder)
         levels = np.concatenate([np.asarray(group.n_levels()).ravel() for group in task.device_groups])
         switch = [row.grid_forming_switch for row in task.feeder.injections]
@@ -77,10 +71,28 @@ class RewardGradient:
             fixed: (..., F) True for entries that the agents do not decide, whose slope is 0.
         """
         after, failed = self._simulator.attempt(now, joint_action)
-        layout, shape = self._task.agents.action_layout, joint_action.shape
-        by_entry = np.full(shape, np.nan)
         if after is None:
-            return RewardSlope(np.asarray(np.nan), by_entry, layout.rows(by_entry))
+            by_entry = np.full(joint_action.shape, np.nan)
+            return RewardSlope(np.asarray(np.nan), by_entry, self._task.agents.action_layout.rows(by_entry))
+        return self.of_step(now, after, joint_action, fixed, failed)
+
+    def of_step(
+        self,
+        now: GridState,
+        after: GridState,
+        joint_action: Array,
+        fixed: BoolArray | None = None,
+        failed: bool | BoolArray = False,
+    ) -> RewardSlope:
+        """The slope at a joint action whose power flow is solved.
+
+        Args:
+            now, joint_action, fixed: as of a call.
+            after: the interval as operated with it.
+            failed: (...) True where its power flow failed.
+        """
+        layout = self._task.agents.action_layout
+        by_entry = np.full(joint_action.shape, np.nan)
         reward = self._reward(now, after)
         slopes = self._by_setpoints(now, after)
         for entry in self._continuous.tolist():
@@ -152,16 +164,33 @@ class RewardGradient:
         return np.asarray(model.rewards_of(model.zones, model.all_zones, now, changed).sum(axis=-1))
 
 
+def check_differentiable(task: Task, margin_pu: float = 0.0) -> RewardSlopes:
+    """The slopes of a task's reward terms.
+
+    Raises:
+        ValueError: a reward term has no known slope, or devices follow the voltage; names it.
+    """
+    follows = [type(group).__name__ for group in task.device_groups if group.voltage_dependent]
+    if follows:
+        raise ValueError(
+            f"scenario {task.scenario.name!r} has no reward gradient: its {', '.join(follows)} follow the voltage; "
+            "use another mode of them"
+        )
+    return RewardSlopes(task.reward_model, len(task.feeder.branches), margin_pu)
+
+
 class Differentiable:
-    """The method ``gradient`` of ZoneEnv and BatchZoneEnv."""
+    """The methods ``gradient`` and ``last_gradient`` of ZoneEnv and BatchZoneEnv."""
 
     task: Task
     simulator: Any
+    attack: Any
     _check_running: Callable[[str], None]
+    _check_thread: Callable[[], None]
     _request: Callable[[Any], Request]
-    _gradient: RewardGradient | None = None
+    _gradients: Mapping[float, RewardGradient] = {}  # by margin; replaced, never changed
 
-    def gradient(self, actions: Any) -> RewardSlope:
+    def gradient(self, actions: Any, margin_pu: float = 0.0) -> RewardSlope:
         """The slope of the coming step's team reward with respect to the actions; commits nothing.
 
         It costs two power flows and an adjoint, and is exact but for rounding. Rewards have kinks, where it is
@@ -170,6 +199,8 @@ class Differentiable:
 
         Args:
             actions: as of ``step``.
+            margin_pu: how far inside the band's limits terms that price leaving it begin to have a slope; with one,
+                ``violating_share`` has a slope too, and a learner has a reason to keep away from the limit.
 
         Returns:
             see RewardSlope; of a BatchZoneEnv with a leading axis B.
@@ -182,12 +213,52 @@ class Differentiable:
         self._check_running("gradient")
         now: Any = self.now  # type: ignore[attr-defined]  # a property of one environment, an attribute of the other
         request = self._request(actions)
-        if self._gradient is None:
-            self._gradient = RewardGradient(self.task, self.simulator)
+        gradient = self._gradient_with(margin_pu)
         if isinstance(self.simulator, BatchSimulator):
             self.simulator.resume()
         attacked = request.attacked[..., self.task.agents.action_layout.entry_agent]
-        return self._gradient(now, request.joint_action, attacked)
+        return gradient(now, request.joint_action, attacked)
+
+    def last_gradient(self, margin_pu: float = 0.0) -> RewardSlope:
+        """The slope of the last step's team reward with respect to the actions that were played; see ``gradient``.
+
+        It costs one power flow less, as that of the step is known.
+
+        Args:
+            margin_pu: as of ``gradient``.
+
+        Returns:
+            see RewardSlope; of a BatchZoneEnv with a leading axis B, where rows of copies that ended in the last step
+            are without meaning. Of a ZoneEnv it is that of the last step whose power flow did not fail.
+
+        Raises:
+            ValueError: the scenario has no slope, see ``gradient``.
+            RuntimeError: before a step.
+        """
+        self._check_thread()
+        before: Any = self.before  # type: ignore[attr-defined]
+        after: Any = self.after  # type: ignore[attr-defined]
+        if before is None or after is None:
+            raise RuntimeError("last_gradient needs a step that was played; call step first")
+        fixed = None
+        if self.attack is not None:
+            fixed = self.attack.compromised(before.step)[..., self.task.agents.action_layout.entry_agent]
+        return self._gradient_with(margin_pu).of_step(before, after, after.action, fixed)
+
+    def check_gradient(self, margin_pu: float = 0.0) -> None:
+        """Whether the scenario has slopes, for those who need them later.
+
+        Raises:
+            ValueError: it has none, see ``gradient``.
+        """
+        self._gradient_with(margin_pu)
+
+    def _gradient_with(self, margin_pu: float) -> RewardGradient:
+        """The gradient with this margin, built once."""
+        if margin_pu not in self._gradients:
+            own = RewardGradient(self.task, self.simulator, margin_pu)
+            self._gradients = {**self._gradients, margin_pu: own}
+        return self._gradients[margin_pu]
 
 
 def _with_axis(bundle: Any) -> Any:

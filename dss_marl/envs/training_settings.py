@@ -7,6 +7,33 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class SlopeSettings(BaseModel):
+    """Learning of numbers from the exact slope of the step's reward, in place of PPO's estimate; see the guide.
+
+    The slope of the team's reward with respect to each number that was played is divided by the median of its absolute
+    non-zero values in a rollout and clipped; the actor's mean regresses to what it was plus ``step`` times that. It
+    knows nothing of later steps, so that it suits numbers whose effect ends with the step.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    weight: float = Field(
+        default=1.0, gt=0, description="of the regression in the loss, beside PPO's for other entries"
+    )
+    step: float = Field(default=0.15, gt=0, le=2, description="change of a number of [-1, 1] by a slope of median size")
+    clip: float = Field(default=3.0, gt=0, description="largest slope, in medians")
+    margin_pu: float = Field(
+        default=0.0015,
+        ge=0,
+        le=0.05,
+        description="how far inside the band's limits terms that price leaving it begin to have a slope [pu]; with 0 "
+        "violating_share has none",
+    )
+    kinds: tuple[str, ...] = Field(
+        default=("inverter",), min_length=1, description="kinds of device whose numbers learn from it"
+    )
+
+
 class TrainingSettings(BaseModel):
     """Settings of PPO with a policy for all agents, each kind or each agent; a scenario's ``training`` overrides them.
 
@@ -24,8 +51,10 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    algorithm: Literal["ppo", "maskable_ppo"] = Field(
-        default="ppo", description="maskable_ppo never selects a masked choice; with ppo the device then holds"
+    algorithm: Literal["ppo", "maskable_ppo", "mappo"] = Field(
+        default="ppo",
+        description="maskable_ppo never selects a masked choice; with ppo the device then holds. mappo is ppo with "
+        "critic 'central'",
     )
     sharing: Literal["all", "per_kind", "none"] = Field(
         default="all", description="who shares a policy: all agents, those of a kind, or nobody"
@@ -42,6 +71,35 @@ class TrainingSettings(BaseModel):
     clip_range: float = Field(default=0.2, gt=0, description="clipping range of PPO's probability ratio")
     ent_coef: float = Field(default=0.0, ge=0, description="weight of the entropy bonus")
     log_std_init: float = Field(default=-0.5, description="log of the actions' initial standard deviation")
+    log_std_final: float | None = Field(
+        default=None, description="log of the standard deviation at the end, reached linearly; null: it is learned"
+    )
+    entries: Literal["gaussian", "mixed"] = Field(
+        default="gaussian",
+        description="actions 'box': what taps, banks and switches are drawn from; gaussian rounds a number, mixed "
+        "draws one of their positions",
+    )
+    hold_probability: float = Field(
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="entries 'mixed': of the position that changes nothing, at the start; high ones need a warm start",
+    )
+    temperature_final: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="entries 'mixed': what logits of positions are divided by at the end, from 1 at the start; null: 1",
+    )
+    ratio: Literal["joint", "per_entry"] = Field(
+        default="joint", description="PPO's probability ratio, clipped for the whole action or for each of its entries"
+    )
+    critic: Literal["local", "central"] = Field(
+        default="local", description="what values are learned from: the agent's observation, or the state of all zones"
+    )
+    slope: SlopeSettings | None = Field(
+        default=None, description="actions 'box': learn numbers from the exact slope of the reward; {} for the defaults"
+    )
     ignore_padding: bool = Field(
         default=False, description="actions 'box': mask padded entries; needs the observation 'has_action'"
     )
@@ -59,3 +117,21 @@ class TrainingSettings(BaseModel):
         description="whole episodes of each copy between two checkpoints, at least, where copies are not all at the "
         "end of one: at a checkpoint they start anew, and otherwise first hours would be learned more often than last",
     )
+
+    @property
+    def central(self) -> bool:
+        """Whether the critic sees the state of all zones."""
+        return self.algorithm == "mappo" or self.critic == "central"
+
+    @property
+    def beyond_ppo(self) -> tuple[str, ...]:
+        """Names of the settings that SB3's PPO does not know and that are not at their defaults."""
+        own = {
+            "algorithm": self.algorithm == "mappo",
+            "ratio": self.ratio != "joint",
+            "critic": self.critic != "local",
+            "slope": self.slope is not None,
+            "log_std_final": self.log_std_final is not None,
+            "temperature_final": self.temperature_final is not None,
+        }
+        return tuple(name for name, given in own.items() if given)

@@ -59,6 +59,8 @@ class RewardSlopes:
     Args:
         model: its terms.
         branches: of the feeder.
+        margin_pu: how far inside the limits terms that price leaving the band begin to have a slope, for learners that
+            would otherwise ride on the limit; see ``_ramp``. With 0 they have the slopes of the reward as it is.
 
     Attributes:
         direct: the terms that may depend on set points and devices themselves.
@@ -67,8 +69,10 @@ class RewardSlopes:
         ValueError: the slopes of a term are not known; names it.
     """
 
-    def __init__(self, model: RewardModel, branches: int) -> None:
+    def __init__(self, model: RewardModel, branches: int, margin_pu: float = 0.0) -> None:
         self._zones, self._all, self._branches = model.zones, model.all_zones, branches
+        early = _with_margin(margin_pu) if margin_pu else {}
+        steps = _STEPS - early.keys()
         self._adding: list[tuple[_Adding, float]] = []
         self._own: list[tuple[Slopes, float]] = []
         unknown, direct = [], {}
@@ -83,7 +87,8 @@ class RewardSlopes:
                 self._adding.append((_BARRIERS[term], -weight / model.n_scored_nodes))
             elif function is not None and all(quantity in _QUANTITIES for quantity in function[0]):
                 over, times = function[1](self._all)
-                self._adding += [(_QUANTITIES[q], weight * times / over) for q in function[0] if q not in _STEPS]
+                scale, known = weight * times / over, {**_QUANTITIES, **early}
+                self._adding += [(known[q], scale) for q in function[0] if q not in steps]
                 if any(q in _DIRECT for q in function[0]):
                     direct[name] = (weight, term)
             else:
@@ -131,6 +136,29 @@ def _by_node(slope: Callable[[Array, Any, Any], Array]) -> _Adding:
 def _excursion(v_pu: Array, low: Any, high: Any) -> Array:
     slope: Array = np.where(v_pu > high, 1.0, 0.0) - np.where(v_pu < low, 1.0, 0.0)
     return slope
+
+
+def _ramp(margin_pu: float) -> Callable[[Array, Any, Any], Array]:
+    """The slope that stands for the step of a node that leaves the band.
+
+    It begins the margin inside the limit, reaches the step's height at the limit, and falls off beyond, as a node far
+    outside has lost its share already; so do planners price it (``RewardModel.excursion_price``).
+    """
+
+    def slope(v_pu: Array, low: Any, high: Any) -> Array:
+        out = np.asarray(beyond_band(v_pu, low, high))
+        return _excursion(v_pu, low + margin_pu, high - margin_pu) / (out + margin_pu)
+
+    return slope
+
+
+def _with_margin(margin_pu: float) -> dict[Quantity, _Adding]:
+    """The slopes of what nodes outside the band cost, from a margin inside the limits on."""
+
+    def excursion(v_pu: Array, low: Any, high: Any) -> Array:
+        return _excursion(v_pu, low + margin_pu, high - margin_pu)
+
+    return {quantities.excursion_pu: _by_node(excursion), quantities.nodes_outside: _by_node(_ramp(margin_pu))}
 
 
 def _bowl(v_pu: Array, low: Any, high: Any) -> Array:

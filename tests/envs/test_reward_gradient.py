@@ -12,7 +12,7 @@ import dss_marl
 from dss_marl import BatchZoneEnv, OpenDSSEngine, ZoneEnv, build_task, load_scenario, open_batch_engine
 from dss_marl.grid.solution_slopes import SolutionSlopes
 from dss_marl.mdp.reward_model import RewardModel
-from dss_marl.mdp.rewards import COSTS, REWARDS, violating_share
+from dss_marl.mdp.rewards import COSTS, REWARDS, violating_share, voltage_violation
 from dss_marl.mdp.term_slopes import RewardSlopes
 
 CLOSE = 1e-4  # of the largest slope
@@ -112,6 +112,33 @@ def test_at_the_end_of_the_range_it_is_the_slope_inside():
     below, _, _ = differences(env, full, env.agents[0], 0)
     assert slope[0, 0] == pytest.approx(below, abs=0.01 * np.abs(slope).max())
     env.close()
+
+
+def test_a_margin_gives_leaving_the_band_a_slope_before_its_limit():
+    """Against differences of what stands for the terms: a ramp to the limit, that falls off as its logarithm beyond."""
+    margin = 0.002
+    task = task_of("ieee13_volt_var")
+    plain, early = (RewardSlopes(task.reward_model, len(task.feeder.branches), own) for own in (0.0, margin))
+    state = task.sample
+    nodes, band = task.all_zones.scored_nodes, task.all_zones.band
+    node, high = (
+        int(nodes.ravel()[0]),
+        float(np.broadcast_to(band.high, state.solution.v_pu.shape)[int(nodes.ravel()[0])]),
+    )
+    model, count = task.reward_model, task.reward_model.n_scored_nodes
+
+    def slope(slopes, v_pu):
+        at = state.solution.v_pu.copy()
+        at[:] = 1.0
+        at[node] = v_pu
+        moved = state.replace(solution=replace(state.solution, v_pu=at))
+        return slopes(moved, moved).v_pu[node]
+
+    limit, share = model.weight(voltage_violation) / count, model.weight(violating_share) / count
+    assert slope(plain, high - margin / 2) == slope(early, high - 1.5 * margin) == 0
+    assert slope(plain, high + margin) == pytest.approx(-limit)
+    assert slope(early, high - margin / 2) == pytest.approx(-limit - share / margin)
+    assert slope(early, high + margin) == pytest.approx(-limit - share / (2 * margin))
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def resume(
         note_more(record, agent_steps)
     scenario = scenario.replace(training=record.scenario["training"])
     check_days(record, scenario)
-    task = checked_task(scenario)
+    task = checked_task(scenario, record.route)
     found = read_checkpoint(folder, record)
     if finished and found is None:
         raise ValueError(

@@ -16,6 +16,7 @@ from dss_marl.experiments.training.learners import new_learner
 from dss_marl.experiments.training.logs import Logs
 from dss_marl.experiments.training.sections import Course
 from dss_marl.experiments.training.trackers import check_trackers, open_trackers
+from dss_marl.integrations.sb3.setting_checks import check_settings
 from dss_marl.integrations.vector import EngineChoice
 
 
@@ -63,7 +64,7 @@ def train(
     """
     check_free(folder, overwrite)
     check_trackers(log)
-    task = checked_task(scenario)
+    task = checked_task(scenario, route)
     settings = TrainingSettings.model_validate(scenario.training)
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.with_sb3, record.profiles_sha256 = with_sb3, task.profiles.sha256()
@@ -72,7 +73,7 @@ def train(
     return record
 
 
-def checked_task(scenario: Scenario) -> Task:
+def checked_task(scenario: Scenario, route: str) -> Task:
     """The task of a scenario that can be trained.
 
     Raises:
@@ -81,16 +82,9 @@ def checked_task(scenario: Scenario) -> Task:
     """
     settings = TrainingSettings.model_validate(scenario.training)
     task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
+    check_settings(task, settings, route)  # what it refuses is refused before an earlier run is replaced
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
-    from dss_marl.integrations.sb3.padded_policy import used_columns
 
-    if settings.algorithm == "maskable_ppo" and not task.encoding.discrete:
-        raise ValueError(
-            f"scenario {scenario.name!r}: algorithm 'maskable_ppo' needs actions that are choices, but these are "
-            f"{scenario.actions!r}; use actions 'multidiscrete', or algorithm 'ppo'"
-        )
-    if settings.ignore_padding and scenario.actions == "box":
-        used_columns(task)  # what it refuses is refused before an earlier run is replaced
     return task
 
 

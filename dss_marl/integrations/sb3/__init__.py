@@ -12,13 +12,16 @@ from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.integrations.sb3.trained_policy import PolicyPerAgent, PolicyPerKind, SharedPolicy
 
 if TYPE_CHECKING:
+    from dss_marl.integrations.sb3.mixed_policy import MixedPolicy
     from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy
     from dss_marl.integrations.sb3.per_kind import PerKindGame
     from dss_marl.integrations.sb3.time_limits import ValuedTimeLimits
     from dss_marl.integrations.sb3.vec_env import RowVecEnv, to_sb3
+    from dss_marl.integrations.sb3.zone_ppo import ZonePPO
 
 __all__ = [
     "MaskedGaussianPolicy",
+    "MixedPolicy",
     "PerKindGame",
     "PolicyPerAgent",
     "PolicyPerKind",
@@ -26,14 +29,17 @@ __all__ = [
     "SharedPolicy",
     "TrainingSettings",
     "ValuedTimeLimits",
+    "ZonePPO",
     "to_sb3",
 ]
 
 _NEED_SB3 = {
     "MaskedGaussianPolicy": "padded_policy",
+    "MixedPolicy": "mixed_policy",
     "PerKindGame": "per_kind",
     "RowVecEnv": "vec_env",
     "ValuedTimeLimits": "time_limits",
+    "ZonePPO": "zone_ppo",
     "to_sb3": "vec_env",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gymnasium import spaces
@@ -10,7 +11,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.integrations.sb3.entry_layout import EntryLayout, guided_entries
+from dss_marl.integrations.sb3.mixed_policy import MixedPolicy
 from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy, used_columns
+from dss_marl.integrations.sb3.zone_ppo import ZonePPO
 
 
 class LinearSchedule:
@@ -31,12 +35,12 @@ class LinearSchedule:
 
 
 def algorithm_for(name: str, action_space: spaces.Space[Any]) -> Any:
-    """The class called ``ppo`` or ``maskable_ppo``; PPO in either case for continuous actions.
+    """SB3's class for ``ppo``, ``mappo`` or ``maskable_ppo``; PPO in either case for continuous actions.
 
     Raises:
         ImportError: sb3_contrib is not installed.
     """
-    if name == "ppo" or isinstance(action_space, spaces.Box):
+    if name in ("ppo", "mappo") or isinstance(action_space, spaces.Box):
         return PPO
     try:
         from sb3_contrib import MaskablePPO
@@ -58,14 +62,11 @@ def new_model(
         logs: folder of TensorBoard logs.
     """
     rate = LinearSchedule(settings.learning_rate, settings.final_learning_rate)
-    policy: dict[str, Any] = {"net_arch": list(settings.net_arch)}
-    if isinstance(venv.action_space, spaces.Box):
-        policy["log_std_init"] = settings.log_std_init
-    padded = settings.ignore_padding and task.scenario.actions == "box"  # discrete actions have masks instead
-    if padded:
-        policy["columns"] = used_columns(task)
-    model = algorithm_for(settings.algorithm, venv.action_space)(
-        MaskedGaussianPolicy if padded else "MlpPolicy",
+    network, policy = _network(settings, venv, task)
+    own = _own_options(settings, task) if settings.beyond_ppo else {}
+    kind = ZonePPO if settings.beyond_ppo else algorithm_for(settings.algorithm, venv.action_space)
+    model = kind(
+        network,
         venv,
         learning_rate=rate,
         n_steps=settings.n_steps,
@@ -79,5 +80,33 @@ def new_model(
         seed=seed,
         device="cpu",
         tensorboard_log=logs,
+        **own,
     )
     return model, rate
+
+
+def _network(settings: TrainingSettings, venv: VecEnv, task: Task) -> tuple[Any, dict[str, Any]]:
+    """The class of a policy, or its name, and its options."""
+    options: dict[str, Any] = {"net_arch": list(settings.net_arch)}
+    if isinstance(venv.action_space, spaces.Box):
+        options["log_std_init"] = settings.log_std_init
+    if settings.entries == "mixed":
+        layout = EntryLayout.of_task(task, getattr(venv, "kind", None))
+        return MixedPolicy, {**options, **asdict(layout), "hold_probability": settings.hold_probability}
+    if settings.ignore_padding and task.scenario.actions == "box":  # discrete actions have masks instead
+        return MaskedGaussianPolicy, {**options, "columns": used_columns(task)}
+    return "MlpPolicy", options
+
+
+def _own_options(settings: TrainingSettings, task: Task) -> dict[str, Any]:
+    """The options of ZonePPO that SB3's PPO does not have."""
+    shared = task.scenario.reward_sharing == "team"
+    return {
+        "ratio": settings.ratio,
+        "critic": "central" if settings.central else "local",
+        "values": 1 if shared else len(task.agents.names),
+        "slope": settings.slope,
+        "guided": None if settings.slope is None else guided_entries(task, settings.slope.kinds),
+        "log_std_final": settings.log_std_final,
+        "temperature_final": settings.temperature_final,
+    }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from dss_marl.envs.task import Task
-from dss_marl.mdp.observations import has_action
+from dss_marl.integrations.sb3.entry_layout import used_columns
+
+__all__ = ["MaskedGaussian", "MaskedGaussianPolicy", "used_columns"]
 
 
 class MaskedGaussian(DiagGaussianDistribution):
@@ -59,20 +59,3 @@ class MaskedGaussianPolicy(ActorCriticPolicy):
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "columns": self.columns}
-
-
-def used_columns(task: Task) -> list[int]:
-    """(W) the columns of the observation ``has_action``.
-
-    Raises:
-        ValueError: the scenario does not observe them.
-    """
-    scenario, observer = task.scenario, task.observer
-    place = [k for k, one in enumerate(observer.features) if one.function is has_action]
-    if not place:
-        raise ValueError(
-            f"scenario {scenario.name!r}: ignore_padding needs the observation 'has_action', but has "
-            f"{', '.join(scenario.observations)}; add it, or remove ignore_padding"
-        )
-    ends = np.cumsum(observer.widths)
-    return list(range(int(ends[place[0]]) - observer.widths[place[0]], int(ends[place[0]])))

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from dss_marl.engines import BatchEngine
 from dss_marl.envs.flattening import n_choices, width
 from dss_marl.integrations.sb3.vec_env import MASKS, to_sb3
-from dss_marl.integrations.vector import EngineChoice, MakeEnv, UniformSpaces
+from dss_marl.integrations.vector import EngineChoice, MakeEnv, UniformSpaces, Watch, Watched
 
 
 def kind_by_name(agents: Sequence[str]) -> dict[str, str]:
@@ -122,6 +122,29 @@ class KindVecEnv(VecEnv):
     def seen(self) -> np.ndarray:
         """(n, ...) current observations of these agents."""
         return self._own(self.game.seen[self.rows])
+
+    @property
+    def row_copy(self) -> np.ndarray:
+        """(n) the copy that each row belongs to."""
+        copies: np.ndarray = self.game.venv.row_copy[self.rows]
+        return copies
+
+    @property
+    def row_agent(self) -> np.ndarray:
+        """(n) the agent that each row is of, as an index of the game's agents."""
+        agents: np.ndarray = self.game.venv.row_agent[self.rows]
+        return agents
+
+    def watch(self, watch: Watch) -> None:
+        """See RowVecEnv.watch; the same for all kinds."""
+        self.game.venv.watch(watch)
+
+    def watched(self) -> Watched:
+        """See RowVecEnv.watched, of these agents."""
+        whole: Watched = self.game.venv.watched()
+        if whole.slopes is None:
+            return whole
+        return whole._replace(slopes=whole.slopes[self.rows, : self.action_width])
 
     def masks(self) -> np.ndarray | None:
         """(n, choices) bool current action masks; None without masks."""

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from dss_marl._assets import replacing
+from dss_marl.integrations.sb3.mixed_policy import MixedPolicy
 from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy
 
 _KEY = "dss_marl"  # of the JSON among the metadata of a safetensors file
@@ -70,11 +71,13 @@ class PolicyData(_Data):
     """What it takes, beside the weights, to build a policy's network."""
 
     format: Literal[1] = 1
-    network: Literal["mlp", "maskable_mlp", "masked_gaussian"]
+    network: Literal["mlp", "maskable_mlp", "masked_gaussian", "mixed"]
     activation: Literal["tanh"] = "tanh"
     net_arch: tuple[Annotated[int, Field(ge=1, le=65_536)], ...]
     log_std_init: float = 0.0
     columns: tuple[int, ...] = ()
+    signatures: tuple[tuple[float, ...], ...] = ()
+    levels: tuple[tuple[Annotated[int, Field(ge=-1, le=10_000)], ...], ...] = ()
     observation_space: SpaceData
     action_space: SpaceData
 
@@ -83,7 +86,7 @@ def save_policy(policy: Any, path: Path) -> None:
     """Write a policy into a file.
 
     Args:
-        policy: SB3's or sb3_contrib's actor-critic policy, or MaskedGaussianPolicy.
+        policy: SB3's or sb3_contrib's actor-critic policy, MaskedGaussianPolicy or MixedPolicy.
         path: of the file.
 
     Raises:
@@ -100,6 +103,8 @@ def save_policy(policy: Any, path: Path) -> None:
         net_arch=tuple(policy.net_arch),
         log_std_init=getattr(policy, "log_std_init", 0.0),  # choices have none
         columns=tuple(getattr(policy, "columns", ())),
+        signatures=tuple(map(tuple, getattr(policy, "signatures", ()))),
+        levels=tuple(map(tuple, getattr(policy, "levels", ()))),
         observation_space=SpaceData.of(policy.observation_space),
         action_space=SpaceData.of(policy.action_space),
     )
@@ -138,8 +143,10 @@ def _built(data: PolicyData) -> Any:
     options: dict[str, Any] = {"net_arch": list(data.net_arch), "activation_fn": th.nn.Tanh, "ortho_init": False}
     if data.network != "maskable_mlp":
         options["log_std_init"] = data.log_std_init
-    if data.network == "masked_gaussian":
+    if data.network in ("masked_gaussian", "mixed"):
         options["columns"] = data.columns
+    if data.network == "mixed":
+        options |= {"signatures": data.signatures, "levels": data.levels}
     networks = _networks()
     if data.network not in networks:
         raise ImportError("this policy needs sb3_contrib: pip install 'dss_marl[train]'")
@@ -149,7 +156,7 @@ def _built(data: PolicyData) -> Any:
 
 
 def _networks() -> dict[str, Any]:
-    networks: dict[str, Any] = {"mlp": ActorCriticPolicy, "masked_gaussian": MaskedGaussianPolicy}
+    networks: dict[str, Any] = {"mlp": ActorCriticPolicy, "masked_gaussian": MaskedGaussianPolicy, "mixed": MixedPolicy}
     try:
         from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
     except ImportError:

@@ -14,6 +14,8 @@ class ValuedTimeLimits(VecEnvWrapper):
     SB3's on-policy algorithms do so themselves, with one call of the network for each row, which many short calls make
     slow where some copies end at every step. They leave it to this wrapper, as it takes the flag out of the infos.
 
+    A model with the attribute ``values_ends``, such as ZonePPO, does so for all rows at once too, and is left to it.
+
     Attributes:
         model: whose value network and discount factor count; to be set before the first step.
     """
@@ -29,6 +31,8 @@ class ValuedTimeLimits(VecEnvWrapper):
     def step_wait(self) -> Any:
         """As of the copies, with the rewards of cut rows raised by what was to come."""
         observations, rewards, dones, infos = self.venv.step_wait()
+        if getattr(self.model, "values_ends", False):
+            return observations, rewards, dones, infos
         cut = [row for row in np.flatnonzero(dones).tolist() if infos[row].get("TimeLimit.truncated")]
         if cut:
             rewards = np.array(rewards)

@@ -213,10 +213,12 @@ def _load_sb3(path: Path, algorithm: str) -> Any:
     from stable_baselines3.common.save_util import load_from_zip_file
 
     from dss_marl.integrations.sb3.models import algorithm_for
+    from dss_marl.integrations.sb3.zone_ppo import ZonePPO
 
     try:
         data = load_from_zip_file(path, load_data=True, device="cpu")[0] or {}
-        return algorithm_for(algorithm, data["action_space"]).load(path, device="cpu")
+        kind = ZonePPO if "ratio" in data else algorithm_for(algorithm, data["action_space"])
+        return kind.load(path, device="cpu")
     except Exception as error:  # what is pickled in it can raise anything
         raise ValueError(f"{str(path)!r} is no model of SB3, or only a part of one: {error}") from error
 

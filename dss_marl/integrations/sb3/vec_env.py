@@ -26,6 +26,8 @@ from dss_marl.integrations.vector import (
     ParallelCopies,
     Start,
     SuperSuitCopy,
+    Watch,
+    Watched,
     copy_seeds,
     pickled,
 )
@@ -102,6 +104,28 @@ class RowVecEnv(VecEnv):
         self.n_copies = n_copies
         super().__init__(n_copies * len(layout.agents), layout.observation_space, layout.action_space)
         self.seed(seed)
+
+    @property
+    def row_copy(self) -> np.ndarray:
+        """(rows,) the copy that each row belongs to."""
+        return np.repeat(np.arange(self.n_copies), len(self.agents))
+
+    @property
+    def row_agent(self) -> np.ndarray:
+        """(rows,) the agent that each row is of, as an index of ``agents``."""
+        return np.tile(np.arange(len(self.agents)), self.n_copies)
+
+    def watch(self, watch: Watch) -> None:
+        """Keep this of each step from now on, for ``watched``.
+
+        Raises:
+            ValueError: the environments do not have it, or the route hands nothing over.
+        """
+        raise ValueError("states and slopes of the reward are not handed over on this route; use route='native'")
+
+    def watched(self) -> Watched:
+        """What was kept of the last step; without ``watch`` nothing."""
+        return Watched()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the next reset; the seed of each row, one stream per copy."""
@@ -206,6 +230,14 @@ class NativeVecEnv(RowVecEnv):
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
         observations, rewards, terminated, truncated, infos = self.copies.step_wait()
         return observations, rewards, terminated | truncated, infos
+
+    def watch(self, watch: Watch) -> None:
+        """See RowVecEnv.watch."""
+        self.copies.watch(watch)
+
+    def watched(self) -> Watched:
+        """See RowVecEnv.watched."""
+        return self.copies.watched()
 
     def close(self) -> None:
         """Close the environments and end the workers."""

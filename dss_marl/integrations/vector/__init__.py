@@ -13,6 +13,7 @@ from dss_marl.integrations.vector.copies import Block, Copy, Layout, MakeEnv, St
 from dss_marl.integrations.vector.engine_block import EngineBlock, EngineChoice
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
 from dss_marl.integrations.vector.supersuit_copies import SuperSuitCopy
+from dss_marl.integrations.vector.watching import Watch, Watched
 from dss_marl.integrations.vector.workers import Failure, ParallelCopies, WorkerError, pickled
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Start",
     "SuperSuitCopy",
     "UniformSpaces",
+    "Watch",
+    "Watched",
     "WorkerError",
     "build_block",
     "copy_seeds",

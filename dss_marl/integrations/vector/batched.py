@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.engines import batch_of
-from dss_marl.envs.batch_env import BatchZoneEnv
+from dss_marl.envs.batch_env import BatchStep, BatchZoneEnv
 from dss_marl.envs.flattening import FlattenedEnv
 from dss_marl.envs.snapshot import EpisodeState
 from dss_marl.envs.zone_env import ZoneEnv
@@ -17,6 +17,7 @@ from dss_marl.grid.copies import rows_of
 from dss_marl.grid.state import GridState
 from dss_marl.integrations.vector.copies import Block, Copy, Infos, Start
 from dss_marl.integrations.vector.numeric_actions import UniformSpaces
+from dss_marl.integrations.vector.watching import Watch, Watched, watched_batch
 
 _READS = ("get_attr", "has_attr", "env_is_wrapped")  # questions that leave an environment as it is
 
@@ -76,6 +77,8 @@ class RowBlock(Block):
     def __init__(self, batch: BatchZoneEnv, dtype: Any) -> None:
         self._batch: BatchZoneEnv | None = batch
         self._dtype = dtype
+        self._watch = Watch()
+        self._done: BatchStep | None = None
 
     @property
     def batch(self) -> BatchZoneEnv:
@@ -88,6 +91,16 @@ class RowBlock(Block):
             raise RuntimeError("these copies are closed; build new ones")
         return self._batch
 
+    def watch(self, watch: Watch) -> None:
+        """See Block.watch."""
+        if watch.slopes:
+            self.batch.check_gradient(watch.margin_pu)
+        self._watch = watch
+
+    def watched(self) -> Watched:
+        """See Block.watched."""
+        return watched_batch(self._watch, self.batch, self._done)
+
     def masks(self) -> Any:
         """See Block.masks."""
         masks = self.batch.masks
@@ -98,12 +111,13 @@ class RowBlock(Block):
         batch = self.batch
         seeds, options = zip(*starts, strict=True)
         batch.reset(list(seeds), list(options))
+        self._done = None
         return self._rows(batch.observations), self.masks(), self._reset_infos(range(batch.copies))
 
     def step(self, actions: np.ndarray) -> tuple[Any, Any, np.ndarray, Iterable[Any], dict[int, Infos]]:
         """See Block.step."""
         batch = self.batch
-        done = batch.step(actions.reshape(*batch.action_rows.shape[:2], -1).astype(self._dtype))
+        done = self._done = batch.step(actions.reshape(*batch.action_rows.shape[:2], -1).astype(self._dtype))
         team = len(batch.agents)
         numbers = np.stack([done.rewards.ravel(), np.repeat(done.terminated, team), np.repeat(done.truncated, team)])
         ended = np.flatnonzero(done.terminated | done.truncated).tolist()
@@ -143,13 +157,23 @@ class BatchBlock(RowBlock):
     """
 
     def __init__(self, block: Block, envs: Sequence[ZoneEnv]) -> None:
-        self.copies = block.copies
+        self.copies, self._watcher = block.copies, None
         self._envs = tuple(envs)
         first = envs[0]
         batch = BatchZoneEnv(first.task, len(envs), first.split, batch_of([env.engine for env in envs]))
         batch.days = first.days
         batch.rngs = [env.episode.rng for env in envs]
         super().__init__(batch, action_dtype(batch, first))
+
+    def watch(self, watch: Watch) -> None:
+        """See Block.watch."""
+        Block.watch(self, watch)  # for when they go on one by one
+        if self._batch is not None:
+            super().watch(watch)
+
+    def watched(self) -> Watched:
+        """See Block.watched."""
+        return Block.watched(self) if self._batch is None else super().watched()
 
     def masks(self) -> Any:
         """See Block.masks."""

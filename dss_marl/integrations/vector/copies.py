@@ -13,6 +13,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
 from dss_marl.envs.flattening import ByAgent, flatten_env
+from dss_marl.integrations.vector.watching import CopyWatcher, Watch, Watched
 
 MakeEnv: TypeAlias = Callable[[], ParallelEnv]  # a new environment at each call
 Start: TypeAlias = tuple[int | None, dict[str, Any] | None]  # seed and options of one reset
@@ -226,6 +227,19 @@ class Block:
         self.copies = [Copy(make_env) for _ in range(n)]
         if len({id(copy.unwrapped) for copy in self.copies}) < n:
             raise ValueError("make_env returned the same environment twice; it must build a new one at each call")
+        self._watcher: CopyWatcher | None = None
+
+    def watch(self, watch: Watch) -> None:
+        """Keep this of each step from now on.
+
+        Raises:
+            ValueError: the environments do not have it.
+        """
+        self._watcher = CopyWatcher(watch, [copy.env for copy in self.copies])
+
+    def watched(self) -> Watched:
+        """What was kept of the last step."""
+        return Watched() if self._watcher is None else self._watcher.watched()
 
     def layouts(self) -> list[Layout]:
         """The layout of each copy."""
@@ -241,6 +255,8 @@ class Block:
         """Reset each copy with its seed and options: observations and masks (rows, ...), and infos by copy."""
         agents, space, *_ = self.copies[0].layout
         rows: list[Any] = []
+        if self._watcher is not None:
+            self._watcher.begin()
         for copy, (seed, options) in zip(self.copies, starts, strict=True):
             seen, _ = copy.reset(seed=seed, options=options)
             rows += [seen[agent] for agent in agents]
@@ -262,9 +278,13 @@ class Block:
         numbers: list[tuple[float, bool, bool]] = []
         infos: Infos = []
         reset_infos: dict[int, Infos] = {}
+        if self._watcher is not None:
+            self._watcher.begin()
         for k, copy in enumerate(self.copies):
             own = actions[k * len(agents) : (k + 1) * len(agents)]
             seen, rewards, terminated, truncated, info = copy.step(dict(zip(agents, own, strict=True)))
+            if self._watcher is not None:
+                self._watcher.note(k, terminated[agents[0]] or truncated[agents[0]])
             if terminated[agents[0]] or truncated[agents[0]]:  # all agents end together: Copy.step checks it
                 for agent in agents:
                     info[agent]["terminal_observation"] = seen[agent]

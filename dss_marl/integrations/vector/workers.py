@@ -24,6 +24,7 @@ from dss_marl.integrations.vector.blocks import build_block
 from dss_marl.integrations.vector.copies import Block, Infos, Interruption, Layout, MakeEnv, Start, check_rows, gather
 from dss_marl.integrations.vector.engine_block import EngineChoice
 from dss_marl.integrations.vector.shared_arrays import SharedArrays
+from dss_marl.integrations.vector.watching import Watch, Watched
 
 _WORTH_S = 4e-3  # a step of all copies that takes longer is worth handing over
 
@@ -319,6 +320,18 @@ class ParallelCopies:
         rewards, terminated, truncated = np.concatenate(numbers, axis=1)
         observations = gather(self.layout.observation_space, seen, np.concatenate)
         return observations, rewards.astype(np.float32), terminated > 0, truncated > 0, list(chain(*infos))
+
+    def watch(self, watch: Watch) -> None:
+        """Keep this of each step from now on.
+
+        Raises:
+            ValueError: the environments do not have it.
+        """
+        self._exchange("watch", [(watch,)] * len(self._blocks))
+
+    def watched(self) -> Watched:
+        """What was kept of the last step of all copies."""
+        return Watched.joined(self._exchange("watched", [()] * len(self._blocks)))
 
     def ask(self, copies: Collection[int], question: str, *args: Any) -> dict[int, Any]:
         """Query some copies with one of QUESTIONS; returns the answer of each."""

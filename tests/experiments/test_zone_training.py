@@ -1,0 +1,55 @@
+"""Training runs with choices beside numbers, slopes of the reward and a central critic: files, and what is refused."""
+
+import pytest
+
+import dss_marl
+
+pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
+
+from dss_marl.experiments import load_policy, load_run, train
+from dss_marl.experiments.evaluation import run_day
+from dss_marl.integrations.sb3.zone_ppo import ZonePPO
+
+SHORT = {"n_envs": 2, "n_steps": 4, "n_epochs": 1, "evaluations": 1, "evaluation_days": 1, "net_arch": [8, 8]}
+ALL = {"entries": "mixed", "ratio": "per_entry", "log_std_final": -3, "temperature_final": 0.3, "slope": {}}
+
+
+def scenario(**changes):
+    return dss_marl.load_scenario("ieee13_volt_var").replace(**{"steps": 6, "start_hour": 11, **changes})
+
+
+@pytest.mark.parametrize(
+    ("policies", "agents", "engine"),
+    [("shared", "zone", "batched"), ("shared", "zone", "opendss"), ("per_kind", "device", "batched")],
+)
+def test_a_run_is_read_and_plays_its_days(tmp_path, policies, agents, engine):
+    training = {**SHORT, **ALL, "algorithm": "mappo", "policies": policies, "agent_steps": 90}
+    own = scenario(agents=agents, training=training)
+    record = train(own, tmp_path, engine=engine, with_sb3=True)
+    assert record.settings["slope"] == {
+        "weight": 1.0,
+        "step": 0.15,
+        "clip": 3.0,
+        "margin_pu": 0.0015,
+        "kinds": ["inverter"],
+    }
+    policy = load_policy(tmp_path)
+    assert len(policy.models) == (1 if policies == "shared" else 3)
+    assert load_run(tmp_path).status == "finished"
+    again = load_policy(tmp_path, trust=True)
+    assert all(type(model) is ZonePPO for model in again.models.values())
+    env = dss_marl.ZoneEnv(own, "validation")
+    one, other = (run_day(env, play, env.days[0])["team_return"] for play in (policy, again))
+    assert one == pytest.approx(other, rel=1e-6)
+    env.close()
+
+
+def test_slopes_that_there_are_not_are_refused_before_anything_is_replaced(tmp_path):
+    (tmp_path / "record.json").write_text("{}", encoding="utf-8")
+    devices = [{"kind": "inverter", "bus": 634, "kw": 400, "mode": "volt_var"}, {"kind": "regulator", "names": "all"}]
+    droop = {"devices": devices, "zones": {"method": "balanced", "count": 1}, "rewards": {"loss": 1}, "costs": []}
+    own = scenario(**droop, tuned_droop={}, training={**SHORT, "slope": {}})
+    with pytest.raises(ValueError, match=r"no reward gradient: its Inverters follow the voltage"):
+        train(own, tmp_path, overwrite=True)
+    assert (tmp_path / "record.json").read_text(encoding="utf-8") == "{}"

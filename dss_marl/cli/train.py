@@ -81,7 +81,8 @@ def train(
             if score is not None:
                 progress.update(bar, score=f"validation return {score:.2f}")
 
-        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine)
+        tell = progress.console.print
+        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine, tell)
     best = max(record.history, key=lambda row: row["score"])
     say(
         f"{record.agent_steps} agent-steps in {record.seconds:.0f} s ({record.agent_steps_per_second:.0f} a second); "

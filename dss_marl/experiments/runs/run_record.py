@@ -60,6 +60,7 @@ class RunRecord(BaseModel):
     machine: str
     profiles_sha256: str = ""  # of the generated days; see Profiles.sha256
     files: dict[str, str] = {}  # the policy's files: name -> SHA-256
+    imitation: dict[str, Any] | None = None  # what was imitated before learning; see experiments.training.imitation
     seconds: float = 0.0
     agent_steps: int = 0
     agent_steps_per_second: float = 0.0

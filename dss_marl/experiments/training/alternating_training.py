@@ -9,6 +9,7 @@ from typing import Any
 from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.training.checkpointing import BestCheckpoint
+from dss_marl.integrations.sb3.imitation_loss import hold_actor
 from dss_marl.integrations.sb3.models import LinearSchedule, new_model
 from dss_marl.integrations.sb3.per_kind import KindVecEnv, PerKindGame
 
@@ -48,6 +49,8 @@ def learn_in_turns(
             if score is not None:
                 game.models[kind].logger.record("validation/team_return", score)
             rates[kind].left = left
+            if settings.teacher is not None:
+                hold_actor(game.models[kind], settings.teacher.critic_warmup)
             _turn(game.models[kind], view, settings.n_steps)
             done += a_turn
     keeper.evaluate(done)

@@ -17,6 +17,7 @@ from dss_marl.experiments.runs.run_record import OPENDSS
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 Report = Callable[[int, float | None], None]
+Tell = Callable[[str], None]
 
 
 class BestCheckpoint:

@@ -10,15 +10,15 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.runs.run_folder import LOGS, RunFolder
-from dss_marl.experiments.training.checkpointing import BestCheckpoint, Report
+from dss_marl.experiments.training.checkpointing import BestCheckpoint, Report, Tell
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind, SharedPolicy
 
 
 class Learner(Protocol):
     """Copies of an environment, and the models that learn on them; what refuses the copies does so as it is made."""
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
+    def learn(self, run: RunFolder, report: Report, tell: Tell) -> tuple[int, float, BestCheckpoint]:
+        """Agent-steps, seconds, and the checkpoint; ``tell`` is called with a line for each round of imitation."""
 
     def close(self) -> None:
         """Close the copies."""
@@ -48,10 +48,11 @@ class SharedLearner:
         self._venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
         self._ends = None if place["engine"] is None else ValuedTimeLimits(self._venv)
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
+    def learn(self, run: RunFolder, report: Report, tell: Tell) -> tuple[int, float, BestCheckpoint]:
+        """See Learner."""
         from stable_baselines3.common.callbacks import BaseCallback
 
+        from dss_marl.integrations.sb3.imitation_loss import hold_actor
         from dss_marl.integrations.sb3.models import new_model
 
         class Trying(BaseCallback):
@@ -59,6 +60,8 @@ class SharedLearner:
                 return True
 
             def _on_rollout_start(self) -> None:
+                if settings.teacher is not None:
+                    hold_actor(self.model, settings.teacher.critic_warmup)
                 self._log(keeper.maybe_evaluate(self.num_timesteps))
 
             def _on_training_end(self) -> None:
@@ -72,7 +75,9 @@ class SharedLearner:
         model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed, str(run.path / LOGS))
         if self._ends is not None:
             self._ends.model = model
-        keeper = BestCheckpoint(self._task, SharedPolicy(model), settings, run, report, self._ends is not None)
+        policy = SharedPolicy(model)
+        _warm_start(self._task, settings, policy, self._seed, run, tell)
+        keeper = BestCheckpoint(self._task, policy, settings, run, report, self._ends is not None)
         begin = time.perf_counter()
         try:
             model.learn(settings.agent_steps, callback=Trying(), tb_log_name=settings.algorithm)
@@ -96,13 +101,15 @@ class PerKindLearner:
         kinds = dict(zip(task.agents.names, task.agents.kinds, strict=True))
         self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
 
-    def learn(self, run: RunFolder, report: Report) -> tuple[int, float, BestCheckpoint]:
-        """Agent-steps, seconds, and the checkpoint."""
+    def learn(self, run: RunFolder, report: Report, tell: Tell) -> tuple[int, float, BestCheckpoint]:
+        """See Learner."""
         from dss_marl.experiments.training.alternating_training import learn_in_turns, models_per_kind
 
         game, settings = self._game, self._settings
         rates = models_per_kind(game, self._task, settings, self._seed, run.path / LOGS)
-        keeper = BestCheckpoint(self._task, PolicyPerKind(game.models), settings, run, report, self._together)
+        policy = PolicyPerKind(game.models)
+        _warm_start(self._task, settings, policy, self._seed, run, tell)
+        keeper = BestCheckpoint(self._task, policy, settings, run, report, self._together)
         begin = time.perf_counter()
         try:
             done = learn_in_turns(game, rates, settings, keeper)
@@ -113,3 +120,14 @@ class PerKindLearner:
     def close(self) -> None:
         """Close the copies."""
         self._game.close()
+
+
+def _warm_start(
+    task: Task, settings: TrainingSettings, policy: PolicyPerKind, seed: int, run: RunFolder, tell: Tell
+) -> None:
+    """Let a policy imitate the settings' teacher, if there is one, and note it in the run's record."""
+    if settings.teacher is None:
+        return
+    from dss_marl.experiments.training.imitation import imitate
+
+    run.record.imitation = imitate(task, settings, policy, seed, tell)

@@ -9,8 +9,9 @@ from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
-from dss_marl.experiments.training.checkpointing import Report
+from dss_marl.experiments.training.checkpointing import Report, Tell
 from dss_marl.experiments.training.learners import new_learner
+from dss_marl.experiments.training.teachers import new_teacher
 from dss_marl.integrations.vector import EngineChoice
 
 
@@ -24,6 +25,7 @@ def train(
     overwrite: bool = False,
     with_sb3: bool = False,
     engine: str = OPENDSS,
+    tell: Tell = lambda text: None,
 ) -> RunRecord:
     """Train a scenario's policy or policies; keep those with the best return on validation days.
 
@@ -41,6 +43,7 @@ def train(
         with_sb3: keep SB3's own models too, from which SB3 can go on learning.
         engine: solves the copies while they learn: ``opendss``, each copy on a circuit of its own, or the name of a
             batch engine as in ``make_batch``. Many copies need other settings than few: see ``with_copies``.
+        tell: called with a line of text on what happens before learning: each round of imitation.
 
     Returns:
         the record, also saved in the folder; its history has the validation score at each evaluation.
@@ -65,6 +68,8 @@ def train(
         )
     if settings.ignore_padding and scenario.actions == "box":
         used_columns(task)  # what it refuses is refused before an earlier run is replaced
+    if settings.teacher is not None:
+        new_teacher(task, settings.teacher).close()  # likewise
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.profiles_sha256 = task.profiles.sha256()
     torch.set_num_threads(1)  # small networks run slower on several threads
@@ -74,7 +79,7 @@ def train(
     try:
         run = RunFolder(folder, record, with_sb3)
         run.start(overwrite)
-        record.agent_steps, record.seconds, keeper = learner.learn(run, report)
+        record.agent_steps, record.seconds, keeper = learner.learn(run, report, tell)
     finally:
         learner.close()
     record.agent_steps_per_second = record.agent_steps / (record.seconds - keeper.seconds)

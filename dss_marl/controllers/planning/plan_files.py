@@ -213,8 +213,8 @@ def load_plans(scenario: Scenario, split: str = TEST) -> Plans:
             return Plans.of_split(path, split)
     if split != TEST:
         raise ValueError(
-            f"scenario {scenario.name!r} has no plans of {split} days; 'dss-marl solve {scenario.name} --split {split}' "
-            "finds them"
+            f"scenario {scenario.name!r} has no plans of {split} days; "
+            f"'dss-marl solve {scenario.name} --split {split}' finds them"
         )
     raise ValueError(
         f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them, or the key "

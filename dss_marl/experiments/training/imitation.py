@@ -209,7 +209,7 @@ class _Pupil:
 def _positions(task: Task) -> IntArray:
     """(A, W) number of positions that a number of an agent's action stands for; 0 where it is none or a choice."""
     encoding, layout = task.encoding, task.agents.action_layout
-    wide = max(layout.width, max(width(encoding.space(a)) for a in range(len(layout.agents))))
+    wide = max(layout.width, *(width(encoding.space(a)) for a in range(len(layout.agents))))
     counts = np.zeros((len(layout.agents), wide), np.int64)
     if encoding.by_rows and not encoding.discrete:
         by_nature = np.concatenate([np.asarray(group.n_levels(), np.int64).ravel() for group in task.device_groups])

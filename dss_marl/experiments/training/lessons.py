@@ -104,9 +104,8 @@ class Classroom:
         while going_on.any():
             observations, masks = batch.observations.copy(), batch.masks
             targets, used = self._labelled(going_on)
-            if student is None:
-                rows = targets
-            else:
+            rows = targets
+            if student is not None:
                 rows = student.act_rows(self.alone, observations, masks, targets.shape[-1])
             done = batch.step(rows.astype(dtype))
             kept = np.zeros((*targets.shape[:2], 0), bool) if masks is None else masks.copy()

@@ -29,7 +29,7 @@ class TeacherSettings(BaseModel):
     rounds: int = Field(default=3, ge=0, description="rounds in which the policy plays, after the teacher's own")
     epochs: int = Field(default=30, ge=1, description="passes over the states of all rounds so far, in each round")
     batch_size: int = Field(default=256, ge=2, description="observations of a gradient step")
-    learning_rate: float = Field(default=1e-3, gt=0, description="at the start of each round; falls to 0 within it")
+    learning_rate: float = Field(default=3e-3, gt=0, description="at the start of each round; falls to 0 within it")
     log_std: float = Field(
         default=-1.9, description="log of the standard deviation of numbers afterwards, low so that they stay near it"
     )

@@ -45,6 +45,8 @@ _RECORD = {
     "machine": "operating system and processor",
     "profiles_sha256": "hash of the year of days",
     "files": "the policy's files and their SHA-256, which are compared before they are loaded",
+    "imitation": "what was imitated before learning: teacher, split and days, and of each round its states, the return of "
+    "its days, and how often policy and teacher agreed; null without a teacher",
     "seconds": "duration of training [s]",
     "agent_steps": "trained so far",
     "agent_steps_per_second": "mean speed, evaluations included [1/s]",

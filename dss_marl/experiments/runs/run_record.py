@@ -68,7 +68,7 @@ class RunRecord(BaseModel):
 
     @property
     def improved(self) -> bool:
-        """Whether an evaluation during training was better than the first, of the untrained policy."""
+        """Whether an evaluation during training was better than the first, of the untrained policy or the imitation."""
         return bool(self.history) and max(row["score"] for row in self.history) > self.history[0]["score"]
 
     def remarks(self) -> list[str]:
@@ -77,9 +77,10 @@ class RunRecord(BaseModel):
         if self.status != "finished":
             remarks.append("this run did not finish, or is still running; the policy is its best so far")
         if self.history and not self.improved:
+            first = "untrained policy" if self.imitation is None else f"imitation of {self.imitation['teacher']}"
             remarks.append(
-                f"training never beat the untrained policy ({self.history[0]['score']:.3f} on the validation days), so "
-                "the policy kept is the untrained one"
+                f"training never beat the {first} ({self.history[0]['score']:.3f} on the validation days), so the "
+                f"policy kept is {'the untrained one' if self.imitation is None else 'this imitation'}"
             )
         return remarks
 

@@ -62,39 +62,41 @@ def imitate(
     teacher = new_teacher(task, asked)
     count = min(asked.days, len(teacher.days))
     classroom = Classroom(task, teacher, count, settings.gamma)
-    pupils = [_Pupil(task, model, kind, asked) for kind, model in policy.models.items()]
-    rng, lessons, used, rounds = np.random.default_rng(seed), [], set[int](), []
+    days = [_days_of_round(teacher.days, count, number, seed) for number in range(asked.rounds + 1)]
     try:
         policy.reset(classroom.alone)
-        for number in range(asked.rounds + 1):
-            days = _days_of_round(teacher.days, count, number, seed)
-            lesson, earned = classroom.lesson(days, policy if number else None)
-            used |= set(days)
-            lessons.append(lesson)
-            every = Lesson.joined(lessons)
-            losses, agreed = zip(*(pupil.taught(every, rng) for pupil in pupils), strict=True)
-            rounds.append(
-                {
-                    "round": number,
-                    "states": len(lesson.observations),
-                    "team_return": earned,
-                    "loss": float(np.mean(losses)),
-                    "agreement": float(np.mean(agreed)),
-                }
-            )
-            tell(_line(asked.name, rounds[-1], asked.rounds))
-        for pupil in pupils:
-            pupil.valued(lessons[-1], rng)
+        rounds = _rounds(task, asked, policy, classroom, days, seed, tell)
     finally:
         classroom.close()
         teacher.close()
-    return {
-        "teacher": asked.name,
-        "split": SPLIT,
-        "days": sorted(used),
-        "rounds": rounds,
-        "seconds": time.perf_counter() - begin,
-    }
+    used = sorted({day for own in days for day in own})
+    seconds = time.perf_counter() - begin
+    return {"teacher": asked.name, "split": SPLIT, "days": used, "rounds": rounds, "seconds": seconds}
+
+
+def _rounds(
+    task: Task,
+    settings: TeacherSettings,
+    policy: PolicyPerKind,
+    classroom: Classroom,
+    days: Sequence[Sequence[int]],
+    seed: int,
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """Play the days of each round and fit the models after it; the figures of each."""
+    pupils = [_Pupil(task, model, kind, settings) for kind, model in policy.models.items()]
+    rng, lessons, rounds = np.random.default_rng(seed), list[Lesson](), list[dict[str, Any]]()
+    for number, own in enumerate(days):
+        lesson, earned = classroom.lesson(own, policy if number else None)
+        lessons.append(lesson)
+        every = Lesson.joined(lessons)
+        losses, agreed = zip(*(pupil.taught(every, rng) for pupil in pupils), strict=True)
+        figures = {"team_return": earned, "loss": float(np.mean(losses)), "agreement": float(np.mean(agreed))}
+        rounds.append({"round": number, "states": len(lesson.observations), **figures})
+        tell(_line(settings.name, rounds[-1], settings.rounds))
+    for pupil in pupils:
+        pupil.valued(lessons[-1], rng)
+    return rounds
 
 
 def _line(name: str, row: dict[str, Any], rounds: int) -> str:

@@ -67,11 +67,11 @@ class Classroom:
         self.alone = ZoneEnv(task, SPLIT)
         self._batch = BatchZoneEnv(task, copies, SPLIT, "opendss")
         self._teacher, self._gamma = teacher, gamma
-        spaces = [self.alone.action_space(agent) for agent in self.alone.possible_agents]
-        self._spaces, width_of_all = spaces, self._batch.action_rows.shape[-1]
-        layout = task.agents.action_layout
-        padded = layout.used if task.encoding.by_rows else np.array([width(space) for space in spaces])[:, None]
-        self._used = padded if task.encoding.by_rows else np.arange(width_of_all) < padded  # (A, W)
+        self._spaces = [self.alone.action_space(agent) for agent in self.alone.possible_agents]
+        self._used = task.agents.action_layout.used  # (A, W)
+        if not task.encoding.by_rows:
+            widths = np.array([width(space) for space in self._spaces])
+            self._used = np.arange(self._batch.action_rows.shape[-1]) < widths[:, None]
 
     def lesson(self, days: Sequence[int], student: PolicyPerKind | None) -> tuple[Lesson, float]:
         """The states of these days as played by a student, or by the teacher itself, and the mean team return.

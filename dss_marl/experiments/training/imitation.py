@@ -123,7 +123,8 @@ class _Rows(NamedTuple):
 
     def some(self, which: th.Tensor) -> _Rows:
         """Some observations."""
-        return _Rows(*(None if part is None else part[which] for part in self))
+        masks = None if self.masks is None else self.masks[which]
+        return _Rows(self.observations[which], self.targets[which], self.used[which], masks)
 
 
 class _Pupil:
@@ -182,7 +183,7 @@ class _Pupil:
             for own in order.split(settings.batch_size):
                 loss = loss_of(own)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total, batches = total + loss.item(), batches + 1
         self._policy.set_training_mode(False)

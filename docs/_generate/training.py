@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from _generate.fields import as_yaml, fields_table
+from _generate.fields import as_yaml, fields_table, section
 from _generate.markdown import table, text_of
 from _generate.usage import scenarios
-from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.training_settings import TeacherSettings, TrainingSettings
 
 HEAD = """# Training settings
 
@@ -26,4 +26,5 @@ def page() -> str:
     """The settings, and what the shipped scenarios recommend."""
     rows = [(f"[{name}](../scenarios/{name}.md)", f"`{as_yaml(one.training)}`") for name, one in scenarios().items()]
     parts = [HEAD, f"{text_of(TrainingSettings)}\n", fields_table(TrainingSettings)]
+    parts.append(section(TeacherSettings, "## Teacher", text_of(TeacherSettings)))
     return "\n".join([*parts, "## Recommended by the shipped scenarios\n", table(("scenario", "training"), rows)])

@@ -88,7 +88,9 @@ def train(
     cpus = (0 if engine != "opendss" else min(os.cpu_count() or 1, 8)) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
     with training_progress(scenario.name, total) as report:
-        record = experiments.train(scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine, log or ())
+        record = experiments.train(
+            scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine, log or (), say
+        )
     say_result(record, folder)
 
 
@@ -114,7 +116,7 @@ def _resume(context: typer.Context, folder: Path, steps: int | None, log: Any, a
         raise ValueError(f"--resume goes on as the run's record says; leave out {', '.join(given)}, or train a new run")
     record = experiments.load_run(folder)
     with training_progress(record.scenario["name"], steps or record.settings["agent_steps"]) as report:
-        record = experiments.resume(folder, steps, report, log, allow_code)
+        record = experiments.resume(folder, steps, report, log, allow_code, say)
     say_result(record, folder)
 
 

@@ -1,6 +1,6 @@
 """Devices that agents control. Each kind is implemented for all devices of the kind as arrays."""
 
-from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, device_kind
+from dss_marl.devices.base import KINDS, DeviceGroup, DeviceSpec, Goal, device_kind
 from dss_marl.devices.battery import Batteries
 from dss_marl.devices.capacitor import Capacitors
 from dss_marl.devices.crew import Crews
@@ -60,6 +60,7 @@ __all__ = [
     "FlexibilityRequests",
     "FlexibleLoads",
     "Generators",
+    "Goal",
     "Interval",
     "Inverters",
     "LoadShedders",

@@ -25,6 +25,21 @@ class DeviceSpec(BaseModel):
 
 
 @dataclass(frozen=True)
+class Goal:
+    """Where another play of an interval left the devices, to be approached from another state.
+
+    Attributes:
+        action: (..., D, A) what was requested there.
+        state: (..., D, K) device state after it.
+        setpoints: after it; taps and switches count.
+    """
+
+    action: Array
+    state: Array
+    setpoints: Setpoints
+
+
+@dataclass(frozen=True)
 class DeviceGroup:
     """All devices of one kind. Subclasses add the kind's own arrays, ``act`` and, for devices with a state, the rest.
 
@@ -148,6 +163,18 @@ class DeviceGroup:
             state, setpoints, interval: as in ``act``; not modified.
         """
         return np.ones(action.shape, bool)
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., D, A) the action that brings each device from its present state as near to the goal as one action may.
+
+        By default the action of the goal, which suits kinds whose actions do not count from the present state. Kinds
+        that the circuit's own controls may operate, ``circuit_controls``, must define it by the set points alone.
+
+        Args:
+            goal: of the same interval.
+            state, setpoints, interval: as in ``act``; not modified.
+        """
+        return goal.action
 
     def respond(self, state: Array, setpoints: Setpoints, solution: Solution) -> Number:
         """Follow the voltages: move the set points towards what they call for; only where ``settles``.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
@@ -126,9 +126,13 @@ class Capacitors(DeviceGroup):
         return self._allowed(self._requested(action[..., 0]), state, setpoints.closed[..., self.switches])[..., None]
 
     def request(self, before: BoolArray | IntArray, after: BoolArray | IntArray) -> Array:
-        """(D, 1) the action that takes each step from one state (D) to another."""
+        """(..., D, 1) the action that takes each step from one state (..., D) to another."""
         moved = np.asarray(after, float) - np.asarray(before, float)
-        return np.where(self._absolute, 2.0 * np.asarray(after, float) - 1.0, moved)[:, None]
+        return np.where(self._absolute, 2.0 * np.asarray(after, float) - 1.0, moved)[..., None]
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: to the state of the goal."""
+        return self.request(setpoints.closed[..., self.switches], goal.setpoints.closed[..., self.switches])
 
     def _allowed(self, requested: Array, state: Array, closed: BoolArray) -> BoolArray:
         waiting = ~closed & (state[..., 0] < self._wait - 1e-9)  # hours accumulate rounding errors

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, act_periods, clipped
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows, unserved
 from dss_marl.grid.feeder import AddedUnit, Feeder
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
@@ -194,6 +194,14 @@ class EVChargers(DeviceGroup):
         low, high = self._limits(state, interval)
         allowed: BoolArray = (action >= low[..., None]) & (action <= high[..., None])
         return allowed
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: what of the energy due at the goal is not delivered yet."""
+        left = np.where(goal.state[..., _GONE] > 0, goal.state[..., _UNMET], goal.state[..., _DUE])
+        full = self.kw * self.efficiency * self._stay(state, interval)  # kWh at full power
+        share = np.divide(state[..., _DUE] - left, full, out=np.zeros(full.shape), where=full > 0)
+        entry = np.where(full > 0, clipped(2 * share - 1, -1.0, 1.0), goal.action[..., 0])
+        return np.minimum(entry, self._most(state, interval))[..., None]
 
     def _stay(self, state: Array, interval: Interval) -> Array:
         """(..., D) connected time within the interval [h]."""

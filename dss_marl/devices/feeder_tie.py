@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, unique_names
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints, Solution
 from dss_marl.grid.topology import Topology
@@ -109,6 +109,11 @@ class FeederTies(DeviceGroup):
         ties = self.grid_forming_units.tolist()
         may = np.stack([self.topology.may_supply(held.closed, s, interval.faulted) for s in ties], axis=-1)
         return np.array((requests <= 0) | may & ~tripped)[..., None]
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: to the state of the goal."""
+        ties = self.grid_forming_units
+        return (goal.setpoints.closed[..., ties].astype(float) - setpoints.closed[..., ties])[..., None]
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check: overloaded ties trip."""

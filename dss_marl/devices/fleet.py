@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dss_marl.devices.base import DeviceGroup
+from dss_marl.devices.base import DeviceGroup, Goal
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
 
 Entry = TypeVar("Entry", bound=np.generic)
@@ -160,6 +160,26 @@ class DeviceFleet:
             for group, action, state in zip(self.groups, self.actions(tried), self.states(device_state), strict=True)
         ]
         return np.moveaxis(_joined(found), 0, -1)
+
+    def action_towards(self, goal: Goal, device_state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """(..., F) the joint action that brings every device as near to a goal as one action may.
+
+        Devices with positions hold where they cannot approach it now, and those hold that cannot act in this step.
+
+        Args:
+            goal: joint action (..., F), device state (..., K) and set points after the same interval of another play.
+            device_state, setpoints, interval: as in ``act``; not changed.
+        """
+        parts = []
+        both = zip(self.actions(goal.action), self.states(goal.state), self.states(device_state), strict=True)
+        for group, (action, reached, state) in zip(self.groups, both, strict=True):
+            asked = group.action_towards(Goal(action, reached, goal.setpoints), state, setpoints, interval)
+            by_nature = group.n_levels() > 0
+            if by_nature.any():
+                able = group.feasible(asked, state, setpoints, interval) | ~by_nature
+                asked = np.where(able, asked, group.hold_action(state, setpoints, interval))
+            parts.append(np.broadcast_to(asked, action.shape))
+        return self.hold_waiting(_joined(parts), device_state, setpoints, interval)
 
     # --- after a power flow ------------------------------------------------------------------------------------------
 

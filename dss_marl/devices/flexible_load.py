@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, act_periods, clipped, unique_names
 from dss_marl.devices.unit_specs import unserved
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.load_priorities import Priorities
@@ -92,6 +92,15 @@ class FlexibleLoads(DeviceGroup):
     def hold_action(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.hold_action."""
         return state[..., _ENTRY : _ENTRY + 1].copy()
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: to the energy owed at the goal, where shed energy is recovered."""
+        back = np.minimum(state[..., _OWED], state[..., _PACE] * interval.dt_h)
+        shed = goal.state[..., _OWED] - (state[..., _OWED] - back)
+        most = np.maximum(-setpoints.kw[..., self.injections], 0.0) * self.most * interval.dt_h
+        share = np.divide(shed, most, out=np.zeros(shed.shape), where=most > 0)
+        entry = np.where(self.shift & (most > 0), clipped(2 * share - 1, -1.0, 1.0), goal.action[..., 0])
+        return entry[..., None]
 
     def _write(self, entry: Array, state: Array, setpoints: Setpoints, interval: Interval) -> tuple[Array, Array]:
         """Set the loads; returns (..., D) energy shed, and recovered without rebound, in the interval [kWh]."""

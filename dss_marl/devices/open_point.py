@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, unique_names
 from dss_marl.devices.switch import TieSpec
 from dss_marl.grid.feeder import AddedSwitch, Feeder, find
 from dss_marl.grid.rings import Rings
@@ -160,6 +160,25 @@ class OpenPoints(DeviceGroup):
             place = (slice(None),) * tried + row
             result[place] = allowed[np.arange(self.size), goal[place]]
         return result[..., None]
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards.
+
+        What counts is which switches are open, not which device opens them: a device that is at one of the goal's
+        stays. The others go to one that is still closed, to their own by preference; their ring has one of these.
+        """
+        here, wanted = self.here(state, setpoints.closed), self.here(goal.state, goal.setpoints.closed)
+        places = np.where(here < 0, state[..., 0].astype(np.int64), here)
+        for row in np.ndindex(here.shape[:-1]):
+            allowed = self._allowed(here[row], setpoints.closed[row], state[row])
+            left = [place for place in wanted[row].tolist() if place >= 0 and place not in here[row]]
+            for d in np.flatnonzero(~np.isin(here[row], wanted[row])).tolist():
+                own = [place for place in left if allowed[d, place]]
+                if own:
+                    preferred = int(wanted[row][d])
+                    places[row][d] = preferred if preferred in own else own[0]
+                    left.remove(int(places[row][d]))
+        return self.request(places)
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, act_periods, unique_names
 from dss_marl.grid.feeder import Feeder, find
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
@@ -162,9 +162,15 @@ class Regulators(DeviceGroup):
         return allowed
 
     def request(self, before: IntArray, after: IntArray) -> Array:
-        """(D, 1) the action that takes each device's first tap from one position (D) to another."""
+        """(..., D, 1) the action that takes each device's first tap from one position (..., D) to another."""
         lowest = self.lowest[self.leading]
-        return np.where(self._absolute, _entry(after, lowest, self._span), (after - before) / self.moves)[:, None]
+        return np.where(self._absolute, _entry(after, lowest, self._span), (after - before) / self.moves)[..., None]
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: the way from the present position, as far as it is allowed."""
+        first = self.taps[self.leading]
+        before, (low, high) = setpoints.tap[..., first], self.room(state, setpoints)
+        return self.request(before, before + np.clip(goal.setpoints.tap[..., first] - before, low, high))
 
     def _wanted(self, entry: Array, setpoints: Setpoints) -> IntArray:
         """(..., D) moves requested by the entry (..., D)."""

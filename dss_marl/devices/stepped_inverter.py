@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, act_periods
 from dss_marl.devices.converters import Converters, ConverterSpec
 from dss_marl.devices.unit_specs import UnitSpec, new_units, unit_rows
 from dss_marl.grid.feeder import AddedUnit, Feeder
@@ -82,6 +82,10 @@ class SteppedInverters(DeviceGroup):
         """See DeviceGroup.feasible."""
         allowed: BoolArray = (np.abs(state[..., 0] + _moves(action[..., 0])) <= self.most)[..., None]
         return allowed
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: a step towards the set point of the goal."""
+        return np.sign(goal.state - state)
 
     @classmethod
     def added_units(cls, specs: Sequence[SteppedInverterSpec]) -> list[AddedUnit]:

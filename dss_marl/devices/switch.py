@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, Goal, unique_names
 from dss_marl.grid.feeder import AddedSwitch, Feeder, find
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Setpoints
 from dss_marl.grid.topology import Topology
@@ -120,6 +120,11 @@ class Switches(DeviceGroup):
             return np.array((requests == 0) | free)[..., None]
         may_close = self.topology.may_close(setpoints.closed, interval.faulted)[..., self.switches]
         return np.array((requests == 0) | free & ((requests < 0) | may_close))[..., None]
+
+    def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
+        """See DeviceGroup.action_towards: to the state of the goal."""
+        wanted, present = goal.setpoints.closed[..., self.switches], setpoints.closed[..., self.switches]
+        return (wanted.astype(float) - present)[..., None]
 
     def telemetry(self, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.telemetry."""

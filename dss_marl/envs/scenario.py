@@ -22,7 +22,7 @@ from dss_marl.devices import device_kind
 from dss_marl.engines import SyntheticSpec, check_command
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
 from dss_marl.envs.scenario_names import check_controller, check_droop, check_planner, check_terms
-from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.training_settings import TeacherSettings, TrainingSettings
 from dss_marl.envs.validation_messages import readable
 from dss_marl.grid.load_priorities import PrioritySpec
 from dss_marl.grid.voltage_band import DEFAULT, Band, BandSpec
@@ -310,7 +310,11 @@ def scenario_from(data: Mapping[str, Any], allow_code: bool = False) -> Scenario
     try:
         return Scenario.model_validate(dict(data), context={"allow_code": allow_code})
     except ValidationError as error:
-        chosen: dict[str, type[BaseModel]] = {"training": TrainingSettings, "band": BandSpec}
+        chosen: dict[str, type[BaseModel]] = {
+            "training": TrainingSettings,
+            "teacher": TeacherSettings,
+            "band": BandSpec,
+        }
         with suppress(ValueError):  # an unknown kind is reported with the other errors
             chosen["profiles"] = profile_kind_of(data.get("profiles"))
         raise ValueError(readable(error, Scenario, f"scenario {data.get('name', '?')!r}", chosen)) from None

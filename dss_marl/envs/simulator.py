@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.devices import FeederTies, Switches
+from dss_marl.devices import FeederTies, Goal, Switches
 from dss_marl.devices.fleet import DeviceFleet
 from dss_marl.engines.base import Engine, PowerFlowError
 from dss_marl.envs.cold_load_pickup import ColdLoad
@@ -250,6 +250,16 @@ class Simulator:
         """(F) the joint action that keeps every device at its set point."""
         setpoints = self.conditions.setpoints(now.step, now.setpoints)
         return self.fleet.hold_action(now.device_state, setpoints, self._interval_of(now))
+
+    def action_towards(self, now: GridState, goal: Goal) -> Array:
+        """(..., F) the joint action that leads from ``now`` as near to a goal as one action may.
+
+        Args:
+            now: before the interval.
+            goal: joint action, device state and set points after the same interval of another play.
+        """
+        setpoints = self.conditions.setpoints(now.step, now.setpoints)
+        return self.fleet.action_towards(goal, now.device_state, setpoints, self._interval_of(now))
 
     def feasible(self, now: GridState, values: Array) -> BoolArray:
         """(F, L) True where the devices would execute the value without limiting it.

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+PLANS = "plans"  # the teacher that is no controller
+
+
+class TeacherSettings(BaseModel):
+    """A teacher that a policy imitates before it learns; ``teacher: tuned_droop`` is short for the name alone.
+
+    In the first round the teacher plays, in the others the policy, which is told in its own states what the teacher
+    would do there; each round fits it to the states of all rounds. A policy fitted to the teacher's own play alone
+    drifts out of what it has seen, as it learns to hold taps where the teacher did.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(
+        description="plans (of training days, by 'dss-marl solve NAME --split train'), a reference controller's name, "
+        "or your own as package.module:name"
+    )
+    days: int = Field(
+        default=12, ge=1, description="training days of each round; of few plans, the same in every round"
+    )
+    rounds: int = Field(default=3, ge=0, description="rounds in which the policy plays, after the teacher's own")
+    epochs: int = Field(default=30, ge=1, description="passes over the states of all rounds so far, in each round")
+    batch_size: int = Field(default=256, ge=2, description="observations of a gradient step")
+    learning_rate: float = Field(default=3e-3, gt=0, description="at the start of each round; falls to 0 within it")
+    log_std: float = Field(
+        default=-1.9, description="log of the standard deviation of numbers afterwards, low so that they stay near it"
+    )
+    critic_warmup: int = Field(
+        default=5, ge=0, description="rollouts in which the value function alone learns, before the policy does"
+    )
+
+
+def _by_name(given: Any) -> Any:
+    return {"name": given} if isinstance(given, str) else given
 
 
 class SlopeSettings(BaseModel):
@@ -104,6 +139,9 @@ class TrainingSettings(BaseModel):
         default=False, description="actions 'box': mask padded entries; needs the observation 'has_action'"
     )
     net_arch: tuple[int, ...] = Field(default=(64, 64), description="units of each hidden layer")
+    teacher: (
+        Annotated[TeacherSettings, BeforeValidator(_by_name, json_schema_input_type=str | TeacherSettings)] | None
+    ) = Field(default=None, description="what the policy imitates before it learns: plans, or a controller by name")
     evaluations: int = Field(
         default=12, ge=1, description="number of evaluations on validation days; the best policy is kept"
     )

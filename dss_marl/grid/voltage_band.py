@@ -208,6 +208,31 @@ def voltage_band(spec: Band, feeder: Feeder, excluded_buses: Iterable[str] = ())
     return VoltageBand(limits[0], limits[1], about, tuple(levels))
 
 
+def narrowed(spec: Band, feeder: Feeder, excluded_buses: Iterable[str], margin_pu: float) -> BandSpec:
+    """Limits that are closer together by a margin at both ends.
+
+    Args:
+        spec, feeder, excluded_buses: as of ``voltage_band``.
+        margin_pu: at each end [pu].
+
+    Raises:
+        ValueError: no voltage is left between the limits, or the standard's limits cannot be said by level.
+    """
+    band = voltage_band(spec, feeder, excluded_buses)
+    closer = [(level, (pair.low + margin_pu, pair.high - margin_pu)) for level, pair in band.levels]
+    if any(low >= high for _, (low, high) in closer):
+        raise ValueError(f"a margin of {margin_pu:g} pu leaves nothing of the band {band.text}")
+    by_level = dict(closer)
+    if len(set(by_level.values())) == 1 and len(by_level) == len(closer):
+        low, high = closer[0][1]
+        return BandSpec(low=low, high=high)
+    found = BandSpec(lv=by_level.get("low voltage"), mv=by_level.get("medium voltage"))
+    made = voltage_band(found, feeder, excluded_buses)
+    if not (np.allclose(made.low - band.low, margin_pu) and np.allclose(band.high - made.high, margin_pu)):
+        raise ValueError(f"limits by level cannot narrow the band {band}; give the scenario limits by level")
+    return found
+
+
 def _everywhere(pair: Limits, about: str = "") -> VoltageBand:
     return VoltageBand(pair.low, pair.high, about, (("", pair),))
 

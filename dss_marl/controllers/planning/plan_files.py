@@ -21,6 +21,7 @@ from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
 
 _FILE = "plans.npz"
+TEST = "test"  # the split of best_known's plans; files of earlier versions name none
 _COLUMNS = ("requests", "returns", "drawn_kwh", "versions")
 _OPTIONAL = {"seconds": np.nan}  # columns that files of earlier versions lack, with what is read instead
 # Keys that change neither the grid nor the reward.
@@ -52,6 +53,8 @@ class Plans:
         drawn_kwh: day to its load and PV energy, which identifies the profiles [kWh].
         versions: day to the package's version that solved it.
         seconds: day to the computing time of its plan, NaN if unknown [s].
+        split: of the days.
+        margin_pu: by which the voltage band was narrower at both ends while the days were planned [pu].
     """
 
     digest: str
@@ -60,6 +63,8 @@ class Plans:
     drawn_kwh: dict[int, float] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
+    split: str = TEST
+    margin_pu: float = 0.0
 
     def add(self, task: Task, day: int, requests: Array, earned: float, seconds: float = np.nan) -> None:
         """Add a day; ``seconds`` of computing time."""
@@ -75,6 +80,8 @@ class Plans:
             np.savez_compressed(
                 part,
                 digest=np.array(self.digest),
+                split=np.array(self.split),
+                margin_pu=np.array(self.margin_pu),
                 days=np.array(days),
                 requests=np.array([self.requests[day] for day in days]).astype(np.float16),
                 returns=np.array([self.returns[day] for day in days]),
@@ -95,6 +102,7 @@ class Plans:
                 content = {name: data[name] for name in ("digest", "days", *_COLUMNS)}
                 missing = {name: np.full(len(content["days"]), value) for name, value in _OPTIONAL.items()}
                 content |= {name: data.get(name, value) for name, value in missing.items()}
+                split, margin_pu = str(data.get("split", TEST)), float(data.get("margin_pu", 0.0))
         except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(
                 f"{str(path)!r} is no file of plans, or only a part of one ({error}); 'dss-marl solve' writes it"
@@ -108,7 +116,38 @@ class Plans:
             drawn_kwh={day: float(one) for day, one in drawn.items()},
             versions={day: str(one) for day, one in versions.items()},
             seconds={day: float(one) for day, one in zip(days, content["seconds"], strict=True)},
+            split=split,
+            margin_pu=margin_pu,
         )
+
+    def of_day(self, task: Task, day: int) -> Array:
+        """(T, F) the plan of a day.
+
+        Raises:
+            ValueError: there is none, or it was solved for another scenario or other profiles.
+        """
+        name = task.scenario.name
+        cure = f"run 'dss-marl solve {name}{'' if self.split == TEST else f' --split {self.split}'}'"
+        if self.digest != digest(task.scenario):
+            raise ValueError(f"the plans of scenario {name!r} were solved before it was changed; {cure}")
+        if day not in self.requests:
+            known = ", ".join(map(str, sorted(self.requests)))
+            raise ValueError(f"scenario {name!r} has no plan of day {day}, only of {known}; {cure} for more")
+        if not np.isclose(self.drawn_kwh[day], drawn_kwh(task, day), rtol=1e-6):
+            raise ValueError(f"day {day} of scenario {name!r} has changed since its plan was solved; {cure}")
+        return self.requests[day]
+
+    @classmethod
+    def of_split(cls, path: Path, split: str) -> Plans:
+        """As ``load``, of a file that must be of this split.
+
+        Raises:
+            ValueError: it is of another; or as ``load``.
+        """
+        plans = cls.load(path)
+        if plans.split != split:
+            raise ValueError(f"{str(path)!r} has plans of {plans.split} days, not of {split} days")
+        return plans
 
 
 class PlanReplay:
@@ -134,16 +173,7 @@ class PlanReplay:
         Raises:
             ValueError: there is none, or it was solved for another scenario or other profiles.
         """
-        scenario, plans, day = env.task.scenario, self.plans, env.day
-        cure = f"run 'dss-marl solve {scenario.name}'"
-        if plans.digest != digest(scenario):
-            raise ValueError(f"the plans of scenario {scenario.name!r} were solved before it was changed; {cure}")
-        if day not in plans.requests:
-            known = ", ".join(map(str, self.days))
-            raise ValueError(f"scenario {scenario.name!r} has no plan of day {day}, only of {known}; {cure} for more")
-        if not np.isclose(plans.drawn_kwh[day], drawn_kwh(env.task, day), rtol=1e-6):
-            raise ValueError(f"day {day} of scenario {scenario.name!r} has changed since its plan was solved; {cure}")
-        self._requests = plans.requests[day]
+        self._requests = self.plans.of_day(env.task, env.day)
 
     def act(self, env: ZoneEnv, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """The plan's actions of the interval."""
@@ -163,20 +193,29 @@ def drawn_kwh(task: Task, day: int) -> float:
     return float(np.abs(task.profiles.day(day).kw).sum()) * task.scenario.dt_h
 
 
-def plans_path(scenario: Scenario) -> Path:
-    """Where ``dss-marl solve`` writes: ``results/<scenario>/plans.npz`` in the working folder."""
-    return Path("results") / scenario.name / _FILE
+def plans_path(scenario: Scenario, split: str = TEST) -> Path:
+    """Where ``dss-marl solve`` writes: ``results/<scenario>/plans.npz`` in the working folder.
+
+    Plans of days other than test days are in a file of their own, such as ``train_plans.npz``.
+    """
+    return Path("results") / scenario.name / (_FILE if split == TEST else f"{split}_{_FILE}")
 
 
-def load_plans(scenario: Scenario) -> Plans:
-    """The plans of a scenario: those in the working folder, else those shipped with the package.
+def load_plans(scenario: Scenario, split: str = TEST) -> Plans:
+    """The plans of a scenario's days: those in the working folder, else those shipped with the package.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or the file has plans of another split.
     """
-    for path in (plans_path(scenario), data_folder("results") / scenario.name / _FILE):
+    own = plans_path(scenario, split)
+    for path in (own, data_folder("results").parent / own):
         if path.is_file():
-            return Plans.load(path)
+            return Plans.of_split(path, split)
+    if split != TEST:
+        raise ValueError(
+            f"scenario {scenario.name!r} has no plans of {split} days; "
+            f"'dss-marl solve {scenario.name} --split {split}' finds them"
+        )
     raise ValueError(
         f"scenario {scenario.name!r} has no plans; 'dss-marl solve {scenario.name}' finds them, or the key "
         "reference_controller names a controller in their place, such as linear"

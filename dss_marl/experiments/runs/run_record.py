@@ -92,6 +92,11 @@ class RunRecord(BaseModel):
     files: dict[str, str] = Field(
         default={}, description="the policies' files and their SHA-256, which are compared before they are loaded"
     )
+    imitation: dict[str, Any] | None = Field(
+        default=None,
+        description="what was imitated before learning: teacher, split and days, and of each round its states, the "
+        "return of its days, and how often policy and teacher agreed; null without a teacher",
+    )
     seconds: float = Field(default=0.0, description="duration of training [s]")
     agent_steps: int = Field(default=0, description="trained so far")
     agent_steps_per_second: float = Field(default=0.0, description="mean speed without evaluations [1/s]")
@@ -104,7 +109,7 @@ class RunRecord(BaseModel):
 
     @property
     def improved(self) -> bool:
-        """Whether an evaluation during training was better than the first, of the untrained policy."""
+        """Whether an evaluation during training was better than the first, of the untrained policy or the imitation."""
         return bool(self.history) and max(row["score"] for row in self.history) > self.history[0]["score"]
 
     def remarks(self) -> list[str]:
@@ -127,9 +132,10 @@ class RunRecord(BaseModel):
         if others:
             remarks.append(f"this run was resumed with other versions: {', '.join(sorted(others))}")
         if self.history and not self.improved:
+            first = "untrained policy" if self.imitation is None else f"imitation of {self.imitation['teacher']}"
             remarks.append(
-                f"training never beat the untrained policy ({self.history[0]['score']:.3f} on the validation days), so "
-                "the policy kept is the untrained one"
+                f"training never beat the {first} ({self.history[0]['score']:.3f} on the validation days), so the "
+                f"policy kept is {'the untrained one' if self.imitation is None else 'this imitation'}"
             )
         return remarks
 

@@ -8,6 +8,7 @@ from typing import Any
 from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.training.sections import Sections
+from dss_marl.integrations.sb3.imitation_loss import hold_actor
 from dss_marl.integrations.sb3.models import LinearSchedule, new_model
 from dss_marl.integrations.sb3.per_kind import KindVecEnv, PerKindGame
 
@@ -44,6 +45,8 @@ def learn_in_turns(
         left = 1.0 - (done + a_turn * len(game.views)) / settings.agent_steps  # after the round, as SB3 counts
         for kind, view in game.views.items():
             rates[kind].left = left
+            if settings.teacher is not None:
+                hold_actor(game.models[kind], settings.teacher.critic_warmup)
             _turn(game.models[kind], view, settings.n_steps, callbacks)
             done += a_turn
     sections.finish(done)

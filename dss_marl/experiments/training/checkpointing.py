@@ -19,6 +19,7 @@ from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
 Figures: TypeAlias = Mapping[str, float]  # mean key figures over validation days
 Report: TypeAlias = Callable[[int, Figures | None], None]  # agent-steps done, and figures after an evaluation
+Tell: TypeAlias = Callable[[str], None]
 RETURN = "team_return"
 
 

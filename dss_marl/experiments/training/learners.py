@@ -12,7 +12,7 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.training.sections import Course, Sections
-from dss_marl.integrations.sb3.trained_policy import POLICIES, SharedPolicy
+from dss_marl.integrations.sb3.trained_policy import POLICIES, PolicyPerKind, SharedPolicy
 
 
 class Learner(Protocol):
@@ -57,9 +57,11 @@ class SharedLearner:
         model, _ = new_model(settings, self._ends or self._venv, self._task, self._seed)
         if self._ends is not None:
             self._ends.model = model
+        policy = SharedPolicy(model)
+        _warm_start(self._task, settings, policy, self._seed, course)
         sections = Sections(
-            self._task, settings, self._seed, SharedPolicy(model), model.n_envs, functools.partial(_restart, model),
-            course, self._ends is not None,
+            self._task, settings, self._seed, policy, model.n_envs, functools.partial(_restart, model), course,
+            self._ends is not None,
         )  # fmt: skip
         try:
             if sections.begin():
@@ -72,7 +74,7 @@ class SharedLearner:
         with contextlib.suppress(_EnoughError):
             model.learn(
                 self._settings.agent_steps - model.num_timesteps,
-                callback=[_pausing(sections), *course.logs.callbacks()],
+                callback=[_pausing(sections, self._settings), *course.logs.callbacks()],
                 reset_num_timesteps=course.found is None,
             )
             sections.finish(model.num_timesteps)
@@ -101,6 +103,7 @@ class AlternatingLearner:
         game, settings = self._game, self._settings
         rates = models_per_kind(game, self._task, settings, self._seed)
         policy = POLICIES[settings.sharing](game.models)
+        _warm_start(self._task, settings, policy, self._seed, course)
 
         def restart(seed: int) -> None:
             game.venv.seed(seed)
@@ -127,9 +130,11 @@ class _EnoughError(Exception):
     """Ends SB3's loop between two rollouts."""
 
 
-def _pausing(sections: Sections) -> Any:
+def _pausing(sections: Sections, settings: TrainingSettings) -> Any:
     """SB3's callback that lets the sections pause it before a rollout."""
     from stable_baselines3.common.callbacks import BaseCallback
+
+    from dss_marl.integrations.sb3.imitation_loss import hold_actor
 
     class Pausing(BaseCallback):
         def _on_step(self) -> bool:
@@ -138,6 +143,8 @@ def _pausing(sections: Sections) -> Any:
         def _on_rollout_start(self) -> None:
             if not sections.pause(self.model.num_timesteps):
                 raise _EnoughError
+            if settings.teacher is not None:
+                hold_actor(self.model, settings.teacher.critic_warmup)
 
     return Pausing()
 
@@ -147,3 +154,12 @@ def _restart(model: Any, seed: int) -> None:
     model.env.seed(seed)
     model._last_obs = model.env.reset()
     model._last_episode_starts = np.ones(model.n_envs, dtype=bool)
+
+
+def _warm_start(task: Task, settings: TrainingSettings, policy: PolicyPerKind, seed: int, course: Course) -> None:
+    """Let a policy imitate the settings' teacher, if there is one, and note it in the run's record."""
+    if settings.teacher is None or course.found is not None:
+        return
+    from dss_marl.experiments.training.imitation import imitate
+
+    course.run.record.imitation = imitate(task, settings, policy, seed, course.tell)

@@ -9,7 +9,7 @@ from dss_marl.experiments.runs.run_folder import RunFolder, check_days
 from dss_marl.experiments.runs.run_record import RunRecord, load_run, note_more, note_resumption
 from dss_marl.experiments.runs.run_scenario import scenario_of_run
 from dss_marl.experiments.training.checkpoint_file import read_checkpoint
-from dss_marl.experiments.training.checkpointing import Report
+from dss_marl.experiments.training.checkpointing import Report, Tell
 from dss_marl.experiments.training.trackers import check_trackers
 from dss_marl.experiments.training.train import checked_task, learn, silent
 
@@ -20,6 +20,7 @@ def resume(
     report: Report = silent,
     log: Sequence[str] = (),
     allow_code: bool = False,
+    tell: Tell = lambda text: None,
 ) -> RunRecord:
     """Let a run go on from its last checkpoint, or from its start if it was stopped before the first.
 
@@ -33,6 +34,7 @@ def resume(
         report: see ``train``.
         log: see ``train``.
         allow_code: see load_scenario.
+        tell: see ``train``.
 
     Returns:
         the record, also saved in the folder.
@@ -60,7 +62,7 @@ def resume(
     note_resumption(record, 0 if found is None else found["agent_steps"])
     if found is None:
         record.history, record.files, record.validation, record.agent_steps = [], {}, {}, 0
-    learn(RunFolder(folder, record), task, report, log, overwrite=True, found=found)
+    learn(RunFolder(folder, record), task, report, log, tell, overwrite=True, found=found)
     return record
 
 

@@ -18,7 +18,7 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder
 from dss_marl.experiments.training.checkpoint_file import restore_files, write_checkpoint
-from dss_marl.experiments.training.checkpointing import BestCheckpoint, Figures, Report
+from dss_marl.experiments.training.checkpointing import BestCheckpoint, Figures, Report, Tell
 from dss_marl.experiments.training.logs import Logs
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
@@ -34,12 +34,14 @@ class Course:
         report: called with the agent-steps done and, after an evaluation, the mean figures of its days, else None.
         logs: where the figures of each update go.
         found: the checkpoint that it goes on from; None: from the start.
+        tell: called with a line of text on what happens before learning: each round of imitation.
     """
 
     run: RunFolder
     report: Report
     logs: Logs
     found: Mapping[str, Any] | None = None
+    tell: Tell = lambda text: None
 
 
 class Sections:

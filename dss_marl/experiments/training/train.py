@@ -11,10 +11,11 @@ from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
-from dss_marl.experiments.training.checkpointing import Report
+from dss_marl.experiments.training.checkpointing import Report, Tell
 from dss_marl.experiments.training.learners import new_learner
 from dss_marl.experiments.training.logs import Logs
 from dss_marl.experiments.training.sections import Course
+from dss_marl.experiments.training.teachers import new_teacher
 from dss_marl.experiments.training.trackers import check_trackers, open_trackers
 from dss_marl.integrations.sb3.setting_checks import check_settings
 from dss_marl.integrations.vector import EngineChoice
@@ -35,6 +36,7 @@ def train(
     with_sb3: bool = False,
     engine: str = OPENDSS,
     log: Sequence[str] = (),
+    tell: Tell = lambda text: None,
 ) -> RunRecord:
     """Train a scenario's policy or policies; keep the last ones, and those with the best return on validation days.
 
@@ -53,6 +55,7 @@ def train(
         engine: solves the copies while they learn: ``opendss``, each copy on a circuit of its own, or the name of a
             batch engine as in ``make_batch``. Many copies need other settings than few: see ``with_copies``.
         log: trackers that get the figures of each update too: ``wandb``, ``mlflow``.
+        tell: called with a line of text on what happens before learning: each round of imitation.
 
     Returns:
         the record, also saved in the folder; its history has the validation score at each evaluation.
@@ -69,7 +72,7 @@ def train(
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.with_sb3, record.profiles_sha256 = with_sb3, task.profiles.sha256()
     run = RunFolder(folder, record)
-    learn(run, task, report, log, overwrite)
+    learn(run, task, report, log, tell, overwrite)
     return record
 
 
@@ -83,6 +86,8 @@ def checked_task(scenario: Scenario, route: str) -> Task:
     settings = TrainingSettings.model_validate(scenario.training)
     task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
     check_settings(task, settings, route)  # what it refuses is refused before an earlier run is replaced
+    if settings.teacher is not None:
+        new_teacher(task, settings.teacher).close()  # likewise
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
 
     return task
@@ -93,6 +98,7 @@ def learn(
     task: Task,
     report: Report,
     log: Sequence[str],
+    tell: Tell,
     overwrite: bool = False,
     found: Mapping[str, Any] | None = None,
 ) -> None:
@@ -101,7 +107,7 @@ def learn(
     Args:
         run: the folder; taken for the run if it begins.
         task: that is learned.
-        report, log, overwrite: as of ``train``.
+        report, log, tell, overwrite: as of ``train``.
         found: the checkpoint to go on from; None: the run begins.
     """
     import torch
@@ -118,7 +124,7 @@ def learn(
             run.start(overwrite)
         logs = Logs(run.path, settings.algorithm, open_trackers(log, run.path, record))
         try:
-            record.agent_steps, sections = learner.learn(Course(run, report, logs, found))
+            record.agent_steps, sections = learner.learn(Course(run, report, logs, found, tell))
         finally:
             logs.close()
     finally:

@@ -13,6 +13,7 @@ from dss_marl._plugins import imported
 from dss_marl.grid.feeder import AddedSwitch, AddedUnit, Feeder
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
+from dss_marl.grid.voltage_band import VoltageBand
 
 
 class DeviceSpec(BaseModel):
@@ -178,6 +179,10 @@ class DeviceGroup:
             interval: the time step.
         """
         return np.zeros(after.shape[:-1])
+
+    def with_band(self, band: VoltageBand) -> DeviceGroup:
+        """The group with what it does near the limits of the task's voltage band; unchanged for most kinds."""
+        return self
 
     def with_priorities(self, priorities: Priorities) -> DeviceGroup:
         """The group with load priorities applied; unchanged for most kinds."""

@@ -163,6 +163,19 @@ class DeviceGroup:
         """
         return np.zeros(state.shape[:-2])
 
+    def settle(self, state: Array, setpoints: Setpoints, solution: Solution, shift_pu: Array | float = 0.0) -> None:
+        """Write at once the set points to which ``respond`` leads at these voltages; for slopes of the reward.
+
+        A kind that follows the voltage needs it only where ``env.gradient`` is asked for; it then also has ``places``,
+        whose ``nodes`` and ``weights`` say which mean voltage each device follows, see ``volt_var_curve.Places``.
+
+        Args:
+            state: (..., D, K) device state after ``act``; not modified.
+            setpoints: after ``act``; modified in place.
+            solution: whose voltages count.
+            shift_pu: (D) added to the voltage that each device measures [pu].
+        """
+
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """After the last solve: the device state (..., D, K), and (..., D) 1 where a rating was exceeded."""
         return state, np.zeros(state.shape[:-1], np.int64)

@@ -99,8 +99,9 @@ class Guard:
         middle = (self.low_pu + self.high_pu) / 2
         absorbs = np.where(np.abs(given - asked) < _SAME, v_pu > middle, given < asked)
         along = asked + self.slope * np.where(absorbs, self.high_pu - v_pu, self.low_pu - v_pu) - given
-        moves = (np.abs(along - off) < _SAME) | (np.abs(off) > _SAME)
+        moves = ((np.abs(along - off) < _SAME) | (np.abs(off) > _SAME)) & (self.slope > 0)
         gains = (self.slope * (_CAUTION + _MORE * np.maximum(so_far - _PATIENCE, 0)))[..., None] * self.rises
         matrix = np.eye(len(self.slope)) + gains * (moves[..., :, None] & moves[..., None, :])
         change = np.linalg.solve(matrix, np.where(moves, along, 0.0)[..., None])[..., 0]
+        change = np.where(moves, change, off)
         return change, np.where(absorbs, -np.inf, asked), np.where(absorbs, asked, np.inf)

@@ -31,6 +31,13 @@ class GuardSpec(BaseModel):
     )
     slope: float = Field(default=60.0, gt=0, le=1000, description="kvar per kVA of the rating per pu beyond the edge")
 
+    @property
+    def about(self) -> str:
+        """Words for inverters that have it."""
+        return (
+            f"guarded inverters: {self.slope:g} kvar per kVA and pu from {self.margin_pu:g} pu inside the band's limits"
+        )
+
 
 @dataclass(frozen=True)
 class Guard:

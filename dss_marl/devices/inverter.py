@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dss_marl.devices import volt_var_curve as volt_var
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, unique_names
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, device_kind, unique_names
 from dss_marl.devices.converters import Converters
 from dss_marl.devices.guard import Guard
 from dss_marl.devices.inverter_spec import InverterSpec
@@ -340,6 +340,11 @@ class Inverters(DeviceGroup):
         if self.guard is None or self.places is None:
             return self
         return replace(self, guard=self.guard.in_band(band, self.places))
+
+
+def can_be_guarded(data: Mapping[str, Any]) -> bool:
+    """Whether a device of a scenario, as plain data, is an inverter that can have a guard: one of mode share."""
+    return issubclass(device_kind(str(data.get("kind"))), Inverters) and data.get("mode", "share") == "share"
 
 
 def _volt_watt(

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dss_marl.devices import GuardSpec
+
 
 class TrainingSettings(BaseModel):
     """Settings of PPO with one policy shared by all agents, or by all of a kind; a scenario's ``training`` overrides.
@@ -42,5 +44,10 @@ class TrainingSettings(BaseModel):
     net_arch: tuple[int, ...] = Field(default=(64, 64), description="units of each hidden layer")
     evaluations: int = Field(
         default=12, ge=1, description="number of evaluations on validation days; the best policy is kept"
+    )
+    guard: GuardSpec | None = Field(
+        default=None,
+        description="learn, validate and act with guarded inverters, see the device's 'guard'; {}: its defaults; null: "
+        "with the inverters as the scenario has them",
     )
     evaluation_days: int = Field(default=10, ge=1, description="validation days per evaluation")

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
+from dss_marl.controllers import (
+    OPT_IN,
+    REFERENCES,
+    Controller,
+    Droop,
+    DroopCurve,
+    PlanReplay,
+    own_variant,
+    reference,
+    tune_droop,
+)
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
@@ -20,6 +30,7 @@ from dss_marl.experiments.evaluation import (
     environment_for,
     evaluate_all,
     run_day,
+    variants_of,
 )
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.recording.record import record_controller
@@ -83,7 +94,8 @@ def with_training_engine(
         return table
     name = f"learned{TRAINED_ON}{run.engine}"
     try:
-        figures = evaluate_on(run.engine, policy, build_task(scenario), table.days, table.split)
+        task = build_task(own_variant(policy, scenario))
+        figures = evaluate_on(run.engine, policy, task, table.days, table.split)
     except (ValueError, ImportError) as error:
         return replace(table, left_out={**table.left_out, name: str(error)})
     return replace(table, trained_on={name: figures})
@@ -142,7 +154,8 @@ def record_day(
     for name in progress(controllers):
         recordings[name] = record_controller(scenario, controllers[name], split, [day], name)
     figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
-    return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
+    names, best = variants_of(controllers), scenario.reference_controller
+    return ComparisonTable(scenario.name, split, (day,), figures, best, acts_with=names), recordings
 
 
 def tuned_droop(

@@ -25,4 +25,6 @@ def load_policy(folder: Path, trust: bool = False) -> Controller:
     settings = TrainingSettings.model_validate(record.settings)
     check_files(folder, record)
     kind = SharedPolicy if settings.policies == "shared" else PolicyPerKind
-    return kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder)
+    policy = kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder)
+    policy.guard = settings.guard
+    return policy

@@ -52,7 +52,7 @@ def train(
     """
     check_free(folder, overwrite)
     settings = TrainingSettings.model_validate(scenario.training)
-    task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
+    task = build_task(learned_variant(scenario, settings))  # errors of the scenario, before torch takes its seconds
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
     from dss_marl.integrations.sb3.padded_policy import used_columns
 
@@ -80,3 +80,12 @@ def train(
     record.agent_steps_per_second = record.agent_steps / (record.seconds - keeper.seconds)
     run.finish()
     return record
+
+
+def learned_variant(scenario: Scenario, settings: TrainingSettings) -> Scenario:
+    """The scenario in which a policy learns and is validated: with guarded inverters if the settings have a guard.
+
+    Raises:
+        ValueError: a guard, and no inverter that can have one.
+    """
+    return scenario if settings.guard is None else scenario.guarded(settings.guard)

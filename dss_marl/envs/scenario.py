@@ -293,7 +293,8 @@ class Scenario(_Data):
         ]
         if not any(map(can_be_guarded, self.devices)):
             raise ValueError(
-                f"scenario {self.name!r} has no inverter of mode share, which a guard is for; leave out training.guard"
+                f"scenario {self.name!r} has no inverter of mode share, which a guard is for; leave the guard out, or set "
+                "mode: share of its inverters"
             )
         return self.replace(devices=devices)
 

@@ -173,7 +173,9 @@ class Scenario(_Data):
         default=100.0, ge=0, description="subtracted from the team reward if the power flow fails"
     )
     circuit_controls: bool = Field(default=False, description="the circuit's own regulator and capacitor controls act")
-    tuned_droop: dict[str, float] = Field(default={}, description="the droop curve tuned on training days")
+    tuned_droop: dict[str, float] = Field(
+        default={}, description="the droop curve, and the band of regulators beside it, tuned on training days"
+    )
     tuned_on: str = Field(
         default="", description="key of the feeder, inverters and rewards that it was tuned on; 'dss-marl tune' says it"
     )
@@ -293,8 +295,8 @@ class Scenario(_Data):
         ]
         if not any(map(can_be_guarded, self.devices)):
             raise ValueError(
-                f"scenario {self.name!r} has no inverter of mode share, which a guard is for; leave the guard out, or set "
-                "mode: share of its inverters"
+                f"scenario {self.name!r} has no inverter of mode share, which a guard is for; leave the guard out, or "
+                "use inverters of this mode"
             )
         return self.replace(devices=devices)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,9 @@ from dss_marl.controllers import (
     OPT_IN,
     REFERENCES,
     Controller,
-    Droop,
-    DroopCurve,
     PlanReplay,
     own_variant,
     reference,
-    tune_droop,
 )
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
@@ -156,22 +153,6 @@ def record_day(
     figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
     names, best = variants_of(controllers), scenario.reference_controller
     return ComparisonTable(scenario.name, split, (day,), figures, best, acts_with=names), recordings
-
-
-def tuned_droop(
-    scenario: Scenario, tries: int, days: int, seed: int, progress: Callable[[], None] = lambda: None
-) -> tuple[dict[str, float], float]:
-    """The droop curve with the best mean team return on training days spread over the year; and that return."""
-    env = environment_for(Droop(), scenario, "train")
-    chosen = env.days[:: max(1, len(env.days) // days)][:days]
-
-    def score(curve: DroopCurve) -> float:
-        progress()
-        return float(np.mean([run_day(env, Droop(curve), day)["team_return"] for day in chosen]))
-
-    curve, tried = tune_droop(score, tries, seed, refine=tries // 3)
-    env.close()
-    return asdict(curve), max(row["score"] for row in tried)
 
 
 def telling_day(table: ComparisonTable) -> int:

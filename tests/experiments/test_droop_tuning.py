@@ -60,7 +60,7 @@ def test_the_search_tries_what_it_announces_and_says_what_it_earned(scenario):
 def test_where_regulators_are_part_of_the_circuit_their_band_is_not_tuned():
     scenario = load_scenario("ieee34_var").replace(**SHORT)
     assert DroopTuning(scenario, 6, 1, 0).runs == 8
-    with pytest.raises(ValueError, match="regulators are part of the circuit .* remove regulator_band_v"):
+    with pytest.raises(ValueError, match=r"regulators are part of the circuit .* remove regulator_band_v"):
         reference("tuned_droop", with_band(scenario, 3.0))
 
 

@@ -21,6 +21,7 @@ from dss_marl.devices import (
 )
 from dss_marl.devices.base import DeviceGroup
 from dss_marl.devices.converters import Converters
+from dss_marl.devices.guard import Guard, GuardSpec
 from dss_marl.devices.volt_var_curve import Places
 from dss_marl.devices.volt_watt_curve import VoltWatt, VoltWattSpec
 from dss_marl.grid.state import Interval, Setpoints
@@ -75,6 +76,12 @@ def volt_watt(mode="share"):
     curves = [False, VoltWattSpec(), VoltWattSpec(v1_pu=1.05, v2_pu=1.08, p2=0.0), False]
     watt = VoltWatt.of(curves, KW, KVA, np.full(4, 0.01))
     return lossy(mode=mode, places=EACH_AT_A_NODE, watt=watt)
+
+
+def guarded():
+    """Lossy ones, all but the first with a guard."""
+    guard = Guard.of([False, True, GuardSpec(margin_pu=0.01, slope=20), True], np.full((4, 4), 0.002))
+    return lossy(places=EACH_AT_A_NODE, guard=guard)
 
 
 def stepped():
@@ -298,6 +305,7 @@ CASES = {
     "inverter_without_curtail": Case(lambda: inverters(np.zeros(4)), sun_asked, sun_done),
     "inverter_lossy": Case(lossy, sun_asked, sun_done),
     "inverter_volt_watt": Case(volt_watt, sun_asked, sun_done),
+    "inverter_guarded": Case(guarded, sun_asked, sun_done),
     "inverter_volt_var_and_watt": Case(lambda: volt_watt("volt_var"), sun_asked, sun_done),
     "inverter_stepped": Case(stepped, steps_asked, steps_done),
     "regulator": Case(regulators, taps_asked, taps_done),

@@ -37,6 +37,8 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         bold = [Text(cell, style) for cell, style in zip(short, styles, strict=False)]
         shown.append((controller, *bold, *short[len(names) :]))
     print_table(title, heads, shown)
+    for remark in table.variants():
+        say(f"note: {remark}")
     reasons = list(dict.fromkeys(table.left_out.values()))
     for reason in reasons if len(reasons) <= _MOST_REASONS else []:
         names_left_out = [name for name, other in table.left_out.items() if other == reason]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dss_marl.cli.arguments import MAX_SEED, AllowCode, Set, chosen_scenario
+from dss_marl.cli.console import say
 from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.training_progress import say_result, training_progress
 

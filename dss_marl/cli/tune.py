@@ -18,14 +18,19 @@ def tune(
     settings: Set = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Find the droop curve with the best return on training days, for 'tuned_droop' and 'tuned_on' in the YAML file."""
+    """Find the droop with the best return on training days, for 'tuned_droop' and 'tuned_on' in the YAML file.
+
+    It is the inverters' curve, and the band of regulators where agents have some, which run by themselves under it.
+    """
     from dss_marl.controllers.rules.droop import tuning_key
-    from dss_marl.experiments.comparison import tuned_droop
+    from dss_marl.experiments.droop_tuning import DroopTuning
 
     scenario = chosen_scenario(name, settings, allow_code)
     with progress_bar() as progress:
-        bar = progress.add_task("tuning", total=tries + tries // 3)
-        curve, score = tuned_droop(scenario, tries, days, seed, lambda: progress.advance(bar))
+        tuning = DroopTuning(scenario, tries, days, seed)
+        bar = progress.add_task("tuning", total=tuning.runs)
+        curve, score = tuning.best(lambda: progress.advance(bar))
+        progress.update(bar, completed=tuning.runs)
     say(f"best return on {days} training days: {score:.3f}")
     text = ", ".join(f"{key}: {value:g}" for key, value in curve.items())
     say(f"tuned_droop: {{{text}}}")

@@ -1,6 +1,16 @@
 """Reference controllers: baselines for trained policies."""
 
-from dss_marl.controllers.base import Controller, NoControl, RandomControl, is_local, uses_circuit_controls
+from dss_marl.controllers.base import (
+    Controller,
+    NoControl,
+    RandomControl,
+    WrappedController,
+    acts_with,
+    is_local,
+    own_variant,
+    place_of,
+    uses_circuit_controls,
+)
 from dss_marl.controllers.estimation.estimators import NearestMeter, WeightedLeastSquares
 from dss_marl.controllers.planning.community.selfish_control import BestResponse
 from dss_marl.controllers.planning.plan_files import PlanReplay, Plans, load_plans
@@ -46,9 +56,13 @@ __all__ = [
     "VoltWatt",
     "VoltageReduction",
     "WeightedLeastSquares",
+    "WrappedController",
     "ZoneGreedy",
+    "acts_with",
     "is_local",
     "load_plans",
+    "own_variant",
+    "place_of",
     "reference",
     "solve_day",
     "tune_droop",

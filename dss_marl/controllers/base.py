@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
@@ -21,6 +22,9 @@ class Controller(Protocol):
     A controller that uses for each zone only information of that zone, and no common plan, sets ``local = True``; see
     ``is_local``. One that relies on the circuit's own regulator and capacitor controls sets
     ``circuit_controls = True``; see ``uses_circuit_controls``.
+
+    One that acts in a variant of the scenario, with other settings of its devices or circuit, has a method
+    ``variant(scenario)`` that returns it, and says in ``acts_with`` what is different; see ``own_variant``.
     """
 
     def reset(self, env: ZoneEnv) -> None:
@@ -42,6 +46,63 @@ def is_local(controller: Controller) -> bool:
 def uses_circuit_controls(controller: Controller) -> bool:
     """Whether the circuit's own regulator and capacitor controls run as well; not, where it does not say so."""
     return bool(getattr(controller, "circuit_controls", False))
+
+
+# What makes returns comparable; a variant must not change it.
+_SAME = (
+    *("profiles", "steps", "dt_h", "start_hour", "random_start", "faults", "repair_h", "cold_load", "zones"),
+    *("rewards", "objectives", "reward_sharing", "market", "costs", "budgets", "failure_penalty", "priorities"),
+    *("band", "excluded_buses"),
+)
+
+
+def own_variant(controller: Controller, scenario: Scenario) -> Scenario:
+    """The scenario in which the controller acts, apart from the circuit's own controls; itself, unless it says so.
+
+    A controller says so by a method ``variant(scenario)``, which must return a variant of its own unchanged.
+
+    Raises:
+        ValueError: the variant has other days, faults or rewards, so that returns would not be comparable.
+    """
+    variant = getattr(controller, "variant", None)
+    if variant is None:
+        return scenario
+    changed: Scenario = variant(scenario)
+    others = [key for key in _SAME if getattr(changed, key) != getattr(scenario, key)]
+    if others:
+        raise ValueError(
+            f"{type(controller).__name__} acts in a variant of scenario {scenario.name!r} with other {others[0]}; its "
+            "returns would not be comparable, so change devices, feeder or actions only"
+        )
+    return changed
+
+
+def acts_with(controller: Controller) -> str:
+    """What the controller has that the scenario as it stands has not, such as guarded inverters; "" for nothing."""
+    return str(getattr(controller, "acts_with", ""))
+
+
+def place_of(controller: Controller, scenario: Scenario) -> tuple[bool, str]:
+    """What controllers have in common that can act in the same environment of a scenario."""
+    changed = own_variant(controller, scenario)
+    return uses_circuit_controls(controller), "" if changed is scenario else changed.model_dump_json()
+
+
+class WrappedController:
+    """A controller that acts where another one does.
+
+    Args:
+        whole: the other one.
+    """
+
+    def __init__(self, whole: Controller) -> None:
+        self.whole = whole
+        self.circuit_controls = uses_circuit_controls(whole)
+        self.acts_with = acts_with(whole)
+
+    def variant(self, scenario: Scenario) -> Scenario:
+        """That of the other one."""
+        return own_variant(self.whole, scenario)
 
 
 def record_requests(task: Task, day: int, controller: Controller) -> Array | None:

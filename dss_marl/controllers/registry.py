@@ -29,6 +29,7 @@ from dss_marl.controllers.search.greedy import Greedy
 from dss_marl.controllers.search.sensitivity_control import SensitivityControl
 from dss_marl.controllers.search.zone_greedy import ZoneGreedy
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.scenario_names import REGULATOR_BAND
 
 
 def _tuned(scenario: Scenario) -> Controller:
@@ -39,7 +40,14 @@ def _tuned(scenario: Scenario) -> Controller:
         raise ValueError(
             f"the tuned_droop of scenario {scenario.name!r} was tuned on {what}; 'dss-marl tune' finds one for this one"
         )
-    return Droop(DroopCurve(**scenario.tuned_droop))
+    curve = dict(scenario.tuned_droop)
+    band_v = curve.pop(REGULATOR_BAND, None)
+    if band_v is not None and scenario.circuit_controls:
+        raise ValueError(
+            f"the tuned_droop of scenario {scenario.name!r} has {REGULATOR_BAND}, but its regulators are part of the "
+            f"circuit (circuit_controls); remove {REGULATOR_BAND}"
+        )
+    return Droop(DroopCurve(**curve), regulator_band_v=band_v)
 
 
 REFERENCES: dict[str, Callable[[Scenario], Controller]] = {

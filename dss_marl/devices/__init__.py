@@ -11,6 +11,7 @@ from dss_marl.devices.feeder_tie import FeederTies
 from dss_marl.devices.flexibility_request import FlexibilityRequests
 from dss_marl.devices.flexible_load import FlexibleLoads
 from dss_marl.devices.generator import Generators
+from dss_marl.devices.guard import GuardSpec
 from dss_marl.devices.inverter import Inverters
 from dss_marl.devices.load_shedder import LoadShedders
 from dss_marl.devices.open_point import OpenPoints
@@ -61,6 +62,7 @@ __all__ = [
     "FlexibleLoads",
     "Generators",
     "Goal",
+    "GuardSpec",
     "Interval",
     "Inverters",
     "LoadShedders",

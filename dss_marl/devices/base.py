@@ -13,6 +13,7 @@ from dss_marl._plugins import imported
 from dss_marl.grid.feeder import AddedSwitch, AddedUnit, Feeder
 from dss_marl.grid.load_priorities import Priorities
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
+from dss_marl.grid.voltage_band import VoltageBand
 
 
 class DeviceSpec(BaseModel):
@@ -189,6 +190,19 @@ class DeviceGroup:
         """
         return np.zeros(state.shape[:-2])
 
+    def settle(self, state: Array, setpoints: Setpoints, solution: Solution, shift_pu: Array | float = 0.0) -> None:
+        """Write at once the set points to which ``respond`` leads at these voltages; for slopes of the reward.
+
+        A kind that follows the voltage needs it only where ``env.gradient`` is asked for; it then also has ``places``,
+        whose ``nodes`` and ``weights`` say which mean voltage each device follows, see ``volt_var_curve.Places``.
+
+        Args:
+            state: (..., D, K) device state after ``act``; not modified.
+            setpoints: after ``act``; modified in place.
+            solution: whose voltages count.
+            shift_pu: (D) added to the voltage that each device measures [pu].
+        """
+
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """After the last solve: the device state (..., D, K), and (..., D) 1 where a rating was exceeded."""
         return state, np.zeros(state.shape[:-1], np.int64)
@@ -205,6 +219,10 @@ class DeviceGroup:
             interval: the time step.
         """
         return np.zeros(after.shape[:-1])
+
+    def with_band(self, band: VoltageBand) -> DeviceGroup:
+        """The group with what it does near the limits of the task's voltage band; unchanged for most kinds."""
+        return self
 
     def with_priorities(self, priorities: Priorities) -> DeviceGroup:
         """The group with load priorities applied; unchanged for most kinds."""

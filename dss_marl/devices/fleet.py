@@ -198,6 +198,21 @@ class DeviceFleet:
             off = np.maximum(off, self.groups[k].respond(self._state(k, device_state), setpoints, solution))
         return off
 
+    def settle(
+        self, device_state: Array, setpoints: Setpoints, solution: Solution, shift_pu: Array | None = None
+    ) -> None:
+        """Set voltage-dependent devices to what voltages call for; see DeviceGroup.settle.
+
+        Args:
+            device_state: (..., K)
+            setpoints: changed in place.
+            solution: whose voltages count.
+            shift_pu: (D) added to the voltage that each device measures [pu]; None: nothing.
+        """
+        for k in self._responding:
+            shift = 0.0 if shift_pu is None else shift_pu[self._rows[k]]
+            self.groups[k].settle(self._state(k, device_state), setpoints, solution, shift)
+
     def trip(self, device_state: Array, setpoints: Setpoints, solution: Solution, limited: IntArray) -> BoolArray:
         """Trip devices that are overloaded in a power flow; returns (...) whether there were any.
 

@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
 
 from dss_marl.devices import volt_var_curve as volt_var
-from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, unique_names
-from dss_marl.devices.converters import Converters, ConverterSpec
-from dss_marl.devices.unit_specs import named_or_placed, placed_in_circuit, replacing, taken_over
-from dss_marl.devices.volt_watt_curve import VoltWatt, VoltWattSpec
+from dss_marl.devices.base import DeviceGroup, DeviceSpec, act_periods, clipped, device_kind, unique_names
+from dss_marl.devices.converters import Converters
+from dss_marl.devices.guard import Guard
+from dss_marl.devices.inverter_spec import InverterSpec
+from dss_marl.devices.unit_specs import replacing, taken_over
+from dss_marl.devices.volt_watt_curve import VoltWatt
 from dss_marl.grid.feeder import AddedUnit, Feeder, find
 from dss_marl.grid.indexing import contiguous
 from dss_marl.grid.state import Array, BoolArray, IntArray, Interval, Number, Setpoints, Solution
-
-
-class InverterSpec(ConverterSpec):
-    """A PV inverter. ``phases`` empty means all of the bus; ``kva`` defaults to 1.2 times ``kw``.
-
-    ``names: circuit`` instead controls every PVSystem of the circuit, and a list the named ones, each with its own bus,
-    phases, peak power and rating.
-    """
-
-    model_config = ConfigDict(json_schema_extra=named_or_placed)
-
-    bus: str = Field(coerce_numbers_to_str=True, description="bus of the feeder that it is connected to")
-    kw: float = Field(gt=0, description="PV peak power [kW]")
-    kva: float = Field(default=0.0, ge=0, description="rating [kVA]; 0 means 1.2 kw")
-    phases: tuple[int, ...] = Field(default=(), description="phases of the bus, such as [1, 3]; empty: all of them")
-    name: str = Field(default="", description="of the device; empty: derived from kind, bus and phases")
-    curtail: bool = Field(default=False, description="allow active-power curtailment")
-    mode: Literal["share", "power_factor", "volt_var"] = Field(default="share", description="meaning of the entries")
-    priority: Literal["watt", "var"] = Field(default="watt", description="power with precedence within the rating")
-    volt_watt: bool | VoltWattSpec = Field(
-        default=False, description="autonomous reduction of active power by the voltage of the own bus; true: defaults"
-    )
-    night: bool = Field(default=True, description="reactive power also without active power")
-    power_factor_min: float = Field(default=0.9, gt=0, le=1, description="minimum power factor in mode power_factor")
-    names: tuple[str, ...] | Literal["circuit"] | None = Field(default=None, description="PV systems of the circuit")
-    action_scale: float = Field(
-        default=1.0, gt=0, le=1, description="share of the available reactive power at action 1, in mode share"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _place(cls, data: dict[str, object]) -> dict[str, object]:
-        if not isinstance(data, dict):
-            return data
-        return placed_in_circuit(data, ("bus", "kw", "kva", "phases", "name"), {"kw": 1.0})
-
-    @model_validator(mode="after")
-    def _scales_shares(self) -> InverterSpec:
-        if self.action_scale != 1 and self.mode != "share":
-            raise ValueError(f"action_scale is for mode share; in mode {self.mode} leave it out")
-        return self
-
-    @property
-    def label(self) -> str:
-        """The name; by default derived from bus and phases."""
-        return self.name or "_".join(["inverter", self.bus, *map(str, self.phases)]).lower()
-
-    @property
-    def rating_kva(self) -> float:
-        """The rating [kVA]."""
-        return self.kva or 1.2 * self.kw
-
+from dss_marl.grid.voltage_band import VoltageBand
 
 _ENTRIES = {
     "share": ("share of available reactive power",),
@@ -92,10 +42,14 @@ class Inverters(DeviceGroup):
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
 
+    With a guard, in mode share, kvar that grow steeply beyond edges just inside the band's limits are added to the
+    share, within capability, by the voltage within each interval; see ``guard.Guard``.
+
     With ``curtail`` a last entry curtails active power, P = (1 + min(a, 0)) P_available, so 0 and above curtail none.
     With volt-watt the active power also stays below a curve of the voltage at its own bus, within each interval.
     Device state: the entries as applied, so a held inverter keeps its share while its kvar follows the rating; the
-    curtailment; kvar over rating, only in volt_var; and the power before volt-watt over rating, only with it, which is
+    curtailment; kvar over rating in volt_var, or with a guard the number of its responses, which is 0 except while set
+    points follow the voltage; and the power before volt-watt over rating, only with it, which is
     0 except while set points follow the voltage.
 
     Attributes:
@@ -107,9 +61,10 @@ class Inverters(DeviceGroup):
         var_first: (D) True where reactive power has priority.
         night: (D) True where reactive power does not need active power.
         power_factor_min: (D) minimum power factor.
-        places: measurement points, in volt_var and with volt-watt.
+        places: measurement points, in volt_var, with volt-watt and with a guard.
         watt: volt-watt curves; None: no inverter of the group has one.
         action_scale: (D) share of the available reactive power at entry 1, in mode share.
+        guard: responses near the limits of the band, in mode share; None: no inverter of the group has one.
     """
 
     injections: IntArray
@@ -123,6 +78,7 @@ class Inverters(DeviceGroup):
     places: volt_var.Places | None = None
     watt: VoltWatt | None = None
     action_scale: Array | float = 1.0
+    guard: Guard | None = None
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
@@ -134,17 +90,17 @@ class Inverters(DeviceGroup):
 
     @cached_property
     def state_size(self) -> int:  # type: ignore[override]
-        """Entries, curtailment, the kvar in volt_var, and the power before volt-watt."""
-        return self._held + 1 + self._by_curve + (self.watt is not None)
+        """Entries, curtailment, the kvar in volt_var or a guard's responses, and the power before volt-watt."""
+        return self._held + 1 + (self._by_curve or self.guard is not None) + (self.watt is not None)
 
     @cached_property
     def voltage_dependent(self) -> bool:  # type: ignore[override]
         """Whether kvar or kW follow the voltage."""
-        return self._by_curve or self.watt is not None
+        return self._by_curve or self.watt is not None or self.guard is not None
 
     @property
     def has_check(self) -> bool:
-        """Only a curve has a kvar to continue from."""
+        """Only what follows the voltage has something to continue from, or to forget."""
         return self.voltage_dependent
 
     @cached_property
@@ -194,6 +150,8 @@ class Inverters(DeviceGroup):
             limited = np.zeros(kept.shape[:-1], dtype=np.int64)
         if self.watt is not None:
             kept[..., -1] = 0.0
+        if self.guard is not None:
+            kept[..., held + 1] = 0.0
         self.hold(kept, setpoints, interval)
         return kept, limited
 
@@ -266,14 +224,50 @@ class Inverters(DeviceGroup):
             state[..., -1] = np.where(unread, kw / self.kva, state[..., -1])
             most = np.minimum(state[..., -1] * self.kva, self.watt.most_kw(v_pu))
             off_kw = self._power(most, state)[0] - kw
-        if not self._by_curve:
+        if self.guard is not None:
+            moved = kw + off_kw / (1 + gain)
+            off = self._guarded(self.guard, v_pu, moved, state, setpoints)
+        elif not self._by_curve:
             self.converters.write(rows, *self._power(kw + off_kw / (1 + gain), state), setpoints)
             return np.asarray(np.abs(off_kw / self.kva).max(axis=-1))
-        step = self.places.damping(entries, gain)
-        kw = kw + step * off_kw
-        off = self._within(volt_var.kvar_share(entries, v_pu) * self.kva, kw) - kvar
-        self.converters.write(rows, kw, kvar + step * off, setpoints)
+        else:
+            step = self.places.damping(entries, gain)
+            kw = kw + step * off_kw
+            off = self._within(volt_var.kvar_share(entries, v_pu) * self.kva, kw) - kvar
+            self.converters.write(rows, kw, kvar + step * off, setpoints)
         return np.asarray((np.maximum(np.abs(off), np.abs(off_kw)) / self.kva).max(axis=-1))
+
+    def _guarded(self, guard: Guard, v_pu: Array, kw: Array, state: Array, setpoints: Setpoints) -> Array:
+        """(..., D) what the kvar lack of those called for [kvar]; writes set points with these kW, and moves the kvar.
+
+        Args:
+            guard: that of the inverters.
+            v_pu, kw: (..., D) voltages, and active powers to write, before losses.
+            state, setpoints: as of ``respond``.
+        """
+        so_far = state[..., self._held + 1]
+        asked, kvar = self._power(kw, state)[1], setpoints.kvar[..., self.injections]
+        off = self._within(asked + guard.share(v_pu) * self.kva, kw) - kvar
+        change, least, most = guard.step(v_pu, asked / self.kva, kvar / self.kva, off / self.kva, so_far)
+        state[..., self._held + 1] += 1.0
+        moved = clipped(kvar + change * self.kva, least * self.kva, most * self.kva)
+        self.converters.write(self.injections, kw, self._within(moved, kw), setpoints)
+        return off
+
+    def settle(self, state: Array, setpoints: Setpoints, solution: Solution, shift_pu: Array | float = 0.0) -> None:
+        """See DeviceGroup.settle."""
+        if self.places is None:
+            return
+        v_pu, rows = self.places.voltages(solution.v_alive) + shift_pu, self.injections
+        kw = setpoints.kw[..., rows] + setpoints.lost_kw[..., rows]
+        if self.watt is not None:
+            kw = np.minimum(kw, self.watt.most_kw(v_pu))
+        kw, kvar = self._power(kw, state)
+        if self._by_curve:
+            kvar = self._within(volt_var.kvar_share(state[..., : self._held], v_pu) * self.kva, kw)
+        elif self.guard is not None:
+            kvar = self._within(kvar + self.guard.share(v_pu) * self.kva, kw)
+        self.converters.write(rows, kw, kvar, setpoints)
 
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; a curve continues from the resulting kvar, volt-watt from the next PV power."""
@@ -281,6 +275,8 @@ class Inverters(DeviceGroup):
             state = state.copy()
         if self._by_curve:
             state[..., self._held + 1] = setpoints.kvar[..., self.injections] / self.kva
+        if self.guard is not None:
+            state[..., self._held + 1] = 0.0
         if self.watt is not None:
             state[..., -1] = 0.0
         return state, np.zeros(state.shape[:-1], np.int64)
@@ -319,7 +315,8 @@ class Inverters(DeviceGroup):
         ]
         kva, said = np.array([kva for kva, _ in found.values()]), [spec for _, spec in found.values()]
         watts, follows = any(spec.volt_watt for spec in said), said[0].mode == "volt_var"
-        places = volt_var.places(feeder, rows_of, kva) if watts or follows else None
+        guarded = any(spec.guard for spec in said)
+        places = volt_var.places(feeder, rows_of, kva) if watts or follows or guarded else None
         return cls(
             names=tuple(name.split(".", 1)[1] for name in found),
             buses=tuple(feeder.injections[j].bus for j in rows_of),
@@ -335,7 +332,19 @@ class Inverters(DeviceGroup):
             places=places,
             watt=_volt_watt(feeder, rows_of, said, kva, places) if places is not None and watts else None,
             action_scale=np.array([spec.action_scale for spec in said]),
+            guard=_guard(feeder, rows_of, said, kva) if guarded else None,
         )
+
+    def with_band(self, band: VoltageBand) -> Inverters:
+        """See DeviceGroup.with_band: the guards' edges are inside it."""
+        if self.guard is None or self.places is None:
+            return self
+        return replace(self, guard=self.guard.in_band(band, self.places))
+
+
+def can_be_guarded(data: Mapping[str, Any]) -> bool:
+    """Whether a device of a scenario, as plain data, is an inverter that can have a guard: one of mode share."""
+    return issubclass(device_kind(str(data.get("kind"))), Inverters) and data.get("mode", "share") == "share"
 
 
 def _volt_watt(
@@ -344,3 +353,7 @@ def _volt_watt(
     peak_kw = np.array([feeder.injections[j].kw for j in rows])
     assert places.rise_by_kw is not None
     return VoltWatt.of([spec.volt_watt for spec in specs], peak_kw, kva, places.rise_by_kw)
+
+
+def _guard(feeder: Feeder, rows: Sequence[int], specs: Sequence[InverterSpec], kva: Array) -> Guard:
+    return Guard.of([spec.guard for spec in specs], volt_var.joint_rises(feeder, rows, kva))

@@ -85,6 +85,21 @@ def places(feeder: Feeder, injections: Sequence[int], kva: Array) -> Places:
     return Places(nodes, weights, *(_rises(feeder, injections, kva, part) for part in ("x_ohm", "r_ohm")))
 
 
+def joint_rises(feeder: Feeder, injections: Sequence[int], kva: Array) -> Array:
+    """(D, D) approximate voltage change at each inverter if another injected its rating in kvar [pu].
+
+    The sums over rows are the ``rise`` of ``places``, whose arguments and approximations are the same.
+    """
+    per_kva, pieces, phases = _ways(feeder, injections, "x_ohm")
+    own = [dict.fromkeys(way) for way in pieces]
+    found = np.zeros((len(pieces), len(pieces)))
+    for i, way in enumerate(pieces):
+        for j, rating in enumerate(kva):
+            counts = 5 if phases[i] and phases[i] == phases[j] else 1
+            found[i, j] = counts * rating * sum(per_kva[piece] for piece in way if piece in own[j])
+    return found
+
+
 def _rises(feeder: Feeder, injections: Sequence[int], kva: Array, part: str) -> Array:
     """(D) impedance of the path to the source, each branch weighted with all ratings behind it [pu].
 
@@ -95,6 +110,28 @@ def _rises(feeder: Feeder, injections: Sequence[int], kva: Array, part: str) -> 
     A one-phase unit sees the loop impedance, about 1.7 times the positive-sequence one, with a third of the base power:
     it counts five times on its own phase. The path is the shortest; open switches are crossed only if unavoidable.
     """
+    per_kva, pieces, phases = _ways(feeder, injections, part)
+    behind: dict[tuple[Any, ...], float] = defaultdict(float)  # kVA, of all and of those on one phase
+    for way, phase, rating in zip(pieces, phases, kva, strict=True):
+        for piece in way:
+            behind[piece] += rating
+            behind[(*piece, *phase)] += 4 * rating if phase else 0.0
+    return np.array(
+        [
+            sum(per_kva[p] * (behind[p] + (behind[(*p, *phase)] if phase else 0.0)) for p in way)
+            for way, phase in zip(pieces, phases, strict=True)
+        ],
+        dtype=float,
+    )
+
+
+def _ways(
+    feeder: Feeder, injections: Sequence[int], part: str
+) -> tuple[dict[tuple[str, str], float], list[list[tuple[str, str]]], list[tuple[int, ...]]]:
+    """Impedance of branches [pu/kVA], the branches from the source to each injection, and the phase of one-phase ones.
+
+    Branches are pairs of buses; the phase is empty where there are more than one.
+    """
     graph = feeder.graph()
     for bus1, _, facts in graph.edges(data=True):
         kv = graph.nodes[bus1]["kv_base"]
@@ -104,16 +141,5 @@ def _rises(feeder: Feeder, injections: Sequence[int], kva: Array, part: str) -> 
     )
     rows = [feeder.injections[j] for j in injections]
     pieces = [list(pairwise(ways.get(row.bus, ()))) for row in rows]
-    phases = [row.phases if len(row.phases) == 1 else () for row in rows]
-    behind: dict[tuple[Any, ...], float] = defaultdict(float)  # kVA, of all and of those on one phase
-    for way, phase, rating in zip(pieces, phases, kva, strict=True):
-        for piece in way:
-            behind[piece] += rating
-            behind[(*piece, *phase)] += 4 * rating if phase else 0.0
-    return np.array(
-        [
-            sum(graph.edges[p]["per_kva"] * (behind[p] + (behind[(*p, *phase)] if phase else 0.0)) for p in way)
-            for way, phase in zip(pieces, phases, strict=True)
-        ],
-        dtype=float,
-    )
+    per_kva = {piece: graph.edges[piece]["per_kva"] for way in pieces for piece in way}
+    return per_kva, pieces, [row.phases if len(row.phases) == 1 else () for row in rows]

@@ -3,6 +3,7 @@
 The chain has three links. Set points follow from the action by the devices, differentiated by differences of the
 devices alone; the solution follows from the set points by the power flow, whose adjoint is solved; the reward follows
 from both, by the slopes of its terms (``mdp.term_slopes``). That costs two power flows, an adjoint and no trial solves.
+Devices that follow the voltage close the loop; each that responds at the present voltages costs one more of both.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dss_marl.devices import DeviceGroup
 from dss_marl.engines import setpoint_gradients
 from dss_marl.envs.batch_simulator import BatchSimulator
+from dss_marl.envs.followers import Followers
 from dss_marl.envs.simulator import Simulator
 from dss_marl.envs.step_info import Request
 from dss_marl.envs.task import Task
+from dss_marl.grid.solution_slopes import SolutionSlopes
 from dss_marl.grid.state import Array, BoolArray, GridState, IntArray, Setpoints
 from dss_marl.mdp.term_slopes import RewardSlopes
 
 _STEP = 1e-5  # of an entry, of which 2 are its range
 _STEP_KW = 1e-3
+_STEP_PU = 1e-6
 
 
 class RewardSlope(NamedTuple):
@@ -56,6 +61,8 @@ class RewardGradient:
     def __init__(self, task: Task, simulator: Simulator, margin_pu: float = 0.0) -> None:
         self._task, self._simulator = task, simulator
         self._slopes = check_differentiable(task, margin_pu)
+        self._followers = Followers.of(task.device_groups, len(task.feeder.nodes))
+        self._branches = len(task.feeder.branches)
         self._power_flow = setpoint_gradients(task.feeder)
         levels = np.concatenate([np.asarray(group.n_levels()).ravel() for group in task.device_groups])
         switch = [row.grid_forming_switch for row in task.feeder.injections]
@@ -95,6 +102,8 @@ class RewardGradient:
         by_entry = np.full(joint_action.shape, np.nan)
         reward = self._reward(now, after)
         slopes = self._by_setpoints(now, after)
+        if self._followers is not None:
+            slopes = self._with_responses(self._followers, now, after, slopes)
         for entry in self._continuous.tolist():
             by_entry[..., entry] = self._entry(now, after, joint_action, entry, slopes)
         if fixed is not None:
@@ -115,13 +124,60 @@ class RewardGradient:
         if self._slopes.direct.rewards:
             for unit, row in enumerate(self._forming):
                 slopes.served_kw[..., row] += self._by_forming_kw(now, after, unit)
-        if setpoints.kw.ndim == 1:
-            both = self._power_flow(_with_axis(setpoints), _with_axis(slopes))
-            kw, kvar = both[0][0], both[1][0]
-        else:
-            kw, kvar = self._power_flow(setpoints, slopes)
+        kw, kvar = self._adjoint(setpoints, slopes)
         asked = self._simulator.acted(now, after.action, after.solution)[0]  # from which tripped devices differ
-        return np.where(asked.kw == setpoints.kw, kw, 0.0), np.where(asked.kvar == setpoints.kvar, kvar, 0.0)
+        decided_kw, decided_kvar = asked.kw == setpoints.kw, asked.kvar == setpoints.kvar
+        if self._followers is not None:  # settled to a tolerance
+            decided_kw[..., self._followers.rows] = decided_kvar[..., self._followers.rows] = True
+        return np.where(decided_kw, kw, 0.0), np.where(decided_kvar, kvar, 0.0)
+
+    def _adjoint(self, setpoints: Setpoints, slopes: SolutionSlopes) -> tuple[Array, Array]:
+        """(..., J) slopes with respect to kW and kvar, of those with respect to the solution."""
+        if setpoints.kw.ndim > 1:
+            return self._power_flow(setpoints, slopes)
+        kw, kvar = self._power_flow(_with_axis(setpoints), _with_axis(slopes))
+        return kw[0], kvar[0]
+
+    def _with_responses(
+        self, followers: Followers, now: GridState, after: GridState, slopes: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        """Slopes as ``_by_setpoints`` gives them, with what devices that follow the voltage make of each change.
+
+        What they follow settles where response and power flow agree, so that by the implicit function theorem the
+        slopes of the closed loop follow from those of the open one: m = rho + M m for the worth m of a change of each
+        voltage that is followed, where rho is what the response to it is worth with all else held, and M says how it
+        changes the voltages again.
+        """
+        low, high = (
+            self._simulator.acted(now, after.action, after.solution, True, np.full(followers.count, step))[0]
+            for step in (-_STEP_PU, _STEP_PU)
+        )
+        rows = followers.rows
+        by_kw, by_kvar = ((b - a)[..., rows] / (2 * _STEP_PU) for a, b in ((low.kw, high.kw), (low.kvar, high.kvar)))
+        at = followers.responding(by_kw, by_kvar)
+        if not at.size:
+            return slopes
+        by_kw, by_kvar, rows = by_kw[..., at], by_kvar[..., at], rows[at]
+        worth = by_kw * slopes[0][..., rows] + by_kvar * slopes[1][..., rows]
+        if self._slopes.direct.rewards:
+            worth = worth + np.stack([self._direct_by_voltage(now, after, place) for place in followers.places[at]], -1)
+        setpoints = self._simulator.solved_setpoints(after.setpoints)
+        of_volts = [self._adjoint(setpoints, followers.voltage(k, after.solution, self._branches)) for k in at]
+        again = np.stack([by_kw * kw[..., rows] + by_kvar * kvar[..., rows] for kw, kvar in of_volts], axis=-1)
+        total = np.linalg.solve(np.eye(len(at)) - again, worth[..., None])[..., 0]
+        changes = [sum(total[..., k, None] * both[part] for k, both in enumerate(of_volts)) for part in (0, 1)]
+        return slopes[0] + changes[0], slopes[1] + changes[1]
+
+    def _direct_by_voltage(self, now: GridState, after: GridState, place: int) -> Array:
+        """(...) slope of ``_direct`` by the voltage that one device follows, at its place among all devices [1/pu]."""
+        found = []
+        for step in (-_STEP_PU, _STEP_PU):
+            shift = np.zeros(self._simulator.fleet.size)
+            shift[place] = step
+            found.append(
+                self._direct(now, after, self._simulator.acted(now, after.action, after.solution, True, shift))
+            )
+        return np.asarray((found[1] - found[0]) / (2 * _STEP_PU))
 
     def _by_forming_kw(self, now: GridState, after: GridState, unit: int) -> Array:
         """(...) slope of the terms of devices by the output of a grid-forming unit, which takes it from its fuel."""
@@ -168,13 +224,15 @@ def check_differentiable(task: Task, margin_pu: float = 0.0) -> RewardSlopes:
     """The slopes of a task's reward terms.
 
     Raises:
-        ValueError: a reward term has no known slope, or devices follow the voltage; names it.
+        ValueError: a reward term has no known slope, or devices of one's own follow the voltage in a way that they do
+            not tell; names it.
     """
-    follows = [type(group).__name__ for group in task.device_groups if group.voltage_dependent]
-    if follows:
+    groups = task.device_groups
+    untold = [type(g).__name__ for g in groups if g.voltage_dependent and type(g).settle is DeviceGroup.settle]
+    if untold:
         raise ValueError(
-            f"scenario {task.scenario.name!r} has no reward gradient: its {', '.join(follows)} follow the voltage; "
-            "use another mode of them"
+            f"scenario {task.scenario.name!r} has no reward gradient: its {', '.join(untold)} follow the voltage; "
+            "define their settle and places, see DeviceGroup.settle"
         )
     return RewardSlopes(task.reward_model, len(task.feeder.branches), margin_pu)
 
@@ -193,9 +251,12 @@ class Differentiable:
     def gradient(self, actions: Any, margin_pu: float = 0.0) -> RewardSlope:
         """The slope of the coming step's team reward with respect to the actions; commits nothing.
 
-        It costs two power flows and an adjoint, and is exact but for rounding. Rewards have kinks, where it is
-        the slope of one side, and steps, such as those of ``violating_share``, which it does not see; nor what comes
-        after the step, such as the worth of stored energy, beyond what the reward says of it.
+        It costs two power flows and an adjoint, and one more of each for every device that responds to its voltage,
+        such as an inverter beyond the edge of its guard. It is exact but for rounding and, where devices follow the
+        voltage, the tolerance to which they settle; taps and switches that the circuit's own controls move count as
+        they stand. Rewards and responses have kinks, where it is the slope of one side, and rewards steps, such as
+        those of ``violating_share``, which it does not see; nor what comes after the step, such as the worth of stored
+        energy, beyond what the reward says of it.
 
         Args:
             actions: as of ``step``.
@@ -206,8 +267,9 @@ class Differentiable:
             see RewardSlope; of a BatchZoneEnv with a leading axis B.
 
         Raises:
-            ValueError: as of ``step``; or the scenario has no slope: devices follow the voltage, that of a term is not
-                known (see ``with_slopes``), or the circuit has an element without model in the batched engine.
+            ValueError: as of ``step``; or the scenario has no slope: that of a term is not known (see ``with_slopes``),
+                devices of one's own follow the voltage without ``settle``, or the circuit has an element without model
+                in the batched engine.
             RuntimeError: as of ``step``.
         """
         self._check_running("gradient")

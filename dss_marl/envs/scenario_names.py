@@ -55,7 +55,8 @@ PLANNERS = (
     "restoration",
     "coordinate_search",
 )
-DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit")
+REGULATOR_BAND = "regulator_band_v"
+DROOP_KEYS = ("v_ref_pu", "dead_band_pu", "slope", "limit", REGULATOR_BAND)
 
 
 def check_controller(name: str) -> None:
@@ -81,10 +82,10 @@ def check_terms(rewards: Sequence[str] = (), costs: Sequence[str] = (), observat
 
 
 def check_droop(curve: dict[str, float]) -> None:
-    """Whether these are the numbers of a droop curve, or none; ``limit`` may be missing.
+    """Whether these are the numbers of a tuned droop, or none; ``limit`` and the regulators' band may be missing.
 
     Raises:
-        ValueError: an unknown or missing key.
+        ValueError: an unknown or missing key, or a band that no regulator can hold.
     """
     unknown = sorted(set(curve) - set(DROOP_KEYS))
     if unknown:
@@ -92,3 +93,5 @@ def check_droop(curve: dict[str, float]) -> None:
     missing = [key for key in DROOP_KEYS[:3] if key not in curve]
     if curve and missing:
         raise ValueError(f"{missing[0]} is missing; a curve has {', '.join(DROOP_KEYS)}")
+    if curve.get(REGULATOR_BAND, 1.0) <= 0:
+        raise ValueError(f"{REGULATOR_BAND} must be above 0 V; got {curve[REGULATOR_BAND]:g}")

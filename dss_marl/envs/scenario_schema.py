@@ -30,6 +30,7 @@ _DROOP = {
     "dead_band_pu": "width of the band around it in which they do not either [pu]",
     "slope": "share of the rating per pu beyond the dead band [1/pu]",
     "limit": "largest share of the rating [1]",
+    "regulator_band_v": "width of the band that regulators' own controls hold [V]; missing: as in the circuit",
 }
 
 

@@ -164,7 +164,12 @@ class Simulator:
             return None, True
 
     def acted(
-        self, now: GridState, joint_action: Array, solution: Solution, exact: bool = False
+        self,
+        now: GridState,
+        joint_action: Array,
+        solution: Solution,
+        exact: bool = False,
+        shift_pu: Array | None = None,
     ) -> tuple[Setpoints, Array, Array]:
         """What the devices make of a joint action without a power flow, of which the solution is given.
 
@@ -172,6 +177,7 @@ class Simulator:
             now, joint_action: as in ``operate``.
             solution: that the devices see afterwards.
             exact: set points in double precision, for differences, though the engine's may be in single precision.
+            shift_pu: (D) added to the voltages that devices follow [pu]; None: nothing.
 
         Returns:
             the set points, the devices' state, and (D) energy owed [kWh].
@@ -183,6 +189,8 @@ class Simulator:
         joint_action = fleet.hold_waiting(joint_action, now.device_state, setpoints, interval)
         device_state, limited = fleet.act(joint_action, now.device_state, setpoints, interval)
         self._pick_up(interval.step, setpoints, device_state)
+        if fleet.voltage_dependent:
+            fleet.settle(device_state, setpoints, solution, shift_pu)
         fleet.check(device_state, setpoints, solution, limited)
         if fleet.trips:
             fleet.trip(device_state, setpoints, solution, limited)

@@ -156,6 +156,7 @@ def build_task(scenario: Scenario) -> Task:
     if not groups:
         raise ValueError(f"scenario {scenario.name!r} has no controllable device; add one")
     band = voltage_band(scenario.band, feeder, scenario.excluded_buses)
+    groups = tuple(group.with_band(band) for group in groups)
     zones = build_zones(feeder, _partition(scenario, feeder), scenario.excluded_buses, band)
     priorities = None if scenario.priorities is None else Priorities.build(scenario.priorities, feeder)
     if priorities is not None:

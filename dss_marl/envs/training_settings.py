@@ -69,6 +69,9 @@ class SlopeSettings(BaseModel):
     )
 
 
+from dss_marl.devices import GuardSpec
+
+
 class TrainingSettings(BaseModel):
     """Settings of PPO with a policy for all agents, each kind or each agent; a scenario's ``training`` overrides them.
 
@@ -144,6 +147,11 @@ class TrainingSettings(BaseModel):
     ) = Field(default=None, description="what the policy imitates before it learns: plans, or a controller by name")
     evaluations: int = Field(
         default=12, ge=1, description="number of evaluations on validation days; the best policy is kept"
+    )
+    guard: GuardSpec | None = Field(
+        default=None,
+        description="learn, validate and act with guarded inverters, see the device's 'guard'; {}: its defaults; null: "
+        "with the inverters as the scenario has them",
     )
     evaluation_days: int = Field(default=10, ge=1, description="validation days per evaluation")
     early_stop: int = Field(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dss_marl.controllers import OPT_IN, REFERENCES, Controller, Droop, DroopCurve, PlanReplay, reference, tune_droop
+from dss_marl.controllers import (
+    OPT_IN,
+    REFERENCES,
+    Controller,
+    PlanReplay,
+    own_variant,
+    reference,
+)
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
@@ -20,6 +27,7 @@ from dss_marl.experiments.evaluation import (
     environment_for,
     evaluate_all,
     run_day,
+    variants_of,
 )
 from dss_marl.experiments.recording import Recording
 from dss_marl.experiments.recording.record import record_controller
@@ -83,7 +91,8 @@ def with_training_engine(
         return table
     name = f"learned{TRAINED_ON}{run.engine}"
     try:
-        figures = evaluate_on(run.engine, policy, build_task(scenario), table.days, table.split)
+        task = build_task(own_variant(policy, scenario))
+        figures = evaluate_on(run.engine, policy, task, table.days, table.split)
     except (ValueError, ImportError) as error:
         return replace(table, left_out={**table.left_out, name: str(error)})
     return replace(table, trained_on={name: figures})
@@ -142,23 +151,8 @@ def record_day(
     for name in progress(controllers):
         recordings[name] = record_controller(scenario, controllers[name], split, [day], name)
     figures = {name: [dict(own) for own in recording.figures] for name, recording in recordings.items()}
-    return ComparisonTable(scenario.name, split, (day,), figures, scenario.reference_controller), recordings
-
-
-def tuned_droop(
-    scenario: Scenario, tries: int, days: int, seed: int, progress: Callable[[], None] = lambda: None
-) -> tuple[dict[str, float], float]:
-    """The droop curve with the best mean team return on training days spread over the year; and that return."""
-    env = environment_for(Droop(), scenario, "train")
-    chosen = env.days[:: max(1, len(env.days) // days)][:days]
-
-    def score(curve: DroopCurve) -> float:
-        progress()
-        return float(np.mean([run_day(env, Droop(curve), day)["team_return"] for day in chosen]))
-
-    curve, tried = tune_droop(score, tries, seed, refine=tries // 3)
-    env.close()
-    return asdict(curve), max(row["score"] for row in tried)
+    names, best = variants_of(controllers), scenario.reference_controller
+    return ComparisonTable(scenario.name, split, (day,), figures, best, acts_with=names), recordings
 
 
 def telling_day(table: ComparisonTable) -> int:

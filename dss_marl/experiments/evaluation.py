@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl._assets import write_text
-from dss_marl.controllers import Controller, PlanReplay, reference, uses_circuit_controls
+from dss_marl.controllers import (
+    Controller,
+    PlanReplay,
+    acts_with,
+    own_variant,
+    place_of,
+    reference,
+    uses_circuit_controls,
+)
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.game_figures import RETURN
@@ -25,10 +33,11 @@ TRAINED_ON = ", on "  # between a policy and the engine that it was trained on, 
 
 
 def environment_for(controller: Controller, scenario: Scenario, split: str) -> ZoneEnv:
-    """The scenario as the controller uses it: with the circuit's own controls where it relies on them.
+    """The scenario as the controller uses it: its own variant, and the circuit's own controls where it relies on them.
 
     If these leave a zone without devices, there is one agent per remaining device instead of one per zone.
     """
+    scenario = own_variant(controller, scenario)
     if not uses_circuit_controls(controller):
         return ZoneEnv(scenario, split)
     changed = scenario.under_circuit_controls()
@@ -55,11 +64,11 @@ def available_controllers(
     """
     found: dict[str, Controller] = {}
     refused: dict[str, str] = {}
-    envs: dict[bool, ZoneEnv] = {}
+    envs: dict[tuple[bool, str], ZoneEnv] = {}
     for name in names:
         try:
             controller = reference(name, scenario)
-            kind = uses_circuit_controls(controller)
+            kind = place_of(controller, scenario)
             if kind not in envs:
                 env = environment_for(controller, scenario, "test")
                 first = env.days[0] if day is None else day
@@ -120,6 +129,7 @@ class ComparisonTable:
         left_out: controllers that are not in the table, and why.
         trained_on: figures of a run's policy on the engine that it was trained on, by a name such as "learned, on
             batched"; empty if that was OpenDSS, which all other figures are of.
+        acts_with: what controllers have that the scenario as it stands has not, by controller.
     """
 
     scenario: str
@@ -129,6 +139,7 @@ class ComparisonTable:
     reference_controller: str = "best_known"
     left_out: Mapping[str, str] = field(default_factory=dict)
     trained_on: Mapping[str, list[dict[str, float]]] = field(default_factory=dict)
+    acts_with: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return (
@@ -201,6 +212,10 @@ class ComparisonTable:
             cells.append(row)
         return heads + ([f"days {compared} is better"] if compared in self.figures else []), cells
 
+    def variants(self) -> list[str]:
+        """For each controller that acts in a variant of the scenario, what is different."""
+        return [f"{name} acts with {what}" for name, what in self.acts_with.items()]
+
     def remarks(self) -> list[str]:
         """For each policy that was trained on another engine, how far its return there is from that on OpenDSS."""
         remarks = []
@@ -219,7 +234,7 @@ class ComparisonTable:
         heads, cells = self.rows(compared)
         lines = [heads, ["---"] * len(heads), *cells]
         rows = ["| " + " | ".join(line) + " |" for line in lines]
-        rows += [text for remark in self.remarks() for text in ("", remark)]
+        rows += [text for remark in (*self.variants(), *self.remarks()) for text in ("", remark)]
         if self.left_out:
             rows += ["", "Left out:", "", *(f"- `{name}`: {reason}" for name, reason in self.left_out.items())]
         return "\n".join(rows) + "\n"
@@ -236,6 +251,8 @@ class ComparisonTable:
         write_text(folder / "table.md", self.markdown(compared))
         data = {"scenario": self.scenario, "split": self.split, "days": self.days, "figures": dict(self.figures)}
         data["left_out"] = dict(self.left_out)
+        if self.acts_with:
+            data["acts_with"] = dict(self.acts_with)
         if self.trained_on:
             data["trained_on"] = dict(self.trained_on)
         write_text(folder / "table.json", json.dumps(data, indent=1))
@@ -273,4 +290,11 @@ def evaluate_all(
         raise ValueError(f"no {split} day of scenario {scenario.name!r} has a plan; run 'dss-marl solve' for test days")
     days = days[:most_days]
     figures = {name: evaluate(controllers[name], scenario, days, split) for name in progress(controllers)}
-    return ComparisonTable(scenario.name, split, tuple(days), figures, scenario.reference_controller)
+    return ComparisonTable(
+        scenario.name, split, tuple(days), figures, scenario.reference_controller, acts_with=variants_of(controllers)
+    )
+
+
+def variants_of(controllers: Mapping[str, Controller]) -> dict[str, str]:
+    """What each controller that acts in a variant of the scenario has; see ``acts_with``."""
+    return {name: acts_with(one) for name, one in controllers.items() if acts_with(one)}

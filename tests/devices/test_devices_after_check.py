@@ -123,14 +123,15 @@ def test_doing_nothing_after_check_is_legal_and_never_limited(name, rng):
 
 @pytest.mark.parametrize("name", CASES)
 def test_check_leaves_what_was_asked_as_it_was(name, rng):
-    """A curve's parameters too: new are only the kvar that it came to, the set point's, and the PV power, forgotten."""
+    """A curve's parameters too: new are only the kvar that it came to, and what is forgotten: PV power, responses."""
     moved = False
     for _, group, state, points, solution in intervals(name, rng):
         checked, _ = group.check(state, points, solution)
         if not group.voltage_dependent:
             assert np.array_equal(checked, state)
             continue
-        same = slice(0, group.state_size - (group.mode == "volt_var") - (group.watt is not None))
+        own = (group.mode == "volt_var") + (group.guard is not None) + (group.watt is not None)
+        same = slice(0, group.state_size - own)
         assert np.array_equal(checked[..., same], state[..., same])
         if group.mode == "volt_var":
             assert checked[..., same.stop] * group.kva == pytest.approx(points.kvar[..., group.injections])

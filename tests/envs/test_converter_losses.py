@@ -106,15 +106,6 @@ def test_the_gradient_of_a_batch_in_single_precision_is_that_in_double_precision
     np.testing.assert_allclose(found[0], found[1], atol=2e-3 * scale)
 
 
-def test_volt_watt_has_no_gradient():
-    task = task_with(volt_watt=True)
-    env = ZoneEnv(task)
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="its Inverters follow the voltage"):
-        env.gradient({agent: np.zeros(env.action_space(agent).shape) for agent in env.agents})
-    env.close()
-
-
 def test_a_day_without_actions_is_the_same_with_and_without_losses():
     returns = []
     for losses in (LOSSES, "none"):

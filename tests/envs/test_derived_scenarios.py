@@ -10,7 +10,7 @@ from dss_marl import ZoneEnv, build_task, load_scenario
 from dss_marl.controllers import OPT_IN, REFERENCES, reference
 from dss_marl.controllers.planning.solve import PLANNERS
 from dss_marl.controllers.rules.droop import DroopCurve, tuning_key
-from dss_marl.envs.scenario_names import DROOP_KEYS, REFERENCE_CONTROLLERS
+from dss_marl.envs.scenario_names import DROOP_KEYS, REFERENCE_CONTROLLERS, REGULATOR_BAND
 from dss_marl.envs.scenario_names import PLANNERS as KNOWN_PLANNERS
 from dss_marl.experiments.comparison import compare, fitting_references
 from dss_marl.experiments.evaluation import available_controllers, environment_for, run_day
@@ -89,7 +89,9 @@ def test_every_shipped_curve_was_tuned_on_its_scenario(name):
     assert bool(shipped.tuned_droop) == bool(shipped.tuned_on)
     if shipped.tuned_droop:
         assert shipped.tuned_on == tuning_key(shipped)
-        assert reference("tuned_droop", shipped).curve == DroopCurve(**shipped.tuned_droop)
+        droop, curve = reference("tuned_droop", shipped), dict(shipped.tuned_droop)
+        assert droop.regulator_band_v == curve.pop("regulator_band_v", None)
+        assert droop.curve == DroopCurve(**curve)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_what_a_curve_does_not_depend_on_leaves_it(scenario):
     changed = scenario.replace(
         steps=4, profiles={"seed": 5}, zones={"method": "balanced", "count": 2}, devices=kept[::-1], name="other"
     )
-    assert reference("tuned_droop", changed).curve == DroopCurve(**scenario.tuned_droop)
+    assert reference("tuned_droop", changed).curve == reference("tuned_droop", scenario).curve
     spelled = [{**spec, "act_every": 1} for spec in scenario.devices]
     assert tuning_key(scenario.replace(devices=spelled)) == tuning_key(scenario)
 
@@ -180,7 +182,7 @@ def test_a_comparison_says_what_it_leaves_out(scenario):
 
 def test_the_known_names_are_those_of_the_registries():
     assert set(REFERENCE_CONTROLLERS) == set(REFERENCES) and set(KNOWN_PLANNERS) == set(PLANNERS)
-    assert set(DROOP_KEYS) == set(DroopCurve.__dataclass_fields__)
+    assert set(DROOP_KEYS) == {*DroopCurve.__dataclass_fields__, REGULATOR_BAND}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,10 @@ def test_the_known_names_are_those_of_the_registries():
         ({"training": {"gammma": 3}}, r"training\.gammma: unknown key; did you mean 'gamma'\? known: agent_steps, "),
         ({"training": {"gamma": 3}}, r"training\.gamma: .*less than or equal to 1"),
         ({"training": {"net_arch": "64"}}, r"training\.net_arch: must be a list"),
-        ({"tuned_droop": {"zz": 1}}, "tuned_droop: unknown key 'zz'; known: v_ref_pu, dead_band_pu, slope, limit"),
+        (
+            {"tuned_droop": {"zz": 1}},
+            "tuned_droop: unknown key 'zz'; known: v_ref_pu, dead_band_pu, slope, limit, regul",
+        ),
         ({"tuned_droop": {"v_ref_pu": 1}}, "tuned_droop: dead_band_pu is missing"),
         (
             {"reference_controller": "nobody"},

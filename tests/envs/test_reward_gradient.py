@@ -10,6 +10,7 @@ from states import steps
 
 import dss_marl
 from dss_marl import BatchZoneEnv, OpenDSSEngine, ZoneEnv, build_task, load_scenario, open_batch_engine
+from dss_marl.devices import DeviceGroup, Inverters
 from dss_marl.grid.solution_slopes import SolutionSlopes
 from dss_marl.mdp.reward_model import RewardModel
 from dss_marl.mdp.rewards import COSTS, REWARDS, violating_share, voltage_violation
@@ -302,11 +303,18 @@ def test_a_term_without_slope_is_refused(name, message):
     env.close()
 
 
-def test_devices_that_follow_the_voltage_are_refused():
-    devices = [{**device, "mode": "volt_var"} for device in load_scenario("case33_volt_var").devices]
+class Untold(Inverters):
+    """They follow the voltage, and do not tell how."""
+
+    settle = DeviceGroup.settle
+
+
+def test_devices_that_follow_the_voltage_and_do_not_tell_how_are_refused():
+    kind = f"{__name__}:Untold"
+    devices = [{**device, "kind": kind, "guard": True} for device in load_scenario("case33_volt_var").devices]
     env = dss_marl.make("case33_volt_var", devices=devices)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="no reward gradient: its Inverters follow the voltage; use another mode"):
+    with pytest.raises(ValueError, match="no reward gradient: its Untold follow the voltage; define their settle"):
         env.gradient({agent: env.action_space(agent).sample() for agent in env.agents})
     env.close()
 

@@ -83,18 +83,40 @@ class Droop:
         watt: the volt-watt curve of inverters that may curtail.
         solves: maximum number of trial power flows per interval.
         tolerance: mismatch of reactive power over rating at which the iteration stops [1].
+        regulator_band_v: width of the band that the circuit's own regulator controls hold, on the secondary side of
+            their transducers, as OpenDSS's ``band`` [V]; None: as in the circuit.
     """
 
     circuit_controls = True
     local = True
 
     def __init__(
-        self, curve: DroopCurve = CATEGORY_B, watt: WattCurve = WATT_B, solves: int = 12, tolerance: float = 0.005
+        self,
+        curve: DroopCurve = CATEGORY_B,
+        watt: WattCurve = WATT_B,
+        solves: int = 12,
+        tolerance: float = 0.005,
+        regulator_band_v: float | None = None,
     ) -> None:
         self.curve = curve
         self.watt = watt
         self.solves = solves
         self.tolerance = tolerance
+        self.regulator_band_v = regulator_band_v
+
+    @property
+    def acts_with(self) -> str:
+        """What the rule has that the scenario as it stands has not; "" for nothing."""
+        return "" if self.regulator_band_v is None else f"regulators that hold a band of {self.regulator_band_v:g} V"
+
+    def variant(self, scenario: Scenario) -> Scenario:
+        """The scenario with the regulators' band, if the rule has one."""
+        if self.regulator_band_v is None:
+            return scenario
+        command = f"batchedit regcontrol..* band={self.regulator_band_v:g} revband={self.regulator_band_v:g}"
+        if command in scenario.feeder.commands:
+            return scenario
+        return scenario.replace(feeder={"commands": (*scenario.feeder.commands, command)})
 
     def reset(self, env: ZoneEnv) -> None:
         """Find the inverters.
@@ -191,6 +213,7 @@ def tune_droop(
     seed: int = 0,
     refine: int = 16,
     steepest: float = STEEPEST,
+    start: DroopCurve | None = None,
 ) -> tuple[DroopCurve, list[dict[str, float]]]:
     """Random search for the best curve, with local refinement.
 
@@ -200,6 +223,7 @@ def tune_droop(
         seed: of the search.
         refine: number of further curves around the best, with decreasing spread.
         steepest: upper bound of the slope [1/pu].
+        start: the first curve that is tried; None: that of category B, without its limit.
 
     Returns:
         the best curve, and all evaluated curves with their scores.
@@ -208,6 +232,8 @@ def tune_droop(
     low, high = np.array([0.98, 0.0, 1.0]), np.array([1.03, 0.02, steepest])
     tried: list[dict[str, float]] = []
     best, best_score = np.array([1.0, 0.02, 0.44 / 0.06]), -np.inf
+    if start is not None:
+        best = np.array([start.v_ref_pu, start.dead_band_pu, start.slope])
     for k in range(tries + refine):
         if k == 0:
             point = best

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers import REFERENCES, Controller, PlanReplay, reference, uses_circuit_controls
+from dss_marl.controllers import (
+    REFERENCES,
+    Controller,
+    PlanReplay,
+    own_variant,
+    reference,
+    uses_circuit_controls,
+)
 from dss_marl.envs.central_env import CentralEnv
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
@@ -34,7 +41,7 @@ def record(
 
     Days, noise and faults are those of ``dss-marl evaluate``, so the figures are the same. The environment is left at
     the end of the last day. A controller that relies on the circuit's own controls, such as ``opendss_controls`` or
-    ``droop``, plays in an environment of its own that has them.
+    ``droop``, or acts in another variant of the scenario, plays in an environment of its own that has it.
 
     Args:
         env: from ``make`` or ``gym_env``.
@@ -58,7 +65,9 @@ def record(
     player = find_controller(controller, scenario)
     if name is None:
         name = str(controller) if isinstance(controller, str | Path) else type(controller).__name__
-    needs_own = uses_circuit_controls(player) and not scenario.circuit_controls
+    needs_own = (uses_circuit_controls(player) and not scenario.circuit_controls) or (
+        own_variant(player, scenario) != scenario
+    )
     played = environment_for(player, scenario, inner.split) if needs_own else inner
     try:
         return _recorded(played, player, name, _chosen(played, player, days))

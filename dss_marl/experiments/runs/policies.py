@@ -29,4 +29,6 @@ def load_policy(folder: Path, trust: bool = False, last: bool = False) -> Contro
     settings = TrainingSettings.model_validate(record.settings)
     check_files(folder, record, last)
     kind = POLICIES[settings.sharing]
-    return kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder, LAST if last else POLICY)
+    policy = kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder, LAST if last else POLICY)
+    policy.guard = settings.guard
+    return policy

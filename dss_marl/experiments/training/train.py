@@ -84,7 +84,7 @@ def checked_task(scenario: Scenario, route: str) -> Task:
         ImportError: the ``train`` extra is not installed.
     """
     settings = TrainingSettings.model_validate(scenario.training)
-    task = build_task(scenario)  # errors of the scenario, before torch takes its seconds
+    task = build_task(learned_variant(scenario, settings))  # errors of the scenario, before torch takes its seconds
     check_settings(task, settings, route)  # what it refuses is refused before an earlier run is replaced
     if settings.teacher is not None:
         new_teacher(task, settings.teacher).close()  # likewise
@@ -132,3 +132,12 @@ def learn(
     record.seconds = sections.seconds
     record.agent_steps_per_second = record.agent_steps / (record.seconds - sections.keeper.seconds)
     run.finish()
+
+
+def learned_variant(scenario: Scenario, settings: TrainingSettings) -> Scenario:
+    """The scenario in which a policy learns and is validated: with guarded inverters if the settings have a guard.
+
+    Raises:
+        ValueError: a guard, and no inverter that can have one.
+    """
+    return scenario if settings.guard is None else scenario.guarded(settings.guard)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dss_marl.controllers import Controller, uses_circuit_controls
+from dss_marl.controllers import Controller, WrappedController
 from dss_marl.envs.task import Task
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array
@@ -35,7 +35,7 @@ class ConstantController:
         return env.task.encoding.encode(self.joint_action)
 
 
-class PartialController:
+class PartialController(WrappedController):
     """Another controller's requests for some devices; the other devices are neutral.
 
     Args:
@@ -45,10 +45,9 @@ class PartialController:
     """
 
     def __init__(self, whole: Controller, devices: Collection[Device], without: bool = False) -> None:
-        self.whole = whole
+        super().__init__(whole)
         self.devices = frozenset(devices)
         self.without = without
-        self.circuit_controls = uses_circuit_controls(whole)
 
     def reset(self, env: ZoneEnv) -> None:
         """Find the devices' entries.
@@ -69,7 +68,7 @@ class PartialController:
         return encoding.encode(np.where(self._acting, requested, env.task.default_action))
 
 
-class ReplayController:
+class ReplayController(WrappedController):
     """Another controller's requests, recorded when it controlled all devices on that day.
 
     Replaying them for some of the devices costs only power flows, instead of seconds of computation per day.
@@ -79,8 +78,7 @@ class ReplayController:
     """
 
     def __init__(self, whole: Controller) -> None:
-        self.whole = whole
-        self.circuit_controls = uses_circuit_controls(whole)
+        super().__init__(whole)
         self._requests: dict[tuple[int, int], Array] = {}  # by day and step
 
     def reset(self, env: ZoneEnv) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers import RULES, Controller, Droop, uses_circuit_controls
+from dss_marl.controllers import RULES, Controller, Droop, WrappedController
 from dss_marl.controllers.planning.bounds.device_ranges import device_range
 from dss_marl.devices import DeviceGroup, Inverters
 from dss_marl.envs.zone_env import ZoneEnv
@@ -33,7 +33,7 @@ class CapabilityUse(NamedTuple):
     kvar_share: float
 
 
-class CapabilityWatch:
+class CapabilityWatch(WrappedController):
     """A controller, watched: what it requests and what comes of it, against what agents can request.
 
     Args:
@@ -41,8 +41,7 @@ class CapabilityWatch:
     """
 
     def __init__(self, whole: Controller) -> None:
-        self.whole = whole
-        self.circuit_controls = uses_circuit_controls(whole)
+        super().__init__(whole)
         self._beyond, self._foreign, self._share = 0.0, 0, 0.0
         self._ranges: list[tuple[Any, Array, Array]] = []
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dss_marl.controllers import Controller, uses_circuit_controls
+from dss_marl.controllers import Controller, place_of
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.zone_env import ZoneEnv
@@ -54,7 +54,7 @@ class EpisodeCache:
         self.scenario = scenario
         self.task: Task = build_task(scenario)
         self.results: dict[str, dict[int, EpisodeResult]] = {}
-        self._envs: dict[bool, ZoneEnv] = {}
+        self._envs: dict[tuple[bool, str], ZoneEnv] = {}
 
     def run(self, name: str, controller: Controller, days: Sequence[int], balance: bool = False) -> Array:
         """(days) team returns; a day with a result under this name is not run again.
@@ -106,11 +106,11 @@ class EpisodeCache:
         return EpisodeResult(figures, sums.sums, voltages.lowest, voltages.highest, voltages.imbalance(env), use)
 
     def environment(self, controller: Controller) -> ZoneEnv:
-        """The environment shared by controllers of this type."""
-        kind = uses_circuit_controls(controller)
+        """The environment shared by controllers that act in the same variant of the scenario."""
+        kind = place_of(controller, self.scenario)
         if kind not in self._envs:
             self._envs[kind] = (
-                environment_for(controller, self.scenario, "test") if kind else ZoneEnv(self.task, "test")
+                environment_for(controller, self.scenario, "test") if any(kind) else ZoneEnv(self.task, "test")
             )
         return self._envs[kind]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dss_marl.controllers import Controller, uses_circuit_controls
+from dss_marl.controllers import Controller, place_of
 from dss_marl.controllers.search.constant_search import climbed, constant_returns, constants
 from dss_marl.experiments.validation.ablations import (
     ConstantController,
@@ -123,7 +123,7 @@ def _way(
 ) -> str | None:
     """How a device was found to affect the return; None if it was not. ``name``: of its runs alone."""
     nothing, device = "no_control", devices_of(episodes.task)[d]
-    alone = [] if uses_circuit_controls(controller) else list(episodes.results.get(name, {}))
+    alone = [] if any(place_of(controller, episodes.scenario)) else list(episodes.results.get(name, {}))
     if alone and _differs(episodes.returns(name, alone), episodes.returns(nothing, alone)):
         return "alone"
     for day in budget.few:

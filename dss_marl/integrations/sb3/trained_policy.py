@@ -10,7 +10,9 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl._assets import replacing
+from dss_marl.devices import GuardSpec
 from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, n_choices, split_mask
+from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 
 POLICY = "policy.safetensors"  # what acts, the best on validation days; loading it runs no code
@@ -26,9 +28,19 @@ class PolicyPerKind:
     """
 
     circuit_controls = False
+    guard: GuardSpec | None = None  # of the inverters with which the policy learned, see TrainingSettings
 
     def __init__(self, models: Mapping[str, Any]) -> None:
         self.models = dict(models)
+
+    @property
+    def acts_with(self) -> str:
+        """What the policy has that the scenario as it stands has not; "" for nothing."""
+        return "" if self.guard is None else self.guard.about
+
+    def variant(self, scenario: Scenario) -> Scenario:
+        """The scenario in which the policy acts: with guarded inverters if it learned with them."""
+        return scenario if self.guard is None else scenario.guarded(self.guard)
 
     @classmethod
     def load(cls, folder: Path, file: str = POLICY) -> PolicyPerKind:

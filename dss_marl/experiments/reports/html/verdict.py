@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from dss_marl.controllers import PlanReplay
+from dss_marl.controllers import PlanReplay, acts_with
 from dss_marl.experiments.reports.html.results import FEW_DAYS, Results
 from dss_marl.experiments.reports.html.runs import ReportRun, seeds_of
 from dss_marl.experiments.reports.html.statistics import interquartile_mean, paired_difference, verdict_of
@@ -88,6 +88,7 @@ def _named(runs: Sequence[ReportRun], run: ReportRun, text: str) -> str:
 
 def _of_runs(runs: Sequence[ReportRun]) -> list[str]:
     found = [_named(runs, run, f"{text}.") for run in runs for text in run.record.remarks()]
+    found += [_named(runs, run, f"the policy acts with {what}.") for run in runs if (what := acts_with(run.policy))]
     for run in runs:
         scores = [row["score"] for row in run.record.history]
         if len(scores) > 2 and int(np.argmax(scores)) == len(scores) - 1 and run.record.improved:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from dss_marl.devices import GuardSpec
+
 PLANS = "plans"  # the teacher that is no controller
 
 
@@ -67,9 +69,6 @@ class SlopeSettings(BaseModel):
     kinds: tuple[str, ...] = Field(
         default=("inverter",), min_length=1, description="kinds of device whose numbers learn from it"
     )
-
-
-from dss_marl.devices import GuardSpec
 
 
 class TrainingSettings(BaseModel):

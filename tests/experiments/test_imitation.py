@@ -176,7 +176,7 @@ def test_a_run_notes_what_was_imitated_and_repeats(tmp_path, monkeypatch):
 def test_kinds_imitate_each_its_part(tmp_path):
     pytest.importorskip("sb3_contrib")
     teacher = {"name": "tuned_droop", "days": 2, "rounds": 1, "epochs": 20}
-    training = {**TINY, "policies": "per_kind", "algorithm": "maskable_ppo", "teacher": teacher}
+    training = {**TINY, "sharing": "per_kind", "algorithm": "maskable_ppo", "teacher": teacher}
     scenario = dss_marl.load_scenario("ieee13_volt_var").replace(**FEW, agents="device", actions="native")
     record = train(scenario.replace(training=training), tmp_path, seed=3)
     assert record.imitation["rounds"][-1]["agreement"] > 0.5

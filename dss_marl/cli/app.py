@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dss_marl.cli.bench import bench
+from dss_marl.cli.benchmark import benchmark
 from dss_marl.cli.bound import bound
 from dss_marl.cli.console import say
 from dss_marl.cli.dataset import dataset
@@ -49,6 +50,7 @@ COMMANDS = (
     suite,
     schema,
     bench,
+    benchmark,
 )
 
 app = typer.Typer(

@@ -1,7 +1,7 @@
 """Statistics of scores over runs and tasks: aggregates with stratified bootstrap intervals (Agarwal et al. 2021).
 
-Scores are (runs, tasks): one line for each seed, one column for each scenario, normalised so that tasks can be averaged.
-Runs are resampled within each task, so that every draw holds all tasks.
+Scores are (runs, tasks): a line for each seed, a column for each scenario, normalised so that tasks can be averaged. Runs
+are resampled within each task, so that every draw holds all tasks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
-from dss_marl.grid.state import Array
+from dss_marl.grid.state import Array, IntArray
 from dss_marl.mdp.return_statistics import DRAWS, LEVEL, interquartile_mean
 
 Interval = tuple[float, float, float]  # value, lower end, upper end
@@ -119,7 +119,7 @@ def _share_above(x: Array, y: Array) -> Array:
     return np.asarray((u / (n * m)).mean(-1))
 
 
-def _drawn_runs(scores: Array, stream: int) -> Array:
+def _drawn_runs(scores: Array, stream: int) -> IntArray:
     """(draws, runs, tasks) numbers of runs, drawn with replacement within each task."""
     return np.random.default_rng(stream).integers(0, len(scores), (DRAWS, *scores.shape))
 

@@ -1,7 +1,7 @@
 """Statistics of scores over runs and tasks: aggregates with stratified bootstrap intervals (Agarwal et al. 2021).
 
-Scores are (runs, tasks): a line for each seed, a column for each scenario, normalised so that tasks can be averaged. Runs
-are resampled within each task, so that every draw holds all tasks.
+Scores are (runs, tasks): a line for each seed, a column for each scenario, normalised so that tasks can be averaged.
+Runs are resampled within each task, so that every draw holds all tasks.
 """
 
 from __future__ import annotations

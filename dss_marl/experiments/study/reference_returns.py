@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from dss_marl._assets import read_text, write_text
-from dss_marl.controllers import PlanReplay, reference
+from dss_marl.controllers import reference
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import build_task
 from dss_marl.experiments.comparison import fitting_references
 from dss_marl.experiments.evaluation import evaluate
+from dss_marl.experiments.validation.budget import MANY_DAYS, frozen_days
 from dss_marl.experiments.validation.result_files import Result, load, plans_digest, results_folder, scenario_digest
+from dss_marl.profiles.splits import spread_days
 
 SPLIT = "test"
 COMMITTED, PLAYED = "committed results", "played"
@@ -57,27 +59,29 @@ def committed_result(scenario: Scenario) -> Result | None:
     return result if fits and result.metadata.get("plans", "") == plans_digest(scenario) else None
 
 
-def committed_returns(scenario: Scenario, most_days: int | None = None) -> ReferenceReturns | None:
-    """The references' returns from committed results that are not stale; None if they have to be played."""
+def committed_returns(scenario: Scenario, days: tuple[int, ...]) -> ReferenceReturns | None:
+    """The references' returns on these days from committed results; None if they have to be played."""
     result = committed_result(scenario)
-    if result is None:
+    if result is None or not set(days) <= set(result.metadata["days"]):
         return None
-    days = tuple(result.metadata["days"])[:most_days]
     returns = {name: {day: value for day, value in own.items() if day in days} for name, own in result.returns.items()}
     return ReferenceReturns(days, {name: own for name, own in returns.items() if own}, COMMITTED)
 
 
-def frozen_days(scenario: Scenario, most_days: int | None = None) -> tuple[int, ...]:
-    """The days that policies are compared on: those of the committed results, else those with plans, else all."""
-    known = committed_returns(scenario, most_days)
-    if known is not None:
-        return known.days
-    days = build_task(scenario).profiles.days(SPLIT)
-    plans = _plans(scenario)
-    if plans is not None:
-        planned = tuple(day for day in days if day in plans.days)
-        days = planned or days
-    return tuple(days)[:most_days]
+def days_of_test(scenario: Scenario, most: int | None = None) -> tuple[int, ...]:
+    """The frozen test days that policies are compared on: those with plans, else days spread over the split.
+
+    Args:
+        scenario: whose days.
+        most: number of days at most, spread over them; None: all.
+    """
+    task = build_task(scenario)
+    try:
+        days = frozen_days(task)
+    except ValueError:  # no plans
+        every = task.profiles.days(SPLIT)
+        days = spread_days(every, min(MANY_DAYS, len(every)))
+    return tuple(spread_days(days, min(most or len(days), len(days))))
 
 
 def play_references(scenario: Scenario, days: tuple[int, ...]) -> ReferenceReturns:
@@ -135,13 +139,3 @@ def ends_of_score(found: ReferenceReturns, one: str) -> tuple[str, str] | None:
             gain = np.mean([whole[one][day] - whole[name][day] for day in found.days])
             return (name, one) if gain > 0 else None
     return None
-
-
-def _plans(scenario: Scenario) -> PlanReplay | None:
-    try:
-        found = reference("best_known", scenario)
-    except ValueError:
-        return None
-    from dss_marl.controllers.planning.plan_files import digest
-
-    return found if isinstance(found, PlanReplay) and found.plans.digest == digest(scenario) else None

@@ -175,8 +175,8 @@ def _overall_part(whole: Overall) -> list[str]:
         "## Over scenarios\n",
         table(*aggregate_rows(whole)),
         f"Normalised scores over {tasks}, of the seeds that are finished on all of them; in brackets the 95 % "
-        "bootstrap interval, for which runs are drawn within each scenario. The interquartile mean is over all runs of all "
-        "scenarios, the median over scenarios; the optimality gap is what is missing to 1 on average.\n",
+        "bootstrap interval, for which runs are drawn within each scenario. The interquartile mean is over all runs of "
+        "all scenarios, the median over scenarios; the optimality gap is what is missing to 1 on average.\n",
     ]
     if whole.improvement:
         names = list(whole.scores)

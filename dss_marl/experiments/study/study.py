@@ -18,8 +18,8 @@ from dss_marl.experiments.study.processes import Outcome, in_processes
 from dss_marl.experiments.study.reference_returns import (
     ReferenceReturns,
     committed_returns,
+    days_of_test,
     ends_of_score,
-    frozen_days,
     kept_returns,
 )
 from dss_marl.experiments.study.results import CellResults, FailedCell, Played, ScenarioResults, StudyResults
@@ -70,7 +70,7 @@ class Study:
 
     def __post_init__(self) -> None:
         most = self.plan.suite.days
-        self._days = {name: frozen_days(one, most) for name, one in self.plan.scenarios.items()}
+        self._days = {name: days_of_test(one, most) for name, one in self.plan.scenarios.items()}
         others = [cell.name for cell in self.plan.cells if self._is_other(cell)]
         if others and not self.overwrite:
             raise ValueError(
@@ -168,10 +168,8 @@ class Study:
 
     def _references(self, scenario: Scenario) -> ReferenceReturns | None:
         """Returns of the references: committed ones, else those played in an earlier call."""
-        known = committed_returns(scenario, self.plan.suite.days)
-        if known is not None:
-            return known
-        return kept_returns(scenario, self._days[scenario.name], self._references_file(scenario.name))
+        days = self._days[scenario.name]
+        return committed_returns(scenario, days) or kept_returns(scenario, days, self._references_file(scenario.name))
 
     def _record(self, cell: Cell) -> RunRecord | None:
         place = self._place(cell)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +40,7 @@ from dss_marl.zones import Zone
 
 if TYPE_CHECKING:
     from dss_marl.experiments.recording import Recording, record
+    from dss_marl.experiments.shipped import load_policy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "feeder_report",
     "gym_env",
     "list_scenarios",
+    "load_policy",
     "load_scenario",
     "make",
     "make_batch",
@@ -230,13 +233,14 @@ def gym_env(
     return CentralEnv(scenario, split, engine, render_mode, _renderer(render_mode))
 
 
-def __getattr__(name: str) -> Any:
-    """``record`` and ``Recording``, found when asked for: experiments take longer to import than environments."""
-    if name not in ("record", "Recording"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dss_marl.experiments import recording
+_LATER = {"Recording": "recording", "load_policy": "shipped", "record": "recording"}  # of experiments
 
-    return getattr(recording, name)
+
+def __getattr__(name: str) -> Any:
+    """Names found when they are asked for: experiments take longer to import than environments."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"dss_marl.experiments.{_LATER[name]}"), name)
 
 
 registration.register_all(parallel_env, env)

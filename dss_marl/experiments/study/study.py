@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.task import build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_record import FILE, RunRecord, load_run
+from dss_marl.experiments.study.collected import cell_results, scenario_results, settings_of, study_results
 from dss_marl.experiments.study.job import Job, evaluation_of
 from dss_marl.experiments.study.processes import Outcome, in_processes
 from dss_marl.experiments.study.reference_returns import (
     ReferenceReturns,
     committed_returns,
     days_of_test,
-    ends_of_score,
     kept_returns,
 )
-from dss_marl.experiments.study.results import CellResults, FailedCell, Played, ScenarioResults, StudyResults
+from dss_marl.experiments.study.results import CellResults, FailedCell, ScenarioResults, StudyResults
 from dss_marl.experiments.study.suite import Cell, Plan
-from dss_marl.experiments.validation.result_files import scenario_digest
 
 RUNS, REFERENCES, LOGS = "runs", "references", "logs"  # in the folder of a benchmark
 
@@ -133,17 +128,9 @@ class Study:
             for cell in self.plan.cells
             if cell.name in failed
         ]
-        suite = self.plan.suite
-        return StudyResults(
-            name=suite.name,
-            made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            version=version("dss_marl"),
-            machine=f"{platform.system()} {platform.machine()}",
-            suite={**suite.model_dump(mode="json"), "scenarios": list(self.plan.scenarios)},
-            scenarios={name: self._scenario(one) for name, one in self.plan.scenarios.items()},
-            cells=cells,
-            failed=lost,
-        )
+        suite = {**self.plan.suite.model_dump(mode="json"), "scenarios": list(self.plan.scenarios)}
+        scenarios = {name: self._scenario(one) for name, one in self.plan.scenarios.items()}
+        return study_results(suite, scenarios, cells, lost)
 
     def _outcomes(
         self, jobs: Sequence[Job], at_once: int, ray: str | None, tick: Callable[[Sequence[Job]], None]
@@ -196,16 +183,7 @@ class Study:
         played = evaluation_of(self._place(cell), record, self._days[cell.scenario.name])
         if played is None:
             return None
-        return CellResults(
-            scenario=cell.scenario.name,
-            recipe=cell.recipe,
-            seed=cell.seed,
-            agent_steps=record.agent_steps,
-            seconds=round(record.seconds, 1),
-            git_commit=record.git_commit,
-            history=record.history,
-            figures=played["figures"],
-        )
+        return cell_results(cell.scenario.name, cell.recipe, record, played["figures"])
 
     def _learned(self, job: Job) -> tuple[float, float] | None:
         """Share of agent-steps done and last validation return of a cell under way, from its record."""
@@ -219,29 +197,8 @@ class Study:
         return min(record.agent_steps / total, 1.0), record.history[-1]["score"]
 
     def _scenario(self, scenario: Scenario) -> ScenarioResults:
-        name, days = scenario.name, self._days[scenario.name]
+        days = self._days[scenario.name]
         found = self._references(scenario) or ReferenceReturns(days, {}, "none: they could not be played")
-        ends = ends_of_score(found, scenario.reference_controller) or ("", "")
-        settings = {
-            cell.recipe: {
-                **TrainingSettings.model_validate(cell.scenario.training).model_dump(mode="json"),
-                "engine": cell.engine,
-            }
-            for cell in self.plan.cells
-            if cell.scenario.name == name
-        }
-        return ScenarioResults(
-            title=scenario.title,
-            version=scenario.version,
-            digest=scenario_digest(scenario),
-            profiles_sha256=build_task(scenario).profiles.sha256(),
-            days=list(days),
-            zero=ends[0],
-            one=ends[1],
-            source=found.source,
-            references={
-                controller: Played(days=list(own), team_return=list(own.values()))
-                for controller, own in found.returns.items()
-            },
-            settings=settings,
-        )
+        cells = [cell for cell in self.plan.cells if cell.scenario.name == scenario.name]
+        settings = {cell.recipe: (cell.scenario, cell.engine) for cell in cells}
+        return scenario_results(scenario, found, {name: settings_of(*own) for name, own in settings.items()})

@@ -30,13 +30,13 @@ FOLDER, PAGE, ABOUT = "leaderboard", "LEADERBOARD.md", "entry.json"
 TOLERANCE = 1e-3  # of a return played again: relative, and absolute
 _SAFE = ".safetensors"
 _HEAD = (
-    "# Leaderboard\n\nWritten by `dss-marl leaderboard` from `leaderboard/`; do not edit. Learned policies on the frozen "
-    "test days of the shipped scenarios, played on OpenDSS whatever they were trained on.\n"
+    "# Leaderboard\n\nWritten by `dss-marl leaderboard` from `leaderboard/`; do not edit. Learned policies on the "
+    "frozen test days of the shipped scenarios, played on OpenDSS whatever they were trained on.\n"
 )
 _EMPTY = "No results have been submitted so far: yours can be the first.\n"
 _NOTE = (
-    "Return: mean of a test day, interquartile mean over seeds with its 95 % bootstrap interval over them. Score: 0 and "
-    "1 are the means of the references so marked. *over days*: the interval if days are drawn instead. In italics: "
+    "Return: mean of a test day, interquartile mean over seeds with its 95 % bootstrap interval over them. Score: 0 "
+    "and 1 are the means of the references so marked. *over days*: the interval if days are drawn instead. In italics: "
     "reference controllers. *To be made again*: of an earlier version of the scenario.\n"
 )
 _HOW = """## Submit a run

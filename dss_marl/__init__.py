@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -233,14 +232,13 @@ def gym_env(
     return CentralEnv(scenario, split, engine, render_mode, _renderer(render_mode))
 
 
-_LATER = {"Recording": "recording", "load_policy": "shipped", "record": "recording"}  # of experiments
-
-
 def __getattr__(name: str) -> Any:
     """Names found when they are asked for: experiments take longer to import than environments."""
-    if name not in _LATER:
+    if name not in ("Recording", "load_policy", "record"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"dss_marl.experiments.{_LATER[name]}"), name)
+    from dss_marl.experiments import recording, shipped
+
+    return getattr(shipped if name == "load_policy" else recording, name)
 
 
 registration.register_all(parallel_env, env)

@@ -16,7 +16,7 @@ def trained(folder, seed=0, **changes):
 
 
 def only_two_days(monkeypatch):
-    """Results are of two test days instead of all frozen ones, and of three references where these have to be played."""
+    """Results are of two test days instead of all frozen ones, and of three references where these are played."""
     scenario, names = dss_marl.load_scenario(NAME), ("no_control", "opendss_controls", "tuned_droop")
     found = {name: reference(name, scenario) for name in names}
     module = "dss_marl.experiments.study"

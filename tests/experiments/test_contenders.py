@@ -54,7 +54,7 @@ def test_runs_and_controllers_play_the_same_days_in_pairs(runs, tmp_path):
 def test_the_scenario_is_that_of_the_first_run_if_none_is_named(runs):
     scenario, found, remarks = found_contenders([str(runs[0]), str(runs[2]), "droop"])
     assert scenario.name == NAME and scenario.training["n_envs"] == 1
-    assert [one.name for one in found] == ["one", "old/one", "droop"]
+    assert [one.name for one in found] == [f"{runs[0].parent.name}/one", "old/one", "droop"]  # no two alike
     assert not [text for text in remarks if "trained on" in text]
 
 

@@ -15,15 +15,14 @@ from dss_marl.cli.tables import print_table
 
 def policies() -> None:
     """List the trained policies that ship with the package."""
-    from dss_marl._assets import data_folder
-    from dss_marl.experiments.shipped.shipped_policies import list_policies
+    from dss_marl.experiments.shipped.shipped_policies import list_policies, policy_folder
     from dss_marl.experiments.shipped.shipping import overview
 
     names = list_policies()
     if not names:
         say("no policy ships with this version; 'dss-marl train' makes one, and 'dss-marl ship RUN' a shipped one")
         return
-    heads, rows = overview([data_folder("policies") / name for name in names])
+    heads, rows = overview([policy_folder(name) for name in names])
     print_table("trained policies: dss_marl.load_policy(NAME)", heads, rows, ("scenario", "algorithm"))
 
 

@@ -117,8 +117,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_no_recipe(run, tmp_path, mon
         results_of_runs([run, shutil.copytree(run, tmp_path / "copy")], "twice")
 
 
-def test_commands_list_and_ship_policies(run, shipped, tmp_path, monkeypatch):
-    monkeypatch.setattr("dss_marl._assets.data_folder", lambda noun: tmp_path / noun)
+def test_commands_list_and_ship_policies(run, shipped, tmp_path):
     listed = CliRunner().invoke(app, ["policies"], env={"COLUMNS": "120"})
     assert listed.exit_code == 0 and NAME in listed.output and "ppo" in listed.output, listed.output
     again = CliRunner().invoke(app, ["ship", str(run), "--name", "again", "--into", str(tmp_path / "more")])

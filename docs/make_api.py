@@ -19,6 +19,7 @@ PACKAGES = (
     "dss_marl.engines.batched.torch_backend.torch_power_flow",
     "dss_marl.experiments",
     "dss_marl.experiments.reports.html",
+    "dss_marl.experiments.study",
     "dss_marl.grid.export",
     "dss_marl.integrations.minari_datasets",
     "dss_marl.integrations.sb3",

@@ -39,6 +39,7 @@ from dss_marl.zones import Zone
 
 if TYPE_CHECKING:
     from dss_marl.experiments.recording import Recording, record
+    from dss_marl.experiments.shipped import load_policy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "feeder_report",
     "gym_env",
     "list_scenarios",
+    "load_policy",
     "load_scenario",
     "make",
     "make_batch",
@@ -231,12 +233,12 @@ def gym_env(
 
 
 def __getattr__(name: str) -> Any:
-    """``record`` and ``Recording``, found when asked for: experiments take longer to import than environments."""
-    if name not in ("record", "Recording"):
+    """Names found when they are asked for: experiments take longer to import than environments."""
+    if name not in ("Recording", "load_policy", "record"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dss_marl.experiments import recording
+    from dss_marl.experiments import recording, shipped
 
-    return getattr(recording, name)
+    return getattr(shipped if name == "load_policy" else recording, name)
 
 
 registration.register_all(parallel_env, env)

@@ -14,7 +14,7 @@ PART = ".part-"  # begins the names of files that are being written
 
 
 def data_folder(noun: str) -> Path:
-    """Path of the data folder ``feeders``, ``scenarios`` or ``results``: in a checkout, an editable install or a wheel.
+    """Path of a data folder, such as ``feeders`` or ``results``: in a checkout, an editable install or a wheel.
 
     Raises:
         FileNotFoundError: the installation is incomplete.

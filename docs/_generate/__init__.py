@@ -15,7 +15,14 @@ from typing import Any
 REPOSITORY = "https://github.com/dss-marl/dss_marl"
 SITE = "https://dss-marl.github.io/dss_marl"
 _CODE = ("dss_marl/**/*.py", "feeders/**/*.*", "scenarios/*.yaml", "constraints.txt")  # of the package, and its data
-_PAGES = ("results/*/*.*", "docs/_generate/*.py", "docs/make_*.py", "pyproject.toml", ".github/workflows/*.yml")
+_PAGES = (
+    "results/*/*.*",
+    "policies/*/*.*",
+    "docs/_generate/*.py",
+    "docs/make_*.py",
+    "pyproject.toml",
+    ".github/workflows/*.yml",
+)
 
 
 def connect(app: Any) -> None:
@@ -37,7 +44,7 @@ def write_pages(docs: Path) -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == now:
         return
     written = _write(docs, all_pages())
-    for folder in ("scenarios", "reference/api"):
+    for folder in ("scenarios", "policies", "reference/api"):
         _remove_others(docs / folder, written)
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(now, encoding="utf-8")
@@ -62,6 +69,7 @@ def all_pages() -> Iterator[tuple[str, str | bytes]]:
         command_line,
         device_kinds,
         physics,
+        policy_pages,
         run_files,
         scenario_file,
         scenario_pages,
@@ -81,6 +89,7 @@ def all_pages() -> Iterator[tuple[str, str | bytes]]:
         api,
         run_files,
         physics,
+        policy_pages,
         versions,
     )
     for family in families:

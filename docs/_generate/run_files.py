@@ -39,6 +39,10 @@ SCHEMA = """`dss-marl schema --record` prints the JSON Schema, with the [trainin
 _IN: dict[type[BaseModel], str] = {Stage: "stages", Resumption: "resumptions"}
 _OTHERS = (
     ("`dss-marl evaluate ... --series DIR`", "a folder of tables for each controller", "[data](../guide/data.md)"),
+    ("`dss-marl evaluate RUN RUN ... --out DIR`", "`table.md`, `table.json`, `days.csv`, `paired.csv`, and `marl_eval.json` in the layout of MARL-eval", "[benchmarks](../guide/benchmark.md)"),
+    ("`dss-marl benchmark SUITE`", "a folder of runs, each with `evaluation.json`, its figures on the test days; `results.json`, tables and pictures", "[benchmarks](../guide/benchmark.md)"),
+    ("`dss-marl ship RUN`", "`policies/NAME`: networks, record, results and model card", "[trained policies](../policies/index.md)"),
+    ("`dss-marl leaderboard RUN...`", "`leaderboard/SCENARIO/NAME`: results, records and networks; `LEADERBOARD.md`", "[benchmarks](../guide/benchmark.md)"),
     ("`dss-marl dataset`", "Minari datasets", "[data](../guide/data.md)"),
     ("`dss-marl record`", "a film, GIF or MP4", "[rendering](../guide/rendering.md)"),
     ("`dss-marl solve NAME`", "`results/NAME/plans.npz`: the joint actions (T, F) of solved days", "[glossary](../glossary.md)"),

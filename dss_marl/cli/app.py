@@ -11,14 +11,17 @@ from typing import Annotated
 import typer
 
 from dss_marl.cli.bench import bench
+from dss_marl.cli.benchmark import benchmark
 from dss_marl.cli.bound import bound
 from dss_marl.cli.console import say
 from dss_marl.cli.dataset import dataset
 from dss_marl.cli.errors import plain_errors
 from dss_marl.cli.evaluate import evaluate
+from dss_marl.cli.leaderboard import leaderboard
 from dss_marl.cli.list import list_
 from dss_marl.cli.new import new
 from dss_marl.cli.picture import picture
+from dss_marl.cli.policies import policies, ship
 from dss_marl.cli.profiles import profiles
 from dss_marl.cli.record import record
 from dss_marl.cli.report import report
@@ -51,6 +54,10 @@ COMMANDS = (
     suite,
     schema,
     bench,
+    benchmark,
+    policies,
+    ship,
+    leaderboard,
 )
 
 app = typer.Typer(

@@ -48,7 +48,10 @@ def bench(
         int, typer.Option(min=1, help="With --batched: blocks of each engine; the figures are medians over them.")
     ] = 5,
 ) -> None:
-    """Measure what a step costs beside its bare power flows: in one process, alternating blocks, CPU time, medians."""
+    """Measure what a step costs beside its bare power flows: in one process, alternating blocks, CPU time, medians.
+
+    This is about speed; 'dss-marl benchmark' trains and compares policies.
+    """
     from dss_marl._assets import write_text
 
     if batched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -11,6 +12,7 @@ from dss_marl.cli.tables import Cell, print_table
 
 if TYPE_CHECKING:  # experiments take long to import, and --help does not need them
     from dss_marl.experiments import ComparisonTable
+    from dss_marl.experiments.contenders import PairedDifference
 
 _WIDE = 110  # terminal width from which the intervals fit
 _MOST_REASONS = 4  # that are told one by one
@@ -47,6 +49,18 @@ def print_result_table(table: ComparisonTable, compared: str | None) -> None:
         say(f"left out: {', '.join(table.left_out)}; naming one says why: --controllers NAME")
     if not wide:
         say(f"a terminal at least {_WIDE} columns wide also shows the 95 % intervals")
+
+
+def print_paired(found: Sequence[PairedDifference], days: int) -> None:
+    """Print how each contender differs from one of them on the same days."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in found:
+        mean, low, high = one.difference
+        colour = {"better": "green", "worse": "red"}.get(one.verdict, "")
+        ends = f"{mean:+.3g} ({low:+.3g} to {high:+.3g})"
+        rows.append((one.name, ends, f"{one.better} of {days}", f"{one.worse} of {days}", Text(one.verdict, colour)))
+    title = f"team return minus that of {found[0].against} on the same days, mean (95 % interval over days)"
+    print_table(title, ["controller", "difference", "days better", "days worse", "verdict"], rows, ["verdict"])
 
 
 def _best(table: ComparisonTable, figure: str) -> str:

@@ -8,6 +8,7 @@ from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, environment_for, evaluate, evaluate_all, run_day
 from dss_marl.experiments.runs.policies import load_policy
 from dss_marl.experiments.runs.run_record import RunRecord, load_run, new_record
+from dss_marl.experiments.shipped.shipped_policies import TrainedPolicy, list_policies
 from dss_marl.experiments.solve_days import solve
 from dss_marl.experiments.training.many_copies import COPIES, with_copies
 from dss_marl.experiments.training.reproduce import Reproduction, reproduce
@@ -26,11 +27,13 @@ __all__ = [
     "Reproduction",
     "RunRecord",
     "SharedPolicy",
+    "TrainedPolicy",
     "TrainingSettings",
     "compare",
     "environment_for",
     "evaluate",
     "evaluate_all",
+    "list_policies",
     "load_policy",
     "load_run",
     "mean_interval",

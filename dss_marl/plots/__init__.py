@@ -14,6 +14,7 @@ from dss_marl.plots.learning_curves import learning_curve_figure
 from dss_marl.plots.operation_day import operation_figure
 from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
+from dss_marl.plots.recipe_figures import recipe_curves_figure, score_intervals_figure
 from dss_marl.plots.renderer import Renderer
 from dss_marl.plots.step_costs import step_cost_figure
 from dss_marl.plots.style import COLUMN_IN, PAGE_IN, PALETTE, save
@@ -37,7 +38,9 @@ __all__ = [
     "operation_figure",
     "pareto_figure",
     "performance_profile_figure",
+    "recipe_curves_figure",
     "save",
+    "score_intervals_figure",
     "step_cost_figure",
     "voltage_band_figure",
     "voltage_heat_map_figure",

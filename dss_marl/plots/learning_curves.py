@@ -53,7 +53,7 @@ def learning_curve_figure(
     figure.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
     axes = figure.subplots()
     _draw_runs(axes, steps / 1000, runs)
-    shown = _set_range(axes, runs, np.array(list(references.values()), float))
+    shown = set_range(axes, runs, np.array(list(references.values()), float))
     plain_axes(axes)
     axes.set_xlabel("agent-steps [thousand]", fontsize=8, color=INK)
     axes.set_ylabel(ylabel + (" (log scale)" if axes.get_yscale() == "symlog" else ""), fontsize=8, color=INK)
@@ -86,8 +86,8 @@ def _draw_runs(axes: Axes, thousands: Array, runs: Array) -> None:
     axes.scatter(thousands[best], done[np.arange(len(done)), best], s=46, label="policy kept", **ring)
 
 
-def _set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, float]:
-    """Set scale and limits of the axis; returns the limits."""
+def set_range(axes: Axes, returns: Array, references: Array) -> tuple[float, float]:
+    """Set scale and limits of an axis of returns, so that references near them are on it; returns the limits."""
     low, high = float(np.nanmin(returns)), float(np.nanmax(returns))
     if high < 0 and low / high > WIDE:
         shown = np.array([low, high, *references[references < 0]])

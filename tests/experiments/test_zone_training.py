@@ -20,11 +20,11 @@ def scenario(**changes):
 
 
 @pytest.mark.parametrize(
-    ("policies", "agents", "engine"),
-    [("shared", "zone", "batched"), ("shared", "zone", "opendss"), ("per_kind", "device", "batched")],
+    ("sharing", "agents", "engine"),
+    [("all", "zone", "batched"), ("all", "zone", "opendss"), ("per_kind", "device", "batched")],
 )
-def test_a_run_is_read_and_plays_its_days(tmp_path, policies, agents, engine):
-    training = {**SHORT, **ALL, "algorithm": "mappo", "policies": policies, "agent_steps": 90}
+def test_a_run_is_read_and_plays_its_days(tmp_path, sharing, agents, engine):
+    training = {**SHORT, **ALL, "algorithm": "mappo", "sharing": sharing, "agent_steps": 90}
     own = scenario(agents=agents, training=training)
     record = train(own, tmp_path, engine=engine, with_sb3=True)
     assert record.settings["slope"] == {
@@ -35,7 +35,7 @@ def test_a_run_is_read_and_plays_its_days(tmp_path, policies, agents, engine):
         "kinds": ["inverter"],
     }
     policy = load_policy(tmp_path)
-    assert len(policy.models) == (1 if policies == "shared" else 3)
+    assert len(policy.models) == (1 if sharing == "all" else 3)
     assert load_run(tmp_path).status == "finished"
     again = load_policy(tmp_path, trust=True)
     assert all(type(model) is ZonePPO for model in again.models.values())

@@ -17,6 +17,7 @@ from dss_marl.experiments.evaluation import evaluate
 from dss_marl.experiments.runs.policies import load_policy
 from dss_marl.experiments.runs.run_record import FILE, OPENDSS, RunRecord, load_run
 from dss_marl.experiments.study.reference_returns import SPLIT, play_references, rounded, save_returns
+from dss_marl.experiments.training.resume import resume
 from dss_marl.experiments.training.train import train
 
 EVALUATION = "evaluation.json"  # in the folder of a run, written last: the cell is finished then
@@ -49,7 +50,7 @@ class Job(BaseModel):
     allow_code: bool = False
 
     def run(self, alive: Callable[[], None] = lambda: None) -> None:
-        """Do it; a run that was stopped before starts anew, one that only lacks its evaluation gets that.
+        """Do it; a run that was stopped before goes on, one that only lacks its evaluation gets that.
 
         Args:
             alive: called now and then while learning; raises to stop.
@@ -58,9 +59,11 @@ class Job(BaseModel):
         if self.kind == "references":
             save_returns(play_references(scenario, self.days), scenario, self.place)
             return
-        if self.anew or not is_trained(self.place):
-            replaced = (self.place / FILE).exists()
-            train(scenario, self.place, self.seed, 0, "native", lambda *_: alive(), replaced, False, self.engine)
+        begun = (self.place / FILE).exists()
+        if self.anew or not begun:
+            train(scenario, self.place, self.seed, 0, "native", lambda *_: alive(), begun, False, self.engine)
+        elif not is_trained(self.place):
+            resume(self.place, report=lambda *_: alive(), allow_code=self.allow_code)
         evaluate_run(self.place, scenario, self.days)
 
 

@@ -15,6 +15,7 @@ from gymnasium import spaces  # noqa: E402
 from dss_marl.envs.task import build_task  # noqa: E402
 from dss_marl.integrations.sb3 import SharedPolicy  # noqa: E402
 from dss_marl.integrations.sb3.entry_layout import EntryLayout, guided_entries  # noqa: E402
+from dss_marl.integrations.sb3.imitation_loss import check_imitates, imitation_loss  # noqa: E402
 from dss_marl.integrations.sb3.mixed_distribution import ChoiceHeads, MixedDistribution  # noqa: E402
 from dss_marl.integrations.sb3.mixed_policy import MixedPolicy  # noqa: E402
 from dss_marl.integrations.sb3.policy_files import read_policy, save_policy  # noqa: E402
@@ -178,3 +179,22 @@ def test_policies_of_two_routes_act_alike():
     np.testing.assert_allclose(np.stack([actions[a] for a in env.agents]), together[0], atol=1e-6)
     assert (env.step(actions)[4][agent]["limited"]) == 0
     env.close()
+
+
+def test_imitation_fits_numbers_and_positions_alike():
+    own = policy()
+    seen, targets = rows(0, 64), th.tensor([[0.6, -0.5]]).repeat(64, 1)  # a number, and position 1 of 5
+    used = th.ones(64, 2)
+    found = own.get_distribution(seen)
+    missed = -found.choices.log_prob(found.heads.positions(targets))[:, 2]
+    by_hand = ((found.numbers.mean[:, 0] - 0.6).square() + 0.3 * missed).mean()
+    th.testing.assert_close(imitation_loss(own, seen, targets, used), by_hand)
+    used[:, 1] = 0
+    th.testing.assert_close(imitation_loss(own, seen, targets, used), (found.numbers.mean[:, 0] - 0.6).square().mean())
+    check_imitates(own)
+    learner = th.optim.Adam(own.parameters(), lr=0.02)
+    for _ in range(200):
+        learner.zero_grad()
+        imitation_loss(own, seen, targets, th.ones(64, 2)).backward()
+        learner.step()
+    th.testing.assert_close(own.get_distribution(seen).mode(), targets, atol=0.05, rtol=0)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import Categorical, Normal
 
 _NEVER = -1e9  # logit of a position that there is not
+_CHOICE = 0.3  # weight of cross entropies beside squared errors, so that numbers are learned in the same time
 
 
 class ChoiceHeads:
@@ -113,6 +114,14 @@ class MixedDistribution(Distribution):
         if self.choices is None:
             return found
         return found + (self.choices.log_prob(self.heads.positions(actions)) * self._is_active) @ self.heads.to_column
+
+    def distance_of_entries(self, targets: th.Tensor) -> th.Tensor:
+        """(n, W) how far each entry is from a target: squared error of a number, weighted cross entropy of a choice."""
+        found = (self.numbers.mean - targets).square() * self._is_number
+        if self.choices is None:
+            return found
+        missed = -self.choices.log_prob(self.heads.positions(targets)) * self._is_active
+        return found + _CHOICE * missed @ self.heads.to_column
 
     def entropy_of_entries(self) -> th.Tensor:
         """(n, W) of each entry; 0 of padding."""

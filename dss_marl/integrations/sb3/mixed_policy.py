@@ -76,6 +76,14 @@ class MixedPolicy(ActorCriticPolicy):
         self._read(obs)
         return super().get_distribution(obs)
 
+    def imitation_loss(
+        self, observations: th.Tensor, targets: th.Tensor, used: th.Tensor, masks: th.Tensor | None
+    ) -> th.Tensor:
+        """See Imitates; a Box has no masks."""
+        distribution: Any = self.get_distribution(observations)
+        loss: th.Tensor = (distribution.distance_of_entries(targets) * used).sum(dim=1).mean()
+        return loss
+
     def _read(self, obs: th.Tensor) -> None:
         """Keep the pattern of each row: the one whose signature is nearest."""
         seen = obs[:, self.columns].float()

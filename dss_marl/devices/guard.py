@@ -109,6 +109,8 @@ class Guard:
         moves = ((np.abs(along - off) < _SAME) | (np.abs(off) > _SAME)) & (self.slope > 0)
         gains = (self.slope * (_CAUTION + _MORE * np.maximum(so_far - _PATIENCE, 0)))[..., None] * self.rises
         matrix = np.eye(len(self.slope)) + gains * (moves[..., :, None] & moves[..., None, :])
-        change = np.linalg.solve(matrix, np.where(moves, along, 0.0)[..., None])[..., 0]
-        change = np.where(moves, change, off)
-        return change, np.where(absorbs, -np.inf, asked), np.where(absorbs, asked, np.inf)
+        solved = np.linalg.solve(matrix, np.where(moves, along, 0.0)[..., None])[..., 0]
+        change: Array = np.where(moves, solved, off)
+        least: Array = np.where(absorbs, -np.inf, asked)
+        most: Array = np.where(absorbs, asked, np.inf)
+        return change, least, most

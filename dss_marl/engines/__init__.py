@@ -7,7 +7,7 @@ from dss_marl.engines.base import BatchEngine, Engine, PowerFlowError
 from dss_marl.engines.opendss import OpenDSSEngine, read_feeder
 from dss_marl.engines.opendss.allowed_commands import check_command
 from dss_marl.engines.opendss.bank_controls import read_controlled_banks
-from dss_marl.engines.opendss.circuit_edits import circuit_edits
+from dss_marl.engines.opendss.circuit_edits import circuit_edits, regulator_band
 from dss_marl.engines.opendss.circuit_files import circuit_files
 from dss_marl.engines.opendss.floor import Floor
 from dss_marl.engines.opendss.loadshapes import LoadShape, read_load_shapes
@@ -44,6 +44,7 @@ __all__ = [
     "read_feeder",
     "read_load_shapes",
     "read_own_power",
+    "regulator_band",
     "setpoint_gradients",
     "synthetic_feeder",
     "synthetic_path",

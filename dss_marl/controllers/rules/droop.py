@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dss_marl.devices import Inverters, device_kind
+from dss_marl.engines import regulator_band
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.grid.state import Array, GridState
@@ -113,7 +114,7 @@ class Droop:
         """The scenario with the regulators' band, if the rule has one."""
         if self.regulator_band_v is None:
             return scenario
-        command = f"batchedit regcontrol..* band={self.regulator_band_v:g} revband={self.regulator_band_v:g}"
+        command = regulator_band(self.regulator_band_v)
         if command in scenario.feeder.commands:
             return scenario
         return scenario.replace(feeder={"commands": (*scenario.feeder.commands, command)})

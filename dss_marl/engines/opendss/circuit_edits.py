@@ -22,3 +22,8 @@ def circuit_edits(
         low, high = load_v_pu
         edits.append(f"batchedit load..* vminpu={low!r} vmaxpu={high!r}")
     return edits
+
+
+def regulator_band(volts: float) -> str:
+    """The command that sets the width of the band of all regulator controls, in both directions of power [V]."""
+    return f"batchedit regcontrol..* band={volts:g} revband={volts:g}"

@@ -1,6 +1,7 @@
 """Checks (h) to (k), the standings and the bounds: each on what should fail it, and on what should not."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from validation_cases import SCOPE, named, noon, results_of
 
 from dss_marl.cli.app import app
-from dss_marl.controllers import Droop, DroopCurve, NoControl, PlanReplay, Plans, load_plans
+from dss_marl.controllers import Droop, DroopCurve, NoControl, PlanReplay, Plans, load_plans, reference
 from dss_marl.controllers.planning.bounds import bound_of, optimum_of
 from dss_marl.controllers.planning.bounds.radial_network import RadialNetwork
 from dss_marl.controllers.planning.solve import play_plan, solve_day
@@ -17,6 +18,7 @@ from dss_marl.engines import open_engine
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.task import build_task
 from dss_marl.envs.zone_env import ZoneEnv
+from dss_marl.experiments.evaluation import environment_for, run_day
 from dss_marl.experiments.reports.suite_table import figures_table, whole
 from dss_marl.experiments.validation import plan_challenge, prove
 from dss_marl.experiments.validation.bound_stage import DayBounds
@@ -248,3 +250,21 @@ def test_commands_bound_a_scenario_and_say_what_is_stale(tmp_path, monkeypatch):
     assert said.exit_code == 2 and "no relaxation bounds" in said.output
     said = CliRunner().invoke(app, ["validate", "ieee13_volt_var", "--check"], env={"COLUMNS": "200"})
     assert said.exit_code == 1 and "there are no results" in said.output and "stale: ieee13_volt_var" in said.output
+
+
+def test_a_battery_that_hands_its_island_over_stays_within_its_range():
+    """It forms the island before the step, and follows its own set point once the diesel has started in it."""
+    scenario = load_scenario("ieee13_microgrid")
+    controller = reference("time_of_use", scenario)
+    env, watch = environment_for(controller, scenario, "test"), CapabilityWatch(controller)
+    handed_over = []
+
+    def see(after):
+        battery = env.task.device_groups[[type(g).__name__ for g in env.task.device_groups].index("Batteries")]
+        handed_over.append(bool(after.setpoints.closed[battery.roles.switches[battery.roles.able]].any()))
+        watch.see(after)
+
+    run_day(env, watch, 58, see)
+    env.close()
+    assert any(before and not now for before, now in pairwise(handed_over))
+    assert watch.use.beyond <= 1e-6

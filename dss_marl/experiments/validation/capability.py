@@ -12,7 +12,7 @@ from dss_marl.controllers.planning.bounds.device_ranges import device_range
 from dss_marl.devices import DeviceGroup, Inverters
 from dss_marl.envs.zone_env import ZoneEnv
 from dss_marl.experiments.validation.check import CheckResult
-from dss_marl.grid.state import Array, GridState
+from dss_marl.grid.state import Array, GridState, Setpoints
 
 ROUNDING = 1e-6  # of a device's range
 ALIKE = 0.01  # of the rating, by which the reactive power of rules and agents may differ
@@ -95,8 +95,23 @@ def _range(group: Any, state: Array, env: ZoneEnv) -> tuple[Array, Array]:
     assert env.now is not None
     today = env.simulator.conditions
     before = today.setpoints(env.now.step, env.now.setpoints)
-    low, high = device_range(group, state, before, today.interval(env.now.step))
-    return np.minimum(low, 0.0), np.maximum(high, 0.0)
+    interval = today.interval(env.now.step)
+    ranges = [device_range(group, state, one, interval) for one in _supplies(group, before, env)]
+    low, high = (np.stack(ends) for ends in zip(*ranges, strict=True))
+    return np.minimum(low.min(0), 0.0), np.maximum(high.max(0), 0.0)
+
+
+def _supplies(group: Any, before: Setpoints, env: ZoneEnv) -> list[Setpoints]:
+    """The set points, and those in which units of other kinds form all islands, as one that starts in the interval may.
+
+    A unit that forms an island has no power of its own to set until another takes over.
+    """
+    roles = getattr(group, "roles", None)
+    if roles is None:
+        return [before]
+    formed = before.copy()
+    formed.closed[[s for s in env.task.feeder.grid_forming_units if s not in roles.switches]] = True
+    return [before, formed]
 
 
 def same_capability(

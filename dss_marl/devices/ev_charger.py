@@ -198,10 +198,11 @@ class EVChargers(DeviceGroup):
     def action_towards(self, goal: Goal, state: Array, setpoints: Setpoints, interval: Interval) -> Array:
         """See DeviceGroup.action_towards: what of the energy due at the goal is not delivered yet."""
         left = np.where(goal.state[..., _GONE] > 0, goal.state[..., _UNMET], goal.state[..., _DUE])
-        full = self.kw * self.efficiency * self._stay(state, interval)  # kWh at full power
-        share = np.divide(state[..., _DUE] - left, full, out=np.zeros(full.shape), where=full > 0)
-        entry = np.where(full > 0, clipped(2 * share - 1, -1.0, 1.0), goal.action[..., 0])
-        return np.minimum(entry, self._most(state, interval))[..., None]
+        wanted, full = state[..., _DUE] - left, self.kw * self._stay(state, interval)  # kWh into the EV; at full power
+        drawn = np.where(wanted < 0, wanted * self.efficiency, wanted / self.efficiency)
+        share = np.divide(drawn, full, out=np.zeros(full.shape), where=full > 0)
+        entry = np.where(full > 0, clipped(self.entry(share), -1.0, 1.0), goal.action[..., 0])
+        return clipped(entry, *self._limits(state, interval))[..., None]
 
     def _stay(self, state: Array, interval: Interval) -> Array:
         """(..., D) connected time within the interval [h]."""

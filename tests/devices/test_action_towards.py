@@ -98,6 +98,22 @@ def test_an_ev_gets_what_is_missing_of_the_goal():
     assert action[2] == 1 and action[3] == -1
 
 
+def test_an_ev_that_lends_gives_back_what_it_has_beyond_the_goal():
+    """And draws what it lacks; a goal beyond what it lends is approached as far as it may be."""
+    group = chargers((8.0, 8.0, 8.0, 0.5))
+    state, points = group.initial(), setpoints(np.random.default_rng(0))
+    state[:, [1, 2, 3, 4]] = [-1.0, 8.0, 10.0, 12.0]  # here for 8 h more, 10 of 12 kWh due
+    idle = acted(fleet_of(group), np.array([0.0, 0.0, 0.0, 0.0]), state.ravel(), points)
+    other = state.copy()
+    other[:, 3] += [0.1, -0.2, -9.0, 2.0]  # behind, ahead, far ahead, and behind
+    fleet = fleet_of(group)
+    action = fleet.action_towards(idle, other.ravel(), points, STEP)
+    after = acted(fleet, action, other.ravel(), points)
+    due, wanted = (goal.state.reshape(4, -1)[:, 3] for goal in (after, idle))
+    np.testing.assert_allclose(due[[0, 1, 3]], wanted[[0, 1, 3]])
+    assert action[2] == -1 and action[1] < 0 < action[0]
+
+
 def test_a_shifted_load_comes_to_the_energy_owed_at_the_goal():
     group = flexible_loads()  # the last two shift
     state, points = group.initial(), setpoints(np.random.default_rng(0))

@@ -19,10 +19,6 @@ STALE = {name: stale_folder(load_scenario(name), folder) for name, folder in RES
 
 # Of an earlier version of these scenarios, as the tables say: 'dss-marl solve' and 'validate' make them again.
 PENDING: set[str] = {
-    "case141_volt_var",
-    "case33_reconfiguration",
-    "case33_volt_var",
-    "eulv_community",
     "eulv_ev",
     "eulv_fair_curtailment",
     "eulv_volt_var",
@@ -37,12 +33,8 @@ PENDING: set[str] = {
     "ieee123_switching",
     "ieee123_two_timescale",
     "ieee123_volt_var_attack",
-    "ieee13_legacy",
     "ieee13_microgrid",
-    "ieee13_volt_var",
     "ieee34_legacy",
-    "ieee34_local_pv",
-    "ieee34_var",
     "ieee34_volt_var",
     "ieee8500_legacy",
     "ieee8500_restoration",

@@ -161,7 +161,11 @@ def add_entry(runs: Sequence[Path], root: Path, name: str, by: str, link: str = 
     for run in runs:
         record = load_run(run)
         place = entry.folder / f"seed-{record.seed}"
-        safe = {file: sha256 for file, sha256 in record.files.items() if file.endswith(_SAFE)}
+        safe = {
+            file: sha256
+            for file, sha256 in record.files.items()
+            if file.endswith(_SAFE) and not file.startswith("last")
+        }
         for file in safe:
             with replacing(place / file) as part:
                 shutil.copyfile(run / file, part)

@@ -184,7 +184,7 @@ def test_greedy_and_linear_keep_within_the_scenarios_band():
 
     outside = {}
     for told in ("ansi_a_service", "ansi_b_utilization"):
-        scenario = load_scenario(NAME).replace(band=told, steps=12, start_hour=8)
+        scenario = load_scenario(NAME).replace(band=told, steps=12, start_hour=17, profiles={"load_scale": [1.0, 1.0]})
         env = ZoneEnv(scenario, "test")
         controller = reference("linear", scenario)
         judge = voltage_band("ansi_a_service", env.task.feeder).at(env.task.all_zones.scored_nodes)

@@ -14,7 +14,8 @@ def record_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a run's ``record.json``; that of its scenario is ``scenario_schema.json_schema``."""
     schema = RunRecord.model_json_schema(mode="serialization")
     settings = TrainingSettings.model_json_schema(mode="serialization")
-    schema["$defs"] = {**schema.get("$defs", {}), "TrainingSettings": settings}
+    parts = settings.pop("$defs", {})  # references name them at the root
+    schema["$defs"] = {**schema.get("$defs", {}), **parts, "TrainingSettings": settings}
     about = schema["properties"]["settings"]["description"]
     schema["properties"]["settings"] = {"description": about, "$ref": "#/$defs/TrainingSettings"}
     return {"$schema": DIALECT, **schema, "title": "dss_marl run record"}

@@ -43,7 +43,9 @@ def ship(run: Path, folder: Path, name: str = "", results: Path | None = None, a
     place = folder / name
     if place.exists():
         shutil.rmtree(place)
-    safe = {file: sha256 for file, sha256 in record.files.items() if file.endswith(_SAFE)}
+    safe = {
+        file: sha256 for file, sha256 in record.files.items() if file.endswith(_SAFE) and not file.startswith("last")
+    }
     for file in safe:
         with replacing(place / file) as part:
             shutil.copyfile(run / file, part)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from dss_marl.envs.batch_env import BatchStep, BatchZoneEnv
 from dss_marl.envs.zone_env import ZoneEnv
 
 
-class Watch(NamedTuple):
+@dataclass(frozen=True)
+class Watch:
     """What to keep of each step.
 
     Attributes:
@@ -25,7 +27,8 @@ class Watch(NamedTuple):
     margin_pu: float = 0.0
 
 
-class Watched(NamedTuple):
+@dataclass(frozen=True)
+class Watched:
     """What was kept of the last step; None where nobody asked for it.
 
     Attributes:
@@ -42,7 +45,8 @@ class Watched(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Watched]) -> Watched:
         """Of several blocks of copies, in order."""
-        return cls(*(None if own[0] is None else np.concatenate(own) for own in zip(*parts, strict=True)))
+        kept = ([getattr(part, field.name) for part in parts] for field in fields(cls))
+        return cls(*(None if own[0] is None else np.concatenate(own) for own in kept))
 
 
 class CopyWatcher:

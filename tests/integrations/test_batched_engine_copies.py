@@ -17,6 +17,12 @@ TASK = functools.partial(task_of, "ieee13_volt_var")
 @pytest.mark.parametrize("without_numba", [False, True])
 def test_copies_are_those_of_opendss_within_the_tolerance(without_numba, rng, monkeypatch):
     if without_numba:
+        warm = dss_marl.make_batch(
+            "ieee13_volt_var", 3, engine="batched"
+        )  # compiled parts are loaded while numba is there
+        warm.reset(seed=0)
+        warm.step(np.zeros(warm.action_rows.shape, np.float32))
+        warm.close()
         monkeypatch.setitem(sys.modules, "numba", None)
         with pytest.warns(UserWarning, match="numba is not installed.*slower"):
             batch = dss_marl.make_batch("ieee13_volt_var", 3, engine="batched")

@@ -162,9 +162,10 @@ def test_models_take_turns_in_one_running_game(tmp_path):
 
     settings = TrainingSettings(agent_steps=300, n_envs=1, n_steps=3, n_epochs=1, batch_size=9, net_arch=(8,))
     game = PerKindGame(NATIVE, seed=0)
-    rates = models_per_kind(game, NATIVE().task, settings, 0, tmp_path)
+    rates = models_per_kind(game, NATIVE().task, settings, 0)
     first = {kind: model.policy.state_dict()["action_net.weight"].clone() for kind, model in game.models.items()}
     resets, looked, asked = [], [], []
+    game.reset()
     game.reset = lambda inner=game.reset: (resets.append(1), inner())
     for kind, rate in rates.items():
         model = game.models[kind]
@@ -179,13 +180,15 @@ def test_models_take_turns_in_one_running_game(tmp_path):
         present.append(np.array_equal(game.models[kind]._last_episode_starts, game.began[game.views[kind].rows])),
         inner(kind, actions),
     )[-1]
-    keeper = SimpleNamespace(maybe_evaluate=looked.append, evaluate=looked.append)
-    done = learn_in_turns(game, rates, settings, keeper)
-    assert done == 378 and looked == [*range(0, 379, 42)], "14 agents x 3 steps a turn, whole rounds"
+    sections = SimpleNamespace(
+        done=0, pause=lambda done: looked.append(done) or True, finish=lambda done: looked.append(done)
+    )
+    learn_in_turns(game, rates, settings, sections)
+    assert looked == [0, 126, 252, 378], "14 agents x 3 steps a turn, 3 turns a round, sections end between rounds"
     assert [kind for kind, _ in asked] == ["inverter", "regulator", "capacitor"] * 3
     assert asked[0][1] < settings.learning_rate and asked[0][1] == asked[1][1] == asked[2][1] > asked[3][1]
     assert [rate for _, rate in asked[-3:]] == [settings.final_learning_rate] * 3, "each ends at the final rate"
-    assert len(resets) == 1, "the game goes on from turn to turn"
+    assert not resets, "the game goes on from turn to turn"
     assert len(present) == 2 * 27 and all(present), "a model acts on what is there now, not where its last turn ended"
     for kind, model in game.models.items():
         rows = len(game.views[kind].rows)

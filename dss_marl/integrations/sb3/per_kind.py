@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ class KindVecEnv(VecEnv):
         whole: Watched = self.game.venv.watched()
         if whole.slopes is None:
             return whole
-        return whole._replace(slopes=whole.slopes[self.rows, : self.action_width])
+        return replace(whole, slopes=whole.slopes[self.rows, : self.action_width])
 
     def masks(self) -> np.ndarray | None:
         """(n, choices) bool current action masks; None without masks."""

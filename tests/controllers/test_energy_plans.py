@@ -319,7 +319,7 @@ def test_a_hybrid_day_beats_the_rules_and_replays():
     scenario = hybrid()
     task = build_task(scenario)
     assert PLANNERS["volt_var"].unsupported_reason(task) and not PLANNERS["energy"].unsupported_reason(task)
-    requests, earned = solve_day(task, WORKDAY, effort_s=1.0)
+    requests, earned = solve_day(task, WORKDAY)
     assert play_plan(task, WORKDAY, requests) == pytest.approx(earned, abs=1e-9)
     for name in ("no_control", "opendss_controls", "time_of_use", "droop", "greedy"):
         assert earned > evaluate(reference(name, scenario), scenario, [WORKDAY])[0]["team_return"]

@@ -345,3 +345,21 @@ def test_a_plan_that_knows_of_converter_losses_beats_one_that_does_not():
         running.append(count)
     assert earned[1] > 0.95 * earned[0]
     assert running[1] < running[0]
+
+
+def test_a_plan_is_as_good_as_the_best_with_the_banks_held_in_any_state():
+    """A bank and what makes up for it go together: changed one by one, neither gains anything."""
+    day, scenario = 157, dss_marl.load_scenario("ieee34_volt_var").replace(steps=6, start_hour=0)
+    earned = solve_day(build_task(scenario), day)[1]
+    banks = build_task(scenario).device_groups[-1].names
+    devices = [device for device in scenario.devices if device["kind"] != "capacitor"]
+    start = build_task(scenario).device_groups[-1].switches
+    at_reset, wear = build_task(scenario).start.closed[start], 0.1
+    held = []
+    for closed in product([False, True], repeat=len(banks)):
+        feeder = {**scenario.feeder.model_dump(), "closed": dict(zip(banks, closed, strict=True))}
+        rewards = {name: weight for name, weight in scenario.rewards.items() if name != "capacitor_moves"}
+        alone = scenario.replace(feeder=feeder, devices=devices, rewards=rewards, costs=["voltage_violation_sum"])
+        held.append(solve_day(build_task(alone), day)[1] - wear * (np.array(closed) != at_reset).sum())
+    assert earned >= max(held) - 1e-3
+    assert max(held) > held[-1] + 0.02, "the banks as they are at reset are not the best"

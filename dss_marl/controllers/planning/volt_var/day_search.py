@@ -31,6 +31,8 @@ class DaySearch:
         positions: of taps and banks.
         prices: (P) cost of one move.
         known: per interval, (P) initial positions and (n) inverter entries; None determines them.
+        try_banks: begin with the banks in other states too; not where the search takes turns with a program for stores,
+            which would go on from banks that suit the stores as they were.
 
     Attributes:
         path: per interval, (P).
@@ -43,6 +45,7 @@ class DaySearch:
         positions: TapPositions,
         prices: Array,
         known: Sequence[tuple[IntArray, Array]] | None = None,
+        try_banks: bool = False,
     ) -> None:
         self._intervals, self._positions, self._prices = intervals, positions, prices
         count = intervals.count
@@ -58,15 +61,15 @@ class DaySearch:
             )
         self.path = [position for position, _ in known or ()]
         if known is None:
-            self.path = self._initial_path()
+            self.path = self._initial_path(try_banks)
         self._choose()
 
-    def _initial_path(self) -> list[IntArray]:
+    def _initial_path(self, try_banks: bool) -> list[IntArray]:
         """A path, after others with the banks held in other states, since a bank and what makes up for it go together.
 
         With inverters no round would find that: each changes one device, and the others follow only afterwards.
         """
-        for start in self._positions.other_banks() if len(self._intervals.low) else ():
+        for start in self._positions.other_banks() if try_banks and len(self._intervals.low) else ():
             self._forward(_PATIENCE[-1], start)
         for patience in _PATIENCE if len(self._prices) else _PATIENCE[:1]:
             path = self._forward(patience)

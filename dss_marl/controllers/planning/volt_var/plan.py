@@ -46,7 +46,7 @@ def plan_day(task: Task, day: int, thorough: bool = False) -> Array:
         for step in steps
     ]
     intervals = IntervalModel(trials, states, positions)
-    search = DaySearch(intervals, positions, positions.prices(trials, states[0]))
+    search = DaySearch(intervals, positions, positions.prices(trials, states[0]), try_banks=True)
     for pairs in (False, True)[: 1 + thorough]:
         # Without inverters a place costs one power flow, and nothing but taps makes up for a bank.
         run_rounds(search, partial(positions.near if len(intervals.low) else partial(_wider, positions), pairs=pairs))

@@ -203,6 +203,13 @@ class DeviceGroup:
             shift_pu: (D) added to the voltage that each device measures [pu].
         """
 
+    def starts(self, setpoints: Setpoints) -> BoolArray | None:
+        """(..., D, W) entries that now decide whether something runs at all, which no slope of a reward shows.
+
+        ``env.gradient`` is 0 there, and slope-guided learning leaves them to PPO. None: there are none.
+        """
+        return None
+
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """After the last solve: the device state (..., D, K), and (..., D) 1 where a rating was exceeded."""
         return state, np.zeros(state.shape[:-1], np.int64)

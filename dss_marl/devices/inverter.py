@@ -37,7 +37,9 @@ class Inverters(DeviceGroup):
     power under var priority. Meaning of the first action entries by mode:
 
     - share: kvar = a times the available kvar, which is sqrt(S^2 - P^2) under watt priority, or less by category; at
-      night too unless ``night`` is off. With ``action_scale`` c, the available kvar times c.
+      night too unless ``night`` is off. With ``action_scale`` c, the available kvar times c. Without sun, a share below
+      ``rest_share`` is none: the losses of a converter that runs for a few kvar alone are more than these are worth,
+      and numbers that are drawn or predicted are never exactly 0.
     - power_factor: kvar = +-P tan(acos(1 - abs(a) (1 - power_factor_min))), within rating and category.
     - volt_var: parameters of a curve; the kvar follows the voltage, see ``volt_var_curve.kvar_share``. Under var
       priority the active power leaves room for the full kvar of the curve.
@@ -65,6 +67,7 @@ class Inverters(DeviceGroup):
         watt: volt-watt curves; None: no inverter of the group has one.
         action_scale: (D) share of the available reactive power at entry 1, in mode share.
         guard: responses near the limits of the band, in mode share; None: no inverter of the group has one.
+        rest_share: (D) shares that smaller ones than these leave the converter off without sun, in mode share.
     """
 
     injections: IntArray
@@ -79,6 +82,7 @@ class Inverters(DeviceGroup):
     watt: VoltWatt | None = None
     action_scale: Array | float = 1.0
     guard: Guard | None = None
+    rest_share: Array | float = 0.0
 
     Spec: ClassVar[type[DeviceSpec]] = InverterSpec
 
@@ -128,6 +132,10 @@ class Inverters(DeviceGroup):
     @cached_property
     def _any_scale(self) -> bool:
         return bool(np.any(self.action_scale != 1))
+
+    @cached_property
+    def _any_rest(self) -> bool:
+        return bool(np.any(self.rest_share))
 
     @cached_property
     def _any_curtailment(self) -> bool:
@@ -195,6 +203,8 @@ class Inverters(DeviceGroup):
             most = own.beside(np.minimum(np.maximum(own.given, own.taken), volt_var.MOST * self.kva))
             kw = np.where(self.var_first, np.minimum(kw, most), kw)
             return kw, self._within(state[..., self._held + 1] * self.kva, kw)
+        if self._any_rest:
+            entry = np.where((sun == 0) & (np.abs(entry) < self.rest_share), 0.0, entry)
         if self._any_scale:
             entry = entry * self.action_scale
         if not self._any_var_first:
@@ -269,6 +279,15 @@ class Inverters(DeviceGroup):
             kvar = self._within(kvar + self.guard.share(v_pu) * self.kva, kw)
         self.converters.write(rows, kw, kvar, setpoints)
 
+    def starts(self, setpoints: Setpoints) -> BoolArray | None:
+        """See DeviceGroup.starts: the shares of converters without sun, where those may rest."""
+        if not self._any_rest:
+            return None
+        kw = setpoints.kw[..., self._rows] + setpoints.lost_kw[..., self._rows]
+        found = np.zeros((*kw.shape, len(self.action_labels)), bool)
+        found[..., 0] = (kw == 0) & (self.rest_share > 0)
+        return found
+
     def check(self, state: Array, setpoints: Setpoints, solution: Solution) -> tuple[Array, IntArray]:
         """See DeviceGroup.check; a curve continues from the resulting kvar, volt-watt from the next PV power."""
         if self.voltage_dependent:
@@ -328,6 +347,7 @@ class Inverters(DeviceGroup):
             own_converters=Converters.of(said, kva),
             var_first=np.array([spec.priority == "var" for spec in said]),
             night=np.array([spec.night for spec in said]),
+            rest_share=np.array([spec.rest_share for spec in said]),
             power_factor_min=np.array([spec.power_factor_min for spec in said]),
             places=places,
             watt=_volt_watt(feeder, rows_of, said, kva, places) if places is not None and watts else None,
@@ -342,8 +362,8 @@ class Inverters(DeviceGroup):
         return replace(self, guard=self.guard.in_band(band, self.places))
 
 
-def can_be_guarded(data: Mapping[str, Any]) -> bool:
-    """Whether a device of a scenario, as plain data, is an inverter that can have a guard: one of mode share."""
+def takes_shares(data: Mapping[str, Any]) -> bool:
+    """Whether a device of a scenario, as plain data, is an inverter of mode share."""
     return issubclass(device_kind(str(data.get("kind"))), Inverters) and data.get("mode", "share") == "share"
 
 

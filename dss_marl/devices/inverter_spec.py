@@ -44,6 +44,14 @@ class InverterSpec(ConverterSpec):
         "true: defaults",
     )
 
+    rest_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="without sun, a smaller share leaves the converter off, which then has no standby losses; "
+        "in mode share",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _place(cls, data: dict[str, object]) -> dict[str, object]:
@@ -55,6 +63,8 @@ class InverterSpec(ConverterSpec):
     def _fits_mode(self) -> InverterSpec:
         if self.action_scale != 1 and self.mode != "share":
             raise ValueError(f"action_scale is for mode share; in mode {self.mode} leave it out")
+        if self.rest_share and self.mode != "share":
+            raise ValueError(f"rest_share is for mode share; in mode {self.mode} leave it out")
         if self.guard is not False and self.mode != "share":
             raise ValueError(f"guard is for mode share; in mode {self.mode} leave it out")
         if self.guard is not False and self.priority == "var":

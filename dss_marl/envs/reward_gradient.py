@@ -106,12 +106,30 @@ class RewardGradient:
             slopes = self._with_responses(self._followers, now, after, slopes)
         for entry in self._continuous.tolist():
             by_entry[..., entry] = self._entry(now, after, joint_action, entry, slopes)
+        starts = self._starts(after)
+        if starts is not None:
+            by_entry = np.where(starts & ~np.isnan(by_entry), 0.0, by_entry)
         if fixed is not None:
             by_entry = np.where(fixed & ~np.isnan(by_entry), 0.0, by_entry)
         if np.any(failed):
             reward = np.where(failed, np.nan, reward)
             by_entry = np.where(np.asarray(failed)[..., None], np.nan, by_entry)
         return RewardSlope(reward, by_entry, layout.rows(by_entry))
+
+    def _starts(self, after: GridState) -> BoolArray | None:
+        """(..., F) entries that decide whether a device runs; None: there are none."""
+        groups = self._task.device_groups
+        found = [group.starts(after.setpoints) for group in groups]
+        if all(own is None for own in found):
+            return None
+        batch = after.setpoints.kw.shape[:-1]
+        return np.concatenate(
+            [
+                np.zeros((*batch, group.n_levels().size), bool) if own is None else own.reshape(*batch, -1)
+                for group, own in zip(groups, found, strict=True)
+            ],
+            axis=-1,
+        )
 
     def _reward(self, now: GridState, after: GridState) -> Array:
         """(...) the team's reward."""
@@ -254,7 +272,8 @@ class Differentiable:
         It costs two power flows and an adjoint, and one more of each for every device that responds to its voltage,
         such as an inverter beyond the edge of its guard. It is exact but for rounding and, where devices follow the
         voltage, the tolerance to which they settle; taps and switches that the circuit's own controls move count as
-        they stand. Rewards and responses have kinks, where it is the slope of one side, and rewards steps, such as
+        they stand, and the share of an inverter with ``rest_share`` has none at night, when it decides whether the
+        converter runs. Rewards and responses have kinks, where it is the slope of one side, and rewards steps, such as
         those of ``violating_share``, which it does not see; nor what comes after the step, such as the worth of stored
         energy, beyond what the reward says of it.
 

@@ -18,8 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from dss_marl.devices import GuardSpec, device_kind
-from dss_marl.devices.inverter import can_be_guarded
+from dss_marl.devices import device_kind
 from dss_marl.engines import SyntheticSpec, check_command
 from dss_marl.envs.cold_load_pickup import ColdLoadSpec
 from dss_marl.envs.scenario_names import check_controller, check_droop, check_planner, check_terms
@@ -283,22 +282,6 @@ class Scenario(_Data):
     def replace(self, **changes: Any) -> Scenario:
         """A validated copy with some fields changed; nested fields as ``feeder={"source_pu": 1.0}``."""
         return scenario_from(merged(self.model_dump(), changes), self.allow_code)
-
-    def guarded(self, guard: GuardSpec) -> Scenario:
-        """The same task with this guard on every inverter of mode share, in place of one of its own.
-
-        Raises:
-            ValueError: there is no such inverter.
-        """
-        devices = [
-            {**spec, "guard": guard.model_dump()} if can_be_guarded(spec) else dict(spec) for spec in self.devices
-        ]
-        if not any(map(can_be_guarded, self.devices)):
-            raise ValueError(
-                f"scenario {self.name!r} has no inverter of mode share, which a guard is for; leave the guard out, or "
-                "use inverters of this mode"
-            )
-        return self.replace(devices=devices)
 
     def under_circuit_controls(self) -> Scenario:
         """The same task with regulators and capacitors under the circuit's own controls.

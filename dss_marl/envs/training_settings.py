@@ -152,6 +152,13 @@ class TrainingSettings(BaseModel):
         description="learn, validate and act with guarded inverters, see the device's 'guard'; {}: its defaults; null: "
         "with the inverters as the scenario has them",
     )
+    rest_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="learn, validate and act with inverters that rest without sun where asked for a smaller share of "
+        "their kvar, see the device's 'rest_share'; 0: with the inverters as the scenario has them",
+    )
     evaluation_days: int = Field(default=10, ge=1, description="validation days per evaluation")
     early_stop: int = Field(
         default=0, ge=0, description="evaluations without a better one, after which training ends; 0: never"

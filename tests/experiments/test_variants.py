@@ -9,6 +9,7 @@ import dss_marl
 from dss_marl import load_scenario
 from dss_marl.controllers import Droop, NoControl
 from dss_marl.devices import GuardSpec
+from dss_marl.envs.inverter_aids import InverterAids
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments import compare, environment_for, evaluate, load_policy, train
 from dss_marl.experiments.evaluation import available_controllers
@@ -31,7 +32,7 @@ class Guarded(NoControl):
     acts_with = "guards"
 
     def variant(self, scenario):
-        return scenario.guarded(GuardSpec(**GUARD))
+        return InverterAids(GuardSpec(**GUARD)).applied(scenario)
 
 
 class Paid(NoControl):
@@ -96,7 +97,7 @@ def test_a_recording_and_a_batch_play_in_the_variant(run):
 
 def test_a_guard_without_inverters_is_refused_before_a_folder_is_made(tmp_path):
     switches = load_scenario("case33_reconfiguration").replace(training={**TINY, "guard": {}})
-    with pytest.raises(ValueError, match="no inverter of mode share, which a guard is for"):
+    with pytest.raises(ValueError, match="no inverter of mode share, which guard is for"):
         train(switches, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -130,6 +131,6 @@ def test_a_named_controller_brings_its_variant():
 
 
 def test_a_guard_replaces_one_of_its_own_and_is_repeatable():
-    once = scenario().guarded(GuardSpec())
-    assert once.guarded(GuardSpec()) == once != scenario()
-    assert np.all([device["guard"]["slope"] == 50 for device in once.guarded(GuardSpec(**GUARD)).devices])
+    once = InverterAids(GuardSpec()).applied(scenario())
+    assert InverterAids(GuardSpec()).applied(once) == once != scenario()
+    assert np.all([device["guard"]["slope"] == 50 for device in InverterAids(GuardSpec(**GUARD)).applied(once).devices])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dss_marl.controllers import Controller
+from dss_marl.envs.inverter_aids import InverterAids
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import check_files
 from dss_marl.experiments.runs.run_record import load_run
@@ -30,5 +31,5 @@ def load_policy(folder: Path, trust: bool = False, last: bool = False) -> Contro
     check_files(folder, record, last)
     kind = POLICIES[settings.sharing]
     policy = kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder, LAST if last else POLICY)
-    policy.guard = settings.guard
+    policy.aids = InverterAids(settings.guard, settings.rest_share)
     return policy

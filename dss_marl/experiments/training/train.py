@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dss_marl.envs.inverter_aids import InverterAids
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.training_settings import TrainingSettings
@@ -135,9 +136,9 @@ def learn(
 
 
 def learned_variant(scenario: Scenario, settings: TrainingSettings) -> Scenario:
-    """The scenario in which a policy learns and is validated: with guarded inverters if the settings have a guard.
+    """The scenario in which a policy learns and is validated: with what the settings let inverters do by themselves.
 
     Raises:
-        ValueError: a guard, and no inverter that can have one.
+        ValueError: such a setting, and no inverter of mode share.
     """
-    return scenario if settings.guard is None else scenario.guarded(settings.guard)
+    return InverterAids(settings.guard, settings.rest_share).applied(scenario)

@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dss_marl._assets import replacing
-from dss_marl.devices import GuardSpec
 from dss_marl.envs.flattening import action_in, flat_mask, flatten_space, n_choices, split_mask
+from dss_marl.envs.inverter_aids import InverterAids
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.zone_env import ZoneEnv
 
@@ -28,7 +28,7 @@ class PolicyPerKind:
     """
 
     circuit_controls = False
-    guard: GuardSpec | None = None  # of the inverters with which the policy learned, see TrainingSettings
+    aids = InverterAids()  # of the inverters with which the policy learned, see TrainingSettings
 
     def __init__(self, models: Mapping[str, Any]) -> None:
         self.models = dict(models)
@@ -36,11 +36,11 @@ class PolicyPerKind:
     @property
     def acts_with(self) -> str:
         """What the policy has that the scenario as it stands has not; "" for nothing."""
-        return "" if self.guard is None else self.guard.about
+        return self.aids.about
 
     def variant(self, scenario: Scenario) -> Scenario:
-        """The scenario in which the policy acts: with guarded inverters if it learned with them."""
-        return scenario if self.guard is None else scenario.guarded(self.guard)
+        """The scenario in which the policy acts: with what inverters did by themselves while it learned."""
+        return self.aids.applied(scenario)
 
     @classmethod
     def load(cls, folder: Path, file: str = POLICY) -> PolicyPerKind:

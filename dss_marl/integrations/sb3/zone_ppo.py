@@ -204,6 +204,7 @@ class ZonePPO(PPO):
             mine = np.repeat(self.guided[self.env.row_agent], steps, axis=0)  # type: ignore[union-attr]
             guided = th.as_tensor(mine, dtype=th.float32, device=self.device)
             slopes = buffer.to_torch(buffer.swap_and_flatten(np.stack(buffer.slopes)))
+            guided = guided * (slopes != 0)  # without a slope, such as where a device starts, PPO is what there is
             target = slope_targets(old.mean, slopes, guided, self.slope.step, self.slope.clip)
         state = agent = th.zeros(steps * n_rows, dtype=th.long)
         states = th.zeros(0)

@@ -80,7 +80,8 @@ def search(
         saved(path)
     stopped = trials - sum(one.state in ("complete", "pruned", "failed") for one in found.trials)
     if stopped > 0:
-        say(f"{stopped} of {trials} trials were cut short; the same command tries them again")
+        where = f"; what they said is in {folder / 'logs'}" if num_jobs > 1 else ""
+        say(f"{stopped} of {trials} trials were cut short{where}; the same command tries them again")
         raise typer.Exit(1)
     if found.best is not None:
         say(

@@ -23,10 +23,12 @@ from dss_marl.cli.new import new
 from dss_marl.cli.picture import picture
 from dss_marl.cli.policies import policies, ship
 from dss_marl.cli.profiles import profiles
+from dss_marl.cli.recipes import recipes
 from dss_marl.cli.record import record
 from dss_marl.cli.report import report
 from dss_marl.cli.reproduce import reproduce
 from dss_marl.cli.schema import schema
+from dss_marl.cli.search import search
 from dss_marl.cli.show import show
 from dss_marl.cli.solve import solve
 from dss_marl.cli.suite import suite
@@ -41,6 +43,8 @@ COMMANDS = (
     zones,
     profiles,
     train,
+    recipes,
+    search,
     reproduce,
     evaluate,
     dataset,

@@ -34,10 +34,39 @@ Set = Annotated[
     ),
 ]
 
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Training settings over the scenario's: a recipe ('dss-marl recipes') or a YAML file."
+    ),
+]
 
-def chosen_scenario(name: str, settings: Sequence[str] | None = None, allow_code: bool = False) -> Scenario:
-    """The scenario that a command's arguments mean: by name or file, with the changes of ``--set``."""
-    return changed(load_scenario(name, allow_code), settings or ())
+
+def chosen_scenario(
+    name: str, settings: Sequence[str] | None = None, allow_code: bool = False, recipe: str | None = None
+) -> Scenario:
+    """The scenario that a command's arguments mean: by name or file, with a recipe, then what ``--set`` changes."""
+    scenario = load_scenario(name, allow_code)
+    if recipe is not None:
+        from dss_marl.experiments.recipes import load_recipe
+
+        scenario = load_recipe(recipe).on(scenario)
+    return changed(scenario, settings or ())
+
+
+def sized(
+    scenario: Scenario, copies: int | None, steps: int | None, engine: str, recipe: str | None = None
+) -> Scenario:
+    """The scenario with settings for the copies and agent-steps that were asked for; a recipe has copies of its own."""
+    from dss_marl import experiments
+
+    if copies is not None or engine != "opendss":
+        own = experiments.TrainingSettings.model_validate(scenario.training).n_envs
+        fewest = (
+            own if recipe is not None and "n_envs" in experiments.load_recipe(recipe).training else experiments.COPIES
+        )
+        return experiments.with_copies(scenario, copies or max(own, fewest), steps)
+    return scenario if steps is None else scenario.replace(training={"agent_steps": steps})
 
 
 def run_or_scenario(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from dss_marl.cli.arguments import MAX_SEED, AllowCode, Set, chosen_scenario
+from dss_marl.cli.arguments import MAX_SEED, AllowCode, RecipeName, Set, chosen_scenario, sized
 from dss_marl.cli.console import say
 from dss_marl.cli.outputs import checked_folder, output_folder
 from dss_marl.cli.training_progress import say_result, training_progress
-
-if TYPE_CHECKING:
-    from dss_marl.envs.scenario import Scenario
 
 _OF_RESUMED = ("resume", "steps", "log", "allow_code")  # options that a run which goes on takes
 
@@ -54,6 +51,7 @@ def train(
             "goes on from its last checkpoint."
         ),
     ] = None,
+    recipe: RecipeName = None,
     settings: Set = None,
     engine: Annotated[
         str,
@@ -82,9 +80,9 @@ def train(
     if name is None:
         raise ValueError("name the scenario to train ('dss-marl list'), or the run to go on with by --resume RUN")
     changes = {"algorithm": algo, "sharing": sharing}
-    scenario = chosen_scenario(name, settings, allow_code)
+    scenario = chosen_scenario(name, settings, allow_code, recipe)
     scenario = scenario.replace(training={key: value for key, value in changes.items() if value is not None})
-    scenario = _sized(scenario, copies, steps, engine)
+    scenario = sized(scenario, copies, steps, engine, recipe)
     folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
     cpus = (0 if engine != "opendss" else min(os.cpu_count() or 1, 8)) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps
@@ -93,16 +91,6 @@ def train(
             scenario, folder, seed, cpus, route, report, overwrite, with_sb3, engine, log or (), say
         )
     say_result(record, folder)
-
-
-def _sized(scenario: Scenario, copies: int | None, steps: int | None, engine: str) -> Scenario:
-    """The scenario with settings for the copies and agent-steps that were asked for."""
-    from dss_marl import experiments
-
-    if copies is not None or engine != "opendss":
-        own = experiments.TrainingSettings.model_validate(scenario.training).n_envs
-        return experiments.with_copies(scenario, copies or max(own, experiments.COPIES), steps)
-    return scenario if steps is None else scenario.replace(training={"agent_steps": steps})
 
 
 def _resume(context: typer.Context, folder: Path, steps: int | None, log: Any, allow_code: bool) -> None:

@@ -6,6 +6,8 @@ Training and loading of policies need Stable-Baselines3; importing this package 
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.comparison import compare
 from dss_marl.experiments.evaluation import ComparisonTable, environment_for, evaluate, evaluate_all, run_day
+from dss_marl.experiments.parameter_search import SearchResults, TrialResult, search
+from dss_marl.experiments.recipes import Recipe, list_recipes, load_recipe
 from dss_marl.experiments.runs.policies import load_policy
 from dss_marl.experiments.runs.run_record import RunRecord, load_run, new_record
 from dss_marl.experiments.shipped.shipped_policies import TrainedPolicy, list_policies
@@ -24,17 +26,22 @@ __all__ = [
     "PolicyPerAgent",
     "PolicyPerKind",
     "Proof",
+    "Recipe",
     "Reproduction",
     "RunRecord",
+    "SearchResults",
     "SharedPolicy",
     "TrainedPolicy",
     "TrainingSettings",
+    "TrialResult",
     "compare",
     "environment_for",
     "evaluate",
     "evaluate_all",
     "list_policies",
+    "list_recipes",
     "load_policy",
+    "load_recipe",
     "load_run",
     "mean_interval",
     "new_record",
@@ -42,6 +49,7 @@ __all__ = [
     "reproduce",
     "resume",
     "run_day",
+    "search",
     "solve",
     "train",
     "with_copies",

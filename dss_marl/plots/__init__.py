@@ -16,6 +16,7 @@ from dss_marl.plots.partition_maps import comparison_figure
 from dss_marl.plots.profile_days import days_figure
 from dss_marl.plots.recipe_figures import recipe_curves_figure, score_intervals_figure
 from dss_marl.plots.renderer import Renderer
+from dss_marl.plots.search_history import search_figure
 from dss_marl.plots.step_costs import step_cost_figure
 from dss_marl.plots.style import COLUMN_IN, PAGE_IN, PALETTE, save
 from dss_marl.plots.tradeoffs import pareto_figure, performance_profile_figure
@@ -41,6 +42,7 @@ __all__ = [
     "recipe_curves_figure",
     "save",
     "score_intervals_figure",
+    "search_figure",
     "step_cost_figure",
     "voltage_band_figure",
     "voltage_heat_map_figure",

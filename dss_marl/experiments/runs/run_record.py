@@ -97,6 +97,11 @@ class RunRecord(BaseModel):
         description="what was imitated before learning: teacher, split and days, and of each round its states, the "
         "return of its days, and how often policy and teacher agreed; null without a teacher",
     )
+    stopped: bool = Field(
+        default=False,
+        description="whether what watched the evaluations ended training before its agent-steps, as a search does with "
+        "trials that fall behind",
+    )
     seconds: float = Field(default=0.0, description="duration of training [s]")
     agent_steps: int = Field(default=0, description="trained so far")
     agent_steps_per_second: float = Field(default=0.0, description="mean speed without evaluations [1/s]")
@@ -119,10 +124,12 @@ class RunRecord(BaseModel):
             remarks.append("this run did not finish, or is still running; the policy is its best so far")
         asked = self.settings.get("agent_steps", 0)
         if self.status == "finished" and self.agent_steps < asked:
-            remarks.append(
-                f"training ended after {self.agent_steps:,} of {asked:,} agent-steps, as {self.settings['early_stop']} "
-                "evaluations in a row were not better"
+            why = (
+                "as what watched it, such as a search, gave it up"
+                if self.stopped
+                else f"as {self.settings['early_stop']} evaluations in a row were not better"
             )
+            remarks.append(f"training ended after {self.agent_steps:,} of {asked:,} agent-steps, {why}")
         others = {
             f"{name} {self.versions.get(name)} and {now}"
             for one in self.resumptions
@@ -166,7 +173,7 @@ def new_record(
 def note_resumption(record: RunRecord, agent_steps: int) -> None:
     """Add to the record that the run goes on here and now, from a checkpoint after so many agent-steps."""
     record.resumptions = [*record.resumptions, Resumption(agent_steps=agent_steps, **_present())]
-    record.status = "running"
+    record.status, record.stopped = "running", False
 
 
 def note_more(record: RunRecord, agent_steps: int) -> None:

@@ -105,6 +105,6 @@ def stop_with(parent: int) -> Callable[[], None]:
 
     def check() -> None:
         if os.getppid() != parent:
-            raise InterruptedError("the benchmark that started this run has ended")
+            raise InterruptedError("what started this run has ended")
 
     return check

@@ -15,6 +15,7 @@ from dss_marl._assets import read_text, read_yaml
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
 from dss_marl.envs.validation_messages import readable
+from dss_marl.experiments.recipes import list_recipes, load_recipe
 from dss_marl.experiments.runs.run_record import OPENDSS
 from dss_marl.experiments.training.many_copies import COPIES, with_copies
 
@@ -24,9 +25,9 @@ _NAME = r"[A-Za-z0-9][\w.+-]{0,39}"  # of a recipe, which names a folder
 class Suite(BaseModel):
     """What a suite's YAML file says.
 
-    A recipe is a set of training settings in place of those of the scenario, or the path of a YAML file that holds one.
-    Besides, ``engine`` names the engine that solves the copies, and ``copies`` their number, as the options of
-    ``dss-marl train`` do.
+    A recipe is a set of training settings in place of those of the scenario, the name of a shipped recipe, or the path
+    of a YAML file that holds one. Besides, ``engine`` names the engine that solves the copies, and ``copies`` their
+    number, as the options of ``dss-marl train`` do; ``recipe`` names a shipped one that the other settings change.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -168,10 +169,22 @@ def _trained_by(scenario: Scenario, recipe: str, settings: dict[str, Any]) -> tu
 
 
 def _recipe(own: Any, folder: Path) -> Any:
-    """A recipe's settings, from its file where a path stands for them; nothing means those of the scenario."""
+    """A recipe's settings, from a shipped recipe or a file where one is named; nothing means those of the scenario.
+
+    Settings beside the name of a shipped recipe win over its own.
+    """
     if own is None:
         return {}
-    return _mapping(folder / own, "recipe") if isinstance(own, str) else own
+    if isinstance(own, str):
+        return dict(load_recipe(own if own in list_recipes() else folder / own).training)
+    return _shipped(own) if isinstance(own, dict) and "recipe" in own else own
+
+
+def _shipped(own: dict[str, Any]) -> dict[str, Any]:
+    settings = {**load_recipe(str(own["recipe"])).training, **{k: v for k, v in own.items() if k != "recipe"}}
+    if "engine" in settings and "n_envs" in settings:
+        settings.setdefault("copies", settings["n_envs"])  # the recipe is for so many, on whatever engine
+    return settings
 
 
 def _located(name: str, folder: Path) -> str:

@@ -20,6 +20,7 @@ from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 Figures: TypeAlias = Mapping[str, float]  # mean key figures over validation days
 Report: TypeAlias = Callable[[int, Figures | None], None]  # agent-steps done, and figures after an evaluation
 Tell: TypeAlias = Callable[[str], None]
+Watch: TypeAlias = Callable[[int, Figures], bool]  # agent-steps done and figures of an evaluation: whether to stop
 RETURN = "team_return"
 
 

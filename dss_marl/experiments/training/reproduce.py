@@ -71,12 +71,17 @@ def reproduce(
         allow_code: see load_scenario.
 
     Raises:
-        ValueError: no finished run there, ``out`` is its folder or holds a run, or the days are no longer those of the
-            run.
+        ValueError: no finished run there, it was ended by what watched it, ``out`` is its folder or holds a run, or the
+            days are no longer those of the run.
     """
     before = load_run(folder)
     if before.status != "finished":
         raise ValueError(f"the run in {str(folder)!r} did not finish; dss-marl train --resume {folder} lets it go on")
+    if before.stopped:
+        raise ValueError(
+            f"the run in {str(folder)!r} was ended before its agent-steps by what watched it, such as a search; repeat "
+            "the search, or a run that went to its end"
+        )
     if out.resolve() == folder.resolve():
         raise ValueError(f"the repetition of {str(folder)!r} needs a folder of its own")
     check_free(out, overwrite)

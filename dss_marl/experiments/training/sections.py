@@ -18,7 +18,7 @@ from dss_marl.envs.task import Task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder
 from dss_marl.experiments.training.checkpoint_file import restore_files, write_checkpoint
-from dss_marl.experiments.training.checkpointing import BestCheckpoint, Figures, Report, Tell
+from dss_marl.experiments.training.checkpointing import BestCheckpoint, Figures, Report, Tell, Watch
 from dss_marl.experiments.training.logs import Logs
 from dss_marl.integrations.sb3.trained_policy import PolicyPerKind
 
@@ -35,6 +35,7 @@ class Course:
         logs: where the figures of each update go.
         found: the checkpoint that it goes on from; None: from the start.
         tell: called with a line of text on what happens before learning: each round of imitation.
+        watch: asked after each evaluation but the last whether learning should end there.
     """
 
     run: RunFolder
@@ -42,6 +43,7 @@ class Course:
     logs: Logs
     found: Mapping[str, Any] | None = None
     tell: Tell = lambda text: None
+    watch: Watch = lambda agent_steps, figures: False
 
 
 class Sections:
@@ -116,7 +118,8 @@ class Sections:
         figures = self.keeper.maybe_evaluate(agent_steps)
         if figures is not None:
             self._log(figures)
-            if self.keeper.enough:
+            self._course.run.record.stopped = bool(self._course.watch(agent_steps, figures))
+            if self._course.run.record.stopped or self.keeper.enough:
                 self._end(agent_steps)
                 return False
             self._evaluated |= agent_steps > self.done

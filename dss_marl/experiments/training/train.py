@@ -12,7 +12,7 @@ from dss_marl.envs.task import Task, build_task
 from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
-from dss_marl.experiments.training.checkpointing import Report, Tell
+from dss_marl.experiments.training.checkpointing import Figures, Report, Tell, Watch
 from dss_marl.experiments.training.learners import new_learner
 from dss_marl.experiments.training.logs import Logs
 from dss_marl.experiments.training.sections import Course
@@ -24,6 +24,11 @@ from dss_marl.integrations.vector import EngineChoice
 
 def silent(agent_steps: int, figures: Mapping[str, float] | None) -> None:
     """Report nothing."""
+
+
+def to_the_end(agent_steps: int, figures: Figures) -> bool:
+    """Watch nothing: training goes on to its end."""
+    return False
 
 
 def train(
@@ -38,6 +43,7 @@ def train(
     engine: str = OPENDSS,
     log: Sequence[str] = (),
     tell: Tell = lambda text: None,
+    watch: Watch = to_the_end,
 ) -> RunRecord:
     """Train a scenario's policy or policies; keep the last ones, and those with the best return on validation days.
 
@@ -57,6 +63,8 @@ def train(
             batch engine as in ``make_batch``. Many copies need other settings than few: see ``with_copies``.
         log: trackers that get the figures of each update too: ``wandb``, ``mlflow``.
         tell: called with a line of text on what happens before learning: each round of imitation.
+        watch: asked after each evaluation but the last, with the agent-steps done and the mean key figures of its days,
+            whether training should end there; a search gives up trials by it.
 
     Returns:
         the record, also saved in the folder; its history has the validation score at each evaluation.
@@ -73,7 +81,7 @@ def train(
     record = new_record(scenario, settings.model_dump(mode="json"), seed, route, num_cpus, engine)
     record.with_sb3, record.profiles_sha256 = with_sb3, task.profiles.sha256()
     run = RunFolder(folder, record)
-    learn(run, task, report, log, tell, overwrite)
+    learn(run, task, report, log, tell, overwrite, watch=watch)
     return record
 
 
@@ -102,6 +110,7 @@ def learn(
     tell: Tell,
     overwrite: bool = False,
     found: Mapping[str, Any] | None = None,
+    watch: Watch = to_the_end,
 ) -> None:
     """Learn as a run's record says, from the start or from a checkpoint, and finish the record.
 
@@ -110,6 +119,7 @@ def learn(
         task: that is learned.
         report, log, tell, overwrite: as of ``train``.
         found: the checkpoint to go on from; None: the run begins.
+        watch: as of ``train``.
     """
     import torch
 
@@ -125,7 +135,7 @@ def learn(
             run.start(overwrite)
         logs = Logs(run.path, settings.algorithm, open_trackers(log, run.path, record))
         try:
-            record.agent_steps, sections = learner.learn(Course(run, report, logs, found, tell))
+            record.agent_steps, sections = learner.learn(Course(run, report, logs, found, tell, watch))
         finally:
             logs.close()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,6 +10,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from dss_marl.devices import GuardSpec
 
 PLANS = "plans"  # the teacher that is no controller
+SETTINGS_VERSION = 1  # rises with each key that is added to the settings, here or in one of their parts
+
+
+@dataclass(frozen=True)
+class Added:
+    """Annotates a key that was added to the settings, so that records of runs from before it can still be read.
+
+    Attributes:
+        version: of the settings, the first that has the key.
+        before: what was done before the key existed, as its value; ``...`` for its default, which leaves things as
+            they were.
+    """
+
+    version: int
+    before: Any = ...
 
 
 class TeacherSettings(BaseModel):

@@ -1,9 +1,11 @@
 """Algorithms of SB3 and sb3_contrib beside PPO: SAC and TQC with their replay buffer, and PPO with a memory."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
+from common import ROOT
 from typer.testing import CliRunner
 
 import dss_marl
@@ -278,6 +280,39 @@ def test_the_command_takes_the_algorithm(tmp_path):
     found = CliRunner().invoke(app, arguments, env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
     assert found.exit_code == 2 and "use sharing 'all'" in found.output
     assert not (tmp_path / "run").exists()
+
+
+WAYS = {
+    "`actions: box`": ({"actions": "box"}, {}),
+    "`multidiscrete`": ({"actions": "multidiscrete"}, {}),
+    "`sharing: per_kind`, `none`": ({}, {"sharing": "none"}),
+    "`entries: mixed`": ({}, {"entries": "mixed"}),
+    "`critic: central`": ({}, {"critic": "central"}),
+    "`slope`": ({}, {"slope": {}}),
+    "`teacher`": ({}, {"teacher": "tuned_droop"}),
+}
+
+
+def test_the_table_of_the_guide_says_what_is_refused():
+    pytest.importorskip("numba")
+    lines = (ROOT / "docs" / "guide" / "learning.md").read_text().splitlines()
+    start = lines.index(next(line for line in lines if line.startswith("| `--algo` |")))
+    head, _, *rows = ([cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines[start : start + 8])
+    assert head == ["`--algo`", *WAYS]
+    for name, *cells in rows:
+        assert cells == [takes(name.strip("`"), *way) for way in WAYS.values()], name
+    assert {name.strip("`") for name, *_ in rows} == {*get_args(TrainingSettings.model_fields["algorithm"].annotation)}
+
+
+def takes(name, changes, training):
+    own = {"actions": "multidiscrete"} if name == "maskable_ppo" and training else {}
+    one = scenario({**own, **changes}, algorithm=name, **training)
+    try:
+        check_settings(dss_marl.build_task(one), TrainingSettings.model_validate(one.training))
+    except ValueError as error:
+        assert "use " in str(error) or "leave " in str(error)
+        return "no"
+    return "yes"
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def content(folder):
         (SHARED, [("rollout", 1), ("record", 10), ("checkpoint", 2)]),
         (BATCHED, [("evaluation", 6)]),
         (PER_KIND, [("checkpoint", 2)]),
-        (OFF_POLICY, [("rollout", 40), ("checkpoint", 2)]),
+        (OFF_POLICY, [("rollout", 15), ("checkpoint", 2)]),
     ],
     ids=["shared", "batched", "per_kind", "off_policy"],
 )

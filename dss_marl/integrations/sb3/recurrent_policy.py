@@ -29,10 +29,10 @@ class MaskedRecurrentPolicy(RecurrentActorCriticPolicy):
         self._entries.used = obs[:, self.columns]
         return super().forward(obs, *args, **kwargs)
 
-    def evaluate_actions(self, obs: th.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def evaluate_actions(self, obs: Any, actions: th.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Values (n, 1), log-probabilities (n) and entropy (n); rows that fill up short sequences are all padding."""
         self._entries.used = obs[:, self.columns]
-        return super().evaluate_actions(obs, *args, **kwargs)
+        return super().evaluate_actions(obs, actions, *args, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {**super()._get_constructor_parameters(), "columns": self.columns}

@@ -109,6 +109,7 @@ def stopped_at(number):
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["opendss", "batched"])
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_stopped_run_ends_as_one_that_was_not(name, engine, tmp_path):
@@ -128,6 +129,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(name, engine, tmp_path):
     assert len({row["score"] for row in record.history}) > 3
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_and_is_reproduced(runs, tmp_path):
     import shutil
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from _generate.fields import as_yaml, fields_table, section
 from _generate.markdown import table, text_of
 from _generate.usage import scenarios
-from dss_marl.envs.training_settings import SlopeSettings, TeacherSettings, TrainingSettings
+from dss_marl.envs.training_settings import (
+    OffPolicySettings,
+    RecurrentSettings,
+    SlopeSettings,
+    TeacherSettings,
+    TrainingSettings,
+)
 
 HEAD = """# Training settings
 
@@ -26,6 +34,12 @@ def page() -> str:
     """The settings, and what the shipped scenarios recommend."""
     rows = [(f"[{name}](../scenarios/{name}.md)", f"`{as_yaml(one.training)}`") for name, one in scenarios().items()]
     parts = [HEAD, f"{text_of(TrainingSettings)}\n", fields_table(TrainingSettings)]
-    for model, title in ((TeacherSettings, "## Teacher"), (SlopeSettings, "## Slope")):
-        parts.append(section(model, title, text_of(model)))
+    titles: dict[type[BaseModel], str] = {
+        OffPolicySettings: "Off-policy",
+        RecurrentSettings: "Recurrent",
+        TeacherSettings: "Teacher",
+        SlopeSettings: "Slope",
+    }
+    for model, title in titles.items():
+        parts.append(section(model, f"## {title}", text_of(model)))
     return "\n".join([*parts, "## Recommended by the shipped scenarios\n", table(("scenario", "training"), rows)])

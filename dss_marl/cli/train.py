@@ -21,7 +21,10 @@ def train(
     name: Annotated[
         str | None, typer.Argument(help="A scenario's name ('dss-marl list') or the path of a YAML file.")
     ] = None,
-    algo: Annotated[str | None, typer.Option(help="ppo, maskable_ppo or mappo; default: the scenario's.")] = None,
+    algo: Annotated[
+        str | None,
+        typer.Option(help="ppo, maskable_ppo, mappo, recurrent_ppo, sac or tqc; default: the scenario's."),
+    ] = None,
     sharing: Annotated[
         str | None, typer.Option(help="Who shares a policy: all, per_kind or none; default: the scenario's.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -9,6 +10,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from dss_marl.devices import GuardSpec
 
 PLANS = "plans"  # the teacher that is no controller
+OFF_POLICY = ("sac", "tqc")  # algorithms that learn from a replay buffer
+RECURRENT = "recurrent_ppo"
+SETTINGS_VERSION = 2  # rises with each key that is added to the settings, here or in one of their parts
+
+
+@dataclass(frozen=True)
+class Added:
+    """Annotates a key that was added to the settings, so that records of runs from before it can still be read.
+
+    Attributes:
+        version: of the settings, the first that has the key.
+        before: what was done before the key existed, as its value; ``...`` for its default, which leaves things as
+            they were.
+    """
+
+    version: int
+    before: Any = ...
 
 
 class TeacherSettings(BaseModel):
@@ -71,8 +89,51 @@ class SlopeSettings(BaseModel):
     )
 
 
+class OffPolicySettings(BaseModel):
+    """What ``sac`` and ``tqc`` have in place of PPO's settings; they learn from steps of all policies before.
+
+    A rollout of all copies fills the buffer with steps x agents x copies samples, and ``update_ratio`` says how many
+    gradient steps follow for each of them. More gradient steps learn more from a step, and take longer: on a small
+    feeder, one of ``sac`` takes about as long as fifty agent-steps, one of ``tqc`` three times that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    buffer_size: int = Field(
+        default=300_000, ge=1, description="agent-steps that the replay buffer keeps; the oldest make room"
+    )
+    learning_starts: int = Field(
+        default=5_000, ge=0, description="agent-steps of uniformly drawn actions before the first gradient step"
+    )
+    train_freq: int = Field(default=4, ge=1, description="steps of each copy between two updates")
+    update_ratio: float = Field(
+        default=0.125, gt=0, description="gradient steps per agent-step; at least one after each rollout"
+    )
+    tau: float = Field(default=0.005, gt=0, le=1, description="share of the critic that its target takes over in each")
+    ent_coef: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        default="auto",
+        description="weight of the entropy; auto learns it, so that an entry with a device has an entropy of about -1",
+    )
+    dropped_quantiles: int = Field(
+        default=2, ge=0, le=24, description="tqc: of the 25 of each critic, the highest that its target leaves out"
+    )
+
+
+class RecurrentSettings(BaseModel):
+    """The memory of ``recurrent_ppo``: an LSTM before the hidden layers, one for actor and one for critic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    units: int = Field(default=64, ge=1, le=4096, description="of each layer of the LSTM")
+    layers: int = Field(default=1, ge=1, le=8, description="of the LSTM")
+
+
 class TrainingSettings(BaseModel):
-    """Settings of PPO with a policy for all agents, each kind or each agent; a scenario's ``training`` overrides them.
+    """Settings of learning; a scenario's ``training`` overrides them.
+
+    ``ppo``, ``maskable_ppo`` and ``mappo`` learn a policy for all agents, each kind or each agent; ``recurrent_ppo``,
+    ``sac`` and ``tqc`` one for all agents. The last two have ``off_policy`` in place of PPO's ``n_steps``,
+    ``n_epochs``, ``gae_lambda``, ``clip_range``, ``ent_coef``, ``log_std_init`` and ``ignore_padding``.
 
     The defaults suit tasks like volt-var control: a low discount factor, because the return of a day depends mostly on
     the weather, and short rollouts, because many small updates learn faster than a few large ones. ``n_steps`` counts
@@ -88,10 +149,16 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    algorithm: Literal["ppo", "maskable_ppo", "mappo"] = Field(
+    algorithm: Literal["ppo", "maskable_ppo", "mappo", "sac", "tqc", "recurrent_ppo"] = Field(
         default="ppo",
         description="maskable_ppo never selects a masked choice; with ppo the device then holds. mappo is ppo with "
-        "critic 'central'",
+        "critic 'central', recurrent_ppo with memory. sac and tqc learn from a replay buffer, for actions 'box'",
+    )
+    off_policy: Annotated[OffPolicySettings, Added(2)] = Field(
+        default=OffPolicySettings(), description="algorithm 'sac' or 'tqc': replay buffer and updates"
+    )
+    recurrent: Annotated[RecurrentSettings, Added(2)] = Field(
+        default=RecurrentSettings(), description="algorithm 'recurrent_ppo': its LSTM"
     )
     sharing: Literal["all", "per_kind", "none"] = Field(
         default="all", description="who shares a policy: all agents, those of a kind, or nobody"
@@ -169,6 +236,21 @@ class TrainingSettings(BaseModel):
         description="whole episodes of each copy between two checkpoints, at least, where copies are not all at the "
         "end of one: at a checkpoint they start anew, and otherwise first hours would be learned more often than last",
     )
+
+    @property
+    def is_off_policy(self) -> bool:
+        """Whether it learns from a replay buffer."""
+        return self.algorithm in OFF_POLICY
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the policy has a memory."""
+        return self.algorithm == RECURRENT
+
+    @property
+    def rollout_steps(self) -> int:
+        """Steps of each copy between two updates."""
+        return self.off_policy.train_freq if self.is_off_policy else self.n_steps
 
     @property
     def central(self) -> bool:

@@ -42,7 +42,6 @@ class DaysTogether:
         Raises:
             ValueError: the policy is of another scenario.
         """
-        policy.reset(self._alone)
         found: list[dict[str, float]] = []
         copies = self._batch.copies
         for first in range(0, len(days), copies):
@@ -59,6 +58,7 @@ class DaysTogether:
     def _played(self, policy: PolicyPerKind, days: Sequence[int]) -> list[dict[str, float]]:
         """Figures of one day for each copy."""
         batch, alone = self._batch, self._alone
+        policy.reset(alone)
         figures = [EpisodeFigures(batch.task) for _ in days]
         going_on, width, dtype = np.ones(len(days), bool), batch.action_rows.shape[-1], action_dtype(batch, alone)
         batch.reset([seed_of(day) for day in days], [{"day": day} for day in days])

@@ -30,6 +30,12 @@ PER_KIND = (
     "opendss",
 )
 
+OFF_POLICY = (
+    {},
+    {"algorithm": "sac", "off_policy": {"learning_starts": 48, "buffer_size": 240, "train_freq": 2}},
+    "opendss",
+)
+
 
 def scenario(changes=(), **training):
     base = dss_marl.load_scenario("ieee13_volt_var")
@@ -63,8 +69,9 @@ def content(folder):
         (SHARED, [("rollout", 1), ("record", 10), ("checkpoint", 2)]),
         (BATCHED, [("evaluation", 6)]),
         (PER_KIND, [("checkpoint", 2)]),
+        (OFF_POLICY, [("rollout", 15), ("checkpoint", 2)]),
     ],
-    ids=["shared", "batched", "per_kind"],
+    ids=["shared", "batched", "per_kind", "off_policy"],
 )
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path, case, deaths):
     changes, training, engine = case

@@ -193,6 +193,7 @@ def test_mistakes_are_told_before_the_run_starts(arguments, message, tmp_path):
         ("ieee13_volt_var", {}, {}),
         ("ieee13_volt_var", {"actions": "multidiscrete"}, {"algorithm": "maskable_ppo"}),
         ("ieee13_volt_var", {"actions": "native", "agents": "device"}, {"sharing": "per_kind"}),
+        ("ieee13_volt_var", {}, {"algorithm": "recurrent_ppo"}),
     ],
 )
 def test_days_as_copies_have_the_figures_of_days_alone(name, changes, training, tmp_path, monkeypatch):

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dss_marl._assets import data_folder, read_text, write_text
 from dss_marl.envs.scenario import Scenario
-from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.training_settings import SETTINGS_VERSION, TrainingSettings
 from dss_marl.envs.validation_messages import readable
+from dss_marl.experiments.runs.older_settings import completed
 
 _PACKAGES = (
     "dss_marl",
@@ -73,6 +74,13 @@ class RunRecord(BaseModel):
     scenario: dict[str, Any] = Field(description="the whole scenario")
     scenario_sha256: str = Field(description="hash of the scenario")
     settings: dict[str, Any] = Field(description="all training settings, defaults included")
+    settings_version: int = Field(
+        default=1, description="version of the settings: which keys existed as the record was written"
+    )
+    later_settings: list[str] = Field(
+        default=[],
+        description="settings that did not exist when the run began; they say what was done before they existed",
+    )
     seed: int = Field(description="of the run")
     route: str = Field(description="`native` or `supersuit`")
     num_cpus: int = Field(description="worker processes")
@@ -138,6 +146,11 @@ class RunRecord(BaseModel):
         }
         if others:
             remarks.append(f"this run was resumed with other versions: {', '.join(sorted(others))}")
+        if self.later_settings:
+            remarks.append(
+                f"this run is older than the settings {', '.join(self.later_settings)}; it learned as was done before "
+                "they existed"
+            )
         if self.history and not self.improved:
             first = "untrained policy" if self.imitation is None else f"imitation of {self.imitation['teacher']}"
             remarks.append(
@@ -162,6 +175,7 @@ def new_record(
         scenario=data,
         scenario_sha256=_sha256(data),
         settings=settings,
+        settings_version=SETTINGS_VERSION,
         seed=seed,
         route=route,
         num_cpus=num_cpus,
@@ -231,11 +245,9 @@ def load_run(folder: Path) -> RunRecord:
 
 
 def _check_complete(record: RunRecord) -> None:
-    """Check the parts whose keys the record leaves open."""
-    settings = TrainingSettings.model_validate(record.settings).model_dump()
-    missing = sorted({*settings} - {*record.settings})
-    if missing:  # a default would stand in for what the run was trained with
-        raise ValueError(f"settings: {', '.join(missing)} missing")
+    """Check the parts whose keys the record leaves open, and complete settings of an older version."""
+    record.settings, later = completed(TrainingSettings, record.settings, record.settings_version)
+    record.later_settings = list(dict.fromkeys((*record.later_settings, *later)))
     for row in record.history:
         if {*row} != {"agent_steps", "score"}:
             raise ValueError(f"history: a row must have agent_steps and score; got {row}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dss_marl.envs.scenario import Scenario, scenario_from
+from dss_marl.envs.training_settings import TrainingSettings
 from dss_marl.experiments.runs.run_record import RunRecord
 
 _ABOVE = 4  # folders above a run in which its files are looked for, as in my_project/runs/demo
@@ -28,7 +29,16 @@ def scenario_of_run(folder: Path, record: RunRecord, allow_code: bool = False) -
         ValueError: a file is nowhere, or the scenario does not fit this version.
     """
     places = [*list(folder.resolve().parents)[:_ABOVE], Path.cwd()]
-    return scenario_from(_found(record.scenario, places), allow_code)
+    data = {**record.scenario, "training": training_of_run(record)}
+    return scenario_from(_found(data, places), allow_code)
+
+
+def training_of_run(record: RunRecord) -> dict[str, Any]:
+    """The scenario's ``training`` of a run, with settings that did not exist then and now have other defaults."""
+    defaults = TrainingSettings().model_dump(mode="json")
+    names = dict.fromkeys(name.split(".")[0] for name in record.later_settings)
+    later = {name: record.settings[name] for name in names if record.settings[name] != defaults[name]}
+    return {**record.scenario["training"], **later}
 
 
 def _found(data: Any, places: list[Path]) -> Any:

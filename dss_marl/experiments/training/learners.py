@@ -47,7 +47,10 @@ class SharedLearner:
 
         self._task, self._settings, self._seed = task, settings, place["seed"]
         self._venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
-        self._ends = None if place["engine"] is None else ValuedTimeLimits(self._venv)
+        self._together = place["engine"] is not None
+        # a replay buffer needs the flag of a time limit, and values of a policy with memory its state
+        valued = self._together and not (settings.is_off_policy or settings.is_recurrent)
+        self._ends = ValuedTimeLimits(self._venv) if valued else None
 
     def learn(self, course: Course) -> tuple[int, Sections]:
         """Agent-steps done, and the sections in which they were."""
@@ -61,7 +64,7 @@ class SharedLearner:
         _warm_start(self._task, settings, policy, self._seed, course)
         sections = Sections(
             self._task, settings, self._seed, policy, model.n_envs, functools.partial(_restart, model), course,
-            self._ends is not None,
+            self._together,
         )  # fmt: skip
         try:
             if sections.begin():
@@ -75,6 +78,8 @@ class SharedLearner:
             model.learn(
                 self._settings.agent_steps - model.num_timesteps,
                 callback=[_pausing(sections, self._settings), *course.logs.callbacks()],
+                # updates, or of an algorithm without rollouts episodes: about as many as all copies end together
+                log_interval=model.n_envs if self._settings.is_off_policy else 1,
                 reset_num_timesteps=course.found is None,
             )
             sections.finish(model.num_timesteps)
@@ -153,7 +158,7 @@ def _restart(model: Any, seed: int) -> None:
     """Start an episode in all copies, as SB3 does before its first rollout."""
     model.env.seed(seed)
     model._last_obs = model.env.reset()
-    model._last_episode_starts = np.ones(model.n_envs, dtype=bool)
+    model._last_episode_starts = np.ones(model.n_envs, dtype=bool)  # a memory starts anew where it says so
 
 
 def _warm_start(task: Task, settings: TrainingSettings, policy: PolicyPerKind, seed: int, course: Course) -> None:

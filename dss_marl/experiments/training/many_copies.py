@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dss_marl.envs.batch_env import MOST_COPIES
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.training_settings import TrainingSettings
@@ -20,6 +22,9 @@ def with_copies(scenario: Scenario, copies: int, agent_steps: int | None = None)
     the last one need not be it. On ieee34_volt_var this learned better than keeping the number of updates, and much
     better than fewer passes over the samples.
 
+    Algorithms with a replay buffer make as many gradient steps for each agent-step as before, in longer updates after
+    as few steps of each copy as it takes; their batches and agent-steps stay.
+
     Args:
         scenario: with its own ``training``.
         copies: their number; that of the scenario changes nothing.
@@ -31,6 +36,8 @@ def with_copies(scenario: Scenario, copies: int, agent_steps: int | None = None)
     if not 1 <= copies <= MOST_COPIES:
         raise ValueError(f"copies must be a whole number from 1 to {MOST_COPIES}; got {copies}")
     before = TrainingSettings.model_validate(scenario.training)
+    if before.is_off_policy:
+        return scenario.replace(training={**scenario.training, **_off_policy(before, copies, agent_steps)})
     steps = before.n_envs * before.n_steps  # of all copies between updates
     n_steps = max(-(-steps // copies), min(_SHORTEST, before.n_steps))
     larger = max(1.0, copies * n_steps / steps / 2)
@@ -42,3 +49,13 @@ def with_copies(scenario: Scenario, copies: int, agent_steps: int | None = None)
         "evaluations": before.evaluations * (2 if larger > 1 else 1),
     }
     return scenario.replace(training={**scenario.training, **settings})
+
+
+def _off_policy(before: TrainingSettings, copies: int, agent_steps: int | None) -> dict[str, Any]:
+    own = before.off_policy
+    train_freq = -(-before.n_envs * own.train_freq // copies)
+    return {
+        "n_envs": copies,
+        "agent_steps": before.agent_steps if agent_steps is None else agent_steps,
+        "off_policy": {**own.model_dump(), "train_freq": train_freq},
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dss_marl.experiments.runs.run_folder import RunFolder, check_days
 from dss_marl.experiments.runs.run_record import RunRecord, load_run, note_more, note_resumption
-from dss_marl.experiments.runs.run_scenario import scenario_of_run
+from dss_marl.experiments.runs.run_scenario import scenario_of_run, training_of_run
 from dss_marl.experiments.training.checkpoint_file import read_checkpoint
 from dss_marl.experiments.training.checkpointing import Report, Tell
 from dss_marl.experiments.training.trackers import check_trackers
@@ -51,7 +51,7 @@ def resume(
     scenario = scenario_of_run(folder, record, allow_code)
     if agent_steps is not None:
         note_more(record, agent_steps)
-    scenario = scenario.replace(training=record.scenario["training"])
+    scenario = scenario.replace(training=training_of_run(record))
     check_days(record, scenario)
     task = checked_task(scenario, record.route)
     found = read_checkpoint(folder, record)

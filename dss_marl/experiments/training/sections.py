@@ -80,7 +80,7 @@ class Sections:
         self._seed, self._policy, self._restart, self._course = seed, policy, restart, course
         self._stage = len(course.run.record.stages)
         self._number, self._before_s, self._began = 0, 0.0, time.perf_counter()
-        steps = max(settings.checkpoint_episodes * task.scenario.steps, _LEAST_ROLLOUTS * settings.n_steps)
+        steps = max(settings.checkpoint_episodes * task.scenario.steps, _LEAST_ROLLOUTS * settings.rollout_steps)
         self._shortest, self._episode = steps * rows, task.scenario.steps * rows
         self._in_step = not together  # all copies are at the same hour; those of a batch are spread over the day
         self._evaluated = False  # in this section

@@ -1,4 +1,4 @@
-"""Training runs: SB3's PPO or MaskablePPO on a scenario, with one policy for all agents, per kind or per agent."""
+"""Training runs: an algorithm of SB3 on a scenario, with one policy for all agents, per kind or per agent."""
 
 from __future__ import annotations
 

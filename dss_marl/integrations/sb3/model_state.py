@@ -12,6 +12,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.save_util import recursive_getattr, recursive_setattr
 
+from dss_marl.integrations.sb3.replay_state import contents, fill
+
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_current_progress_remaining")
 _BUFFER = "replay_buffer"  # of off-policy algorithms; rollouts of the others end before a checkpoint
 
@@ -30,7 +32,7 @@ def state_of(model: Any) -> dict[str, Any]:
         "action_stream": json.dumps(model.action_space.np_random.bit_generator.state),
     }
     if getattr(model, _BUFFER, None) is not None:
-        found[_BUFFER] = _contents(getattr(model, _BUFFER))
+        found[_BUFFER] = contents(getattr(model, _BUFFER))
     if hasattr(model, "own_state"):
         found["own"] = model.own_state()
     return found
@@ -47,8 +49,8 @@ def restore(model: Any, state: Mapping[str, Any]) -> None:
         for name in _variables(model):
             recursive_setattr(model, f"{name}.data", state["variables"][name].data)
         if getattr(model, _BUFFER, None) is not None:
-            _fill(getattr(model, _BUFFER), state[_BUFFER])
-    except (KeyError, RuntimeError) as error:
+            fill(getattr(model, _BUFFER), state[_BUFFER])
+    except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"the checkpoint is of another network or algorithm: {error}") from None
     for name, value in state["counters"].items():
         setattr(model, name, value)
@@ -81,27 +83,3 @@ def restore_streams(found: Mapping[str, Any]) -> None:
 def _variables(model: Any) -> list[str]:
     """Names of the tensors that belong to no network, such as SAC's temperature."""
     return list(model._get_torch_save_params()[1])
-
-
-def _contents(buffer: Any) -> dict[str, Any]:
-    """The rows of a replay buffer that are filled, and where the next goes."""
-    rows = buffer.buffer_size if buffer.full else buffer.pos
-    return {"pos": buffer.pos, "full": buffer.full, "rows": {
-        name: th.from_numpy(array[:rows]) for name, array in _arrays(buffer).items()
-    }}  # fmt: skip
-
-
-def _fill(buffer: Any, contents: Mapping[str, Any]) -> None:
-    for name, array in _arrays(buffer).items():
-        rows = contents["rows"][name].numpy()
-        array[: len(rows)] = rows
-    buffer.pos, buffer.full = contents["pos"], contents["full"]
-
-
-def _arrays(buffer: Any) -> dict[str, np.ndarray]:
-    """Arrays of a replay buffer by name, also those of each part of an observation."""
-    found: dict[str, np.ndarray] = {}
-    for name, value in vars(buffer).items():
-        parts = value.items() if isinstance(value, dict) else (("", value),)
-        found |= {f"{name}/{key}": part for key, part in parts if isinstance(part, np.ndarray)}
-    return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from gymnasium import spaces
-from stable_baselines3 import PPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import VecEnv
 
 from dss_marl.envs.task import Task
-from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.training_settings import OFF_POLICY, RECURRENT, TrainingSettings
 from dss_marl.integrations.sb3.entry_layout import EntryLayout, guided_entries
 from dss_marl.integrations.sb3.mixed_policy import MixedPolicy
 from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy, used_columns
@@ -35,18 +36,20 @@ class LinearSchedule:
 
 
 def algorithm_for(name: str, action_space: spaces.Space[Any]) -> Any:
-    """SB3's class for ``ppo``, ``mappo`` or ``maskable_ppo``; PPO in either case for continuous actions.
+    """SB3's class for an algorithm of the settings; PPO for ``maskable_ppo`` if actions are continuous.
 
     Raises:
         ImportError: sb3_contrib is not installed.
     """
-    if name in ("ppo", "mappo") or isinstance(action_space, spaces.Box):
+    if name == "sac":
+        return SAC
+    if name in ("ppo", "mappo") or (name == "maskable_ppo" and isinstance(action_space, spaces.Box)):
         return PPO
     try:
-        from sb3_contrib import MaskablePPO
+        from sb3_contrib import TQC, MaskablePPO, RecurrentPPO
     except ImportError as error:
-        raise ImportError("algorithm 'maskable_ppo' needs sb3_contrib: pip install 'dss_marl[train]'") from error
-    return MaskablePPO
+        raise ImportError(f"algorithm {name!r} needs sb3_contrib: pip install 'dss_marl[train]'") from error
+    return {"maskable_ppo": MaskablePPO, "tqc": TQC, RECURRENT: RecurrentPPO}[name]
 
 
 def new_model(
@@ -62,6 +65,8 @@ def new_model(
         logs: folder of TensorBoard logs.
     """
     rate = LinearSchedule(settings.learning_rate, settings.final_learning_rate)
+    if settings.algorithm in OFF_POLICY:
+        return _off_policy_model(settings, venv, task, seed, rate, logs), rate
     network, policy = _network(settings, venv, task)
     own = _own_options(settings, task) if settings.beyond_ppo else {}
     kind = ZonePPO if settings.beyond_ppo else algorithm_for(settings.algorithm, venv.action_space)
@@ -85,6 +90,45 @@ def new_model(
     return model, rate
 
 
+def _off_policy_model(
+    settings: TrainingSettings, venv: VecEnv, task: Task, seed: int, rate: LinearSchedule, logs: str | None
+) -> Any:
+    """SAC or TQC for these rows."""
+    own = settings.off_policy
+    options: dict[str, Any] = {}
+    if settings.algorithm == "tqc":
+        options["top_quantiles_to_drop_per_net"] = own.dropped_quantiles
+    return algorithm_for(settings.algorithm, venv.action_space)(
+        "MlpPolicy",
+        venv,
+        learning_rate=rate,
+        buffer_size=own.buffer_size,
+        learning_starts=own.learning_starts,
+        batch_size=settings.batch_size,
+        tau=own.tau,
+        gamma=settings.gamma,
+        train_freq=own.train_freq,
+        gradient_steps=max(1, round(own.update_ratio * own.train_freq * venv.num_envs)),
+        ent_coef=own.ent_coef,
+        target_entropy=target_entropy(task),
+        policy_kwargs={"net_arch": list(settings.net_arch)},
+        seed=seed,
+        device="cpu",
+        tensorboard_log=logs,
+        **options,
+    )
+
+
+def target_entropy(task: Task) -> float:
+    """The entropy of an action at which SAC aims: -1 for each entry with a device, as SB3 does, in the mean of agents.
+
+    Padding has no effect on rewards, and so the entropy of a uniform draw from [-1, 1], log 2. If it counted as an
+    entry, the others would have to make up for its entropy by acting almost without exploration.
+    """
+    used = task.agents.action_layout.used
+    return float((used * -1.0 + ~used * math.log(2)).sum(axis=1).mean())
+
+
 def _network(settings: TrainingSettings, venv: VecEnv, task: Task) -> tuple[Any, dict[str, Any]]:
     """The class of a policy, or its name, and its options."""
     options: dict[str, Any] = {"net_arch": list(settings.net_arch)}
@@ -93,9 +137,17 @@ def _network(settings: TrainingSettings, venv: VecEnv, task: Task) -> tuple[Any,
     if settings.entries == "mixed":
         layout = EntryLayout.of_task(task, getattr(venv, "kind", None))
         return MixedPolicy, {**options, **asdict(layout), "hold_probability": settings.hold_probability}
-    if settings.ignore_padding and task.scenario.actions == "box":  # discrete actions have masks instead
-        return MaskedGaussianPolicy, {**options, "columns": used_columns(task)}
-    return "MlpPolicy", options
+    masked = settings.ignore_padding and task.scenario.actions == "box"  # discrete actions have masks instead
+    if settings.is_recurrent:
+        from dss_marl.integrations.sb3.recurrent_policy import MaskedRecurrentPolicy
+
+        options |= {"lstm_hidden_size": settings.recurrent.units, "n_lstm_layers": settings.recurrent.layers}
+        return (
+            (MaskedRecurrentPolicy, {**options, "columns": used_columns(task)})
+            if masked
+            else ("MlpLstmPolicy", options)
+        )
+    return (MaskedGaussianPolicy, {**options, "columns": used_columns(task)}) if masked else ("MlpPolicy", options)
 
 
 def _own_options(settings: TrainingSettings, task: Task) -> dict[str, Any]:

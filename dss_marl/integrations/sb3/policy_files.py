@@ -14,12 +14,16 @@ from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.sac.policies import Actor
 
 from dss_marl._assets import replacing
 from dss_marl.integrations.sb3.mixed_policy import MixedPolicy
 from dss_marl.integrations.sb3.padded_policy import MaskedGaussianPolicy
 
+_ACTIVATIONS: dict[str, Any] = {"tanh": th.nn.Tanh, "relu": th.nn.ReLU}
+_ACTOR = "squashed_gaussian"
 _KEY = "dss_marl"  # of the JSON among the metadata of a safetensors file
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # a file cannot ask for a network beyond any memory
 
@@ -67,17 +71,25 @@ class SpaceData(_Data):
         return spaces.Discrete(self.choices[0]) if self.kind == "discrete" else spaces.MultiDiscrete(list(self.choices))
 
 
+class MemoryData(_Data):
+    """The LSTM of a policy."""
+
+    units: Annotated[int, Field(ge=1, le=65_536)]
+    layers: Annotated[int, Field(ge=1, le=64)]
+
+
 class PolicyData(_Data):
     """What it takes, beside the weights, to build a policy's network."""
 
     format: Literal[1] = 1
-    network: Literal["mlp", "maskable_mlp", "masked_gaussian", "mixed"]
-    activation: Literal["tanh"] = "tanh"
+    network: Literal["mlp", "maskable_mlp", "masked_gaussian", "mixed", "squashed_gaussian", "lstm", "masked_lstm"]
+    activation: Literal["tanh", "relu"] = "tanh"
     net_arch: tuple[Annotated[int, Field(ge=1, le=65_536)], ...]
     log_std_init: float = 0.0
     columns: tuple[int, ...] = ()
     signatures: tuple[tuple[float, ...], ...] = ()
     levels: tuple[tuple[Annotated[int, Field(ge=-1, le=10_000)], ...], ...] = ()
+    memory: MemoryData | None = None
     observation_space: SpaceData
     action_space: SpaceData
 
@@ -86,31 +98,27 @@ def save_policy(policy: Any, path: Path) -> None:
     """Write a policy into a file.
 
     Args:
-        policy: SB3's or sb3_contrib's actor-critic policy, MaskedGaussianPolicy or MixedPolicy.
+        policy: SB3's or sb3_contrib's actor-critic policy, MaskedGaussianPolicy, MixedPolicy or MaskedRecurrentPolicy;
+            of the policies of SAC and TQC, their actor, which is all that acts.
         path: of the file.
 
     Raises:
         ValueError: its network is of another type.
     """
-    network: Any = {cls: name for name, cls in _networks().items()}.get(type(policy))
-    plain = isinstance(policy.net_arch, list) and all(isinstance(width, int) for width in policy.net_arch)
-    if network is None or not plain or policy.activation_fn is not th.nn.Tanh:
-        raise ValueError(
-            f"policy files have no network like {type(policy).__name__} of net_arch {policy.net_arch}; save it by SB3"
-        )
-    data = PolicyData(
-        network=network,
-        net_arch=tuple(policy.net_arch),
-        log_std_init=getattr(policy, "log_std_init", 0.0),  # choices have none
-        columns=tuple(getattr(policy, "columns", ())),
-        signatures=tuple(map(tuple, getattr(policy, "signatures", ()))),
-        levels=tuple(map(tuple, getattr(policy, "levels", ()))),
-        observation_space=SpaceData.of(policy.observation_space),
-        action_space=SpaceData.of(policy.action_space),
+    acting = _actor_of(policy)
+    network: Any = (
+        _ACTOR if acting is not policy else {own: name for name, own in _networks().items()}.get(type(policy))
     )
-    weights = {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}
+    plain = isinstance(acting.net_arch, list) and all(isinstance(width, int) for width in acting.net_arch)
+    activation = {own: name for name, own in _ACTIVATIONS.items()}.get(acting.activation_fn)
+    if network is None or not plain or activation is None:
+        raise ValueError(
+            f"policy files have no network like {type(policy).__name__} of net_arch {acting.net_arch}; save it by SB3"
+        )
+    data = _data_of(acting, network, activation)
+    weights = {name: tensor.contiguous() for name, tensor in acting.state_dict().items()}
     with replacing(path) as part:
-        save_file(weights, part, metadata={_KEY: data.model_dump_json()})
+        save_file(weights, part, metadata={_KEY: data.model_dump_json(exclude_none=True)})
 
 
 def read_policy(path: Path) -> Any:
@@ -133,6 +141,27 @@ def read_policy(path: Path) -> Any:
     return policy
 
 
+def _actor_of(policy: Any) -> Any:
+    """The actor of SAC's or TQC's policy, whose actors are alike; other policies as they are."""
+    return policy.actor if isinstance(getattr(policy, "actor", None), BasePolicy) else policy
+
+
+def _data_of(policy: Any, network: Any, activation: Any) -> PolicyData:
+    lstm = getattr(policy, "lstm_actor", None)
+    return PolicyData(
+        network=network,
+        activation=activation,
+        net_arch=tuple(policy.net_arch),
+        log_std_init=0.0 if network == _ACTOR else getattr(policy, "log_std_init", 0.0),  # choices have none
+        columns=tuple(getattr(policy, "columns", ())),
+        signatures=tuple(map(tuple, getattr(policy, "signatures", ()))),
+        levels=tuple(map(tuple, getattr(policy, "levels", ()))),
+        memory=None if lstm is None else MemoryData(units=lstm.hidden_size, layers=lstm.num_layers),
+        observation_space=SpaceData.of(policy.observation_space),
+        action_space=SpaceData.of(policy.action_space),
+    )
+
+
 def _short(bounds: Any) -> tuple[float, ...]:
     """The bounds of a Box, or one number where all are equal."""
     same = bool((bounds == bounds.flat[0]).all())
@@ -140,25 +169,51 @@ def _short(bounds: Any) -> tuple[float, ...]:
 
 
 def _built(data: PolicyData) -> Any:
-    options: dict[str, Any] = {"net_arch": list(data.net_arch), "activation_fn": th.nn.Tanh, "ortho_init": False}
-    if data.network != "maskable_mlp":
-        options["log_std_init"] = data.log_std_init
-    if data.network in ("masked_gaussian", "mixed"):
-        options["columns"] = data.columns
-    if data.network == "mixed":
-        options |= {"signatures": data.signatures, "levels": data.levels}
+    spaces_of = data.observation_space.space(), data.action_space.space()
+    options: dict[str, Any] = {"net_arch": list(data.net_arch), "activation_fn": _ACTIVATIONS[data.activation]}
     networks = _networks()
     if data.network not in networks:
         raise ImportError("this policy needs sb3_contrib: pip install 'dss_marl[train]'")
-    observation_space, action_space = data.observation_space.space(), data.action_space.space()
     with th.random.fork_rng(devices=[]):  # the first weights are drawn, and nobody's random numbers should move
-        return networks[data.network](observation_space, action_space, lambda _: 0.0, **options)
+        if data.network == _ACTOR:
+            features = FlattenExtractor(spaces_of[0])
+            return Actor(*spaces_of, features_extractor=features, features_dim=features.features_dim, **options)  # type: ignore[arg-type]
+        return networks[data.network](*spaces_of, lambda _: 0.0, **options, **_options(data))
+
+
+def _options(data: PolicyData) -> dict[str, Any]:
+    """Options of an actor-critic policy's network."""
+    options: dict[str, Any] = {"ortho_init": False}
+    if data.network != "maskable_mlp":
+        options["log_std_init"] = data.log_std_init
+    if data.network in ("masked_gaussian", "mixed", "masked_lstm"):
+        options["columns"] = data.columns
+    if data.network == "mixed":
+        options |= {"signatures": data.signatures, "levels": data.levels}
+    if data.network in ("lstm", "masked_lstm"):
+        if data.memory is None:
+            raise ValueError(f"network {data.network!r} needs 'memory'")
+        options |= {"lstm_hidden_size": data.memory.units, "n_lstm_layers": data.memory.layers}
+    return options
 
 
 def _networks() -> dict[str, Any]:
-    networks: dict[str, Any] = {"mlp": ActorCriticPolicy, "masked_gaussian": MaskedGaussianPolicy, "mixed": MixedPolicy}
+    networks: dict[str, Any] = {
+        "mlp": ActorCriticPolicy,
+        "masked_gaussian": MaskedGaussianPolicy,
+        "mixed": MixedPolicy,
+        _ACTOR: Actor,
+    }
     try:
         from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+        from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+
+        from dss_marl.integrations.sb3.recurrent_policy import MaskedRecurrentPolicy
     except ImportError:
         return networks
-    return {**networks, "maskable_mlp": MaskableActorCriticPolicy}
+    return {
+        **networks,
+        "maskable_mlp": MaskableActorCriticPolicy,
+        "lstm": RecurrentActorCriticPolicy,
+        "masked_lstm": MaskedRecurrentPolicy,
+    }

@@ -22,6 +22,10 @@ def check_settings(task: Task, settings: TrainingSettings, route: str = "native"
     scenario, own = task.scenario, settings.beyond_ppo
     where = f"scenario {scenario.name!r}"
     mixed = settings.entries == "mixed"
+    if settings.is_off_policy or settings.is_recurrent:
+        _check_of_sb3(settings, where)
+    if settings.is_off_policy:
+        _check_off_policy(task, settings, where)
     if settings.algorithm == "maskable_ppo" and (own or mixed):
         names = ", ".join((*own, *(["entries"] if mixed else [])))
         raise ValueError(
@@ -52,5 +56,46 @@ def check_settings(task: Task, settings: TrainingSettings, route: str = "native"
     if settings.slope is not None:
         guided_entries(task, settings.slope.kinds)
         check_differentiable(task, settings.slope.margin_pu)
-    if settings.ignore_padding and scenario.actions == "box" and not mixed:
+    if settings.ignore_padding and scenario.actions == "box" and not (mixed or settings.is_off_policy):
         used_columns(task)
+
+
+def _check_of_sb3(settings: TrainingSettings, where: str) -> None:
+    """Check settings of sac, tqc and recurrent_ppo, which are SB3's as they are.
+
+    Raises:
+        ValueError: they have what only this package's PPO has, or several policies.
+    """
+    algorithm = settings.algorithm
+    names = [*settings.beyond_ppo]
+    names += [
+        name for name, given in (("entries", settings.entries == "mixed"), ("teacher", settings.teacher)) if given
+    ]
+    if names:
+        raise ValueError(
+            f"{where}: algorithm {algorithm!r} has no {', '.join(names)}; leave them out, or use algorithm 'ppo'"
+        )
+    if settings.sharing != "all":
+        raise ValueError(
+            f"{where}: algorithm {algorithm!r} learns one policy for all agents, not sharing {settings.sharing!r}; use "
+            "sharing 'all', or algorithm 'ppo'"
+        )
+
+
+def _check_off_policy(task: Task, settings: TrainingSettings, where: str) -> None:
+    """Check the actions and the start of learning of sac and tqc.
+
+    Raises:
+        ValueError: actions are choices, or learning would never start.
+    """
+    actions, starts = task.scenario.actions, settings.off_policy.learning_starts
+    if actions != "box":
+        raise ValueError(
+            f"{where}: algorithm {settings.algorithm!r} needs actions that are numbers, but these are {actions!r}; use "
+            "actions 'box', or algorithm 'ppo' or 'maskable_ppo'"
+        )
+    if starts >= settings.agent_steps:
+        raise ValueError(
+            f"{where}: algorithm {settings.algorithm!r} would learn nothing: off_policy.learning_starts is {starts:,} "
+            f"and agent_steps {settings.agent_steps:,}; give more agent_steps (--steps), or fewer learning_starts"
+        )

@@ -23,6 +23,8 @@ MODEL = "model.zip"  # SB3's own, from which SB3 can go on learning; loading it 
 class PolicyPerKind:
     """Trained models as a controller: each agent acts by its kind's model, deterministically.
 
+    Of models with a memory, each agent of each copy has a state of its own, from ``reset`` on.
+
     Args:
         models: kind of agent -> an SB3 model, or its policy alone, with the spaces of one agent, apart from masks.
     """
@@ -32,6 +34,7 @@ class PolicyPerKind:
 
     def __init__(self, models: Mapping[str, Any]) -> None:
         self.models = dict(models)
+        self._memory: dict[str, Any] = {}  # kind -> states of its rows, of models that have any
 
     @property
     def acts_with(self) -> str:
@@ -92,11 +95,12 @@ class PolicyPerKind:
         return paths
 
     def reset(self, env: ZoneEnv) -> None:
-        """Check that the models match the environment.
+        """Start an episode: check that the models match the environment, and forget.
 
         Raises:
             ValueError: a kind has no model, or the environment's spaces are not the model's.
         """
+        self._memory = {}
         for agent, kind in zip(env.possible_agents, self._kinds(env), strict=True):
             if kind not in self.models:
                 raise ValueError(
@@ -111,7 +115,7 @@ class PolicyPerKind:
         kinds = self._kinds(env)
         for kind in dict.fromkeys(kinds):
             mine = [agent for agent, own in zip(env.possible_agents, kinds, strict=True) if own == kind]
-            actions |= _chosen(self.models[kind], env, mine, observations)
+            actions |= self._chosen(kind, env, mine, observations)
         return actions
 
     def act_rows(self, env: ZoneEnv, observations: np.ndarray, masks: np.ndarray | None, width: int) -> np.ndarray:
@@ -123,8 +127,6 @@ class PolicyPerKind:
             masks: (B, A, M) allowed choices, as of BatchZoneEnv; None if no action is a choice.
             width: number of entries W.
         """
-        from dss_marl.integrations.sb3.per_kind import predicted
-
         kinds = np.array(self._kinds(env))
         actions = np.zeros((*observations.shape[:2], width))
         for kind in dict.fromkeys(kinds.tolist()):
@@ -133,9 +135,29 @@ class PolicyPerKind:
             if own is not None:
                 own = own[:, : n_choices(model.action_space)]
             rows = observations[:, mine].reshape(-1, observations.shape[-1])
-            chosen = predicted(model, rows, own, deterministic=True).reshape(len(observations), len(mine), -1)
+            chosen = self._predicted(kind, rows, own).reshape(len(observations), len(mine), -1)
             actions[:, mine, : chosen.shape[-1]] = chosen
         return actions
+
+    def _chosen(self, kind: str, env: ZoneEnv, agents: list[str], observations: Mapping[str, Any]) -> dict[str, Any]:
+        from dss_marl.integrations.sb3.per_kind import takes_masks
+
+        seen = [split_mask(observations[agent]) for agent in agents]
+        masks = None
+        if takes_masks(self.models[kind]):
+            masks = np.stack([flat_mask(env.action_space(a), mask) for a, (_, mask) in zip(agents, seen, strict=True)])
+        rows = self._predicted(kind, np.stack([row for row, _ in seen]), masks)
+        return {agent: action_in(env.action_space(agent), row) for agent, row in zip(agents, rows, strict=True)}
+
+    def _predicted(self, kind: str, rows: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+        """(n, ...) actions of a kind's model, within their masks; the same rows in each step, where it remembers."""
+        from dss_marl.integrations.sb3.per_kind import predicted
+
+        model = self.models[kind]
+        if not hasattr(getattr(model, "policy", model), "lstm_hidden_state_shape"):
+            return predicted(model, rows, masks, deterministic=True)
+        actions, self._memory[kind] = model.predict(rows, state=self._memory.get(kind), deterministic=True)
+        return np.asarray(actions)
 
     def _kinds(self, env: ZoneEnv) -> tuple[str, ...]:
         """(A) kind whose model each agent uses."""
@@ -233,17 +255,6 @@ def _load_sb3(path: Path, algorithm: str) -> Any:
         return kind.load(path, device="cpu")
     except Exception as error:  # what is pickled in it can raise anything
         raise ValueError(f"{str(path)!r} is no model of SB3, or only a part of one: {error}") from error
-
-
-def _chosen(model: Any, env: ZoneEnv, agents: list[str], observations: Mapping[str, Any]) -> dict[str, Any]:
-    from dss_marl.integrations.sb3.per_kind import predicted, takes_masks
-
-    seen = [split_mask(observations[agent]) for agent in agents]
-    masks = None
-    if takes_masks(model):
-        masks = np.stack([flat_mask(env.action_space(a), mask) for a, (_, mask) in zip(agents, seen, strict=True)])
-    rows = predicted(model, np.stack([row for row, _ in seen]), masks, deterministic=True)
-    return {agent: action_in(env.action_space(agent), row) for agent, row in zip(agents, rows, strict=True)}
 
 
 def _check_fit(model: Any, env: ZoneEnv, agent: str) -> None:

@@ -55,17 +55,30 @@ def chosen_scenario(
 
 
 def sized(
-    scenario: Scenario, copies: int | None, steps: int | None, engine: str, recipe: str | None = None
+    scenario: Scenario,
+    copies: int | None,
+    steps: int | None,
+    engine: str,
+    recipe: str | None = None,
+    given: Sequence[str] = (),
 ) -> Scenario:
-    """The scenario with settings for the copies and agent-steps that were asked for; a recipe has copies of its own."""
+    """The scenario with settings for the copies and agent-steps that were asked for.
+
+    Where a recipe or ``--set`` gives ``n_envs``, rollouts and batches belong to that number and stay as they are.
+
+    Args:
+        scenario: with the settings of recipe and ``--set``.
+        copies, steps, engine, recipe: as the options say.
+        given: what ``--set`` says.
+    """
     from dss_marl import experiments
 
-    if copies is not None or engine != "opendss":
+    known = (recipe is not None and "n_envs" in experiments.load_recipe(recipe).training) or any(
+        item.partition("=")[0].strip() == "training.n_envs" for item in given
+    )
+    if copies is not None or (engine != "opendss" and not known):
         own = experiments.TrainingSettings.model_validate(scenario.training).n_envs
-        fewest = (
-            own if recipe is not None and "n_envs" in experiments.load_recipe(recipe).training else experiments.COPIES
-        )
-        return experiments.with_copies(scenario, copies or max(own, fewest), steps)
+        return experiments.with_copies(scenario, copies or max(own, experiments.COPIES), steps)
     return scenario if steps is None else scenario.replace(training={"agent_steps": steps})
 
 

@@ -52,7 +52,7 @@ def search(
     """Search for training settings with Optuna, judged on validation days; the same command goes on after a stop."""
     from dss_marl.experiments.parameter_search import search as searched
 
-    scenario = sized(chosen_scenario(name, settings, allow_code, recipe), copies, steps, engine, recipe)
+    scenario = sized(chosen_scenario(name, settings, allow_code, recipe), copies, steps, engine, recipe, settings or ())
     folder = out or checked_folder(Path("runs") / f"search-{scenario.name}")
     with progress_bar() as progress:
         bar = progress.add_task(f"searching {scenario.name}", total=trials)

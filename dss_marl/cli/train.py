@@ -85,7 +85,7 @@ def train(
     changes = {"algorithm": algo, "sharing": sharing}
     scenario = chosen_scenario(name, settings, allow_code, recipe)
     scenario = scenario.replace(training={key: value for key, value in changes.items() if value is not None})
-    scenario = sized(scenario, copies, steps, engine, recipe)
+    scenario = sized(scenario, copies, steps, engine, recipe, settings or ())
     folder = out or checked_folder(Path("runs") / f"{scenario.name}-seed{seed}")
     cpus = (0 if engine != "opendss" else min(os.cpu_count() or 1, 8)) if num_cpus < 0 else num_cpus
     total = experiments.TrainingSettings.model_validate(scenario.training).agent_steps

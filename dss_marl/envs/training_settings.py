@@ -12,7 +12,7 @@ from dss_marl.devices import GuardSpec
 PLANS = "plans"  # the teacher that is no controller
 OFF_POLICY = ("sac", "tqc")  # algorithms that learn from a replay buffer
 RECURRENT = "recurrent_ppo"
-SETTINGS_VERSION = 2  # rises with each key that is added to the settings, here or in one of their parts
+SETTINGS_VERSION = 3  # rises with each key that is added to the settings, here or in one of their parts
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,11 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0, description="at the start of training")
     final_learning_rate: float = Field(default=2e-5, ge=0, description="reached linearly at the end of training")
     gamma: float = Field(default=0.9, ge=0, le=1, description="discount factor of a step")
+    days_go_on: Annotated[bool, Added(3)] = Field(
+        default=True,
+        description="value what follows the last step of a day, as if it went on; false: returns end with the day, as "
+        "scores do, so that what a store holds then is worth nothing beyond the reward's own terms",
+    )
     gae_lambda: float = Field(default=0.9, ge=0, le=1, description="lambda of the generalised advantage estimate")
     clip_range: float = Field(default=0.2, gt=0, description="clipping range of PPO's probability ratio")
     ent_coef: float = Field(default=0.0, ge=0, description="weight of the entropy bonus")
@@ -219,7 +224,7 @@ class TrainingSettings(BaseModel):
         description="learn, validate and act with guarded inverters, see the device's 'guard'; {}: its defaults; null: "
         "with the inverters as the scenario has them",
     )
-    rest_share: float = Field(
+    rest_share: Annotated[float, Added(3)] = Field(
         default=0.0,
         ge=0,
         lt=1,

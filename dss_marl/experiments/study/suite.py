@@ -161,7 +161,7 @@ def _trained_by(scenario: Scenario, recipe: str, settings: dict[str, Any]) -> tu
     engine, copies = str(settings.get("engine", OPENDSS)), settings.get("copies")
     try:
         changed = scenario.replace(training=own)
-        if copies is not None or engine != OPENDSS:
+        if copies is not None or (engine != OPENDSS and "n_envs" not in own):
             changed = with_copies(changed, COPIES if copies is None else copies, own.get("agent_steps"))
     except (ValueError, TypeError) as error:
         raise ValueError(f"recipe {recipe!r}: {error}") from None

@@ -46,7 +46,9 @@ class SharedLearner:
         from dss_marl.integrations.sb3.time_limits import ValuedTimeLimits
 
         self._task, self._settings, self._seed = task, settings, place["seed"]
-        self._venv: Any = VecMonitor(to_sb3(functools.partial(ZoneEnv, task), **place))
+        rows = to_sb3(functools.partial(ZoneEnv, task), **place)
+        rows.days_go_on = settings.days_go_on
+        self._venv: Any = VecMonitor(rows)
         self._together = place["engine"] is not None
         # a replay buffer needs the flag of a time limit, and values of a policy with memory its state
         valued = self._together and not (settings.is_off_policy or settings.is_recurrent)
@@ -100,6 +102,7 @@ class AlternatingLearner:
         names = task.agents.names
         kinds = dict(zip(names, task.agents.kinds if settings.sharing == "per_kind" else names, strict=True))
         self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
+        self._game.venv.venv.days_go_on = settings.days_go_on
 
     def learn(self, course: Course) -> tuple[int, Sections]:
         """Agent-steps done, and the sections in which they were."""

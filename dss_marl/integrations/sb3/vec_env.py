@@ -96,7 +96,10 @@ class RowVecEnv(VecEnv):
         agents: names of the rows of one copy.
         n_copies: number of environments.
         mask_width: entries of a row's mask; 0 where there are none.
+        days_go_on: False: the time limit ends an episode for good, so that SB3 values nothing beyond it.
     """
+
+    days_go_on = True
 
     def __init__(self, layout: Layout, n_copies: int, seed: int | None) -> None:
         self.agents = layout.agents
@@ -114,6 +117,13 @@ class RowVecEnv(VecEnv):
     def row_agent(self) -> np.ndarray:
         """(rows,) the agent that each row is of, as an index of ``agents``."""
         return np.tile(np.arange(len(self.agents)), self.n_copies)
+
+    def _limits(self, ended: np.ndarray, infos: Any) -> Any:
+        """Infos per row, without the time limit's flag where it ends an episode for good."""
+        if not self.days_go_on:
+            for row in np.flatnonzero(ended).tolist():
+                infos[row]["TimeLimit.truncated"] = False
+        return infos
 
     def watch(self, watch: Watch) -> None:
         """Keep this of each step from now on, for ``watched``.
@@ -229,7 +239,7 @@ class NativeVecEnv(RowVecEnv):
     def step_wait(self) -> Any:
         """Observations (rows, ...), rewards (rows,), dones (rows,) and infos per row."""
         observations, rewards, terminated, truncated, infos = self.copies.step_wait()
-        return observations, rewards, terminated | truncated, infos
+        return observations, rewards, terminated | truncated, self._limits(truncated, infos)
 
     def watch(self, watch: Watch) -> None:
         """See RowVecEnv.watch."""
@@ -298,7 +308,7 @@ class SuperSuitVecEnv(RowVecEnv):
         if dones.any():
             self._fetch_reset_infos()
         # within one process SuperSuit's dones are uint8, which would index as row numbers instead of a mask
-        return observations, rewards, dones.astype(bool), infos
+        return observations, rewards, dones.astype(bool), self._limits(dones, infos)
 
     def close(self) -> None:
         """Close the environments and end the workers; a second call does nothing."""

@@ -22,7 +22,6 @@ PENDING: set[str] = {
     "eulv_ev",
     "eulv_fair_curtailment",
     "eulv_volt_var",
-    "ieee123_dispatch",
     "ieee123_hybrid",
     "ieee123_restoration",
     "ieee123_restoration_central",

@@ -8,6 +8,7 @@ from _generate.markdown import table
 from dss_marl._assets import data_folder, known_names
 from dss_marl.experiments import list_policies
 from dss_marl.experiments.runs.run_record import load_run
+from dss_marl.experiments.shipped.learned_table import ABOUT, HEADS, learned_table
 from dss_marl.experiments.shipped.model_card import CARD
 from dss_marl.experiments.shipped.shipping import overview
 
@@ -20,6 +21,9 @@ policy.evaluate(days=2)
 
 `load_policy` checks that the networks, the scenario and its days are those of the policy's record, and `print(policy)` says on which version it was trained. The policy is a controller: `policy.act(env, observations)`,
 after `policy.reset(env)`. How they were trained and compared: [benchmarks of learning](../guide/benchmark.md).
+
+"""
+LEARNED = """## What their recipes learn
 
 """
 NONE = (
@@ -42,7 +46,8 @@ def index_page(names: list[str]) -> str:
     heads, rows = overview([data_folder("policies") / name for name in names])
     linked = [(f"[{row[0]}]({row[0]}.md)", f"[{row[1]}](../scenarios/{row[1]}.md)", *row[2:]) for row in rows]
     toctree = "\n".join(names)
-    return f"{INDEX}{table(heads, linked)}\nReturn and score: means of the frozen test days.\n\n```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"
+    learned = table(HEADS, learned_table([data_folder("policies") / name for name in names]))
+    return f"{INDEX}{table(heads, linked)}\nReturn and score: means of the frozen test days.\n\n{LEARNED}{learned}\n{ABOUT}\n```{{toctree}}\n:hidden:\n\n{toctree}\n```\n"
 
 
 def page(name: str) -> str:

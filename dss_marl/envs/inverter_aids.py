@@ -37,7 +37,7 @@ class InverterAids:
         Raises:
             ValueError: there is no such inverter.
         """
-        own = {"guard": self.guard.model_dump()} if self.guard else {}
+        own: dict[str, object] = {"guard": self.guard.model_dump()} if self.guard else {}
         own |= {"rest_share": self.rest_share} if self.rest_share else {}
         if not own:
             return scenario

@@ -10,12 +10,16 @@ import numpy as np
 from dss_marl._assets import known_names, read_text
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.scenario_files import load_scenario
+from dss_marl.experiments.shipped.learned_table import ABOUT, HEADS, learned_table
+from dss_marl.experiments.shipped.shipping import has_policy
+from dss_marl.experiments.study.report import table as markdown
 from dss_marl.experiments.validation.check import CHECKS, failures
 from dss_marl.experiments.validation.result_files import PROOF, Result, load, stale_reason
 from dss_marl.experiments.validation.standings import Standing, best_rule, days_text
 from dss_marl.mdp.return_statistics import mean_interval
 
 START, END = "<!-- suite -->", "<!-- /suite -->"
+LEARNED = ("<!-- learned -->", "<!-- /learned -->")  # what policies that ship have learned, where a README has these
 COMMON = ("no_control", "droop", "opendss_controls", "tuned_droop")
 _COMMON_BRIEF = ("no_control", "opendss_controls")
 IN_BRIEF = ("ieee34_volt_var", "ieee13_microgrid", "ieee123_restoration")  # in the README, if they have results
@@ -48,15 +52,28 @@ def write_suite(root: Path) -> list[Path]:
     results = committed(root / "results")
     if not results:
         raise ValueError("no scenario has results; 'dss-marl validate NAME' writes them")
-    before, rest = text.split(START)
-    readme.write_text(
-        f"{before}{START}\n{brief(results)}\n{_MORE.format(count=len(results))}{END}{rest.split(END)[1]}",
-        encoding="utf-8",
-    )
+    text = _with_block(text, (START, END), f"{brief(results)}\n{_MORE.format(count=len(results))}")
+    if all(text.count(marker) == 1 for marker in LEARNED):
+        text = _with_block(text, LEARNED, learned(root / "policies"))
+    readme.write_text(text, encoding="utf-8")
     page = root / "docs" / "suite.md"
     page.parent.mkdir(exist_ok=True)
     page.write_text(whole(results), encoding="utf-8")
     return [readme, page]
+
+
+def _with_block(text: str, markers: tuple[str, str], block: str) -> str:
+    """The text with a block between two markers."""
+    before, rest = text.split(markers[0])
+    return f"{before}{markers[0]}\n{block}{markers[1]}{rest.split(markers[1])[1]}"
+
+
+def learned(folder: Path) -> str:
+    """The table of what the policies in a folder have learned, with what its columns say."""
+    places = sorted(place for place in folder.glob("*") if has_policy(place))
+    if not places:
+        return "No policy ships so far.\n"
+    return f"{markdown(HEADS, learned_table(places))}\n{ABOUT}"
 
 
 def readme_of(root: Path) -> tuple[Path, str]:

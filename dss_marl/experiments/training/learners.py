@@ -102,7 +102,8 @@ class AlternatingLearner:
         names = task.agents.names
         kinds = dict(zip(names, task.agents.kinds if settings.sharing == "per_kind" else names, strict=True))
         self._game = PerKindGame(functools.partial(ZoneEnv, task), **place, kinds=kinds)
-        self._game.venv.venv.days_go_on = settings.days_go_on
+        rows: Any = self._game.venv.venv
+        rows.days_go_on = settings.days_go_on
 
     def learn(self, course: Course) -> tuple[int, Sections]:
         """Agent-steps done, and the sections in which they were."""

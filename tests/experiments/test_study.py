@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from dss_marl import load_scenario
@@ -20,7 +21,7 @@ from dss_marl.experiments.study.ray_tasks import on_ray
 from dss_marl.experiments.study.reference_returns import committed_returns, days_of_test, ends_of_score
 from dss_marl.experiments.study.report import DAYS, MARL_EVAL, PAGE, SCORES, in_marl_eval, markdown, write_report
 from dss_marl.experiments.study.results import CellResults, Played, ScenarioResults, StudyResults, load_results
-from dss_marl.experiments.study.study import Study
+from dss_marl.experiments.study.study import LOCK, Study
 from dss_marl.experiments.study.suite import plan_of, read_suite
 from dss_marl.experiments.study.summary import lines, overall
 
@@ -120,6 +121,14 @@ def test_a_benchmark_runs_reports_a_crash_and_resumes(folder, monkeypatch):
     assert [job.name for job in Study(plan_of(read_suite(Path(suite))), out).jobs()] == [
         "tiny/a/seed-3", "tiny/bad/seed-3",
     ]  # fmt: skip
+
+
+def test_two_benchmarks_in_one_folder_are_refused(folder):
+    study = Study(plan_of(read_suite(folder / "suite.yaml")), folder / "out")
+    (folder / "out").mkdir()
+    with FileLock(folder / "out" / LOCK), pytest.raises(ValueError, match="another benchmark is running in"):
+        study.run(1)
+    assert not (folder / "out" / "runs").exists()
 
 
 def test_runs_of_other_settings_are_not_taken_for_results(folder):

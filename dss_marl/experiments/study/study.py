@@ -22,6 +22,7 @@ from dss_marl.experiments.study.results import CellResults, FailedCell, Scenario
 from dss_marl.experiments.study.suite import Cell, Plan
 
 RUNS, REFERENCES, LOGS = "runs", "references", "logs"  # in the folder of a benchmark
+LOCK = ".lock"  # held by the process that runs the benchmark; the file stays
 
 
 @dataclass
@@ -82,7 +83,22 @@ class Study:
             at_once: processes at the same time.
             ray: address of a Ray cluster that does it instead.
             watch: called now and then with the progress.
+
+        Raises:
+            ValueError: another process does the same in the folder: both would write the same runs.
         """
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                return self._run(at_once, ray, watch)
+        except Timeout:
+            raise ValueError(
+                f"another benchmark is running in {str(self.folder)!r}; wait for its end, or choose another folder"
+            ) from None
+
+    def _run(self, at_once: int, ray: str | None, watch: Watch) -> StudyResults:
         progress = Progress(self.plan, {cell.name for cell in self.plan.cells if self._result(cell) is not None})
         jobs = self.jobs()
 

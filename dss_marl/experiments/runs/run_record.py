@@ -110,7 +110,7 @@ class RunRecord(BaseModel):
         description="whether what watched the evaluations ended training before its agent-steps, as a search does with "
         "trials that fall behind",
     )
-    seconds: float = Field(default=0.0, description="duration of training [s]")
+    seconds: float = Field(default=0.0, description="duration of training, without imitation [s]")
     agent_steps: int = Field(default=0, description="trained so far")
     agent_steps_per_second: float = Field(default=0.0, description="mean speed without evaluations [1/s]")
     history: list[dict[str, float]] = Field(

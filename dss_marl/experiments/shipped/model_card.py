@@ -62,7 +62,7 @@ def _recipe(record: RunRecord) -> str:
     shown = table(["setting", "value", "default"], rows) if rows else "All settings are the defaults.\n"
     return (
         f"{record.settings['algorithm']}, seed {record.seed}, {record.agent_steps:,} agent-steps in "
-        f"{record.seconds:.0f} s ({record.machine}). Settings that differ from the defaults:\n\n{shown}"
+        f"{record.all_seconds:.0f} s ({record.machine}). Settings that differ from the defaults:\n\n{shown}"
     )
 
 

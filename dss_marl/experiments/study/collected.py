@@ -111,7 +111,7 @@ def cell_results(scenario: str, recipe: str, record: RunRecord, figures: dict[st
         recipe=recipe,
         seed=record.seed,
         agent_steps=record.agent_steps,
-        seconds=round(record.seconds, 1),
+        seconds=round(record.all_seconds, 1),
         git_commit=record.git_commit,
         history=record.history,
         figures=figures,

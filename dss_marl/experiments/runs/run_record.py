@@ -125,6 +125,11 @@ class RunRecord(BaseModel):
         """Whether an evaluation during training was better than the first, of the untrained policy or the imitation."""
         return bool(self.history) and max(row["score"] for row in self.history) > self.history[0]["score"]
 
+    @property
+    def all_seconds(self) -> float:
+        """Duration of imitation and training [s]."""
+        return self.seconds + float((self.imitation or {}).get("seconds", 0.0))
+
     def remarks(self) -> list[str]:
         """What whoever uses the policy should know."""
         remarks = []

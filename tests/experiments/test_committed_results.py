@@ -29,7 +29,6 @@ PENDING: set[str] = {
     "ieee123_switching",
     "ieee123_two_timescale",
     "ieee123_volt_var_attack",
-    "ieee13_microgrid",
     "ieee8500_legacy",
     "ieee8500_restoration",
     "ieee8500_volt_var",

@@ -17,7 +17,8 @@ ABOUT = (
     "Return and score of the policy of each seed that was best on validation days, on the frozen test days: "
     "interquartile mean over seeds, with its 95 % bootstrap interval. The score is 0 for `opendss_controls` (without "
     "it `no_control`) and 1 for the best plans with full foresight. *Ahead of it*: seeds whose mean return is above "
-    "that of the best rule without foresight. Seconds of a training, on one core.\n"
+    "that of the best rule without foresight. `linear` is a central controller with a "
+    "model of the circuit and all its measurements; an agent sees its zone. Seconds of a training, on one core.\n"
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from dss_marl.envs.inverter_aids import InverterAids
 from dss_marl.envs.scenario import Scenario
 from dss_marl.envs.task import Task, build_task
-from dss_marl.envs.training_settings import TrainingSettings
+from dss_marl.envs.training_settings import PLANS, TrainingSettings
 from dss_marl.experiments.runs.run_folder import RunFolder, check_free
 from dss_marl.experiments.runs.run_record import OPENDSS, RunRecord, new_record
 from dss_marl.experiments.training.checkpointing import Figures, Report, Tell, Watch
@@ -96,6 +96,7 @@ def checked_task(scenario: Scenario, route: str) -> Task:
     task = build_task(learned_variant(scenario, settings))  # errors of the scenario, before torch takes its seconds
     check_settings(task, settings, route)  # what it refuses is refused before an earlier run is replaced
     if settings.teacher is not None:
+        _check_plans(scenario, settings)
         new_teacher(task, settings.teacher).close()  # likewise
     from dss_marl.integrations.sb3 import to_sb3  # noqa: F401  # before torch, as its ImportError names the cure
 
@@ -143,6 +144,16 @@ def learn(
     record.seconds = sections.seconds
     record.agent_steps_per_second = record.agent_steps / (record.seconds - sections.keeper.seconds)
     run.finish()
+
+
+def _check_plans(scenario: Scenario, settings: TrainingSettings) -> None:
+    """Refuse plans where inverters do something by themselves that they did not do when these were made."""
+    own = [key for key, given in (("guard", settings.guard), ("rest_share", settings.rest_share)) if given]
+    if own and settings.teacher is not None and settings.teacher.name == PLANS:
+        raise ValueError(
+            f"scenario {scenario.name!r}: its plans are of inverters without training.{' and training.'.join(own)}; "
+            "leave it out, set it for the devices and solve again, or let a controller be the teacher"
+        )
 
 
 def learned_variant(scenario: Scenario, settings: TrainingSettings) -> Scenario:

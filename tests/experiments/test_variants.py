@@ -137,9 +137,7 @@ def test_a_guard_replaces_one_of_its_own_and_is_repeatable():
 
 
 def test_plans_do_not_teach_inverters_that_do_more_by_themselves(tmp_path):
-    taught = {**TINY, "teacher": "plans", "rest_share": 0.1}
-    with pytest.raises(
-        ValueError, match=r"plans are made for its inverters without training\.rest_share; leave it out"
-    ):
-        train(scenario(training=taught), tmp_path / "run")
+    taught = scenario(teacher="plans", rest_share=0.1)
+    with pytest.raises(ValueError, match=r"plans are of inverters without training\.rest_share; leave it out"):
+        train(taught, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dss_marl.devices import GuardSpec
 from dss_marl.devices.inverter import takes_shares
 from dss_marl.envs.scenario import Scenario
+from dss_marl.envs.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class InverterAids:
 
     guard: GuardSpec | None = None
     rest_share: float = 0.0
+
+    @classmethod
+    def of(cls, settings: TrainingSettings) -> InverterAids:
+        """Those with which these settings let a policy learn."""
+        return cls(settings.guard, settings.rest_share)
 
     @property
     def about(self) -> str:

@@ -136,6 +136,15 @@ def test_a_guard_replaces_one_of_its_own_and_is_repeatable():
     assert np.all([device["guard"]["slope"] == 50 for device in InverterAids(GuardSpec(**GUARD)).applied(once).devices])
 
 
+def test_a_policy_rests_as_it_learned_to(tmp_path):
+    train(scenario(rest_share=0.2), tmp_path / "run")
+    policy = load_policy(tmp_path / "run")
+    assert "rest without sun" in policy.acts_with
+    env = environment_for(policy, load_scenario("case33_volt_var"), "test")
+    assert np.all(env.task.device_groups[0].rest_share == 0.2)
+    env.close()
+
+
 def test_plans_do_not_teach_inverters_that_do_more_by_themselves(tmp_path):
     taught = scenario(teacher="plans", rest_share=0.1)
     with pytest.raises(ValueError, match=r"plans are of inverters without training\.rest_share; leave it out"):

@@ -154,6 +154,22 @@ def test_means_climb_the_slope(one_thread):
     assert abs(own[1] - 0.5) > 0.1, "left to PPO, which takes longer"
 
 
+def test_where_there_is_no_slope_a_guided_number_is_left_to_ppo(one_thread):
+    class Flat(Bowl):
+        def step_wait(self):
+            found = super().step_wait()
+            self.slopes[::2] = 0.0
+            return found
+
+    options = {**SMALL, "slope": SlopeSettings(kinds=("a",)), "policy_kwargs": {"net_arch": [16]}}
+    model = ZonePPO("MlpPolicy", Flat(), guided=[[True, False]], log_std_final=-0.7, **options)
+    model.learn(model.n_steps * model.n_envs)
+    rollout = model._rollout()
+    guided = rollout.guided[:, 0].reshape(model.n_envs, model.n_steps)
+    assert guided[1::2].all() and not guided[::2].any() and not rollout.guided[:, 1].any()
+    assert th.equal(rollout.free, 1 - rollout.guided)
+
+
 def test_slopes_come_with_the_step_whatever_steps_the_copies(build):
     """One by one, as a batch on OpenDSS, and on the batched engine; copies that ended have none."""
     found = {}

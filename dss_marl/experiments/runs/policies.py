@@ -31,5 +31,5 @@ def load_policy(folder: Path, trust: bool = False, last: bool = False) -> Contro
     check_files(folder, record, last)
     kind = POLICIES[settings.sharing]
     policy = kind.load_sb3(folder, settings.algorithm) if trust else kind.load(folder, LAST if last else POLICY)
-    policy.aids = InverterAids(settings.guard, settings.rest_share)
+    policy.aids = InverterAids.of(settings)
     return policy

@@ -162,4 +162,4 @@ def learned_variant(scenario: Scenario, settings: TrainingSettings) -> Scenario:
     Raises:
         ValueError: such a setting, and no inverter of mode share.
     """
-    return InverterAids(settings.guard, settings.rest_share).applied(scenario)
+    return InverterAids.of(settings).applied(scenario)
